@@ -1,0 +1,49 @@
+# What people type. `make` alone prints the list.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test lint bench clean packages static
+
+# PYTHON names the Python that makes .venv; scripts/python.sh finds one when it is not given.
+# ARGS are options for what a target runs, for example: make demo ARGS="--port 9000"
+ARGS ?=
+
+RUN := .venv/bin/python -m
+
+help:  ## print this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+
+demo:  ## open the example shop on this machine, over three memcached nodes
+	@scripts/system-packages.sh venv
+	@# Without memcached the shop keeps its sessions locally, and says so.
+	@scripts/system-packages.sh memcached || true
+	@scripts/venv.sh demo
+	@exec $(RUN) example_app $(ARGS)
+
+test: packages static  ## check everything: style, types, layers, tests
+	@$(RUN) pytest $(ARGS)
+
+lint: static  ## check what can be checked without running: style, types, layers
+
+bench:  ## measure what sessions add to a request
+	@scripts/system-packages.sh venv memcached
+	@scripts/venv.sh bench
+	@$(RUN) benchmarks $(ARGS)
+
+clean:  ## remove .venv and everything else that was made here
+	@rm -rf .venv build dist .coverage
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+packages:
+	@scripts/system-packages.sh venv memcached
+
+static:
+	@scripts/system-packages.sh venv
+	@scripts/venv.sh tests typing lint
+	@$(RUN) ruff check
+	@$(RUN) ruff format --check
+	@$(RUN) mypy
+	@.venv/bin/lint-imports

@@ -1,0 +1,1 @@
+"""The operator's dashboard at ``/msm-admin``: not built yet."""

@@ -1,0 +1,50 @@
+"""The page that shows where the visitor's session lives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from flask import Blueprint, current_app, render_template, session
+
+from example_app.extensions import msm
+from example_app.place import NodeAddress, Place
+
+if TYPE_CHECKING:
+    from flask_msm import SessionInfo
+
+
+blueprint = Blueprint("whereabouts", __name__)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeCard:
+    """One memcached, seen from this session.
+
+    Attributes:
+        rank: Which home of the session it is, from 1; ``None`` when it is none.
+        holds: Whether it has a copy now.
+    """
+
+    node: NodeAddress
+    rank: int | None
+    holds: bool
+
+
+@blueprint.get("/session")
+def show() -> str:
+    """Show what is known about this session, and by whom it is kept."""
+    info = msm.describe(session)
+    place = cast("Place", current_app.extensions["example_place"])
+    return render_template(
+        "session.html",
+        info=info,
+        cards=[_card(node, info) for node in place.nodes],
+        attributes=sorted((name, type(value).__name__) for name, value in session.items()),
+    )
+
+
+def _card(node: NodeAddress, info: SessionInfo) -> NodeCard:
+    is_home = node.id in info.home_nodes
+    rank = info.home_nodes.index(node.id) + 1 if is_home else None
+    return NodeCard(node, rank, node.id in info.holders)

@@ -1,0 +1,45 @@
+"""What a view calls: ``regenerate()``, ``destroy()``, ``@read_only``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from flask import session
+
+from .interface import READ_ONLY
+from .session import Session
+
+
+View = TypeVar("View", bound=Callable[..., object])
+
+
+def regenerate() -> None:
+    """Give the current session another id when it is saved; call it when somebody signs in.
+
+    Does nothing where sessions are not kept by this extension (``MSM_ENABLED = False``).
+    """
+    current = session._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
+    if isinstance(current, Session):
+        current.regenerate()
+
+
+def destroy() -> None:
+    """End the current session for good; what is set afterwards starts a new one.
+
+    Where sessions are not kept by this extension it is ``session.clear()``.
+    """
+    current = session._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
+    if isinstance(current, Session):
+        current.destroy()
+    else:
+        current.clear()
+
+
+def read_only(view: View) -> View:
+    """Mark *view*: its requests save nothing.
+
+    A change of the session raises ``ReadOnlyError`` in debug mode and is logged otherwise.
+    """
+    setattr(view, READ_ONLY, True)
+    return view

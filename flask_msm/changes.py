@@ -1,0 +1,118 @@
+"""What an application changed, found by comparing what would be stored with what is stored."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from .errors import DecodeError, EncodeError, SerializationError, shown
+
+
+if TYPE_CHECKING:
+    from .record.codec import Codec
+
+
+logger = logging.getLogger("flask_msm")
+
+#: Values of these types cannot change: the same object is the same value, without encoding it.
+IMMUTABLE = frozenset({str, int, bool, float, bytes, type(None)})
+
+
+class Baseline:
+    """The attributes as they are stored, and the objects the application got for them.
+
+    Attributes:
+        encoded: What is stored, by name.
+        undecodable: Names whose bytes this process cannot decode: kept, and not shown.
+    """
+
+    __slots__ = ("_originals", "encoded", "undecodable")
+
+    def __init__(self) -> None:
+        self.encoded: dict[str, bytes] = {}
+        self.undecodable: tuple[str, ...] = ()
+        self._originals: dict[str, Any] = {}
+
+    def decode(self, stored: Mapping[str, bytes], codec: Codec) -> dict[str, Any]:
+        """Take *stored* as what is stored, and return it decoded."""
+        values: dict[str, Any] = {}
+        undecodable = []
+        for name, encoded in stored.items():
+            try:
+                values[name] = codec.loads(encoded)
+            except DecodeError as error:
+                undecodable.append(name)
+                logger.warning("session attribute %s cannot be decoded: %s", shown(name), error)
+        self.undecodable = tuple(undecodable)
+        self.encoded = (
+            {name: stored[name] for name in values} if undecodable else dict(stored)
+        )
+        self._originals = dict(values)
+        return values
+
+    def changes(
+        self, values: Mapping[str, Any], codec: Codec, endpoint: str | None
+    ) -> dict[str, bytes | None]:
+        """Return what differs: encoded values by name, ``None`` for what was removed.
+
+        Raises:
+            SerializationError: A value cannot be stored.
+        """
+        changed: dict[str, bytes | None] = {}
+        encoded, originals = self.encoded, self._originals
+        for name, value in values.items():
+            # None never stands in for "was not there": then the encoded value is missing too.
+            if name in encoded and originals.get(name) is value and type(value) in IMMUTABLE:
+                continue
+            raw = encode(name, value, codec, endpoint)
+            if encoded.get(name) != raw:
+                changed[name] = raw
+        for name in encoded:
+            if name not in values:
+                changed[name] = None
+        return changed
+
+    def accept(self, changed: Mapping[str, bytes | None], values: Mapping[str, Any]) -> None:
+        """Take *changed* as stored."""
+        for name, raw in changed.items():
+            if raw is None:
+                self.encoded.pop(name, None)
+                self._originals.pop(name, None)
+            else:
+                self.encoded[name] = raw
+                self._originals[name] = values[name]
+
+    def rebase(self, values: Mapping[str, Any], codec: Codec) -> None:
+        """Take *values* as stored although they are not; what cannot be encoded is passed over."""
+        originals = dict(values)
+        encoded = {}
+        for name, value in originals.items():
+            try:
+                encoded[name] = encode(name, value, codec, None)
+            except SerializationError:
+                continue
+        self.encoded, self._originals = encoded, originals
+
+
+def encode(name: Any, value: object, codec: Codec, endpoint: str | None) -> bytes:
+    """Return *value* encoded.
+
+    Raises:
+        SerializationError: It cannot be, or its *name* is not a string.
+    """
+    if type(name) is not str:
+        kind = type(name).__qualname__
+        raise SerializationError(
+            None, path=f"[{kind}]", type_name=kind, endpoint=endpoint, reason="names must be str"
+        )
+    try:
+        return codec.dumps(value)
+    except EncodeError as error:
+        raise SerializationError(
+            name,
+            path=name + error.path,
+            type_name=error.type_name,
+            endpoint=endpoint,
+            reason=error.reason,
+        ) from error

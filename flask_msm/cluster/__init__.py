@@ -1,0 +1,1 @@
+"""Which node holds what, and in which state it is."""

@@ -1,0 +1,108 @@
+"""What the cluster needs of a node: one memcached, seen through a narrow door.
+
+``stores/memcached.py`` implements it with real connections, ``testing.py`` in memory.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+
+
+
+if TYPE_CHECKING:
+    from flask_msm.errors import NodeError
+
+    from .health import Rights
+
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class CasToken(NamedTuple):
+    """What a ``cas`` needs to replace exactly what a ``gets`` saw.
+
+    Attributes:
+        unique: The cas id the server sent.
+        horizon: Number of the youngest connection at the time of the ``gets``. Cas ids restart
+            with the server, so a ``cas`` may only travel on a connection that was open before
+            its ``gets``: that connection would not have survived a restart.
+    """
+
+    unique: bytes
+    horizon: int
+
+
+class Item(NamedTuple):
+    """A stored value and the token to replace it."""
+
+    value: bytes
+    token: CasToken
+
+
+class Exchange(Protocol[T_co]):
+    """A command that is on its way; the reply has not been read yet."""
+
+    def result(self) -> T_co:
+        """Read the reply. Call it once.
+
+        Raises:
+            NodeUnreachableError: The node is not there (hard failure).
+            NodeBusyError: It did not answer in time (soft failure).
+            NodeValueError: It refused this key or value.
+        """
+        ...
+
+    def abandon(self) -> None:
+        """Give the reply up: the connection is closed, for its next reply would be this one."""
+        ...
+
+
+class NodeClient(Protocol):
+    """One memcached node. Every operation ends by *deadline* (seconds, monotonic clock).
+
+    ``start_*`` sends a command and returns at once; failures to send come out of ``result()``.
+    Keys are ASCII without blanks, TTLs are what memcached takes (see ``ttl_for``).
+    """
+
+    @property
+    def id(self) -> str:
+        """The node's name in the configuration, for example ``n1``."""
+        ...
+
+    def start_gets(self, key: str, deadline: float) -> Exchange[Item | None]:
+        """Read one item; ``None`` when the node does not have it."""
+        ...
+
+    def start_add(self, key: str, value: bytes, ttl: int, deadline: float) -> Exchange[bool]:
+        """Store an item that is not there; ``False`` when there is one."""
+        ...
+
+    def start_cas(
+        self, key: str, value: bytes, ttl: int, token: CasToken, deadline: float
+    ) -> Exchange[bool | None]:
+        """Replace what *token* was read with.
+
+        Returns ``True`` when stored, ``False`` when somebody else changed it or no connection
+        from before the ``gets`` is left (read again), ``None`` when it is gone.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close idle connections; the client stays usable."""
+        ...
+
+
+class NodeViews(Protocol):
+    """What the cluster store is told about the nodes, and what it tells back."""
+
+    def rights(self, node_id: str) -> Rights:
+        """Return what may be done with the node now. No I/O, no lock."""
+        ...
+
+    def failed(self, node_id: str, error: NodeError) -> None:
+        """Take note that an operation on the node failed."""
+        ...
+
+    def left_out(self, node_id: str) -> None:
+        """Take note that a write went past the node, which is home to what was written."""
+        ...

@@ -1,0 +1,146 @@
+"""The records a request wants stored: first, changed, moved, ended.
+
+A draft is made from what a store turned out to hold, and made again when it turns out to hold
+more: own changes always get a stamp above everything seen.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .record.attributes import NOTHING, write
+from .record.record import Kind, Pointer, Record, join_optional
+from .record.stamp import weak
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .clock import Clock
+    from .record.stamp import StampClock
+    from .stores.ports import Rewrite
+
+
+#: A record may outlive the idle time-out by this factor, so that not every request writes.
+SLACK = 1.1
+
+#: Encoded values by name, ``None`` for what was removed.
+Changes = dict[str, "bytes | None"]
+
+
+class Drafts:
+    """Makes records.
+
+    Args:
+        stamps: Issues stamps.
+        clock: Its wall clock is used.
+        life: Time in seconds a session lives without a request.
+        absolute_timeout: Time in seconds after which it ends regardless, or ``None``.
+    """
+
+    __slots__ = ("_absolute_timeout", "_clock", "_life", "_stamps")
+
+    def __init__(
+        self, stamps: StampClock, clock: Clock, *, life: float, absolute_timeout: float | None
+    ) -> None:
+        self._stamps = stamps
+        self._clock = clock
+        self._life = life
+        self._absolute_timeout = absolute_timeout
+
+    def expiry(self, now: float, created: float) -> float:
+        """Return when a session that is written *now* ends if nobody touches it again."""
+        expires_at = now + self._life * SLACK
+        if self._absolute_timeout is None:
+            return expires_at
+        return min(expires_at, created + self._absolute_timeout)
+
+    def first(self, changes: Changes) -> Record:
+        """Return the first record of a session."""
+        now = self._clock.time()
+        stamp = self._stamps.next()
+        attributes = write(NOTHING, changes, stamp, weak(stamp), set())
+        return Record(Kind.DATA, now, now, self.expiry(now, now), stamp, attributes)
+
+    def changed(
+        self, base: Record, changes: Changes, weak_names: set[str], *, after: int
+    ) -> Record:
+        """Return *base* with *changes* on top, or merely refreshed when there are none.
+
+        Args:
+            base: A record of kind data.
+            changes: What the request changed.
+            weak_names: Names whose change may only fill a gap.
+            after: The new stamp is above this one and above everything in *base*.
+        """
+        now = self._clock.time()
+        expires_at = max(base.expires_at, self.expiry(now, base.created))
+        if not changes:
+            return base._replace(renewed=max(base.renewed, now), expires_at=expires_at)
+        stamp = self._stamps.next(max(base.version, after))
+        attributes = write(base.attributes, changes, stamp, weak(stamp), weak_names)
+        return Record(Kind.DATA, base.created, now, expires_at, stamp, attributes)
+
+    def rewrite(
+        self, record: Record | None, changes: Changes, weak_names: set[str], *, after: int
+    ) -> Rewrite:
+        """Return what puts *changes* on top of *record* and of whatever a store holds."""
+
+        def rewrite(seen: Record | None) -> Record:
+            base = join_optional(record, seen)
+            if base is None:
+                now = self._clock.time()
+                base = Record(Kind.DATA, now, now, 0.0, 0, NOTHING)
+            if base.kind is not Kind.DATA:
+                return base  # the session ended or moved: the change is dropped, or follows
+            return self.changed(base, changes, weak_names, after=after)
+
+        return rewrite
+
+    def alias(self, record: Record, key: str, *, grace: float) -> Rewrite:
+        """Return what turns the session into an alias of *key*, unless it ended or moved before.
+
+        Args:
+            record: What is known of the session.
+            key: Storage key it moves to.
+            grace: Time in seconds the old id still shows the frozen attributes.
+        """
+        now = self._clock.time()
+
+        def place(seen: Record | None) -> Record:
+            base = join_optional(record, seen) or record
+            if base.kind is not Kind.DATA:
+                return base
+            version = self._stamps.next(base.version)
+            until = max(base.expires_at, self.expiry(now, base.created))
+            pointer = Pointer(version, key, now + grace)
+            return Record(Kind.ALIAS, base.created, now, until, version, base.attributes, pointer)
+
+        return place
+
+    def tombstone(self, record: Record | None, met: Callable[[Pointer], object]) -> Rewrite:
+        """Return what ends the session.
+
+        The tombstone lives as long as a copy, a mirror or a slow request could bring it back.
+
+        Args:
+            record: What is known of the session.
+            met: Told where the session had moved to, if it had.
+        """
+        now = self._clock.time()
+
+        def bury(seen: Record | None) -> Record:
+            base = join_optional(record, seen)
+            if base is None:
+                return Record(
+                    Kind.DESTROYED, now, now, now + self._life * SLACK, self._stamps.next(), NOTHING
+                )
+            if base.pointer:
+                met(base.pointer)
+            if base.kind is Kind.DESTROYED:
+                return base
+            version = self._stamps.next(base.version)
+            until = max(base.expires_at, now + self._life * SLACK)
+            return Record(Kind.DESTROYED, base.created, now, until, version, NOTHING)
+
+        return bury

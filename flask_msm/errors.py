@@ -1,0 +1,168 @@
+"""Every error this package raises on purpose.
+
+::
+
+    MsmError
+    ├── ConfigError                 a setting is wrong, said at ``init_app``
+    ├── EncodeError                 a value cannot be serialized (raised by codecs)
+    ├── DecodeError                 stored bytes cannot be turned back into a value
+    ├── SerializationError          an attribute cannot be stored; the request fails
+    │   └── SessionTooLargeError    the whole session cannot be stored
+    ├── ReadOnlyError               a ``read_only`` view changed the session
+    ├── RecordError                 bytes that are not a record of ours
+    │   ├── CorruptRecordError      flipped, cut, forged, or of another session
+    │   └── UnknownRecordError      signed with an unknown key, or of a newer format
+    ├── SessionUnavailableError     the store cannot tell and ``MSM_ON_UNKNOWN`` is ``error``
+    └── NodeError                   one memcached node failed one operation
+        ├── NodeUnreachableError    hard: refused, reset, closed, not memcached
+        ├── NodeBusyError           soft: timed out, out of connections
+        └── NodeValueError          the node is fine, it refused this key or value
+"""
+
+from __future__ import annotations
+
+
+class MsmError(Exception):
+    """Root of all errors of this package."""
+
+
+class ConfigError(MsmError, ValueError):
+    """A setting is wrong.
+
+    Attributes:
+        key: Name of the setting, for example ``MSM_REPLICAS``.
+        value: What it was set to; secrets are shown as ``***``.
+        allowed: What it may be, in words.
+    """
+
+    def __init__(self, key: str, value: object, allowed: str) -> None:
+        self.key = key
+        self.value = value
+        self.allowed = allowed
+        super().__init__(f"{key} is {value!r}; allowed: {allowed}")
+
+
+class EncodeError(MsmError):
+    """A codec cannot serialize a value.
+
+    Attributes:
+        path: Where in the value, for example ``[3].lock``; empty for the value itself.
+        type_name: Qualified name of the type that was found there.
+        reason: Why, in words; never a value or its ``repr``.
+    """
+
+    def __init__(self, path: str, type_name: str, reason: str) -> None:
+        self.path = path
+        self.type_name = type_name
+        self.reason = reason
+        super().__init__(f"{type_name} at {path or 'the value itself'}: {reason}")
+
+
+class DecodeError(MsmError):
+    """A codec cannot turn bytes back into a value."""
+
+
+class SerializationError(MsmError, TypeError):
+    """An attribute of the session cannot be stored; what was stored before stays.
+
+    Attributes:
+        attribute: Name of the attribute, ``None`` when the session as a whole is meant.
+        path: Where in the session, for example ``cart[3].lock``.
+        type_name: Qualified name of the type that was found there.
+        endpoint: Endpoint of the request, if it had one.
+        reason: Why, in words; never a value or its ``repr``.
+    """
+
+    def __init__(
+        self,
+        attribute: str | None,
+        *,
+        path: str,
+        type_name: str,
+        endpoint: str | None,
+        reason: str,
+    ) -> None:
+        self.attribute = attribute
+        self.path = path
+        self.type_name = type_name
+        self.endpoint = endpoint
+        self.reason = reason
+        super().__init__(
+            f"session attribute {shown(path)} ({type_name}) set in endpoint"
+            f" {endpoint or 'unknown'!r} cannot be stored: {reason}. Store plain data (an id,"
+            " not the object), or register the type with the codec. The session keeps what was"
+            " stored before this request."
+        )
+
+
+class SessionTooLargeError(SerializationError):
+    """The session as a whole is too large for the cluster.
+
+    Attributes:
+        size: Size of the record in bytes.
+        limit: The largest size allowed, in bytes (``MSM_MAX_RECORD_SIZE``, or less if a node
+            allows less).
+    """
+
+    def __init__(self, *, size: int, limit: int, largest: str, endpoint: str | None) -> None:
+        self.size = size
+        self.limit = limit
+        super().__init__(
+            largest,
+            path=largest,
+            type_name="largest attribute",
+            endpoint=endpoint,
+            reason=f"the session takes {size} bytes, allowed are {limit} (MSM_MAX_RECORD_SIZE)",
+        )
+
+
+class ReadOnlyError(MsmError, RuntimeError):
+    """A view marked ``read_only`` changed the session (raised in debug mode)."""
+
+
+class RecordError(MsmError):
+    """Bytes read from a store are not a record that can be used."""
+
+
+class CorruptRecordError(RecordError):
+    """Flipped, cut, forged, or another session's record: like a copy that is not there."""
+
+
+class UnknownRecordError(RecordError):
+    """Signed with a key, or in a format, that this process does not know: never overwritten."""
+
+
+class SessionUnavailableError(MsmError):
+    """No store can tell whether the session exists (``MSM_ON_UNKNOWN = "error"``)."""
+
+
+class NodeError(MsmError):
+    """One memcached node failed one operation.
+
+    Attributes:
+        node: Id of the node.
+        reason: What happened, in words.
+    """
+
+    def __init__(self, node: str, reason: str) -> None:
+        self.node = node
+        self.reason = reason
+        super().__init__(f"node {node}: {reason}")
+
+
+class NodeUnreachableError(NodeError):
+    """Hard: refused, reset, closed by the peer, name not resolved, or not memcached at all."""
+
+
+class NodeBusyError(NodeError):
+    """Soft: timed out or out of connections; one of these alone says little."""
+
+
+class NodeValueError(NodeError):
+    """The node is fine, it refused this key or value (too large, out of memory)."""
+
+
+def shown(name: str, limit: int = 120) -> str:
+    """Return *name* quoted, control characters escaped, cut to *limit* characters."""
+    text = name if len(name) <= limit else name[: limit - 1] + "…"
+    return "'" + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text) + "'"

@@ -1,0 +1,1 @@
+"""What the workers tell each other."""

@@ -1,0 +1,220 @@
+"""Flask's session interface: cookie to token, token to cookie, and nothing else."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+from flask.sessions import SessionInterface, SessionMixin
+from werkzeug.http import dump_cookie
+
+from .errors import ReadOnlyError, shown
+from .record.keys import Secrets
+from .record.token import PERMANENT, Token, peek_flags, signer_for
+from .session import Session
+from .unit import Action, Unit
+
+
+if TYPE_CHECKING:
+    from flask import Flask, Request, Response
+
+    from .repository import Repository
+
+
+logger = logging.getLogger("flask_msm")
+
+SessionMixin.register(Session)
+
+#: Set on a view function by ``read_only``.
+READ_ONLY = "_flask_msm_read_only"
+
+
+class MsmSessionInterface(SessionInterface):
+    """Opens sessions without I/O and saves them before the response leaves.
+
+    Args:
+        repository: The application's sessions.
+        idle_timeout: Time in seconds a session lives without a request; ``None`` for Flask's
+            ``PERMANENT_SESSION_LIFETIME``.
+        ignore: Requests whose path matches never write a session or set a cookie.
+        route: Put behind the cookie's signature for the load balancer.
+        on_request: Called at the beginning of each request.
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        *,
+        idle_timeout: float | None = None,
+        ignore: re.Pattern[str] | None = None,
+        route: str | None = None,
+        on_request: Callable[[], object] | None = None,
+    ) -> None:
+        self.repository = repository
+        self._idle_timeout = idle_timeout
+        self._ignore = ignore
+        self._route = route
+        self._on_request = on_request
+        self._checked_parameters: dict[str, Any] = {}
+        self._decides_itself = type(self).should_set_cookie is not SessionInterface.should_set_cookie
+
+    # -- opening -------------------------------------------------------------------------------
+
+    def open_session(self, app: Flask, request: Request) -> Session | None:  # type: ignore[override]
+        """Return an unloaded session; ``None`` without a secret key, as Flask does."""
+        secrets = _secrets(app)
+        if secrets is None:
+            return None
+        if self._on_request is not None:
+            self._on_request()
+        return Session(backing=Unit(self.repository, RequestVisit(self, app, request, secrets)))
+
+    def life(self, app: Flask) -> float:
+        """Return the time in seconds a session lives without a request."""
+        if self._idle_timeout is not None:
+            return self._idle_timeout
+        return app.permanent_session_lifetime.total_seconds()
+
+    # -- saving --------------------------------------------------------------------------------
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        """Store what changed and set the headers as Flask's own session does.
+
+        Raises:
+            SerializationError: Something cannot be stored.
+        """
+        # None after a failed open, or an object of another extension: nothing of ours.
+        if not isinstance(session, Session) or not isinstance(session.backing, Unit):
+            return
+        unit = session.backing
+        request: Request = unit.visit.request  # type: ignore[attr-defined]
+        if session.accessed:
+            response.vary.add("Cookie")
+        if self._ignore is not None and self._ignore.search(request.path):
+            return
+        if not session.loaded and self._nothing_to_do(app, session, request):
+            return
+        if session.loaded and self._is_read_only(app, request):
+            self._refuse_changes(app, unit.changed_names(session), request.endpoint)
+            return
+        self._answer(app, session, unit, response)
+
+    def _answer(
+        self, app: Flask, session: Session, unit: Unit, response: Response
+    ) -> None:
+        parameters = self._cookie_parameters(app)
+        before = unit.token
+        if session.modified and before is None:
+            session.load()  # costs nothing without a cookie
+        if session.loaded:
+            action = unit.finish(session)
+        elif unit.refresh_due and unit.token_permanent:
+            action = unit.refresh(session)
+        else:
+            action = Action.KEEP
+        if action is Action.DELETE:
+            response.delete_cookie(self.get_cookie_name(app), **parameters)
+            response.vary.add("Cookie")
+            return
+        token = unit.token
+        if token is None or unit.frozen:
+            return
+        if session.loaded and dict.__len__(session) == 0:
+            return
+        if token == before and action is not Action.SET and not self._wanted(app, session):
+            return
+        response.set_cookie(
+            self.get_cookie_name(app),
+            signer_for(unit.visit.secrets).dumps(token, self._route),
+            expires=self.get_expiration_time(app, cast("SessionMixin", session)),
+            **parameters,
+        )
+        response.vary.add("Cookie")
+
+    def _wanted(self, app: Flask, session: Session) -> bool:
+        return self.should_set_cookie(app, cast("SessionMixin", session))
+
+    def _nothing_to_do(self, app: Flask, session: Session, request: Request) -> bool:
+        """Return whether a request that did not touch its session is done with it.
+
+        Looks at the cookie unverified, which is enough to see that nothing asks for an answer:
+        only permanent sessions are sent again on requests that do not touch them.
+        """
+        if session.modified or self._decides_itself:
+            return False
+        if not app.config["SESSION_REFRESH_EACH_REQUEST"]:
+            return True
+        name = self.get_cookie_name(app)
+        if name not in request.environ.get("HTTP_COOKIE", ""):
+            return True
+        texts = request.cookies.getlist(name)
+        return not any(PERMANENT in (peek_flags(text) or "") for text in texts)
+
+    def _is_read_only(self, app: Flask, request: Request) -> bool:
+        view = app.view_functions.get(request.endpoint or "")
+        return hasattr(view, READ_ONLY)
+
+    def _refuse_changes(self, app: Flask, names: set[str], endpoint: str | None) -> None:
+        if not names:
+            return
+        listed = ", ".join(shown(name) for name in sorted(names))
+        message = f"the read_only view {endpoint!r} changed the session: {listed}"
+        if app.debug:
+            raise ReadOnlyError(message)
+        logger.warning("%s; nothing was saved", message)
+
+    def _cookie_parameters(self, app: Flask) -> dict[str, Any]:
+        """Return the cookie's attributes; a wrong one raises here, before anything is written."""
+        parameters: dict[str, Any] = {
+            "domain": self.get_cookie_domain(app),
+            "path": self.get_cookie_path(app),
+            "secure": self.get_cookie_secure(app),
+            "partitioned": self.get_cookie_partitioned(app),
+            "samesite": self.get_cookie_samesite(app),
+            "httponly": self.get_cookie_httponly(app),
+        }
+        if parameters != self._checked_parameters:
+            dump_cookie(self.get_cookie_name(app), "", **parameters)
+            self._checked_parameters = parameters
+        return parameters
+
+
+class RequestVisit:
+    """What a unit has to know of a Flask request; implements ``Visit``."""
+
+    __slots__ = ("_app", "_interface", "request", "secrets")
+
+    def __init__(
+        self, interface: MsmSessionInterface, app: Flask, request: Request, secrets: Secrets
+    ) -> None:
+        self._interface = interface
+        self._app = app
+        self.request = request
+        self.secrets = secrets
+
+    def token(self) -> Token | None:
+        """Return the first cookie of the session's name that was signed here."""
+        signer = signer_for(self.secrets)
+        for text in self.request.cookies.getlist(self._interface.get_cookie_name(self._app)):
+            token = signer.loads(text)
+            if token is not None:
+                return token
+        return None
+
+    def life(self) -> float:
+        """Return the time in seconds a session lives without a request."""
+        return self._interface.life(self._app)
+
+    def endpoint(self) -> str | None:
+        """Return the endpoint of the request."""
+        return self.request.endpoint
+
+
+def _secrets(app: Flask) -> Secrets | None:
+    """Return the current secret and the fallbacks, read at use as Flask does."""
+    current = app.secret_key
+    if not current:
+        return None
+    return (current, *(app.config["SECRET_KEY_FALLBACKS"] or ()))

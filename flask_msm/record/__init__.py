@@ -1,0 +1,1 @@
+"""The session as data: pure, no I/O."""

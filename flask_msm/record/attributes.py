@@ -1,0 +1,129 @@
+"""The attributes of a session as a map that can be joined.
+
+``join`` answers every conflict the same way: two parallel requests, a node that returns with old
+data, changes made on both sides of an outage. It is commutative, associative and idempotent, so
+it does not matter who joins what in which order, or how often.
+
+Rules, for one name:
+
+1. The higher stamp wins. A removal is an entry like any other (its value is ``None``).
+2. On a tie a removal wins, else the greater bytes.
+3. Weak entries are a map of their own. They show only where no ordinary entry is.
+4. An ordinary entry at or below ``floor`` is dead: removals that old were forgotten to bound the
+   record, and nothing that old may come back.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+#: stamp and encoded value; ``None`` stands for "removed".
+Entry = tuple[int, "bytes | None"]
+Entries = dict[str, Entry]
+
+#: How many removals a record carries before the older half is folded into ``floor``.
+MAX_REMOVALS = 256
+
+
+class Attributes(NamedTuple):
+    """A join-able map of names. Treat the dictionaries as immutable.
+
+    Attributes:
+        entries: Ordinary entries by name.
+        weak: Weak entries by name, with negative stamps.
+        floor: Highest stamp of the removals that were folded away, 0 for none.
+    """
+
+    entries: Entries
+    weak: Entries
+    floor: int
+
+    def alive(self) -> dict[str, bytes]:
+        """Return what an application sees: encoded values by name."""
+        values = {name: entry[1] for name, entry in self.entries.items() if entry[1] is not None}
+        for name, (_, value) in self.weak.items():
+            if value is not None and name not in self.entries:
+                values[name] = value
+        return values
+
+    def largest(self) -> str:
+        """Return the name of the attribute that takes most room, empty without any."""
+        values = self.alive()
+        return max(values, key=lambda name: len(values[name]), default="")
+
+
+NOTHING = Attributes({}, {}, 0)
+
+
+def join(one: Attributes, other: Attributes) -> Attributes:
+    """Return the least map that knows all that *one* and *other* know."""
+    if one == other:
+        return one
+    floor = max(one.floor, other.floor)
+    entries = _join_entries(one.entries, other.entries)
+    if floor:
+        entries = {name: entry for name, entry in entries.items() if entry[0] > floor}
+    weak = _join_entries(one.weak, other.weak) if one.weak or other.weak else one.weak
+    return Attributes(entries, weak, floor)
+
+
+def _join_entries(one: Entries, other: Entries) -> Entries:
+    if not one or not other:
+        return one or other
+    joined = dict(one)
+    for name, entry in other.items():
+        mine = joined.get(name)
+        if mine is None or _wins(entry, mine):
+            joined[name] = entry
+    return joined
+
+
+def _wins(entry: Entry, over: Entry) -> bool:
+    if entry[0] != over[0]:
+        return entry[0] > over[0]
+    if entry[1] is None or over[1] is None:
+        return entry[1] is None
+    return entry[1] > over[1]
+
+
+def write(
+    base: Attributes, changes: dict[str, bytes | None], stamp: int, weak_stamp: int, weak: set[str]
+) -> Attributes:
+    """Return *base* with *changes* made at *stamp*.
+
+    Args:
+        base: What is known.
+        changes: Encoded values by name; ``None`` removes.
+        stamp: Above every stamp in *base*.
+        weak_stamp: The same moment as a weak stamp.
+        weak: Names whose change may only fill a gap.
+    """
+    if not changes:
+        return base
+    entries, gaps = dict(base.entries), dict(base.weak)
+    for name, value in changes.items():
+        if name in weak:
+            gaps[name] = weak_stamp, value
+        else:
+            entries[name] = stamp, value
+            gaps.pop(name, None)
+    return compact(Attributes(entries, gaps, base.floor))
+
+
+def compact(attributes: Attributes, limit: int = MAX_REMOVALS) -> Attributes:
+    """Fold the older half of the removals into ``floor`` when there are more than *limit*.
+
+    What lives at or below the new floor is lifted just above it, as if written then: a change so
+    much newer than *limit* / 2 removals that it was not seen yet still wins.
+    """
+    removed = sorted(stamp for stamp, value in attributes.entries.values() if value is None)
+    if len(removed) <= limit:
+        return attributes
+    floor = removed[len(removed) // 2]
+    entries = {
+        name: (max(stamp, floor + 1), value)
+        for name, (stamp, value) in attributes.entries.items()
+        if value is not None or stamp > floor
+    }
+    return Attributes(entries, attributes.weak, floor)

@@ -1,0 +1,176 @@
+"""A record as bytes: header, body, and a keyed hash over both and the storage key.
+
+Nothing is decoded before the hash is verified, so what a store returns may be flipped, cut,
+forged or somebody else's without harm. Layout, big-endian::
+
+    magic 2 | format 1 | kind 1 | flags 1 | codec 1 | key id 4
+    created 8 | renewed 8 | expires_at 8 | version 8 | body | hash 16
+
+The body is MessagePack: ``[floor, pointer, entries, weak]`` with entries as one flat list
+``name, stamp, value, name, ...``, because that packs and unpacks fastest.
+"""
+
+from __future__ import annotations
+
+import zlib
+from hashlib import blake2b
+from hmac import compare_digest
+from struct import Struct
+from typing import TYPE_CHECKING, Any, cast
+
+from flask_msm.errors import CorruptRecordError, DecodeError, UnknownRecordError
+
+from .attributes import Attributes, Entries
+from .codec import pack, unpack
+from .record import Kind, Pointer, Record
+
+
+if TYPE_CHECKING:
+    from .keys import Keyring
+
+
+HEADER = Struct(">2sBBBB4sdddq")
+MAGIC = b"Ms"
+FORMAT = 1
+HASH_SIZE = 16
+OVERHEAD = HEADER.size + HASH_SIZE
+_COMPRESSED = 1
+#: A body may inflate to this many times ``MSM_MAX_RECORD_SIZE``.
+INFLATE_FACTOR = 16
+_LAST_KIND = int(max(Kind))
+
+
+class Envelope:
+    """Seals and opens the records of one application.
+
+    Args:
+        codec_id: Number of the codec that encoded the attributes.
+        compress_above: Bodies larger than this many bytes are deflated; ``None`` for never.
+        max_size: Largest record, bytes (``MSM_MAX_RECORD_SIZE``); bounds what a body may inflate
+            to.
+    """
+
+    def __init__(self, *, codec_id: int, compress_above: int | None, max_size: int) -> None:
+        self.codec_id = codec_id
+        self._compress_above = compress_above
+        self._max_body = max_size * INFLATE_FACTOR
+
+    def seal(self, record: Record, key: str, keys: Keyring) -> bytes:
+        """Return *record* as bytes that only open under the storage key *key*."""
+        body = _pack_body(record)
+        flags = 0
+        if self._compress_above is not None and len(body) > self._compress_above:
+            deflated = zlib.compress(body, 1)
+            if len(deflated) < len(body) <= self._max_body:
+                body, flags = deflated, _COMPRESSED
+        data = (
+            HEADER.pack(
+                MAGIC,
+                FORMAT,
+                record.kind,
+                flags,
+                self.codec_id,
+                keys.current.id,
+                record.created,
+                record.renewed,
+                record.expires_at,
+                record.version,
+            )
+            + body
+        )
+        return data + _hash(data, key, keys.current.secret)
+
+    def open(self, data: bytes, key: str, keys: Keyring) -> Record:
+        """Return the record in *data*.
+
+        Raises:
+            CorruptRecordError: It is not a record, was changed, or is not the record of *key*.
+            UnknownRecordError: Only a process with other keys or a newer version can read it.
+        """
+        if len(data) < OVERHEAD or data[:2] != MAGIC:
+            raise CorruptRecordError("not a record")
+        _, fmt, kind, flags, codec, key_id, created, renewed, expires_at, version = HEADER.unpack_from(
+            data
+        )
+        if fmt != FORMAT:
+            raise UnknownRecordError(f"format {fmt} is not known here")
+        secret = keys.by_id.get(key_id)
+        if secret is None:
+            raise UnknownRecordError("signed with a key that is not known here")
+        signed = data[:-HASH_SIZE]
+        if not compare_digest(_hash(signed, key, secret), data[-HASH_SIZE:]):
+            raise CorruptRecordError("the signature does not match")
+        if codec != self.codec_id:
+            raise UnknownRecordError(f"encoded with codec {codec}, this is codec {self.codec_id}")
+        if kind > _LAST_KIND or flags & ~_COMPRESSED:
+            raise UnknownRecordError("a kind or flag that is not known here")
+        body = signed[HEADER.size :]
+        if flags & _COMPRESSED:
+            body = self._inflate(body)
+        attributes, pointer = _unpack_body(body)
+        return Record(_KINDS[kind], created, renewed, expires_at, version, attributes, pointer)
+
+    def _inflate(self, body: bytes) -> bytes:
+        inflater = zlib.decompressobj()
+        try:
+            inflated = inflater.decompress(body, self._max_body)
+        except zlib.error as error:
+            raise CorruptRecordError("the body does not inflate") from error
+        if not inflater.eof:
+            raise CorruptRecordError(f"the body inflates to more than {self._max_body} bytes")
+        return inflated
+
+
+_KINDS = tuple(Kind)
+
+
+def _hash(data: bytes, key: str, secret: bytes) -> bytes:
+    # No storage key holds a NUL, so it ends where the record begins.
+    mac = blake2b(key.encode() + b"\0", key=secret, digest_size=HASH_SIZE)
+    mac.update(data)
+    return mac.digest()
+
+
+def _pack_body(record: Record) -> bytes:
+    attributes = record.attributes
+    parts = [
+        attributes.floor,
+        list(record.pointer) if record.pointer else None,
+        _flat(attributes.entries),
+        _flat(attributes.weak),
+    ]
+    try:
+        return pack(parts)
+    except TypeError:
+        # A name with a lone surrogate is no UTF-8; its bytes are kept instead.
+        parts[2:] = [_flat(attributes.entries, as_bytes=True), _flat(attributes.weak, as_bytes=True)]
+        return pack(parts)
+
+
+def _flat(entries: Entries, *, as_bytes: bool = False) -> list[object]:
+    flat: list[object] = []
+    for name, (stamp, value) in entries.items():
+        flat += (name.encode("utf-8", "surrogatepass") if as_bytes else name, stamp, value)
+    return flat
+
+
+def _unpack_body(body: bytes) -> tuple[Attributes, Pointer | None]:
+    try:
+        floor, pointer, entries, weak = cast("Any", unpack(body))
+        return (
+            Attributes(_entries(entries), _entries(weak), floor),
+            Pointer(*pointer) if pointer else None,
+        )
+    except (DecodeError, TypeError, ValueError) as error:
+        # The hash was right, so this was written by a program of ours with a fault.
+        raise CorruptRecordError("the body is not a map of attributes") from error
+
+
+def _entries(flat: list[Any]) -> Entries:
+    entries = {}
+    parts = iter(flat)
+    for name, stamp, value in zip(parts, parts, parts, strict=True):
+        if type(name) is bytes:
+            name = name.decode("utf-8", "surrogatepass")  # noqa: PLW2901
+        entries[name] = (stamp, value)
+    return entries

@@ -1,0 +1,209 @@
+"""From a value to a tree (see ``tree.py``), or to the name of the part that cannot be one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from .extensions import BIG_INT, ENCODERS, SURROGATES, encode_int, encode_text
+from .refusal import Refused, key_segment
+from .tree import MAX_DEPTH, Mark
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .registry import Registry
+
+
+TOO_DEEP = f"it is nested in more than {MAX_DEPTH} containers, or contains itself"
+CHANGED = "it changed while it was being encoded"
+BAD_KEY = "a dict key may be a str, int, bool, None, float or bytes, and no subclass of these"
+
+_SCALARS = frozenset({str, int, type(None), bool, float, bytes})
+_KEYS = (int, bytes, bool, type(None), float, str)
+
+
+def is_plain(value: Any, depth: int = 0) -> bool:
+    """Tell whether *value* consists of None, bool, int, float, str, bytes, list, dict alone.
+
+    Asked for every value, so it counts every nanosecond. MessagePack itself refuses the few of
+    these that it cannot hold (big ints, lone surrogates), but takes others that would come back
+    changed (bytearray, memoryview, its own classes): hence a look at every type.
+    """
+    kind = type(value)
+    if kind is dict:
+        for key in value:
+            if type(key) is not str:
+                return False
+        value = value.values()
+    elif kind is not list:
+        return kind in _SCALARS
+    for item in value:
+        kind = type(item)
+        if kind is str or kind is int or kind in _SCALARS:
+            continue
+        if depth >= MAX_DEPTH - 1 or not is_plain(item, depth + 1):
+            return False
+    return True
+
+
+class Flattener:
+    """Turns one value into a tree, or names the part that cannot be one.
+
+    Args:
+        extension: Makes the extension of a number and bytes, for MessagePack.
+        pack: Turns a tree into bytes.
+        registry: The types of the application.
+
+    Attributes:
+        marked: Whether the tree has marks in it, so that it must be resolved after decoding.
+    """
+
+    __slots__ = ("_extension", "_pack", "_registry", "marked")
+
+    def __init__(
+        self,
+        extension: Callable[[int, bytes], object],
+        pack: Callable[[object], bytes],
+        registry: Registry,
+    ) -> None:
+        self._extension = extension
+        self._pack = pack
+        self._registry = registry
+        self.marked = False
+
+    def flatten(self, value: Any, depth: int = 0) -> object:
+        """Return *value*, found inside *depth* containers, as a tree.
+
+        Raises:
+            Refused: A part of it would not come back as it is.
+        """
+        kind = type(value)
+        if kind is str:
+            return value if value.isascii() or _is_utf8(value) else self._text(value)
+        if kind is int:
+            fits = -(2**63) <= value < 2**64
+            return value if fits else self._extension(BIG_INT, encode_int(value))
+        try:
+            if kind in _SCALARS:
+                return value
+            container = self._containers.get(kind)
+            if container is None and kind in ENCODERS:
+                return self._leaf(value, *ENCODERS[kind])
+            if container is None and kind not in self._registry.by_type:
+                raise Refused(value)
+        except TypeError:
+            # A metaclass may make classes that cannot be hashed.
+            raise Refused(value) from None
+        if depth >= MAX_DEPTH:
+            raise Refused(value, TOO_DEEP)
+        if container is not None:
+            return container(self, value, depth + 1)
+        return self._registered(value, depth + 1)
+
+    def _mark(self, mark: Mark) -> object:
+        self.marked = True
+        return self._extension(mark.value, b"")
+
+    def _text(self, value: str) -> object:
+        return self._extension(SURROGATES, encode_text(value))
+
+    def _leaf(self, value: object, number: int, encode: Callable[[Any], bytes]) -> object:
+        try:
+            return self._extension(number, encode(value))
+        except Refused:
+            raise
+        except Exception as error:  # noqa: BLE001 - a time zone is code of anybody
+            raise Refused(value, f"encoding it raised {type(error).__name__}") from None
+
+    def _registered(self, value: object, depth: int) -> list[object]:
+        registered = self._registry.by_type[type(value)]
+        try:
+            encoded = registered.encode(value)
+        except Refused:
+            raise
+        except Exception as error:  # noqa: BLE001 - code of the application
+            reason = f"its registered encoder raised {type(error).__name__}"
+            raise Refused(value, reason) from None
+        try:
+            return [self._mark(Mark.OBJECT), registered.name, self.flatten(encoded, depth)]
+        except Refused as refused:
+            refused.within(registered.segment)
+            raise
+
+    def _list(self, value: list[object], depth: int) -> list[object]:
+        flat = self._items(tuple(value), depth)
+        if len(flat) != len(value):
+            raise Refused(value, CHANGED)
+        return flat
+
+    def _tuple(self, value: tuple[object, ...], depth: int) -> list[object]:
+        return [self._mark(Mark.TUPLE), *self._items(value, depth)]
+
+    def _items(self, value: tuple[object, ...], depth: int) -> list[object]:
+        flat: list[object] = []
+        try:
+            for item in value:
+                flat.append(self.flatten(item, depth))  # noqa: PERF401 - its length is the path
+        except Refused as refused:
+            refused.within(f"[{len(flat)}]")
+            raise
+        return flat
+
+    def _set(self, value: set[object] | frozenset[object], depth: int) -> list[object]:
+        try:
+            flat = [self.flatten(item, depth) for item in value]
+        except Refused as refused:
+            refused.within("{…}")
+            raise
+        except RuntimeError as error:
+            raise _changed(value, error) from None
+        # The order of a set differs between processes, that of bytes does not.
+        flat.sort(key=self._pack)
+        return [self._mark(Mark.SET if type(value) is set else Mark.FROZENSET), *flat]
+
+    def _dict(self, value: dict[Any, object], depth: int) -> object:
+        flat: dict[Any, object] = {}
+        only_text = True
+        key = None
+        try:
+            for key, item in value.items():
+                if type(key) is not str or not (key.isascii() or _is_utf8(key)):
+                    only_text = False
+                    _check_key(key)
+                flat[key] = self.flatten(item, depth)
+        except Refused as refused:
+            refused.within(key_segment(key))
+            raise
+        except RuntimeError as error:
+            raise _changed(value, error) from None
+        if only_text:
+            return flat
+        pairs = (part for key, item in flat.items() for part in (self.flatten(key), item))
+        return [self._mark(Mark.DICT), *pairs]
+
+    _containers: ClassVar[dict[type, Callable[[Flattener, Any, int], object]]] = {
+        list: _list,
+        tuple: _tuple,
+        set: _set,
+        frozenset: _set,
+        dict: _dict,
+    }
+
+
+def _check_key(key: object) -> None:
+    kind = type(key)
+    # Not ``in``, which hashes and compares classes that anybody may have made.
+    if not any(kind is one for one in _KEYS):
+        raise Refused(key, BAD_KEY)
+
+
+def _is_utf8(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _changed(value: object, error: RuntimeError) -> Exception:
+    return error if isinstance(error, RecursionError) else Refused(value, CHANGED)

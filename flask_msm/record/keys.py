@@ -1,0 +1,62 @@
+"""Keys derived from ``SECRET_KEY`` and ``SECRET_KEY_FALLBACKS``, one purpose each."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from hashlib import blake2b
+from typing import NamedTuple
+
+
+#: An application's secrets: the current key first, then the fallbacks.
+Secrets = tuple["str | bytes", ...]
+
+
+class Key(NamedTuple):
+    """A derived key and the name by which a record says that it was used."""
+
+    id: bytes
+    secret: bytes
+
+
+def derive(secret: str | bytes, purpose: bytes) -> bytes:
+    """Return 32 bytes for *purpose* (at most 16 bytes) that tell nothing about *secret*."""
+    raw = secret.encode() if isinstance(secret, str) else secret
+    # A key of any length: BLAKE2b takes 64 bytes at most as its key, so it is hashed first.
+    return blake2b(b"flask_msm", key=blake2b(raw).digest(), person=purpose, digest_size=32).digest()
+
+
+class Keyring:
+    """The keys that sign and verify records.
+
+    Attributes:
+        current: Signs.
+        by_id: Verifies; the current key and the fallbacks.
+    """
+
+    def __init__(self, secrets: Secrets) -> None:
+        keys = [Key(derive(secret, b"record-key-id")[:4], derive(secret, b"record")) for secret in secrets]
+        self.current = keys[0]
+        self.by_id = {key.id: key.secret for key in reversed(keys)}
+
+
+@lru_cache(maxsize=32)
+def keyring(secrets: Secrets) -> Keyring:
+    """Return the keyring of *secrets*; deriving it is paid once."""
+    return Keyring(secrets)
+
+
+def storage_key(prefix: str, sid: str) -> str:
+    """Return the key under which stores keep the session *sid*.
+
+    A hash, so that a dump of a store holds no usable cookie, and independent of ``SECRET_KEY``,
+    so that a session survives the rotation of keys.
+    """
+    return prefix + blake2b(sid.encode(), digest_size=20, person=b"flask_msm sid").hexdigest()
+
+
+REF_LENGTH = 10
+
+
+def ref_of(key: str) -> str:
+    """Return the only name of a session in logs, signals and pages."""
+    return key[-40:][:REF_LENGTH]

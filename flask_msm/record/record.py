@@ -1,0 +1,103 @@
+"""One session as every store keeps it: a few facts about it, and its attributes."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import NamedTuple
+
+from . import attributes as attribute_map
+from .attributes import Attributes
+
+
+class Kind(IntEnum):
+    """What a record stands for; joining takes the higher kind whole."""
+
+    DATA = 0
+    #: The session moved to another storage key (``regenerate``).
+    ALIAS = 1
+    #: The session was ended (``destroy``); this tombstone keeps every older copy down.
+    DESTROYED = 2
+
+
+class Pointer(NamedTuple):
+    """Where an alias points. The greater one wins, so the first field is the stamp.
+
+    Attributes:
+        stamp: When the session moved.
+        key: Storage key it moved to (never its sid, which would be a usable cookie).
+        until: Time up to which the old cookie still shows the frozen attributes, seconds since
+            the epoch.
+    """
+
+    stamp: int
+    key: str
+    until: float
+
+
+class Record(NamedTuple):
+    """A session, or what is left of it.
+
+    Attributes:
+        kind: Data, alias or tombstone.
+        created: When the session began, seconds since the epoch.
+        renewed: When it was last written or refreshed, seconds since the epoch.
+        expires_at: When it ends if nobody refreshes it, seconds since the epoch.
+        version: Highest stamp of all changes so far.
+        attributes: What the session holds; frozen in an alias, empty in a tombstone.
+        pointer: Only in an alias.
+    """
+
+    kind: Kind
+    created: float
+    renewed: float
+    expires_at: float
+    version: int
+    attributes: Attributes
+    pointer: Pointer | None = None
+
+
+def join(one: Record, other: Record) -> Record:
+    """Return the record that knows all that *one* and *other* know."""
+    if one is other or one == other:
+        return one
+    if one.kind != other.kind:
+        body = one if one.kind > other.kind else other
+        attributes, pointer = body.attributes, body.pointer
+    else:
+        attributes = attribute_map.join(one.attributes, other.attributes)
+        pointer = max(one.pointer, other.pointer) if one.pointer and other.pointer else None
+    return Record(
+        max(one.kind, other.kind),
+        min(one.created, other.created),
+        max(one.renewed, other.renewed),
+        max(one.expires_at, other.expires_at),
+        max(one.version, other.version),
+        attributes,
+        pointer,
+    )
+
+
+def join_optional(one: Record | None, other: Record | None) -> Record | None:
+    """Return the join of what is there, ``None`` when neither is."""
+    if one is None or other is None:
+        return one or other
+    return join(one, other)
+
+
+#: Longest time to live memcached takes as "seconds from now"; above, it means a date.
+RELATIVE_TTL_LIMIT = 30 * 24 * 3600
+
+
+def ttl_for(expires_at: float, now: float) -> int:
+    """Return what memcached is told so that an item ends at *expires_at*.
+
+    The only place that makes a time to live: never 0 (which means "for ever"), never negative
+    ("at once"), relative up to 30 days, a date beyond, below 2**31 where memcached wraps around.
+    Source: memcached ``doc/protocol.txt``, "Expiration times".
+    """
+    seconds = int(expires_at - now) + 1
+    if seconds <= 1:
+        return 1
+    if seconds <= RELATIVE_TTL_LIMIT:
+        return seconds
+    return min(int(now) + seconds, 2**31 - 1)

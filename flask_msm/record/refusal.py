@@ -1,0 +1,92 @@
+"""How a codec says which part of a value it does not take: path, type and reason, never data."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from markupsafe import Markup
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+#: What the codec takes by itself: each exact type, no subclass of it.
+TAKEN_TYPES: frozenset[type] = frozenset(
+    {type(None), bool, int, float, str, bytes, list, dict, tuple, set, frozenset}
+    | {UUID, Markup, Decimal, dt.datetime, dt.date, dt.time, dt.timedelta}
+)
+
+_KEY_LENGTH = 40
+_KEY_TYPES = (str, int, bool, type(None), float, bytes)
+
+
+class Refused(Exception):  # noqa: N818 - a message between levels of a walk, never seen outside
+    """A part of a value cannot be encoded; each level it passes adds where the part is.
+
+    Attributes:
+        type_name: Qualified name of the refused type.
+        reason: Why, in words; never a value or its ``repr``.
+    """
+
+    def __init__(self, value: object, reason: str | None = None) -> None:
+        super().__init__()
+        # Names only: an exception that somebody keeps must not keep session data alive.
+        self.type_name = type_name(type(value))
+        self.reason = reason or _why(type(value))
+        self._segments: list[str] = []
+
+    def within(self, segment: str) -> None:
+        """Note that the refused part is at *segment* of the level around it."""
+        self._segments.append(segment)
+
+    @property
+    def path(self) -> str:
+        """Where the refused part is, seen from the whole value."""
+        return "".join(reversed(self._segments))
+
+
+def type_name(kind: type) -> str:
+    """Return ``module.qualname`` of *kind*, control characters escaped."""
+    # Asked of ``type`` itself, because a metaclass may answer anything, or raise.
+    module = type.__dict__["__module__"].__get__(kind)
+    qualname = type.__dict__["__qualname__"].__get__(kind)
+    name = f"{module if type(module) is str else '?'}.{qualname}"
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
+
+
+def key_segment(key: object) -> str:
+    """Return the part of a path that stands for the dict key *key*."""
+    kind = type(key)
+    if not _is_one_of(kind, _KEY_TYPES) or (isinstance(key, int) and key.bit_length() > 128):
+        # The repr of a foreign type is foreign code, that of a huge int may raise.
+        return f"[<{type_name(kind)}>]"
+    if isinstance(key, str) and len(key) <= _KEY_LENGTH and key.isidentifier():
+        return f".{key}"
+    text = repr(key[: _KEY_LENGTH + 1] if isinstance(key, str | bytes) else key)
+    return f"[{text if len(text) <= _KEY_LENGTH else text[: _KEY_LENGTH - 1] + '…'}]"
+
+
+def _why(kind: type) -> str:
+    if issubclass(kind, bytearray | memoryview):
+        return "it would come back as bytes; store bytes"
+    base = next((base for base in kind.__mro__[1:] if _is_one_of(base, TAKEN_TYPES)), None)
+    if base is not None:
+        return f"a subclass of {base.__name__}, which would come back as plain {base.__name__}"
+    if _declares(kind, "__dataclass_fields__"):
+        return "a dataclass that is not registered with the codec"
+    if _declares(kind, "__html__"):
+        return "it has __html__ and is not Markup, so it would come back as Markup"
+    return "not a type the codec takes"
+
+
+def _is_one_of(kind: type, types: Iterable[type]) -> bool:
+    # Not ``in``: a metaclass may make classes that cannot be compared or hashed.
+    return any(kind is one for one in types)
+
+
+def _declares(kind: type, name: str) -> bool:
+    # Not hasattr: that would run code of the application.
+    return any(name in vars(base) for base in kind.__mro__)

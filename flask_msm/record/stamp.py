@@ -1,0 +1,63 @@
+"""Hybrid logical time: which of two changes is the later one, for the whole fleet.
+
+A stamp is ``milliseconds << 16 | worker``: ordered by time first, and never the same for two
+workers. Every number here is an ``int``; in JSON and HTML a stamp is written as a string, for it
+exceeds 2**53. A *weak* stamp is an ordinary one moved below zero: it loses against every ordinary
+stamp, and among weak ones the later still wins.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from typing import TYPE_CHECKING
+
+
+if TYPE_CHECKING:
+    from flask_msm.clock import Clock
+
+
+WORKER_BITS = 16
+WEAK_OFFSET = 1 << 62
+#: A stamp further ahead of the own clock than this is obeyed but not adopted, milliseconds.
+MAX_AHEAD_MS = 60_000
+
+
+def weak(stamp: int) -> int:
+    """Return *stamp* moved below every ordinary one."""
+    return stamp - WEAK_OFFSET
+
+
+def milliseconds(stamp: int) -> int:
+    """Return the time part of an ordinary *stamp*, milliseconds since the epoch."""
+    return stamp >> WORKER_BITS
+
+
+class StampClock:
+    """Issues stamps; one for each worker process and application.
+
+    Attributes:
+        clock_ahead: How many stamps were seen that lie more than 60 s ahead of this clock.
+    """
+
+    def __init__(self, clock: Clock, worker: int | None = None) -> None:
+        self._clock = clock
+        self._worker = secrets.randbits(WORKER_BITS) if worker is None else worker
+        self._last_ms = 0
+        self._lock = threading.Lock()
+        self.clock_ahead = 0
+
+    def next(self, after: int = 0) -> int:
+        """Return a stamp above every stamp issued here before and above *after*.
+
+        An *after* from a clock that runs far ahead lifts this one stamp only: the clock of this
+        worker must not be dragged along, or one broken machine would move the whole fleet.
+        """
+        now_ms = int(self._clock.time() * 1000)
+        floor_ms = (after >> WORKER_BITS) + 1
+        with self._lock:
+            if floor_ms > now_ms + MAX_AHEAD_MS:
+                self.clock_ahead += 1
+                return floor_ms << WORKER_BITS | self._worker
+            self._last_ms = max(now_ms, self._last_ms + 1, floor_ms)
+            return self._last_ms << WORKER_BITS | self._worker

@@ -1,0 +1,100 @@
+"""What the cookie holds: ``sid.version.renewed.flags.signature``, and ``.route`` behind it.
+
+``version`` is the least the browser must see again, ``renewed`` the second of the last write or
+refresh; both make decisions possible without asking a store.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets as randomness
+from functools import lru_cache
+from hashlib import sha256
+from typing import NamedTuple
+
+from itsdangerous import Signer
+
+from .keys import Secrets, derive
+
+
+SID_BYTES = 32
+#: Longer cookie values are not looked at.
+MAX_LENGTH = 256
+PERMANENT = "p"
+LOCAL = "l"
+_SHAPE = re.compile(
+    r"([A-Za-z0-9_-]{43})\.([0-9a-f]{1,16})\.([0-9a-f]{1,10})\.([a-z-]{1,8})", re.ASCII
+)
+
+
+class Token(NamedTuple):
+    """A verified cookie.
+
+    Attributes:
+        sid: Session id; whoever knows it is the user.
+        version: Stamp the browser must see again.
+        renewed: Second (since the epoch) of the last write or refresh.
+        permanent: The session outlives the browser.
+        local: The session holds changes that only one process knows.
+    """
+
+    sid: str
+    version: int
+    renewed: int
+    permanent: bool = False
+    local: bool = False
+
+
+def new_sid() -> str:
+    """Return a session id nobody can guess: 32 random bytes, 43 characters."""
+    return randomness.token_urlsafe(SID_BYTES)
+
+
+def peek_flags(text: str) -> str | None:
+    """Return the flags of a cookie that was *not* verified, ``None`` if it has no such shape.
+
+    Good enough to decide that nothing has to be done, and for nothing else.
+    """
+    parts = text.split(".", 5)
+    return parts[3] if len(parts) > 4 else None
+
+
+class TokenSigner:
+    """Signs with the first of *secrets*, verifies with all of them."""
+
+    def __init__(self, secrets: Secrets) -> None:
+        keys = [derive(secret, b"cookie") for secret in secrets]
+        # The keys are derived already, and once; itsdangerous wants the current one last.
+        self._signer = Signer(keys[::-1], key_derivation="none", digest_method=sha256)
+        # Bounded, and only of what has the right length: a flood of forged cookies costs
+        # verifications, not memory.
+        self._cached = lru_cache(maxsize=1024)(self._verify)
+
+    def dumps(self, token: Token, route: str | None = None) -> str:
+        """Return *token* as a cookie value, with the balancer's *route* behind it."""
+        flags = (PERMANENT if token.permanent else "") + (LOCAL if token.local else "") or "-"
+        text = f"{token.sid}.{token.version:x}.{token.renewed:x}.{flags}"
+        signed = self._signer.sign(text).decode()
+        return f"{signed}.{route}" if route else signed
+
+    def loads(self, text: str) -> Token | None:
+        """Return the token in *text*; ``None`` for anything that was not signed here."""
+        if len(text) > MAX_LENGTH or not text.isascii():
+            return None
+        return self._cached(text)
+
+    def _verify(self, text: str) -> Token | None:
+        parts = text.split(".")
+        if not 5 <= len(parts) <= 6:
+            return None
+        match = _SHAPE.fullmatch(".".join(parts[:4]))
+        if match is None or not self._signer.validate(".".join(parts[:5])):
+            return None
+        sid, version, renewed, flags = match.groups()
+        return Token(sid, int(version, 16), int(renewed, 16), PERMANENT in flags, LOCAL in flags)
+
+
+@lru_cache(maxsize=32)
+def signer_for(secrets: Secrets) -> TokenSigner:
+    """Return the signer of *secrets*; deriving its keys is paid once."""
+    return TokenSigner(secrets)

@@ -1,0 +1,253 @@
+"""Sessions in whatever store there is: load, save, end, move, follow.
+
+The one seam at which an unexpected error of a store turns into "cannot tell": a fault in a store
+must not become a 500 by accident.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from .drafts import Drafts
+from .errors import SessionTooLargeError
+from .record.keys import ref_of
+from .record.record import Kind, Pointer, Record, join
+from .stores.ports import FRESH, Loaded, Outcome, RecordTooLargeError, Rewrite, Saved
+
+
+if TYPE_CHECKING:
+    from .clock import Clock
+    from .record.codec import Codec
+    from .record.keys import Keyring
+    from .record.stamp import StampClock
+    from .stores.ports import SessionStore
+
+
+logger = logging.getLogger("flask_msm")
+
+#: Longest chain of aliases that is followed.
+MAX_HOPS = 4
+_NOT_STORED = "a session could not be stored: nothing takes it"
+
+#: Called with what happened (``created``, ``destroyed``, ``relocated``) and the session's ref.
+Notify = Callable[[str, str], None]
+
+
+@dataclass(slots=True)
+class Counters:
+    """What happened since the process started. Lost updates between threads are harmless."""
+
+    detached: int = 0
+    dropped_after_logout: int = 0
+    dropped_frozen: int = 0
+    followed: int = 0
+    refreshed: int = 0
+    unexpected: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """The settings a session's life follows.
+
+    Attributes:
+        key_prefix: In front of every storage key.
+        request_deadline: Time in seconds a request may spend on the store.
+        absolute_timeout: Time in seconds after which a session ends regardless, or ``None``.
+        regenerate_grace: Time in seconds an old id still shows the frozen attributes.
+        on_unknown: ``detached`` or ``error``.
+        raise_unexpected: Raise unexpected errors of a store (tests) instead of going on.
+    """
+
+    key_prefix: str
+    request_deadline: float
+    absolute_timeout: float | None
+    regenerate_grace: float
+    on_unknown: str
+    raise_unexpected: bool
+
+
+class Slot(NamedTuple):
+    """Where one session is kept, and until when the store may be asked about it.
+
+    Attributes:
+        key: Storage key.
+        keys: Sign and verify its record.
+        deadline: Monotonic time, seconds.
+    """
+
+    key: str
+    keys: Keyring
+    deadline: float
+
+
+class Repository:
+    """What sessions of one application need of their store.
+
+    Args:
+        store: Where records are kept.
+        codec: Encodes attributes.
+        stamps: Issues stamps.
+        clock: Tells the time.
+        rules: See ``Rules``.
+        notify: Told of sessions created, destroyed and relocated.
+    """
+
+    def __init__(
+        self,
+        store: SessionStore,
+        *,
+        codec: Codec,
+        stamps: StampClock,
+        clock: Clock,
+        rules: Rules,
+        notify: Notify,
+    ) -> None:
+        self.store = store
+        self.codec = codec
+        self.clock = clock
+        self.rules = rules
+        self.counters = Counters()
+        self._stamps = stamps
+        self._notify = notify
+        self._reported: set[str] = set()
+
+    def drafts(self, life: float) -> Drafts:
+        """Return what makes records for sessions that live *life* seconds without a request."""
+        timeout = self.rules.absolute_timeout
+        return Drafts(self._stamps, self.clock, life=life, absolute_timeout=timeout)
+
+    def load(self, slot: Slot, *, at_least: int) -> Loaded:
+        """Return what the store knows of a session; "unknown" for a store that fails."""
+        try:
+            return self.store.load(slot.key, slot.keys, at_least=at_least, deadline=slot.deadline)
+        except Exception as error:  # noqa: BLE001  (the seam, see above)
+            self._unexpected(error)
+            return Loaded(Outcome.UNKNOWN, None, {})
+
+    def save(
+        self, slot: Slot, rewrite: Rewrite, *, known: Loaded | None, endpoint: str | None = None
+    ) -> Saved | None:
+        """Store what *rewrite* makes of the session; ``None`` when nothing could be stored.
+
+        Raises:
+            SessionTooLargeError: It does not fit; what was stored stays.
+        """
+        try:
+            saved = self.store.save(
+                slot.key, slot.keys, rewrite, known=known, deadline=slot.deadline
+            )
+        except RecordTooLargeError as error:
+            raise SessionTooLargeError(
+                size=error.size, limit=error.limit, largest=error.largest, endpoint=endpoint
+            ) from None
+        except Exception as error:  # noqa: BLE001  (the seam, see above)
+            self._unexpected(error)
+            return None
+        if not saved.copies:
+            if _NOT_STORED not in self._reported:
+                self._reported.add(_NOT_STORED)
+                logger.warning("%s (session %s; said once while it lasts)", _NOT_STORED, ref_of(slot.key))
+            return None
+        self._reported.discard(_NOT_STORED)
+        if saved.relocated:
+            self._notify("relocated", ref_of(slot.key))
+        return saved
+
+    def create(self, slot: Slot, record: Record, *, endpoint: str | None) -> Saved | None:
+        """Store the first record of a session whose id was just made up."""
+        saved = self.save(slot, _joined(record), known=FRESH, endpoint=endpoint)
+        if saved:
+            self._notify("created", ref_of(slot.key))
+        return saved
+
+    def end(
+        self,
+        slot: Slot,
+        drafts: Drafts,
+        record: Record | None,
+        *,
+        known: Loaded | None,
+        hops: int = MAX_HOPS,
+    ) -> None:
+        """Put a tombstone in place of the session, and of the one it moved to.
+
+        Args:
+            slot: The session.
+            drafts: Makes the tombstone.
+            record: What is known of the session.
+            known: What an earlier load saw.
+            hops: How many aliases to follow.
+        """
+        moved_to: set[str] = set()
+
+        def met(pointer: Pointer) -> None:
+            moved_to.add(pointer.key)
+
+        if self.save(slot, drafts.tombstone(record, met), known=known):
+            self._notify("destroyed", ref_of(slot.key))
+        for key in moved_to if hops else ():
+            self.end(slot._replace(key=key), drafts, None, known=None, hops=hops - 1)
+
+    def move(
+        self, slot: Slot, drafts: Drafts, record: Record, *, known: Loaded | None, to: str
+    ) -> Record | None:
+        """Commit that a session moved: put an alias to the storage key *to* in its place.
+
+        Args:
+            slot: The old place of the session.
+            drafts: Makes the alias.
+            record: What is known of the session.
+            known: What an earlier load saw.
+            to: Where the session was written already.
+
+        Returns:
+            ``None`` when the move stands. When somebody else moved or ended the session first,
+            the alias or tombstone of theirs; then the session at *to* is ended again, for two ids
+            must not live on.
+        """
+        grace = self.rules.regenerate_grace
+        saved = self.save(slot, drafts.alias(record, to, grace=grace), known=known)
+        if saved is None:
+            return None
+        final = saved.record
+        target = slot._replace(key=to)
+        if final.pointer is None or final.pointer.key != to:
+            self.end(target, drafts, None, known=None)
+            return final
+        if final.attributes != record.attributes:
+            # Parallel requests wrote between this request's load and the move: take it along.
+            late = final._replace(kind=Kind.DATA, pointer=None)
+            self.save(target, _joined(late), known=None)
+        return None
+
+    def follow(self, slot: Slot, alias: Record, rewrite: Rewrite) -> None:
+        """Apply a change to the session that *alias* points to, if that is alive."""
+        for _ in range(MAX_HOPS):
+            if alias.pointer is None:
+                return
+            target = slot._replace(key=alias.pointer.key)
+            loaded = self.load(target, at_least=0)
+            if loaded.record is None or loaded.record.kind is Kind.DESTROYED:
+                self.counters.dropped_after_logout += 1
+                return
+            if loaded.record.kind is Kind.DATA:
+                self.save(target, rewrite, known=loaded)
+                self.counters.followed += 1
+                return
+            alias = loaded.record
+
+    def _unexpected(self, error: Exception) -> None:
+        if self.rules.raise_unexpected:
+            raise error
+        self.counters.unexpected += 1
+        kind = f"unexpected {type(error).__qualname__}"
+        if kind not in self._reported:
+            self._reported.add(kind)
+            logger.error("the session store failed unexpectedly; said once", exc_info=error)
+
+
+def _joined(record: Record) -> Rewrite:
+    return lambda seen: join(record, seen) if seen else record

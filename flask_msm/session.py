@@ -1,0 +1,435 @@
+"""The dictionary an application sees.
+
+A ``Session`` is opened without any I/O and filled at the first access. Until then its own storage
+holds one placeholder key, because code written in C (``json``, ``dict.copy``) reads a dictionary's
+storage without calling any method: it shall fail or see a strange key, never a silent ``{}``.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, SupportsIndex
+
+
+if TYPE_CHECKING:
+    from collections.abc import ItemsView, KeysView, ValuesView
+
+
+class _Placeholder:
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<session not loaded>"
+
+
+_PLACEHOLDER: Any = _Placeholder()
+_MISSING: Any = object()
+#: Where Flask's own session keeps the permanence, and so does this one.
+PERMANENT = "_permanent"
+
+
+class Contents(NamedTuple):
+    """What a session turns out to hold.
+
+    Attributes:
+        values: The attributes.
+        detached: No store could tell; *values* is empty for want of better knowledge.
+    """
+
+    values: dict[str, Any]
+    detached: bool
+
+
+class Backing(Protocol):
+    """What stands behind a session: its identity and its way to the stores."""
+
+    @property
+    def sid(self) -> str | None:
+        """The session id, ``None`` as long as nothing was stored."""
+        ...
+
+    @property
+    def ref(self) -> str | None:
+        """The public name of the session, ``None`` as long as nothing was stored."""
+        ...
+
+    @property
+    def token_permanent(self) -> bool | None:
+        """What the verified cookie says of the permanence; ``None`` without one."""
+        ...
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the session holds changes that only this process knows."""
+        ...
+
+    def load(self) -> Contents:
+        """Return what the stores hold."""
+        ...
+
+    def save(self, session: Session) -> None:
+        """Store what differs from what is stored."""
+        ...
+
+    def rebase(self, session: Session) -> None:
+        """Take what *session* holds now as what is stored."""
+        ...
+
+    def regenerate(self) -> None:
+        """Give the session another id with the next save."""
+        ...
+
+    def destroy(self) -> None:
+        """End the stored session with the next save."""
+        ...
+
+
+class Session(dict[str, Any]):
+    """A session with Flask's interface (``SessionMixin``), loaded at the first access.
+
+    Changes are found by comparing what would be stored, so a change inside a value
+    (``session["cart"].append(...)``) is saved without ``modified = True``.
+
+    Attributes:
+        accessed: Something looked at the session in this request; set by Flask.
+    """
+
+    __slots__ = (
+        "_backing",
+        "_cleared",
+        "_detached",
+        "_loaded",
+        "_lock",
+        "_modified",
+        "_new",
+        "accessed",
+        "told_absent",
+    )
+
+    def __init__(self, initial: Mapping[str, Any] | None = None, *, backing: Backing | None = None) -> None:
+        self.accessed = False
+        #: Names the application was told were not there although nobody knew.
+        self.told_absent: set[str] = set()
+        self._backing = backing
+        self._modified = False
+        self._cleared = False
+        self._detached = False
+        self._loaded = backing is None
+        self._lock = threading.Lock()
+        if backing is None:
+            dict.update(self, initial or {})
+        else:
+            dict.__setitem__(self, _PLACEHOLDER, None)
+
+    # -- state ---------------------------------------------------------------------------------
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the attributes were read."""
+        return self._loaded
+
+    @property
+    def detached(self) -> bool:
+        """Whether no store could tell what the session holds."""
+        return self._detached
+
+    @property
+    def cleared(self) -> bool:
+        """Whether ``clear()`` was called."""
+        return self._cleared
+
+    @property
+    def sid(self) -> str | None:
+        """The session id, ``None`` as long as nothing was stored. Never log it."""
+        return self._backing.sid if self._backing else None
+
+    @property
+    def ref(self) -> str | None:
+        """The public name of the session, safe in logs; ``None`` as long as nothing was stored."""
+        return self._backing.ref if self._backing else None
+
+    @property
+    def new(self) -> bool:
+        """Whether nothing was stored for this browser before this request."""
+        self._load()
+        return self._backing is None or self._backing.sid is None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the session holds changes that only this process knows."""
+        return self._backing is not None and self._backing.is_local
+
+    @property
+    def modified(self) -> bool:
+        """Whether the session was changed; changes inside values count when it is saved.
+
+        Setting ``False`` suppresses the changes made so far: they are not stored.
+        """
+        return self._modified
+
+    @modified.setter
+    def modified(self, value: bool) -> None:
+        if not value and self._backing is not None and self._loaded:
+            self._backing.rebase(self)
+        self._modified = bool(value)
+
+    def mark_modified(self) -> None:
+        """Set ``modified`` because a change inside a value was found."""
+        self._modified = True
+
+    @property
+    def permanent(self) -> bool:
+        """Whether the session outlives the browser."""
+        if not self._loaded and self._backing is not None:
+            known = self._backing.token_permanent
+            return bool(known)
+        return bool(dict.get(self, PERMANENT, False))
+
+    @permanent.setter
+    def permanent(self, value: bool) -> None:
+        if not self._loaded and self._backing and self._backing.token_permanent == bool(value):
+            # Nothing to store, and no need to read: the cookie is sent again, as Flask does.
+            self._modified = True
+            return
+        self[PERMANENT] = bool(value)
+
+    @property
+    def backing(self) -> Backing | None:
+        """What stands behind this session."""
+        return self._backing
+
+    def peek(self) -> dict[str, Any]:
+        """Return the attributes without loading them; empty as long as they are not loaded."""
+        return dict(dict.items(self)) if self._loaded else {}
+
+    # -- identity ------------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Store the changes now; in a streamed response nothing is stored after its start."""
+        if self._backing is not None and self._loaded:
+            self._backing.save(self)
+
+    def reload(self) -> None:
+        """Forget all changes and read the session again at the next access."""
+        if self._backing is None:
+            return
+        with self._lock:
+            dict.clear(self)
+            dict.__setitem__(self, _PLACEHOLDER, None)
+            self._loaded = self._modified = self._cleared = self._detached = False
+            self.told_absent.clear()
+
+    def regenerate(self) -> None:
+        """Give the session another id when it is saved, against session fixation.
+
+        Call it when somebody signs in. Requests that are under way with the old id still find
+        their way; the old id ends.
+        """
+        self._load()
+        if self._backing is not None:
+            self._backing.regenerate()
+        self._modified = True
+
+    def destroy(self) -> None:
+        """End the session for good, on every node. What is set afterwards starts a new one."""
+        self._load()
+        if self._backing is not None:
+            self._backing.destroy()
+        dict.clear(self)
+        self._modified = True
+        self._detached = False
+        self.told_absent.clear()
+
+    # -- loading -------------------------------------------------------------------------------
+
+    def load(self) -> None:
+        """Read the attributes now, if they were not read yet."""
+        self._load()
+
+    def _load(self) -> None:
+        if self._loaded:
+            return
+        with self._lock:
+            if self._loaded or self._backing is None:
+                return
+            contents = self._backing.load()
+            dict.clear(self)
+            dict.update(self, contents.values)
+            self._detached = contents.detached
+            self._loaded = True
+
+    def _absent(self, key: Any) -> None:
+        if self._detached and isinstance(key, str):
+            self.told_absent.add(key)
+
+    def _all_absent(self) -> None:
+        """Take note that the application saw the whole of a detached session."""
+        if self._detached:
+            self.told_absent.add(ALL)
+
+    # -- reading -------------------------------------------------------------------------------
+
+    def __getitem__(self, key: str) -> Any:
+        if not self._loaded:
+            self._load()
+        try:
+            return dict.__getitem__(self, key)
+        except KeyError:
+            self._absent(key)
+            raise
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the value of *key*, or *default*."""
+        if not self._loaded:
+            self._load()
+        value = dict.get(self, key, _MISSING)
+        if value is _MISSING:
+            self._absent(key)
+            return default
+        return value
+
+    def __contains__(self, key: object) -> bool:
+        self._load()
+        there = dict.__contains__(self, key)
+        if not there:
+            self._absent(key)
+        return there
+
+    def __iter__(self) -> Iterator[str]:
+        self._load()
+        self._all_absent()
+        return dict.__iter__(self)
+
+    def __reversed__(self) -> Iterator[str]:
+        self._load()
+        self._all_absent()
+        return dict.__reversed__(self)
+
+    def __len__(self) -> int:
+        self._load()
+        self._all_absent()
+        return dict.__len__(self)
+
+    def __bool__(self) -> bool:
+        return len(self) > 0
+
+    def __eq__(self, other: object) -> bool:
+        self._load()
+        self._all_absent()
+        if isinstance(other, Session):
+            other._load()
+        return dict.__eq__(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = None
+
+    def __or__(self, other: Any) -> dict[str, Any]:  # type: ignore[override]
+        return self.copy() | other  # type: ignore[no-any-return]
+
+    def __ror__(self, other: Any) -> dict[str, Any]:  # type: ignore[override]
+        return other | self.copy()  # type: ignore[no-any-return]
+
+    def keys(self) -> KeysView[str]:  # type: ignore[override]
+        """Return a view of the names."""
+        self._load()
+        self._all_absent()
+        return dict.keys(self)
+
+    def values(self) -> ValuesView[Any]:  # type: ignore[override]
+        """Return a view of the values."""
+        self._load()
+        self._all_absent()
+        return dict.values(self)
+
+    def items(self) -> ItemsView[str, Any]:  # type: ignore[override]
+        """Return a view of names and values."""
+        self._load()
+        self._all_absent()
+        return dict.items(self)
+
+    def copy(self) -> dict[str, Any]:
+        """Return the attributes as a plain dictionary."""
+        self._load()
+        self._all_absent()
+        return dict(dict.items(self))
+
+    __copy__ = copy
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
+        from copy import deepcopy  # noqa: PLC0415  (rarely wanted)
+
+        return deepcopy(self.copy(), memo)
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        # A plain dictionary: neither the session id nor a connection travels with a copy.
+        return dict, (self.copy(),)
+
+    def __repr__(self) -> str:
+        if not self._loaded:
+            return "<Session, not loaded>"
+        return f"<Session {dict.__repr__(self)}>"
+
+    # -- changing ------------------------------------------------------------------------------
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if not self._loaded:
+            self._load()
+        self._modified = True
+        dict.__setitem__(self, key, value)
+
+    def __delitem__(self, key: str) -> None:
+        self._load()
+        if not dict.__contains__(self, key):
+            self._absent(key)
+        dict.__delitem__(self, key)
+        self._modified = True
+
+    def pop(self, key: str, default: Any = _MISSING) -> Any:
+        """Remove *key* and return its value, or *default*."""
+        self._load()
+        if dict.__contains__(self, key):
+            self._modified = True
+            return dict.pop(self, key)
+        self._absent(key)
+        if default is _MISSING:
+            raise KeyError(key)
+        return default
+
+    def popitem(self) -> tuple[str, Any]:
+        """Remove and return the newest item."""
+        self._load()
+        self._all_absent()
+        item = dict.popitem(self)
+        self._modified = True
+        return item
+
+    def clear(self) -> None:
+        """Remove everything; a session that is still empty when it is saved is ended."""
+        self._load()
+        dict.clear(self)
+        self._modified = self._cleared = True
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """Take over the items of a mapping, an iterable of pairs, or keyword arguments."""
+        self._load()
+        self._modified = True
+        dict.update(self, *args, **kwargs)
+
+    def __ior__(self, other: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> Session:  # type: ignore[override, misc]
+        self.update(other)
+        return self
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """Return the value of *key*; set it to *default* first if it is not there."""
+        self._load()
+        if not dict.__contains__(self, key):
+            self._absent(key)
+            self._modified = True
+        return dict.setdefault(self, key, default)
+
+
+#: In ``told_absent``: the application saw the whole session empty.
+ALL = "\0all"

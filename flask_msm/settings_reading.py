@@ -1,0 +1,103 @@
+"""Reads the keys of a mapping into the fields of a dataclass: :func:`setting` makes the fields."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import Field, field
+from difflib import get_close_matches
+from typing import Any, TypeVar
+
+from flask_msm.errors import ConfigError
+from flask_msm.settings_parsing import Kind, RefusedError
+
+T = TypeVar("T")
+
+#: What every key begins with.
+PREFIX = "MSM_"
+
+#: Objects, not values: they are handed to the constructor.
+_ARGUMENTS = ("clock", "codec", "policy", "scheduler")
+
+_SOUNDS_SECRET = re.compile("auth|key|pass|secret|token|cred")
+
+
+def setting(
+    *, default: T, kind: Kind[T], meaning: str, shown: str | None = None, secret: bool = False
+) -> T:
+    """Return a dataclass field that says all there is to say about a setting.
+
+    Its metadata holds ``kind`` and the texts ``help``, ``allowed`` and ``default``.
+
+    Args:
+        default: What the setting is when nobody sets it.
+        kind: What it may be.
+        meaning: What it means, with its unit.
+        shown: The default in words, where it is not a constant.
+        secret: Whether its value must never be shown; also keeps it out of the ``repr``.
+    """
+    metadata = {
+        "kind": kind,
+        "help": meaning,
+        "allowed": kind.allowed,
+        "default": repr(default) if shown is None else shown,
+    }
+    return field(default=default, repr=not secret, metadata=metadata)
+
+
+def is_secret(item: Field[Any]) -> bool:
+    """Tell whether the value of the field *item* must never be shown."""
+    return not item.repr
+
+
+def read(config: Mapping[str, Any], known: Mapping[str, Field[Any]]) -> dict[str, Any]:
+    """Return the values of the fields that *config* sets, by name of the field.
+
+    Args:
+        config: Keys that do not begin with ``MSM_`` are not looked at.
+        known: The fields by their keys.
+
+    Raises:
+        ConfigError: A key is unknown, or its value not allowed.
+    """
+    values = {}
+    for key, raw in config.items():
+        if not isinstance(key, str) or not key.startswith(PREFIX):
+            continue
+        if key not in known:
+            raise _unknown(key, raw, known)
+        if not _is_unset(raw):
+            values[known[key].name] = _parsed(key, raw, known[key])
+    return values
+
+
+def _is_unset(raw: object) -> bool:
+    return raw is None or (isinstance(raw, str) and not raw.strip())
+
+
+def _parsed(key: str, raw: object, item: Field[Any]) -> Any:
+    kind: Kind[Any] = item.metadata["kind"]
+    is_none = isinstance(raw, str) and raw.strip().lower() == "none"
+    if is_none and item.default in (None, ()):
+        return item.default
+    try:
+        return _refuse() if is_none else kind.parse(raw)
+    except ValueError as exc:
+        reason = f" ({exc})" if str(exc) else ""
+        raise ConfigError(key, "***" if is_secret(item) else raw, kind.allowed + reason) from None
+
+
+def _refuse() -> None:
+    raise RefusedError
+
+
+def _unknown(key: str, raw: object, known: Mapping[str, Field[Any]]) -> ConfigError:
+    name = key.removeprefix(PREFIX).lower()
+    names = {item.name: item for item in known.values()}
+    nearest = names[get_close_matches(name, names, n=1, cutoff=0)[0]]
+    allowed = f"known names only, the nearest is {PREFIX}{nearest.name.upper()}"
+    if name in _ARGUMENTS:
+        allowed += f" ({name} is an argument of MemcachedSessionManager)"
+    # A secret under a mistyped name is still a secret.
+    secret = is_secret(nearest) or _SOUNDS_SECRET.search(name)
+    return ConfigError(key, "***" if secret else raw, allowed)

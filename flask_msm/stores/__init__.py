@@ -1,0 +1,1 @@
+"""Where records are kept: memcached nodes and local storage."""

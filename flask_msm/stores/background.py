@@ -1,0 +1,101 @@
+"""Work that is done behind the response: a bounded queue and one thread for each process."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import queue
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+
+if TYPE_CHECKING:
+    from flask_msm.clock import Clock
+
+
+logger = logging.getLogger("flask_msm.background")
+
+#: Called with the time (monotonic clock, seconds) by which it shall be done.
+Job = Callable[[float], object]
+
+
+class Background:
+    """Runs jobs one after another; started by the first job, once in every process.
+
+    Args:
+        name: Name of the thread.
+        clock: Its monotonic clock makes deadlines.
+        deadline: Time in seconds a job may take.
+        limit: How many jobs may wait.
+    """
+
+    def __init__(self, name: str, *, clock: Clock, deadline: float, limit: int = 1000) -> None:
+        self._name = name
+        self._clock = clock
+        self._deadline = deadline
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._pid = 0
+        self._jobs: queue.Queue[Job | None] = queue.Queue(limit)
+        self._thread: threading.Thread | None = None
+
+    def put(self, job: Job) -> bool:
+        """Queue *job*; return ``False`` when the queue is full, then nothing was queued."""
+        if self._pid != os.getpid():
+            self._start()
+        try:
+            self._jobs.put_nowait(job)
+        except queue.Full:
+            return False
+        return True
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until all that is queued now is done; return whether that came true in time.
+
+        Args:
+            timeout: Time in seconds.
+        """
+        if self._pid != os.getpid():
+            return True
+        done = threading.Event()
+        try:
+            self._jobs.put(lambda _: done.set(), timeout=timeout)
+        except queue.Full:
+            return False
+        return done.wait(timeout)
+
+    def close(self, timeout: float = 1.0) -> None:
+        """Do what is queued, then end the thread. The next job starts a new one."""
+        thread = self._thread
+        if self._pid != os.getpid() or thread is None:
+            return
+        self.flush(timeout)
+        self._pid = 0
+        atexit.unregister(self.close)
+        try:
+            self._jobs.put_nowait(None)
+        except queue.Full:
+            return
+        thread.join(timeout)
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._pid == os.getpid():
+                return
+            # A fork left the thread behind; what it had queued is the parent's to do.
+            self._jobs = queue.Queue(self._limit)
+            self._thread = threading.Thread(
+                target=self._work, args=(self._jobs,), name=self._name, daemon=True
+            )
+            self._thread.start()
+            self._pid = os.getpid()
+            atexit.register(self.close)
+
+    def _work(self, jobs: queue.Queue[Job | None]) -> None:
+        while (job := jobs.get()) is not None:
+            try:
+                job(self._clock.monotonic() + self._deadline)
+            except Exception:  # the thread must outlive any job
+                logger.exception("a job behind the response failed")

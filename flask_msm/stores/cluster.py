@@ -1,0 +1,217 @@
+"""Sessions in several memcached nodes: who is asked, what is joined, where copies go.
+
+Reading: the first home node whose word alone counts is enough, if its copy is at least as new as
+the browser's token. Otherwise up to one node more than there are copies are read and joined, and
+the join is written back before anybody sees it. Writing is in ``copies.py``.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from flask_msm.errors import (
+    CorruptRecordError,
+    NodeError,
+    NodeValueError,
+    UnknownRecordError,
+)
+from flask_msm.record.keys import ref_of
+from flask_msm.record.record import Kind, Record, join, join_optional
+
+from .copies import CopyWriter, still_valid, write_copies
+from .ports import ABSENT, FRESH, Copy, Loaded, Outcome, RecordTooLargeError, Rewrite, Saved
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from flask_msm.clock import Clock
+    from flask_msm.cluster.placement import Placement
+    from flask_msm.cluster.ports import Item, NodeClient, NodeViews
+    from flask_msm.record.envelope import Envelope
+    from flask_msm.record.keys import Keyring
+
+    from .background import Background
+
+
+logger = logging.getLogger("flask_msm.cluster")
+
+
+@dataclass(slots=True)
+class ClusterCounters:
+    """What happened since the process started. Lost updates between threads are harmless."""
+
+    corrupt: int = 0
+    unknown_records: int = 0
+    stale_served: int = 0
+    conflicts: int = 0
+    written_back: int = 0
+    relocated: int = 0
+    fewer_copies: int = 0
+    not_stored: int = 0
+    queued: int = 0
+
+
+class ClusterStore:
+    """Implements ``SessionStore`` over memcached nodes.
+
+    Args:
+        nodes: Node clients by id.
+        placement: Ranks the nodes for a key.
+        views: What may be done with each node now.
+        envelope: Seals and opens records.
+        max_size: Largest record, bytes.
+        clock: Its wall clock makes times to live.
+        background: Writes all copies but the first behind the response; ``None`` to write every
+            copy before it.
+    """
+
+    def __init__(
+        self,
+        nodes: Mapping[str, NodeClient],
+        *,
+        placement: Placement,
+        views: NodeViews,
+        envelope: Envelope,
+        max_size: int,
+        clock: Clock,
+        background: Background | None = None,
+    ) -> None:
+        self.nodes = nodes
+        self.placement = placement
+        self.views = views
+        self.envelope = envelope
+        self.max_size = max_size
+        self.clock = clock
+        self.counters = ClusterCounters()
+        self._background = background
+
+    def load(self, key: str, keys: Keyring, *, at_least: int, deadline: float) -> Loaded:
+        """Return the record of *key*: one round trip when all is well."""
+        homes = self.placement.homes(key)
+        seen: Record | None = None
+        copies: dict[str, Copy] = {}
+        said_no = unsure = False
+        for node_id in self.placement.rank(key):
+            rights = self.views.rights(node_id)
+            if not rights.joined:
+                continue
+            try:
+                item = self.nodes[node_id].start_gets(key, deadline).result()
+                copies[node_id] = copy = self.opened(item, key, keys)
+            except NodeError as error:
+                self.report(node_id, error)
+                continue
+            except UnknownRecordError:
+                unsure = True
+                continue
+            seen = join_optional(seen, copy.record)
+            home = node_id in homes
+            if copy.record and rights.alone and home and copy.record.version >= at_least:
+                break
+            said_no = said_no or (rights.missing and home and copy is ABSENT)
+            # A copy that is there and cannot be read is not "not there".
+            unsure = unsure or (copy.record is None and copy is not ABSENT)
+            if len(copies) > len(homes):
+                break
+        if seen is None:
+            outcome = Outcome.MISSING if said_no and not unsure else Outcome.UNKNOWN
+            return Loaded(outcome, None, copies)
+        if seen.version < at_least:
+            self.counters.stale_served += 1
+        loaded = Loaded(Outcome.FOUND, seen, copies)
+        return loaded if len(copies) == 1 else self._written_back(key, keys, loaded, deadline)
+
+    def save(
+        self,
+        key: str,
+        keys: Keyring,
+        rewrite: Rewrite,
+        *,
+        known: Loaded | None,
+        deadline: float,
+    ) -> Saved:
+        """Store what *rewrite* makes of the record, on as many nodes as there shall be copies."""
+        if known is FRESH:
+            copies = dict.fromkeys(self.nodes, ABSENT)
+        else:
+            copies = dict(known.copies) if known else {}
+        if self._background is None or self.placement.replicas == 1:
+            return write_copies(self, key, keys, rewrite, copies, deadline)
+        saved = write_copies(self, key, keys, rewrite, copies, deadline, replicas=1)
+        if not saved.copies:
+            return saved
+        if saved.record.kind is not Kind.DATA:
+            # A logout must not be overtaken by anything: all copies before the response.
+            return self._finish(key, keys, saved.record, deadline)
+        # A full queue means that this request pays for its copies itself.
+        if not self._background.put(partial(self._finish, key, keys, saved.record)):
+            return self._finish(key, keys, saved.record, deadline)
+        self.counters.queued += 1
+        return saved
+
+    def holders(self, key: str, deadline: float) -> tuple[str, ...]:
+        """Return the ids of the nodes that hold *key* now; nodes that do not answer are left out."""
+        found = []
+        for node_id, node in self.nodes.items():
+            try:
+                if node.start_gets(key, deadline).result():
+                    found.append(node_id)
+            except NodeError as error:
+                self.report(node_id, error)
+        return tuple(found)
+
+    def opened(self, item: Item | None, key: str, keys: Keyring) -> Copy:
+        """Return what a node holds.
+
+        Raises:
+            UnknownRecordError: A process with other keys or a newer version wrote it: it must
+                be left alone.
+        """
+        if item is None:
+            return ABSENT
+        try:
+            return Copy(self.envelope.open(item.value, key, keys), item.token)
+        except CorruptRecordError as error:
+            self.counters.corrupt += 1
+            logger.warning("session %s: a copy is corrupt (%s)", ref_of(key), error)
+            return Copy(None, item.token)
+        except UnknownRecordError as error:
+            self.counters.unknown_records += 1
+            logger.warning("session %s: a copy is left alone (%s)", ref_of(key), error)
+            raise
+
+    def report(self, node_id: str, error: NodeError) -> None:
+        """Tell the view of the nodes what an operation ran into."""
+        if not isinstance(error, NodeValueError):
+            self.views.failed(node_id, error)
+
+    def writers(self, key: str, copies: dict[str, Copy]) -> Iterator[CopyWriter]:
+        """Yield the nodes that may take a copy, best first."""
+        for node_id in self.placement.rank(key):
+            if self.views.rights(node_id).written:
+                yield CopyWriter(self.nodes[node_id], key, copies.get(node_id))
+
+    def _written_back(self, key: str, keys: Keyring, loaded: Loaded, deadline: float) -> Loaded:
+        """Bring all copies to what was joined, for the next reader may see one of them only."""
+        record = loaded.record
+        assert record is not None  # noqa: S101  (the outcome is FOUND)
+
+        def joined(seen: Record | None) -> Record:
+            return join(record, seen) if seen else record
+
+        try:
+            saved = write_copies(self, key, keys, joined, dict(loaded.copies), deadline)
+        except RecordTooLargeError:
+            # Each copy fits, their join does not: it is served, and refused when it is saved.
+            return loaded
+        self.counters.written_back += 1
+        return Loaded(Outcome.FOUND, saved.record, still_valid(loaded.copies, saved.record))
+
+    def _finish(self, key: str, keys: Keyring, record: Record, deadline: float) -> Saved:
+        return write_copies(
+            self, key, keys, lambda seen: join(record, seen) if seen else record, {}, deadline
+        )

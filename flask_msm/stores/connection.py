@@ -1,0 +1,117 @@
+"""One connection: bytes out and bytes in, each by a point in time."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from typing import TYPE_CHECKING, Any
+
+from .wire import GarbageError, PeerClosedError
+
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from .replies import Reply
+
+RECEIVE_SIZE = 65536
+# Seconds by which a socket may wait too long: to set its time-out is a system call.
+TOLERANCE = 0.005
+
+CLOSED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+
+
+class Connection:
+    """A socket that is closed when nobody holds it any more.
+
+    Attributes:
+        socket: Whoever connects it may put a TLS socket in its place.
+        number: Connections of a node are counted as they are opened; 0 before that.
+        process: Id of the process that opened it.
+    """
+
+    __slots__ = ("__weakref__", "_armed", "_monotonic", "number", "process", "socket")
+
+    def __init__(self, sock: socket.socket, monotonic: Callable[[], float]) -> None:
+        self.socket = sock
+        self.number = 0
+        self.process = os.getpid()
+        self._monotonic = monotonic
+        self._armed = 0.0
+
+    def __del__(self) -> None:
+        self.socket.close()
+
+    def close(self) -> None:
+        """Close the socket; say nothing, for the peer may go on with another process."""
+        self.socket.close()
+
+    def send(self, data: bytes, until: float, now: float) -> None:
+        """Send *data*.
+
+        That the peer has closed the connection is not an error here: receiving tells it as
+        well, and before that what the peer said last, for example why it closed.
+
+        Raises:
+            TimeoutError: It did not take all of it in time.
+            OSError: Anything else the system reports.
+        """
+        rest: bytes | memoryview = data
+        while True:
+            self.arm(until - now)
+            try:
+                sent = self.socket.send(rest)
+            except TimeoutError:
+                sent = 0
+            except CLOSED:
+                return
+            if sent == len(rest):
+                return
+            rest = memoryview(rest)[sent:]
+            now = self._monotonic()
+
+    def receive(self, reply: Reply[Any], until: float, now: float) -> None:
+        """Receive until *reply* is complete.
+
+        Raises:
+            TimeoutError: It was not in time.
+            PeerClosedError: The peer had closed the connection before it said anything.
+            WireError: What came is not an answer.
+            OSError: Anything else the system reports.
+        """
+        silent = True
+        while True:
+            self.arm(until - now)
+            try:
+                data = self.socket.recv(RECEIVE_SIZE)
+            except TimeoutError:
+                now = self._monotonic()
+                continue
+            except CLOSED as exc:
+                if silent:
+                    raise PeerClosedError from exc
+                raise
+            if not data:
+                if silent:
+                    raise PeerClosedError
+                message = "closed in the middle of an answer"
+                raise GarbageError(message)
+            if reply.feed(data):
+                return
+            silent = False
+            now = self._monotonic()
+
+    def arm(self, remaining: float) -> None:
+        """Let the socket wait no longer than *remaining* seconds, or somewhat shorter.
+
+        Who waits in vain looks at the clock and arms it again.
+
+        Raises:
+            TimeoutError: There are none left.
+        """
+        if remaining <= 0:
+            raise TimeoutError
+        if not remaining * 0.5 <= self._armed <= remaining + TOLERANCE:
+            self.socket.settimeout(remaining)
+            self._armed = remaining

@@ -1,0 +1,270 @@
+"""Writing one record to several nodes by joining, in rounds.
+
+Each round sends one command to every node that is not done yet, then reads all replies: the nodes
+work side by side, and the usual write costs a ``cas`` on the primary while the backup is read,
+then a ``cas`` on the backup. Whatever a node turns out to know is joined before the next round,
+so no order of two parallel writers, and no old copy, loses a change.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from flask_msm.errors import NodeError, UnknownRecordError
+from flask_msm.record.record import Record, join_optional, ttl_for
+
+from .ports import Copy, RecordTooLargeError, Rewrite, Saved
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from flask_msm.cluster.ports import Exchange, NodeClient
+    from flask_msm.record.keys import Keyring
+
+    from .cluster import ClusterStore
+
+
+#: Two writers of one session cost each other two rounds; more rounds than any deadline allows.
+MAX_ROUNDS = 64
+
+
+class Standing(Enum):
+    """What a writer knows about its node."""
+
+    BLIND = "must be read first"
+    KNOWN = "may be replaced"
+    WRITTEN = "holds what was written; to replace it, it must be read again"
+
+
+class CopyWriter:
+    """Brings one node's copy to a record.
+
+    Attributes:
+        node: The node.
+        record: What it holds as far as is known, ``None`` for nothing usable.
+        gone: The copy disappeared under the last ``cas``.
+    """
+
+    __slots__ = ("_exchange", "_key", "_sent", "_standing", "_token", "gone", "node", "record")
+
+    def __init__(self, node: NodeClient, key: str, known: Copy | None) -> None:
+        self.node = node
+        self.record = known.record if known else None
+        self.gone = False
+        self._key = key
+        self._token = known.token if known else None
+        self._standing = Standing.KNOWN if known else Standing.BLIND
+        self._exchange: Exchange[Any] | None = None
+        self._sent: Record | None = None
+
+    @property
+    def blind(self) -> bool:
+        """Whether the node must be read before it can be written."""
+        return self._standing is Standing.BLIND
+
+    def holds(self, record: Record) -> bool:
+        """Return whether the node is known to hold *record* or more."""
+        if self.blind or self.record is None:
+            return False
+        return self.record is record or join_optional(self.record, record) == self.record
+
+    def start(
+        self,
+        record: Record,
+        base: Record | None,
+        seal: Callable[[Record], tuple[bytes, int]],
+        deadline: float,
+        *,
+        may_put: bool,
+    ) -> bool:
+        """Send what brings the node closer to *record*; return whether anything was sent."""
+        if self.holds(record):
+            return False
+        if self._standing is not Standing.KNOWN:
+            self._standing = Standing.BLIND
+            self._exchange = self.node.start_gets(self._key, deadline)
+            return True
+        if not may_put:
+            return False
+        # What was made from this very copy contains it already.
+        joined = record if self.record is base else join_optional(self.record, record)
+        self._sent = record if joined == record else joined
+        assert self._sent is not None  # noqa: S101  (record is not None)
+        data, ttl = seal(self._sent)
+        if self._token is None:
+            self._exchange = self.node.start_add(self._key, data, ttl, deadline)
+        else:
+            self._exchange = self.node.start_cas(self._key, data, ttl, self._token, deadline)
+        return True
+
+    def finish(self, opened: Callable[[Any], Copy]) -> None:
+        """Read the reply and take note of what the node holds now.
+
+        Raises:
+            NodeError: The node failed.
+            UnknownRecordError: The node holds something that must be left alone.
+        """
+        exchange, self._exchange = self._exchange, None
+        assert exchange is not None  # noqa: S101  (start() said that something was sent)
+        reply = exchange.result()
+        if self._standing is Standing.BLIND:
+            self.record, self._token = opened(reply)
+            self._standing = Standing.KNOWN
+        elif reply is True:
+            self.record, self._token, self._standing = self._sent, None, Standing.WRITTEN
+        elif reply is False:
+            self._standing = Standing.BLIND
+        else:
+            self.record, self._token, self.gone = None, None, True
+
+    def abandon(self) -> None:
+        """Give up a reply that nobody will read."""
+        if self._exchange is not None:
+            self._exchange.abandon()
+            self._exchange = None
+
+
+class _Write:
+    """One write: what is known, what shall be stored, and who is at it."""
+
+    def __init__(
+        self, store: ClusterStore, key: str, keys: Keyring, rewrite: Rewrite, deadline: float
+    ) -> None:
+        self.store = store
+        self.key = key
+        self.keys = keys
+        self.rewrite = rewrite
+        self.deadline = deadline
+        self.seen: Record | None = None
+        self.active: list[CopyWriter] = []
+        self._sealed: tuple[Record, bytes, int] | None = None
+
+    def seal(self, record: Record) -> tuple[bytes, int]:
+        """Return the bytes and the time to live of *record*."""
+        if self._sealed is None or self._sealed[0] is not record:
+            data = self.store.envelope.seal(record, self.key, self.keys)
+            if len(data) > self.store.max_size:
+                raise RecordTooLargeError(
+                    len(data), self.store.max_size, record.attributes.largest()
+                )
+            ttl = ttl_for(record.expires_at, self.store.clock.time())
+            self._sealed = record, data, ttl
+        return self._sealed[1:]
+
+    def opened(self, item: Any) -> Copy:
+        return self.store.opened(item, self.key, self.keys)
+
+    def send(self, mine: Record, *, may_put: bool) -> list[CopyWriter]:
+        return [
+            writer
+            for writer in self.active
+            if writer.start(mine, self.seen, self.seal, self.deadline, may_put=may_put)
+        ]
+
+    def receive(self, busy: list[CopyWriter]) -> list[CopyWriter]:
+        """Read all replies; return the writers whose node is out of the question."""
+        lost = []
+        for writer in busy:
+            try:
+                writer.finish(self.opened)
+            except NodeError as error:
+                self.store.report(writer.node.id, error)
+                lost.append(writer)
+            except UnknownRecordError:
+                lost.append(writer)
+        return lost
+
+    def ask_other_homes(self) -> None:
+        """Look for a tombstone before a copy that disappeared is written anew."""
+        for node_id in self.store.placement.homes(self.key):
+            asked = any(writer.node.id == node_id for writer in self.active)
+            if asked or not self.store.views.rights(node_id).joined:
+                continue
+            try:
+                item = self.store.nodes[node_id].start_gets(self.key, self.deadline).result()
+                self.seen = join_optional(self.seen, self.opened(item).record)
+            except NodeError as error:
+                self.store.report(node_id, error)
+            except UnknownRecordError:
+                pass
+
+    def learned(self) -> Record | None:
+        """Return the join of all that is known of the session."""
+        seen = self.seen
+        for writer in self.active:
+            if not writer.blind:
+                seen = join_optional(seen, writer.record)
+        return seen
+
+    def run(self, copies: dict[str, Copy], replicas: int) -> Saved:
+        candidates = self.store.writers(self.key, copies)
+        self.active = list(islice(candidates, replicas))
+        for copy in copies.values():
+            self.seen = join_optional(self.seen, copy.record)
+        mine = self.rewrite(self.seen)
+        for number in range(MAX_ROUNDS):
+            # Only the very first round writes next to a node that has not been read: later, a
+            # conflict or a vanished copy says that something is going on, so all are read first.
+            blind = any(writer.blind for writer in self.active)
+            busy = self.send(mine, may_put=number == 0 or not blind)
+            if not busy:
+                break
+            for writer in self.receive(busy):
+                self.active.remove(writer)
+                self.active += islice(candidates, 1)
+            if any(writer.gone for writer in busy):
+                self.ask_other_homes()
+            known = self.learned()
+            if known is not None and join_optional(known, mine) != mine:
+                self.store.counters.conflicts += 1
+                self.seen = known
+                mine = self.rewrite(known)
+        return self.account(mine)
+
+    def account(self, mine: Record) -> Saved:
+        """Count the confirmed copies and say which home was left out."""
+        confirmed = {writer.node.id for writer in self.active if writer.holds(mine)}
+        homes = self.store.placement.homes(self.key)
+        counters = self.store.counters
+        for node_id in homes:
+            if node_id not in confirmed:
+                self.store.views.left_out(node_id)
+        if not confirmed:
+            counters.not_stored += 1
+        elif len(confirmed) < len(homes):
+            counters.fewer_copies += 1
+        relocated = not confirmed.issubset(homes)
+        counters.relocated += relocated
+        return Saved(mine, len(confirmed), relocated)
+
+
+def write_copies(
+    store: ClusterStore,
+    key: str,
+    keys: Keyring,
+    rewrite: Rewrite,
+    copies: dict[str, Copy],
+    deadline: float,
+    *,
+    replicas: int | None = None,
+) -> Saved:
+    """Store what *rewrite* makes of the session on *replicas* nodes (all its copies if ``None``).
+
+    Raises:
+        RecordTooLargeError: The record does not fit.
+    """
+    write = _Write(store, key, keys, rewrite, deadline)
+    try:
+        return write.run(copies, replicas or store.placement.replicas)
+    finally:
+        for writer in write.active:
+            writer.abandon()
+
+
+def still_valid(copies: dict[str, Copy], record: Record) -> dict[str, Copy]:
+    """Return those of *copies* that a write of *record* did not have to touch."""
+    return {node_id: copy for node_id, copy in copies.items() if copy.record == record}

@@ -1,0 +1,261 @@
+"""A command on its way to one node and the reply to it, sent again where that is safe."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
+
+from flask_msm.errors import NodeBusyError, NodeError
+
+from .failures import FAILURES, NotAskedError, classify
+from .wire import PeerClosedError, WireError
+
+
+if TYPE_CHECKING:
+    from .channel import Channel
+    from .connection import Connection
+    from .pool import Place
+    from .replies import Reply
+
+T = TypeVar("T")
+
+# Seconds. Who collects replies one after another comes late to the second when the first node
+# does not answer; what lies in the socket by then is still read.
+GRACE = 0.005
+
+
+class OutdatedTokenError(WireError):
+    """No connection from before the read is left."""
+
+
+class PendingExchange(Generic[T]):
+    """One command, from the wait for a connection to the last byte of the reply.
+
+    The connection goes back to the pool in one place, after a complete reply. Whatever else
+    happens, also to who holds this object, the connection is closed and its place is free again.
+    """
+
+    __slots__ = (
+        "_channel",
+        "_command",
+        "_connection",
+        "_deadline",
+        "_failure",
+        "_fresh",
+        "_horizon",
+        "_over",
+        "_place",
+        "_pooled",
+        "_reply",
+        "_retries",
+        "_until",
+    )
+
+    def __init__(
+        self,
+        channel: Channel,
+        command: bytes,
+        reply: Reply[T],
+        deadline: float,
+        *,
+        retries: int = 0,
+    ) -> None:
+        self._channel = channel
+        self._command = command
+        self._reply = reply
+        self._deadline = deadline
+        self._retries = retries
+        self._place: Place | None = None
+        self._connection: Connection | None = None
+        self._failure: Exception | None = None
+        self._pooled = self._fresh = self._over = False
+        self._horizon = 0
+        self._until = 0.0
+
+    def begin(self) -> Self:
+        """Send the command; a failure waits for ``result()``."""
+        try:
+            self._dispatch()
+        except FAILURES as exc:
+            self._drop()
+            # Without its trace, which leads back here and would keep this object alive.
+            self._failure = exc.with_traceback(None)
+        except BaseException:
+            self.abandon()
+            raise
+        return self
+
+    def result(self) -> T:
+        """Read the reply. Call it once."""
+        if self._over:
+            message = "the reply to this command was read or given up"
+            raise RuntimeError(message)
+        try:
+            while True:
+                try:
+                    outcome = self._read()
+                except FAILURES as exc:
+                    self._recover(exc)
+                else:
+                    self._over = True
+                    return outcome
+        except BaseException:
+            self.abandon()
+            raise
+
+    def abandon(self) -> None:
+        """Give the reply up."""
+        self._over = True
+        self._failure = None
+        if self._connection is not None:
+            self._channel.counters.abandoned += 1
+        self._drop()
+
+    def _dispatch(self) -> Connection:
+        channel = self._channel
+        if channel.monotonic() >= self._deadline:
+            raise NotAskedError(channel.node, "not asked: the deadline had passed")
+        if self._place is None:
+            self._place = channel.pool.place(self._deadline)
+        connection = self._connection = self._check_out()
+        now = channel.monotonic()
+        self._until = min(now + channel.timeout, self._deadline)
+        # Before the command leaves: any connection up to this one is older than the answer.
+        self._horizon = channel.pool.youngest
+        connection.send(self._command, self._until, now)
+        return connection
+
+    def _check_out(self) -> Connection:
+        connection = None if self._fresh else self._channel.pool.take()
+        self._pooled = connection is not None
+        if connection is None:
+            connection = self._channel.connect(self._deadline)
+            self._channel.counters.connects += 1
+        return connection
+
+    def _read(self) -> T:
+        connection = self._connection
+        if connection is None:
+            self._raise_failure()
+            connection = self._dispatch()
+        now = self._channel.monotonic()
+        connection.receive(self._reply, max(self._until, now + GRACE), now)
+        outcome = self._reply.outcome(self._horizon)
+        # Each is forgotten before it is given away: nothing can be given twice.
+        self._connection = None
+        self._channel.pool.give(connection)
+        place, self._place = self._place, None
+        if place is not None:
+            place.give_back()
+        return outcome
+
+    def _raise_failure(self) -> None:
+        """Raise what ``begin()`` ran into, and forget it."""
+        if self._failure is not None:
+            try:
+                raise self._failure
+            finally:
+                self._failure = None
+
+    def _recover(self, error: NodeError | WireError | OSError) -> None:
+        """Return if the command may be sent again; raise what *error* means otherwise."""
+        channel = self._channel
+        connection = self._connection
+        self._disconnect()
+        if connection is not None and self._pooled and isinstance(error, PeerClosedError):
+            # Servers restart, and close what is idle for long: not the node's failure. What
+            # was opened before this connection is closed as well, or will be soon.
+            channel.pool.retire(connection.number)
+            self._server_had_closed()
+        elif self._worth_a_retry(error):
+            channel.counters.retries += 1
+            channel.sleep(channel.retry_delay)
+        elif isinstance(error, NodeError):
+            channel.counters.count(error)
+            raise error
+        else:
+            raise channel.meaning(error) from error
+        self._reply.reset()
+
+    def _server_had_closed(self) -> None:
+        """Send the command again, on a connection that is new for sure."""
+        self._fresh = True
+        self._channel.counters.reconnects += 1
+
+    def _worth_a_retry(self, error: NodeError | WireError | OSError) -> bool:
+        channel = self._channel
+        if self._retries == 0 or not isinstance(classify(channel.node, error), NodeBusyError):
+            return False
+        self._retries -= 1
+        return channel.monotonic() + channel.retry_delay < self._deadline
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _drop(self) -> None:
+        self._disconnect()
+        place, self._place = self._place, None
+        if place is not None:
+            place.give_back()
+
+
+class CasExchange(PendingExchange[bool | None]):
+    """A ``cas``, which may travel only on a connection that was open before its ``gets``.
+
+    The cas ids of a server start anew with it, so that on a later connection an old id may fit
+    an item it was not read from. Instead the answer is ``False``: read again.
+    """
+
+    __slots__ = ("_opened_by",)
+
+    def __init__(
+        self,
+        channel: Channel,
+        command: bytes,
+        reply: Reply[bool | None],
+        deadline: float,
+        *,
+        opened_by: int,
+    ) -> None:
+        super().__init__(channel, command, reply, deadline)
+        self._opened_by = opened_by
+
+    def result(self) -> bool | None:
+        """Read the reply. Call it once."""
+        try:
+            return super().result()
+        except OutdatedTokenError:
+            self._channel.counters.stale += 1
+            return False
+
+    def _check_out(self) -> Connection:
+        connection = self._channel.pool.take(self._opened_by)
+        if connection is None:
+            raise OutdatedTokenError
+        self._pooled = True
+        return connection
+
+    def _recover(self, error: NodeError | WireError | OSError) -> None:
+        if isinstance(error, OutdatedTokenError):
+            raise error
+        super()._recover(error)
+
+    def _server_had_closed(self) -> None:
+        raise OutdatedTokenError
+
+
+class Settled(Generic[T]):
+    """An exchange that was over before anything was sent."""
+
+    __slots__ = ("_error",)
+
+    def __init__(self, error: NodeError) -> None:
+        self._error = error
+
+    def result(self) -> T:
+        """Raise what was wrong."""
+        raise self._error
+
+    def abandon(self) -> None:
+        """Do nothing: no connection is in use."""

@@ -1,0 +1,319 @@
+"""One memcached node over pymemcache.
+
+pymemcache opens the connections: TCP, unix sockets, keepalive. What travels on them is written
+and read here as bytes, because commands to two nodes must be on their way at once, because a
+reply that was not read to its end must close its connection whatever the reason, and because a
+deadline must cover the whole operation; ``pymemcache.Client`` does none of the three. This is the
+only module that imports pymemcache and touches ``Client._connect``.
+"""
+
+from __future__ import annotations
+
+import platform
+import socket
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pymemcache.client.base import Client, KeepaliveOpts
+
+from flask_msm.clock import SystemClock
+
+from . import wire
+from .channel import Channel
+from .connection import Connection
+from .exchange import CasExchange, PendingExchange, Settled
+from .failures import classify
+from .opener import Opener
+from .pool import Pool
+from .replies import Answer, ManyItems, OneItem, Statistics
+from .resolver import Address, Resolver, UnixSocket
+
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Iterable
+
+    from flask_msm.clock import Clock
+    from flask_msm.cluster.ports import CasToken, Exchange, Item
+
+    from .channel import ConnectionCounters
+    from .replies import Reply
+
+T = TypeVar("T")
+
+# What an item takes on the server beside its value: header, a key of 250 bytes, cas id.
+ITEM_OVERHEAD = 512
+# Keys in one command.
+BATCH = 100
+# Idle connections to a host that is gone are noticed after about a minute.
+KEEPALIVE = KeepaliveOpts(idle=30, intvl=10, cnt=3) if platform.system() == "Linux" else None
+
+_ADDED = {b"STORED": True, b"NOT_STORED": False}
+_REPLACED = {b"STORED": True, b"EXISTS": False, b"NOT_FOUND": None}
+_DELETED = {b"DELETED": True, b"NOT_FOUND": False}
+_TOUCHED = {b"TOUCHED": True, b"NOT_FOUND": False}
+
+
+class MemcachedNode:
+    """One memcached node; implements ``NodeClient``.
+
+    Safe to use from any number of threads, and on both sides of a fork.
+
+    Args:
+        node_id: The node's name in the configuration.
+        host: Name or address, without brackets.
+        port: TCP port.
+        path: Path of a unix socket, instead of host and port.
+        connect_timeout: Time in seconds to open a connection, TLS included.
+        timeout: Time in seconds for one answer.
+        pool_size: The most connections at a time.
+        retry_attempts: How often a read is sent again after a soft failure.
+        retry_delay: Time in seconds before it is.
+        tls_context: Speak TLS, though not on a unix socket.
+        auth: User and password.
+        clock: Tells the time deadlines are meant in.
+        sleep: Waits for some seconds.
+
+    Attributes:
+        item_size_max: Largest item the server stores, in bytes, as its statistics tell it.
+    """
+
+    def __init__(
+        self,
+        node_id: str,
+        *,
+        host: str | None = None,
+        port: int | None = None,
+        path: str | None = None,
+        connect_timeout: float,
+        timeout: float,
+        pool_size: int,
+        retry_attempts: int = 1,
+        retry_delay: float = 0.02,
+        tls_context: ssl.SSLContext | None = None,
+        auth: tuple[str, str] | None = None,
+        clock: Clock | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        monotonic = (clock or SystemClock()).monotonic
+        if path is not None:
+            self._addresses: Resolver | UnixSocket = UnixSocket(path)
+            dial = partial(_dial, monotonic=monotonic, tls_context=None, host=None)
+        elif host is not None and port is not None:
+            self._addresses = Resolver(host, port)
+            dial = partial(_dial, monotonic=monotonic, tls_context=tls_context, host=host)
+        else:
+            message = "a node has host and port or the path of a unix socket"
+            raise ValueError(message)
+        self.item_size_max = 1024 * 1024
+        self._pool = Pool(node_id, pool_size, monotonic)
+        opener = Opener(
+            addresses=self._addresses,
+            dial=dial,
+            pool=self._pool,
+            connect_timeout=connect_timeout,
+            timeout=timeout,
+            auth=auth,
+            monotonic=monotonic,
+        )
+        self._channel = Channel(
+            node=node_id,
+            pool=self._pool,
+            connect=opener.connect,
+            timeout=timeout,
+            retry_attempts=retry_attempts,
+            retry_delay=retry_delay,
+            monotonic=monotonic,
+            sleep=sleep,
+        )
+
+    @property
+    def id(self) -> str:
+        """The node's name in the configuration."""
+        return self._channel.node
+
+    @property
+    def counters(self) -> ConnectionCounters:
+        """What happened on the way to the node so far."""
+        return self._channel.counters
+
+    def start_gets(self, key: str, deadline: float) -> Exchange[Item | None]:
+        """Read one item; ``None`` when the node does not have it."""
+        try:
+            name = wire.key_bytes(key)
+        except wire.WireError as exc:
+            return Settled(classify(self.id, exc))
+        return self._start(
+            wire.gets((name,)), OneItem(name), deadline, self._channel.retry_attempts
+        )
+
+    def start_add(self, key: str, value: bytes, ttl: int, deadline: float) -> Exchange[bool]:
+        """Store an item that is not there; ``False`` when there is one.
+
+        It is sent again when the server had closed the connection. Should the first one have
+        arrived all the same, the answer is ``False`` and the item the caller's own.
+        """
+        try:
+            name = self._checked(key, value)
+        except wire.WireError as exc:
+            return Settled(classify(self.id, exc))
+        command = wire.add(name, value, wire.checked_ttl(ttl))
+        return self._start(command, Answer(_ADDED), deadline)
+
+    def start_cas(
+        self, key: str, value: bytes, ttl: int, token: CasToken, deadline: float
+    ) -> Exchange[bool | None]:
+        """Replace what *token* was read with.
+
+        Returns ``True`` when stored, ``False`` when somebody else changed it or no connection
+        from before the ``gets`` is left (read again), ``None`` when it is gone.
+        """
+        try:
+            name = self._checked(key, value)
+        except wire.WireError as exc:
+            return Settled(classify(self.id, exc))
+        command = wire.cas(name, value, wire.checked_ttl(ttl), token.unique)
+        return CasExchange(
+            self._channel, command, Answer(_REPLACED), deadline, opened_by=token.horizon
+        ).begin()
+
+    def get_many(self, keys: Iterable[str], deadline: float) -> dict[str, Item]:
+        """Return the items among *keys* that the node has.
+
+        Raises:
+            NodeError: One of the commands it takes has failed.
+        """
+        found: dict[str, Item] = {}
+        wanted = list(self._key_bytes(keys).items())
+        for start in range(0, len(wanted), BATCH):
+            batch = dict(wanted[start : start + BATCH])
+            retries = self._channel.retry_attempts
+            found |= self._start(wire.gets(batch), ManyItems(batch), deadline, retries).result()
+        return found
+
+    def delete(self, key: str, deadline: float) -> bool:
+        """Remove an item; ``False`` when there was none."""
+        (name,) = self._key_bytes([key])
+        return self._start(wire.delete(name), Answer(_DELETED), deadline).result()
+
+    def touch(self, key: str, ttl: int, deadline: float) -> bool:
+        """Give an item a new TTL; ``False`` when there is none."""
+        (name,) = self._key_bytes([key])
+        command = wire.touch(name, wire.checked_ttl(ttl))
+        return self._start(command, Answer(_TOUCHED), deadline).result()
+
+    def stats(self, deadline: float, *arguments: str) -> dict[str, str]:
+        """Return the node's statistics; *arguments* name others than the general ones.
+
+        Raises:
+            NodeValueError: It gives none, as some proxies do; nothing else is wrong with it.
+        """
+        command = wire.stats(self._key_bytes(arguments))
+        return self._start(command, Statistics(), deadline).result()
+
+    def resolve(self) -> None:
+        """Look the node's name up, however long that takes; not to be called by a request.
+
+        If it has moved, connections to where it was are closed.
+
+        Raises:
+            NodeUnreachableError: The name does not resolve; the last known addresses stay.
+        """
+        try:
+            moved = self._addresses.resolve()
+        except socket.gaierror as exc:
+            raise classify(self.id, exc) from exc
+        if moved:
+            self._pool.retire(self._pool.youngest)
+
+    def close(self) -> None:
+        """Close idle connections; the client stays usable."""
+        self._pool.close()
+
+    def _start(
+        self, command: bytes, reply: Reply[T], deadline: float, retries: int = 0
+    ) -> PendingExchange[T]:
+        return PendingExchange(self._channel, command, reply, deadline, retries=retries).begin()
+
+    def _checked(self, key: str, value: bytes) -> bytes:
+        if len(value) > self.item_size_max - ITEM_OVERHEAD:
+            raise wire.ValueTooLargeError
+        return wire.key_bytes(key)
+
+    def _key_bytes(self, keys: Iterable[str]) -> dict[bytes, str]:
+        try:
+            return {wire.key_bytes(key): key for key in keys}
+        except wire.IllegalKeyError as exc:
+            raise classify(self.id, exc) from exc
+
+
+def _dial(
+    address: Address,
+    until: float,
+    *,
+    monotonic: Callable[[], float],
+    tls_context: ssl.SSLContext | None,
+    host: str | None,
+) -> Connection:
+    """Connect to *address* by the time *until*, and shake hands if this is TLS.
+
+    pymemcache's own TLS is not used: its time-out would run twice, and it would want the
+    certificate to name the address instead of *host*.
+    """
+    sockets = _Sockets(address, monotonic)
+    try:
+        _Dialer(address, until - monotonic(), sockets).dial()
+        connection = sockets.made[0]
+        if tls_context is not None:
+            connection.socket = tls_context.wrap_socket(
+                connection.socket, server_hostname=host, do_handshake_on_connect=False
+            )
+            connection.arm(until - monotonic())
+            connection.socket.do_handshake()
+    except BaseException:
+        for connection in sockets.made:
+            connection.close()
+        raise
+    return connection
+
+
+class _Sockets:
+    """The socket module as pymemcache sees it: one address, and nothing it makes is lost."""
+
+    def __init__(self, address: Address, monotonic: Callable[[], float]) -> None:
+        self._address = address
+        self._monotonic = monotonic
+        self.made: list[Connection] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(socket, name)
+
+    def getaddrinfo(self, *_: Any) -> list[Address]:
+        """Return the address, which was looked up before."""
+        return [self._address]
+
+    def socket(self, *arguments: int) -> socket.socket:
+        """Make a socket."""
+        self.made.append(Connection(socket.socket(*arguments), self._monotonic))
+        return self.made[-1].socket
+
+
+class _Dialer(Client):  # type: ignore[misc]  # pymemcache has no types
+    """A client that is used to connect once."""
+
+    def __init__(self, address: Address, seconds: float, sockets: _Sockets) -> None:
+        if seconds <= 0:
+            raise TimeoutError
+        local = address.family == socket.AF_UNIX
+        super().__init__(
+            address.address if local else tuple(address.address[:2]),
+            connect_timeout=seconds,
+            no_delay=True,
+            socket_module=sockets,
+            socket_keepalive=None if local else KEEPALIVE,
+        )
+
+    def dial(self) -> None:
+        """Connect."""
+        self._connect()

@@ -1,0 +1,120 @@
+"""What the repository needs of a store, whatever keeps the records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+
+if TYPE_CHECKING:
+    from flask_msm.cluster.ports import CasToken
+    from flask_msm.record.keys import Keyring
+    from flask_msm.record.record import Record
+
+
+class Outcome(Enum):
+    """Three answers, not two: a store that cannot tell has not said "not there"."""
+
+    FOUND = "found"
+    MISSING = "missing"
+    UNKNOWN = "unknown"
+
+
+class Copy(NamedTuple):
+    """What a node was seen to hold.
+
+    Attributes:
+        record: The record, ``None`` when the node has none that can be used.
+        token: To replace what is there; ``None`` when nothing is there.
+    """
+
+    record: Record | None
+    token: CasToken | None
+
+
+ABSENT = Copy(None, None)
+
+
+class Loaded(NamedTuple):
+    """The answer to a load.
+
+    Attributes:
+        outcome: Found, missing, or cannot tell.
+        record: The join of all that was read; only when found. It may be a tombstone or an alias.
+        copies: What each node was seen to hold, so that a save need not read again.
+    """
+
+    outcome: Outcome
+    record: Record | None
+    copies: dict[str, Copy]
+
+
+#: What is known of a session whose id was just made up: nobody can have it.
+FRESH = Loaded(Outcome.MISSING, None, {})
+
+
+class Saved(NamedTuple):
+    """The answer to a save.
+
+    Attributes:
+        record: What the store holds now, which may be more than was written, or a tombstone.
+        copies: How many copies are confirmed; 0 when nothing was stored.
+        relocated: A copy had to go to a node that is not home to the session.
+    """
+
+    record: Record
+    copies: int
+    relocated: bool = False
+
+
+#: Puts the caller's change on top of what a store turned out to hold.
+Rewrite = Callable[["Record | None"], "Record"]
+
+
+class RecordTooLargeError(Exception):
+    """A record does not fit; nothing was written.
+
+    Attributes:
+        size: Its size in bytes.
+        limit: The largest size allowed, in bytes.
+        largest: Name of the attribute that takes most room.
+    """
+
+    def __init__(self, size: int, limit: int, largest: str) -> None:
+        self.size = size
+        self.limit = limit
+        self.largest = largest
+        super().__init__(f"{size} bytes, allowed are {limit}")
+
+
+class SessionStore(Protocol):
+    """Keeps records by storage key. *deadline* is a time in seconds on the monotonic clock."""
+
+    def load(self, key: str, keys: Keyring, *, at_least: int, deadline: float) -> Loaded:
+        """Return the record of *key*, at least as new as version *at_least* if that exists."""
+        ...
+
+    def save(
+        self,
+        key: str,
+        keys: Keyring,
+        rewrite: Rewrite,
+        *,
+        known: Loaded | None,
+        deadline: float,
+    ) -> Saved:
+        """Store what *rewrite* makes of the record that is there.
+
+        *rewrite* is called with all that is known of the record (``None``: nothing), and again
+        when the store turns out to know more. *known* is what an earlier load saw; with ``None``
+        the store looks first.
+
+        Raises:
+            RecordTooLargeError: The record does not fit; what was stored stays.
+        """
+        ...
+
+    def holders(self, key: str, deadline: float) -> tuple[str, ...]:
+        """Return the ids of the nodes that hold *key* now, for people to look at."""
+        ...

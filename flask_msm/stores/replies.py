@@ -1,0 +1,269 @@
+"""Replies of memcached, read from bytes as they come. No I/O.
+
+Every reply is strict: what is not exactly an answer to its own command is an error, because
+behind it every later answer on that connection would belong to somebody else.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+from flask_msm.cluster.ports import CasToken, Item
+
+from .wire import GarbageError, RefusalError, StatsRefusedError, WireError
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+LINE_LIMIT = 2048
+VALUE_LIMIT = 128 * 1024 * 1024
+STATS_LIMIT = 1024 * 1024
+
+END = b"END\r\n"
+_BEHIND_ITEM = b"\r\n" + END
+_ITEM = re.compile(rb"VALUE ([!-~]{1,250}) [0-9]{1,10} ([0-9]{1,10}) ([0-9]{1,20})\r\n")
+_STATISTIC = re.compile(rb"STAT ([!-~]+) ([^\r\n]*)")
+
+
+class Reply(Protocol[T_co]):
+    """The reply to one command, while it comes in."""
+
+    def feed(self, data: bytes) -> bool:
+        """Take the next bytes; return whether the reply is complete.
+
+        Raises:
+            GarbageError: This is not a reply to that command.
+            RefusalError: The peer refused the command.
+        """
+        ...
+
+    def outcome(self, horizon: int) -> T_co:
+        """Return what a complete reply says; *horizon* goes into cas tokens."""
+        ...
+
+    def reset(self) -> None:
+        """Forget what came in, for the command is sent again."""
+        ...
+
+
+class Answer(Generic[T]):
+    """A reply of one line out of a few."""
+
+    __slots__ = ("_answers", "_line", "_received")
+
+    def __init__(self, answers: Mapping[bytes, T]) -> None:
+        self._answers = answers
+        self._received = self._line = b""
+
+    def feed(self, data: bytes) -> bool:
+        """Take the next bytes; return whether the reply is complete."""
+        self._received = data = self._received + data
+        end = _line_end(data, 0)
+        if end < 0:
+            return False
+        self._line = data[:end]
+        if self._line not in self._answers:
+            raise _not_an_answer(self._line)
+        _nothing_behind(data, end + 2)
+        return True
+
+    def outcome(self, horizon: int) -> T:  # noqa: ARG002
+        """Return what the line means."""
+        return self._answers[self._line]
+
+    def reset(self) -> None:
+        """Forget what came in."""
+        self._received = self._line = b""
+
+
+class OneItem:
+    """The reply to ``gets`` of one key: its item, ``None`` when it is not there."""
+
+    __slots__ = ("_found", "_key", "_received")
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+        self._received = bytearray()
+        self._found: tuple[bytes, bytes] | None = None
+
+    def feed(self, data: bytes | bytearray) -> bool:
+        """Take the next bytes; return whether the reply is complete."""
+        # A small item comes in one piece, which is read without copying it.
+        if self._received:
+            self._received += data
+            data = self._received
+        head = _ITEM.match(data)
+        if head is not None:
+            key, length, unique = head.groups()
+            start = head.end()
+            end = start + int(length)
+            if data[end:] == _BEHIND_ITEM and key == self._key:
+                self._found = bytes(data[start:end]), unique
+                return True
+            self._check_part(data, key, end)
+        elif data == END:
+            return True
+        else:
+            _check_line(data, 0)
+        if not self._received:
+            self._received += data
+        return False
+
+    def _check_part(self, data: bytes | bytearray, key: bytes, end: int) -> None:
+        """Raise if *data* cannot become this reply, whatever follows."""
+        if key != self._key:
+            message = "an item that was not asked for"
+            raise GarbageError(message)
+        if end > VALUE_LIMIT:
+            message = "a value beyond every limit"
+            raise GarbageError(message)
+        if not _BEHIND_ITEM.startswith(data[end:]):
+            message = "a value that does not end where it should"
+            raise GarbageError(message)
+
+    def outcome(self, horizon: int) -> Item | None:
+        """Return the item."""
+        if self._found is None:
+            return None
+        value, unique = self._found
+        return Item(value, CasToken(unique, horizon))
+
+    def reset(self) -> None:
+        """Forget what came in."""
+        self._received = bytearray()
+        self._found = None
+
+
+class ManyItems:
+    """The reply to ``gets`` of several keys: the items that are there."""
+
+    __slots__ = ("_found", "_keys", "_received", "_size")
+
+    def __init__(self, keys: Mapping[bytes, str]) -> None:
+        self._keys = keys
+        self.reset()
+
+    def feed(self, data: bytes) -> bool:
+        """Take the next bytes; return whether the reply is complete."""
+        received = self._received
+        received += data
+        position = 0
+        while not received.startswith(END, position):
+            head = _ITEM.match(received, position)
+            if head is None:
+                _check_line(received, position)
+                break
+            key, length, unique = head.groups()
+            if key not in self._keys or key in self._found:
+                message = "an item that was not asked for"
+                raise GarbageError(message)
+            if self._size + int(length) > VALUE_LIMIT:
+                message = "values beyond every limit"
+                raise GarbageError(message)
+            start = head.end()
+            end = start + int(length)
+            if len(received) < end + 2:
+                break
+            if received[end : end + 2] != b"\r\n":
+                message = "a value that does not end where it should"
+                raise GarbageError(message)
+            self._found[key] = bytes(received[start:end]), unique
+            self._size += end - start
+            position = end + 2
+        else:
+            _nothing_behind(received, position + len(END))
+            return True
+        del received[:position]
+        return False
+
+    def outcome(self, horizon: int) -> dict[str, Item]:
+        """Return the items by key."""
+        return {
+            self._keys[key]: Item(value, CasToken(unique, horizon))
+            for key, (value, unique) in self._found.items()
+        }
+
+    def reset(self) -> None:
+        """Forget what came in."""
+        self._received = bytearray()
+        self._found: dict[bytes, tuple[bytes, bytes]] = {}
+        self._size = 0
+
+
+class Statistics:
+    """The reply to ``stats``."""
+
+    __slots__ = ("_found", "_received", "_size")
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def feed(self, data: bytes) -> bool:
+        """Take the next bytes; return whether the reply is complete."""
+        self._size += len(data)
+        if self._size > STATS_LIMIT:
+            message = "statistics beyond every limit"
+            raise GarbageError(message)
+        received = self._received
+        received += data
+        position = 0
+        while (end := _line_end(received, position)) >= 0:
+            line = bytes(received[position:end])
+            position = end + 2
+            if line == b"END":
+                _nothing_behind(received, position)
+                return True
+            statistic = _STATISTIC.fullmatch(line)
+            if statistic is None:
+                # Proxies and guarded servers answer so; sessions can live there all the same.
+                raise StatsRefusedError if line == b"ERROR" else _not_an_answer(line)
+            name, text = statistic.groups()
+            self._found[name.decode("ascii")] = text.decode("ascii", "replace")
+        del received[:position]
+        return False
+
+    def outcome(self, horizon: int) -> dict[str, str]:  # noqa: ARG002
+        """Return the statistics by name."""
+        return self._found
+
+    def reset(self) -> None:
+        """Forget what came in."""
+        self._received = bytearray()
+        self._found: dict[str, str] = {}
+        self._size = 0
+
+
+def _line_end(data: bytes | bytearray, start: int) -> int:
+    """Return where the line that begins at *start* ends, -1 if it goes on."""
+    end = data.find(b"\r\n", start, start + LINE_LIMIT + 2)
+    if end < 0 and len(data) - start > LINE_LIMIT:
+        message = "a line without an end"
+        raise GarbageError(message)
+    return end
+
+
+def _check_line(data: bytes | bytearray, start: int) -> None:
+    """Raise if a line that is no answer stands at *start*; return if its end is missing."""
+    end = _line_end(data, start)
+    if end >= 0:
+        raise _not_an_answer(bytes(data[start:end]))
+
+
+def _nothing_behind(data: bytes | bytearray, end: int) -> None:
+    if len(data) != end:
+        message = "more than was asked for"
+        raise GarbageError(message)
+
+
+def _not_an_answer(line: bytes) -> WireError:
+    """Return the error that stands for *line*, which is no answer to the command."""
+    kind, _, text = line.partition(b" ")
+    if kind in {b"ERROR", b"CLIENT_ERROR", b"SERVER_ERROR"}:
+        return RefusalError(kind.decode("ascii"), text.decode("ascii", "replace"))
+    message = "not an answer to this command"
+    return GarbageError(message)

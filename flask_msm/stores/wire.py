@@ -1,0 +1,116 @@
+"""The memcached text protocol: commands as bytes, and what can be wrong on the wire. No I/O.
+
+No message here repeats a key, a value or what the peer said.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+KEY_LIMIT = 250
+TTL_LIMIT = 2**31
+
+
+class WireError(Exception):
+    """The exchange of bytes did not work out; the connection is of no use any more."""
+
+
+class GarbageError(WireError):
+    """The peer does not speak memcached, or not as an answer to this command."""
+
+
+class PeerClosedError(WireError):
+    """The peer closed the connection before the first byte of the reply."""
+
+
+class IllegalKeyError(WireError):
+    """The key cannot be sent."""
+
+
+class ValueTooLargeError(WireError):
+    """The value is larger than what the server stores."""
+
+
+class RefusalError(WireError):
+    """The peer answered with an error line.
+
+    Attributes:
+        kind: ``ERROR``, ``CLIENT_ERROR`` or ``SERVER_ERROR``.
+        text: What it said behind that; from the network, so not fit to be shown.
+    """
+
+    def __init__(self, kind: str, text: str) -> None:
+        self.kind = kind
+        self.text = text
+        super().__init__(kind)
+
+
+class StatsRefusedError(WireError):
+    """The peer speaks memcached and does not give these statistics."""
+
+
+def key_bytes(key: str) -> bytes:
+    """Return *key* as it is sent.
+
+    Raises:
+        IllegalKeyError: It is empty, too long, or not printable ASCII without blanks.
+    """
+    if not (0 < len(key) <= KEY_LIMIT and key.isascii() and key.isprintable()) or " " in key:
+        raise IllegalKeyError
+    return key.encode("ascii")
+
+
+def checked_ttl(ttl: int) -> int:
+    """Return *ttl* if memcached takes it for a time to live; 0 would mean for ever.
+
+    Raises:
+        ValueError: It is not an ``int`` of 1 .. 2^31 - 1: a bug of the caller.
+    """
+    if type(ttl) is not int or not 1 <= ttl < TTL_LIMIT:
+        message = "a TTL is a whole number of seconds from 1 to 2^31 - 1"
+        raise ValueError(message)
+    return ttl
+
+
+def gets(keys: Iterable[bytes]) -> bytes:
+    """Return the command that reads *keys* with their cas ids."""
+    return b"gets %b\r\n" % b" ".join(keys)
+
+
+def add(key: bytes, value: bytes, ttl: int) -> bytes:
+    """Return the command that stores what is not there."""
+    return b"add %b 0 %d %d\r\n%b\r\n" % (key, ttl, len(value), value)
+
+
+def cas(key: bytes, value: bytes, ttl: int, unique: bytes) -> bytes:
+    """Return the command that replaces what *unique* was read with."""
+    return b"cas %b 0 %d %d %b\r\n%b\r\n" % (key, ttl, len(value), unique, value)
+
+
+def delete(key: bytes) -> bytes:
+    """Return the command that removes an item."""
+    return b"delete %b\r\n" % key
+
+
+def touch(key: bytes, ttl: int) -> bytes:
+    """Return the command that gives an item a new time to live."""
+    return b"touch %b %d\r\n" % (key, ttl)
+
+
+def stats(arguments: Iterable[bytes]) -> bytes:
+    """Return the command that asks for statistics."""
+    return b" ".join((b"stats", *arguments)) + b"\r\n"
+
+
+def authenticate(user: str, password: str) -> bytes:
+    """Return the command that signs a connection in.
+
+    The server takes only the form of a ``set`` from it. One that does not ask for passwords
+    would store it, hence the negative TTL: expired at once, so that nobody can read it there.
+    """
+    credentials = f"{user} {password}".encode()
+    return b"set auth 0 -1 %d\r\n%b\r\n" % (len(credentials), credentials)

@@ -1,0 +1,415 @@
+"""One request's business with one session: what was read, what changed, what the cookie becomes."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .changes import Baseline
+from .drafts import SLACK, Changes
+from .errors import SerializationError, SessionUnavailableError
+from .record.keys import Secrets, keyring, ref_of, storage_key
+from .record.record import Kind, Record
+from .record.token import Token, new_sid
+from .repository import Repository, Slot
+from .session import ALL, PERMANENT, Contents, Session
+from .stores.ports import Loaded, Outcome, Saved
+
+
+if TYPE_CHECKING:
+    from .drafts import Drafts
+
+
+_UNREAD: Any = object()
+
+
+class Action(Enum):
+    """What happens to the cookie."""
+
+    KEEP = "keep"
+    SET = "set"
+    DELETE = "delete"
+
+
+class Visit(Protocol):
+    """What a unit has to know of the request it belongs to."""
+
+    @property
+    def secrets(self) -> Secrets:
+        """The application's secrets, the current one first."""
+        ...
+
+    def token(self) -> Token | None:
+        """Return the verified cookie."""
+        ...
+
+    def life(self) -> float:
+        """Return the time in seconds a session lives without a request."""
+        ...
+
+    def endpoint(self) -> str | None:
+        """Return the endpoint, for errors."""
+        ...
+
+
+class Unit:
+    """Stands behind one ``Session``; implements ``Backing``.
+
+    Args:
+        repository: The application's sessions.
+        visit: The request.
+
+    Attributes:
+        visit: The request.
+        frozen: The session moved on: what is seen here is not written any more.
+    """
+
+    __slots__ = (
+        "_action",
+        "_baseline",
+        "_ending",
+        "_failed",
+        "_loaded",
+        "_record",
+        "_regenerating",
+        "_repository",
+        "_spent",
+        "_token",
+        "frozen",
+        "visit",
+    )
+
+    def __init__(self, repository: Repository, visit: Visit) -> None:
+        self.visit = visit
+        self.frozen = False
+        self._repository = repository
+        self._token: Token | None = _UNREAD
+        # What the stores are known to hold, and what each node was seen to hold.
+        self._record: Record | None = None
+        self._loaded: Loaded | None = None
+        self._baseline: Baseline | None = None
+        self._spent = 0.0
+        self._failed = self._regenerating = self._ending = False
+        self._action = Action.KEEP
+
+    # -- identity ------------------------------------------------------------------------------
+
+    @property
+    def token(self) -> Token | None:
+        """The verified cookie, and after a save what it shall become."""
+        if self._token is _UNREAD:
+            token = self.visit.token()
+            if token and self._age(token) > self.visit.life() * SLACK:
+                token = None  # too old to be anywhere, so nobody is asked
+            self._token = token
+        return self._token
+
+    @property
+    def sid(self) -> str | None:
+        """The session id, ``None`` as long as nothing was stored."""
+        return self.token.sid if self.token else None
+
+    @property
+    def key(self) -> str | None:
+        """The storage key, ``None`` as long as nothing was stored."""
+        return storage_key(self._repository.rules.key_prefix, self.token.sid) if self.token else None
+
+    @property
+    def ref(self) -> str | None:
+        """The public name of the session, ``None`` as long as nothing was stored."""
+        key = self.key
+        return ref_of(key) if key else None
+
+    @property
+    def record(self) -> Record | None:
+        """What the stores are known to hold."""
+        return self._record
+
+    @property
+    def token_permanent(self) -> bool | None:
+        """What the verified cookie says of the permanence; ``None`` without one."""
+        return self.token.permanent if self.token else None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the session holds changes that only this process knows."""
+        return self.token is not None and self.token.local
+
+    @property
+    def refresh_due(self) -> bool:
+        """Whether a tenth of the session's life has passed since it was last written."""
+        return self.token is not None and self._age(self.token) >= self.visit.life() / 10
+
+    def _age(self, token: Token) -> float:
+        return self._repository.clock.time() - token.renewed
+
+    # -- reading -------------------------------------------------------------------------------
+
+    def load(self) -> Contents:
+        """Return what the stores hold.
+
+        Raises:
+            SessionUnavailableError: Nobody can tell and ``MSM_ON_UNKNOWN`` is ``error``.
+        """
+        self._baseline = Baseline()
+        self._record = self._loaded = None
+        self.frozen = False
+        token = self.token
+        if token is None:
+            return Contents({}, detached=False)
+        with self._timed(token) as slot:
+            loaded = self._repository.load(slot, at_least=token.version)
+        if loaded.outcome is Outcome.UNKNOWN:
+            self._repository.counters.detached += 1
+            if self._repository.rules.on_unknown == "error":
+                message = "nobody can tell what the session holds (MSM_ON_UNKNOWN is 'error')"
+                raise SessionUnavailableError(message)
+            self._loaded = loaded
+            return Contents({}, detached=True)
+        if loaded.record is None or not self._alive(loaded.record):
+            self._forget()
+            return Contents({}, detached=False)
+        self._loaded, self._record = loaded, loaded.record
+        stored = loaded.record.attributes.alive()
+        return Contents(self._baseline.decode(stored, self._repository.codec), detached=False)
+
+    def _alive(self, record: Record) -> bool:
+        now = self._repository.clock.time()
+        limit = self._repository.rules.absolute_timeout
+        if record.kind is Kind.DESTROYED or record.expires_at < now:
+            return False
+        if limit is not None and record.created + limit < now:
+            return False
+        self.frozen = record.pointer is not None
+        return record.pointer is None or now < record.pointer.until
+
+    # -- requests of the application -----------------------------------------------------------
+
+    def rebase(self, session: Session) -> None:
+        """Take what *session* holds now as what is stored."""
+        if self._baseline is not None:
+            self._baseline.rebase(session.peek(), self._repository.codec)
+
+    def regenerate(self) -> None:
+        """Give the session another id with the next save."""
+        self._regenerating = True
+
+    def destroy(self) -> None:
+        """End the stored session with the next save; what is set from now on is a new one."""
+        self._ending = True
+        self._baseline = Baseline()
+
+    def save(self, session: Session) -> None:
+        """Store what differs from what is stored, in the middle of a request."""
+        self._action = self.finish(session)
+
+    # -- writing -------------------------------------------------------------------------------
+
+    def finish(self, session: Session) -> Action:
+        """Store what is to be stored at the end of a request; return what the cookie becomes.
+
+        Raises:
+            SerializationError: Something cannot be stored; the next call does nothing.
+        """
+        if self._failed:
+            return Action.KEEP
+        earlier, self._action = self._action, Action.KEEP
+        try:
+            action = self._store(session)
+        except SerializationError:
+            self._failed = True
+            raise
+        return earlier if action is Action.KEEP else action
+
+    def refresh(self, session: Session) -> Action:
+        """Lengthen the life of a session that the application did not look at."""
+        contents = self.load()
+        if contents.detached:
+            return Action.SET
+        return Action.KEEP if self._token is None or self.frozen else self._update(session, {})
+
+    def changed_names(self, session: Session) -> set[str]:
+        """Return the names of the attributes that differ from what is stored."""
+        return set(self._changes(session))
+
+    def _store(self, session: Session) -> Action:
+        if self._ending:
+            self._end()
+        values = session.peek()
+        if not values:
+            return self._store_empty(session)
+        changes = self._changes(session)
+        if changes:
+            session.mark_modified()
+        if self.frozen:
+            self._repository.counters.dropped_frozen += bool(changes)
+            return Action.KEEP
+        if self.token is None:
+            created = changes or session.modified
+            return self._create(session, changes) if created else Action.KEEP
+        if self._regenerating:
+            return self._move(session, changes)
+        return self._update(session, changes)
+
+    def _store_empty(self, session: Session) -> Action:
+        # Nobody knows what was "emptied" in a detached session; only destroy() ends it unseen.
+        if not session.modified or session.detached:
+            return Action.KEEP
+        if self.token is not None:
+            if session.cleared:
+                self._end()
+            elif self.frozen:
+                return Action.KEEP
+            elif removals := self._changes(session):
+                self._write(removals, set())
+                self._forget()
+        return Action.DELETE
+
+    def _create(self, session: Session, changes: Changes) -> Action:
+        record = self._drafts.first(changes)
+        token = Token(new_sid(), record.version, int(record.renewed))
+        with self._timed(token) as slot:
+            saved = self._repository.create(slot, record, endpoint=self.visit.endpoint())
+        if saved is None:
+            # A cookie for a session that is nowhere would only hide the loss.
+            return Action.KEEP
+        self._regenerating = False
+        self._stored(token, saved, changes, session)
+        return Action.SET
+
+    def _update(self, session: Session, changes: Changes) -> Action:
+        token = self.token
+        assert token is not None  # noqa: S101  (callers looked)
+        due = self.refresh_due
+        if not changes and not due:
+            return Action.SET if session.modified else Action.KEEP
+        saved = self._write(changes, self._weak_names(session, changes))
+        if saved is None:
+            return Action.SET
+        if saved.record.kind is Kind.DATA:
+            self._repository.counters.refreshed += not changes
+            self._stored(token, saved, changes, session)
+            return Action.SET
+        return self._give_way(saved.record, changes)
+
+    def _move(self, session: Session, changes: Changes) -> Action:
+        """Write the session under a new id, then put an alias in place of the old one."""
+        old_token, record, known = self.token, self._record, self._loaded
+        assert old_token is not None  # noqa: S101  (the caller looked)
+        if record is None:
+            # Detached: what is known goes on under the new id, the rest stays with the old one.
+            self._token = None
+            return self._create(session, changes)
+        draft = self._drafts.changed(record, changes, set(), after=old_token.version)
+        token = Token(new_sid(), draft.version, int(draft.renewed))
+        with self._timed(token) as slot:
+            saved = self._repository.create(slot, draft, endpoint=self.visit.endpoint())
+        if saved is None:
+            return self._update(session, changes)
+        self._regenerating = False
+        with self._timed(old_token) as old:
+            lost = self._repository.move(old, self._drafts, record, known=known, to=slot.key)
+        if lost is not None:
+            return self._give_way(lost, changes)
+        self._stored(token, saved, changes, session)
+        return Action.SET
+
+    def _give_way(self, final: Record, changes: Changes) -> Action:
+        """Somebody else ended or moved the session first."""
+        if final.kind is Kind.DESTROYED:
+            self._repository.counters.dropped_after_logout += bool(changes)
+            self._forget()
+            return Action.DELETE
+        token = self.token
+        if changes and token:
+            rewrite = self._drafts.rewrite(None, changes, set(), after=token.version)
+            with self._timed(token) as slot:
+                self._repository.follow(slot, final, rewrite)
+        # The new id is for the browser that moved; whoever comes with the old one never gets it.
+        self.frozen = True
+        return Action.KEEP
+
+    def _end(self) -> None:
+        """Put a tombstone in place of the session and start over without one."""
+        self._ending = False
+        if self.token is not None:
+            with self._timed(self.token) as slot:
+                self._repository.end(slot, self._drafts, self._record, known=self._loaded)
+        self._forget()
+        self.frozen = self._regenerating = False
+
+    # -- pieces --------------------------------------------------------------------------------
+
+    @property
+    def _drafts(self) -> Drafts:
+        return self._repository.drafts(self.visit.life())
+
+    def _changes(self, session: Session) -> Changes:
+        if self._baseline is None:
+            return {}
+        codec = self._repository.codec
+        return self._baseline.changes(session.peek(), codec, self.visit.endpoint())
+
+    def _weak_names(self, session: Session, changes: Changes) -> set[str]:
+        if not session.detached:
+            return set()
+        told = session.told_absent
+        return set(changes) if ALL in told else told & changes.keys()
+
+    def _write(self, changes: Changes, weak_names: set[str]) -> Saved | None:
+        token = self.token
+        assert token is not None  # noqa: S101  (callers looked)
+        rewrite = self._drafts.rewrite(self._record, changes, weak_names, after=token.version)
+        with self._timed(token) as slot:
+            return self._repository.save(
+                slot, rewrite, known=self._loaded, endpoint=self.visit.endpoint()
+            )
+
+    def _stored(self, token: Token, saved: Saved, changes: Changes, session: Session) -> None:
+        """Take *saved* as what is stored, and make the cookie for it."""
+        record = saved.record
+        self._record, self._loaded = record, None
+        if self._baseline is not None:
+            self._baseline.accept(changes, session.peek())
+        permanent = bool(session.peek().get(PERMANENT)) if session.loaded else token.permanent
+        version = max(token.version, record.version)
+        self._token = Token(token.sid, version, int(record.renewed), permanent, token.local)
+
+    def _forget(self) -> None:
+        self._token = self._record = self._loaded = None
+        self._baseline = Baseline()
+
+    def _timed(self, token: Token) -> _Timed:
+        return _Timed(self, token)
+
+    def slot(self, token: Token) -> Slot:
+        """Return where the session of *token* is kept, and how long the store may take."""
+        rules = self._repository.rules
+        deadline = self._repository.clock.monotonic() + max(0.0, rules.request_deadline - self._spent)
+        key = storage_key(rules.key_prefix, token.sid)
+        return Slot(key, keyring(self.visit.secrets), deadline)
+
+    def monotonic(self) -> float:
+        """Return the monotonic time, seconds."""
+        return self._repository.clock.monotonic()
+
+    def spend(self, seconds: float) -> None:
+        """Take *seconds* off what this request may spend on the store."""
+        self._spent += seconds
+
+
+class _Timed:
+    """Hands out a slot, and takes the time that was spent off the request's budget."""
+
+    __slots__ = ("_began", "_token", "_unit")
+
+    def __init__(self, unit: Unit, token: Token) -> None:
+        self._unit = unit
+        self._token = token
+        self._began = unit.monotonic()
+
+    def __enter__(self) -> Slot:
+        return self._unit.slot(self._token)
+
+    def __exit__(self, *_: object) -> None:
+        self._unit.spend(self._unit.monotonic() - self._began)

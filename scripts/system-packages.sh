@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Make sure that what pip cannot install is there.
+#
+# Usage: scripts/system-packages.sh WHAT...       WHAT is "venv" or "memcached"
+#
+# What is missing is installed where that is possible (root on Debian or a system like it);
+# otherwise this names the packages and the command, and fails.
+set -eu
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+missing=()
+for what in "$@"; do
+    case "$what" in
+    venv)
+        python="$(scripts/python.sh)"
+        if ! "$python" -c 'import ensurepip, venv' >/dev/null 2>&1; then
+            # Debian's python3-venv belongs to its default python3 only.
+            if [ "$(readlink -f "$python")" = "$(readlink -f /usr/bin/python3)" ]; then
+                missing+=(python3-venv)
+            else
+                missing+=("$(basename "$(readlink -f "$python")")-venv")
+            fi
+        fi
+        ;;
+    memcached)
+        command -v memcached >/dev/null || missing+=(memcached)
+        ;;
+    *)
+        echo "$0: '$what' is not one of: venv memcached" >&2
+        exit 2
+        ;;
+    esac
+done
+
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    echo "Missing on this machine: ${missing[*]}" >&2
+    echo "On Debian and Ubuntu: sudo apt-get install ${missing[*]}" >&2
+    exit 1
+fi
+
+echo "Installing ${missing[*]} ..."
+log="$(mktemp)"
+trap 'rm -f "$log"' EXIT
+export DEBIAN_FRONTEND=noninteractive
+# apt-get is wordy even when all is well, so it is shown only when it failed.
+if ! { apt-get update && apt-get install -y --no-install-recommends "${missing[@]}"; } \
+    >"$log" 2>&1 </dev/null; then
+    cat "$log" >&2
+    echo "Could not install: ${missing[*]}" >&2
+    exit 1
+fi

@@ -1,0 +1,382 @@
+"""The example shop, started as a user starts it: real processes, real HTTP."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import requests
+
+ROOT = Path(__file__).parents[2]
+START_LIMIT = 40.0
+STOP_LIMIT = 20.0
+
+needs_memcached = pytest.mark.skipif(
+    shutil.which("memcached") is None, reason="the memcached binary is not installed"
+)
+needs_proc = pytest.mark.skipif(
+    not Path("/proc/self/stat").exists(), reason="processes are read from /proc"
+)
+
+
+@dataclass(frozen=True)
+class Launched:
+    process: subprocess.Popen[bytes]
+    output: Path
+
+    @property
+    def text(self) -> str:
+        return self.output.read_text()
+
+    @property
+    def url(self) -> str:
+        return re.search(r"http://\S+", self.text)[0]
+
+    @property
+    def node_pids(self) -> dict[str, int]:
+        found = re.findall(r"^ +(n\d+) +[\d.]+:\d+ +pid (\d+)$", self.text, re.MULTILINE)
+        return {node_id: int(pid) for node_id, pid in found}
+
+    @property
+    def gunicorn_pid(self) -> int:
+        return int(re.search(r"gunicorn, pid (\d+)", self.text)[1])
+
+
+class Visitor:
+    """A browser: keeps cookies, fills forms, opens a new connection for every request."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.http = requests.Session()
+        self.http.headers["Connection"] = "close"
+        self.http.trust_env = False
+
+    def get(self, path: str) -> str:
+        response = self.http.get(self.url + path, timeout=10)
+        assert response.status_code == 200
+        return response.text
+
+    def post(self, path: str, page: str, **fields: object) -> str:
+        token = re.search(r'name="csrf" value="([^"]+)"', page)[1]
+        response = self.http.post(self.url + path, data={"csrf": token, **fields}, timeout=10)
+        assert response.status_code == 200
+        return response.text
+
+    def sign_in(self, name: str) -> str:
+        return self.post("/sign-in", self.get("/sign-in"), name=name)
+
+    def add(self, *skus: str) -> None:
+        page = self.get("/")
+        for sku in skus:
+            page = self.post("/cart/add", page, sku=sku)
+
+
+@contextmanager
+def launched(
+    folder: Path,
+    *options: str,
+    environ: dict[str, str] | None = None,
+    port: int = 0,
+    opens: bool = True,
+) -> Iterator[Launched]:
+    """Start the launcher and yield it when it says that the shop is open, or has ended."""
+    output = folder / f"output-{time.monotonic_ns()}.txt"
+    command = [sys.executable, "-m", "example_app", "--port", str(port), *options]
+    with output.open("wb") as sink:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**os.environ, **(environ or {})},
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        started = Launched(process, output)
+        eventually(lambda: "Ctrl-C" in started.text or process.poll() is not None, START_LIMIT)
+        assert ("Ctrl-C" in started.text) == opens, started.text
+        yield started
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        process.wait(STOP_LIMIT)
+
+
+def eventually(condition: Callable[[], object], limit: float) -> None:
+    deadline = time.monotonic() + limit
+    while not condition():
+        assert time.monotonic() < deadline, "this did not come true in time"
+        time.sleep(0.02)
+
+
+def family(pid: int) -> set[int]:
+    """Return *pid* and everything it started, and what those started."""
+    children: dict[int, set[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        children.setdefault(int(fields[1]), set()).add(int(stat.parent.name))
+    found, new = {pid}, {pid}
+    while new:
+        new = set().union(*(children.get(parent, set()) for parent in new)) - found
+        found |= new
+    return found
+
+
+def is_running(pid: int) -> bool:
+    """Tell whether *pid* runs; one that has ended and was not waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def running(pids: set[int]) -> set[int]:
+    return {pid for pid in pids if is_running(pid)}
+
+
+def shows(page: str, *, name: str, things: int) -> bool:
+    return f'<span class="name">{name}</span>' in page and f'<span class="count">{things}<' in page
+
+
+def worker_of(page: str) -> int:
+    return int(re.search(r'id="worker">(\d+)<', page)[1])
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
+    with launched(tmp_path_factory.mktemp("shop")) as started:
+        yield started
+
+
+@pytest.mark.memcached
+@needs_memcached
+class TestShop:
+    def test_both_workers_know_the_visitor(self, shop: Launched) -> None:
+        """A name and a cart given to one worker are shown by the other."""
+        visitor = Visitor(shop.url)
+        visitor.sign_in("Anna")
+        visitor.add("flask", "mug", "mug")
+        workers: set[int] = set()
+
+        def both_answered() -> bool:
+            page = visitor.get("/cart")
+            assert shows(page, name="Anna", things=3)
+            workers.add(worker_of(page))
+            return len(workers) == 2
+
+        eventually(both_answered, 30)
+
+    def test_nested_changes_are_kept(self, shop: Launched) -> None:
+        """Quantities deep inside the cart change, go down to nothing, and an order empties it."""
+        visitor = Visitor(shop.url)
+        visitor.add("jar", "tin")
+
+        page = visitor.post("/cart/change", visitor.get("/cart"), sku="jar", quantity=7)
+        assert '<span class="count">8<' in page
+        page = visitor.post("/cart/change", page, sku="tin", quantity=0)
+        assert '<span class="count">7<' in page
+        assert "Tea tin" not in page
+        page = visitor.post("/cart/order", page)
+        assert "7 things would be on the way" in page
+        assert 'class="count"' not in visitor.get("/cart")
+        assert "Your last order was placed on" in visitor.get("/cart")
+
+    def test_sign_in_changes_the_cookie_and_keeps_the_cart(self, shop: Launched) -> None:
+        """What was seen of the old cookie is worth nothing after signing in."""
+        visitor = Visitor(shop.url)
+        visitor.add("lantern")
+        before = visitor.http.cookies["keep_session"]
+
+        page = visitor.sign_in("Berta")
+
+        assert shows(page, name="Berta", things=1)
+        assert visitor.http.cookies["keep_session"].split(".")[0] != before.split(".")[0]
+        stranger = Visitor(shop.url)
+        stranger.http.cookies.set("keep_session", before)
+        assert "Berta" not in stranger.get("/cart")
+
+    def test_sign_out_is_final(self, shop: Launched) -> None:
+        """The cookie from before signing out opens nothing."""
+        visitor = Visitor(shop.url)
+        page = visitor.sign_in("Clara")
+        before = visitor.http.cookies["keep_session"]
+
+        page = visitor.post("/sign-out", page)
+
+        assert "You are signed out" in page
+        visitor.http.cookies.set("keep_session", before)
+        assert "Clara" not in visitor.get("/cart")
+
+    def test_a_name_cannot_break_the_page(self, shop: Launched) -> None:
+        """Markup in a name is text, and a blank name is not one."""
+        visitor = Visitor(shop.url)
+
+        page = visitor.sign_in("  <b>Dora</b>  ")
+        assert "&lt;b&gt;Dora&lt;/b&gt;" in page
+        assert "<b>" not in page
+        assert "A name is needed" in Visitor(shop.url).sign_in("   ")
+
+    def test_the_session_page_names_the_nodes(self, shop: Launched) -> None:
+        """Two nodes hold the session, and the page says which."""
+        visitor = Visitor(shop.url)
+        assert "Nowhere yet" in visitor.get("/session")
+        visitor.sign_in("Emil")
+
+        page = visitor.get("/session")
+
+        assert page.count("Holds a copy") == 2
+        assert page.count("No copy") == 1
+        assert "Home 1 of this session" in page
+        assert "Home 2 of this session" in page
+        assert re.search(r"<dt>Mode</dt><dd>distributed</dd>", page)
+        assert re.search(r"<dt>Size</dt><dd>\d+ bytes</dd>", page)
+        assert '<td class="mono">name</td><td class="mono">str</td>' in page
+
+    @pytest.mark.parametrize(
+        ("path", "fields", "status"),
+        [
+            ("/cart/add", {"csrf": "wrong", "sku": "mug"}, 400),
+            ("/cart/add", {"csrf": "ä", "sku": "mug"}, 400),
+            ("/cart/add", {"sku": "mug"}, 400),
+            ("/sign-out", {}, 400),
+            ("/cart/add", {"csrf": None, "sku": "unknown"}, 404),
+            ("/cart/change", {"csrf": None, "sku": "mug", "quantity": "-1"}, 400),
+            ("/cart/change", {"csrf": None, "sku": "mug", "quantity": "9" * 5000}, 400),
+            ("/cart/change", {"csrf": None, "sku": "mug"}, 400),
+        ],
+    )
+    def test_bad_forms_are_refused(
+        self, shop: Launched, path: str, fields: dict[str, str | None], status: int
+    ) -> None:
+        """A form without the token of its session, or with nonsense in it, changes nothing."""
+        visitor = Visitor(shop.url)
+        token = re.search(r'name="csrf" value="([^"]+)"', visitor.get("/"))[1]
+        filled = {name: token if value is None else value for name, value in fields.items()}
+
+        response = visitor.http.post(shop.url + path, data=filled, timeout=10)
+
+        assert response.status_code == status
+        assert 'class="count"' not in visitor.get("/cart")
+
+    def test_nothing_is_said_while_all_is_well(self, shop: Launched) -> None:
+        """After the greeting the terminal stays quiet."""
+        Visitor(shop.url).sign_in("Fred")
+
+        assert shop.text.rstrip().endswith("Ctrl-C closes the shop and ends all of this.")
+        assert shop.text.startswith("The shop is open: http://127.0.0.1:")
+
+
+@pytest.mark.memcached
+@needs_memcached
+@needs_proc
+class TestLauncher:
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+    def test_ends_everything_when_asked_to(self, tmp_path: Path, number: signal.Signals) -> None:
+        """After Ctrl-C or a signal nothing that was started is left, and that is a success."""
+        with launched(tmp_path) as shop:
+            everyone = family(shop.process.pid)
+            assert {*shop.node_pids.values(), shop.gunicorn_pid} < everyone
+            assert len(shop.node_pids) == 3
+            Visitor(shop.url).sign_in("Anna")
+
+            shop.process.send_signal(number)
+
+            assert shop.process.wait(STOP_LIMIT) == 0
+            assert not running(everyone)
+
+    def test_leaves_nothing_behind_when_killed(self, tmp_path: Path) -> None:
+        """A launcher that cannot clean up any more still takes its children with it."""
+        with launched(tmp_path) as shop:
+            everyone = family(shop.process.pid)
+
+            shop.process.kill()
+
+            eventually(lambda: not running(everyone), STOP_LIMIT)
+
+    def test_ends_everything_when_gunicorn_dies(self, tmp_path: Path) -> None:
+        """Nodes and workers without a server are of no use, and the exit status says so."""
+        with launched(tmp_path) as shop:
+            everyone = family(shop.process.pid)
+
+            os.kill(shop.gunicorn_pid, signal.SIGKILL)
+
+            assert shop.process.wait(STOP_LIMIT) == 1
+            assert "gunicorn ended" in shop.text
+            assert not running(everyone)
+
+    def test_ends_everything_when_the_shop_does_not_start(self, tmp_path: Path) -> None:
+        """Nodes that were started for a server that fails end with it."""
+        broken = tmp_path / "gunicorn"
+        broken.mkdir()
+        (broken / "__init__.py").touch()
+        (broken / "__main__.py").write_text("raise SystemExit(7)\n")
+
+        with launched(tmp_path, environ={"PYTHONPATH": str(tmp_path)}, opens=False) as shop:
+            assert shop.process.wait(STOP_LIMIT) == 1
+            assert "gunicorn ended while it was starting (exit status 7)" in shop.text
+
+    def test_goes_on_when_a_node_ends(self, tmp_path: Path) -> None:
+        """The visitor notices nothing; the terminal names the node, once."""
+        with launched(tmp_path) as shop:
+            visitor = Visitor(shop.url)
+            visitor.sign_in("Anna")
+            visitor.add("basket", "blanket")
+            home = re.search(r"<dt>Home nodes</dt><dd>(n\d+)", visitor.get("/session"))[1]
+
+            os.kill(shop.node_pids[home], signal.SIGTERM)
+            eventually(lambda: f"{home} (pid {shop.node_pids[home]}) has ended" in shop.text, 10)
+
+            for _ in range(10):
+                assert shows(visitor.get("/cart"), name="Anna", things=2)
+            visitor.add("mug")
+            assert shows(visitor.get("/cart"), name="Anna", things=3)
+            assert shop.text.count("has ended") == 1
+
+    def test_says_so_when_its_port_is_taken(self, tmp_path: Path) -> None:
+        """A port that was asked for is that one or none."""
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            taken = other.getsockname()[1]
+
+            with launched(tmp_path, port=taken, opens=False) as shop:
+                assert shop.process.wait(STOP_LIMIT) == 1
+                assert f"Cannot listen on 127.0.0.1:{taken}" in shop.text
+
+
+@needs_proc
+def test_works_without_memcached(tmp_path: Path) -> None:
+    """One worker keeps all sessions by itself, and the launcher says why."""
+    with launched(tmp_path, "--workers", "4", environ={"PATH": str(tmp_path)}) as shop:
+        everyone = family(shop.process.pid)
+        assert "memcached is not installed: 1 worker" in shop.text
+        assert len(everyone) == 3
+        visitor = Visitor(shop.url)
+        visitor.sign_in("Anna")
+        visitor.add("mug", "mug")
+
+        for _ in range(5):
+            assert shows(visitor.get("/cart"), name="Anna", things=2)
+        assert "local storage" in visitor.get("/session")
+
+        shop.process.send_signal(signal.SIGINT)
+        assert shop.process.wait(STOP_LIMIT) == 0
+        assert not running(everyone)
+
+
+def test_the_command_line_is_checked(tmp_path: Path) -> None:
+    """Numbers that make no sense are refused before anything starts."""
+    with launched(tmp_path, "--nodes", "-1", opens=False) as shop:
+        assert shop.process.wait(STOP_LIMIT) == 2
+        assert "'-1' is not a number from 0 to 64" in shop.text

@@ -1,0 +1,95 @@
+"""A node in memory: counts operations, fails on demand. For what needs no network to be shown."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import Any
+
+from flask_msm.cluster.ports import CasToken, Item
+from flask_msm.errors import NodeBusyError, NodeUnreachableError
+
+
+class FakeExchange:
+    def __init__(self, act) -> None:
+        self._act = act
+
+    def result(self) -> Any:
+        return self._act()
+
+    def abandon(self) -> None:
+        pass
+
+
+class FakeNode:
+    """Commands take effect when their reply is read, so that tests can order them."""
+
+    def __init__(self, node_id: str) -> None:
+        self.id = node_id
+        self.items: dict[str, tuple[bytes, int]] = {}
+        self.ttls: dict[str, int] = {}
+        self.operations: list[str] = []
+        self.failing: Exception | None = None
+        self.before: dict[str, Any] = {}
+        self._cas = count(1)
+
+    def fail(self, error: Exception | None = None) -> None:
+        self.failing = error or NodeUnreachableError(self.id, "connection refused")
+
+    def hang(self) -> None:
+        self.failing = NodeBusyError(self.id, "timed out")
+
+    def heal(self) -> None:
+        self.failing = None
+
+    def restart_empty(self) -> None:
+        self.items.clear()
+        self.heal()
+
+    def put(self, key: str, value: bytes) -> None:
+        self.items[key] = value, next(self._cas)
+
+    def _exchange(self, name: str, act) -> FakeExchange:
+        def run():
+            self.operations.append(name)
+            if hook := self.before.pop(name, None):
+                hook()
+            if self.failing is not None:
+                raise self.failing
+            return act()
+
+        return FakeExchange(run)
+
+    def start_gets(self, key: str, deadline: float) -> FakeExchange:
+        def gets():
+            found = self.items.get(key)
+            return Item(found[0], CasToken(str(found[1]).encode(), 0)) if found else None
+
+        return self._exchange("gets", gets)
+
+    def start_add(self, key: str, value: bytes, ttl: int, deadline: float) -> FakeExchange:
+        def add():
+            if key in self.items:
+                return False
+            self.put(key, value)
+            self.ttls[key] = ttl
+            return True
+
+        return self._exchange("add", add)
+
+    def start_cas(
+        self, key: str, value: bytes, ttl: int, token: CasToken, deadline: float
+    ) -> FakeExchange:
+        def cas():
+            found = self.items.get(key)
+            if found is None:
+                return None
+            if str(found[1]).encode() != token.unique:
+                return False
+            self.put(key, value)
+            self.ttls[key] = ttl
+            return True
+
+        return self._exchange("cas", cas)
+
+    def close(self) -> None:
+        pass

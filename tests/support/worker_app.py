@@ -1,0 +1,72 @@
+"""The application that integration tests run in real worker processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+from flask import Flask, request, session
+
+from flask_msm import MemcachedSessionManager, destroy, regenerate
+
+
+manager = MemcachedSessionManager()
+
+
+def create_app() -> Flask:
+    app = Flask("worker")
+    app.config.update(json.loads(os.environ["WORKER_CONFIG"]))
+    manager.init_app(app)
+
+    @app.get("/pid")
+    def pid():
+        return str(os.getpid())
+
+    @app.post("/set")
+    def set_values():
+        """Set what is posted; with ``slow``, some time between reading and writing."""
+        values = request.get_json()
+        session.get("anything")
+        time.sleep(float(request.args.get("slow", 0)))
+        session.update(values)
+        return dict(session)
+
+    @app.post("/append/<name>")
+    def append(name):
+        session.setdefault(name, []).append(request.get_json())
+        return dict(session)
+
+    @app.post("/fill/<int:size>")
+    def fill(size):
+        session["big"] = os.urandom(size)
+        return "ok"
+
+    @app.get("/get")
+    def get():
+        return dict(session)
+
+    @app.get("/untouched")
+    def untouched():
+        return "ok"
+
+    @app.post("/regenerate")
+    def renew():
+        regenerate()
+        return "ok"
+
+    @app.post("/logout")
+    def logout():
+        destroy()
+        return "ok"
+
+    @app.get("/sid")
+    def sid():
+        return session.sid or ""
+
+    @app.get("/where")
+    def where():
+        info = manager.describe(session)
+        return {"homes": info.home_nodes, "holders": info.holders, "ref": info.ref}
+
+    return app

@@ -1,0 +1,114 @@
+"""The join of attribute maps: one answer to every conflict."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flask_msm.record.attributes import NOTHING, Attributes, compact, join, write
+from flask_msm.record.stamp import weak
+
+
+names = st.sampled_from("abc")
+values = st.one_of(st.none(), st.sampled_from([b"1", b"2"]))
+stamps = st.integers(1, 6)
+
+
+@st.composite
+def maps(draw):
+    floor = draw(st.integers(0, 4))
+    entries = draw(st.dictionaries(names, st.tuples(stamps, values)))
+    entries = {name: entry for name, entry in entries.items() if entry[0] > floor}
+    gaps = draw(st.dictionaries(names, st.tuples(stamps.map(weak), values)))
+    return Attributes(entries, gaps, floor)
+
+
+@given(maps(), maps())
+def test_join_is_commutative(one, other):
+    assert join(one, other) == join(other, one)
+
+
+@given(maps(), maps(), maps())
+def test_join_is_associative(one, two, three):
+    assert join(join(one, two), three) == join(one, join(two, three))
+
+
+@given(maps())
+def test_join_is_idempotent(one):
+    assert join(one, one) == one
+    assert join(one, NOTHING) == one
+
+
+@given(maps(), maps())
+def test_joining_again_what_is_known_changes_nothing(one, other):
+    joined = join(one, other)
+
+    assert join(joined, one) == joined
+    assert join(joined, other) == joined
+
+
+def test_the_higher_stamp_wins():
+    old, new = Attributes({"a": (1, b"9")}, {}, 0), Attributes({"a": (2, b"1")}, {}, 0)
+
+    assert join(old, new).alive() == {"a": b"1"}
+
+
+def test_a_removal_wins_a_tie():
+    there, removed = Attributes({"a": (1, b"9")}, {}, 0), Attributes({"a": (1, None)}, {}, 0)
+
+    assert join(there, removed).alive() == {}
+
+
+def test_the_greater_bytes_win_a_tie():
+    one, other = Attributes({"a": (1, b"1")}, {}, 0), Attributes({"a": (1, b"2")}, {}, 0)
+
+    assert join(one, other).alive() == {"a": b"2"}
+
+
+def test_a_weak_entry_fills_a_gap_only():
+    gaps = Attributes({}, {"a": (weak(9), b"weak"), "b": (weak(9), b"weak")}, 0)
+    ordinary = Attributes({"a": (1, b"real")}, {}, 0)
+
+    assert join(gaps, ordinary).alive() == {"a": b"real", "b": b"weak"}
+
+
+def test_a_weak_entry_does_not_undo_a_removal():
+    gaps = Attributes({}, {"a": (weak(9), b"weak")}, 0)
+
+    assert join(gaps, Attributes({"a": (1, None)}, {}, 0)).alive() == {}
+
+
+def test_an_ordinary_change_replaces_the_weak_one():
+    base = Attributes({}, {"a": (weak(1), b"weak")}, 0)
+
+    changed = write(base, {"a": b"new"}, 5, weak(5), set())
+
+    assert changed == Attributes({"a": (5, b"new")}, {}, 0)
+
+
+def test_a_change_marked_weak_is_written_weak():
+    assert write(NOTHING, {"a": b"1"}, 5, weak(5), {"a"}).weak == {"a": (weak(5), b"1")}
+
+
+def test_removals_are_bounded_and_stay_removed():
+    removed = {str(number): (number, None) for number in range(1, 12)}
+    attributes = compact(Attributes({**removed, "kept": (3, b"1")}, {}, 0), limit=10)
+    returning = Attributes({"1": (1, b"old"), "11": (11, b"old")}, {}, 0)
+
+    assert sum(value is None for _, value in attributes.entries.values()) <= 5
+    assert attributes.alive() == {"kept": b"1"}
+    assert join(attributes, returning).alive() == {"kept": b"1"}
+
+
+def test_a_change_newer_than_the_floor_survives_the_bounding_of_removals():
+    removed = {str(number): (number, None) for number in range(1, 12)}
+    compacted = compact(Attributes({**removed, "kept": (3, b"1")}, {}, 0), limit=10)
+    parallel = Attributes({"kept": (12, b"2"), "fresh": (12, b"3")}, {}, 0)
+
+    assert join(compacted, parallel).alive() == {"kept": b"2", "fresh": b"3"}
+
+
+def test_few_removals_are_left_as_they_are():
+    attributes = Attributes({"a": (1, None)}, {}, 0)
+
+    assert compact(attributes) is attributes

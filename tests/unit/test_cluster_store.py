@@ -1,0 +1,442 @@
+"""The cluster store over nodes in memory: how often it asks, what it joins, where copies go."""
+
+from __future__ import annotations
+
+import pytest
+from support.clock import FakeClock
+from support.fake_node import FakeNode
+
+from flask_msm.cluster.health import NodeState, rights
+from flask_msm.cluster.placement import Placement
+from flask_msm.record.attributes import NOTHING, Attributes
+from flask_msm.record.envelope import Envelope
+from flask_msm.record.keys import Keyring, storage_key
+from flask_msm.record.record import Kind, Record, join
+from flask_msm.stores.cluster import ClusterStore
+from flask_msm.stores.ports import FRESH, Outcome, RecordTooLargeError
+
+
+KEYS = Keyring(("secret",))
+KEY = storage_key("msm:test:", "a" * 43)
+ENVELOPE = Envelope(codec_id=1, compress_above=None, max_size=5_000)
+DEADLINE = 1e9
+
+
+class Views:
+    """All nodes are up and trusted until a test says otherwise."""
+
+    def __init__(self):
+        self.states = {}
+        self.untrusted = set()
+        self.failures = []
+        self.missed = []
+
+    def rights(self, node_id):
+        state = self.states.get(node_id, NodeState.UP)
+        return rights(state, trusted=node_id not in self.untrusted)
+
+    def failed(self, node_id, error):
+        self.failures.append(node_id)
+
+    def left_out(self, node_id):
+        self.missed.append(node_id)
+
+
+class Cluster:
+    def __init__(self, count=3, replicas=2):
+        self.nodes = {f"n{number}": FakeNode(f"n{number}") for number in range(1, count + 1)}
+        self.views = Views()
+        self.placement = Placement(self.nodes, replicas=replicas)
+        self.store = ClusterStore(
+            self.nodes,
+            placement=self.placement,
+            views=self.views,
+            envelope=ENVELOPE,
+            max_size=5_000,
+            clock=FakeClock(),
+        )
+        ranking = self.placement.rank(KEY)
+        self.first, self.second = self.nodes[ranking[0]], self.nodes[ranking[1]]
+        self.third = self.nodes[ranking[2]] if count > 2 else None
+
+    def operations(self):
+        done = [operation for node in self.nodes.values() for operation in node.operations]
+        for node in self.nodes.values():
+            node.operations.clear()
+        return sorted(done)
+
+    def load(self, at_least=0):
+        return self.store.load(KEY, KEYS, at_least=at_least, deadline=DEADLINE)
+
+    def create(self, made):
+        return self.store.save(
+            KEY, KEYS, lambda seen: join(made, seen) if seen else made, known=FRESH,
+            deadline=DEADLINE,
+        )
+
+    def change(self, known, **values):
+        """Save as a request does: own changes above whatever is there."""
+
+        def rewrite(seen):
+            base = seen or record()
+            if base.kind is not Kind.DATA:
+                return base
+            stamp = base.version + 10
+            entries = dict(base.attributes.entries)
+            entries.update({name: (stamp, value) for name, value in values.items()})
+            return base._replace(version=stamp, attributes=Attributes(entries, {}, 0))
+
+        return self.store.save(KEY, KEYS, rewrite, known=known, deadline=DEADLINE)
+
+    def seal(self, node, made):
+        node.put(KEY, ENVELOPE.seal(made, KEY, KEYS))
+
+    def stored(self, node):
+        found = node.items.get(KEY)
+        return ENVELOPE.open(found[0], KEY, KEYS) if found else None
+
+    def holders(self):
+        return {node_id for node_id, node in self.nodes.items() if KEY in node.items}
+
+
+def record(version=0, **values):
+    entries = {name: (version, value) for name, value in values.items()}
+    return Record(Kind.DATA, 1.0, 2.0, 1_800_001_000.0, version, Attributes(entries, {}, 0))
+
+
+def tombstone(version):
+    return Record(Kind.DESTROYED, 1.0, 2.0, 1_800_001_000.0, version, NOTHING)
+
+
+@pytest.fixture
+def cluster():
+    made = Cluster()
+    made.create(record(1, a=b"1"))
+    made.operations()
+    return made
+
+
+# -- how often nodes are asked -------------------------------------------------------------------
+
+
+def test_a_new_session_costs_one_add_for_each_copy():
+    cluster = Cluster()
+
+    saved = cluster.create(record(1, a=b"1"))
+
+    assert saved.copies == 2
+    assert cluster.operations() == ["add", "add"]
+    assert cluster.holders() == set(cluster.placement.homes(KEY))
+
+
+def test_a_read_costs_one_gets(cluster):
+    loaded = cluster.load(at_least=1)
+
+    assert loaded.record == record(1, a=b"1")
+    assert cluster.operations() == ["gets"]
+
+
+def test_a_change_after_a_read_costs_a_cas_and_a_gets_and_a_cas(cluster):
+    loaded = cluster.load(at_least=1)
+    cluster.operations()
+
+    assert cluster.change(loaded, b=b"2").copies == 2
+    assert cluster.operations() == ["cas", "cas", "gets"]
+
+
+def test_with_one_copy_a_change_after_a_read_costs_one_cas():
+    cluster = Cluster(replicas=1)
+    cluster.create(record(1, a=b"1"))
+    loaded = cluster.load(at_least=1)
+    cluster.operations()
+
+    assert cluster.change(loaded, b=b"2").copies == 1
+    assert cluster.operations() == ["cas"]
+
+
+def test_a_missing_session_costs_one_gets_on_each_home_and_one_more():
+    cluster = Cluster()
+
+    assert cluster.load().outcome is Outcome.MISSING
+    assert cluster.operations() == ["gets", "gets", "gets"]
+
+
+# -- reading -------------------------------------------------------------------------------------
+
+
+def test_a_copy_older_than_the_token_is_not_enough(cluster):
+    cluster.seal(cluster.second, record(9, a=b"9"))
+
+    assert cluster.load(at_least=9).record == record(9, a=b"9")
+
+
+def test_a_session_older_than_the_token_everywhere_is_served_and_counted(cluster):
+    assert cluster.load(at_least=99).record == record(1, a=b"1")
+    assert cluster.store.counters.stale_served == 1
+
+
+def test_a_copy_on_an_untrusted_node_is_joined_with_the_others(cluster):
+    cluster.views.untrusted.add(cluster.first.id)
+    cluster.seal(cluster.second, record(9, b=b"9"))
+
+    assert cluster.load(at_least=1).record.attributes.alive() == {"a": b"1", "b": b"9"}
+
+
+def test_what_was_joined_is_written_back_before_it_is_served(cluster):
+    cluster.views.untrusted.add(cluster.first.id)
+    cluster.seal(cluster.second, record(9, b=b"9"))
+
+    loaded = cluster.load(at_least=1)
+
+    assert cluster.stored(cluster.first) == cluster.stored(cluster.second) == loaded.record
+
+
+def test_a_node_that_lost_its_copy_gets_it_back_with_the_next_read(cluster):
+    cluster.first.restart_empty()
+
+    assert cluster.load(at_least=1).record == record(1, a=b"1")
+    assert cluster.stored(cluster.first) == record(1, a=b"1")
+
+
+def test_a_draining_node_is_read_but_not_written(cluster):
+    cluster.views.states[cluster.first.id] = NodeState.DRAINING
+
+    loaded = cluster.load(at_least=1)
+    cluster.change(loaded, b=b"2")
+
+    assert loaded.record == record(1, a=b"1")
+    assert cluster.stored(cluster.first) == record(1, a=b"1")
+    assert cluster.stored(cluster.third).attributes.alive() == {"a": b"1", "b": b"2"}
+
+
+def test_a_node_that_is_down_is_not_asked(cluster):
+    cluster.views.states[cluster.first.id] = NodeState.DOWN
+
+    assert cluster.load(at_least=1).record == record(1, a=b"1")
+    assert cluster.first.operations == []
+
+
+def test_a_failing_node_is_reported_and_the_backup_answers(cluster):
+    cluster.first.fail()
+
+    assert cluster.load(at_least=1).record == record(1, a=b"1")
+    assert cluster.first.id in cluster.views.failures
+
+
+@pytest.mark.parametrize("state", [NodeState.SUSPECT, NodeState.RECOVERING, NodeState.DRAINING])
+def test_only_a_trusted_home_may_say_that_a_session_does_not_exist(state):
+    cluster = Cluster()
+    for node in (cluster.first, cluster.second):
+        cluster.views.states[node.id] = state
+
+    assert cluster.load().outcome is Outcome.UNKNOWN
+
+
+def test_when_no_node_answers_nobody_can_tell(cluster):
+    for node in cluster.nodes.values():
+        node.fail()
+
+    assert cluster.load().outcome is Outcome.UNKNOWN
+
+
+def test_one_trusted_home_that_says_no_is_enough_while_the_other_is_away():
+    cluster = Cluster()
+    cluster.first.fail()
+
+    assert cluster.load().outcome is Outcome.MISSING
+
+
+# -- records that cannot be used -----------------------------------------------------------------
+
+
+def test_a_corrupt_copy_is_passed_over_counted_and_repaired(cluster):
+    cluster.first.put(KEY, b"rubbish")
+
+    assert cluster.load(at_least=1).record == record(1, a=b"1")
+    assert cluster.store.counters.corrupt == 1
+    assert cluster.stored(cluster.first) == record(1, a=b"1")
+
+
+def test_corrupt_copies_everywhere_are_never_called_missing(cluster):
+    for node in (cluster.first, cluster.second):
+        node.put(KEY, b"rubbish")
+
+    assert cluster.load(at_least=1).outcome is Outcome.UNKNOWN
+
+
+def test_a_record_of_another_session_is_passed_over(cluster):
+    other = storage_key("msm:test:", "b" * 43)
+    cluster.first.put(KEY, ENVELOPE.seal(record(50, a=b"stolen"), other, KEYS))
+
+    assert cluster.load(at_least=1).record == record(1, a=b"1")
+
+
+def test_a_record_with_an_unknown_key_is_neither_missing_nor_overwritten():
+    cluster = Cluster()
+    foreign = ENVELOPE.seal(record(5, a=b"5"), KEY, Keyring(("next secret",)))
+    for node in cluster.nodes.values():
+        node.put(KEY, foreign)
+
+    loaded = cluster.load()
+    saved = cluster.change(loaded, b=b"2")
+
+    assert loaded.outcome is Outcome.UNKNOWN
+    assert saved.copies == 0
+    assert all(node.items[KEY][0] == foreign for node in cluster.nodes.values())
+    assert cluster.store.counters.unknown_records > 0
+
+
+def test_beside_a_record_with_an_unknown_key_the_other_copy_is_used(cluster):
+    foreign = ENVELOPE.seal(record(5, a=b"5"), KEY, Keyring(("next secret",)))
+    cluster.first.put(KEY, foreign)
+
+    saved = cluster.change(cluster.load(), b=b"2")
+
+    assert saved.copies == 2
+    assert cluster.first.items[KEY][0] == foreign
+    assert cluster.stored(cluster.third).attributes.alive() == {"a": b"1", "b": b"2"}
+
+
+# -- writing -------------------------------------------------------------------------------------
+
+
+def test_a_parallel_change_is_joined_and_the_own_change_wins_its_name(cluster):
+    loaded = cluster.load()
+    cluster.change(cluster.load(), a=b"theirs", b=b"theirs")
+
+    cluster.change(loaded, a=b"ours")
+
+    for node in (cluster.first, cluster.second):
+        assert cluster.stored(node).attributes.alive() == {"a": b"ours", "b": b"theirs"}
+
+
+def test_ten_parallel_writers_lose_nothing(cluster):
+    loads = [cluster.load() for _ in range(10)]
+
+    for number, loaded in enumerate(loads):
+        cluster.change(loaded, **{f"w{number}": b"x"})
+
+    expected = {"a": b"1"} | {f"w{number}": b"x" for number in range(10)}
+    assert cluster.load().record.attributes.alive() == expected
+
+
+def test_a_write_in_the_middle_of_a_write_is_joined(cluster):
+    loaded = cluster.load()
+    cluster.first.before["cas"] = lambda: cluster.change(None, b=b"theirs")
+
+    cluster.change(loaded, c=b"ours")
+
+    for node in (cluster.first, cluster.second):
+        assert cluster.stored(node).attributes.alive() == {
+            "a": b"1",
+            "b": b"theirs",
+            "c": b"ours",
+        }
+
+
+def test_what_only_the_backup_knew_is_written_to_the_primary_too(cluster):
+    cluster.seal(cluster.second, record(9, b=b"9"))
+    loaded = cluster.load(at_least=1)
+
+    cluster.change(loaded, c=b"3")
+
+    for node in (cluster.first, cluster.second):
+        assert cluster.stored(node).attributes.alive() == {"a": b"1", "b": b"9", "c": b"3"}
+
+
+def test_a_write_after_a_logout_is_dropped(cluster):
+    slow = cluster.load()
+    cluster.store.save(KEY, KEYS, lambda seen: tombstone(50), known=None, deadline=DEADLINE)
+
+    saved = cluster.change(slow, a=b"late")
+
+    assert saved.record.kind is Kind.DESTROYED
+    assert cluster.load().record.kind is Kind.DESTROYED
+
+
+def test_a_write_after_a_logout_is_dropped_when_only_the_backup_remembers_it(cluster):
+    slow = cluster.load()
+    cluster.store.save(KEY, KEYS, lambda seen: tombstone(50), known=None, deadline=DEADLINE)
+    cluster.first.restart_empty()
+
+    saved = cluster.change(slow, a=b"late")
+
+    assert saved.record.kind is Kind.DESTROYED
+    assert cluster.stored(cluster.first).kind is Kind.DESTROYED
+
+
+def test_with_queued_copies_a_vanished_primary_still_asks_the_backup_for_a_tombstone(cluster):
+    slow = cluster.load()
+    cluster.store.save(KEY, KEYS, lambda seen: tombstone(50), known=None, deadline=DEADLINE)
+    cluster.first.restart_empty()
+    cluster.store._background = type("Queue", (), {"put": lambda self, job: True})()
+
+    assert cluster.change(slow, a=b"late").record.kind is Kind.DESTROYED
+
+
+def test_a_copy_that_vanished_is_written_anew(cluster):
+    loaded = cluster.load()
+    cluster.first.restart_empty()
+
+    assert cluster.change(loaded, b=b"2").copies == 2
+    assert cluster.stored(cluster.first).attributes.alive() == {"a": b"1", "b": b"2"}
+
+
+def test_a_failing_home_is_replaced_by_the_next_in_the_ranking(cluster):
+    loaded = cluster.load()
+    cluster.second.fail()
+
+    saved = cluster.change(loaded, b=b"2")
+
+    assert saved.copies == 2
+    assert saved.relocated
+    assert cluster.stored(cluster.third).attributes.alive() == {"a": b"1", "b": b"2"}
+    assert cluster.views.missed == [cluster.second.id]
+
+
+def test_a_write_that_reaches_one_node_only_counts_one_copy(cluster):
+    loaded = cluster.load()
+    cluster.second.fail()
+    cluster.third.fail()
+
+    assert cluster.change(loaded, b=b"2").copies == 1
+    assert cluster.store.counters.fewer_copies == 1
+
+
+def test_a_write_that_reaches_nobody_counts_none(cluster):
+    loaded = cluster.load()
+    for node in cluster.nodes.values():
+        node.fail()
+
+    assert cluster.change(loaded, b=b"2").copies == 0
+
+
+def test_a_record_that_is_too_large_is_refused_and_the_old_one_stays(cluster):
+    with pytest.raises(RecordTooLargeError) as caught:
+        cluster.change(cluster.load(), big=b"x" * 6000)
+
+    assert caught.value.limit == 5_000
+    assert caught.value.size > 6_000
+    assert caught.value.largest == "big"
+    assert cluster.load().record == record(1, a=b"1")
+
+
+def test_copies_take_their_time_to_live_from_the_record(cluster):
+    assert set(cluster.first.ttls.values()) | set(cluster.second.ttls.values()) == {1001}
+
+
+def test_a_write_without_a_read_looks_first(cluster):
+    assert cluster.change(None, b=b"2").copies == 2
+    assert cluster.load().record.attributes.alive() == {"a": b"1", "b": b"2"}
+
+
+def test_more_copies_than_nodes_are_as_many_as_nodes():
+    cluster = Cluster(count=2, replicas=5)
+
+    assert cluster.create(record(1, a=b"1")).copies == 2
+
+
+def test_holders_are_the_nodes_that_have_it_and_answer(cluster):
+    cluster.first.fail()
+
+    assert cluster.store.holders(KEY, DEADLINE) == (cluster.second.id,)

@@ -1,0 +1,194 @@
+"""Records as bytes: what comes back is what went in, or nothing does."""
+
+from __future__ import annotations
+
+import zlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flask_msm.errors import CorruptRecordError, RecordError, UnknownRecordError
+from flask_msm.record.attributes import Attributes
+from flask_msm.record.envelope import HEADER, OVERHEAD, Envelope
+from flask_msm.record.keys import Keyring, keyring, ref_of, storage_key
+from flask_msm.record.record import Kind, Pointer, Record
+from flask_msm.record.stamp import weak
+
+
+KEY = storage_key("msm:test:", "a" * 43)
+KEYS = Keyring(("secret",))
+ENVELOPE = Envelope(codec_id=1, compress_above=4096, max_size=100_000)
+
+entries = st.dictionaries(
+    st.text(max_size=5), st.tuples(st.integers(1, 2**62), st.none() | st.binary(max_size=9))
+)
+weak_entries = st.dictionaries(
+    st.text(max_size=5),
+    st.tuples(st.integers(1, 2**62).map(weak), st.none() | st.binary(max_size=9)),
+)
+moments = st.floats(0, 4e9)
+
+
+@st.composite
+def records(draw):
+    kind = draw(st.sampled_from(Kind))
+    pointer = None
+    if kind is Kind.ALIAS:
+        pointer = Pointer(draw(st.integers(1, 2**62)), draw(st.text(max_size=9)), draw(moments))
+    attributes = Attributes(draw(entries), draw(weak_entries), draw(st.integers(0, 2**62)))
+    return Record(
+        kind,
+        draw(moments),
+        draw(moments),
+        draw(moments),
+        draw(st.integers(0, 2**62)),
+        attributes,
+        pointer,
+    )
+
+
+def record(values=None):
+    values = {"cart": b"\x93\x01\x02\x03"} if values is None else values
+    attributes = Attributes({name: (7, value) for name, value in values.items()}, {}, 0)
+    return Record(Kind.DATA, 1.0, 2.0, 3.0, 7, attributes)
+
+
+@given(records())
+def test_a_record_comes_back_as_it_was(original):
+    assert ENVELOPE.open(ENVELOPE.seal(original, KEY, KEYS), KEY, KEYS) == original
+
+
+def test_a_name_with_a_lone_surrogate_comes_back():
+    original = record({"\ud800": b"1", "plain": b"2"})
+
+    assert ENVELOPE.open(ENVELOPE.seal(original, KEY, KEYS), KEY, KEYS) == original
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_any_flipped_bit_is_detected(data):
+    sealed = bytearray(ENVELOPE.seal(record(), KEY, KEYS))
+    index = data.draw(st.integers(0, len(sealed) - 1))
+    sealed[index] ^= 1 << data.draw(st.integers(0, 7))
+
+    with pytest.raises(RecordError):
+        ENVELOPE.open(bytes(sealed), KEY, KEYS)
+
+
+@given(st.data())
+def test_any_cut_or_lengthened_record_is_detected(data):
+    sealed = ENVELOPE.seal(record(), KEY, KEYS)
+    cut = data.draw(st.integers(0, len(sealed) - 1))
+
+    for changed in (sealed[:cut], sealed[cut:] if cut else b"", sealed + b"\0"):
+        with pytest.raises(CorruptRecordError):
+            ENVELOPE.open(changed, KEY, KEYS)
+
+
+@given(st.data())
+def test_any_two_swapped_bytes_are_detected(data):
+    sealed = bytearray(ENVELOPE.seal(record(), KEY, KEYS))
+    indices = st.integers(0, len(sealed) - 1)
+    one, other = data.draw(indices), data.draw(indices)
+    if sealed[one] == sealed[other]:
+        return
+    sealed[one], sealed[other] = sealed[other], sealed[one]
+
+    with pytest.raises(RecordError):
+        ENVELOPE.open(bytes(sealed), KEY, KEYS)
+
+
+@given(st.binary(max_size=200))
+def test_bytes_of_somebody_else_are_corrupt_or_unknown(data):
+    with pytest.raises(RecordError):
+        ENVELOPE.open(data, KEY, KEYS)
+
+
+def test_a_record_of_another_session_is_corrupt():
+    sealed = ENVELOPE.seal(record(), KEY, KEYS)
+
+    with pytest.raises(CorruptRecordError):
+        ENVELOPE.open(sealed, storage_key("msm:test:", "b" * 43), KEYS)
+
+
+def test_a_fallback_key_verifies_and_the_current_one_signs():
+    old, new = Keyring(("old",)), Keyring(("new", "old"))
+    sealed = ENVELOPE.seal(record(), KEY, old)
+
+    assert ENVELOPE.open(sealed, KEY, new) == record()
+    with pytest.raises(UnknownRecordError):
+        ENVELOPE.open(ENVELOPE.seal(record(), KEY, new), KEY, old)
+
+
+def test_a_newer_format_is_unknown_not_corrupt():
+    sealed = bytearray(ENVELOPE.seal(record(), KEY, KEYS))
+    sealed[2] = 2
+
+    with pytest.raises(UnknownRecordError):
+        ENVELOPE.open(bytes(sealed), KEY, KEYS)
+
+
+def test_another_codec_is_unknown_not_corrupt():
+    sealed = Envelope(codec_id=9, compress_above=None, max_size=1000).seal(record(), KEY, KEYS)
+
+    with pytest.raises(UnknownRecordError):
+        ENVELOPE.open(sealed, KEY, KEYS)
+
+
+def test_large_bodies_are_deflated_and_come_back():
+    original = record({"text": b"x" * 50_000})
+    sealed = ENVELOPE.seal(original, KEY, KEYS)
+
+    assert len(sealed) < 1000
+    assert ENVELOPE.open(sealed, KEY, KEYS) == original
+
+
+def test_small_bodies_are_not_deflated():
+    assert len(ENVELOPE.seal(record({"text": b"x" * 1000}), KEY, KEYS)) > 1000
+
+
+def test_without_a_limit_nothing_is_deflated():
+    envelope = Envelope(codec_id=1, compress_above=None, max_size=100_000)
+
+    assert len(envelope.seal(record({"text": b"x" * 50_000}), KEY, KEYS)) > 50_000
+
+
+def test_a_body_that_inflates_too_far_is_corrupt():
+    small = Envelope(codec_id=1, compress_above=10, max_size=100)
+    large = Envelope(codec_id=1, compress_above=10, max_size=100_000)
+    sealed = large.seal(record({"text": b"x" * 50_000}), KEY, KEYS)
+
+    with pytest.raises(CorruptRecordError, match="inflates"):
+        small.open(sealed, KEY, KEYS)
+
+
+def test_a_deflated_body_with_rubbish_is_corrupt(monkeypatch):
+    monkeypatch.setattr(zlib, "compress", lambda data, level: b"rubbish")
+    sealed = ENVELOPE.seal(record({"text": b"x" * 5000}), KEY, KEYS)
+
+    with pytest.raises(CorruptRecordError, match="inflate"):
+        ENVELOPE.open(sealed, KEY, KEYS)
+
+
+def test_the_overhead_is_small():
+    assert OVERHEAD == HEADER.size + 16 < 64
+
+
+def test_the_storage_key_does_not_tell_the_session_id():
+    sid = "s" * 43
+
+    assert sid not in KEY
+    assert storage_key("p:", sid) == storage_key("p:", sid)
+    assert storage_key("p:", sid) != storage_key("p:", "t" * 43)
+    assert len(ref_of(KEY)) == 10
+    assert ref_of(KEY) in KEY
+
+
+def test_keys_of_one_secret_are_derived_once():
+    assert keyring(("one",)) is keyring(("one",))
+    assert keyring(("one",)).current != keyring(("two",)).current
+
+
+def test_a_secret_may_be_bytes_of_any_length():
+    assert Keyring((b"x" * 500,)).current.secret != Keyring((b"x" * 501,)).current.secret
