@@ -8,6 +8,7 @@ from werkzeug.wrappers import Response
 from example_app import csrf
 from flask_msm import destroy, regenerate
 
+
 blueprint = Blueprint("account", __name__)
 
 LONGEST_NAME = 40

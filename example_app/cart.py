@@ -14,6 +14,7 @@ from flask import session
 
 from example_app.catalogue import BY_SKU, Thing
 
+
 MOST_OF_ONE = 99
 
 

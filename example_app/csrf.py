@@ -7,6 +7,7 @@ import secrets
 
 from flask import Flask, abort, request, session
 
+
 FIELD = "csrf"
 
 

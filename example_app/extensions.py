@@ -4,4 +4,5 @@ from __future__ import annotations
 
 from flask_msm import MemcachedSessionManager
 
+
 msm = MemcachedSessionManager()

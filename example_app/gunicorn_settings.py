@@ -5,6 +5,7 @@ A file rather than options: gunicorn ignores a setting here that its version doe
 
 from __future__ import annotations
 
+
 # Threads, because browsers open connections ahead of time and would occupy a worker with each.
 worker_class = "gthread"
 threads = 4

@@ -26,6 +26,7 @@ from example_app.processes import (
     wait_until_ready,
 )
 
+
 HOST = "127.0.0.1"
 USUAL_PORT = 8000
 

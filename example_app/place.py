@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
+
 NODES = "EXAMPLE_NODES"
 NODE_PIDS = "EXAMPLE_NODE_PIDS"
 SECRET_KEY = "EXAMPLE_SECRET_KEY"  # noqa: S105  # the name of a variable, not a secret
@@ -24,7 +25,7 @@ class NodeAddress:
 
     id: str
     address: str
-    pid: str | None
+    pid: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,5 +47,6 @@ class Place:
         nodes = []
         for entry in environ.get(NODES, "").split():
             node_id, _, address = entry.partition(":")
-            nodes.append(NodeAddress(node_id, address, pids.get(node_id)))
+            pid = pids.get(node_id)
+            nodes.append(NodeAddress(node_id, address, int(pid) if pid else None))
         return cls(tuple(nodes), environ.get(SECRET_KEY) or secrets.token_urlsafe(32))

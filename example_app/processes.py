@@ -16,6 +16,7 @@ from functools import partial
 from types import FrameType, TracebackType
 from typing import Self
 
+
 # <sys/prctl.h>
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None

@@ -9,6 +9,7 @@ from werkzeug.wrappers import Response
 from example_app import cart
 from example_app.catalogue import BY_SKU, THINGS, Thing
 
+
 blueprint = Blueprint("shop", __name__)
 
 

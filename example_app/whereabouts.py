@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -9,6 +10,7 @@ from flask import Blueprint, current_app, render_template, session
 
 from example_app.extensions import msm
 from example_app.place import NodeAddress, Place
+
 
 if TYPE_CHECKING:
     from flask_msm import SessionInfo
@@ -24,11 +26,13 @@ class NodeCard:
     Attributes:
         rank: Which home of the session it is, from 1; ``None`` when it is none.
         holds: Whether it has a copy now.
+        has_ended: Whether its process is known to be gone.
     """
 
     node: NodeAddress
     rank: int | None
     holds: bool
+    has_ended: bool
 
 
 @blueprint.get("/session")
@@ -47,4 +51,14 @@ def show() -> str:
 def _card(node: NodeAddress, info: SessionInfo) -> NodeCard:
     is_home = node.id in info.home_nodes
     rank = info.home_nodes.index(node.id) + 1 if is_home else None
-    return NodeCard(node, rank, node.id in info.holders)
+    return NodeCard(node, rank, node.id in info.holders, _has_ended(node.pid))
+
+
+def _has_ended(pid: int | None) -> bool:
+    if pid is None:
+        return False
+    try:
+        os.kill(pid, 0)  # Sends nothing, only asks whether there is somebody.
+    except (ProcessLookupError, PermissionError):  # Nobody, or somebody else by now.
+        return True
+    return False

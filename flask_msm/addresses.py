@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from flask_msm.settings_parsing import BLANKS_OR_COMMAS, safe_name, split_list
 
+
 #: Port of a node that names none.
 DEFAULT_PORT = 11211
 

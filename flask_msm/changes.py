@@ -45,9 +45,7 @@ class Baseline:
                 undecodable.append(name)
                 logger.warning("session attribute %s cannot be decoded: %s", shown(name), error)
         self.undecodable = tuple(undecodable)
-        self.encoded = (
-            {name: stored[name] for name in values} if undecodable else dict(stored)
-        )
+        self.encoded = {name: stored[name] for name in values} if undecodable else dict(stored)
         self._originals = dict(values)
         return values
 

@@ -1,8 +1,9 @@
-"""``init_app``: the only file that puts the parts together."""
+"""``MemcachedSessionManager``: what an application creates and calls ``init_app`` on."""
 
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -10,26 +11,24 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Flask, current_app
 
+from .assembly import Needs, Parts, assemble, memcached_node
+from .cli import msm_commands
 from .clock import Clock, SystemClock
-from .cluster.placement import Placement
-from .cluster.state import RecentFailures
 from .errors import ConfigError, SessionUnavailableError
-from .interface import MsmSessionInterface
+from .gate import Report
+from .interface import MsmSessionInterface, secrets_of
 from .record.codec import Codec, MsgpackCodec
-from .record.envelope import Envelope
-from .record.stamp import StampClock
-from .repository import Repository, Rules
 from .session import Session
-from .settings import Settings
-from .signals import SESSION_SIGNALS
-from .stores.background import Background
-from .stores.cluster import ClusterStore
-from .stores.local import LocalStore, memory_cache
-from .stores.memcached import MemcachedNode
+from .settings import NodeAddress, Settings
+from .signals import SESSION_SIGNALS, node_changed
 
 
 if TYPE_CHECKING:
+    from .fleet.events import Event
+    from .record.envelope import Envelope
+    from .repository import Repository
     from .stores.ports import SessionStore
+    from .unit import Unit
 
 
 logger = logging.getLogger("flask_msm")
@@ -71,25 +70,43 @@ class AppState:
     """What belongs to one application; ``app.extensions["msm"]``."""
 
     settings: Settings
-    clock: Clock
-    envelope: Envelope
-    placement: Placement
-    store: SessionStore
-    repository: Repository
+    parts: Parts
     interface: MsmSessionInterface
-    nodes: dict[str, MemcachedNode]
-    background: Background | None
+
+    @property
+    def store(self) -> SessionStore:
+        """Where sessions are kept."""
+        return self.parts.store
+
+    @property
+    def repository(self) -> Repository:
+        """What sessions need of their store."""
+        return self.parts.repository
+
+    @property
+    def envelope(self) -> Envelope:
+        """Seals and opens the application's records."""
+        return self.parts.envelope
+
+    @property
+    def nodes(self) -> dict[str, Any]:
+        """Node clients by id, empty without nodes."""
+        return self.parts.cluster.nodes if self.parts.cluster else {}
 
     @property
     def mode(self) -> str:
         """``distributed``, or ``local`` without nodes."""
-        return "distributed" if self.nodes else "local"
+        return "distributed" if self.parts.cluster else "local"
 
     def close(self) -> None:
-        """Finish what is queued and close connections; the next request opens new ones."""
-        if self.background is not None:
-            self.background.close()
-        for node in self.nodes.values():
+        """Finish what is queued, end threads, close connections; the next request begins anew."""
+        cluster = self.parts.cluster
+        if cluster is None:
+            return
+        cluster.runtime.stop()
+        for background in cluster.backgrounds:
+            background.close()
+        for node in cluster.nodes.values():
             node.close()
 
 
@@ -100,13 +117,20 @@ class MemcachedSessionManager:
         app: An application to set up at once; or call ``init_app`` later, for several if wanted.
         codec: Encodes attributes; MessagePack with Flask's types if not given.
         clock: Tells the time; for tests.
+        scheduler: An APScheduler scheduler to use instead of an own one.
     """
 
     def __init__(
-        self, app: Flask | None = None, *, codec: Codec | None = None, clock: Clock | None = None
+        self,
+        app: Flask | None = None,
+        *,
+        codec: Codec | None = None,
+        clock: Clock | None = None,
+        scheduler: Any = None,
     ) -> None:
         self._codec = codec or MsgpackCodec()
         self._clock = clock or SystemClock()
+        self._scheduler = scheduler
         if app is not None:
             self.init_app(app)
 
@@ -121,10 +145,31 @@ class MemcachedSessionManager:
         settings = Settings.from_mapping(app.config, app_name=app.name, testing=app.testing)
         if not settings.enabled:
             return
-        state = self._assemble(app, settings)
-        app.extensions[EXTENSION] = state
-        app.session_interface = state.interface
+        parts = assemble(
+            Needs(
+                settings=settings,
+                name=app.name,
+                codec=self._codec,
+                clock=self._clock,
+                secrets=lambda: secrets_of(app) or ("",),
+                notify=partial(_session_signal, app),
+                listener=partial(_event_signal, app),
+                raise_unexpected=app.testing,
+                scheduler=self._scheduler,
+                make_node=lambda address: self._node(address, settings),
+            )
+        )
+        interface = MsmSessionInterface(
+            parts.repository,
+            idle_timeout=settings.idle_timeout,
+            ignore=settings.ignore_pattern,
+            route=settings.route,
+            on_load=parts.cluster.runtime.on_load if parts.cluster else None,
+        )
+        app.extensions[EXTENSION] = AppState(settings=settings, parts=parts, interface=interface)
+        app.session_interface = interface
         app.register_error_handler(SessionUnavailableError, _unavailable)
+        app.cli.add_command(msm_commands)
         if not settings.nodes:
             logger.warning("MSM_NODES is not set: sessions stay in the memory of each process")
 
@@ -141,8 +186,20 @@ class MemcachedSessionManager:
         return state
 
     def close(self, app: Flask | None = None) -> None:
-        """Finish what is queued and close the connections of *app*."""
+        """Finish what is queued, end threads, and close the connections of *app*."""
         self.state(app).close()
+
+    def check(self, app: Flask | None = None, *, timeout: float = 0.0) -> Report:
+        """Return whether every node is up and trusted, so that the next one may be restarted.
+
+        Args:
+            app: The application, the current one if not given.
+            timeout: Time in seconds to wait for that.
+        """
+        cluster = self.state(app).parts.cluster
+        if cluster is None:
+            return Report(all_up=True, nodes=())
+        return cluster.gate.wait(timeout, time.sleep)
 
     def describe(self, session: Any) -> SessionInfo:
         """Return where *session* lives. Asks every node."""
@@ -150,108 +207,36 @@ class MemcachedSessionManager:
         if not isinstance(session, Session):
             return SessionInfo(ref=None, version="0", mode="foreign")
         names = tuple(session)
-        unit = session.backing
-        key, record = getattr(unit, "key", None), getattr(unit, "record", None)
-        if key is None or record is None:
+        unit: Unit = session.backing  # type: ignore[assignment]
+        record, token = unit.record, unit.token
+        if record is None or token is None:
             return SessionInfo(ref=None, version="0", mode=state.mode, attributes=names)
-        slot = unit.slot(unit.token)  # type: ignore[union-attr]
+        slot = unit.slot(token)
         return SessionInfo(
             ref=session.ref,
             version=str(record.version),
             mode=state.mode,
-            home_nodes=state.placement.homes(key),
-            holders=state.store.holders(key, slot.deadline),
-            size=len(state.envelope.seal(record, key, slot.keys)),
+            home_nodes=state.parts.placement.homes(slot.key),
+            holders=state.store.holders(slot.key, slot.deadline),
+            size=len(state.parts.envelope.seal(record, slot.key, slot.keys)),
             created=datetime.fromtimestamp(record.created, UTC),
             renewed=datetime.fromtimestamp(record.renewed, UTC),
             expires_at=datetime.fromtimestamp(record.expires_at, UTC),
             attributes=names,
         )
 
-    def _assemble(self, app: Flask, settings: Settings) -> AppState:
-        envelope = Envelope(
-            codec_id=self._codec.id,
-            compress_above=settings.compress_above or None,
-            max_size=settings.max_record_size,
-        )
-        ids = [address.id for address in settings.nodes]
-        placement = Placement(ids, replicas=settings.replicas, last=settings.failover_nodes)
-        nodes = {address.id: self._node(address, settings) for address in settings.nodes}
-        background = None
-        if settings.backup_async:
-            background = Background(
-                "flask-msm-copies", clock=self._clock, deadline=settings.request_deadline
-            )
-        store: SessionStore
-        if nodes:
-            store = ClusterStore(
-                nodes,
-                placement=placement,
-                views=RecentFailures(ids, clock=self._clock),
-                envelope=envelope,
-                max_size=settings.max_record_size,
-                clock=self._clock,
-                background=background,
-            )
-        else:
-            store = LocalStore(
-                memory_cache(settings.local_max_sessions),
-                envelope=envelope,
-                max_size=settings.max_record_size,
-                clock=self._clock,
-            )
-        repository = Repository(
-            store,
-            codec=self._codec,
-            stamps=StampClock(self._clock),
-            clock=self._clock,
-            rules=Rules(
-                key_prefix=settings.key_prefix,
-                request_deadline=settings.request_deadline,
-                absolute_timeout=settings.absolute_timeout,
-                regenerate_grace=settings.regenerate_grace,
-                on_unknown=settings.on_unknown,
-                raise_unexpected=app.testing,
-            ),
-            notify=partial(_send, app),
-        )
-        interface = MsmSessionInterface(
-            repository,
-            idle_timeout=settings.idle_timeout,
-            ignore=settings.ignore_pattern,
-            route=settings.route,
-        )
-        return AppState(
-            settings=settings,
-            clock=self._clock,
-            envelope=envelope,
-            placement=placement,
-            store=store,
-            repository=repository,
-            interface=interface,
-            nodes=nodes,
-            background=background,
-        )
-
-    def _node(self, address: Any, settings: Settings) -> MemcachedNode:
-        return MemcachedNode(
-            address.id,
-            host=address.host,
-            port=address.port,
-            path=address.path,
-            connect_timeout=settings.connect_timeout,
-            timeout=settings.timeout,
-            pool_size=settings.pool_size,
-            retry_attempts=settings.retry_attempts,
-            retry_delay=settings.retry_delay,
-            tls_context=settings.tls_context,
-            auth=settings.auth,
-            clock=self._clock,
-        )
+    def _node(self, address: NodeAddress, settings: Settings) -> Any:
+        """Return the client of one node; tests put others in its place."""
+        return memcached_node(address, settings, self._clock)
 
 
-def _send(app: Flask, what: str, ref: str) -> None:
+def _session_signal(app: Flask, what: str, ref: str) -> None:
     SESSION_SIGNALS[what].send(app, ref=ref)
+
+
+def _event_signal(app: Flask, event: Event) -> None:
+    if event.node is not None and event.kind.startswith("node_"):
+        node_changed.send(app, node=event.node, kind=event.kind, text=event.text)
 
 
 def _unavailable(error: Exception) -> tuple[str, int]:

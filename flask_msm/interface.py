@@ -40,7 +40,7 @@ class MsmSessionInterface(SessionInterface):
             ``PERMANENT_SESSION_LIFETIME``.
         ignore: Requests whose path matches never write a session or set a cookie.
         route: Put behind the cookie's signature for the load balancer.
-        on_request: Called at the beginning of each request.
+        on_load: Called before a session is read or written.
     """
 
     def __init__(
@@ -50,26 +50,31 @@ class MsmSessionInterface(SessionInterface):
         idle_timeout: float | None = None,
         ignore: re.Pattern[str] | None = None,
         route: str | None = None,
-        on_request: Callable[[], object] | None = None,
+        on_load: Callable[[], object] | None = None,
     ) -> None:
         self.repository = repository
         self._idle_timeout = idle_timeout
         self._ignore = ignore
         self._route = route
-        self._on_request = on_request
+        self._on_load = on_load
         self._checked_parameters: dict[str, Any] = {}
-        self._decides_itself = type(self).should_set_cookie is not SessionInterface.should_set_cookie
+        self._decides_itself = (
+            type(self).should_set_cookie is not SessionInterface.should_set_cookie
+        )
 
     # -- opening -------------------------------------------------------------------------------
 
     def open_session(self, app: Flask, request: Request) -> Session | None:  # type: ignore[override]
         """Return an unloaded session; ``None`` without a secret key, as Flask does."""
-        secrets = _secrets(app)
+        secrets = secrets_of(app)
         if secrets is None:
             return None
-        if self._on_request is not None:
-            self._on_request()
         return Session(backing=Unit(self.repository, RequestVisit(self, app, request, secrets)))
+
+    def before_load(self) -> None:
+        """See to it that the process is ready to read and write sessions."""
+        if self._on_load is not None:
+            self._on_load()
 
     def life(self, app: Flask) -> float:
         """Return the time in seconds a session lives without a request."""
@@ -92,25 +97,23 @@ class MsmSessionInterface(SessionInterface):
         request: Request = unit.visit.request  # type: ignore[attr-defined]
         if session.accessed:
             response.vary.add("Cookie")
-        if self._ignore is not None and self._ignore.search(request.path):
+        if self.is_ignored(request):
             return
         if not session.loaded and self._nothing_to_do(app, session, request):
             return
-        if session.loaded and self._is_read_only(app, request):
+        if session.loaded and self.is_read_only(app, request):
             self._refuse_changes(app, unit.changed_names(session), request.endpoint)
             return
         self._answer(app, session, unit, response)
 
-    def _answer(
-        self, app: Flask, session: Session, unit: Unit, response: Response
-    ) -> None:
+    def _answer(self, app: Flask, session: Session, unit: Unit, response: Response) -> None:
         parameters = self._cookie_parameters(app)
         before = unit.token
         if session.modified and before is None:
             session.load()  # costs nothing without a cookie
         if session.loaded:
             action = unit.finish(session)
-        elif unit.refresh_due and unit.token_permanent:
+        elif unit.refresh_due and (unit.token_permanent or session.accessed or session.modified):
             action = unit.refresh(session)
         else:
             action = Action.KEEP
@@ -142,7 +145,7 @@ class MsmSessionInterface(SessionInterface):
         Looks at the cookie unverified, which is enough to see that nothing asks for an answer:
         only permanent sessions are sent again on requests that do not touch them.
         """
-        if session.modified or self._decides_itself:
+        if session.modified or session.accessed or self._decides_itself:
             return False
         if not app.config["SESSION_REFRESH_EACH_REQUEST"]:
             return True
@@ -152,7 +155,12 @@ class MsmSessionInterface(SessionInterface):
         texts = request.cookies.getlist(name)
         return not any(PERMANENT in (peek_flags(text) or "") for text in texts)
 
-    def _is_read_only(self, app: Flask, request: Request) -> bool:
+    def is_ignored(self, request: Request) -> bool:
+        """Return whether *request* never stores anything nor sets a cookie."""
+        return self._ignore is not None and self._ignore.search(request.path) is not None
+
+    def is_read_only(self, app: Flask, request: Request) -> bool:
+        """Return whether the view of *request* was marked with ``read_only``."""
         view = app.view_functions.get(request.endpoint or "")
         return hasattr(view, READ_ONLY)
 
@@ -211,8 +219,19 @@ class RequestVisit:
         """Return the endpoint of the request."""
         return self.request.endpoint
 
+    def before_store(self) -> None:
+        """See to it that the process is ready to read and write sessions."""
+        self._interface.before_load()
 
-def _secrets(app: Flask) -> Secrets | None:
+    def writable(self) -> bool:
+        """Return whether this request may store anything."""
+        interface = self._interface
+        return not (
+            interface.is_ignored(self.request) or interface.is_read_only(self._app, self.request)
+        )
+
+
+def secrets_of(app: Flask) -> Secrets | None:
     """Return the current secret and the fallbacks, read at use as Flask does."""
     current = app.secret_key
     if not current:

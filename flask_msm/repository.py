@@ -149,7 +149,9 @@ class Repository:
         if not saved.copies:
             if _NOT_STORED not in self._reported:
                 self._reported.add(_NOT_STORED)
-                logger.warning("%s (session %s; said once while it lasts)", _NOT_STORED, ref_of(slot.key))
+                logger.warning(
+                    "%s (session %s; said once while it lasts)", _NOT_STORED, ref_of(slot.key)
+                )
             return None
         self._reported.discard(_NOT_STORED)
         if saved.relocated:

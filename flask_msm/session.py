@@ -107,7 +107,9 @@ class Session(dict[str, Any]):
         "told_absent",
     )
 
-    def __init__(self, initial: Mapping[str, Any] | None = None, *, backing: Backing | None = None) -> None:
+    def __init__(
+        self, initial: Mapping[str, Any] | None = None, *, backing: Backing | None = None
+    ) -> None:
         self.accessed = False
         #: Names the application was told were not there although nobody knew.
         self.told_absent: set[str] = set()

@@ -38,6 +38,7 @@ from flask_msm.settings_parsing import (
 )
 from flask_msm.settings_reading import PREFIX, is_secret, read, setting
 
+
 __all__ = [
     "CacheLike",
     "NodeAddress",

@@ -16,6 +16,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
+
 T = TypeVar("T")
 
 #: Splits lists whose items hold neither blanks nor commas.

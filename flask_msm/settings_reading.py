@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from flask_msm.errors import ConfigError
 from flask_msm.settings_parsing import Kind, RefusedError
 
+
 T = TypeVar("T")
 
 #: What every key begins with.

@@ -51,6 +51,14 @@ class Visit(Protocol):
         """Return the endpoint, for errors."""
         ...
 
+    def before_store(self) -> None:
+        """See to it that the process is ready to read and write sessions."""
+        ...
+
+    def writable(self) -> bool:
+        """Return whether this request may store anything."""
+        ...
+
 
 class Unit:
     """Stands behind one ``Session``; implements ``Backing``.
@@ -112,7 +120,9 @@ class Unit:
     @property
     def key(self) -> str | None:
         """The storage key, ``None`` as long as nothing was stored."""
-        return storage_key(self._repository.rules.key_prefix, self.token.sid) if self.token else None
+        return (
+            storage_key(self._repository.rules.key_prefix, self.token.sid) if self.token else None
+        )
 
     @property
     def ref(self) -> str | None:
@@ -155,7 +165,7 @@ class Unit:
         self._record = self._loaded = None
         self.frozen = False
         token = self.token
-        if token is None:
+        if token is None or self._ending:
             return Contents({}, detached=False)
         with self._timed(token) as slot:
             loaded = self._repository.load(slot, at_least=token.version)
@@ -180,8 +190,10 @@ class Unit:
             return False
         if limit is not None and record.created + limit < now:
             return False
-        self.frozen = record.pointer is not None
-        return record.pointer is None or now < record.pointer.until
+        if record.pointer is None:
+            return True
+        self.frozen = now < record.pointer.until
+        return self.frozen
 
     # -- requests of the application -----------------------------------------------------------
 
@@ -200,8 +212,18 @@ class Unit:
         self._baseline = Baseline()
 
     def save(self, session: Session) -> None:
-        """Store what differs from what is stored, in the middle of a request."""
-        self._action = self.finish(session)
+        """Store what differs from what is stored, in the middle of a request.
+
+        Raises:
+            SerializationError: Something cannot be stored; the application may mend it and go on.
+        """
+        if not self.visit.writable():
+            return
+        try:
+            self._action = self.finish(session)
+        except SerializationError:
+            self._failed = False
+            raise
 
     # -- writing -------------------------------------------------------------------------------
 
@@ -223,21 +245,34 @@ class Unit:
 
     def refresh(self, session: Session) -> Action:
         """Lengthen the life of a session that the application did not look at."""
-        contents = self.load()
+        try:
+            contents = self.load()
+        except SessionUnavailableError:
+            # Nobody looks at the session, so nobody is refused.
+            return Action.KEEP
         if contents.detached:
             return Action.SET
         return Action.KEEP if self._token is None or self.frozen else self._update(session, {})
 
     def changed_names(self, session: Session) -> set[str]:
-        """Return the names of the attributes that differ from what is stored."""
-        return set(self._changes(session))
+        """Return what a save would change: names of attributes, and calls that end or move it."""
+        try:
+            names = set(self._changes(session))
+        except SerializationError as error:
+            names = {error.path}
+        if self._ending:
+            names.add("destroy()")
+        if self._regenerating:
+            names.add("regenerate()")
+        return names
 
     def _store(self, session: Session) -> Action:
-        if self._ending:
+        ending = self._ending
+        if ending:
             self._end()
         values = session.peek()
         if not values:
-            return self._store_empty(session)
+            return Action.DELETE if ending else self._store_empty(session)
         changes = self._changes(session)
         if changes:
             session.mark_modified()
@@ -261,7 +296,9 @@ class Unit:
             elif self.frozen:
                 return Action.KEEP
             elif removals := self._changes(session):
-                self._write(removals, set())
+                saved = self._write(removals, set())
+                if saved is not None and saved.record.kind is Kind.ALIAS:
+                    return self._give_way(saved.record, removals, set())
                 self._forget()
         return Action.DELETE
 
@@ -283,14 +320,15 @@ class Unit:
         due = self.refresh_due
         if not changes and not due:
             return Action.SET if session.modified else Action.KEEP
-        saved = self._write(changes, self._weak_names(session, changes))
+        weak_names = self._weak_names(session, changes)
+        saved = self._write(changes, weak_names)
         if saved is None:
             return Action.SET
         if saved.record.kind is Kind.DATA:
             self._repository.counters.refreshed += not changes
             self._stored(token, saved, changes, session)
             return Action.SET
-        return self._give_way(saved.record, changes)
+        return self._give_way(saved.record, changes, weak_names)
 
     def _move(self, session: Session, changes: Changes) -> Action:
         """Write the session under a new id, then put an alias in place of the old one."""
@@ -310,11 +348,11 @@ class Unit:
         with self._timed(old_token) as old:
             lost = self._repository.move(old, self._drafts, record, known=known, to=slot.key)
         if lost is not None:
-            return self._give_way(lost, changes)
+            return self._give_way(lost, changes, set())
         self._stored(token, saved, changes, session)
         return Action.SET
 
-    def _give_way(self, final: Record, changes: Changes) -> Action:
+    def _give_way(self, final: Record, changes: Changes, weak_names: set[str]) -> Action:
         """Somebody else ended or moved the session first."""
         if final.kind is Kind.DESTROYED:
             self._repository.counters.dropped_after_logout += bool(changes)
@@ -322,7 +360,7 @@ class Unit:
             return Action.DELETE
         token = self.token
         if changes and token:
-            rewrite = self._drafts.rewrite(None, changes, set(), after=token.version)
+            rewrite = self._drafts.rewrite(None, changes, weak_names, after=token.version)
             with self._timed(token) as slot:
                 self._repository.follow(slot, final, rewrite)
         # The new id is for the browser that moved; whoever comes with the old one never gets it.
@@ -385,7 +423,9 @@ class Unit:
     def slot(self, token: Token) -> Slot:
         """Return where the session of *token* is kept, and how long the store may take."""
         rules = self._repository.rules
-        deadline = self._repository.clock.monotonic() + max(0.0, rules.request_deadline - self._spent)
+        deadline = self._repository.clock.monotonic() + max(
+            0.0, rules.request_deadline - self._spent
+        )
         key = storage_key(rules.key_prefix, token.sid)
         return Slot(key, keyring(self.visit.secrets), deadline)
 
@@ -409,6 +449,10 @@ class _Timed:
         self._began = unit.monotonic()
 
     def __enter__(self) -> Slot:
+        self._unit.visit.before_store()
+        now = self._unit.monotonic()
+        self._unit.spend(now - self._began)
+        self._began = now
         return self._unit.slot(self._token)
 
     def __exit__(self, *_: object) -> None:

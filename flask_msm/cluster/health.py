@@ -1,4 +1,10 @@
-"""The states a node can be in, and what each state allows."""
+"""The states a node can be in, what moves it from one to another, and what each allows.
+
+Rule 1: every transition stands in ``TRANSITIONS``; the table is total.
+Rule 2: what a signal *means* (which failure, how many in a row) is decided in ``advance``, which
+is pure: time comes in as an argument.
+Rule 3: requests take a node down, only probes bring it back.
+"""
 
 from __future__ import annotations
 
@@ -17,28 +23,200 @@ class NodeState(Enum):
     DOWN = "down"
 
 
+class Signal(Enum):
+    """What happened to a node."""
+
+    #: An operation of a request succeeded.
+    ANSWERED = "answered"
+    #: A soft failure, not the last straw.
+    DOUBTED = "doubted"
+    #: A hard failure, or as many soft ones in a row as it takes.
+    LOST = "lost"
+    #: A good probe, not enough of them in a row.
+    SEEN = "seen"
+    #: As many good probes in a row as it takes.
+    RECOVERED = "recovered"
+
+
+_UP, _SUSPECT, _RECOVERING, _DOWN = (
+    NodeState.UP,
+    NodeState.SUSPECT,
+    NodeState.RECOVERING,
+    NodeState.DOWN,
+)
+
+#: Draining and drained are an operator's word about a node, laid over these four; see ``shown``.
+TRANSITIONS: dict[NodeState, dict[Signal, NodeState]] = {
+    _UP: {
+        Signal.ANSWERED: _UP,
+        Signal.DOUBTED: _SUSPECT,
+        Signal.LOST: _DOWN,
+        Signal.SEEN: _UP,
+        Signal.RECOVERED: _UP,
+    },
+    _SUSPECT: {
+        Signal.ANSWERED: _UP,
+        Signal.DOUBTED: _SUSPECT,
+        Signal.LOST: _DOWN,
+        Signal.SEEN: _UP,
+        Signal.RECOVERED: _UP,
+    },
+    _DOWN: {
+        Signal.ANSWERED: _DOWN,
+        Signal.DOUBTED: _DOWN,
+        Signal.LOST: _DOWN,
+        Signal.SEEN: _RECOVERING,
+        Signal.RECOVERED: _UP,
+    },
+    _RECOVERING: {
+        Signal.ANSWERED: _RECOVERING,
+        Signal.DOUBTED: _RECOVERING,
+        Signal.LOST: _DOWN,
+        Signal.SEEN: _RECOVERING,
+        Signal.RECOVERED: _UP,
+    },
+}
+
+
+class Health(NamedTuple):
+    """What one worker knows of one node.
+
+    Attributes:
+        state: One of the four states of ``TRANSITIONS``.
+        since: When it entered that state, seconds on the monotonic clock.
+        doubts: Soft failures in a row.
+        losses: Failed probes and losses in a row; decides how long the node is left alone.
+        good_probes: Good probes in a row while it is not up.
+        retry_at: Not before this time (monotonic clock) is a node that is down asked again.
+        error: Class and reason of the last failure.
+    """
+
+    state: NodeState = NodeState.UP
+    since: float = 0.0
+    doubts: int = 0
+    losses: int = 0
+    good_probes: int = 0
+    retry_at: float = 0.0
+    error: str = ""
+
+
+class Observation(Enum):
+    """What a request or a probe saw."""
+
+    SUCCESS = "success"
+    SOFT = "soft"
+    HARD = "hard"
+    PROBE_SUCCESS = "probe success"
+    PROBE_SOFT = "probe soft"
+    PROBE_HARD = "probe hard"
+
+
+class Thresholds(NamedTuple):
+    """When a node changes its state.
+
+    Attributes:
+        failures: Soft failures in a row that take it down.
+        recoveries: Good probes in a row that bring it back.
+        backoff: Time in seconds a node is left alone after its first loss; doubles.
+        max_backoff: Longest such time, seconds.
+    """
+
+    failures: int
+    recoveries: int
+    backoff: float
+    max_backoff: float
+
+
+def advance(
+    health: Health,
+    observation: Observation,
+    limits: Thresholds,
+    *,
+    now: float,
+    last: bool,
+    jitter: float,
+    error: str = "",
+) -> Health:
+    """Return what is known of a node after *observation*.
+
+    Args:
+        health: What was known.
+        observation: What was seen.
+        limits: When the state changes.
+        now: Monotonic time, seconds.
+        last: No other node is left: soft failures of requests do not take it down, for a busy
+            last node is worth more than none.
+        jitter: From 0 to 1; spreads the next attempt of several workers.
+        error: What the failure was.
+    """
+    if observation is Observation.SUCCESS:
+        doubts = health.doubts if health.state is _RECOVERING else 0
+        return _moved(health, Signal.ANSWERED, now)._replace(doubts=doubts)
+    if observation is Observation.PROBE_SUCCESS:
+        good = health.good_probes + 1
+        signal = Signal.RECOVERED if good >= limits.recoveries else Signal.SEEN
+        moved = _moved(health, signal, now)._replace(doubts=0, good_probes=good)
+        return moved._replace(good_probes=0, losses=0) if moved.state is _UP else moved
+    doubts = health.doubts + 1
+    hard = observation in (Observation.HARD, Observation.PROBE_HARD)
+    spared = last and observation is Observation.SOFT
+    probing = observation in (Observation.PROBE_SOFT, Observation.PROBE_HARD)
+    lost = hard or (doubts >= limits.failures and not spared)
+    if health.state is _DOWN and not probing:
+        return health._replace(error=error or health.error)
+    if not lost and not (probing and health.state in (_DOWN, _RECOVERING)):
+        return _moved(health, Signal.DOUBTED, now)._replace(
+            doubts=doubts, good_probes=0, error=error
+        )
+    pause = min(limits.backoff * 2**health.losses, limits.max_backoff)
+    return _moved(health, Signal.LOST, now)._replace(
+        doubts=0,
+        good_probes=0,
+        losses=min(health.losses + 1, 30),
+        retry_at=now + pause * (0.75 + jitter / 2),
+        error=error,
+    )
+
+
+def _moved(health: Health, signal: Signal, now: float) -> Health:
+    state = TRANSITIONS[health.state][signal]
+    return health if state is health.state else health._replace(state=state, since=now)
+
+
+def shown(state: NodeState, drain: str | None) -> NodeState:
+    """Return *state* with the operator's word laid over it.
+
+    Args:
+        state: One of the four states of ``TRANSITIONS``.
+        drain: ``draining``, ``drained`` or ``None``.
+    """
+    if drain == NodeState.DRAINED.value:
+        return NodeState.DRAINED
+    if drain == NodeState.DRAINING.value and state is not _DOWN:
+        return NodeState.DRAINING
+    return state
+
+
 class Rights(NamedTuple):
     """What may be done with a node in a given state.
 
     Attributes:
         alone: Its answer is enough, if it is at least as new as the browser's token.
         joined: It is asked together with others.
-        written: It takes part in every write.
-        counts: A write to it counts as one of the copies.
+        written: It takes part in every write, and such a write counts as a copy.
         missing: It may say that a session does not exist.
     """
 
     alone: bool
     joined: bool
     written: bool
-    counts: bool
     missing: bool
 
 
-_TRUSTED = Rights(alone=True, joined=True, written=True, counts=True, missing=True)
-_UNTRUSTED = Rights(alone=False, joined=True, written=True, counts=True, missing=False)
-_LEAVING = Rights(alone=False, joined=True, written=False, counts=False, missing=False)
-_AWAY = Rights(alone=False, joined=False, written=False, counts=False, missing=False)
+_TRUSTED = Rights(alone=True, joined=True, written=True, missing=True)
+_UNTRUSTED = Rights(alone=False, joined=True, written=True, missing=False)
+_LEAVING = Rights(alone=False, joined=True, written=False, missing=False)
+_AWAY = Rights(alone=False, joined=False, written=False, missing=False)
 
 _RIGHTS = {
     NodeState.UP: _UNTRUSTED,

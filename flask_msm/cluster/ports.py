@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 
-
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from flask_msm.errors import NodeError
 
     from .health import Rights
@@ -103,6 +104,44 @@ class NodeViews(Protocol):
         """Take note that an operation on the node failed."""
         ...
 
-    def left_out(self, node_id: str) -> None:
-        """Take note that a write went past the node, which is home to what was written."""
+    def answered(self, node_id: str) -> None:
+        """Take note that an operation on the node succeeded."""
+        ...
+
+    def left_out(self, node_id: str, key: str) -> None:
+        """Take note that a write went past the node, which is home to *key*."""
+        ...
+
+
+class ManagedNode(NodeClient, Protocol):
+    """What probes and rebuilds need of a node beyond what requests do.
+
+    Attributes:
+        item_size_max: Largest item of the server, bytes.
+    """
+
+    item_size_max: int
+
+    def get_many(self, keys: Iterable[str], deadline: float) -> dict[str, Item]:
+        """Return those of *keys* that the node has."""
+        ...
+
+    def stats(self, deadline: float) -> dict[str, str]:
+        """Return the node's statistics.
+
+        Raises:
+            NodeValueError: The node gives none; nothing else is wrong with it.
+        """
+        ...
+
+    def metadump(self, prefix: str, deadline: float) -> list[str]:
+        """Return the keys it holds that begin with *prefix*; not a snapshot.
+
+        Raises:
+            NodeValueError: The node does not list its keys.
+        """
+        ...
+
+    def resolve(self) -> None:
+        """Look the node's name up again; not to be called by a request."""
         ...

@@ -1,68 +1,177 @@
-"""One worker's own view of the nodes: who failed recently.
+"""One worker's view of the nodes, ready to be read in every request.
 
-A first, simple view: a node that failed is left alone for a while, then it is asked together with
-others for as long again before its word alone counts.
+Health is this worker's own; trust and drains are facts of the fleet that come in from outside. The
+view is immutable and replaced under a lock; reading takes no lock. Races are harmless: a request
+that reads the view of a moment ago reports its failure, and the next one sees it.
 """
 
 from __future__ import annotations
 
+import random
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
-from .health import NodeState, Rights, rights
+from flask_msm.errors import NodeBusyError
+
+from .health import Health, NodeState, Observation, Rights, Thresholds, advance, rights, shown
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from flask_msm.clock import Clock
     from flask_msm.errors import NodeError
 
 
-UP = rights(NodeState.UP, trusted=True)
-RECOVERING = rights(NodeState.RECOVERING, trusted=False)
-DOWN = rights(NodeState.DOWN, trusted=False)
+class NodeView(NamedTuple):
+    """One node as one worker sees it.
+
+    Attributes:
+        state: Health, with an operator's drain laid over it.
+        trusted: Whether its word alone counts, as far as the fleet is concerned.
+        rights: What may be done with it.
+        health: What this worker saw.
+    """
+
+    state: NodeState
+    trusted: bool
+    rights: Rights
+    health: Health
 
 
-class RecentFailures:
-    """Implements ``NodeViews`` from the failures this process saw.
+class FleetFacts(NamedTuple):
+    """What the fleet says, all nodes together.
+
+    Attributes:
+        trusted: Nodes that are trusted.
+        drains: ``draining`` or ``drained`` by node id.
+    """
+
+    trusted: frozenset[str] = frozenset()
+    drains: Mapping[str, str] = {}
+
+
+#: Called outside of any lock with node id, the view before and the view after.
+Changed = Callable[[str, NodeView, NodeView], object]
+
+
+class ClusterState:
+    """Implements ``NodeViews``.
 
     Args:
         node_ids: All nodes.
+        limits: When a node changes its state.
         clock: Its monotonic clock is used.
-        away: Time in seconds a failed node is not asked.
-        doubt: Time in seconds after that in which it is asked together with others.
+        chance: Returns a number from 0 to 1, to spread the attempts of several workers.
     """
 
     def __init__(
-        self, node_ids: Iterable[str], *, clock: Clock, away: float = 1.0, doubt: float = 60.0
+        self,
+        node_ids: Iterable[str],
+        *,
+        limits: Thresholds,
+        clock: Clock,
+        chance: Callable[[], float] = random.random,
     ) -> None:
+        self.node_ids = tuple(node_ids)
+        self._limits = limits
         self._clock = clock
-        self._away = away
-        self._doubt = doubt
-        # Replaced whole under the lock, read without it.
-        self._failed_at: dict[str, float] = {}
-        self._node_ids = tuple(node_ids)
+        self._chance = chance
         self._lock = threading.Lock()
+        self._facts = FleetFacts()
+        now = clock.monotonic()
+        self._view = {node_id: self._seen(node_id, Health(since=now)) for node_id in self.node_ids}
+        self._doubted: frozenset[str] = frozenset()
+        #: Told of every change.
+        self.on_change: Changed = lambda node_id, before, after: None
+        #: Told of a home node that did not get a write: node id and storage key.
+        self.on_left_out: Callable[[str, str], object] = lambda node_id, key: None
+
+    # -- what requests need --------------------------------------------------------------------
 
     def rights(self, node_id: str) -> Rights:
-        """Return what may be done with the node now."""
-        if not self._failed_at:
-            return UP
-        failed_at = self._failed_at.get(node_id)
-        if failed_at is None:
-            return UP
-        age = self._clock.monotonic() - failed_at
-        if age < self._away:
-            return DOWN
-        if age < self._away + self._doubt:
-            return RECOVERING
-        return UP
+        """Return what may be done with the node now. No I/O, no lock."""
+        return self._view[node_id].rights
 
-    def failed(self, node_id: str, error: NodeError) -> None:  # noqa: ARG002  (part of the port)
-        """Take note that an operation on the node failed."""
+    def answered(self, node_id: str) -> None:
+        """Take note that an operation succeeded; free as long as the node is not in doubt."""
+        if node_id in self._doubted:
+            self.observe(node_id, Observation.SUCCESS)
+
+    def failed(self, node_id: str, error: NodeError) -> None:
+        """Take note that an operation of a request failed."""
+        soft = isinstance(error, NodeBusyError)
+        self.observe(node_id, Observation.SOFT if soft else Observation.HARD, error)
+
+    def left_out(self, node_id: str, key: str) -> None:
+        """Take note that a write went past the node, which is home to *key*."""
+        self.on_left_out(node_id, key)
+
+    # -- what the upkeep needs -----------------------------------------------------------------
+
+    def view(self) -> Mapping[str, NodeView]:
+        """Return all nodes as this worker sees them now."""
+        return self._view
+
+    def due(self, node_id: str) -> bool:
+        """Return whether the node is to be probed: up, or left alone for long enough."""
+        health = self._view[node_id].health
+        return health.state is not NodeState.DOWN or self._clock.monotonic() >= health.retry_at
+
+    def observe(
+        self, node_id: str, observation: Observation, error: NodeError | None = None
+    ) -> None:
+        """Take note of what a request or a probe saw."""
+        reason = f"{type(error).__name__}: {error.reason}" if error else ""
         with self._lock:
-            self._failed_at = {**self._failed_at, node_id: self._clock.monotonic()}
+            before = self._view[node_id]
+            last = not any(
+                view.rights.written for other, view in self._view.items() if other != node_id
+            )
+            health = advance(
+                before.health,
+                observation,
+                self._limits,
+                now=self._clock.monotonic(),
+                last=last,
+                jitter=self._chance(),
+                error=reason,
+            )
+            if health == before.health:
+                return
+            after = self._seen(node_id, health)
+            self._replace({node_id: after})
+        self._tell(node_id, before, after)
 
-    def left_out(self, node_id: str) -> None:
-        """Do nothing: this view keeps no account of missed writes."""
+    def forget_failures(self, node_id: str) -> None:
+        """Let the node be probed at once."""
+        with self._lock:
+            before = self._view[node_id]
+            after = self._seen(node_id, before.health._replace(retry_at=0.0, losses=0))
+            self._replace({node_id: after})
+
+    def learn(self, facts: FleetFacts) -> None:
+        """Take over what the fleet says."""
+        with self._lock:
+            if facts == self._facts:
+                return
+            self._facts = facts
+            before = self._view
+            after = {node_id: self._seen(node_id, view.health) for node_id, view in before.items()}
+            self._replace(after)
+        for node_id, view in after.items():
+            self._tell(node_id, before[node_id], view)
+
+    def _seen(self, node_id: str, health: Health) -> NodeView:
+        state = shown(health.state, self._facts.drains.get(node_id))
+        trusted = node_id in self._facts.trusted
+        return NodeView(state, trusted, rights(state, trusted=trusted), health)
+
+    def _replace(self, changes: Mapping[str, NodeView]) -> None:
+        self._view = {**self._view, **changes}
+        self._doubted = frozenset(
+            node_id for node_id, view in self._view.items() if view.health.doubts
+        )
+
+    def _tell(self, node_id: str, before: NodeView, after: NodeView) -> None:
+        if (before.state, before.trusted) != (after.state, after.trusted):
+            self.on_change(node_id, before, after)

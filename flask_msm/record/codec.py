@@ -25,6 +25,7 @@ from .refusal import Refused, type_name
 from .registry import Registered, Registry, describe_dataclass
 from .tree import Mark, resolve
 
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -155,7 +156,7 @@ class MsgpackCodec:
         """Return the value that became *data*.
 
         Safe with any bytes: no code but that of registered types runs. Lists and dicts deeper
-        than ``dumps`` writes them are read, as far as ormsgpack goes (1,022 levels).
+        than ``dumps`` writes them are read, as far as ormsgpack goes (about 1,000 levels).
 
         Raises:
             DecodeError: There is none, or it holds a type or time zone that is not known here.

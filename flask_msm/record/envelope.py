@@ -89,8 +89,8 @@ class Envelope:
         """
         if len(data) < OVERHEAD or data[:2] != MAGIC:
             raise CorruptRecordError("not a record")
-        _, fmt, kind, flags, codec, key_id, created, renewed, expires_at, version = HEADER.unpack_from(
-            data
+        _, fmt, kind, flags, codec, key_id, created, renewed, expires_at, version = (
+            HEADER.unpack_from(data)
         )
         if fmt != FORMAT:
             raise UnknownRecordError(f"format {fmt} is not known here")
@@ -143,7 +143,10 @@ def _pack_body(record: Record) -> bytes:
         return pack(parts)
     except TypeError:
         # A name with a lone surrogate is no UTF-8; its bytes are kept instead.
-        parts[2:] = [_flat(attributes.entries, as_bytes=True), _flat(attributes.weak, as_bytes=True)]
+        parts[2:] = [
+            _flat(attributes.entries, as_bytes=True),
+            _flat(attributes.weak, as_bytes=True),
+        ]
         return pack(parts)
 
 

@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from .refusal import Refused
 
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 

@@ -8,10 +8,11 @@ from .extensions import BIG_INT, ENCODERS, SURROGATES, encode_int, encode_text
 from .refusal import Refused, key_segment
 from .tree import MAX_DEPTH, Mark
 
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .registry import Registry
+    from .registry import Registered, Registry
 
 
 TOO_DEEP = f"it is nested in more than {MAX_DEPTH} containers, or contains itself"
@@ -87,18 +88,17 @@ class Flattener:
             if kind in _SCALARS:
                 return value
             container = self._containers.get(kind)
-            if container is None and kind in ENCODERS:
-                return self._leaf(value, *ENCODERS[kind])
-            if container is None and kind not in self._registry.by_type:
-                raise Refused(value)
-        except TypeError:
-            # A metaclass may make classes that cannot be hashed.
+            leaf = ENCODERS.get(kind)
+            registered = self._registry.by_type.get(kind)
+        except Exception:  # noqa: BLE001 - a metaclass may make classes that cannot be hashed
             raise Refused(value) from None
-        if depth >= MAX_DEPTH:
-            raise Refused(value, TOO_DEEP)
+        if leaf is not None:
+            return self._leaf(value, *leaf)
         if container is not None:
-            return container(self, value, depth + 1)
-        return self._registered(value, depth + 1)
+            return container(self, value, _deeper(value, depth))
+        if registered is not None:
+            return self._object(value, registered, _deeper(value, depth))
+        raise Refused(value)
 
     def _mark(self, mark: Mark) -> object:
         self.marked = True
@@ -115,8 +115,7 @@ class Flattener:
         except Exception as error:  # noqa: BLE001 - a time zone is code of anybody
             raise Refused(value, f"encoding it raised {type(error).__name__}") from None
 
-    def _registered(self, value: object, depth: int) -> list[object]:
-        registered = self._registry.by_type[type(value)]
+    def _object(self, value: object, registered: Registered, depth: int) -> list[object]:
         try:
             encoded = registered.encode(value)
         except Refused:
@@ -188,6 +187,12 @@ class Flattener:
         frozenset: _set,
         dict: _dict,
     }
+
+
+def _deeper(value: object, depth: int) -> int:
+    if depth >= MAX_DEPTH:
+        raise Refused(value, TOO_DEEP)
+    return depth + 1
 
 
 def _check_key(key: object) -> None:

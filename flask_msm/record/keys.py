@@ -34,7 +34,10 @@ class Keyring:
     """
 
     def __init__(self, secrets: Secrets) -> None:
-        keys = [Key(derive(secret, b"record-key-id")[:4], derive(secret, b"record")) for secret in secrets]
+        keys = [
+            Key(derive(secret, b"record-key-id")[:4], derive(secret, b"record"))
+            for secret in secrets
+        ]
         self.current = keys[0]
         self.by_id = {key.id: key.secret for key in reversed(keys)}
 

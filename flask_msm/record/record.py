@@ -10,7 +10,7 @@ from .attributes import Attributes
 
 
 class Kind(IntEnum):
-    """What a record stands for; joining takes the higher kind whole."""
+    """What a record stands for; joining takes the higher kind."""
 
     DATA = 0
     #: The session moved to another storage key (``regenerate``).
@@ -60,14 +60,15 @@ def join(one: Record, other: Record) -> Record:
     """Return the record that knows all that *one* and *other* know."""
     if one is other or one == other:
         return one
-    if one.kind != other.kind:
-        body = one if one.kind > other.kind else other
-        attributes, pointer = body.attributes, body.pointer
+    kind = max(one.kind, other.kind)
+    if kind is Kind.DESTROYED:
+        attributes, pointer = attribute_map.NOTHING, None
     else:
+        # An alias takes up what was written under the old key beside it: it is carried over.
         attributes = attribute_map.join(one.attributes, other.attributes)
-        pointer = max(one.pointer, other.pointer) if one.pointer and other.pointer else None
+        pointer = max(filter(None, (one.pointer, other.pointer)), default=None)
     return Record(
-        max(one.kind, other.kind),
+        kind,
         min(one.created, other.created),
         max(one.renewed, other.renewed),
         max(one.expires_at, other.expires_at),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from markupsafe import Markup
+
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,9 +51,7 @@ class Refused(Exception):  # noqa: N818 - a message between levels of a walk, ne
 
 def type_name(kind: type) -> str:
     """Return ``module.qualname`` of *kind*, control characters escaped."""
-    # Asked of ``type`` itself, because a metaclass may answer anything, or raise.
-    module = type.__dict__["__module__"].__get__(kind)
-    qualname = type.__dict__["__qualname__"].__get__(kind)
+    module, qualname = _ask("__module__", kind), _ask("__qualname__", kind)
     name = f"{module if type(module) is str else '?'}.{qualname}"
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
 
@@ -70,23 +69,24 @@ def key_segment(key: object) -> str:
 
 
 def _why(kind: type) -> str:
-    if issubclass(kind, bytearray | memoryview):
+    bases = _ask("__mro__", kind)
+    if any(_is_one_of(base, (bytearray, memoryview)) for base in bases):
         return "it would come back as bytes; store bytes"
-    base = next((base for base in kind.__mro__[1:] if _is_one_of(base, TAKEN_TYPES)), None)
-    if base is not None:
-        return f"a subclass of {base.__name__}, which would come back as plain {base.__name__}"
-    if _declares(kind, "__dataclass_fields__"):
+    for base in bases[1:]:
+        if _is_one_of(base, TAKEN_TYPES):
+            return f"a subclass of {base.__name__}, which would come back as plain {base.__name__}"
+    if any("__dataclass_fields__" in _ask("__dict__", base) for base in bases):
         return "a dataclass that is not registered with the codec"
-    if _declares(kind, "__html__"):
+    if any("__html__" in _ask("__dict__", base) for base in bases):
         return "it has __html__ and is not Markup, so it would come back as Markup"
     return "not a type the codec takes"
+
+
+def _ask(name: str, kind: type) -> Any:
+    # Of ``type`` itself, because a metaclass may answer anything, or raise.
+    return type.__dict__[name].__get__(kind)
 
 
 def _is_one_of(kind: type, types: Iterable[type]) -> bool:
     # Not ``in``: a metaclass may make classes that cannot be compared or hashed.
     return any(kind is one for one in types)
-
-
-def _declares(kind: type, name: str) -> bool:
-    # Not hasattr: that would run code of the application.
-    return any(name in vars(base) for base in kind.__mro__)

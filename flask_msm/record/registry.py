@@ -10,6 +10,7 @@ from flask_msm.errors import ConfigError, DecodeError
 
 from .refusal import TAKEN_TYPES, Refused, key_segment
 
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask_msm.errors import DecodeError
 
+
 if TYPE_CHECKING:
     from .registry import Registry
 

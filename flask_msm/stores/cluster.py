@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("flask_msm.cluster")
 
+#: As ``at_least``: no copy is new enough, so all are read and joined.
+ANY_COPY = 1 << 63
+
 
 @dataclass(slots=True)
 class ClusterCounters:
@@ -101,6 +104,7 @@ class ClusterStore:
                 continue
             try:
                 item = self.nodes[node_id].start_gets(key, deadline).result()
+                self.views.answered(node_id)
                 copies[node_id] = copy = self.opened(item, key, keys)
             except NodeError as error:
                 self.report(node_id, error)
@@ -120,7 +124,7 @@ class ClusterStore:
         if seen is None:
             outcome = Outcome.MISSING if said_no and not unsure else Outcome.UNKNOWN
             return Loaded(outcome, None, copies)
-        if seen.version < at_least:
+        if seen.version < at_least < ANY_COPY:
             self.counters.stale_served += 1
         loaded = Loaded(Outcome.FOUND, seen, copies)
         return loaded if len(copies) == 1 else self._written_back(key, keys, loaded, deadline)
@@ -152,6 +156,25 @@ class ClusterStore:
             return self._finish(key, keys, saved.record, deadline)
         self.counters.queued += 1
         return saved
+
+    def rejoin(self, key: str, keys: Keyring, deadline: float) -> frozenset[str]:
+        """Bring all copies of *key* together; return the nodes that hold the result.
+
+        A session that nobody has needs no copies: all nodes count as holding it.
+        """
+        loaded = self.load(key, keys, at_least=ANY_COPY, deadline=deadline)
+        record = loaded.record
+        if record is None:
+            missing = loaded.outcome is Outcome.MISSING
+            return frozenset(self.nodes) if missing else frozenset()
+        return write_copies(
+            self,
+            key,
+            keys,
+            lambda seen: join(record, seen) if seen else record,
+            dict(loaded.copies),
+            deadline,
+        ).holders
 
     def holders(self, key: str, deadline: float) -> tuple[str, ...]:
         """Return the ids of the nodes that hold *key* now; nodes that do not answer are left out."""

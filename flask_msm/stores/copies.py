@@ -46,15 +46,26 @@ class CopyWriter:
     Attributes:
         node: The node.
         record: What it holds as far as is known, ``None`` for nothing usable.
+        read: The last reply told what the node holds.
         gone: The copy disappeared under the last ``cas``.
     """
 
-    __slots__ = ("_exchange", "_key", "_sent", "_standing", "_token", "gone", "node", "record")
+    __slots__ = (
+        "_exchange",
+        "_key",
+        "_sent",
+        "_standing",
+        "_token",
+        "gone",
+        "node",
+        "read",
+        "record",
+    )
 
     def __init__(self, node: NodeClient, key: str, known: Copy | None) -> None:
         self.node = node
         self.record = known.record if known else None
-        self.gone = False
+        self.read = self.gone = False
         self._key = key
         self._token = known.token if known else None
         self._standing = Standing.KNOWN if known else Standing.BLIND
@@ -104,6 +115,9 @@ class CopyWriter:
     def finish(self, opened: Callable[[Any], Copy]) -> None:
         """Read the reply and take note of what the node holds now.
 
+        Afterwards ``record`` is what was read, what was written, or the old knowledge when a
+        ``cas`` was refused; ``read`` tells the first from the others.
+
         Raises:
             NodeError: The node failed.
             UnknownRecordError: The node holds something that must be left alone.
@@ -111,7 +125,8 @@ class CopyWriter:
         exchange, self._exchange = self._exchange, None
         assert exchange is not None  # noqa: S101  (start() said that something was sent)
         reply = exchange.result()
-        if self._standing is Standing.BLIND:
+        self.read = self._standing is Standing.BLIND
+        if self.read:
             self.record, self._token = opened(reply)
             self._standing = Standing.KNOWN
         elif reply is True:
@@ -120,6 +135,8 @@ class CopyWriter:
             self._standing = Standing.BLIND
         else:
             self.record, self._token, self.gone = None, None, True
+            return
+        self.gone = False
 
     def abandon(self) -> None:
         """Give up a reply that nobody will read."""
@@ -140,6 +157,8 @@ class _Write:
         self.rewrite = rewrite
         self.deadline = deadline
         self.seen: Record | None = None
+        self.base: Record | None = None
+        self.replicas = 0
         self.active: list[CopyWriter] = []
         self._sealed: tuple[Record, bytes, int] | None = None
 
@@ -162,7 +181,7 @@ class _Write:
         return [
             writer
             for writer in self.active
-            if writer.start(mine, self.seen, self.seal, self.deadline, may_put=may_put)
+            if writer.start(mine, self.base, self.seal, self.deadline, may_put=may_put)
         ]
 
     def receive(self, busy: list[CopyWriter]) -> list[CopyWriter]:
@@ -171,6 +190,7 @@ class _Write:
         for writer in busy:
             try:
                 writer.finish(self.opened)
+                self.store.views.answered(writer.node.id)
             except NodeError as error:
                 self.store.report(writer.node.id, error)
                 lost.append(writer)
@@ -178,34 +198,47 @@ class _Write:
                 lost.append(writer)
         return lost
 
-    def ask_other_homes(self) -> None:
+    def ask_other_homes(self) -> Record | None:
         """Look for a tombstone before a copy that disappeared is written anew."""
+        found = None
         for node_id in self.store.placement.homes(self.key):
             asked = any(writer.node.id == node_id for writer in self.active)
             if asked or not self.store.views.rights(node_id).joined:
                 continue
             try:
                 item = self.store.nodes[node_id].start_gets(self.key, self.deadline).result()
-                self.seen = join_optional(self.seen, self.opened(item).record)
+                found = join_optional(found, self.opened(item).record)
             except NodeError as error:
                 self.store.report(node_id, error)
             except UnknownRecordError:
-                pass
+                continue
+        return found
 
-    def learned(self) -> Record | None:
-        """Return the join of all that is known of the session."""
-        seen = self.seen
-        for writer in self.active:
-            if not writer.blind:
-                seen = join_optional(seen, writer.record)
-        return seen
+    def learn(self, busy: list[CopyWriter]) -> bool:
+        """Add what the replies told; return whether any node knew more than was known.
+
+        What this write itself has stored is known: it must count when it is read back, and when
+        the caller is told what the stores hold now.
+        """
+        for writer in busy:
+            if not writer.read:
+                self.seen = join_optional(self.seen, writer.record)
+        before = known = self.seen
+        for writer in busy:
+            if writer.read:
+                known = join_optional(known, writer.record)
+        if any(writer.gone for writer in busy):
+            known = join_optional(known, self.ask_other_homes())
+        self.seen = known
+        return known != before
 
     def run(self, copies: dict[str, Copy], replicas: int) -> Saved:
+        self.replicas = replicas
         candidates = self.store.writers(self.key, copies)
         self.active = list(islice(candidates, replicas))
         for copy in copies.values():
             self.seen = join_optional(self.seen, copy.record)
-        mine = self.rewrite(self.seen)
+        mine = self.draft()
         for number in range(MAX_ROUNDS):
             # Only the very first round writes next to a node that has not been read: later, a
             # conflict or a vanished copy says that something is going on, so all are read first.
@@ -214,32 +247,35 @@ class _Write:
             if not busy:
                 break
             for writer in self.receive(busy):
+                busy.remove(writer)
                 self.active.remove(writer)
                 self.active += islice(candidates, 1)
-            if any(writer.gone for writer in busy):
-                self.ask_other_homes()
-            known = self.learned()
-            if known is not None and join_optional(known, mine) != mine:
+            if self.learn(busy):
                 self.store.counters.conflicts += 1
-                self.seen = known
-                mine = self.rewrite(known)
+                mine = self.draft()
         return self.account(mine)
 
+    def draft(self) -> Record:
+        """Return what is to be stored, made from all that is known."""
+        self.base = self.seen
+        return self.rewrite(self.seen)
+
     def account(self, mine: Record) -> Saved:
-        """Count the confirmed copies and say which home was left out."""
+        """Count the confirmed copies and say which homes were left out."""
         confirmed = {writer.node.id for writer in self.active if writer.holds(mine)}
         homes = self.store.placement.homes(self.key)
         counters = self.store.counters
-        for node_id in homes:
+        # With copies behind the response the other homes come later.
+        for node_id in homes if self.replicas == len(homes) else ():
             if node_id not in confirmed:
-                self.store.views.left_out(node_id)
+                self.store.views.left_out(node_id, self.key)
         if not confirmed:
             counters.not_stored += 1
         elif len(confirmed) < len(homes):
             counters.fewer_copies += 1
         relocated = not confirmed.issubset(homes)
         counters.relocated += relocated
-        return Saved(mine, len(confirmed), relocated)
+        return Saved(mine, frozenset(confirmed), relocated)
 
 
 def write_copies(

@@ -116,7 +116,7 @@ class PendingExchange(Generic[T]):
             raise NotAskedError(channel.node, "not asked: the deadline had passed")
         if self._place is None:
             self._place = channel.pool.place(self._deadline)
-        connection = self._connection = self._check_out()
+        connection = self._connection = self._check_out(channel)
         now = channel.monotonic()
         self._until = min(now + channel.timeout, self._deadline)
         # Before the command leaves: any connection up to this one is older than the answer.
@@ -124,12 +124,12 @@ class PendingExchange(Generic[T]):
         connection.send(self._command, self._until, now)
         return connection
 
-    def _check_out(self) -> Connection:
-        connection = None if self._fresh else self._channel.pool.take()
+    def _check_out(self, channel: Channel) -> Connection:
+        connection = None if self._fresh else channel.pool.take()
         self._pooled = connection is not None
         if connection is None:
-            connection = self._channel.connect(self._deadline)
-            self._channel.counters.connects += 1
+            connection = channel.connect(self._deadline)
+            channel.counters.connects += 1
         return connection
 
     def _read(self) -> T:
@@ -140,12 +140,11 @@ class PendingExchange(Generic[T]):
         now = self._channel.monotonic()
         connection.receive(self._reply, max(self._until, now + GRACE), now)
         outcome = self._reply.outcome(self._horizon)
-        # Each is forgotten before it is given away: nothing can be given twice.
+        # Forgotten before they are given away: nothing can be given away twice.
         self._connection = None
-        self._channel.pool.give(connection)
         place, self._place = self._place, None
         if place is not None:
-            place.give_back()
+            self._channel.pool.give(connection, place)
         return outcome
 
     def _raise_failure(self) -> None:
@@ -195,9 +194,7 @@ class PendingExchange(Generic[T]):
 
     def _drop(self) -> None:
         self._disconnect()
-        place, self._place = self._place, None
-        if place is not None:
-            place.give_back()
+        self._place = None
 
 
 class CasExchange(PendingExchange[bool | None]):
@@ -229,8 +226,8 @@ class CasExchange(PendingExchange[bool | None]):
             self._channel.counters.stale += 1
             return False
 
-    def _check_out(self) -> Connection:
-        connection = self._channel.pool.take(self._opened_by)
+    def _check_out(self, channel: Channel) -> Connection:
+        connection = channel.pool.take_older(self._opened_by)
         if connection is None:
             raise OutdatedTokenError
         self._pooled = True

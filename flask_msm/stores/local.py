@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 
 LOCKS = 64
+#: What local storage is called among the holders of a session.
+LOCAL = "local"
 
 
 class LocalStore:
@@ -67,15 +69,15 @@ class LocalStore:
         with self._locks[hash(key) % LOCKS]:
             loaded = self.load(key, keys, at_least=0, deadline=deadline)
             if loaded.outcome is Outcome.UNKNOWN and not self._may_replace(key, keys):
-                return Saved(rewrite(None), 0)
+                return Saved(rewrite(None), frozenset())
             record = rewrite(loaded.record)
             if record != loaded.record:
                 self._put(key, keys, record)
-        return Saved(record, 1)
+        return Saved(record, frozenset({LOCAL}))
 
     def holders(self, key: str, deadline: float) -> tuple[str, ...]:  # noqa: ARG002
         """Return ``local`` when *key* is here."""
-        return ("local",) if self._cache.has(key) else ()
+        return (LOCAL,) if self._cache.has(key) else ()
 
     def _put(self, key: str, keys: Keyring, record: Record) -> None:
         data = self._envelope.seal(record, key, keys)

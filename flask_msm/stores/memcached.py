@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pymemcache.client.base import Client, KeepaliveOpts
 
-from flask_msm.clock import SystemClock
-
 from . import wire
 from .channel import Channel
 from .connection import Connection
@@ -96,7 +94,7 @@ class MemcachedNode:
         clock: Clock | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        monotonic = (clock or SystemClock()).monotonic
+        monotonic = time.monotonic if clock is None else clock.monotonic
         if path is not None:
             self._addresses: Resolver | UnixSocket = UnixSocket(path)
             dial = partial(_dial, monotonic=monotonic, tls_context=None, host=None)
@@ -308,6 +306,8 @@ class _Dialer(Client):  # type: ignore[misc]  # pymemcache has no types
         local = address.family == socket.AF_UNIX
         super().__init__(
             address.address if local else tuple(address.address[:2]),
+            # Its own, unused here, is a reference cycle for every connection.
+            serde=object(),
             connect_timeout=seconds,
             no_delay=True,
             socket_module=sockets,

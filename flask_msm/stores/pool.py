@@ -6,6 +6,7 @@ import os
 import queue
 import threading
 import weakref
+from collections import deque
 from typing import TYPE_CHECKING
 
 from .failures import PoolExhaustedError
@@ -33,7 +34,7 @@ class Places:
 
 
 class Place:
-    """The right to one connection. It is given back, or gives itself back when it is dropped."""
+    """The right to one connection; dropped anywhere, it is free again."""
 
     __slots__ = ("_home",)
 
@@ -46,20 +47,15 @@ class Place:
         if home is not None:
             home.free.put(Place(self._home))
 
-    def give_back(self) -> None:
-        """Let somebody else have it; the caller forgets it first."""
-        home = self._home()
-        if home is not None:
-            home.free.put(self)
-
 
 class Pool:
-    """The connections of one node: at most *size*, the last one used is used next.
+    """The connections of one node: at most *size*, the one used last is used next.
 
-    Who wants a connection waits for a place first, then takes an idle connection or opens one.
-    As long as a place is held over a retry, there are never more connections than places.
+    Who wants a connection waits for a place first, then takes an idle connection or opens one,
+    and holds the place as long as that; so there are never more connections than places.
 
-    ``youngest`` is read without the lock; an old value only makes a ``cas`` more careful.
+    Nothing here is locked but the numbering: queues and deques are safe by themselves, and a
+    ``youngest`` read too early only makes a ``cas`` more careful.
 
     Attributes:
         youngest: Number of the connection opened last.
@@ -75,11 +71,11 @@ class Pool:
 
     def _start(self) -> None:
         self._process = os.getpid()
-        self._lock = threading.Lock()
         self._places = Places(self._size)
-        self._idle: list[Connection] = []
-        self._all: weakref.WeakSet[Connection] = weakref.WeakSet()
+        self._idle: deque[Connection] = deque()
         self._retired = 0
+        self._numbering = threading.Lock()
+        self._all: weakref.WeakSet[Connection] = weakref.WeakSet()
 
     @property
     def free(self) -> int:
@@ -99,58 +95,70 @@ class Pool:
         """
         if self._process != os.getpid():
             self.after_fork()
-        places = self._places.free
+        free = self._places.free
         try:
-            return places.get_nowait()
+            return free.get_nowait()
         except queue.Empty:
-            pass
-        remaining = deadline - self._monotonic()
+            remaining = deadline - self._monotonic()
         try:
-            return places.get(timeout=max(remaining, 0.0))
+            return free.get(timeout=max(remaining, 0.0))
         except queue.Empty:
             reason = "not asked: no connection became free before the deadline"
             raise PoolExhaustedError(self._node, reason) from None
 
-    def take(self, horizon: int | None = None) -> Connection | None:
-        """Return an idle connection, if there is one; not one younger than *horizon*."""
-        with self._lock:
-            idle = self._idle
-            if horizon is None:
-                return idle.pop() if idle else None
-            for index in range(len(idle) - 1, -1, -1):
-                if idle[index].number <= horizon:
-                    return idle.pop(index)
-            return None
+    def take(self) -> Connection | None:
+        """Return an idle connection, if there is one."""
+        while self._idle:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                # Somebody else was faster.
+                return None
+            if connection.number > self._retired:
+                return connection
+            connection.close()
+        return None
+
+    def take_older(self, horizon: int) -> Connection | None:
+        """Return an idle connection that was open when *horizon* was the youngest."""
+        for _ in range(len(self._idle)):
+            connection = self.take()
+            if connection is None or connection.number <= horizon:
+                return connection
+            self._idle.appendleft(connection)
+        return None
 
     def adopt(self, connection: Connection) -> None:
         """Number *connection*, which is open by now, and know it from here on."""
-        with self._lock:
+        with self._numbering:
             self.youngest += 1
             connection.number = self.youngest
             self._all.add(connection)
 
-    def give(self, connection: Connection) -> None:
-        """Take *connection* back, for others to use: its last reply was read to the end."""
-        with self._lock:
-            if connection.process == self._process and connection.number > self._retired:
-                self._idle.append(connection)
-                return
-        connection.close()
+    def give(self, connection: Connection, place: Place) -> None:
+        """Take both back, for others to use: the last reply was read to its end."""
+        if connection.process != self._process:
+            # Of before a fork.
+            connection.close()
+            return
+        self._idle.append(connection)
+        self._places.free.put(place)
 
     def retire(self, number: int) -> None:
-        """Close all connections up to *number* as soon as nobody uses them."""
-        with self._lock:
-            self._retired = max(self._retired, number)
-            retired = [entry for entry in self._idle if entry.number <= self._retired]
-            self._idle = [entry for entry in self._idle if entry.number > self._retired]
-        for connection in retired:
-            connection.close()
+        """Close connections up to *number*, those in use when somebody wants them again."""
+        self._retired = max(self._retired, number)
+        for connection in self._idle.copy():
+            if connection.number <= self._retired:
+                try:
+                    self._idle.remove(connection)
+                except ValueError:
+                    # Taken meanwhile.
+                    continue
+                connection.close()
 
     def close(self) -> None:
         """Close the idle connections."""
-        with self._lock:
-            idle, self._idle = self._idle, []
-        for connection in idle:
+        while (connection := self.take()) is not None:
             connection.close()
 
     def after_fork(self) -> None:

@@ -59,13 +59,18 @@ class Saved(NamedTuple):
 
     Attributes:
         record: What the store holds now, which may be more than was written, or a tombstone.
-        copies: How many copies are confirmed; 0 when nothing was stored.
+        holders: Nodes that confirmed their copy; empty when nothing was stored.
         relocated: A copy had to go to a node that is not home to the session.
     """
 
     record: Record
-    copies: int
+    holders: frozenset[str]
     relocated: bool = False
+
+    @property
+    def copies(self) -> int:
+        """How many copies are confirmed."""
+        return len(self.holders)
 
 
 #: Puts the caller's change on top of what a store turned out to hold.

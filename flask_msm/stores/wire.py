@@ -5,13 +5,14 @@ No message here repeats a key, a value or what the peer said.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-KEY_LIMIT = 250
+_KEY = re.compile("[!-~]{1,250}")
 TTL_LIMIT = 2**31
 
 
@@ -59,7 +60,7 @@ def key_bytes(key: str) -> bytes:
     Raises:
         IllegalKeyError: It is empty, too long, or not printable ASCII without blanks.
     """
-    if not (0 < len(key) <= KEY_LIMIT and key.isascii() and key.isprintable()) or " " in key:
+    if _KEY.fullmatch(key) is None:
         raise IllegalKeyError
     return key.encode("ascii")
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 import requests
 
+
 ROOT = Path(__file__).parents[2]
 START_LIMIT = 40.0
 STOP_LIMIT = 20.0
@@ -343,6 +344,9 @@ class TestLauncher:
                 assert shows(visitor.get("/cart"), name="Anna", things=2)
             visitor.add("mug")
             assert shows(visitor.get("/cart"), name="Anna", things=3)
+            page = visitor.get("/session")
+            assert page.count("This node has ended") == 1
+            assert page.count("Holds a copy") == 2
             assert shop.text.count("has ended") == 1
 
     def test_says_so_when_its_port_is_taken(self, tmp_path: Path) -> None:

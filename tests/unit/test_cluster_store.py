@@ -38,7 +38,10 @@ class Views:
     def failed(self, node_id, error):
         self.failures.append(node_id)
 
-    def left_out(self, node_id):
+    def answered(self, node_id):
+        pass
+
+    def left_out(self, node_id, key):
         self.missed.append(node_id)
 
 
@@ -70,7 +73,10 @@ class Cluster:
 
     def create(self, made):
         return self.store.save(
-            KEY, KEYS, lambda seen: join(made, seen) if seen else made, known=FRESH,
+            KEY,
+            KEYS,
+            lambda seen: join(made, seen) if seen else made,
+            known=FRESH,
             deadline=DEADLINE,
         )
 

@@ -41,6 +41,7 @@ def copy(tmp_path):
         ("flask_msm/unit.py", "import flask", "Only the edge knows Flask"),
         ("flask_msm/stores/pool.py", "import pymemcache", "One door to pymemcache"),
         ("flask_msm/unit.py", "import cachelib", "One door to cachelib"),
+        ("flask_msm/runtime.py", "import apscheduler", "One door to APScheduler"),
         ("flask_msm/record/envelope.py", "import ormsgpack", "One door to ormsgpack"),
         ("flask_msm/interface.py", "import itsdangerous", "One door to itsdangerous"),
         (

@@ -21,6 +21,7 @@ from flask_msm.addresses import parse_nodes
 from flask_msm.errors import ConfigError
 from flask_msm.settings import NodeAddress, Settings, setting_docs
 
+
 DEFAULTS = {
     "MSM_ENABLED": True,
     "MSM_ENVIRONMENT": None,

@@ -1,0 +1,1 @@
+"""What sessions add to a request; see ``README.md``."""

@@ -1,0 +1,149 @@
+"""``python -m benchmarks``."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .cells import CELLS
+from .contenders import NONE, OURS, all_contenders
+from .measure import Group, count_operations, measure, taking_turns
+from .nodes import MemcachedError, Node, running
+from .profiling import profile
+from .raw import limits
+from .report import report
+from .results import Results
+from .visitors import newcomer
+
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .cells import Cell
+    from .contenders import Contender
+
+#: Three nodes: what our sessions choose from.
+NODES = 3
+#: So that a run takes about a minute.
+REQUESTS = 7000
+
+
+def main() -> int:
+    """Measure, print, and return the exit status."""
+    arguments = _arguments()
+    # As Ctrl-C: whatever was started ends.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    try:
+        with running(NODES) as nodes, ExitStack() as closing:
+            contenders = all_contenders(nodes, closing)
+            if arguments.profile:
+                print(_profile(arguments.profile, contenders, nodes))
+                return 0
+            results = _measure(
+                contenders, nodes, closing, rounds=arguments.requests, browsers=arguments.browsers
+            )
+    except MemcachedError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    print(report(results))
+    if arguments.json:
+        arguments.json.write_text(results.as_json(), encoding="utf-8")
+    return 0
+
+
+def _measure(
+    contenders: Sequence[Contender],
+    nodes: Sequence[Node],
+    closing: ExitStack,
+    *,
+    rounds: int,
+    browsers: int,
+) -> Results:
+    groups = {cell.name: _group(cell, contenders, nodes, browsers) for cell in CELLS}
+    patterns = limits(nodes, closing)
+    raw = Group("raw", {one.name: one.request for one in patterns})
+    measure([*groups.values(), raw], rounds)
+    return Results(
+        contenders,
+        groups,
+        patterns,
+        raw,
+        {name: count_operations(group, nodes) for name, group in groups.items()},
+        nodes[0].stats()["version"],
+        rounds,
+        browsers,
+    )
+
+
+def _group(
+    cell: Cell, contenders: Sequence[Contender], nodes: Sequence[Node], browsers: int
+) -> Group:
+    return Group(
+        cell.name,
+        {
+            one.name: taking_turns(
+                [newcomer(one, cell, _home(one, nodes)) for _ in range(browsers)]
+            )
+            for one in contenders
+        },
+    )
+
+
+def _profile(wanted: str, contenders: Sequence[Contender], nodes: Sequence[Node]) -> str:
+    name, _, copies = wanted.rpartition("-")
+    cell = next(one for one in CELLS if one.name == name)
+    found = {one.name: one for one in contenders}
+    ours = found[OURS[int(copies)]]
+    visitors = [newcomer(one, cell, _home(one, nodes)) for one in (ours, found[NONE])]
+    return f"{cell.label}, {ours.label[1]}: {profile(*visitors)}"
+
+
+def _home(contender: Contender, nodes: Sequence[Node]) -> tuple[str, ...]:
+    """Return where a session of ours shall live: first where Flask-Session keeps its own."""
+    copies = 2 if contender.name == OURS[2] else 1
+    return tuple(node.id for node in nodes[:copies])
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Measure what sessions add to a request."
+    )
+    parser.add_argument(
+        "--requests",
+        type=_positive,
+        default=REQUESTS,
+        metavar="N",
+        help="requests of each kind to each contender (default: %(default)s, about a minute)",
+    )
+    parser.add_argument(
+        "--browsers",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="sessions they are spread over (default: %(default)s); many make caches miss",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there")
+    parser.add_argument(
+        "--profile",
+        choices=[f"{cell.name}-{copies}" for cell in CELLS for copies in OURS],
+        metavar="CELL",
+        help="show what flask_msm spends its time on instead: one of %(choices)s",
+    )
+    return parser.parse_args()
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""Interleaved measuring: every round sends each kind of request once to every contender."""
+
+from __future__ import annotations
+
+import gc
+import statistics
+from array import array
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from .nodes import operations
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from .nodes import Node
+    from .visitors import Visitor
+
+#: Rounds that are thrown away first: caches fill, connections open.
+WARM_UP = 100
+#: Rounds between two garbage collections; none happens inside of a round.
+BATCH = 100
+#: Requests of one kind whose operations are counted.
+COUNTED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What is measured against each other.
+
+    Attributes:
+        name: Of the cell.
+        requests: By contender; each takes the round's number and returns seconds.
+        seconds: What was measured, by contender, one for each round.
+    """
+
+    name: str
+    requests: Mapping[str, Callable[[int], float]]
+    seconds: dict[str, array[float]] = field(default_factory=dict)
+
+    def added(self, name: str, base: str) -> list[float]:
+        """Return what *name* took longer than *base*, round by round, in microseconds."""
+        pairs = zip(self.seconds[name], self.seconds[base], strict=True)
+        return [(mine - others) * 1e6 for mine, others in pairs]
+
+    def whole(self, name: str) -> list[float]:
+        """Return what *name* took, in microseconds."""
+        return [seconds * 1e6 for seconds in self.seconds[name]]
+
+
+def taking_turns(visitors: Sequence[Visitor]) -> Callable[[int], float]:
+    """Return the request of a group that *visitors* send in turn."""
+    return lambda number: visitors[number % len(visitors)].request()
+
+
+def measure(groups: Sequence[Group], rounds: int) -> None:
+    """Send *rounds* requests of each kind, garbage collection aside."""
+    plans = [_orders(list(group.requests)) for group in groups]
+    for group in groups:
+        group.seconds.update({name: array("d") for name in group.requests})
+    gc.disable()
+    try:
+        for number in range(-min(WARM_UP, rounds), rounds):
+            if number % BATCH == 0:
+                gc.collect()
+            for group, plan in zip(groups, plans, strict=True):
+                for name in plan[number % len(plan)]:
+                    seconds = group.requests[name](number)
+                    if number >= 0:
+                        group.seconds[name].append(seconds)
+    finally:
+        gc.enable()
+
+
+def count_operations(group: Group, nodes: Sequence[Node]) -> dict[str, dict[str, float]]:
+    """Return the operations of one request by contender and kind, as the nodes counted them."""
+    counted = {}
+    for name, request in group.requests.items():
+        before = operations(nodes)
+        for number in range(COUNTED):
+            request(number)
+        after = operations(nodes)
+        counted[name] = {kind: (after[kind] - before[kind]) / COUNTED for kind in after}
+    return counted
+
+
+def quartiles(numbers: Sequence[float]) -> tuple[float, float, float]:
+    """Return the lower quartile, the median and the upper quartile."""
+    if len(numbers) < 2:
+        return numbers[0], numbers[0], numbers[0]
+    low, middle, high = statistics.quantiles(numbers, n=4, method="inclusive")
+    return low, middle, high
+
+
+def _orders(names: list[str]) -> list[list[str]]:
+    """Return orders in which each name comes equally often in each place and behind each other.
+
+    Who comes behind whom matters: processors cache, and a memcached that was just asked is awake.
+    Source: E. J. Williams, "Experimental designs balanced for the estimation of residual effects
+    of treatments", 1949.
+    """
+    size = len(names)
+    first = [(place + 1) // 2 if place % 2 else -place // 2 for place in range(size)]
+    orders = [[names[(index + shift) % size] for index in first] for shift in range(size)]
+    return orders if size % 2 == 0 else orders + [order[::-1] for order in orders]

@@ -1,0 +1,110 @@
+"""What nobody can be faster than: the bare round trips, on plain blocking sockets."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from .nodes import HOST
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from contextlib import ExitStack
+
+    from .nodes import Node
+
+KEY = b"msm:bench-raw:0123456789abcdef0123456789abcdef01234567"
+# About what a session takes in memcached.
+VALUE = b"x" * 420
+STORED = b"STORED\r\n"
+END = b"END\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One pattern of round trips.
+
+    Attributes:
+        name: In JSON.
+        label: In tables.
+        request: Does it once; returns the time it took, seconds.
+    """
+
+    name: str
+    label: str
+    request: Callable[[int], float]
+
+
+class Link:
+    """One connection."""
+
+    def __init__(self, node: Node, closing: ExitStack) -> None:
+        self._socket = closing.enter_context(socket.create_connection((HOST, node.port)))
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.send(b"set %b 0 0 %d\r\n%b\r\n" % (KEY, len(VALUE), VALUE))
+        self.receive(STORED)
+
+    def send(self, command: bytes) -> None:
+        """Send *command*."""
+        self._socket.sendall(command)
+
+    def receive(self, end: bytes) -> bytes:
+        """Return the reply, which ends with *end*."""
+        reply = self._socket.recv(65536)
+        while not reply.endswith(end):
+            more = self._socket.recv(65536)
+            if not more:
+                raise ConnectionError
+            reply += more
+        return reply
+
+    def send_gets(self) -> None:
+        """Ask for the value and its cas id."""
+        self.send(b"gets %b\r\n" % KEY)
+
+    def receive_unique(self) -> bytes:
+        """Return the cas id that was asked for."""
+        return self.receive(END).partition(b"\r\n")[0].rpartition(b" ")[2]
+
+    def send_cas(self, unique: bytes) -> None:
+        """Replace the value."""
+        self.send(b"cas %b 0 0 %d %b\r\n%b\r\n" % (KEY, len(VALUE), unique, VALUE))
+
+
+def limits(nodes: Sequence[Node], closing: ExitStack) -> list[Limit]:
+    """Return the patterns; what they open is closed by *closing*."""
+    primary, backup = (Link(node, closing) for node in nodes[:2])
+
+    def read(_: int) -> float:
+        began = perf_counter()
+        primary.send_gets()
+        primary.receive_unique()
+        return perf_counter() - began
+
+    def read_and_store(_: int) -> float:
+        began = perf_counter()
+        primary.send_gets()
+        primary.receive_unique()
+        primary.send(b"set %b 0 0 %d\r\n%b\r\n" % (KEY, len(VALUE), VALUE))
+        primary.receive(STORED)
+        return perf_counter() - began
+
+    def read_and_store_twice(_: int) -> float:
+        began = perf_counter()
+        primary.send_gets()
+        unique = primary.receive_unique()
+        primary.send_cas(unique)
+        backup.send_gets()
+        primary.receive(STORED)
+        backup.send_cas(backup.receive_unique())
+        backup.receive(STORED)
+        return perf_counter() - began
+
+    return [
+        Limit("get", "get", read),
+        Limit("get-set", "get, then set", read_and_store),
+        Limit("two-copies", "get, cas beside get of the other, cas", read_and_store_twice),
+    ]

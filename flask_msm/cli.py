@@ -1,0 +1,91 @@
+"""``flask msm ...``: what an operator types. Creates nothing, starts nothing."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+import click
+from flask import current_app
+from flask.cli import AppGroup
+
+
+if TYPE_CHECKING:
+    from .assembly import ClusterParts
+    from .gate import Report
+
+
+msm_commands = AppGroup("msm", help="Look after the sessions in memcached.")
+
+
+@msm_commands.command("check")
+@click.option("--all-up", is_flag=True, help="Wait until every node is up and trusted.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    help="With --all-up: how long to wait, in seconds.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def check(context: click.Context, timeout: float, *, all_up: bool, as_json: bool) -> None:
+    """Say whether losing any one node would lose nothing; exit code 0 if so, 1 if not."""
+    report = _cluster().gate.wait(timeout if all_up else 0.0, time.sleep)
+    _show(report, as_json=as_json)
+    context.exit(0 if report.all_up else 1)
+
+
+@msm_commands.command("nodes")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def nodes(*, as_json: bool) -> None:
+    """List the nodes and how they are."""
+    _show(_cluster().gate.check(), as_json=as_json)
+
+
+@msm_commands.command("drain")
+@click.argument("node")
+@click.option("--reason", default="", help="Kept with the change.")
+def drain(node: str, reason: str) -> None:
+    """Take NODE out of use: it is read, not written, and copied away."""
+    _set_drain(node, "draining", reason)
+    click.echo(f"{node} is being drained; 'flask msm nodes' says when it is drained.")
+
+
+@msm_commands.command("undrain")
+@click.argument("node")
+@click.option("--reason", default="", help="Kept with the change.")
+def undrain(node: str, reason: str) -> None:
+    """Take NODE into use again; it is rebuilt before it is trusted."""
+    _set_drain(node, None, reason)
+    click.echo(f"{node} is in use again and waits for its rebuild.")
+
+
+def _set_drain(node: str, value: str | None, reason: str) -> None:
+    cluster = _cluster()
+    if node not in cluster.nodes:
+        raise click.UsageError(f"there is no node {node!r}; there are {', '.join(cluster.nodes)}")
+    reached = cluster.monitor.command_drain(node, value, who="command line", why=reason)
+    if not reached:
+        raise click.ClickException("no node could be reached, nothing was changed")
+
+
+def _cluster() -> ClusterParts:
+    state = current_app.extensions.get("msm")
+    if state is None:
+        raise click.UsageError(f"{current_app.name} does not keep its sessions in memcached")
+    cluster: ClusterParts | None = state.parts.cluster
+    if cluster is None:
+        raise click.UsageError("MSM_NODES is not set: there is no cluster to look after")
+    return cluster
+
+
+def _show(report: Report, *, as_json: bool) -> None:
+    if as_json:
+        nodes = [finding._asdict() for finding in report.nodes]
+        click.echo(json.dumps({"all_up": report.all_up, "nodes": nodes}))
+        return
+    for finding in report.nodes:
+        click.echo(f"{finding.node:<20} {finding.text}")
+    click.echo("every node is up" if report.all_up else "not every node is up")

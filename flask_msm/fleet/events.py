@@ -1,0 +1,72 @@
+"""What happened: a bounded ring for people, one log line for each change."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from itertools import count
+from typing import TYPE_CHECKING, NamedTuple
+
+
+if TYPE_CHECKING:
+    from flask_msm.clock import Clock
+
+
+logger = logging.getLogger("flask_msm.events")
+
+RING = 1000
+
+
+class Event(NamedTuple):
+    """Something that changed.
+
+    Attributes:
+        id: Rises by one for each event of this process.
+        at: When, seconds since the epoch.
+        level: ``info``, ``warning`` or ``error``.
+        kind: Short name, for example ``node_down``.
+        text: One sentence.
+        node: Id of the node it is about, if it is about one.
+    """
+
+    id: int
+    at: float
+    level: str
+    kind: str
+    text: str
+    node: str | None = None
+
+
+_LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+class Events:
+    """Keeps the newest events of this process and hands each of them on.
+
+    Args:
+        clock: Its wall clock is used.
+        listener: Called with each event, outside of any lock.
+    """
+
+    def __init__(self, clock: Clock, listener: Callable[[Event], object] | None = None) -> None:
+        self._clock = clock
+        self._listener = listener
+        self._ring: deque[Event] = deque(maxlen=RING)
+        self._ids = count(1)
+        self._lock = threading.Lock()
+
+    def add(self, level: str, kind: str, text: str, *, node: str | None = None) -> None:
+        """Take note of an event, log it, and tell the listener."""
+        with self._lock:
+            event = Event(next(self._ids), self._clock.time(), level, kind, text, node)
+            self._ring.append(event)
+        logger.log(_LEVELS[level], "%s: %s", kind, text)
+        if self._listener is not None:
+            self._listener(event)
+
+    def newest(self, limit: int = RING) -> list[Event]:
+        """Return the newest events, newest first."""
+        with self._lock:
+            return list(self._ring)[::-1][:limit]

@@ -1,0 +1,177 @@
+"""A small map that all workers share: signed, joined, on every node.
+
+It is a record like a session's, under a key of its own, so it has the same join, the same
+signature and the same bounds. Every worker keeps it in memory and brings each node up to date, so
+nodes that forgot it get it back from anybody.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, NamedTuple
+
+from flask_msm.errors import CorruptRecordError, UnknownRecordError
+from flask_msm.record import attributes as attribute_map
+from flask_msm.record.attributes import NOTHING, Attributes
+from flask_msm.record.record import Kind, Record, join, ttl_for
+
+
+if TYPE_CHECKING:
+    from flask_msm.clock import Clock
+    from flask_msm.cluster.ports import CasToken, Item, NodeClient
+    from flask_msm.record.envelope import Envelope
+    from flask_msm.record.keys import Keyring
+    from flask_msm.record.stamp import StampClock
+
+
+logger = logging.getLogger("flask_msm.fleet")
+
+#: Larger maps are refused: what every worker reads at every tick has to stay small.
+MAX_SIZE = 256 * 1024
+#: Time in seconds the map lives on a node that nobody visits any more.
+LIFE = 30 * 24 * 3600.0
+#: A writer that loses this often lets the next tick try again.
+MAX_TRIES = 8
+
+
+class Pulled(NamedTuple):
+    """What a node was found to hold.
+
+    Attributes:
+        found: It had something under the key.
+        foreign: What it had must be left alone.
+        record: The map it had.
+        token: To replace it.
+    """
+
+    found: bool
+    foreign: bool = False
+    record: Record | None = None
+    token: CasToken | None = None
+
+
+class SharedMap:
+    """Implements one map of the fleet.
+
+    Args:
+        key: Where nodes keep it.
+        envelope: Seals and opens it.
+        stamps: Issues stamps for changes.
+        clock: Its wall clock is used.
+
+    Attributes:
+        refused: How often a node held something that is not a map of ours.
+    """
+
+    def __init__(self, key: str, *, envelope: Envelope, stamps: StampClock, clock: Clock) -> None:
+        self.key = key
+        self.refused = 0
+        self._envelope = envelope
+        self._stamps = stamps
+        self._clock = clock
+        self._lock = threading.Lock()
+        now = clock.time()
+        # Replaced whole under the lock, read without it.
+        self._record = Record(Kind.DATA, now, now, now + LIFE, 0, NOTHING)
+
+    @property
+    def attributes(self) -> Attributes:
+        """The map as it is known here."""
+        return self._record.attributes
+
+    def values(self, prefix: str) -> dict[str, tuple[int, bytes]]:
+        """Return stamp and value of all names that begin with *prefix*, which is cut off."""
+        return {
+            name[len(prefix) :]: (stamp, value)
+            for name, (stamp, value) in self._record.attributes.entries.items()
+            if value is not None and name.startswith(prefix)
+        }
+
+    def stamp(self, name: str) -> int:
+        """Return when *name* was set last, 0 for never."""
+        entry = self._record.attributes.entries.get(name)
+        return entry[0] if entry else 0
+
+    def put(self, name: str, value: bytes | None, *, stamp: int | None = None) -> int:
+        """Set *name* here; nodes learn of it when they are synced. Return its stamp.
+
+        Args:
+            name: What to set.
+            value: ``None`` removes it.
+            stamp: When it is said to have happened; now, and above the last one, if not given.
+        """
+        with self._lock:
+            record = self._record
+            if stamp is None:
+                stamp = self._stamps.next(self.stamp(name))
+            change = Attributes({name: (stamp, value)}, {}, 0)
+            joined = attribute_map.compact(attribute_map.join(record.attributes, change))
+            self._record = record._replace(
+                attributes=joined, version=max(record.version, stamp), expires_at=self._expiry()
+            )
+        return stamp
+
+    def pull(self, node: NodeClient, keys: Keyring, deadline: float) -> Pulled:
+        """Learn what *node* knows.
+
+        Raises:
+            NodeError: The node failed.
+        """
+        item = node.start_gets(self.key, deadline).result()
+        if item is None:
+            return Pulled(found=False)
+        try:
+            theirs = self._opened(item, keys)
+        except UnknownRecordError:
+            # Written with a newer secret or by a newer version.
+            return Pulled(found=True, foreign=True)
+        if theirs is not None:
+            with self._lock:
+                self._record = join(self._record, theirs)
+        return Pulled(found=True, record=theirs, token=item.token)
+
+    def push(self, node: NodeClient, pulled: Pulled, keys: Keyring, deadline: float) -> None:
+        """Bring *node* up to date, given what it was found to hold a moment ago.
+
+        Raises:
+            NodeError: The node failed.
+        """
+        for _ in range(MAX_TRIES):
+            mine = self._record
+            if pulled.foreign or (pulled.record and not self._lacks(pulled.record, mine)):
+                return
+            data = self._envelope.seal(mine, self.key, keys)
+            if len(data) > MAX_SIZE:
+                logger.error("a map of the fleet takes %d bytes; it is not shared", len(data))
+                return
+            ttl = ttl_for(mine.expires_at, self._clock.time())
+            exchange = (
+                node.start_add(self.key, data, ttl, deadline)
+                if pulled.token is None
+                else node.start_cas(self.key, data, ttl, pulled.token, deadline)
+            )
+            if exchange.result():
+                return
+            pulled = self.pull(node, keys, deadline)
+
+    def _opened(self, item: Item, keys: Keyring) -> Record | None:
+        if len(item.value) > MAX_SIZE:
+            self.refused += 1
+            return None
+        try:
+            record = self._envelope.open(item.value, self.key, keys)
+        except CorruptRecordError:
+            self.refused += 1
+            logger.warning("a map of the fleet on a node is corrupt or forged; it is replaced")
+            return None
+        return record if record.kind is Kind.DATA else None
+
+    def _lacks(self, theirs: Record, mine: Record) -> bool:
+        """Return whether the node has to be written: it knows less, or would forget soon."""
+        if theirs.attributes != mine.attributes:
+            return True
+        return theirs.expires_at - self._clock.time() < LIFE / 2
+
+    def _expiry(self) -> float:
+        return self._clock.time() + LIFE

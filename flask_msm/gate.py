@@ -1,0 +1,119 @@
+"""May the next node be restarted? What a deployment script asks before it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from .errors import NodeError
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .clock import Clock
+    from .cluster.ports import ManagedNode
+    from .fleet.control import Control
+    from .fleet.heartbeat import Heartbeat
+    from .record.keys import Keyring
+
+
+class Finding(NamedTuple):
+    """What was found of one node.
+
+    Attributes:
+        node: Its id.
+        up: It answers and the fleet trusts it, or an operator drained it.
+        text: In words.
+    """
+
+    node: str
+    up: bool
+    text: str
+
+
+class Report(NamedTuple):
+    """What was found of all nodes.
+
+    Attributes:
+        all_up: Every node is up and trusted: losing any one of them loses nothing.
+        nodes: One finding each.
+    """
+
+    all_up: bool
+    nodes: tuple[Finding, ...]
+
+
+class Gate:
+    """Looks at the fleet from outside: sets nothing, starts nothing.
+
+    Args:
+        nodes: Node clients by id.
+        look: Returns an empty control state and heartbeat to read the fleet's into.
+        keys: Returns the keyring.
+        clock: Its monotonic clock is used.
+        timeout: Time in seconds one node may take.
+    """
+
+    def __init__(
+        self,
+        nodes: Mapping[str, ManagedNode],
+        *,
+        look: Callable[[], tuple[Control, Heartbeat]],
+        keys: Callable[[], Keyring],
+        clock: Clock,
+        timeout: float,
+    ) -> None:
+        self._nodes = nodes
+        self._look = look
+        self._keys = keys
+        self._clock = clock
+        self._timeout = timeout
+
+    def check(self) -> Report:
+        """Return how things are now."""
+        control, heartbeat = self._look()
+        answers: dict[str, str | None] = {}
+        for node_id, node in self._nodes.items():
+            deadline = self._clock.monotonic() + self._timeout
+            try:
+                pulled = control.shared.pull(node, self._keys(), deadline)
+                heartbeat.shared.pull(node, self._keys(), deadline)
+            except NodeError as error:
+                answers[node_id] = error.reason
+            else:
+                # A node that no worker has seen since it started holds nothing, trusted or not.
+                answers[node_id] = (
+                    None if pulled.found else "no worker has seen it since it started"
+                )
+        drains = control.drains()
+        findings = []
+        for node_id, trouble in answers.items():
+            drain = drains.get(node_id)
+            if drain == "drained":
+                findings.append(Finding(node_id, up=True, text="drained by an operator"))
+            elif trouble is not None:
+                findings.append(Finding(node_id, up=False, text=trouble))
+            elif drain is not None:
+                findings.append(Finding(node_id, up=False, text="is being drained"))
+            elif heartbeat.layouts_differ():
+                findings.append(Finding(node_id, up=False, text="workers use different nodes"))
+            elif not control.standing(node_id).trusted:
+                findings.append(Finding(node_id, up=False, text="waits for its rebuild"))
+            else:
+                findings.append(Finding(node_id, up=True, text="up and trusted"))
+        return Report(all(finding.up for finding in findings), tuple(findings))
+
+    def wait(self, timeout: float, pause: Callable[[float], object]) -> Report:
+        """Return the report as soon as all nodes are up, or the last one after *timeout* seconds.
+
+        Args:
+            timeout: Time in seconds.
+            pause: Called with the time in seconds to wait between two looks.
+        """
+        until = self._clock.monotonic() + timeout
+        while True:
+            report = self.check()
+            if report.all_up or self._clock.monotonic() >= until:
+                return report
+            pause(0.2)

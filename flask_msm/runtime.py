@@ -1,0 +1,85 @@
+"""What a process has to begin before its first session is read, once in every process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from .cluster.health import NodeState
+
+
+if TYPE_CHECKING:
+    from .clock import Clock
+    from .cluster.state import ClusterState, NodeView
+    from .scheduler import Scheduler
+    from .upkeep.monitor import Monitor
+
+
+logger = logging.getLogger("flask_msm")
+
+#: Without a scheduler a request may do a tick when nodes are in doubt, at most so often, seconds.
+TICK_PAUSE = 1.0
+
+
+class Runtime:
+    """Starts the upkeep with the first request of a process, also after a fork.
+
+    Args:
+        monitor: Does the ticks.
+        scheduler: Calls for them.
+        state: How the nodes are seen.
+        clock: Its monotonic clock is used.
+    """
+
+    def __init__(
+        self, monitor: Monitor, scheduler: Scheduler, *, state: ClusterState, clock: Clock
+    ) -> None:
+        self._monitor = monitor
+        self._scheduler = scheduler
+        self._state = state
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._pid = 0
+        self._scheduled = False
+        self._ticked_at = 0.0
+
+    def on_load(self) -> None:
+        """Begin, if this process has not; do a tick if nobody else does and one is needed."""
+        if self._pid != os.getpid():
+            self._begin()
+        elif not self._scheduled and self._is_tick_needed():
+            self._tick_now_and_then()
+
+    def _is_tick_needed(self) -> bool:
+        return any(_needs_tick(view, self._clock) for view in self._state.view().values())
+
+    def stop(self) -> None:
+        """End the upkeep of this process and say good-bye to the fleet."""
+        if self._pid == os.getpid():
+            self._pid = 0
+            self._scheduler.stop()
+            self._monitor.leave()
+
+    def _begin(self) -> None:
+        with self._lock:
+            if self._pid == os.getpid():
+                return
+            self._monitor.begin()
+            self._scheduled = self._scheduler.start()
+            self._ticked_at = self._clock.monotonic()
+            self._pid = os.getpid()
+
+    def _tick_now_and_then(self) -> None:
+        now = self._clock.monotonic()
+        if now - self._ticked_at >= TICK_PAUSE:
+            self._ticked_at = now
+            self._monitor.tick()
+
+
+def _needs_tick(view: NodeView, clock: Clock) -> bool:
+    state = view.health.state
+    if state is NodeState.DOWN:
+        return clock.monotonic() >= view.health.retry_at
+    return state is not NodeState.UP

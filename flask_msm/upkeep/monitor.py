@@ -1,0 +1,341 @@
+"""The tick of a worker: probe the nodes, share what is known, see to what is broken.
+
+One tick after another, in a thread of its own or, without one, in a request that finds it due.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flask_msm.cluster.health import NodeState, Observation
+from flask_msm.cluster.state import FleetFacts
+from flask_msm.errors import NodeBusyError, NodeError, NodeValueError
+
+from .statistics import Numbers, numbers_from
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from flask_msm.clock import Clock
+    from flask_msm.cluster.ports import ManagedNode
+    from flask_msm.cluster.state import ClusterState, NodeView
+    from flask_msm.fleet.control import Control
+    from flask_msm.fleet.events import Events
+    from flask_msm.fleet.heartbeat import Heartbeat
+    from flask_msm.fleet.shared_map import Pulled, SharedMap
+    from flask_msm.record.keys import Keyring
+
+    from .rebuild import Rebuilder
+    from .repairs import Repairs
+
+
+logger = logging.getLogger("flask_msm.monitor")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upkeep:
+    """The parts a monitor drives."""
+
+    nodes: Mapping[str, ManagedNode]
+    state: ClusterState
+    control: Control
+    heartbeat: Heartbeat
+    rebuilder: Rebuilder
+    repairs: Repairs
+    events: Events
+
+
+class Monitor:
+    """Drives the upkeep of one worker.
+
+    Args:
+        parts: What it drives.
+        keys: Returns the keyring.
+        clock: Its monotonic clock is used.
+        timeout: Time in seconds one node may take.
+        deadline: Time in seconds the first look at the fleet may take, in a request.
+        hold_off: See ``cluster/trust.py``, seconds.
+        later: Runs a job behind requests and ticks; returns whether it was taken.
+        rebuilds: Whether this worker rebuilds nodes.
+
+    Attributes:
+        numbers: The latest statistics of each node.
+    """
+
+    def __init__(
+        self,
+        parts: Upkeep,
+        *,
+        keys: Callable[[], Keyring],
+        clock: Clock,
+        timeout: float,
+        deadline: float,
+        hold_off: float,
+        later: Callable[[Callable[[float], object]], bool],
+        rebuilds: bool,
+    ) -> None:
+        self.numbers: dict[str, Numbers] = {}
+        self._parts = parts
+        self._keys = keys
+        self._clock = clock
+        self._timeout = timeout
+        self._deadline = deadline
+        self._hold_off = hold_off
+        self._later = later
+        self._rebuilds = rebuilds
+        self._ticking = threading.Lock()
+        self._rebuilding = threading.Lock()
+        self._informed = False
+        self._differ = False
+        # Stamp of the last miss of each node, and since when this worker knows of it.
+        self._missed_since: dict[str, tuple[int, float]] = {}
+        parts.state.on_change = self._node_changed
+        parts.state.on_left_out = self._left_out
+
+    # -- called from outside -------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Learn what the fleet knows, before the first session is read; until then trust nobody."""
+        with self._ticking:
+            self._share(self._clock.monotonic() + self._deadline, probe=False)
+
+    def tick(self) -> None:
+        """Do what is to be done now and then. Never raises; two at a time is one too many."""
+        if not self._ticking.acquire(blocking=False):
+            return
+        try:
+            self._share(None, probe=True)
+            self._parts.repairs.run()
+            self._start_rebuild()
+        except Exception:  # the scheduler must outlive any fault
+            logger.exception("a tick failed")
+        finally:
+            self._ticking.release()
+
+    def leave(self) -> None:
+        """Say good-bye: workers that end must not look like workers with other nodes."""
+        parts = self._parts
+        parts.heartbeat.leave()
+        until = self._clock.monotonic() + self._timeout
+        for node_id, view in parts.state.view().items():
+            if view.rights.joined:
+                try:
+                    self._exchange(parts.heartbeat.shared, node_id, until)
+                except NodeError:
+                    continue
+
+    def command_drain(self, node_id: str, value: str | None, *, who: str, why: str) -> bool:
+        """Drain a node or take it back; return whether anybody could be told.
+
+        Args:
+            node_id: The node.
+            value: ``draining``, or ``None`` to take it back.
+            who: The operator.
+            why: Their reason.
+        """
+        control = self._parts.control
+        until = self._clock.monotonic() + self._deadline
+        reached = False
+        for change in (False, True):
+            # What the fleet knows comes first, so that the change is the newest word.
+            if change:
+                if value is None:
+                    control.set_missed(node_id, "was drained")
+                control.set_drain(node_id, value, who=who, why=why)
+            reached = False
+            for other in self._parts.nodes:
+                try:
+                    self._exchange(control.shared, other, until)
+                except NodeError:
+                    continue
+                reached = True
+            if not reached:
+                return False
+        return reached
+
+    # -- sharing -------------------------------------------------------------------------------
+
+    def _share(self, until: float | None, *, probe: bool) -> None:
+        """Ask all nodes, put together what they know, and bring each up to date."""
+        parts = self._parts
+        parts.heartbeat.announce()
+        pulled: dict[str, tuple[Pulled, Pulled]] = {}
+        for node_id, node in parts.nodes.items():
+            if not parts.state.due(node_id):
+                parts.control.set_missed(node_id, "not reachable")
+                continue
+            deadline = self._clock.monotonic() + self._timeout
+            deadline = min(deadline, until) if until is not None else deadline
+            try:
+                if probe:
+                    self._probe(node, deadline)
+                keys = self._keys()
+                pulled[node_id] = (
+                    parts.control.shared.pull(node, keys, deadline),
+                    parts.heartbeat.shared.pull(node, keys, deadline),
+                )
+            except NodeError as error:
+                self._probe_failed(node_id, error)
+            else:
+                parts.state.observe(node_id, Observation.PROBE_SUCCESS)
+        self._informed = bool(pulled)
+        for node_id in parts.control.note_found(
+            {id_: pair[0].found for id_, pair in pulled.items()}
+        ):
+            text = f"{node_id} lost its memory (restarted or flushed)"
+            parts.events.add("warning", "node_lost_memory", text, node=node_id)
+        self._compare_layouts()
+        for node_id, (control, workers) in pulled.items():
+            deadline = self._clock.monotonic() + self._timeout
+            try:
+                parts.control.shared.push(parts.nodes[node_id], control, self._keys(), deadline)
+                parts.heartbeat.shared.push(parts.nodes[node_id], workers, self._keys(), deadline)
+            except NodeError as error:
+                self._probe_failed(node_id, error)
+        self._learn()
+
+    def _probe(self, node: ManagedNode, deadline: float) -> None:
+        began = self._clock.monotonic()
+        try:
+            found = node.stats(deadline)
+        except NodeValueError:
+            return  # health is known from traffic only
+        numbers = numbers_from(
+            found, at=self._clock.time(), latency=self._clock.monotonic() - began
+        )
+        node.item_size_max = numbers.item_size_max or node.item_size_max
+        self.numbers[node.id] = numbers
+
+    def _probe_failed(self, node_id: str, error: NodeError) -> None:
+        soft = isinstance(error, NodeBusyError)
+        observation = Observation.PROBE_SOFT if soft else Observation.PROBE_HARD
+        self._parts.state.observe(node_id, observation, error)
+        if self._parts.state.view()[node_id].health.state is NodeState.DOWN:
+            self._parts.control.set_missed(node_id, "not reachable")
+
+    def _compare_layouts(self) -> None:
+        parts = self._parts
+        differ = parts.heartbeat.layouts_differ()
+        if differ:
+            for node_id in parts.nodes:
+                parts.control.set_missed(node_id, "workers use different nodes")
+        if differ != self._differ:
+            self._differ = differ
+            text = (
+                "workers use different MSM_NODES or MSM_REPLICAS: every session is read from"
+                " several nodes until they agree"
+                if differ
+                else "all workers use the same nodes again"
+            )
+            parts.events.add("warning" if differ else "info", "layouts_differ", text)
+
+    def _learn(self) -> None:
+        """Tell the state what the fleet says."""
+        parts = self._parts
+        trusted: frozenset[str] = frozenset()
+        if self._informed and not self._differ:
+            trusted = frozenset(
+                node_id for node_id in parts.nodes if parts.control.standing(node_id).trusted
+            )
+        parts.state.learn(FleetFacts(trusted, parts.control.drains()))
+
+    def _exchange(self, shared: SharedMap, node_id: str, deadline: float) -> None:
+        node, keys = self._parts.nodes[node_id], self._keys()
+        shared.push(node, shared.pull(node, keys, deadline), keys, deadline)
+
+    def _publish(self, until: float) -> None:
+        """Bring the control state to all nodes that answer, without waiting for the next tick."""
+        for node_id, view in self._parts.state.view().items():
+            if view.health.state is not NodeState.DOWN:
+                try:
+                    self._exchange(self._parts.control.shared, node_id, until)
+                except NodeError as error:
+                    self._parts.state.failed(node_id, error)
+        self._learn()
+
+    # -- what requests report ------------------------------------------------------------------
+
+    def _node_changed(self, node_id: str, before: NodeView, after: NodeView) -> None:
+        parts = self._parts
+        if after.state is not before.state:
+            level = "warning" if after.state in (NodeState.DOWN, NodeState.SUSPECT) else "info"
+            reason = f" ({after.health.error})" if level == "warning" else ""
+            text = f"{node_id} is {after.state.value}, was {before.state.value}{reason}"
+            parts.events.add(level, f"node_{after.state.value}", text, node=node_id)
+        if after.trusted != before.trusted:
+            text = f"{node_id} is {'' if after.trusted else 'not '}trusted by the fleet"
+            parts.events.add("info", "node_trust", text, node=node_id)
+        if after.health.state is NodeState.DOWN and before.health.state is not NodeState.DOWN:
+            self._miss(node_id, "not reachable")
+
+    def _left_out(self, node_id: str, key: str) -> None:
+        health = self._parts.state.view()[node_id].health
+        if health.state is not NodeState.DOWN and node_id not in self._parts.control.drains():
+            # One write that did not arrive; a node that is down is missed as a whole.
+            self._parts.repairs.add(node_id, key)
+
+    def give_up(self, node_id: str) -> None:
+        """Say that single repairs did not help the node."""
+        self._miss(node_id, "writes did not arrive")
+
+    def _miss(self, node_id: str, why: str) -> None:
+        self._parts.control.set_missed(node_id, why)
+        self._parts.repairs.drop(node_id)
+        self._learn()
+        self._later(self._publish)
+
+    # -- rebuilding ----------------------------------------------------------------------------
+
+    def _start_rebuild(self) -> None:
+        candidate = self._candidate()
+        if candidate is None or not self._rebuilding.acquire(blocking=False):
+            return
+        if not self._later(lambda _: self._rebuild(*candidate)):
+            self._rebuilding.release()
+
+    def _candidate(self) -> tuple[str, str, list[str]] | None:
+        """Return what to do, for which node, with which others; ``None`` for nothing."""
+        parts = self._parts
+        views = parts.state.view()
+        if self._differ or not self._informed or not self._rebuilds:
+            return None
+        for node_id, view in views.items():
+            others = [
+                other
+                for other, seen in views.items()
+                if other != node_id and seen.state is not NodeState.DRAINED
+            ]
+            if any(views[other].health.state is NodeState.DOWN for other in others):
+                continue  # what only that one holds would be missing
+            if view.state is NodeState.DRAINING:
+                return "drain", node_id, [other for other in others if views[other].rights.written]
+            if view.state is NodeState.UP and not view.trusted and self._is_quiet(node_id):
+                return "rebuild", node_id, others
+        return None
+
+    def _is_quiet(self, node_id: str) -> bool:
+        """Return whether nobody has missed the node for long enough."""
+        missed = self._parts.control.standing(node_id).missed
+        now = self._clock.monotonic()
+        stamp, since = self._missed_since.get(node_id, (0, now))
+        if stamp != missed:
+            self._missed_since[node_id] = missed, now
+            return False
+        return now - since >= self._hold_off
+
+    def _rebuild(self, what: str, node_id: str, others: list[str]) -> None:
+        parts = self._parts
+        try:
+            if what == "drain":
+                if parts.rebuilder.drain(node_id, others):
+                    parts.control.set_drain(node_id, "drained", who="drain", why="all copied")
+            elif not parts.rebuilder.rebuild(node_id, others):
+                return
+            self._publish(self._clock.monotonic() + self._deadline)
+        finally:
+            self._rebuilding.release()

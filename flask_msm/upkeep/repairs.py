@@ -1,0 +1,85 @@
+"""Single writes that did not reach a node, tried again before the fleet is told.
+
+A node that is slow for a second would otherwise lose its trust and be rebuilt whole.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flask_msm.clock import Clock
+
+
+#: More writes than this past one node are not single ones any more.
+LIMIT = 500
+
+
+class Repairs:
+    """Keys whose copy on a node is not confirmed.
+
+    Args:
+        rejoin: Brings all copies of a key together; returns the nodes that confirmed theirs.
+        give_up: Called with a node that could not be repaired in time.
+        clock: Its monotonic clock is used.
+        patience: Time in seconds until a repair is given up.
+    """
+
+    def __init__(
+        self,
+        *,
+        rejoin: Callable[[str], frozenset[str]],
+        give_up: Callable[[str], object],
+        clock: Clock,
+        patience: float,
+    ) -> None:
+        self._rejoin = rejoin
+        self._give_up = give_up
+        self._clock = clock
+        self._patience = patience
+        self._lock = threading.Lock()
+        self._waiting: dict[str, dict[str, float]] = {}
+
+    def add(self, node_id: str, key: str) -> None:
+        """Take note that *key* was written past the node."""
+        with self._lock:
+            keys = self._waiting.setdefault(node_id, {})
+            full = len(keys) >= LIMIT
+            if not full:
+                keys.setdefault(key, self._clock.monotonic())
+        if full:
+            self.drop(node_id)
+            self._give_up(node_id)
+
+    def drop(self, node_id: str) -> None:
+        """Forget what is waiting for the node: it will be rebuilt whole."""
+        with self._lock:
+            self._waiting.pop(node_id, None)
+
+    def __len__(self) -> int:
+        return sum(len(keys) for keys in list(self._waiting.values()))
+
+    def run(self) -> None:
+        """Try everything that waits once."""
+        with self._lock:
+            todo = [
+                (node_id, key, since)
+                for node_id, keys in self._waiting.items()
+                for key, since in keys.items()
+            ]
+        given_up = set()
+        for node_id, key, since in todo:
+            if node_id in given_up:
+                continue
+            if node_id in self._rejoin(key):
+                with self._lock:
+                    self._waiting.get(node_id, {}).pop(key, None)
+            elif self._clock.monotonic() - since >= self._patience:
+                given_up.add(node_id)
+        for node_id in given_up:
+            self.drop(node_id)
+            self._give_up(node_id)

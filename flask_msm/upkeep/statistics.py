@@ -1,0 +1,81 @@
+"""What a node says about itself, as far as it can be believed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Numbers(NamedTuple):
+    """Statistics of one node; ``None`` for what it did not say.
+
+    Attributes:
+        at: When they were read, seconds since the epoch.
+        latency: How long that took, seconds.
+        version: Of memcached.
+        pid: Of its process.
+        uptime: Seconds.
+        items: Items it holds, of everybody who uses it.
+        bytes: Memory they take.
+        limit_bytes: Memory they may take.
+        hits: Reads that found something, since its start.
+        misses: Reads that found nothing, since its start.
+        evictions: Items thrown out for want of memory, since its start.
+        flushes: ``flush_all`` commands, since its start.
+        connections: Open now.
+        max_connections: Allowed.
+        item_size_max: Largest item, bytes; the server's default if it does not say.
+    """
+
+    at: float
+    latency: float
+    version: str | None
+    pid: int | None
+    uptime: int | None
+    items: int | None
+    bytes: int | None
+    limit_bytes: int | None
+    hits: int | None
+    misses: int | None
+    evictions: int | None
+    flushes: int | None
+    connections: int | None
+    max_connections: int | None
+    item_size_max: int | None
+
+
+def numbers_from(found: Mapping[str, str], *, at: float, latency: float) -> Numbers:
+    """Return *found* as numbers; whatever is not one counts as not said.
+
+    Args:
+        found: Statistics by name as the node sent them.
+        at: When they were read, seconds since the epoch.
+        latency: How long that took, seconds.
+    """
+
+    def number(name: str) -> int | None:
+        text = found.get(name, "")
+        # Longer ones are no numbers of memcached, which has 64 bits.
+        return int(text) if text.isascii() and text.isdigit() and len(text) <= 20 else None
+
+    version = found.get("version", "")
+    return Numbers(
+        at=at,
+        latency=latency,
+        version=version[:32] if version.isprintable() and version else None,
+        pid=number("pid"),
+        uptime=number("uptime"),
+        items=number("curr_items"),
+        bytes=number("bytes"),
+        limit_bytes=number("limit_maxbytes"),
+        hits=number("get_hits"),
+        misses=number("get_misses"),
+        evictions=number("evictions"),
+        flushes=number("cmd_flush"),
+        connections=number("curr_connections"),
+        max_connections=number("max_connections"),
+        item_size_max=number("item_size_max"),
+    )

@@ -1,0 +1,46 @@
+"""Fixtures for all tests."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from support.memcached import HOW_TO_INSTALL, MemcachedProcess
+from support.peer import Peer
+
+from flask_msm.stores.memcached import MemcachedNode
+
+
+@pytest.fixture
+def memcached() -> Iterator[Callable[..., MemcachedProcess]]:
+    """Start memcached processes, with the arguments of ``MemcachedProcess``; end them all."""
+    if shutil.which("memcached") is None:
+        pytest.fail(HOW_TO_INSTALL, pytrace=False)
+    with contextlib.ExitStack() as stack:
+
+        def start(*arguments: str, **options: Any) -> MemcachedProcess:
+            return stack.enter_context(MemcachedProcess(*arguments, **options))
+
+        yield start
+
+
+@pytest.fixture
+def node_at() -> Iterator[Callable[..., MemcachedNode]]:
+    """Make clients of a memcached or a peer; take any option of ``MemcachedNode``."""
+    with contextlib.ExitStack() as stack:
+
+        def make(server: MemcachedProcess | Peer | None = None, **options: Any) -> MemcachedNode:
+            where: dict[str, Any] = {}
+            if isinstance(server, MemcachedProcess) and server.path is not None:
+                where = {"path": str(server.path)}
+            elif server is not None:
+                where = {"host": server.host, "port": server.port}
+            limits = {"connect_timeout": 0.25, "timeout": 0.25, "pool_size": 8}
+            node = MemcachedNode(options.pop("node_id", "n1"), **(where | limits | options))
+            stack.callback(node.close)
+            return node
+
+        yield make

@@ -1,0 +1,414 @@
+"""One memcached node that misbehaves: what it counts as, how long it takes, what is left."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from support import peer as peers
+from support.memcached import free_port
+from support.peer import Peer
+
+from flask_msm.errors import NodeBusyError, NodeError, NodeUnreachableError, NodeValueError
+from flask_msm.stores.failures import NotAskedError
+
+
+LOCALHOST = Path(peers.__file__).with_name("localhost.pem")
+TTL = 60
+
+
+def soon(seconds: float = 2.0) -> float:
+    return time.monotonic() + seconds
+
+
+OPERATIONS = {
+    "gets": lambda node, end: node.start_gets("k", end).result(),
+    "add": lambda node, end: node.start_add("k", b"v", TTL, end).result(),
+    "get_many": lambda node, end: node.get_many(["k", "l"], end),
+    "delete": lambda node, end: node.delete("k", end),
+    "touch": lambda node, end: node.touch("k", TTL, end),
+    "stats": lambda node, end: node.stats(end),
+}
+
+
+@pytest.fixture(params=OPERATIONS)
+def operation(request):
+    return OPERATIONS[request.param]
+
+
+@pytest.fixture
+def peer():
+    with ExitStack() as stack:
+        yield lambda *args, **options: stack.enter_context(Peer(*args, **options))
+
+
+TOO_MANY = b"ERROR Too many open connections\r\n"
+FAULTS = {
+    "closes": (peers.closes, NodeUnreachableError, "closed the connection"),
+    "resets": (peers.resets, NodeUnreachableError, "closed the connection"),
+    "is silent": (peers.is_silent, NodeBusyError, "timed out"),
+    "does not read": (peers.hears_nothing, NodeBusyError, "timed out"),
+    "too many": (peers.answers(TOO_MANY), NodeBusyError, "too many"),
+    "too many, unasked": (peers.greets_and_closes(TOO_MANY), NodeBusyError, "too many"),
+    "out of memory": (
+        peers.answers(b"SERVER_ERROR out of memory\r\n"),
+        NodeValueError,
+        "out of memory",
+    ),
+    "server error": (peers.answers(b"SERVER_ERROR x\r\n"), NodeBusyError, "server error"),
+    "unauthenticated": (
+        peers.answers(b"CLIENT_ERROR unauthenticated\r\n"),
+        NodeUnreachableError,
+        "password",
+    ),
+    "client error": (peers.answers(b"CLIENT_ERROR x\r\n"), NodeValueError, "the command"),
+    "error": (peers.answers(b"ERROR x\r\n"), NodeUnreachableError, "know the command"),
+    "half": (peers.answers_and_closes(b"VALUE k 0"), NodeUnreachableError, "speak memcached"),
+} | {
+    f"garbage {number}": (peers.answers(data), NodeUnreachableError, "speak memcached")
+    for number, data in enumerate(
+        [
+            b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n",
+            b"-ERR unknown command\r\n",
+            b"STORED\r\nSTORED\r\n",
+            b"VALUE other 0 1 1\r\nv\r\nEND\r\n",
+            b"VALUE k 0 99999999999 1\r\n",
+            b"x" * 5000,
+            b"\0" * 5000,
+        ]
+    )
+}
+
+
+@pytest.mark.parametrize(("behaviour", "meaning", "reason"), FAULTS.values(), ids=FAULTS)
+def test_a_misbehaving_node_fails_as_the_table_says(
+    operation, behaviour, meaning, reason, peer, node_at
+):
+    """Whatever the operation; the deadline holds, and nothing of it reaches the next one."""
+    node = node_at(peer(behaviour), timeout=0.1, pool_size=1, retry_attempts=0)
+    start = time.monotonic()
+    with pytest.raises(meaning, match=reason):
+        operation(node, soon())
+    assert time.monotonic() - start < 1
+    assert node._pool.idle == 0
+    assert node._pool.free == 1
+
+
+def test_an_unknown_command_is_a_hard_failure_but_for_statistics(operation, peer, node_at):
+    """Proxies give no statistics; their sessions are as good as any."""
+    node = node_at(peer(peers.answers(b"ERROR\r\n")))
+    refused = NodeValueError if operation is OPERATIONS["stats"] else NodeUnreachableError
+    with pytest.raises(refused):
+        operation(node, soon())
+
+
+def test_a_dripping_node_does_not_stretch_the_deadline(peer, node_at):
+    """Each byte comes in time for a time-out that is told by bytes."""
+    item = b"VALUE k 0 100 1\r\n" + b"v" * 100 + b"\r\nEND\r\n"
+    node = node_at(peer(peers.drips(item, 0.03)), timeout=0.1, retry_attempts=0)
+    start = time.monotonic()
+    with pytest.raises(NodeBusyError):
+        node.start_gets("k", soon()).result()
+    assert 0.09 < time.monotonic() - start < 0.5
+    node = node_at(peer(peers.drips(item, 0.03)), timeout=5, retry_attempts=0)
+    start = time.monotonic()
+    with pytest.raises(NodeBusyError):
+        node.start_gets("k", soon(0.15)).result()
+    assert 0.14 < time.monotonic() - start < 0.5
+
+
+def test_a_slow_node_that_is_in_time_is_understood(peer, node_at):
+    item = b"VALUE k 0 3 12\r\nv\r\n\r\nEND\r\n"
+    node = node_at(peer(peers.drips(item, 0.002)), timeout=2)
+    assert node.start_gets("k", soon()).result().value == b"v\r\n"
+
+
+@pytest.mark.memcached
+def test_a_connection_cut_anywhere_is_a_failure_or_a_reply_never_half_of_one(
+    memcached, peer, node_at
+):
+    server = memcached()
+    direct = node_at(server)
+    direct.start_add("k", b"value", TTL, soon()).result()
+    item = direct.start_gets("k", soon()).result()
+    whole = len(b"VALUE k 0 5 %b\r\nvalue\r\nEND\r\n" % item.token.unique)
+    for limit in range(1, whole):
+        node = node_at(peer(peers.forwards(server.port, limit=limit)), retry_attempts=0)
+        with pytest.raises(NodeUnreachableError):
+            node.start_gets("k", soon()).result()
+    node = node_at(peer(peers.forwards(server.port, limit=whole)), pool_size=1)
+    for _ in range(3):
+        # The server closes after each reply, which the next command finds out.
+        assert node.start_gets("k", soon()).result().value == b"value"
+    assert node.counters.connects == 3
+
+
+def test_only_a_connection_from_the_pool_is_worth_a_second_one(peer, node_at):
+    """A node that closes fresh connections would be asked for ever."""
+    server = peer(peers.closes)
+    with pytest.raises(NodeUnreachableError):
+        OPERATIONS["gets"](node_at(server), soon())
+    assert server.calls == 1
+    server = peer(peers.in_turn(peers.answers_and_closes(b"END\r\n"), peers.closes))
+    node = node_at(server)
+    assert OPERATIONS["gets"](node, soon()) is None
+    with pytest.raises(NodeUnreachableError):
+        OPERATIONS["gets"](node, soon())
+    assert server.calls == 2
+    assert node.counters.reconnects == 1
+
+
+def test_what_began_to_be_answered_is_not_sent_again(peer, node_at):
+    """Half an answer means that the server did it."""
+    server = peer(
+        peers.in_turn(peers.answers_and_closes(b"END\r\n", b"NOT"), peers.answers(b"STORED\r\n"))
+    )
+    node = node_at(server)
+    OPERATIONS["gets"](node, soon())
+    with pytest.raises(NodeUnreachableError):
+        OPERATIONS["add"](node, soon())
+    assert server.calls == 1
+
+
+def test_a_cas_is_never_sent_twice(peer, node_at):
+    item = b"VALUE k 0 1 7\r\nv\r\nEND\r\n"
+    server = peer(peers.in_turn(peers.answers_and_closes(item), peers.answers(b"STORED\r\n")))
+    node = node_at(server)
+    token = OPERATIONS["gets"](node, soon()).token
+    assert node.start_cas("k", b"w", TTL, token, soon()).result() is False
+    assert server.calls == 1
+    assert node._pool.free == 8
+
+
+def test_a_cas_that_is_not_answered_is_unknown_not_false(peer, node_at):
+    item = b"VALUE k 0 1 7\r\nv\r\nEND\r\n"
+    node = node_at(peer(peers.answers(item)), timeout=0.05)
+    token = OPERATIONS["gets"](node, soon()).token
+    with pytest.raises(NodeBusyError):
+        node.start_cas("k", b"w", TTL, token, soon()).result()
+
+
+def test_a_busy_node_is_read_from_again_after_a_pause(peer, node_at):
+    pauses = []
+    server = peer(
+        peers.in_turn(
+            peers.greets_and_closes(b"ERROR Too many open connections\r\n"),
+            peers.answers(b"END\r\n"),
+        )
+    )
+    node = node_at(server, retry_delay=0.01, sleep=pauses.append)
+    assert OPERATIONS["gets"](node, soon()) is None
+    assert pauses == [0.01]
+    assert node.counters.retries == 1
+
+
+def test_a_hard_failure_is_not_tried_again(node_at):
+    node = node_at(host="127.0.0.1", port=free_port(), sleep=pytest.fail)
+    with pytest.raises(NodeUnreachableError, match="refused"):
+        OPERATIONS["gets"](node, soon())
+
+
+def test_failures_to_send_come_out_of_the_result(node_at):
+    """Whoever starts two commands must get to the second one."""
+    node = node_at(host="127.0.0.1", port=free_port())
+    exchanges = [
+        node.start_gets("k", soon()),
+        node.start_add("k", b"v", TTL, soon()),
+        node.start_gets("k", time.monotonic()),
+    ]
+    for exchange in exchanges:
+        with pytest.raises(NodeError):
+            exchange.result()
+    assert node._pool.free == 8
+
+
+def test_an_address_that_never_answers_times_out(node_at, monkeypatch):
+    """No route that drops packets is at hand everywhere: a full queue of connections is one."""
+    with socket.socket() as listener, ExitStack() as stack:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        port = listener.getsockname()[1]
+        while True:
+            filler = stack.enter_context(socket.socket())
+            filler.settimeout(0.1)
+            try:
+                filler.connect(("127.0.0.1", port))
+            except TimeoutError:
+                break
+        node = node_at(host="127.0.0.1", port=port, connect_timeout=0.1, retry_attempts=0)
+        start = time.monotonic()
+        with pytest.raises(NodeBusyError, match="timed out"):
+            OPERATIONS["gets"](node, soon())
+        assert 0.09 < time.monotonic() - start < 0.5
+        node = node_at(host="127.0.0.1", port=port, connect_timeout=5, retry_attempts=0)
+        start = time.monotonic()
+        with pytest.raises(NodeBusyError, match="timed out"):
+            OPERATIONS["gets"](node, soon(0.1))
+        assert 0.09 < time.monotonic() - start < 0.5
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="no unix sockets")
+def test_a_full_unix_socket_is_busy_and_a_missing_one_unreachable(node_at, tmp_path):
+    path = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX) as listener, ExitStack() as stack:
+        listener.bind(str(path))
+        listener.listen(0)
+        while True:
+            filler = stack.enter_context(socket.socket(socket.AF_UNIX))
+            filler.setblocking(False)
+            try:
+                filler.connect(str(path))
+            except BlockingIOError:
+                break
+        with pytest.raises(NodeBusyError, match=r"queue|timed out"):
+            OPERATIONS["gets"](node_at(path=str(path), retry_attempts=0), soon())
+    with pytest.raises(NodeUnreachableError):
+        OPERATIONS["gets"](node_at(path=str(path)), soon())
+    with pytest.raises(NodeUnreachableError, match="No such file"):
+        OPERATIONS["gets"](node_at(path=str(tmp_path / "missing")), soon())
+
+
+def test_a_name_that_does_not_resolve_is_unreachable(node_at, monkeypatch):
+    def getaddrinfo(*args, **kwargs):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    node = node_at(host="memcached.test", port=11211)
+    with pytest.raises(NodeUnreachableError, match="does not resolve"):
+        OPERATIONS["gets"](node, soon())
+    with pytest.raises(NodeUnreachableError, match="does not resolve"):
+        node.resolve()
+
+
+def test_a_name_dns_cannot_carry_does_not_resolve(node_at):
+    node = node_at(host="x" * 64 + ".test", port=11211)
+    with pytest.raises(NodeUnreachableError, match="does not resolve"):
+        node.resolve()
+
+
+def test_a_slow_name_server_does_not_stretch_the_deadline(peer, node_at, monkeypatch):
+    """``getaddrinfo`` has no time-out. It goes on behind the request; later ones profit."""
+    server = peer(peers.answers(b"END\r\n"))
+    answer, asked = threading.Event(), []
+    real = socket.getaddrinfo
+
+    def getaddrinfo(host, port, *args, flags=0, **kwargs):
+        if host != "memcached.test":
+            return real(host, port, *args, flags=flags, **kwargs)
+        if flags & socket.AI_NUMERICHOST:
+            raise socket.gaierror(socket.EAI_NONAME, "not a number")
+        asked.append(host)
+        answer.wait(10)
+        return real("127.0.0.1", server.port, *args, flags=flags, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    node = node_at(host="memcached.test", port=1, connect_timeout=0.1, retry_attempts=0)
+    for _ in range(2):
+        start = time.monotonic()
+        with pytest.raises(NodeBusyError, match="timed out"):
+            OPERATIONS["gets"](node, soon())
+        assert 0.09 < time.monotonic() - start < 0.5
+    assert len(asked) == 1
+    answer.set()
+    node_addresses = node._addresses
+    node_addresses._lookup.join(5)
+    assert OPERATIONS["gets"](node, soon()) is None
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "meaning"),
+    [(errno.EMFILE, NotAskedError), (errno.ENOBUFS, NotAskedError)],
+)
+def test_a_want_of_descriptors_is_not_blamed_on_the_node(number, meaning, node_at, monkeypatch):
+    def no_socket(*args):
+        raise OSError(number, "none left")
+
+    node = node_at(host="127.0.0.1", port=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(socket, "socket", no_socket)
+        with pytest.raises(meaning):
+            OPERATIONS["gets"](node, soon())
+    assert node.counters.failures == node.counters.timeouts == 0
+
+
+def server_tls():
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(LOCALHOST)
+    return context
+
+
+def client_tls():
+    return ssl.create_default_context(cafile=str(LOCALHOST))
+
+
+@pytest.mark.memcached
+def test_tls_is_spoken_and_the_host_is_verified(memcached, peer, node_at):
+    server = memcached()
+    door = peer(peers.forwards(server.port), tls=server_tls())
+    node = node_at(door, tls_context=client_tls(), connect_timeout=2, timeout=2)
+    large = b"x" * 900_000
+    assert node.start_add("k", large, TTL, soon()).result() is True
+    item = node.start_gets("k", soon()).result()
+    assert item.value == large
+    assert node.start_cas("k", b"small", TTL, item.token, soon()).result() is True
+    # By name as well: the certificate must name what was configured, not where it is.
+    named = node_at(host="localhost", port=door.port, tls_context=client_tls(), connect_timeout=2)
+    assert named.start_gets("k", soon()).result().value == b"small"
+    assert door.calls == 2
+
+
+@pytest.mark.memcached
+def test_a_tls_connection_the_server_closed_is_replaced(memcached, peer, node_at):
+    server = memcached()
+    door = peer(peers.forwards(server.port), tls=server_tls())
+    node = node_at(door, tls_context=client_tls(), connect_timeout=2, timeout=2)
+    for _ in range(2):
+        assert OPERATIONS["gets"](node, soon()) is None
+        server.restart()
+    assert OPERATIONS["gets"](node, soon()) is None
+    assert node.counters.reconnects == 2
+    assert node.counters.failures == 0
+
+
+def test_tls_errors_are_hard_failures(peer, node_at):
+    door = peer(peers.is_silent, tls=server_tls())
+    stranger = ssl.create_default_context()
+    node = node_at(door, tls_context=stranger, connect_timeout=2)
+    with pytest.raises(NodeUnreachableError, match="certificate"):
+        OPERATIONS["gets"](node, soon())
+    node = node_at(host="127.0.0.2", port=door.port, tls_context=client_tls(), connect_timeout=2)
+    with pytest.raises(NodeUnreachableError):
+        OPERATIONS["gets"](node, soon())
+    # Not TLS at all on the other side.
+    for behaviour in (peers.answers(b"ERROR\r\n"), peers.closes):
+        node = node_at(peer(behaviour), tls_context=client_tls(), connect_timeout=2)
+        with pytest.raises(NodeUnreachableError):
+            OPERATIONS["gets"](node, soon())
+
+
+def test_a_tls_handshake_is_within_the_time_to_connect(peer, node_at):
+    for behaviour in (peers.is_silent, peers.drips(b"\x16\x03\x03\x10\x00" + b"x" * 100, 0.03)):
+        node = node_at(
+            peer(behaviour), tls_context=client_tls(), connect_timeout=0.1, retry_attempts=0
+        )
+        start = time.monotonic()
+        with pytest.raises(NodeBusyError, match="timed out"):
+            OPERATIONS["gets"](node, soon())
+        assert 0.09 < time.monotonic() - start < 0.5
+
+
+def test_no_message_tells_a_key_or_a_value(operation, peer, node_at):
+    node = node_at(peer(peers.answers(b"VALUE secretkey 0 11 1\r\nsecretvalue\r\nEND\r\n")))
+    with pytest.raises(NodeError) as caught:
+        operation(node, soon())
+    error: BaseException | None = caught.value
+    while error is not None:
+        assert "secret" not in str(error)
+        error = error.__cause__ or error.__context__

@@ -1,0 +1,294 @@
+"""What would come back changed is refused, by place and type, and without telling the value."""
+
+import collections
+import datetime as dt
+import enum
+import math
+import sys
+import threading
+import traceback
+import types
+from dataclasses import dataclass
+from decimal import Decimal
+from uuid import UUID
+
+import ormsgpack
+import pytest
+from markupsafe import Markup
+from support.codec_values import (
+    SECRET,
+    OtherZone,
+    Plain,
+    assert_silent,
+    dumps,
+    loads,
+    nested,
+    numbered,
+    refusal,
+)
+
+
+class Text(str):
+    __slots__ = ()
+
+
+class Number(float):
+    pass
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+
+
+class Name(enum.StrEnum):
+    ANN = "ann"
+
+
+class Colour(enum.Enum):
+    RED = 1
+
+
+class Bold(Markup):
+    __slots__ = ()
+
+
+class Lazy:
+    def __html__(self):
+        return SECRET
+
+
+@dataclass
+class Unregistered:
+    x: int = 1
+
+
+class BrokenZone(dt.tzinfo):
+    def utcoffset(self, when):
+        raise LookupError(SECRET)
+
+
+class UnhashableType(type):
+    """Makes classes that cannot be hashed or compared, and answer no question."""
+
+    def __eq__(cls, other):
+        raise LookupError(SECRET)
+
+    __hash__ = None
+
+    def __getattribute__(cls, name):
+        raise LookupError(SECRET)
+
+
+class Unhashable(metaclass=UnhashableType):
+    pass
+
+
+Point = collections.namedtuple("Point", "x y")
+Cut = type("Cut\n\x1b[31m", (), {"__module__": "some"})
+Nameless = type("Nameless", (), {"__module__": 5})
+
+REFUSED = {
+    "str subclass": (Text("a"), f"{__name__}.Text", "plain str"),
+    "float subclass": (Number(1), f"{__name__}.Number", "plain float"),
+    "int enum": (Level.LOW, f"{__name__}.Level", "plain int"),
+    "str enum": (Name.ANN, f"{__name__}.Name", "plain str"),
+    "enum": (Colour.RED, f"{__name__}.Colour", "not a type"),
+    "markup subclass": (Bold("a"), f"{__name__}.Bold", "plain Markup"),
+    "named tuple": (Point(1, 2), f"{__name__}.Point", "plain tuple"),
+    "ordered dict": (collections.OrderedDict(a=1), "collections.OrderedDict", "plain dict"),
+    "default dict": (collections.defaultdict(int), "collections.defaultdict", "plain dict"),
+    "counter": (collections.Counter("a"), "collections.Counter", "plain dict"),
+    "datetime subclass": (
+        type("When", (dt.datetime,), {"__module__": "some"})(2026, 1, 1),
+        "some.When",
+        "plain datetime",
+    ),
+    "bytearray": (bytearray(b"a"), "builtins.bytearray", "bytes"),
+    "memoryview": (memoryview(b"a"), "builtins.memoryview", "bytes"),
+    "__html__": (Lazy(), f"{__name__}.Lazy", "Markup"),
+    "dataclass": (Unregistered(), f"{__name__}.Unregistered", "not registered"),
+    "generator": ((x for x in ()), "builtins.generator", "not a type"),
+    "lock": (threading.Lock(), "_thread.lock", "not a type"),
+    "object": (Plain(), "support.codec_values.Plain", "not a type"),
+    "class": (Plain, "builtins.type", "not a type"),
+    "function": (len, "builtins.builtin_function_or_method", "not a type"),
+    "complex": (1j, "builtins.complex", "not a type"),
+    "range": (range(3), "builtins.range", "not a type"),
+    "ellipsis": (..., "builtins.ellipsis", "not a type"),
+    "deque": (collections.deque(), "collections.deque", "not a type"),
+    "dict view": ({}.keys(), "builtins.dict_keys", "not a type"),
+    "mapping proxy": (types.MappingProxyType({}), "builtins.mappingproxy", "not a type"),
+    "extension": (ormsgpack.Ext(16, b""), f"{ormsgpack.Ext.__module__}.Ext", "not a type"),
+    "unhashable type": (Unhashable(), f"{__name__}.Unhashable", "not a type"),
+    "nameless": (Nameless(), "?.Nameless", "not a type"),
+    "control characters": (Cut(), "some.Cut\\n\\x1b[31m", "not a type"),
+    "no offset": (dt.time(1, tzinfo=OtherZone()), "datetime.time", "no offset"),
+    "zone raises": (dt.datetime(1, 1, 1, tzinfo=BrokenZone()), "datetime.datetime", "LookupError"),
+}
+
+if hasattr(ormsgpack, "Fragment"):
+    # Written as it is, whatever it holds; not in the oldest versions.
+    fragment = ormsgpack.Fragment(b"\x01")
+    REFUSED["fragment"] = (fragment, f"{type(fragment).__module__}.Fragment", "not a type")
+
+PLACES = {
+    "": lambda value: value,
+    "[0]": lambda value: [value],
+    "[3].lock": lambda value: [1, "a", None, {"lock": value}],
+    ".a[1]": lambda value: {"a": (1, value), "b": 2},
+    ".a.b.c": lambda value: {"a": {"b": {"c": value}}},
+    "['two words']": lambda value: {"two words": value},
+    "[5][b'x'][None][True][1.5]": lambda value: {5: {b"x": {None: {True: {1.5: value}}}}},
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_would_change_is_refused_with_its_place(case, place):
+    value, type_name, reason = REFUSED[case]
+    error = refusal(PLACES[place](value))
+
+    assert error.path == place
+    assert error.type_name == type_name
+    assert reason in error.reason
+    assert_silent(error)
+
+
+@pytest.mark.parametrize("make", [set, frozenset])
+def test_refused_member_of_a_set(make):
+    """A set has no places, so the path says only that it is inside."""
+    error = refusal({"s": [make([1, Level.LOW + 1, Colour.RED])]})
+
+    assert error.path == ".s[0]{…}"
+    assert error.type_name == f"{__name__}.Colour"
+
+
+OTHER_KEYS = [
+    (UUID(int=1), "[<uuid.UUID>]"),
+    (Markup("a"), "[<markupsafe.Markup>]"),
+    ((1, SECRET), "[<builtins.tuple>]"),
+    (Text("a"), f"[<{__name__}.Text>]"),
+    (Level.LOW, f"[<{__name__}.Level>]"),
+    (Name.ANN, f"[<{__name__}.Name>]"),
+    (dt.date(2026, 1, 1), "[<datetime.date>]"),
+    (frozenset(), "[<builtins.frozenset>]"),
+    (Decimal(1), "[<decimal.Decimal>]"),
+    (memoryview(b"a"), "[<builtins.memoryview>]"),
+    (Plain(), "[<support.codec_values.Plain>]"),
+    (Unhashable(), f"[<{__name__}.Unhashable>]"),
+]
+
+
+@pytest.mark.parametrize(("key", "segment"), OTHER_KEYS, ids=numbered(OTHER_KEYS))
+def test_other_keys_are_refused(key, segment):
+    """They would come back as str, or not at all."""
+    for value in ({key: 1}, {"other": 1, key: 1}):
+        error = refusal([value])
+
+        assert error.path == f"[0]{segment}"
+        assert error.type_name == segment[2:-2]
+        assert "dict key" in error.reason
+        assert_silent(error)
+
+
+KEY_PATHS = [
+    ("name", ".name"),
+    ("näme", ".näme"),
+    ("", "['']"),
+    ("1a", "['1a']"),
+    ("a b", "['a b']"),
+    ("it's", '["it\'s"]'),
+    ("a\n\x1b[31m\u202e", "['a\\n\\x1b[31m\\u202e']"),
+    ("\ud800", "['\\ud800']"),
+    ("x" * 40, f".{'x' * 40}"),
+    ("x" * 41, f"['{'x' * 38}…]"),
+    ("x y" * 1000, f"[{repr('x y' * 1000)[:39]}…]"),
+    (b"ab" * 1000, f"[{repr(b'ab' * 1000)[:39]}…]"),
+    (12, "[12]"),
+    (2**127, f"[{2**127}]"),
+    (-(10**5000), "[<builtins.int>]"),
+    (True, "[True]"),
+    (None, "[None]"),
+    (math.inf, "[inf]"),
+]
+
+
+@pytest.mark.parametrize(("key", "segment"), KEY_PATHS, ids=numbered(KEY_PATHS))
+def test_path_of_keys(key, segment):
+    assert refusal({key: Plain()}).path == segment
+
+
+WRAPS = {
+    "list": (lambda value: [value], "[0]"),
+    "tuple": (lambda value: (value,), "[0]"),
+    "dict": (lambda value: {"a": value}, ".a"),
+    "odd dict": (lambda value: {1: value}, "[1]"),
+    "frozenset": (lambda value: frozenset({value}), "{…}"),
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPS)
+def test_nesting_up_to_the_limit_comes_back(wrap):
+    wrapped = nested(200, WRAPS[wrap][0])
+    back = loads(dumps(wrapped))
+
+    assert dumps(back) == dumps(wrapped)
+    for _ in range(200):
+        wrapped = next(iter(wrapped.values() if isinstance(wrapped, dict) else wrapped))
+        back = next(iter(back.values() if isinstance(back, dict) else back))
+    assert back == wrapped == 1
+
+
+@pytest.mark.parametrize("wrap", WRAPS)
+@pytest.mark.parametrize("depth", [201, 255, 400])
+def test_nesting_beyond_the_limit_is_refused(wrap, depth):
+    make, segment = WRAPS[wrap]
+    error = refusal(nested(depth, make))
+
+    assert error.path == segment * 200
+    assert "200 containers" in error.reason
+
+
+def test_value_that_contains_itself_is_refused():
+    looped, mapped = [], {}
+    looped += [looped, looped]
+    mapped["a"] = (mapped,)
+
+    for value in (looped, mapped):
+        assert "contains itself" in refusal(value).reason
+
+
+def test_value_is_refused_when_the_stack_is_nearly_used_up():
+    """Whoever calls from deep down gets an answer, not a ``RecursionError``."""
+
+    def call_from(depth):
+        return call_from(depth - 1) if depth else refusal(nested(150, lambda value: (value,)))
+
+    used = len(traceback.extract_stack())
+    error = call_from(sys.getrecursionlimit() - used - 200)
+
+    assert error.path == ""
+    assert "call stack" in error.reason
+
+
+class LyingType(type):
+    """Makes classes that claim to be ``int`` when they are looked up."""
+
+    def __eq__(cls, other):
+        return other is int or other is cls
+
+    def __hash__(cls):
+        return hash(int)
+
+
+class Liar(metaclass=LyingType):
+    pass
+
+
+def test_class_that_passes_for_another_is_refused_all_the_same():
+    """The net below every check: it knows no place, but nothing falls through."""
+    error = refusal([Liar()])
+
+    assert error.type_name == "builtins.list"
+    assert "TypeError" in error.reason
+    assert_silent(error)

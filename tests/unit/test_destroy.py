@@ -1,0 +1,227 @@
+"""Logout is final: nothing that was under way, and no old cookie, brings a session back."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from flask import session
+from support.apps import LIFE, deletes_cookie, make_app, receiving, set_cookie
+
+from flask_msm import destroy, session_created, session_destroyed
+from flask_msm.record.record import Kind
+
+
+def write(**values):
+    return lambda: session.update(values)
+
+
+def contents():
+    return dict(session)
+
+
+@pytest.fixture
+def shop():
+    made = make_app()
+    made.do(write(name="anna", cart=[1]))
+    made.operations()
+    return made
+
+
+def kinds(shop, cookie):
+    return [record.kind for record in shop.records(cookie).values()]
+
+
+ENDINGS = {
+    "destroy": lambda: destroy(),
+    "method": lambda: session.destroy(),
+    "clear": lambda: session.clear(),
+    "clear after a change": lambda: (write(more=1)(), session.clear()),
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS.values(), ids=ENDINGS.keys())
+def test_ending_a_session_puts_a_tombstone_on_every_copy_and_deletes_the_cookie(shop, ending):
+    cookie = shop.cookie()
+
+    response = shop.do(ending)
+
+    assert deletes_cookie(response)
+    assert shop.operations() == ["cas", "cas", "gets", "gets"]
+    assert kinds(shop, cookie) == [Kind.DESTROYED] * 2
+    assert shop.cookie() is None
+
+
+@pytest.mark.parametrize("ending", ENDINGS.values(), ids=ENDINGS.keys())
+def test_the_old_cookie_shows_an_empty_session_and_starts_a_new_one(shop, ending):
+    cookie = shop.cookie()
+    shop.do(ending)
+
+    replay = shop.browser(cookie)
+
+    assert shop.ask(contents, client=replay) == {}
+    shop.do(write(name="eve"), client=replay)
+    assert shop.token(shop.cookie(replay)).sid != shop.token(cookie).sid
+    assert kinds(shop, cookie) == [Kind.DESTROYED] * 2
+
+
+def test_a_tombstone_lives_as_long_as_the_session_could_have(shop):
+    cookie = shop.cookie()
+    shop.do(destroy)
+
+    for node in shop.nodes.values():
+        if shop.key(cookie) in node.items:
+            assert node.ttls[shop.key(cookie)] >= LIFE
+
+
+def test_what_is_set_after_destroy_starts_a_session_with_another_id(shop):
+    cookie = shop.cookie()
+
+    shop.do(lambda: (destroy(), write(name="eve")()))
+
+    assert shop.token().sid != shop.token(cookie).sid
+    assert shop.ask(contents) == {"name": "eve"}
+    assert kinds(shop, cookie) == [Kind.DESTROYED] * 2
+
+
+def test_what_was_set_before_destroy_is_gone(shop):
+    shop.do(lambda: (write(secret=1)(), destroy(), write(name="eve")()))
+
+    assert shop.ask(contents) == {"name": "eve"}
+
+
+def test_reload_after_destroy_does_not_take_the_contents_over(shop):
+    shop.do(lambda: (destroy(), session.reload(), write(more=1)()))
+
+    assert shop.ask(contents) == {"more": 1}
+
+
+def test_destroy_and_save_in_the_middle_of_a_request(shop):
+    cookie = shop.cookie()
+
+    response = shop.do(lambda: (destroy(), session.save()))
+
+    assert deletes_cookie(response)
+    assert kinds(shop, cookie) == [Kind.DESTROYED] * 2
+
+
+def test_modified_false_does_not_take_back_destroy(shop):
+    cookie = shop.cookie()
+
+    response = shop.do(lambda: (destroy(), setattr(session, "modified", False)))
+
+    assert deletes_cookie(response)
+    assert kinds(shop, cookie) == [Kind.DESTROYED] * 2
+
+
+def test_clear_followed_by_a_write_keeps_the_id(shop):
+    before = shop.token().sid
+
+    shop.do(lambda: (session.clear(), write(name="eve")()))
+
+    assert shop.token().sid == before
+    assert shop.ask(contents) == {"name": "eve"}
+
+
+def test_destroying_nothing_writes_nothing():
+    shop = make_app()
+
+    response = shop.do(destroy)
+
+    assert response.status_code == 200
+    assert shop.operations() == []
+
+
+def test_popping_everything_deletes_the_cookie_and_writes_removals(shop):
+    cookie = shop.cookie()
+
+    response = shop.do(lambda: [session.pop(name) for name in list(session)])
+
+    assert deletes_cookie(response)
+    assert kinds(shop, cookie) == [Kind.DATA] * 2
+    assert shop.ask(contents, client=shop.browser(cookie)) == {}
+
+
+def test_a_parallel_write_keeps_a_session_alive_that_was_emptied_by_pop(shop):
+    cookie = shop.cookie()
+    slow = shop.under_way()
+    slow.session["parallel"] = 1
+    shop.do(lambda: [session.pop(name) for name in list(session)])
+
+    response = slow.end()
+
+    assert set_cookie(response)
+    assert shop.ask(contents, client=shop.browser(cookie)) == {"parallel": 1}
+
+
+# -- requests that were under way ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("late", [0, 1, LIFE * 0.9], ids=["at once", "soon", "much later"])
+def test_a_request_that_ends_after_the_logout_does_not_undo_it(shop, late):
+    cookie = shop.cookie()
+    slow = shop.under_way()
+    slow.session["name"] = "slow"
+    shop.do(destroy)
+    shop.clock.advance(late)
+
+    response = slow.end()
+
+    assert deletes_cookie(response)
+    assert kinds(shop, cookie) == [Kind.DESTROYED] * 2
+    assert shop.ask(contents, client=shop.browser(cookie)) == {}
+    assert shop.state.repository.counters.dropped_after_logout == 1
+
+
+def test_a_slow_view_in_another_thread_does_not_undo_the_logout(shop):
+    cookie = shop.cookie()
+    has_read, may_go_on = threading.Event(), threading.Event()
+
+    def slow_view():
+        session["slow"] = session["name"]
+        has_read.set()
+        assert may_go_on.wait(5)
+
+    browser = shop.browser(cookie)
+    thread = threading.Thread(target=shop.do, args=(slow_view,), kwargs={"client": browser})
+    thread.start()
+    assert has_read.wait(5)
+    shop.do(destroy)
+    may_go_on.set()
+    thread.join(5)
+
+    assert shop.cookie(browser) is None
+    assert kinds(shop, cookie) == [Kind.DESTROYED] * 2
+
+
+def test_a_node_that_returns_with_old_data_does_not_undo_the_logout(shop):
+    cookie = shop.cookie()
+    first, *_ = shop.homes()
+    shop.outage(first)
+    shop.do(destroy)
+    shop.heal()
+
+    assert shop.ask(contents, client=shop.browser(cookie)) == {}
+    assert shop.records(cookie)[first].kind is Kind.DESTROYED
+
+
+def test_two_requests_that_log_out_both_succeed(shop):
+    slow = shop.under_way()
+    slow.session.destroy()
+    shop.do(destroy)
+
+    assert deletes_cookie(slow.end())
+
+
+def test_signals_name_the_session_by_its_ref_and_never_by_its_id():
+    shop = make_app()
+    with receiving(session_created) as created, receiving(session_destroyed) as destroyed:
+        shop.do(write(name="anna"))
+        shop.do(write(name="eve"))
+        ref, sid = shop.ask(lambda: (session.ref, session.sid))
+        shop.do(destroy)
+
+    assert created == [(shop.app, {"ref": ref})]
+    assert destroyed == [(shop.app, {"ref": ref})]
+    assert len(ref) == 10
+    assert ref not in sid

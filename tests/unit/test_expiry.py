@@ -1,0 +1,182 @@
+"""How long a session lives: idle, absolute, refreshed."""
+
+from __future__ import annotations
+
+import pytest
+from flask import session
+from support.apps import LIFE, make_app, set_cookie
+
+
+def start(shop, *, permanent=False):
+    def view():
+        session["name"] = "anna"
+        session.permanent = permanent
+
+    shop.do(view)
+    shop.operations()
+
+
+def name(shop):
+    return shop.ask(lambda: session.get("name"))
+
+
+@pytest.fixture
+def shop():
+    made = make_app()
+    start(made)
+    return made
+
+
+def test_a_session_lives_at_least_its_idle_time(shop):
+    shop.clock.advance(LIFE)
+
+    assert name(shop) == "anna"
+
+
+def test_a_session_lives_at_most_a_tenth_longer_than_its_idle_time(shop):
+    shop.clock.advance(LIFE * 1.1 + 1)
+
+    assert name(shop) is None
+
+
+def test_nobody_is_asked_for_a_session_older_than_its_life(shop):
+    shop.clock.advance(LIFE * 1.1 + 1)
+    shop.do(lambda: session.get("name"))
+
+    assert shop.operations() == []
+
+
+def test_nodes_forget_a_session_when_it_ends(shop):
+    ttls = {ttl for node in shop.nodes.values() for ttl in node.ttls.values()}
+
+    assert all(LIFE <= ttl <= LIFE * 1.1 + 1 for ttl in ttls)
+
+
+@pytest.mark.parametrize("step", [1.0, LIFE / 10 - 0.5, LIFE / 2, LIFE - 1])
+def test_a_session_that_is_touched_again_and_again_never_ends(shop, step):
+    for _ in range(min(200, int(LIFE * 5 / step) + 1)):
+        shop.clock.advance(step)
+        assert name(shop) == "anna"
+
+
+def test_a_permanent_session_never_ends_while_anything_is_asked_for():
+    shop = make_app()
+    start(shop, permanent=True)
+
+    for _ in range(30):
+        shop.clock.advance(LIFE - 1)
+        shop.do()
+
+    assert name(shop) == "anna"
+
+
+def test_a_permanent_session_ends_untouched_when_flask_does_not_refresh_it():
+    shop = make_app(SESSION_REFRESH_EACH_REQUEST=False)
+    start(shop, permanent=True)
+
+    for _ in range(4):
+        shop.clock.advance(LIFE / 3)
+        shop.do()
+
+    assert shop.operations() == []
+    assert name(shop) is None
+
+
+@pytest.mark.parametrize(
+    "touch",
+    [
+        lambda: setattr(session, "modified", True),
+        lambda: session.permanent,
+        lambda: session.sid,
+    ],
+    ids=["modified", "permanent", "sid"],
+)
+def test_touching_without_reading_keeps_a_session_alive(shop, touch):
+    for _ in range(5):
+        shop.clock.advance(LIFE - 1)
+        shop.do(touch)
+
+    assert name(shop) == "anna"
+
+
+@pytest.mark.parametrize("share", [0.05, 0.099, 0.1, 0.5, 0.999])
+def test_whenever_it_was_touched_last_a_session_lives_its_idle_time_after_that(shop, share):
+    shop.clock.advance(LIFE * share)
+    name(shop)
+    shop.clock.advance(LIFE)
+
+    assert name(shop) == "anna"
+
+
+def test_a_refresh_changes_neither_contents_nor_id(shop):
+    before = shop.token()
+    shop.clock.advance(LIFE / 2)
+    name(shop)
+    after = shop.token()
+
+    assert (after.sid, after.version) == (before.sid, before.version)
+    assert after.renewed > before.renewed
+
+
+def test_the_idle_time_can_be_set_apart_from_flasks():
+    shop = make_app(MSM_IDLE_TIMEOUT=50)
+    start(shop)
+    shop.clock.advance(50)
+    alive = name(shop)
+    shop.clock.advance(56)
+
+    assert (alive, name(shop)) == ("anna", None)
+
+
+def test_flasks_life_time_may_change_at_run_time(shop):
+    shop.app.config["PERMANENT_SESSION_LIFETIME"] = 10
+
+    shop.clock.advance(12)
+
+    assert name(shop) is None
+
+
+def test_the_absolute_timeout_ends_a_session_that_is_in_use():
+    shop = make_app(MSM_ABSOLUTE_TIMEOUT=3 * LIFE)
+    start(shop)
+    for _ in range(6):
+        shop.clock.advance(LIFE / 2 - 1)
+        assert name(shop) == "anna"
+
+    shop.clock.advance(20)
+
+    assert name(shop) is None
+
+
+def test_after_its_end_a_session_begins_anew_under_another_id(shop):
+    old = shop.cookie()
+    shop.clock.advance(LIFE * 2)
+    shop.do(lambda: session.update(name="eve"))
+
+    assert shop.token().sid != shop.token(old).sid
+    assert name(shop) == "eve"
+
+
+def test_after_the_absolute_end_a_session_begins_anew_under_another_id():
+    shop = make_app(MSM_ABSOLUTE_TIMEOUT=100)
+    start(shop)
+    old = shop.token().sid
+    shop.clock.advance(101)
+
+    shop.do(lambda: session.update(name="eve"))
+
+    assert shop.token().sid != old
+    assert name(shop) == "eve"
+
+
+def test_a_cookie_from_the_future_counts_as_one_of_now(shop):
+    shop.clock.now -= 10 * LIFE
+
+    assert name(shop) == "anna"
+    assert shop.operations() == ["gets"]
+
+
+def test_reading_before_a_refresh_is_due_sends_no_cookie(shop):
+    shop.clock.advance(LIFE / 10 - 1)
+
+    assert set_cookie(shop.do(lambda: session.get("name"))) is None

@@ -1,0 +1,268 @@
+"""``init_app`` and what it sets up: several applications, local storage, copies made later."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import pytest
+from flask import Flask, session
+from flask.sessions import SecureCookieSessionInterface
+from support.apps import FakeManager, make_app, set_cookie
+from support.clock import FakeClock
+
+from flask_msm import ConfigError, MemcachedSessionManager, destroy, regenerate
+from flask_msm.record.record import Kind
+
+
+def write(**values):
+    return lambda: session.update(values)
+
+
+def contents():
+    return dict(session)
+
+
+# -- several applications ------------------------------------------------------------------------
+
+
+def test_one_manager_serves_several_applications():
+    clock = FakeClock()
+    manager = FakeManager(clock=clock)
+    shops = [
+        make_app(name=name, manager=manager, clock=clock, SECRET_KEY=name) for name in ("a", "b")
+    ]
+    for shop in shops:
+        shop.do(write(name=shop.app.name))
+
+    assert [shop.ask(contents) for shop in shops] == [{"name": "a"}, {"name": "b"}]
+    prefixes = [next(iter(shop.all_keys()))[:6] for shop in shops]
+    assert prefixes == ["msm:a:", "msm:b:"]
+
+
+def test_a_cookie_of_another_application_is_no_cookie():
+    first, second = make_app(SECRET_KEY="one"), make_app(SECRET_KEY="two")
+    first.do(write(name="anna"))
+
+    browser = second.browser(first.cookie())
+
+    assert second.ask(contents, client=browser) == {}
+    assert second.operations() == []
+
+
+def test_applications_with_one_key_and_other_prefixes_do_not_meet():
+    first, second = make_app(MSM_KEY_PREFIX="a:"), make_app(MSM_KEY_PREFIX="b:")
+    for node_id, node in second.nodes.items():
+        node.items = first.nodes[node_id].items
+    first.do(write(name="anna"))
+
+    assert second.ask(contents, client=second.browser(first.cookie())) == {}
+
+
+def test_setting_an_application_up_twice_is_refused():
+    shop = make_app()
+
+    with pytest.raises(ConfigError, match="once"):
+        shop.manager.init_app(shop.app)
+    with pytest.raises(ConfigError, match="once"):
+        MemcachedSessionManager(shop.app)
+
+
+def test_asking_for_an_application_that_was_not_set_up_is_refused():
+    with pytest.raises(ConfigError, match="set up"):
+        MemcachedSessionManager().state(Flask("other"))
+
+
+def test_setting_up_opens_no_connection_and_starts_no_thread():
+    before = threading.active_count()
+
+    shop = make_app(MSM_BACKUP_ASYNC=True)
+
+    assert threading.active_count() == before
+    assert shop.operations() == []
+
+
+# -- settings ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "named"),
+    [
+        ("MSM_REPLICAS", 0, "MSM_REPLICAS"),
+        ("MSM_REPLICAS", "many", "MSM_REPLICAS"),
+        ("MSM_NODES", "n1:host:port:more:x", "MSM_NODES"),
+        ("MSM_TIMEOUT", float("nan"), "MSM_TIMEOUT"),
+        ("MSM_ON_UNKNOWN", "ignore", "MSM_ON_UNKNOWN"),
+        ("MSM_IGNORE_PATTERN", "(", "MSM_IGNORE_PATTERN"),
+        ("MSM_BACKUP_ASYNC", "maybe", "MSM_BACKUP_ASYNC"),
+        ("MSM_REPLICA", 2, "MSM_REPLICAS"),
+    ],
+)
+def test_a_wrong_setting_is_named_when_the_application_is_set_up(key, value, named):
+    app = Flask("shop")
+    app.config[key] = value
+
+    with pytest.raises(ConfigError, match=named):
+        MemcachedSessionManager(app)
+
+    assert "msm" not in app.extensions
+    assert type(app.session_interface) is SecureCookieSessionInterface
+
+
+def test_switched_off_it_leaves_flasks_own_session_alone():
+    shop = make_app(MSM_ENABLED=False)
+
+    shop.do(write(name="anna"))
+    shop.do(regenerate)
+
+    assert type(shop.app.session_interface) is SecureCookieSessionInterface
+    assert shop.ask(contents) == {"name": "anna"}
+    shop.do(destroy)
+    assert shop.ask(contents) == {}
+    assert shop.cookie() is None
+
+
+# -- local storage -------------------------------------------------------------------------------
+
+
+def test_without_nodes_sessions_work_and_that_is_said_once(caplog):
+    caplog.set_level(logging.WARNING, "flask_msm")
+    shop = make_app(nodes=0)
+
+    for number in range(3):
+        shop.do(lambda n=number: session.update(number=n))
+
+    assert shop.ask(contents) == {"number": 2}
+    assert shop.state.mode == "local"
+    assert ["MSM_NODES" in record.message for record in caplog.records] == [True]
+
+
+def test_without_nodes_sessions_end_and_move_as_with_them():
+    shop = make_app(nodes=0)
+    shop.do(write(name="anna"))
+    old = shop.cookie()
+    shop.do(regenerate)
+    slow = shop.under_way()
+    slow.session["slow"] = 1
+    moved = shop.ask(contents), shop.ask(contents, client=shop.browser(old))
+    last = shop.cookie()
+    shop.do(destroy)
+    slow.end()
+
+    assert moved == ({"name": "anna"}, {"name": "anna"})
+    assert shop.cookie() is None
+    assert shop.ask(contents, client=shop.browser(last)) == {}
+
+
+# -- where a session lives -----------------------------------------------------------------------
+
+
+def test_a_session_can_be_described():
+    shop = make_app()
+    shop.do(write(name="anna", cart=[]))
+
+    info = shop.ask(lambda: shop.manager.describe(session))
+
+    token = shop.token()
+    assert info.ref == shop.key()[-40:][:10]
+    assert info.mode == "distributed"
+    assert info.version == str(token.version)
+    assert info.home_nodes == shop.homes()
+    assert set(info.holders) == set(info.home_nodes)
+    assert info.attributes == ("name", "cart")
+    assert info.size == len(next(iter(shop.nodes[info.holders[0]].items.values()))[0])
+    assert info.created.timestamp() == shop.clock.now
+    assert info.expires_at > info.renewed
+    assert token.sid not in repr(info)
+
+
+@pytest.mark.parametrize("nodes", [0, 3])
+def test_a_session_that_is_stored_nowhere_can_be_described(nodes):
+    shop = make_app(nodes=nodes)
+
+    info = shop.ask(lambda: shop.manager.describe(session))
+
+    assert (info.ref, info.holders, info.attributes) == (None, (), ())
+
+
+def test_a_session_nobody_can_read_can_be_described():
+    shop = make_app()
+    shop.do(write(name="anna"))
+    shop.outage()
+
+    info = shop.ask(lambda: shop.manager.describe(session))
+
+    assert info.holders == ()
+
+
+def test_a_local_session_can_be_described():
+    shop = make_app(nodes=0)
+    shop.do(write(name="anna"))
+
+    info = shop.ask(lambda: shop.manager.describe(session))
+
+    assert (info.mode, info.home_nodes, info.holders) == ("local", (), ("local",))
+
+
+# -- copies behind the response ------------------------------------------------------------------
+
+
+@pytest.fixture
+def behind():
+    shop = make_app(MSM_BACKUP_ASYNC=True)
+    yield shop
+    shop.state.close()
+
+
+def flush(shop):
+    assert shop.background.flush(5)
+
+
+def test_the_second_copy_is_written_behind_the_response(behind):
+    behind.do(write(name="anna"))
+    flush(behind)
+    behind.do(write(name="eve"))
+    flush(behind)
+
+    first, second = behind.records().values()
+    assert first == second
+
+
+def test_a_response_does_not_wait_for_the_second_copy(behind):
+    may_go_on = threading.Event()
+    behind.background.put(lambda _: may_go_on.wait(5))
+
+    response = behind.do(write(name="anna"))
+    copies = len(behind.records())
+    may_go_on.set()
+    flush(behind)
+
+    assert set_cookie(response)
+    assert (copies, len(behind.records())) == (1, 2)
+
+
+def test_a_logout_waits_for_all_copies(behind):
+    behind.do(write(name="anna"))
+    flush(behind)
+    cookie = behind.cookie()
+    may_go_on = threading.Event()
+    behind.background.put(lambda _: may_go_on.wait(5))
+    behind.do(write(name="eve"))
+
+    behind.do(destroy)
+    kinds = [record.kind for record in behind.records(cookie).values()]
+    may_go_on.set()
+    flush(behind)
+
+    assert kinds == [Kind.DESTROYED] * 2
+    assert [record.kind for record in behind.records(cookie).values()] == kinds
+
+
+def test_a_worker_goes_on_after_its_queue_was_closed(behind):
+    behind.do(write(name="anna"))
+    behind.state.close()
+    behind.do(write(name="eve"))
+    flush(behind)
+
+    assert behind.ask(contents) == {"name": "eve"}
+    assert len(behind.records()) == 2

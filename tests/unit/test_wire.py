@@ -1,0 +1,276 @@
+"""The memcached protocol as bytes: commands, and replies in pieces of any size."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flask_msm.cluster.ports import CasToken, Item
+from flask_msm.stores import wire
+from flask_msm.stores.replies import (
+    LINE_LIMIT,
+    STATS_LIMIT,
+    VALUE_LIMIT,
+    Answer,
+    ManyItems,
+    OneItem,
+    Statistics,
+)
+
+
+STORED = {b"STORED": True, b"NOT_STORED": False}
+SECRET = "attackers-text"
+
+
+def one():
+    return OneItem(b"k")
+
+
+def many():
+    return ManyItems({b"a": "a", b"b": "b"})
+
+
+def answer():
+    return Answer(STORED)
+
+
+ITEM = b"VALUE k 0 5 7\r\nv\r\nEN\r\nEND\r\n"
+ITEMS = b"VALUE b 0 0 1\r\n\r\nVALUE a 4294967295 4 18446744073709551615\r\nEND\r\r\nEND\r\n"
+STATS = b"STAT pid 12\r\nSTAT version 1.6 (x y)\r\nSTAT empty \r\nSTAT high \xff\r\nEND\r\n"
+
+COMPLETE = [
+    (one, b"END\r\n", None),
+    (one, ITEM, Item(b"v\r\nEN", CasToken(b"7", 3))),
+    (one, b"VALUE k 0 0 7\r\n\r\nEND\r\n", Item(b"", CasToken(b"7", 3))),
+    (many, b"END\r\n", {}),
+    (
+        many,
+        ITEMS,
+        {
+            "b": Item(b"", CasToken(b"1", 3)),
+            "a": Item(b"END\r", CasToken(b"18446744073709551615", 3)),
+        },
+    ),
+    (answer, b"STORED\r\n", True),
+    (answer, b"NOT_STORED\r\n", False),
+    (Statistics, b"END\r\n", {}),
+    (
+        Statistics,
+        STATS,
+        {"pid": "12", "version": "1.6 (x y)", "empty": "", "high": "\N{REPLACEMENT CHARACTER}"},
+    ),
+]
+
+
+def test_commands_are_what_memcached_takes():
+    assert wire.gets([b"a", b"b"]) == b"gets a b\r\n"
+    assert wire.add(b"k", b"v\r\n", 60) == b"add k 0 60 3\r\nv\r\n\r\n"
+    assert wire.cas(b"k", b"", 60, b"7") == b"cas k 0 60 0 7\r\n\r\n"
+    assert wire.delete(b"k") == b"delete k\r\n"
+    assert wire.touch(b"k", 9) == b"touch k 9\r\n"
+    assert wire.stats([]) == b"stats\r\n"
+    assert wire.stats([b"settings"]) == b"stats settings\r\n"
+
+
+def test_no_command_asks_for_no_reply():
+    """Without a reply nobody learns what was lost."""
+    commands = [wire.add(b"k", b"v", 1), wire.cas(b"k", b"v", 1, b"1"), wire.touch(b"k", 1)]
+    assert not any(b"noreply" in command for command in commands)
+
+
+def test_a_password_is_never_left_in_a_server_that_does_not_ask_for_one():
+    assert wire.authenticate("u", "p w") == b"set auth 0 -1 5\r\nu p w\r\n"
+
+
+@pytest.mark.parametrize("key", ["k", "k" * 250, "msm:app:0123456789abcdef", "~!"])
+def test_a_legal_key_is_sent_as_it_is(key):
+    assert wire.key_bytes(key) == key.encode("ascii")
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "k" * 251,
+        "a b",
+        " k",
+        "k ",
+        "a\tb",
+        "a\r\nb",
+        "k\n",
+        "a\0b",
+        "a\x7fb",
+        "\x01",
+        "ä",
+        "\ud800",
+    ],
+)
+def test_an_illegal_key_is_not_sent(key):
+    with pytest.raises(wire.IllegalKeyError):
+        wire.key_bytes(key)
+
+
+@pytest.mark.parametrize("ttl", [1, 60, 30 * 86400, 2**31 - 1])
+def test_a_ttl_within_the_limits_is_taken(ttl):
+    assert wire.checked_ttl(ttl) == ttl
+
+
+@pytest.mark.parametrize("ttl", [0, -1, 2**31, 2**32 + 5, 1.0, True, "60", None])
+def test_a_ttl_that_would_mean_something_else_is_a_bug(ttl):
+    """0 is for ever, -1 and 2^31 are gone at once, 2^32 + 5 wraps around."""
+    with pytest.raises(ValueError, match="TTL"):
+        wire.checked_ttl(ttl)
+
+
+@pytest.mark.parametrize(("make", "data", "outcome"), COMPLETE)
+def test_a_reply_reads_the_same_in_one_piece_in_two_and_byte_by_byte(make, data, outcome):
+    for cut in range(1, len(data)):
+        reply = make()
+        assert not reply.feed(data[:cut])
+        assert reply.feed(data[cut:])
+        assert reply.outcome(3) == outcome
+    whole, single = make(), make()
+    assert whole.feed(data)
+    assert [single.feed(bytes([byte])) for byte in data] == [False] * (len(data) - 1) + [True]
+    assert whole.outcome(3) == single.outcome(3) == outcome
+
+
+@pytest.mark.parametrize(("make", "data", "outcome"), COMPLETE)
+def test_a_reply_that_is_reset_has_forgotten_what_came_in(make, data, outcome):
+    reply = make()
+    for cut in range(1, len(data)):
+        reply.feed(data[:cut])
+        reply.reset()
+    assert reply.feed(data)
+    assert reply.outcome(3) == outcome
+
+
+@pytest.mark.parametrize(("make", "data", "outcome"), COMPLETE)
+def test_one_byte_more_than_the_reply_is_garbage(make, data, outcome):
+    """What comes behind a reply would be taken for the next one."""
+    with pytest.raises(wire.GarbageError):
+        make().feed(data + b"x")
+    with pytest.raises(wire.GarbageError):
+        make().feed(data + data)
+
+
+GARBAGE = [
+    (one, b"VALUE other 0 1 7\r\nv\r\nEND\r\n"),
+    (one, b"VALUE other 0 1 7\r\n"),
+    (one, b"VALUE k 0 1\r\nv\r\nEND\r\n"),
+    (one, b"VALUE k 0 -1 7\r\nv\r\nEND\r\n"),
+    (one, b"VALUE k 0 1 x\r\nv\r\nEND\r\n"),
+    (one, b"VALUE k 0 1 7 \r\nv\r\nEND\r\n"),
+    (one, b"VALUE  k 0 1 7\r\nv\r\nEND\r\n"),
+    (one, b"VALUE k 0 1 123456789012345678901\r\nv\r\nEND\r\n"),
+    (one, b"VALUE k 0 %d 7\r\n" % (VALUE_LIMIT + 1)),
+    (one, b"VALUE k 0 99999999999999999999 7\r\n"),
+    (one, b"VALUE k 0 1 7\r\nvv\r\nEND\r\n"),
+    (one, b"VALUE k 0 1 7\r\nv\r\nVALUE k 0 1 7\r\nv\r\nEND\r\n"),
+    (one, b"VALUE k 0 1 7\r\nvX"),
+    (one, b"STORED\r\n"),
+    (one, b"HTTP/1.1 400 Bad Request\r\n"),
+    (one, b"\r\n"),
+    (one, b"x" * (LINE_LIMIT + 1)),
+    (many, b"VALUE c 0 1 7\r\nv\r\nEND\r\n"),
+    (many, b"VALUE a 0 1 7\r\nv\r\nVALUE a 0 1 7\r\nv\r\nEND\r\n"),
+    (many, b"VALUE a 0 1 7\r\nvv\r\nEND\r\n"),
+    (many, b"VALUE a 0 %d 7\r\n" % (VALUE_LIMIT + 1)),
+    (many, b"VALUE a 0 1 7\r\nv\r\nVALUE b 0 %d 7\r\n" % VALUE_LIMIT),
+    (many, b"VALUE a 0 1 7\r\nv\r\nSTORED\r\n"),
+    (many, b"x" * (LINE_LIMIT + 1)),
+    (answer, b"DELETED\r\n"),
+    (answer, b"stored\r\n"),
+    (answer, b"\r\n"),
+    (answer, b"STORED\n" + b"x" * LINE_LIMIT),
+    (Statistics, b"RESET\r\n"),
+    (Statistics, b"ITEM k [1 b; 0 s]\r\n"),
+    (Statistics, b"STAT onlyname\r\n"),
+    (Statistics, b"x" * (LINE_LIMIT + 1)),
+    (Statistics, b"STAT name value\r\n" * (STATS_LIMIT // 17 + 1)),
+]
+
+
+@pytest.mark.parametrize(("make", "data"), GARBAGE, ids=range(len(GARBAGE)))
+def test_what_is_not_an_answer_to_the_command_is_garbage(make, data):
+    with pytest.raises(wire.GarbageError):
+        make().feed(data)
+
+
+@pytest.mark.parametrize("make", [one, many, answer, Statistics])
+@pytest.mark.parametrize(
+    ("line", "kind", "text"),
+    [
+        (b"ERROR Too many open connections", "ERROR", "Too many open connections"),
+        (b"CLIENT_ERROR unauthenticated", "CLIENT_ERROR", "unauthenticated"),
+        (b"SERVER_ERROR out of memory", "SERVER_ERROR", "out of memory"),
+        (b"SERVER_ERROR", "SERVER_ERROR", ""),
+    ],
+)
+def test_an_error_line_says_what_it_is(make, line, kind, text):
+    reply = make()
+    assert not reply.feed(line[:5])
+    with pytest.raises(wire.RefusalError) as caught:
+        reply.feed(line[5:] + b"\r\n")
+    assert (caught.value.kind, caught.value.text) == (kind, text)
+
+
+@pytest.mark.parametrize("make", [one, many, answer])
+def test_an_unknown_command_is_refused_whatever_else_is_said(make):
+    """memcached answers to the lines of a value as well when it took no command before it."""
+    with pytest.raises(wire.RefusalError, match=r"^ERROR$"):
+        make().feed(b"ERROR\r\nERROR\r\n")
+
+
+def test_a_server_may_give_no_statistics():
+    with pytest.raises(wire.StatsRefusedError):
+        Statistics().feed(b"ERROR\r\n")
+
+
+@pytest.mark.parametrize("make", [one, many, answer, Statistics])
+@pytest.mark.parametrize("prefix", [b"", b"ERROR ", b"CLIENT_ERROR ", b"VALUE ", b"STAT"])
+def test_no_message_repeats_what_the_peer_said(make, prefix):
+    with pytest.raises(wire.WireError) as caught:
+        make().feed(prefix + SECRET.encode() + b"\r\n")
+    assert SECRET not in str(caught.value)
+
+
+def test_a_large_value_comes_in_pieces():
+    value = bytes(range(256)) * 4096
+    data = b"VALUE k 0 %d 9\r\n%b\r\nEND\r\n" % (len(value), value)
+    for reply in (one(), ManyItems({b"k": "k"})):
+        pieces = [reply.feed(data[at : at + 65536]) for at in range(0, len(data), 65536)]
+        assert pieces == [False] * (len(pieces) - 1) + [True]
+        outcome = reply.outcome(0)
+        item = outcome["k"] if isinstance(outcome, dict) else outcome
+        assert item.value == value
+        assert type(item.value) is bytes
+
+
+WORDS = b"VALUE k 0 1 7\r\n|VALUE a 0 2 7\r\n|v|\r\n|END|STORED|ERROR|STAT a b| |\0|CLIENT_ERROR "
+PIECES = st.lists(st.sampled_from(WORDS.split(b"|")) | st.binary(max_size=6), max_size=8)
+
+
+@given(PIECES)
+def test_whatever_comes_is_a_reply_an_error_or_unfinished(pieces):
+    """No input makes a parser fail in another way, and pieces mean what they mean in one."""
+
+    def read(make, parts):
+        reply = make()
+        try:
+            for index, part in enumerate(parts):
+                if reply.feed(part):
+                    # The rest would be a second reply.
+                    return (reply.outcome(1), sum(map(len, parts[index + 1 :])))
+        except wire.WireError as exc:
+            return type(exc)
+        return "unfinished"
+
+    parts = [part for part in pieces if part]
+    for make in (one, many, answer, Statistics):
+        apart, whole = read(make, parts), read(make, [b"".join(parts)])
+        if isinstance(apart, tuple) and apart[1]:
+            assert whole is wire.GarbageError
+        elif parts:
+            assert apart == whole
