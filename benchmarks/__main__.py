@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 #: Three nodes: what our sessions choose from.
 NODES = 3
 #: So that a run takes about a minute.
-REQUESTS = 7000
+REQUESTS = 2500
 
 
 def main() -> int:
@@ -139,9 +139,10 @@ def _arguments() -> argparse.Namespace:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
+    number = int(text) if text.isdecimal() else 0
     if number < 1:
-        raise ValueError
+        message = f"{text!r} is not a whole number above 0"
+        raise argparse.ArgumentTypeError(message)
     return number
 
 

@@ -202,7 +202,7 @@ def _cluster(
     )
     repairs = Repairs(
         rejoin=lambda key: store.rejoin(key, keys(), clock.monotonic() + settings.timeout),
-        give_up=lambda node_id: monitor.give_up(node_id),
+        give_up=lambda node_id: monitor.give_up(node_id),  # noqa: PLW0108  (made below)
         clock=clock,
         patience=interval,
     )

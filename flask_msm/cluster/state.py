@@ -82,9 +82,9 @@ class ClusterState:
         self._view = {node_id: self._seen(node_id, Health(since=now)) for node_id in self.node_ids}
         self._doubted: frozenset[str] = frozenset()
         #: Told of every change.
-        self.on_change: Changed = lambda node_id, before, after: None
+        self.on_change: Changed = lambda *_: None
         #: Told of a home node that did not get a write: node id and storage key.
-        self.on_left_out: Callable[[str, str], object] = lambda node_id, key: None
+        self.on_left_out: Callable[[str, str], object] = lambda *_: None
 
     # -- what requests need --------------------------------------------------------------------
 

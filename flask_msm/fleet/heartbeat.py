@@ -71,7 +71,7 @@ class Heartbeat:
         self.shared.put(self.worker, None)
 
     def layouts_differ(self) -> bool:
-        """Return whether a worker that lives uses other nodes, or writes other numbers of copies."""
+        """Return whether a worker that lives uses other nodes, or another number of copies."""
         now = self._clock.time()
         for _, raw in self.shared.values("").values():
             entry = _parsed(raw)

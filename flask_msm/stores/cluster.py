@@ -144,8 +144,8 @@ class ClusterStore:
         else:
             copies = dict(known.copies) if known else {}
         if self._background is None or self.placement.replicas == 1:
-            return write_copies(self, key, keys, rewrite, copies, deadline)
-        saved = write_copies(self, key, keys, rewrite, copies, deadline, replicas=1)
+            return write_copies(self, key, keys, rewrite, copies=copies, deadline=deadline)
+        saved = write_copies(self, key, keys, rewrite, copies=copies, deadline=deadline, replicas=1)
         if not saved.copies:
             return saved
         if saved.record.kind is not Kind.DATA:
@@ -172,12 +172,12 @@ class ClusterStore:
             key,
             keys,
             lambda seen: join(record, seen) if seen else record,
-            dict(loaded.copies),
-            deadline,
+            copies=dict(loaded.copies),
+            deadline=deadline,
         ).holders
 
     def holders(self, key: str, deadline: float) -> tuple[str, ...]:
-        """Return the ids of the nodes that hold *key* now; nodes that do not answer are left out."""
+        """Return the ids of the nodes that answer and hold *key* now."""
         found = []
         for node_id, node in self.nodes.items():
             try:
@@ -227,7 +227,9 @@ class ClusterStore:
             return join(record, seen) if seen else record
 
         try:
-            saved = write_copies(self, key, keys, joined, dict(loaded.copies), deadline)
+            saved = write_copies(
+                self, key, keys, joined, copies=dict(loaded.copies), deadline=deadline
+            )
         except RecordTooLargeError:
             # Each copy fits, their join does not: it is served, and refused when it is saved.
             return loaded
@@ -236,5 +238,10 @@ class ClusterStore:
 
     def _finish(self, key: str, keys: Keyring, record: Record, deadline: float) -> Saved:
         return write_copies(
-            self, key, keys, lambda seen: join(record, seen) if seen else record, {}, deadline
+            self,
+            key,
+            keys,
+            lambda seen: join(record, seen) if seen else record,
+            copies={},
+            deadline=deadline,
         )

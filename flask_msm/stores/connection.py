@@ -26,26 +26,29 @@ class Connection:
     """A socket that is closed when nobody holds it any more.
 
     Attributes:
-        socket: Whoever connects it may put a TLS socket in its place.
+        socket: Set by who makes it, so that from its first moment somebody will close it.
         number: Connections of a node are counted as they are opened; 0 before that.
         process: Id of the process that opened it.
     """
 
     __slots__ = ("__weakref__", "_armed", "_monotonic", "number", "process", "socket")
 
-    def __init__(self, sock: socket.socket, monotonic: Callable[[], float]) -> None:
-        self.socket = sock
+    socket: socket.socket
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
         self.number = 0
         self.process = os.getpid()
         self._monotonic = monotonic
         self._armed = 0.0
 
     def __del__(self) -> None:
-        self.socket.close()
+        self.close()
 
     def close(self) -> None:
         """Close the socket; say nothing, for the peer may go on with another process."""
-        self.socket.close()
+        sock = getattr(self, "socket", None)
+        if sock is not None:
+            sock.close()
 
     def send(self, data: bytes, until: float, now: float) -> None:
         """Send *data*.

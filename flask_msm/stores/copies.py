@@ -283,9 +283,9 @@ def write_copies(
     key: str,
     keys: Keyring,
     rewrite: Rewrite,
+    *,
     copies: dict[str, Copy],
     deadline: float,
-    *,
     replicas: int | None = None,
 ) -> Saved:
     """Store what *rewrite* makes of the session on *replicas* nodes (all its copies if ``None``).

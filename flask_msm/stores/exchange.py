@@ -120,7 +120,7 @@ class PendingExchange(Generic[T]):
         now = channel.monotonic()
         self._until = min(now + channel.timeout, self._deadline)
         # Before the command leaves: any connection up to this one is older than the answer.
-        self._horizon = channel.pool.youngest
+        self._horizon = max(channel.pool.youngest, connection.number)
         connection.send(self._command, self._until, now)
         return connection
 
@@ -194,7 +194,9 @@ class PendingExchange(Generic[T]):
 
     def _drop(self) -> None:
         self._disconnect()
-        self._place = None
+        place, self._place = self._place, None
+        if place is not None:
+            place.give_back()
 
 
 class CasExchange(PendingExchange[bool | None]):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import platform
 import socket
 import time
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,6 +23,7 @@ from .channel import Channel
 from .connection import Connection
 from .exchange import CasExchange, PendingExchange, Settled
 from .failures import classify
+from .listing import Listing
 from .opener import Opener
 from .pool import Pool
 from .replies import Answer, ManyItems, OneItem, Statistics
@@ -46,6 +48,9 @@ ITEM_OVERHEAD = 512
 BATCH = 100
 # Idle connections to a host that is gone are noticed after about a minute.
 KEEPALIVE = KeepaliveOpts(idle=30, intvl=10, cnt=3) if platform.system() == "Linux" else None
+
+# A crawl of somebody else is over soon; then the keys can be listed.
+BUSY_RETRIES = 50
 
 _ADDED = {b"STORED": True, b"NOT_STORED": False}
 _REPLACED = {b"STORED": True, b"EXISTS": False, b"NOT_FOUND": None}
@@ -210,6 +215,21 @@ class MemcachedNode:
         command = wire.stats(self._key_bytes(arguments))
         return self._start(command, Statistics(), deadline).result()
 
+    def metadump(self, prefix: str, deadline: float) -> list[str]:
+        """Return the keys the node holds that begin with *prefix*; not a snapshot.
+
+        The answer may take until *deadline*: it is as long as the node is full.
+
+        Raises:
+            NodeValueError: The node does not list its keys, as some proxies and services do not.
+        """
+        patient = replace(self._channel, timeout=max(0.0, deadline - self._channel.monotonic()))
+        return (
+            PendingExchange(patient, wire.METADUMP, Listing(prefix), deadline, retries=BUSY_RETRIES)
+            .begin()
+            .result()
+        )
+
     def resolve(self) -> None:
         """Look the node's name up, however long that takes; not to be called by a request.
 
@@ -293,8 +313,10 @@ class _Sockets:
 
     def socket(self, *arguments: int) -> socket.socket:
         """Make a socket."""
-        self.made.append(Connection(socket.socket(*arguments), self._monotonic))
-        return self.made[-1].socket
+        connection = Connection(self._monotonic)
+        self.made.append(connection)
+        connection.socket = socket.socket(*arguments)
+        return connection.socket
 
 
 class _Dialer(Client):  # type: ignore[misc]  # pymemcache has no types

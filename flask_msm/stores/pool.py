@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import queue
-import threading
 import weakref
 from collections import deque
 from typing import TYPE_CHECKING
@@ -24,17 +24,18 @@ class Places:
     A ``SimpleQueue``: it may be put to from a destructor, whatever its thread is doing.
     """
 
-    __slots__ = ("__weakref__", "free")
+    __slots__ = ("__weakref__", "_home", "free")
 
     def __init__(self, size: int) -> None:
+        # Kept here as well: a weak reference found in garbage is dead before destructors run.
+        self._home = weakref.ref(self)
         self.free: queue.SimpleQueue[Place] = queue.SimpleQueue()
-        home = weakref.ref(self)
         for _ in range(size):
-            self.free.put(Place(home))
+            self.free.put(Place(self._home))
 
 
 class Place:
-    """The right to one connection; dropped anywhere, it is free again."""
+    """The right to one connection: to be given back, but free again when it is dropped too."""
 
     __slots__ = ("_home",)
 
@@ -47,6 +48,12 @@ class Place:
         if home is not None:
             home.free.put(Place(self._home))
 
+    def give_back(self) -> None:
+        """Let somebody else have it; who held it has forgotten it by now."""
+        home = self._home()
+        if home is not None:
+            home.free.put(self)
+
 
 class Pool:
     """The connections of one node: at most *size*, the one used last is used next.
@@ -54,17 +61,19 @@ class Pool:
     Who wants a connection waits for a place first, then takes an idle connection or opens one,
     and holds the place as long as that; so there are never more connections than places.
 
-    Nothing here is locked but the numbering: queues and deques are safe by themselves, and a
-    ``youngest`` read too early only makes a ``cas`` more careful.
+    There are no locks, which an interrupt could leave locked: queues, deques and counters are
+    safe by themselves.
 
     Attributes:
-        youngest: Number of the connection opened last.
+        youngest: Number of the connection opened last. Threads that open connections at the same
+            time may set it too low, which makes a ``cas`` more careful.
     """
 
     def __init__(self, node: str, size: int, monotonic: Callable[[], float]) -> None:
         self._node = node
         self._size = size
         self._monotonic = monotonic
+        self._numbers = itertools.count(1)
         self.youngest = 0
         self._start()
         _pools.add(self)
@@ -74,7 +83,6 @@ class Pool:
         self._places = Places(self._size)
         self._idle: deque[Connection] = deque()
         self._retired = 0
-        self._numbering = threading.Lock()
         self._all: weakref.WeakSet[Connection] = weakref.WeakSet()
 
     @property
@@ -130,10 +138,9 @@ class Pool:
 
     def adopt(self, connection: Connection) -> None:
         """Number *connection*, which is open by now, and know it from here on."""
-        with self._numbering:
-            self.youngest += 1
-            connection.number = self.youngest
-            self._all.add(connection)
+        connection.number = next(self._numbers)
+        self.youngest = max(self.youngest, connection.number)
+        self._all.add(connection)
 
     def give(self, connection: Connection, place: Place) -> None:
         """Take both back, for others to use: the last reply was read to its end."""

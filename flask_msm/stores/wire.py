@@ -107,6 +107,10 @@ def stats(arguments: Iterable[bytes]) -> bytes:
     return b" ".join((b"stats", *arguments)) + b"\r\n"
 
 
+#: The command that lists keys, by walking the hash table: it sees every item once.
+METADUMP = b"lru_crawler metadump hash\r\n"
+
+
 def authenticate(user: str, password: str) -> bytes:
     """Return the command that signs a connection in.
 

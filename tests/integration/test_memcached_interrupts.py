@@ -42,7 +42,7 @@ def interrupted(operation, at: int, *, event: str = "line") -> bool:
 
     def trace(frame, what, arg):
         nonlocal count
-        if not frame.f_code.co_filename.startswith(FOLDER) or frame.f_code.co_name == "__del__":
+        if not frame.f_code.co_filename.startswith(FOLDER) or destroying(frame):
             return None
         if event == "opcode":
             frame.f_trace_opcodes = True
@@ -65,6 +65,14 @@ def interrupted(operation, at: int, *, event: str = "line") -> bool:
     return False
 
 
+def destroying(frame) -> bool:
+    while frame is not None and frame.f_code.co_filename.startswith(FOLDER):
+        if frame.f_code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return False
+
+
 def token(node):
     return node.start_gets("k", soon()).result().token
 
@@ -79,7 +87,7 @@ PREPARED = {
     "get_many": lambda node: lambda: node.get_many(["k", "missing"], soon()),
     "delete": lambda node: lambda: node.delete("missing", soon()),
     "touch": lambda node: lambda: node.touch("k", TTL, soon()),
-    "stats": lambda node: lambda: node.stats(soon()),
+    "stats": lambda node: lambda: node.stats(soon(), "sizes"),
     "abandoned": lambda node: lambda: node.start_gets("k", soon()).abandon(),
     "forgotten": lambda node: lambda: node.start_gets("k", soon()) and None,
 }

@@ -5,8 +5,10 @@ from __future__ import annotations
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
+from support.memcached import wait_until
 from support.workers import Browser, Worker
 
 
@@ -41,12 +43,12 @@ def workers(nodes, start):
     return start(2, config_for(nodes))
 
 
-def command(node, *lines):
-    """Return what a node answers to a few commands, asked over a plain socket."""
+def command(node, line):
+    """Return what a node answers to a command whose answer ends with END."""
     with socket.create_connection(("127.0.0.1", node.port), timeout=5) as connection:
-        connection.sendall(b"".join(line.encode() + b"\r\n" for line in lines) + b"version\r\n")
+        connection.sendall(line.encode() + b"\r\n")
         answer = b""
-        while not (answer.endswith(b"\r\n") and b"VERSION " in answer.rpartition(b"\r\n")[0][-60:]):
+        while not answer.endswith(b"END\r\n"):
             answer += connection.recv(65536)
     return answer
 
@@ -100,7 +102,8 @@ def test_a_dump_of_the_nodes_holds_no_usable_cookie(nodes, workers):
     for node in nodes:
         keys = keys_of(node)
         dump += "".join(keys).encode()
-        dump += command(node, *(f"get {key}" for key in keys))
+        for key in keys:
+            dump += command(node, f"get {key}")
 
     assert b"anna" in dump
     assert sid.encode() not in dump
@@ -140,41 +143,57 @@ def test_parallel_writers_of_different_attributes_all_survive(workers):
     assert browser.read(workers[0]) == {"name": "anna"} | {f"w{n}": n for n in range(10)}
 
 
-def test_a_slow_request_does_not_undo_a_logout(workers):
+@pytest.fixture
+def slow_request(tmp_path):
+    """Return a function that has a request write only after what happens in its block."""
+
+    @contextmanager
+    def under_way(worker, cookie):
+        gate = tmp_path / str(len(list(tmp_path.iterdir())))
+        gate.mkdir()
+        slow, answers = Browser(), []
+        slow.cookies.update(cookie)
+        with ThreadPoolExecutor(1) as pool:
+            late = pool.submit(slow.ask, worker, f"/set?gate={gate}", {"late": 1})
+            wait_until((gate / "began").exists, "the slow request has read its session")
+            yield answers
+            (gate / "go on").touch()
+            answers.append(late.result())
+
+    return under_way
+
+
+def replayed(worker, cookie):
+    replay = Browser()
+    replay.cookies.update(cookie)
+    return replay.read(worker)
+
+
+def test_a_slow_request_does_not_undo_a_logout(workers, slow_request):
     browser = Browser()
     browser.ask(workers[0], "/set", {"name": "anna"})
     cookie = browser.cookie()
-    slow = Browser()
-    slow.cookies.update(cookie)
 
-    with ThreadPoolExecutor(1) as pool:
-        late = pool.submit(slow.ask, workers[0], "/set?slow=1.0", {"late": 1})
+    with slow_request(workers[0], cookie) as answers:
         browser.ask(workers[1], "/logout", {})
-        late.result()
-    replay = Browser()
-    replay.cookies.update(cookie)
 
-    assert replay.read(workers[0]) == replay.read(workers[1]) == {}
-    assert "session" not in slow.cookies
+    assert "Max-Age=0" in answers[0].headers["Set-Cookie"]
+    assert replayed(workers[0], cookie) == replayed(workers[1], cookie) == {}
 
 
-def test_a_slow_request_does_not_undo_a_logout_when_a_node_was_restarted_meanwhile(nodes, workers):
+def test_a_slow_request_does_not_undo_a_logout_when_a_node_was_restarted(
+    nodes, workers, slow_request
+):
     for node in nodes:
         browser = Browser()
         browser.ask(workers[0], "/set", {"name": "anna"})
         cookie = browser.cookie()
-        slow = Browser()
-        slow.cookies.update(cookie)
-        with ThreadPoolExecutor(1) as pool:
-            late = pool.submit(slow.ask, workers[0], "/set?slow=1.0", {"late": 1})
+        with slow_request(workers[0], cookie):
             browser.ask(workers[1], "/logout", {})
             node.kill()
             node.restart()
-            late.result()
-        replay = Browser()
-        replay.cookies.update(cookie)
 
-        assert replay.read(workers[0]) == {}
+        assert replayed(workers[0], cookie) == {}
 
 
 def test_an_oversize_session_fails_clearly_and_keeps_its_last_good_copy(workers):
@@ -203,16 +222,7 @@ def test_without_any_node_requests_go_on_and_nothing_is_lost_when_they_return(no
             node.resume()
 
     assert browser.cookie() == cookie
-    until_back(browser, workers[0], {"name": "anna"})
-
-
-def until_back(browser, worker, expected):
-    """Nodes that failed are left alone for a moment."""
-    for _ in range(200):
-        if browser.read(worker) == expected:
-            return
-        threading.Event().wait(0.05)
-    assert browser.read(worker) == expected
+    wait_until(lambda: browser.read(workers[0]) == {"name": "anna"}, "the nodes are asked again")
 
 
 def test_copies_behind_the_response_arrive(nodes, start):
@@ -220,9 +230,7 @@ def test_copies_behind_the_response_arrive(nodes, start):
     browser = Browser()
     browser.ask(worker, "/set", {"name": "anna"})
 
-    for _ in range(200):
-        if sorted(len(session_keys(node)) for node in nodes) == [0, 1, 1]:
-            break
-        threading.Event().wait(0.02)
+    def copies():
+        return sorted(len(session_keys(node)) for node in nodes)
 
-    assert sorted(len(session_keys(node)) for node in nodes) == [0, 1, 1]
+    wait_until(lambda: copies() == [0, 1, 1], "both copies are there")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from pathlib import Path
 
 from flask import Flask, request, session
 
@@ -25,10 +26,15 @@ def create_app() -> Flask:
 
     @app.post("/set")
     def set_values():
-        """Set what is posted; with ``slow``, some time between reading and writing."""
+        """Set what is posted; between reading and writing, be slow or wait for a file."""
         values = request.get_json()
         session.get("anything")
         time.sleep(float(request.args.get("slow", 0)))
+        if gate := request.args.get("gate"):
+            Path(gate, "began").touch()
+            deadline = time.monotonic() + 20
+            while not Path(gate, "go on").exists() and time.monotonic() < deadline:
+                time.sleep(0.01)
         session.update(values)
         return dict(session)
 

@@ -20,6 +20,14 @@ def contents():
     return dict(session)
 
 
+def by_method():
+    session.destroy()
+
+
+def clear():
+    session.clear()
+
+
 @pytest.fixture
 def shop():
     made = make_app()
@@ -33,9 +41,9 @@ def kinds(shop, cookie):
 
 
 ENDINGS = {
-    "destroy": lambda: destroy(),
-    "method": lambda: session.destroy(),
-    "clear": lambda: session.clear(),
+    "destroy": destroy,
+    "method": by_method,
+    "clear": clear,
     "clear after a change": lambda: (write(more=1)(), session.clear()),
 }
 

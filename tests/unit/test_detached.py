@@ -20,6 +20,10 @@ def contents():
     return dict(session)
 
 
+def clear():
+    session.clear()
+
+
 @pytest.fixture
 def shop():
     made = make_app()
@@ -100,7 +104,7 @@ def test_an_untouched_permanent_session_outlives_an_outage_at_its_refresh():
 @pytest.mark.parametrize(
     "empty",
     [
-        lambda: session.clear(),
+        clear,
         lambda: (session.update(a=1), session.clear()),
         lambda: (session.update(a=1), session.pop("a")),
     ],
@@ -228,7 +232,7 @@ def test_emptying_what_an_outage_left_is_not_a_logout(shop):
     shop.outage(*shop.homes())
 
     shop.do(write(more=1))
-    shop.do(lambda: session.clear())
+    shop.do(clear)
     shop.heal()
 
     assert shop.ask(lambda: session["name"]) == "anna"
@@ -306,20 +310,20 @@ def test_a_new_session_is_no_error(shop):
 # -- faults in a store ---------------------------------------------------------------------------
 
 
-class Fault(Exception):
+class FaultError(Exception):
     pass
 
 
 def break_nodes(shop):
     for node in shop.nodes.values():
-        node.fail(Fault("a bug"))
+        node.fail(FaultError("a bug"))
 
 
 @pytest.mark.parametrize("view", [contents, write(more=1)], ids=["read", "write"])
 def test_a_fault_in_the_store_is_raised_in_tests(shop, view):
     break_nodes(shop)
 
-    with pytest.raises(Fault):
+    with pytest.raises(FaultError):
         shop.do(view)
 
 
@@ -333,7 +337,7 @@ def test_a_fault_in_the_store_costs_no_request_and_is_logged_once(caplog):
 
     faults = [record for record in caplog.records if record.exc_info]
     assert answers == [200] * 10
-    assert [record.exc_info[0] for record in faults] == [Fault]
+    assert [record.exc_info[0] for record in faults] == [FaultError]
     assert shop.token().sid == sid
     shop.heal()
     assert shop.ask(contents) == {"name": "anna"}

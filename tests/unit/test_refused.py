@@ -27,6 +27,10 @@ def contents():
     return dict(session)
 
 
+def clear():
+    session.clear()
+
+
 def start(**config):
     shop = make_app(**config)
     shop.do(write(name="anna"))
@@ -137,7 +141,7 @@ ACTIONS = {
     "write": write(name="eve"),
     "permanent": lambda: setattr(session, "permanent", True),
     "destroy": destroy,
-    "clear": lambda: session.clear(),
+    "clear": clear,
     "regenerate": regenerate,
     "save": lambda: (write(name="eve")(), session.save()),
     "unserializable": write(lock=threading.Lock()),

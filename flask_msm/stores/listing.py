@@ -1,0 +1,69 @@
+"""The reply to ``lru_crawler metadump``: which keys a node holds."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote
+
+from .wire import GarbageError, RefusalError, StatsRefusedError
+
+
+#: A line holds a key of up to 250 bytes, each as ``%xx``, and some numbers.
+LINE_LIMIT = 4096
+#: More keys than this are not listed at once; memory has to stay bounded.
+KEY_LIMIT = 5_000_000
+
+
+class Listing:
+    """Collects the keys that begin with *prefix*."""
+
+    __slots__ = ("_found", "_prefix", "_received")
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self._received = b""
+        self._found: list[str] = []
+
+    def feed(self, data: bytes) -> bool:
+        """Take the next bytes; return whether the reply is complete."""
+        lines = (self._received + data).split(b"\n")
+        self._received = lines.pop()
+        if len(self._received) > LINE_LIMIT:
+            raise GarbageError("a line without an end")
+        for position, line in enumerate(lines):
+            if line.startswith(b"key="):
+                self._add(line)
+                continue
+            text = line.rstrip(b"\r")
+            if text == b"END":
+                if position != len(lines) - 1 or self._received:
+                    raise GarbageError("more than was asked for")
+                return True
+            raise _refusal(text)
+        return False
+
+    def outcome(self, horizon: int) -> list[str]:  # noqa: ARG002  (part of the protocol)
+        """Return the keys."""
+        return self._found
+
+    def reset(self) -> None:
+        """Forget what came in."""
+        self._received = b""
+        self._found = []
+
+    def _add(self, line: bytes) -> None:
+        # "key=app%3A1 exp=... la=... cas=...": the key is URL-encoded.
+        key = unquote(line[4:].partition(b" ")[0].decode("ascii", "replace"))
+        if key.startswith(self._prefix):
+            self._found.append(key)
+            if len(self._found) > KEY_LIMIT:
+                raise GarbageError("more keys than can be listed")
+
+
+def _refusal(text: bytes) -> Exception:
+    if text.startswith(b"BUSY"):
+        # Another crawl is running: it is worth another try.
+        return RefusalError("SERVER_ERROR", "busy")
+    if text.startswith((b"ERROR", b"CLIENT_ERROR", b"SERVER_ERROR")):
+        # Proxies and guarded servers answer so; sessions can live there all the same.
+        return StatsRefusedError()
+    return GarbageError("not an answer to this command")

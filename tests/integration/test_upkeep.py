@@ -1,0 +1,307 @@
+"""Probes, trust and rebuilds on real memcached processes, tick by tick."""
+
+from __future__ import annotations
+
+import pytest
+from flask import Flask
+from support.memcached import wait_until
+from support.peer import Peer, answers
+
+from flask_msm import MemcachedSessionManager
+from flask_msm.cluster.health import NodeState
+from flask_msm.record.attributes import Attributes
+from flask_msm.record.keys import keyring, storage_key
+from flask_msm.record.record import Kind, Record
+from flask_msm.record.token import new_sid
+
+
+SECRET = "upkeep"
+KEYS = keyring((SECRET,))
+PREFIX = "msm:upkeep:"
+
+
+class Fleet:
+    """Workers of one application in this process, each with its own state; ticked by hand."""
+
+    def __init__(self, nodes) -> None:
+        self.nodes = nodes
+        self.apps = []
+
+    def spec(self, count=None):
+        nodes = list(enumerate(self.nodes, 1))[:count]
+        return " ".join(f"n{number}:127.0.0.1:{node.port}" for number, node in nodes)
+
+    def worker(self, **config):
+        app = Flask("upkeep")
+        app.config.update(SECRET_KEY=SECRET, MSM_NODES=self.spec(), MSM_REQUEST_DEADLINE=0.5)
+        app.config.update(MSM_PROBE_INTERVAL=0.05, MSM_KEY_PREFIX=PREFIX, MSM_RECOVERY_THRESHOLD=1)
+        app.config.update(config)
+        MemcachedSessionManager(app)
+        self.apps.append(app)
+        cluster = app.extensions["msm"].parts.cluster
+        cluster.monitor.begin()
+        return cluster, app.extensions["msm"]
+
+    def close(self):
+        for app in self.apps:
+            app.extensions["msm"].close()
+            for background in app.extensions["msm"].parts.cluster.backgrounds:
+                background.close()
+            for node in app.extensions["msm"].nodes.values():
+                node.close()
+
+
+@pytest.fixture
+def fleet(memcached):
+    made = Fleet([memcached() for _ in range(3)])
+    yield made
+    made.close()
+
+
+def settle(*clusters, within=None):
+    """Tick until every node is trusted by every worker."""
+
+    def settled():
+        for cluster in clusters:
+            cluster.monitor.tick()
+        return all(
+            view.trusted and view.state is NodeState.UP
+            for cluster in clusters
+            for view in cluster.state.view().values()
+        )
+
+    wait_until(settled, within or "all nodes are up and trusted")
+
+
+def kinds(state):
+    return [event.kind for event in state.parts.events.newest()]
+
+
+def store_sessions(state, count):
+    """Store *count* sessions and return their keys."""
+    clock = state.repository.clock
+    found = []
+    for number in range(count):
+        key = storage_key(PREFIX, new_sid())
+        now = clock.time()
+        attributes = Attributes({"number": (1, str(number).encode())}, {}, 0)
+        record = Record(Kind.DATA, now, now, now + 1000, 1, attributes)
+        saved = state.store.save(
+            key, KEYS, lambda seen, made=record: made, known=None, deadline=clock.monotonic() + 5
+        )
+        assert saved.copies == 2
+        found.append(key)
+    return found
+
+
+def holders(state, key):
+    return state.store.holders(key, state.repository.clock.monotonic() + 5)
+
+
+def test_at_the_start_every_node_is_trusted_after_the_first_look(fleet):
+    cluster, _ = fleet.worker()
+
+    assert all(view.trusted for view in cluster.state.view().values())
+
+
+def test_a_worker_trusts_nobody_before_it_knows_what_the_fleet_knows(fleet):
+    app = Flask("upkeep")
+    app.config.update(SECRET_KEY=SECRET, MSM_NODES=fleet.spec())
+    MemcachedSessionManager(app)
+    fleet.apps.append(app)
+
+    state = app.extensions["msm"].parts.cluster.state
+
+    assert not any(view.trusted for view in state.view().values())
+
+
+def test_a_node_that_restarts_empty_is_rebuilt_and_trusted_again(fleet):
+    cluster, state = fleet.worker()
+    keys = store_sessions(state, 300)
+    victim = fleet.nodes[0]
+    victim.kill()
+    cluster.monitor.tick()
+    assert cluster.state.view()["n1"].state is NodeState.DOWN
+    victim.restart()
+
+    settle(cluster)
+
+    for key in keys:
+        assert set(state.parts.placement.homes(key)) <= set(holders(state, key))
+    assert "rebuild_finished" in kinds(state)
+
+
+def test_a_restart_that_nobody_noticed_is_noticed_by_a_worker_that_starts_later(fleet):
+    _, first = fleet.worker()
+    store_sessions(first, 5)
+    fleet.nodes[1].kill()
+    fleet.nodes[1].restart()
+
+    late, _ = fleet.worker()
+
+    assert not late.state.view()["n2"].trusted
+    assert late.state.view()["n1"].trusted
+
+
+def test_a_flushed_node_loses_its_trust_and_is_rebuilt(fleet):
+    cluster, state = fleet.worker()
+    (key,) = store_sessions(state, 1)
+    home = int(state.parts.placement.homes(key)[0][1:])
+    with fleet.nodes[home - 1].connect() as connection:
+        connection.sendall(b"flush_all\r\n")
+        assert connection.recv(100) == b"OK\r\n"
+    cluster.monitor.tick()
+    assert not cluster.state.view()[f"n{home}"].trusted
+    assert "node_lost_memory" in kinds(state)
+
+    settle(cluster)
+
+    assert set(holders(state, key)) == set(state.parts.placement.homes(key))
+
+
+def test_every_worker_learns_what_one_of_them_saw(fleet):
+    one, _ = fleet.worker()
+    other, _ = fleet.worker()
+
+    one.monitor.give_up("n2")
+    one.backgrounds[1].flush(5)
+    other.monitor.tick()
+
+    assert not other.state.view()["n2"].trusted
+
+
+def test_a_hung_node_is_taken_down_by_probes_and_comes_back(fleet):
+    cluster, _ = fleet.worker(MSM_TIMEOUT=0.05, MSM_RETRY_ATTEMPTS=0)
+    fleet.nodes[0].pause()
+
+    def is_down():
+        cluster.monitor.tick()
+        return cluster.state.view()["n1"].state is NodeState.DOWN
+
+    try:
+        wait_until(is_down, "the hung node is down")
+    finally:
+        fleet.nodes[0].resume()
+    settle(cluster)
+
+
+def test_workers_with_different_nodes_trust_nobody_until_they_agree_and_all_is_rebuilt(fleet):
+    old, old_state = fleet.worker(MSM_NODES=fleet.spec(2))
+    keys = store_sessions(old_state, 100)
+    new, new_state = fleet.worker()
+    new.monitor.tick()
+    old.monitor.tick()
+    assert not any(view.trusted for view in old.state.view().values())
+    assert not any(view.trusted for view in new.state.view().values())
+    old.runtime.stop()
+    old.monitor.leave()
+
+    settle(new)
+
+    for key in keys:
+        assert set(new_state.parts.placement.homes(key)) <= set(holders(new_state, key))
+
+
+def test_a_drained_node_is_copied_away_and_left_alone_until_it_is_taken_back(fleet):
+    cluster, state = fleet.worker()
+    keys = store_sessions(state, 100)
+
+    assert cluster.monitor.command_drain("n1", "draining", who="anna", why="new disk")
+
+    def drained():
+        cluster.monitor.tick()
+        return cluster.state.view()["n1"].state is NodeState.DRAINED
+
+    wait_until(drained, "n1 is drained")
+    for key in keys:
+        assert len(set(holders(state, key)) - {"n1"}) == 2
+    fleet.nodes[0].kill()
+    assert state.store.load(keys[0], KEYS, at_least=1, deadline=1e12).record is not None
+    fleet.nodes[0].restart()
+    assert cluster.monitor.command_drain("n1", None, who="anna", why="done")
+    settle(cluster)
+
+
+def test_the_gate_opens_only_when_losing_any_node_would_lose_nothing(fleet):
+    cluster, state = fleet.worker()
+    gate = cluster.gate
+    assert gate.check().all_up
+    store_sessions(state, 20)
+
+    fleet.nodes[0].kill()
+    assert not gate.check().all_up
+    fleet.nodes[0].restart()
+    # No worker has ticked since: the node is there, and nobody knows yet that it is empty.
+    assert not gate.check().all_up
+    cluster.monitor.tick()
+    assert not gate.check().all_up
+
+    settle(cluster)
+
+    assert gate.check().all_up
+
+
+def test_a_node_that_gives_no_statistics_and_lists_no_keys_stays_in_use(fleet, memcached):
+    guarded = Peer(answers(b"ERROR\r\n"))
+    with guarded:
+        from flask_msm.clock import SystemClock
+        from flask_msm.errors import NodeValueError
+        from flask_msm.stores.memcached import MemcachedNode
+
+        node = MemcachedNode(
+            "n9", host="127.0.0.1", port=guarded.port, connect_timeout=1, timeout=1, pool_size=1
+        )
+        with pytest.raises(NodeValueError):
+            node.metadump(PREFIX, SystemClock().monotonic() + 1)
+        node.close()
+
+
+def test_keys_are_listed_decoded_and_by_prefix(fleet):
+    cluster, state = fleet.worker()
+    keys = store_sessions(state, 50)
+
+    listed = set()
+    for node in cluster.nodes.values():
+        listed |= set(node.metadump(PREFIX, state.repository.clock.monotonic() + 5))
+
+    assert set(keys) <= listed
+    assert cluster.nodes["n1"].metadump("other:", state.repository.clock.monotonic() + 5) == []
+
+
+def test_a_forged_or_corrupt_control_record_is_replaced_and_counted(fleet):
+    cluster, _ = fleet.worker()
+    key = cluster.control.shared.key
+    node = cluster.nodes["n1"]
+    until = 1e12
+    item = node.start_gets(key, until).result()
+    node.start_cas(key, b"rubbish", 100, item.token, until).result()
+
+    cluster.monitor.tick()
+
+    assert cluster.control.shared.refused > 0
+    assert node.start_gets(key, until).result().value != b"rubbish"
+
+
+def test_one_write_that_did_not_arrive_is_repaired_without_a_rebuild(fleet):
+    cluster, state = fleet.worker(MSM_TIMEOUT=0.05, MSM_RETRY_ATTEMPTS=0)
+    (key,) = store_sessions(state, 1)
+    home = int(state.parts.placement.homes(key)[1][1:])
+    fleet.nodes[home - 1].pause()
+    try:
+        loaded = state.store.load(key, KEYS, at_least=1, deadline=1e12)
+
+        def rewrite(seen):
+            attributes = Attributes({"number": (9, b"9")}, {}, 0)
+            return seen._replace(version=9, attributes=attributes)
+
+        state.store.save(key, KEYS, rewrite, known=loaded, deadline=1e12)
+    finally:
+        fleet.nodes[home - 1].resume()
+    assert not cluster.control.standing(f"n{home}").missed
+
+    cluster.monitor.tick()
+
+    item = cluster.nodes[f"n{home}"].start_gets(key, 1e12).result()
+    record = state.envelope.open(item.value, key, KEYS)
+    assert record.attributes.alive() == {"number": b"9"}
+    assert not cluster.control.standing(f"n{home}").missed
