@@ -1,30 +1,36 @@
 """Where the time of one kind of request goes, by looking at the stack at regular intervals.
 
-A tracing profiler makes small functions look large; looking from outside costs them nothing. What
-the application without sessions spends in the same functions is taken off.
+A tracing profiler makes small functions look large. Looking now and then does not, but each look
+disturbs what comes next: so requests are timed without being looked at first, and that time is
+shared out by how often each function was seen. What the application without sessions spends in the
+same functions is taken off.
 """
 
 from __future__ import annotations
 
 import gc
 import signal
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
-from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import flask_msm
 
+from .measure import Group, measure, quartiles, taking_turns
+
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from types import CodeType, FrameType
 
     from .visitors import Visitor
 
+T = TypeVar("T")
+
 # Seconds between two looks; no multiple of anything.
-INTERVAL = 0.000_293
-REQUESTS = 20_000
+INTERVAL = 0.001_087
+LOOKED_AT = 25_000
+TIMED = 4000
 # Requests before it is the other's turn, and turns between two garbage collections.
 TURN = 20
 COLLECT_EVERY = 20
@@ -33,21 +39,14 @@ _OURS = str(Path(flask_msm.__file__).parent.parent)
 
 
 class Sampler:
-    """Counts what runs while somebody's requests are under way.
-
-    Attributes:
-        own: Looks that found a function running itself.
-        whole: Looks that found it running, or what it had called.
-        seconds: How long the requests took.
-    """
+    """Counts which functions run themselves (``own``), and those or what they call (``whole``)."""
 
     def __init__(self) -> None:
         self.own: Counter[CodeType] = Counter()
         self.whole: Counter[CodeType] = Counter()
-        self.seconds = 0.0
 
     def look(self, frame: FrameType | None) -> None:
-        """Count the functions on the stack of *frame*."""
+        """Count."""
         if frame is not None:
             self.own[frame.f_code] += 1
         seen = set()
@@ -56,10 +55,10 @@ class Sampler:
             frame = frame.f_back
         self.whole.update(seen)
 
-    def nanoseconds(self, looks: Counter[CodeType]) -> Counter[CodeType]:
-        """Return *looks* as times of one request."""
-        each = self.seconds * 1e9 / REQUESTS / max(1, self.own.total())
-        return Counter({code: round(number * each) for code, number in looks.items()})
+    def shares(self, looks: Counter[CodeType], microseconds: float) -> dict[CodeType, float]:
+        """Return *microseconds* shared out by *looks*."""
+        each = microseconds / max(1, self.own.total())
+        return {code: number * each for code, number in looks.items()}
 
 
 def sample(visitors: Sequence[Visitor]) -> list[Sampler]:
@@ -75,16 +74,14 @@ def sample(visitors: Sequence[Visitor]) -> list[Sampler]:
     signal.setitimer(signal.ITIMER_REAL, INTERVAL, INTERVAL)
     gc.disable()
     try:
-        for number in range(REQUESTS // TURN):
+        for number in range(LOOKED_AT // TURN):
             if number % COLLECT_EVERY == 0:
                 gc.collect()
             for visitor, sampler in zip(visitors, samplers, strict=True):
                 visitor.request()
                 current = sampler
-                began = perf_counter()
                 for _ in range(TURN):
                     visitor.request()
-                sampler.seconds += perf_counter() - began
                 current = None
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -95,25 +92,42 @@ def sample(visitors: Sequence[Visitor]) -> list[Sampler]:
 
 def profile(visitor: Visitor, bare: Visitor) -> str:
     """Return a table of what *visitor*'s requests spend beyond *bare*'s, by function."""
-    mine, other = sample((visitor, bare))
-    own, whole = mine.nanoseconds(mine.own), mine.nanoseconds(mine.whole)
-    # Not Counter's own "-", which would hide what became less.
-    own.subtract(other.nanoseconds(other.own))
-    whole.subtract(other.nanoseconds(other.whole))
-    times = [one.seconds * 1e6 / REQUESTS for one in (mine, other)]
-    head = (
-        f"{times[0]:.1f} us a request on the average, {times[1]:.1f} without sessions; "
-        f"{REQUESTS} of each, looked at every {INTERVAL * 1e6:.0f} us"
-    )
-    lines = [head, "", "   own  with callees  us that sessions add, by function"]
-    for code, time in own.most_common(_SHOWN):
-        lines.append(f"{time / 1000:6.2f} {whole[code] / 1000:13.2f}  {_place(code)}")
-    lines += ["", "   own  us that sessions add, by package"]
-    packages: Counter[str] = Counter()
+    groups = {"with": taking_turns([visitor]), "without": taking_turns([bare])}
+    timed = Group("profile", groups)
+    measure([timed], TIMED)
+    times = [quartiles(timed.whole(name))[1] for name in groups]
+    own, whole = _difference(sample((visitor, bare)), times)
+    lines = [
+        f"{times[0]:.1f} us a request (median), {times[1]:.1f} without sessions; {TIMED} were",
+        f"timed, {LOOKED_AT} looked at every {INTERVAL * 1000:.1f} ms, of each kind",
+        "",
+        "   own  with callees  us that sessions add, by function",
+    ]
+    for code, time in _falling(own)[:_SHOWN]:
+        lines.append(f"{time:6.2f} {whole[code]:13.2f}  {_place(code)}")
+    packages: dict[str, float] = defaultdict(float)
     for code, time in own.items():
         packages[_package(code)] += time
-    lines += [f"{time / 1000:6.2f}  {name}" for name, time in packages.most_common()]
+    lines += ["", "   own  us that sessions add, by package"]
+    lines += [f"{time:6.2f}  {name}" for name, time in _falling(packages)]
     return "\n".join(lines)
+
+
+def _difference(
+    samplers: Sequence[Sampler], times: Sequence[float]
+) -> tuple[dict[CodeType, float], dict[CodeType, float]]:
+    """Return what the first one spends more than the second, itself and with callees."""
+    own: dict[CodeType, float] = defaultdict(float)
+    whole: dict[CodeType, float] = defaultdict(float)
+    for sampler, microseconds, sign in zip(samplers, times, (1, -1), strict=True):
+        for looks, total in ((sampler.own, own), (sampler.whole, whole)):
+            for code, share in sampler.shares(looks, microseconds).items():
+                total[code] += sign * share
+    return own, whole
+
+
+def _falling(times: Mapping[T, float]) -> list[tuple[T, float]]:
+    return sorted(times.items(), key=lambda item: -item[1])
 
 
 def _place(code: CodeType) -> str:

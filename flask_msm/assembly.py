@@ -195,7 +195,6 @@ def _cluster(
             envelope=envelope, keys=keys, clock=clock, timeout=settings.timeout, pause=time.sleep
         ),
         events=events,
-        stamps=stamps,
         clock=clock,
         key_prefix=settings.key_prefix,
         timeout=settings.timeout,
@@ -255,7 +254,11 @@ def _fleet(
 ) -> tuple[Control, Heartbeat]:
     settings, clock = needs.settings, needs.clock
     envelope = Envelope(codec_id=FLEET_CODEC, compress_above=4096, max_size=MAX_SIZE)
-    worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    token = secrets.token_hex(4)
+
+    def worker() -> str:
+        # Processes that were forked from one are workers of their own.
+        return f"{socket.gethostname()}:{os.getpid()}:{token}"
 
     def shared(suffix: str) -> SharedMap:
         key = settings.key_prefix + suffix

@@ -43,7 +43,8 @@ class Scheduler:
         theirs: Any = None,
     ) -> None:
         self._job = job
-        self._id = f"flask_msm:{name}"
+        # Two applications may have one name.
+        self._id = f"flask_msm:{name}:{id(self):x}"
         self._interval = interval
         self._leave = leave
         self._theirs = theirs

@@ -65,6 +65,32 @@ _TEN_YEARS = 3650 * _DAY
 _LONGEST_PREFIX = 150
 
 
+#: Accepted, checked, and without effect until the parts they belong to are there.
+NOT_YET = frozenset(
+    {
+        "admin",
+        "admin_access",
+        "admin_health_public",
+        "admin_hide_addresses",
+        "admin_hide_errors",
+        "admin_trusted_origins",
+        "admin_url",
+        "attribute_filter",
+        "blacklist",
+        "encryption_keys",
+        "environment",
+        "local_cache",
+        "local_dir",
+        "local_max_bytes",
+        "mirror",
+        "near_max_age",
+        "on_reconnect",
+        "serialization_policy",
+        "sticky",
+    }
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All settings of one application, checked and typed.
@@ -362,6 +388,7 @@ class Settings:
             settings = replace(settings, probe_max_backoff=backoff)
         _check_failover(settings)
         _check_limits(settings)
+        _warn_of_idle_settings(settings)
         return _with_possible_replicas(settings)
 
 
@@ -374,6 +401,7 @@ class SettingDoc(NamedTuple):
         allowed: What it may be, in words.
         help: What it means, with its unit.
         secret: Whether its value is never shown.
+        not_yet: Whether it has no effect in this version.
     """
 
     key: str
@@ -381,6 +409,7 @@ class SettingDoc(NamedTuple):
     allowed: str
     help: str
     secret: bool
+    not_yet: bool
 
 
 def setting_docs() -> tuple[SettingDoc, ...]:
@@ -392,6 +421,7 @@ def setting_docs() -> tuple[SettingDoc, ...]:
             allowed=item.metadata["allowed"],
             help=item.metadata["help"],
             secret=is_secret(item),
+            not_yet=item.name in NOT_YET,
         )
         for key, item in _BY_KEY.items()
     )
@@ -424,6 +454,15 @@ def _check_limits(settings: Settings) -> None:
     if settings.probe_max_backoff < settings.probe_interval:
         allowed = f"at least MSM_PROBE_INTERVAL ({settings.probe_interval} seconds)"
         raise _refused(settings, "probe_max_backoff", allowed)
+
+
+def _warn_of_idle_settings(settings: Settings) -> None:
+    """Say which settings were changed in vain: silence would be taken for consent."""
+    plain = Settings()
+    idle = sorted(name for name in NOT_YET if getattr(settings, name) != getattr(plain, name))
+    if idle:
+        keys = ", ".join(f"{PREFIX}{name.upper()}" for name in idle)
+        _log.warning("%s: accepted, but without effect in this version", keys)
 
 
 def _refused(settings: Settings, name: str, allowed: str) -> ConfigError:

@@ -173,7 +173,7 @@ def advance(
         doubts=0,
         good_probes=0,
         losses=min(health.losses + 1, 30),
-        retry_at=now + pause * (0.75 + jitter / 2),
+        retry_at=now + pause * (0.75 + jitter / 4),
         error=error,
     )
 

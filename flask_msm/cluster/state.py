@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from flask_msm.errors import NodeBusyError
+from flask_msm.errors import NodeBusyError, NodeUnreachableError
 
 from .health import Health, NodeState, Observation, Rights, Thresholds, advance, rights, shown
 
@@ -99,8 +99,11 @@ class ClusterState:
 
     def failed(self, node_id: str, error: NodeError) -> None:
         """Take note that an operation of a request failed."""
-        soft = isinstance(error, NodeBusyError)
-        self.observe(node_id, Observation.SOFT if soft else Observation.HARD, error)
+        if isinstance(error, NodeUnreachableError):
+            self.observe(node_id, Observation.HARD, error)
+        elif isinstance(error, NodeBusyError):
+            self.observe(node_id, Observation.SOFT, error)
+        # Any other was never asked, or refused one value: that says nothing about the node.
 
     def left_out(self, node_id: str, key: str) -> None:
         """Take note that a write went past the node, which is home to *key*."""

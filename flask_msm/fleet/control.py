@@ -19,7 +19,7 @@ from .shared_map import SharedMap
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 
 KEY_SUFFIX = "fleet:control"
@@ -33,10 +33,10 @@ class Control:
 
     Args:
         shared: The map they stand in.
-        worker: Name of this worker, kept with what it sets.
+        worker: Returns the name of this worker, kept with what it sets.
     """
 
-    def __init__(self, shared: SharedMap, *, worker: str) -> None:
+    def __init__(self, shared: SharedMap, *, worker: Callable[[], str]) -> None:
         self.shared = shared
         self._worker = worker
 
@@ -54,8 +54,9 @@ class Control:
         return found
 
     def set_missed(self, node_id: str, why: str) -> None:
-        """Say that the node lacks something."""
-        self.shared.put(_MISSED + node_id, self._entry(why=why))
+        """Say that the node lacks something: from now on, whatever other clocks say."""
+        above = self.shared.stamp(_REBUILT + node_id)
+        self.shared.put(_MISSED + node_id, self._entry(why=why), above=above)
 
     def set_rebuilt(self, node_id: str, began: int) -> None:
         """Say that the node has all that was written before the stamp *began*."""
@@ -83,6 +84,7 @@ class Control:
             found: By node id, for the nodes that answered.
         """
         lost = set()
+        begun = bool(self.shared.values(_KNOWN))
         for node_id, had_it in found.items():
             known = bool(self.shared.stamp(_KNOWN + node_id))
             if known and not had_it:
@@ -90,16 +92,18 @@ class Control:
                 lost.add(node_id)
             elif not known:
                 self.shared.put(_KNOWN + node_id, self._entry())
+                if begun:
+                    self.set_missed(node_id, "is new")
         return lost
 
     def _entry(self, **facts: str) -> bytes:
-        return json.dumps({"by": self._worker, **facts}, ensure_ascii=True).encode()
+        return json.dumps({"by": self._worker(), **facts}, ensure_ascii=True).encode()
 
 
 def _parsed(raw: bytes) -> dict[str, object]:
     """Return what an entry says; the map is signed, but a newer version may write otherwise."""
     try:
         value = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

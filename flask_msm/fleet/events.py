@@ -63,8 +63,12 @@ class Events:
             event = Event(next(self._ids), self._clock.time(), level, kind, text, node)
             self._ring.append(event)
         logger.log(_LEVELS[level], "%s: %s", kind, text)
-        if self._listener is not None:
+        if self._listener is None:
+            return
+        try:
             self._listener(event)
+        except Exception:  # whoever listens must not be able to stop an upkeep or a request
+            logger.exception("a listener failed at event %s", kind)
 
     def newest(self, limit: int = RING) -> list[Event]:
         """Return the newest events, newest first."""

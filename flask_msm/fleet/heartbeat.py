@@ -13,7 +13,7 @@ from .shared_map import SharedMap
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from flask_msm.clock import Clock
 
@@ -30,68 +30,95 @@ class Heartbeat:
 
     Args:
         shared: The map they stand in.
-        worker: Name of this worker.
+        worker: Returns the name of this worker; another one after a fork.
         nodes: Ids of the nodes this worker uses.
         replicas: How many copies it writes.
         interval: Time in seconds between two ticks.
-        clock: Its wall clock is used.
+        clock: Tells the time.
     """
 
     def __init__(
         self,
         shared: SharedMap,
         *,
-        worker: str,
+        worker: Callable[[], str],
         nodes: Iterable[str],
         replicas: int,
         interval: float,
         clock: Clock,
     ) -> None:
         self.shared = shared
-        self.worker = worker
+        self._worker = worker
         self._layout = [*sorted(nodes), replicas]
         self._interval = interval
         self._clock = clock
         self._announced_at = 0.0
+        self._announced_as = ""
+        # When each worker was heard of last: its stamp then, and the monotonic clock.
+        self._heard: dict[str, tuple[int, float]] = {}
+
+    @property
+    def worker(self) -> str:
+        """Name of this worker."""
+        return self._worker()
 
     def announce(self) -> None:
         """Say that this worker lives, if that is due."""
         now = self._clock.time()
-        if 0 <= now - self._announced_at < RENEWED_AFTER * self._interval:
+        recent = 0 <= now - self._announced_at < RENEWED_AFTER * self._interval
+        if recent and self._announced_as == self.worker:
             return
-        self._announced_at = now
+        self._announced_at, self._announced_as = now, self.worker
         entry = {"at": now, "layout": self._layout}
         self.shared.put(self.worker, json.dumps(entry).encode())
-        for name, at in self._ages().items():
-            if name != self.worker and not -3600 < now - at < 6 * GONE_AFTER * self._interval:
+        for name, stamp, entry in self._entries():
+            if name != self.worker and not self._lives(name, stamp, entry):
                 self.shared.put(name, None)
+                self._heard.pop(name, None)
 
     def leave(self) -> None:
         """Say that this worker ends."""
+        self._announced_as = ""
         self.shared.put(self.worker, None)
 
     def layouts_differ(self) -> bool:
         """Return whether a worker that lives uses other nodes, or another number of copies."""
-        now = self._clock.time()
-        for _, raw in self.shared.values("").values():
-            entry = _parsed(raw)
-            alive = abs(now - _at(entry)) < GONE_AFTER * self._interval
-            if alive and entry.get("layout") != self._layout:
-                return True
-        return False
+        return any(
+            self._lives(name, stamp, entry) and entry.get("layout") != self._layout
+            for name, stamp, entry in self._entries()
+        )
 
-    def _ages(self) -> dict[str, float]:
-        return {name: _at(_parsed(raw)) for name, (_, raw) in self.shared.values("").items()}
+    def _lives(self, name: str, stamp: int, entry: dict[str, object]) -> bool:
+        """Return whether a worker was heard of lately, by the clock of this one.
+
+        What another clock says is believed once only, for a worker that is new to this one:
+        afterwards it has to be heard of again.
+        """
+        limit = GONE_AFTER * self._interval
+        now = self._clock.monotonic()
+        known = self._heard.get(name)
+        if known is None:
+            lately = abs(self._clock.time() - _at(entry)) < limit
+            known = self._heard[name] = (stamp, now if lately else now - limit)
+        elif known[0] != stamp:
+            known = self._heard[name] = (stamp, now)
+        return now - known[1] < limit
+
+    def _entries(self) -> list[tuple[str, int, dict[str, object]]]:
+        return [
+            (name, stamp, _parsed(raw)) for name, (stamp, raw) in self.shared.values("").items()
+        ]
 
 
 def _parsed(raw: bytes) -> dict[str, object]:
     try:
         value = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 
 
 def _at(entry: dict[str, object]) -> float:
     at = entry.get("at")
-    return float(at) if isinstance(at, int | float) else 0.0
+    # A number JSON can hold may be too large to reckon with.
+    return float(at) if isinstance(at, int | float) and abs(at) < 1e12 else 0.0

@@ -67,6 +67,7 @@ class SharedMap:
     def __init__(self, key: str, *, envelope: Envelope, stamps: StampClock, clock: Clock) -> None:
         self.key = key
         self.refused = 0
+        self._too_large = False
         self._envelope = envelope
         self._stamps = stamps
         self._clock = clock
@@ -93,18 +94,22 @@ class SharedMap:
         entry = self._record.attributes.entries.get(name)
         return entry[0] if entry else 0
 
-    def put(self, name: str, value: bytes | None, *, stamp: int | None = None) -> int:
+    def put(
+        self, name: str, value: bytes | None, *, stamp: int | None = None, above: int = 0
+    ) -> int:
         """Set *name* here; nodes learn of it when they are synced. Return its stamp.
 
         Args:
             name: What to set.
             value: ``None`` removes it.
             stamp: When it is said to have happened; now, and above the last one, if not given.
+            above: Without *stamp*: the stamp is above this one, too.
         """
         with self._lock:
             record = self._record
             if stamp is None:
-                stamp = self._stamps.next(self.stamp(name))
+                above = max(above, self.stamp(name), record.attributes.floor)
+                stamp = self._stamps.next(above)
             change = Attributes({name: (stamp, value)}, {}, 0)
             joined = attribute_map.compact(attribute_map.join(record.attributes, change))
             self._record = record._replace(
@@ -138,13 +143,16 @@ class SharedMap:
             NodeError: The node failed.
         """
         for _ in range(MAX_TRIES):
-            mine = self._record
+            mine = self._renewed()
             if pulled.foreign or (pulled.record and not self._lacks(pulled.record, mine)):
                 return
             data = self._envelope.seal(mine, self.key, keys)
             if len(data) > MAX_SIZE:
-                logger.error("a map of the fleet takes %d bytes; it is not shared", len(data))
+                if not self._too_large:
+                    logger.error("%s takes %d bytes; it is not shared", self.key, len(data))
+                self._too_large = True
                 return
+            self._too_large = False
             ttl = ttl_for(mine.expires_at, self._clock.time())
             exchange = (
                 node.start_add(self.key, data, ttl, deadline)
@@ -172,6 +180,13 @@ class SharedMap:
         if theirs.attributes != mine.attributes:
             return True
         return theirs.expires_at - self._clock.time() < LIFE / 2
+
+    def _renewed(self) -> Record:
+        """Return the map; it lives on as long as anybody shares it, also when nothing changes."""
+        with self._lock:
+            if self._record.expires_at - self._clock.time() < LIFE / 2:
+                self._record = self._record._replace(expires_at=self._expiry())
+            return self._record
 
     def _expiry(self) -> float:
         return self._clock.time() + LIFE

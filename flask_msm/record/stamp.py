@@ -8,8 +8,10 @@ stamp, and among weak ones the later still wins.
 
 from __future__ import annotations
 
+import os
 import secrets
 import threading
+import weakref
 from typing import TYPE_CHECKING
 
 
@@ -46,6 +48,13 @@ class StampClock:
         self._last_ms = 0
         self._lock = threading.Lock()
         self.clock_ahead = 0
+        if worker is None:
+            _clocks.add(self)
+
+    def forked(self) -> None:
+        """Become another worker: this process is a copy of one that goes on."""
+        self._lock = threading.Lock()
+        self._worker = secrets.randbits(WORKER_BITS)
 
     def next(self, after: int = 0) -> int:
         """Return a stamp above every stamp issued here before and above *after*.
@@ -61,3 +70,14 @@ class StampClock:
                 return floor_ms << WORKER_BITS | self._worker
             self._last_ms = max(now_ms, self._last_ms + 1, floor_ms)
             return self._last_ms << WORKER_BITS | self._worker
+
+
+_clocks: weakref.WeakSet[StampClock] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for clock in list(_clocks):
+        clock.forked()
+
+
+os.register_at_fork(after_in_child=_forked)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from .wire import GarbageError, PeerClosedError
@@ -40,6 +41,7 @@ class Connection:
         self.process = os.getpid()
         self._monotonic = monotonic
         self._armed = 0.0
+        _connections.add(self)
 
     def __del__(self) -> None:
         self.close()
@@ -118,3 +120,17 @@ class Connection:
         if not remaining * 0.5 <= self._armed <= remaining + TOLERANCE:
             self.socket.settimeout(remaining)
             self._armed = remaining
+
+
+_connections: weakref.WeakSet[Connection] = weakref.WeakSet()
+
+
+def close_inherited() -> None:
+    """Close the descriptors of connections that another process opened; say nothing on them."""
+    process = os.getpid()
+    for connection in list(_connections):
+        if connection.process != process:
+            connection.close()
+
+
+os.register_at_fork(after_in_child=close_inherited)

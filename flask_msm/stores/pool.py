@@ -9,6 +9,7 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING
 
+from .connection import close_inherited
 from .failures import PoolExhaustedError
 
 
@@ -83,7 +84,6 @@ class Pool:
         self._places = Places(self._size)
         self._idle: deque[Connection] = deque()
         self._retired = 0
-        self._all: weakref.WeakSet[Connection] = weakref.WeakSet()
 
     @property
     def free(self) -> int:
@@ -137,10 +137,9 @@ class Pool:
         return None
 
     def adopt(self, connection: Connection) -> None:
-        """Number *connection*, which is open by now, and know it from here on."""
+        """Number *connection*, which is open by now."""
         connection.number = next(self._numbers)
         self.youngest = max(self.youngest, connection.number)
-        self._all.add(connection)
 
     def give(self, connection: Connection, place: Place) -> None:
         """Take both back, for others to use: the last reply was read to its end."""
@@ -169,11 +168,9 @@ class Pool:
             connection.close()
 
     def after_fork(self) -> None:
-        """Let go of what belongs to the parent: close its descriptors here, say nothing."""
-        inherited = list(self._all)
+        """Start anew: connections and places are the parent's."""
         self._start()
-        for connection in inherited:
-            connection.close()
+        close_inherited()
 
 
 _pools: weakref.WeakSet[Pool] = weakref.WeakSet()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from flask_msm.cluster.health import NodeState, Observation
 from flask_msm.cluster.state import FleetFacts
-from flask_msm.errors import NodeBusyError, NodeError, NodeValueError
+from flask_msm.errors import NodeBusyError, NodeError, NodeUnreachableError, NodeValueError
 
 from .statistics import Numbers, numbers_from
 
@@ -169,8 +169,7 @@ class Monitor:
             if not parts.state.due(node_id):
                 parts.control.set_missed(node_id, "not reachable")
                 continue
-            deadline = self._clock.monotonic() + self._timeout
-            deadline = min(deadline, until) if until is not None else deadline
+            deadline = self._by(until)
             try:
                 if probe:
                     self._probe(node, deadline)
@@ -191,13 +190,17 @@ class Monitor:
             parts.events.add("warning", "node_lost_memory", text, node=node_id)
         self._compare_layouts()
         for node_id, (control, workers) in pulled.items():
-            deadline = self._clock.monotonic() + self._timeout
+            deadline = self._by(until)
             try:
                 parts.control.shared.push(parts.nodes[node_id], control, self._keys(), deadline)
                 parts.heartbeat.shared.push(parts.nodes[node_id], workers, self._keys(), deadline)
             except NodeError as error:
                 self._probe_failed(node_id, error)
         self._learn()
+
+    def _by(self, until: float | None) -> float:
+        deadline = self._clock.monotonic() + self._timeout
+        return deadline if until is None else min(deadline, until)
 
     def _probe(self, node: ManagedNode, deadline: float) -> None:
         began = self._clock.monotonic()
@@ -212,9 +215,10 @@ class Monitor:
         self.numbers[node.id] = numbers
 
     def _probe_failed(self, node_id: str, error: NodeError) -> None:
-        soft = isinstance(error, NodeBusyError)
-        observation = Observation.PROBE_SOFT if soft else Observation.PROBE_HARD
-        self._parts.state.observe(node_id, observation, error)
+        if isinstance(error, NodeUnreachableError):
+            self._parts.state.observe(node_id, Observation.PROBE_HARD, error)
+        elif isinstance(error, NodeBusyError):
+            self._parts.state.observe(node_id, Observation.PROBE_SOFT, error)
         if self._parts.state.view()[node_id].health.state is NodeState.DOWN:
             self._parts.control.set_missed(node_id, "not reachable")
 

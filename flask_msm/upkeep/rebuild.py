@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from flask_msm.cluster.ports import CasToken, ManagedNode
     from flask_msm.fleet.control import Control
     from flask_msm.fleet.events import Events
-    from flask_msm.record.stamp import StampClock
 
     from .copier import Copier
 
@@ -122,7 +121,6 @@ class Rebuilder:
         control: Takes note of what was finished.
         copier: Copies records.
         events: Told of beginnings and ends.
-        stamps: Issues the stamp at which a pass begins.
         clock: Its monotonic clock is used.
         key_prefix: Keys of sessions and leases begin with it.
         timeout: Time in seconds one operation may take.
@@ -140,7 +138,6 @@ class Rebuilder:
         control: Control,
         copier: Copier,
         events: Events,
-        stamps: StampClock,
         clock: Clock,
         key_prefix: str,
         timeout: float,
@@ -152,7 +149,6 @@ class Rebuilder:
         self._control = control
         self._copier = copier
         self._events = events
-        self._stamps = stamps
         self._clock = clock
         self._prefix = key_prefix
         self._timeout = timeout
@@ -169,7 +165,9 @@ class Rebuilder:
         def target_of(key: str) -> list[str]:
             return [node_id] if node_id in self._placement.homes(key) else []
 
-        began = self._stamps.next(self._control.standing(node_id).missed)
+        # Just above what is known to be missed, not the time of this clock: a miss that happens
+        # during the pass is newer, also if the clock of the worker that notices it is behind.
+        began = self._control.standing(node_id).missed + 1
         if not self._guarded("rebuild", node_id, sources, target_of):
             return False
         self._control.set_rebuilt(node_id, began)

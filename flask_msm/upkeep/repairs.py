@@ -73,8 +73,8 @@ class Repairs:
             ]
         given_up = set()
         for node_id, key, since in todo:
-            if node_id in given_up:
-                continue
+            if node_id in given_up or key not in self._waiting.get(node_id, ()):
+                continue  # the node is given up, by this run or since it began
             if node_id in self._rejoin(key):
                 with self._lock:
                     self._waiting.get(node_id, {}).pop(key, None)

@@ -8,7 +8,7 @@ import socket
 import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 from support.memcached import wait_until
@@ -604,10 +604,8 @@ def test_failed_exchanges_leave_nothing_to_collect(server, node_at):
     gc.disable()
     try:
         for operation in (gets, lambda node: node.delete("k", soon())):
-            try:
+            with suppress(NodeUnreachableError):
                 operation(node)
-            except NodeUnreachableError:
-                pass
         assert gc.collect() == 0
     finally:
         gc.enable()

@@ -100,6 +100,31 @@ def test_a_misbehaving_node_fails_as_the_table_says(
     assert node._pool.free == 1
 
 
+@pytest.mark.parametrize(
+    ("answer", "meaning"),
+    [
+        (TOO_MANY, NodeBusyError),
+        (b"SERVER_ERROR out of memory storing object\r\n", NodeValueError),
+        (b"SERVER_ERROR object too large for cache\r\n", NodeValueError),
+        (b"SERVER_ERROR x\r\n", NodeBusyError),
+        (b"CLIENT_ERROR unauthenticated\r\n", NodeUnreachableError),
+        (b"CLIENT_ERROR x\r\n", NodeValueError),
+        (b"ERROR\r\nERROR\r\n", NodeUnreachableError),
+        (b"NOT_STORED\r\n", NodeUnreachableError),
+        (b"STORED\r\nSTORED\r\n", NodeUnreachableError),
+        (b"STO", NodeBusyError),
+    ],
+)
+def test_a_cas_fails_as_the_table_says(answer, meaning, peer, node_at):
+    item = b"VALUE k 0 1 7\r\nv\r\nEND\r\n"
+    node = node_at(peer(peers.answers(item, answer)), timeout=0.1, pool_size=1)
+    token = OPERATIONS["gets"](node, soon()).token
+    with pytest.raises(meaning):
+        node.start_cas("k", b"w", TTL, token, soon()).result()
+    assert node._pool.idle == 0
+    assert node._pool.free == 1
+
+
 def test_an_unknown_command_is_a_hard_failure_but_for_statistics(operation, peer, node_at):
     """Proxies give no statistics; their sessions are as good as any."""
     node = node_at(peer(peers.answers(b"ERROR\r\n")))

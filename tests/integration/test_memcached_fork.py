@@ -19,6 +19,7 @@ ROOT = Path(flask_msm.__file__).parent.parent
 PROLOGUE = """
     import os, sys, time, traceback
     from flask_msm.errors import NodeError
+    from flask_msm.stores.connection import _connections as connections
     from flask_msm.stores.memcached import MemcachedNode
 
     node = MemcachedNode(
@@ -73,7 +74,7 @@ def test_parent_and_child_have_connections_of_their_own(memcached):
         exchanges = [node.start_gets("k", soon()), node.start_gets("parent", soon())]
         exchanges[0].result()
         pending = exchanges[1]
-        inherited = [connection.socket.fileno() for connection in node._pool._all]
+        inherited = [connection.socket.fileno() for connection in connections]
         assert len(inherited) == 2
 
         def child():
@@ -146,10 +147,8 @@ def test_a_token_of_the_parent_is_of_no_use_in_the_child(memcached):
 def test_a_fork_python_was_not_told_of_is_noticed_at_the_next_use(memcached):
     run(
         """
-        from flask_msm.stores import pool
-
         value("k")
-        (inherited,) = node._pool._all
+        (inherited,) = connections
         real = os.getpid
         os.getpid = lambda: -1
         assert value("child") == b"child"

@@ -150,17 +150,18 @@ def test_an_interrupt_at_any_line_of_a_reconnect_leaves_the_client_sound(node_at
     assert at > 100
 
 
-def test_an_interrupt_at_any_line_of_a_failure_leaves_the_client_sound(node_at):
+@pytest.mark.parametrize("answer", [b"", b"SERVER_ERROR x\r\n"], ids=["closed", "busy"])
+def test_an_interrupt_at_any_line_of_a_failure_leaves_the_client_sound(answer, node_at):
     """Failures are where cleaning up is easily cleaned up itself."""
-    for behaviour in (peers.closes, peers.answers(b"SERVER_ERROR x\r\n")):
-        with Peer(behaviour) as server:
-            node = node_at(server, pool_size=1, timeout=5, connect_timeout=5, retry_delay=0.0)
-            at = 0
-            while True:
-                at += 1
-                done = not interrupted(lambda: node.start_gets("k", soon()).result(), at)
-                assert node._pool.free == 1
-                assert node._pool.idle == 0
-                if done:
-                    break
-        assert at > 60
+    behaviour = peers.answers(answer) if answer else peers.closes
+    with Peer(behaviour) as server:
+        node = node_at(server, pool_size=1, timeout=5, connect_timeout=5, retry_delay=0.0)
+        at = 0
+        while True:
+            at += 1
+            done = not interrupted(lambda: node.start_gets("k", soon()).result(), at)
+            assert node._pool.free == 1
+            assert node._pool.idle == 0
+            if done:
+                break
+    assert at > 60

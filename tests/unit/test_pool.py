@@ -163,14 +163,16 @@ def test_closing_closes_what_is_idle_only():
 def test_after_a_fork_nothing_of_the_parent_is_used():
     opened = Opened(2)
     (idle,) = opened.idle(1)
-    in_use, place = opened.connect(), opened.pool.place(0)
+    in_use, unfinished = opened.connect(), Connection(time.monotonic)
+    place = opened.pool.place(0)
+    unfinished.socket = Socket()
+    for connection in (idle, in_use, unfinished):
+        connection.process = -1
     opened.pool.after_fork()
-    assert idle.socket.closed
-    assert in_use.socket.closed
+    assert all(connection.socket.closed for connection in (idle, in_use, unfinished))
     assert (opened.pool.free, opened.pool.idle) == (2, 0)
     # The numbers go on, so that no token of the parent fits a connection of the child.
     assert opened.connect().number == 3
-    in_use.process = -1
     opened.pool.give(in_use, place)
     del place
     assert (opened.pool.free, opened.pool.idle) == (2, 0)

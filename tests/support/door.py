@@ -1,0 +1,85 @@
+"""A door in front of a memcached: what goes through it can be changed while it is in use."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from enum import Enum
+
+from .peer import PATIENCE, Caller, Peer
+
+
+class Mode(Enum):
+    """What a door does, with connections that are open as with new ones."""
+
+    OPEN = "open"
+    DRIPS = "drips"
+    BLACK_HOLE = "black hole"
+    CLOSES = "accepts and closes"
+    TOO_MANY = "too many connections"
+
+
+TOO_MANY = b"ERROR Too many open connections\r\n"
+DRIP = 0.05
+
+
+class Door(Peer):
+    """Listens in front of the memcached on *port*; a context manager.
+
+    Attributes:
+        mode: What happens to what comes in; see ``turn``.
+    """
+
+    def __init__(self, port: int) -> None:
+        super().__init__(self._treat)
+        self.mode = Mode.OPEN
+        self._node_port = port
+
+    def turn(self, mode: Mode) -> None:
+        """Treat everything from now on as *mode* says; connections that do not fit it are cut."""
+        self.mode = mode
+        if mode in (Mode.CLOSES, Mode.TOO_MANY):
+            self._cut()
+
+    def _cut(self) -> None:
+        with self._lock:
+            for sock in self._open:
+                with contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
+
+    def _treat(self, caller: Caller) -> None:
+        if self.mode is Mode.TOO_MANY:
+            caller.say(TOO_MANY)
+        if self.mode in (Mode.CLOSES, Mode.TOO_MANY):
+            return
+        with socket.create_connection(("127.0.0.1", self._node_port), timeout=PATIENCE) as node:
+            node.settimeout(None)
+            thread = threading.Thread(target=self._hand_on, args=(caller.socket, node), daemon=True)
+            thread.start()
+            try:
+                self._hand_back(node, caller)
+            finally:
+                with contextlib.suppress(OSError):
+                    caller.socket.shutdown(socket.SHUT_RDWR)
+                thread.join(PATIENCE)
+
+    def _hand_on(self, source: socket.socket, node: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if self.mode is not Mode.BLACK_HOLE:
+                    node.sendall(data)
+        with contextlib.suppress(OSError):
+            node.shutdown(socket.SHUT_RDWR)
+
+    def _hand_back(self, node: socket.socket, caller: Caller) -> None:
+        with contextlib.suppress(OSError):
+            while data := node.recv(65536):
+                position = 0
+                while self.mode is Mode.DRIPS and position < len(data):
+                    caller.say(data[position : position + 1])
+                    position += 1
+                    if caller.closing.wait(DRIP):
+                        return
+                if self.mode is not Mode.BLACK_HOLE:
+                    caller.say(data[position:])

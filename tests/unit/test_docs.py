@@ -1,0 +1,22 @@
+"""Pages made from the code are made from this code."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_of_settings_is_up_to_date():
+    module = load("settings_page")
+
+    assert module.PAGE.read_text(encoding="utf-8") == module.page()

@@ -1,0 +1,59 @@
+"""How a worker keeps sessions: the table of modes."""
+
+from __future__ import annotations
+
+import pytest
+
+from flask_msm.cluster.mode import MODE_TRANSITIONS, Mode, ModeSignal, advance_mode
+
+
+DISTRIBUTED, LOCAL, STOPPED = Mode.DISTRIBUTED, Mode.LOCAL, Mode.STOPPED
+GONE, BACK, STOP, RESUME = (
+    ModeSignal.NODES_GONE,
+    ModeSignal.NODES_BACK,
+    ModeSignal.STOP,
+    ModeSignal.RESUME,
+)
+
+
+def test_the_table_is_total():
+    assert set(MODE_TRANSITIONS) == set(Mode)
+    for row in MODE_TRANSITIONS.values():
+        assert set(row) == set(ModeSignal)
+        assert set(row.values()) <= set(Mode)
+
+
+@pytest.mark.parametrize(
+    ("mode", "signal", "expected"),
+    [
+        (DISTRIBUTED, GONE, LOCAL),
+        (DISTRIBUTED, BACK, DISTRIBUTED),
+        (DISTRIBUTED, STOP, STOPPED),
+        (DISTRIBUTED, RESUME, DISTRIBUTED),
+        (LOCAL, GONE, LOCAL),
+        (LOCAL, BACK, DISTRIBUTED),
+        (LOCAL, STOP, STOPPED),
+        (LOCAL, RESUME, LOCAL),
+        (STOPPED, GONE, STOPPED),
+        (STOPPED, BACK, STOPPED),
+        (STOPPED, STOP, STOPPED),
+        (STOPPED, RESUME, LOCAL),
+    ],
+)
+def test_every_signal_leads_where_the_table_says(mode, signal, expected):
+    assert advance_mode(mode, signal) is expected
+
+
+@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize("signal", ModeSignal)
+def test_a_signal_that_comes_twice_changes_nothing_more(mode, signal):
+    once = advance_mode(mode, signal)
+
+    assert advance_mode(once, signal) is once
+
+
+def test_only_an_operator_ends_a_stop():
+    for signal in (GONE, BACK, STOP):
+        assert advance_mode(STOPPED, signal) is STOPPED
+
+    assert advance_mode(advance_mode(STOPPED, RESUME), BACK) is DISTRIBUTED
