@@ -67,7 +67,7 @@ class Needs:
         secrets: Returns the application's secrets, the current one first.
         notify: Told of sessions created, destroyed and relocated.
         listener: Told of events.
-        raise_unexpected: Raise unexpected errors of a store (tests).
+        raise_unexpected: Whether to raise unexpected errors of a store (tests).
         scheduler: A scheduler of the application, or ``None``.
         make_node: Makes the client of a node.
     """
@@ -79,7 +79,7 @@ class Needs:
     secrets: Callable[[], Secrets]
     notify: Notify
     listener: Callable[[Event], object]
-    raise_unexpected: bool
+    raise_unexpected: Callable[[], bool]
     scheduler: Any
     make_node: MakeNode
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .record.attributes import NOTHING, write
-from .record.record import Kind, Pointer, Record, join_optional
+from .record.record import PARTIAL, Kind, Pointer, Record, join_optional
 from .record.stamp import weak
 
 
@@ -90,7 +90,7 @@ class Drafts:
             base = join_optional(record, seen)
             if base is None:
                 now = self._clock.time()
-                base = Record(Kind.DATA, now, now, 0.0, 0, NOTHING)
+                base = Record(Kind.DATA, PARTIAL, now, 0.0, 0, NOTHING)
             if base.kind is not Kind.DATA:
                 return base  # the session ended or moved: the change is dropped, or follows
             return self.changed(base, changes, weak_names, after=after)

@@ -18,6 +18,7 @@ from .errors import ConfigError, SessionUnavailableError
 from .gate import Report
 from .interface import MsmSessionInterface, secrets_of
 from .record.codec import Codec, MsgpackCodec
+from .record.record import PARTIAL
 from .session import Session
 from .settings import NodeAddress, Settings
 from .signals import SESSION_SIGNALS, node_changed
@@ -47,7 +48,7 @@ class SessionInfo:
         home_nodes: Ids of the nodes that shall hold it.
         holders: Ids of the nodes that hold it now.
         size: Its size in bytes as stored.
-        created: When it began.
+        created: When it began; ``None`` when that is not known.
         renewed: When it was last written.
         expires_at: When it ends if nobody comes.
         attributes: Names of its attributes.
@@ -154,7 +155,7 @@ class MemcachedSessionManager:
                 secrets=lambda: secrets_of(app) or ("",),
                 notify=partial(_session_signal, app),
                 listener=partial(_event_signal, app),
-                raise_unexpected=app.testing,
+                raise_unexpected=lambda: app.testing,
                 scheduler=self._scheduler,
                 make_node=lambda address: self._node(address, settings),
             )
@@ -219,7 +220,9 @@ class MemcachedSessionManager:
             home_nodes=state.parts.placement.homes(slot.key),
             holders=state.store.holders(slot.key, slot.deadline),
             size=len(state.parts.envelope.seal(record, slot.key, slot.keys)),
-            created=datetime.fromtimestamp(record.created, UTC),
+            created=None
+            if record.created == PARTIAL
+            else datetime.fromtimestamp(record.created, UTC),
             renewed=datetime.fromtimestamp(record.renewed, UTC),
             expires_at=datetime.fromtimestamp(record.expires_at, UTC),
             attributes=names,

@@ -102,8 +102,10 @@ class MsmSessionInterface(SessionInterface):
         if not session.loaded and self._nothing_to_do(app, session, request):
             return
         if session.loaded and self.is_read_only(app, request):
-            self._refuse_changes(app, unit.changed_names(session), request.endpoint)
-            return
+            changed = unit.changed_names(session)
+            if changed:
+                self._refuse_changes(app, changed, request.endpoint)
+                return
         self._answer(app, session, unit, response)
 
     def _answer(self, app: Flask, session: Session, unit: Unit, response: Response) -> None:
@@ -165,8 +167,6 @@ class MsmSessionInterface(SessionInterface):
         return hasattr(view, READ_ONLY)
 
     def _refuse_changes(self, app: Flask, names: set[str], endpoint: str | None) -> None:
-        if not names:
-            return
         listed = ", ".join(shown(name) for name in sorted(names))
         message = f"the read_only view {endpoint!r} changed the session: {listed}"
         if app.debug:

@@ -58,7 +58,7 @@ class Rules:
         absolute_timeout: Time in seconds after which a session ends regardless, or ``None``.
         regenerate_grace: Time in seconds an old id still shows the frozen attributes.
         on_unknown: ``detached`` or ``error``.
-        raise_unexpected: Raise unexpected errors of a store (tests) instead of going on.
+        raise_unexpected: Whether to raise unexpected errors of a store (tests).
     """
 
     key_prefix: str
@@ -66,7 +66,7 @@ class Rules:
     absolute_timeout: float | None
     regenerate_grace: float
     on_unknown: str
-    raise_unexpected: bool
+    raise_unexpected: Callable[[], bool]
 
 
 class Slot(NamedTuple):
@@ -111,7 +111,7 @@ class Repository:
         self.rules = rules
         self.counters = Counters()
         self._stamps = stamps
-        self._notify = notify
+        self.notify = notify
         self._reported: set[str] = set()
 
     def drafts(self, life: float) -> Drafts:
@@ -155,15 +155,12 @@ class Repository:
             return None
         self._reported.discard(_NOT_STORED)
         if saved.relocated:
-            self._notify("relocated", ref_of(slot.key))
+            self.notify("relocated", ref_of(slot.key))
         return saved
 
     def create(self, slot: Slot, record: Record, *, endpoint: str | None) -> Saved | None:
         """Store the first record of a session whose id was just made up."""
-        saved = self.save(slot, _joined(record), known=FRESH, endpoint=endpoint)
-        if saved:
-            self._notify("created", ref_of(slot.key))
-        return saved
+        return self.save(slot, _joined(record), known=FRESH, endpoint=endpoint)
 
     def end(
         self,
@@ -189,7 +186,7 @@ class Repository:
             moved_to.add(pointer.key)
 
         if self.save(slot, drafts.tombstone(record, met), known=known):
-            self._notify("destroyed", ref_of(slot.key))
+            self.notify("destroyed", ref_of(slot.key))
         for key in moved_to if hops else ():
             self.end(slot._replace(key=key), drafts, None, known=None, hops=hops - 1)
 
@@ -216,7 +213,7 @@ class Repository:
             return None
         final = saved.record
         target = slot._replace(key=to)
-        if final.pointer is None or final.pointer.key != to:
+        if final.kind is not Kind.ALIAS or final.pointer is None or final.pointer.key != to:
             self.end(target, drafts, None, known=None)
             return final
         if final.attributes != record.attributes:
@@ -242,7 +239,7 @@ class Repository:
             alias = loaded.record
 
     def _unexpected(self, error: Exception) -> None:
-        if self.rules.raise_unexpected:
+        if self.rules.raise_unexpected():
             raise error
         self.counters.unexpected += 1
         kind = f"unexpected {type(error).__qualname__}"

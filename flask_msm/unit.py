@@ -9,7 +9,7 @@ from .changes import Baseline
 from .drafts import SLACK, Changes
 from .errors import SerializationError, SessionUnavailableError
 from .record.keys import Secrets, keyring, ref_of, storage_key
-from .record.record import Kind, Record
+from .record.record import PARTIAL, Kind, Record
 from .record.token import Token, new_sid
 from .repository import Repository, Slot
 from .session import ALL, PERMANENT, Contents, Session
@@ -179,9 +179,14 @@ class Unit:
         if loaded.record is None or not self._alive(loaded.record):
             self._forget()
             return Contents({}, detached=False)
-        self._loaded, self._record = loaded, loaded.record
-        stored = loaded.record.attributes.alive()
-        return Contents(self._baseline.decode(stored, self._repository.codec), detached=False)
+        record = loaded.record
+        partial = record.created == PARTIAL
+        if partial and loaded.certain:
+            # Nobody holds the rest of it: from now on this is the whole session.
+            record, partial = record._replace(created=record.renewed), False
+        self._loaded, self._record = loaded, record
+        values = self._baseline.decode(record.attributes.alive(), self._repository.codec)
+        return Contents(values, detached=partial)
 
     def _alive(self, record: Record) -> bool:
         now = self._repository.clock.time()
@@ -312,6 +317,8 @@ class Unit:
             return Action.KEEP
         self._regenerating = False
         self._stored(token, saved, changes, session)
+        # Last, for whoever listens may raise, and the session is there by now.
+        self._repository.notify("created", ref_of(slot.key))
         return Action.SET
 
     def _update(self, session: Session, changes: Changes) -> Action:
@@ -334,7 +341,7 @@ class Unit:
         """Write the session under a new id, then put an alias in place of the old one."""
         old_token, record, known = self.token, self._record, self._loaded
         assert old_token is not None  # noqa: S101  (the caller looked)
-        if record is None:
+        if record is None or session.detached:
             # Detached: what is known goes on under the new id, the rest stays with the old one.
             self._token = None
             return self._create(session, changes)
@@ -359,7 +366,10 @@ class Unit:
             self._forget()
             return Action.DELETE
         token = self.token
-        if changes and token:
+        if self._record is None:
+            # Whoever could not see the session cannot have begun before it moved.
+            self._repository.counters.dropped_frozen += bool(changes)
+        elif changes and token:
             rewrite = self._drafts.rewrite(None, changes, weak_names, after=token.version)
             with self._timed(token) as slot:
                 self._repository.follow(slot, final, rewrite)
@@ -392,7 +402,11 @@ class Unit:
         if not session.detached:
             return set()
         told = session.told_absent
-        return set(changes) if ALL in told else told & changes.keys()
+        if ALL in told:
+            return set(changes)
+        # What an earlier request of the same outage could only guess stays a guess.
+        guessed = self._record.attributes.guesses() if self._record else set()
+        return (told | guessed) & changes.keys()
 
     def _write(self, changes: Changes, weak_names: set[str]) -> Saved | None:
         token = self.token

@@ -47,6 +47,10 @@ class Attributes(NamedTuple):
                 values[name] = value
         return values
 
+    def guesses(self) -> set[str]:
+        """Return the names that only a weak entry is known of."""
+        return self.weak.keys() - self.entries.keys()
+
     def largest(self) -> str:
         """Return the name of the attribute that takes most room, empty without any."""
         values = self.alive()

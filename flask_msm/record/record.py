@@ -9,6 +9,11 @@ from . import attributes as attribute_map
 from .attributes import Attributes
 
 
+#: ``created`` of a record that was made while nobody knew what the session held: it is a part of
+#: it. Joining takes the lower ``created``, so the mark goes as soon as a whole record is met.
+PARTIAL = float("inf")
+
+
 class Kind(IntEnum):
     """What a record stands for; joining takes the higher kind."""
 
@@ -39,12 +44,12 @@ class Record(NamedTuple):
 
     Attributes:
         kind: Data, alias or tombstone.
-        created: When the session began, seconds since the epoch.
+        created: When the session began, seconds since the epoch; ``PARTIAL`` when unknown.
         renewed: When it was last written or refreshed, seconds since the epoch.
         expires_at: When it ends if nobody refreshes it, seconds since the epoch.
         version: Highest stamp of all changes so far.
         attributes: What the session holds; frozen in an alias, empty in a tombstone.
-        pointer: Only in an alias.
+        pointer: In an alias; a tombstone that met one keeps it.
     """
 
     kind: Kind
@@ -62,11 +67,12 @@ def join(one: Record, other: Record) -> Record:
         return one
     kind = max(one.kind, other.kind)
     if kind is Kind.DESTROYED:
-        attributes, pointer = attribute_map.NOTHING, None
+        attributes = attribute_map.NOTHING
     else:
         # An alias takes up what was written under the old key beside it: it is carried over.
         attributes = attribute_map.join(one.attributes, other.attributes)
-        pointer = max(filter(None, (one.pointer, other.pointer)), default=None)
+    # A tombstone keeps the pointer: where the session moved to has to be ended as well.
+    pointer = max(filter(None, (one.pointer, other.pointer)), default=None)
     return Record(
         kind,
         min(one.created, other.created),

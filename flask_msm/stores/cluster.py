@@ -26,7 +26,7 @@ from .ports import ABSENT, FRESH, Copy, Loaded, Outcome, RecordTooLargeError, Re
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from flask_msm.clock import Clock
     from flask_msm.cluster.placement import Placement
@@ -97,7 +97,8 @@ class ClusterStore:
         homes = self.placement.homes(key)
         seen: Record | None = None
         copies: dict[str, Copy] = {}
-        said_no = unsure = False
+        failed: set[str] = set()
+        certain = said_no = unsure = False
         for node_id in self.placement.rank(key):
             rights = self.views.rights(node_id)
             if not rights.joined:
@@ -108,11 +109,13 @@ class ClusterStore:
                 copies[node_id] = copy = self.opened(item, key, keys)
             except NodeError as error:
                 self.report(node_id, error)
+                failed.add(node_id)
                 continue
             except UnknownRecordError:
                 unsure = True
                 continue
             seen = join_optional(seen, copy.record)
+            certain = certain or (rights.missing and node_id in homes)
             home = node_id in homes
             if copy.record and rights.alone and home and copy.record.version >= at_least:
                 break
@@ -123,10 +126,10 @@ class ClusterStore:
                 break
         if seen is None:
             outcome = Outcome.MISSING if said_no and not unsure else Outcome.UNKNOWN
-            return Loaded(outcome, None, copies)
+            return Loaded(outcome, None, copies, failed=frozenset(failed))
         if seen.version < at_least < ANY_COPY:
             self.counters.stale_served += 1
-        loaded = Loaded(Outcome.FOUND, seen, copies)
+        loaded = Loaded(Outcome.FOUND, seen, copies, certain, frozenset(failed))
         return loaded if len(copies) == 1 else self._written_back(key, keys, loaded, deadline)
 
     def save(
@@ -143,9 +146,19 @@ class ClusterStore:
             copies = dict.fromkeys(self.nodes, ABSENT)
         else:
             copies = dict(known.copies) if known else {}
+        write = partial(
+            write_copies,
+            self,
+            key,
+            keys,
+            rewrite,
+            copies=copies,
+            deadline=deadline,
+            avoid=known.failed if known else frozenset(),
+        )
         if self._background is None or self.placement.replicas == 1:
-            return write_copies(self, key, keys, rewrite, copies=copies, deadline=deadline)
-        saved = write_copies(self, key, keys, rewrite, copies=copies, deadline=deadline, replicas=1)
+            return write()
+        saved = write(replicas=1)
         if not saved.copies:
             return saved
         if saved.record.kind is not Kind.DATA:
@@ -212,9 +225,14 @@ class ClusterStore:
         if not isinstance(error, NodeValueError):
             self.views.failed(node_id, error)
 
-    def writers(self, key: str, copies: dict[str, Copy]) -> Iterator[CopyWriter]:
-        """Yield the nodes that may take a copy, best first."""
-        for node_id in self.placement.rank(key):
+    def writers(
+        self, key: str, copies: dict[str, Copy], avoid: Collection[str]
+    ) -> Iterator[CopyWriter]:
+        """Yield the nodes that may take a copy, best first; those to *avoid* if there are none."""
+        ranking = self.placement.rank(key)
+        usable = [node_id for node_id in ranking if self.views.rights(node_id).written]
+        for node_id in [node_id for node_id in usable if node_id not in avoid] or usable:
+            # Looked at again, for it may have failed since: others come before it is needed.
             if self.views.rights(node_id).written:
                 yield CopyWriter(self.nodes[node_id], key, copies.get(node_id))
 
@@ -228,13 +246,20 @@ class ClusterStore:
 
         try:
             saved = write_copies(
-                self, key, keys, joined, copies=dict(loaded.copies), deadline=deadline
+                self,
+                key,
+                keys,
+                joined,
+                copies=dict(loaded.copies),
+                deadline=deadline,
+                avoid=loaded.failed,
             )
         except RecordTooLargeError:
             # Each copy fits, their join does not: it is served, and refused when it is saved.
             return loaded
         self.counters.written_back += 1
-        return Loaded(Outcome.FOUND, saved.record, still_valid(loaded.copies, saved.record))
+        copies = still_valid(loaded.copies, saved.record)
+        return loaded._replace(record=saved.record, copies=copies)
 
     def _finish(self, key: str, keys: Keyring, record: Record, deadline: float) -> Saved:
         return write_copies(

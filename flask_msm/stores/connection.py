@@ -131,6 +131,3 @@ def close_inherited() -> None:
     for connection in list(_connections):
         if connection.process != process:
             connection.close()
-
-
-os.register_at_fork(after_in_child=close_inherited)

@@ -19,7 +19,7 @@ from .ports import Copy, RecordTooLargeError, Rewrite, Saved
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from typing import Any
 
     from flask_msm.cluster.ports import Exchange, NodeClient
@@ -232,9 +232,9 @@ class _Write:
         self.seen = known
         return known != before
 
-    def run(self, copies: dict[str, Copy], replicas: int) -> Saved:
+    def run(self, copies: dict[str, Copy], replicas: int, avoid: Collection[str]) -> Saved:
         self.replicas = replicas
-        candidates = self.store.writers(self.key, copies)
+        candidates = self.store.writers(self.key, copies, avoid)
         self.active = list(islice(candidates, replicas))
         for copy in copies.values():
             self.seen = join_optional(self.seen, copy.record)
@@ -287,15 +287,18 @@ def write_copies(
     copies: dict[str, Copy],
     deadline: float,
     replicas: int | None = None,
+    avoid: Collection[str] = frozenset(),
 ) -> Saved:
     """Store what *rewrite* makes of the session on *replicas* nodes (all its copies if ``None``).
+
+    Nodes to *avoid* are left alone as long as there are others.
 
     Raises:
         RecordTooLargeError: The record does not fit.
     """
     write = _Write(store, key, keys, rewrite, deadline)
     try:
-        return write.run(copies, replicas or store.placement.replicas)
+        return write.run(copies, replicas or store.placement.replicas, avoid)
     finally:
         for writer in write.active:
             writer.abandon()

@@ -43,11 +43,16 @@ class Loaded(NamedTuple):
         outcome: Found, missing, or cannot tell.
         record: The join of all that was read; only when found. It may be a tombstone or an alias.
         copies: What each node was seen to hold, so that a save need not read again.
+        certain: One of those who must know was asked: what was found is all there is.
+        failed: Nodes that failed just now. A save leaves them alone as long as there are others:
+            a node that hangs must not cost the request the time to store its change elsewhere.
     """
 
     outcome: Outcome
     record: Record | None
     copies: dict[str, Copy]
+    certain: bool = True
+    failed: frozenset[str] = frozenset()
 
 
 #: What is known of a session whose id was just made up: nobody can have it.

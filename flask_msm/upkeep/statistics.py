@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+#: memcached takes no smaller ``-I``, bytes.
+MIN_ITEM_SIZE = 1024
+
+
 class Numbers(NamedTuple):
     """Statistics of one node; ``None`` for what it did not say.
 
@@ -27,7 +31,7 @@ class Numbers(NamedTuple):
         flushes: ``flush_all`` commands, since its start.
         connections: Open now.
         max_connections: Allowed.
-        item_size_max: Largest item, bytes; the server's default if it does not say.
+        item_size_max: Largest item, bytes.
     """
 
     at: float
@@ -62,6 +66,7 @@ def numbers_from(found: Mapping[str, str], *, at: float, latency: float) -> Numb
         return int(text) if text.isascii() and text.isdigit() and len(text) <= 20 else None
 
     version = found.get("version", "")
+    largest = number("item_size_max") or 0
     return Numbers(
         at=at,
         latency=latency,
@@ -77,5 +82,5 @@ def numbers_from(found: Mapping[str, str], *, at: float, latency: float) -> Numb
         flushes=number("cmd_flush"),
         connections=number("curr_connections"),
         max_connections=number("max_connections"),
-        item_size_max=number("item_size_max"),
+        item_size_max=largest if largest >= MIN_ITEM_SIZE else None,
     )

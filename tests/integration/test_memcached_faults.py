@@ -253,8 +253,12 @@ def test_failures_to_send_come_out_of_the_result(node_at):
     assert node._pool.free == 8
 
 
-def test_an_address_that_never_answers_times_out(node_at, monkeypatch):
-    """No route that drops packets is at hand everywhere: a full queue of connections is one."""
+@pytest.fixture
+def silent_port():
+    """A port that answers no connection, as behind a firewall that drops packets.
+
+    A full queue of connections is one, and at hand everywhere.
+    """
     with socket.socket() as listener, ExitStack() as stack:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -266,16 +270,35 @@ def test_an_address_that_never_answers_times_out(node_at, monkeypatch):
                 filler.connect(("127.0.0.1", port))
             except TimeoutError:
                 break
-        node = node_at(host="127.0.0.1", port=port, connect_timeout=0.1, retry_attempts=0)
-        start = time.monotonic()
-        with pytest.raises(NodeBusyError, match="timed out"):
-            OPERATIONS["gets"](node, soon())
-        assert 0.09 < time.monotonic() - start < 0.5
-        node = node_at(host="127.0.0.1", port=port, connect_timeout=5, retry_attempts=0)
-        start = time.monotonic()
-        with pytest.raises(NodeBusyError, match="timed out"):
-            OPERATIONS["gets"](node, soon(0.1))
-        assert 0.09 < time.monotonic() - start < 0.5
+        yield port
+
+
+@pytest.mark.parametrize(("connect_timeout", "deadline"), [(0.1, 2), (5, 0.1)])
+def test_an_address_that_never_answers_times_out(connect_timeout, deadline, silent_port, node_at):
+    node = node_at(
+        host="127.0.0.1", port=silent_port, connect_timeout=connect_timeout, retry_attempts=0
+    )
+    start = time.monotonic()
+    with pytest.raises(NodeBusyError, match="timed out"):
+        OPERATIONS["gets"](node, soon(deadline))
+    assert 0.09 < time.monotonic() - start < 0.5
+
+
+def test_an_address_that_never_answers_leaves_the_others_their_time(
+    silent_port, peer, node_at, monkeypatch
+):
+    server = peer(peers.answers(b"END\r\n"))
+    node = node_at(host="127.0.0.1", port=1, connect_timeout=0.3, retry_attempts=0)
+    (address,) = node._addresses.known
+    node._addresses.known = tuple(
+        address._replace(address=("127.0.0.1", port)) for port in (silent_port, server.port)
+    )
+    assert OPERATIONS["gets"](node, soon()) is None
+    # The next connection goes to the one that answered at once.
+    node.close()
+    start = time.monotonic()
+    OPERATIONS["gets"](node, soon())
+    assert time.monotonic() - start < 0.1
 
 
 @pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="no unix sockets")

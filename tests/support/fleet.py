@@ -101,7 +101,9 @@ class Fleet:
         return [
             entry.text
             for entry in self.entries()
-            if "Traceback" in entry.text or "unexpected" in entry.text or "tick failed" in entry.text
+            if "Traceback" in entry.text
+            or "unexpected" in entry.text
+            or "tick failed" in entry.text
         ]
 
     def command(self, *arguments: str, config: dict[str, object] | None = None) -> str:

@@ -215,7 +215,6 @@ def test_only_names_that_were_asked_for_are_weak(shop):
     assert shop.ask(contents) == {"name": "eve", "cart": ["apple"]}
 
 
-@pytest.mark.xfail(reason="what one request of an outage left is taken for the whole session")
 @pytest.mark.parametrize("first", [HABITS["setdefault"], write(more=1)], ids=["weak", "other"])
 def test_a_later_request_of_the_same_outage_fills_a_gap_only_as_well(shop, first):
     shop.outage(*shop.homes())
@@ -227,7 +226,6 @@ def test_a_later_request_of_the_same_outage_fills_a_gap_only_as_well(shop, first
     assert shop.ask(lambda: session["cart"]) == ["apple"]
 
 
-@pytest.mark.xfail(reason="what one request of an outage left is taken for the whole session")
 def test_emptying_what_an_outage_left_is_not_a_logout(shop):
     shop.outage(*shop.homes())
 

@@ -8,10 +8,17 @@ import threading
 import pytest
 from flask import Flask, session
 from flask.sessions import SecureCookieSessionInterface
-from support.apps import FakeManager, make_app, set_cookie
+from support.apps import LIFE, FakeManager, make_app, set_cookie
 from support.clock import FakeClock
 
-from flask_msm import ConfigError, MemcachedSessionManager, destroy, regenerate
+from flask_msm import (
+    ConfigError,
+    MemcachedSessionManager,
+    destroy,
+    read_only,
+    regenerate,
+    session_created,
+)
 from flask_msm.record.record import Kind
 
 
@@ -266,3 +273,33 @@ def test_a_worker_goes_on_after_its_queue_was_closed(behind):
 
     assert behind.ask(contents) == {"name": "eve"}
     assert len(behind.records()) == 2
+
+
+def test_a_receiver_that_raises_leaves_no_second_session_behind():
+    shop = make_app(testing=False)
+    shop.app.logger.disabled = True
+
+    def refuse(sender, **_):
+        raise RuntimeError("the receiver failed")
+
+    with session_created.connected_to(refuse):
+        response = shop.do(lambda: session.update(name="anna"))
+
+    assert response.status_code == 500
+    assert len(shop.live_keys()) == 1
+
+
+def test_a_read_only_view_keeps_the_session_alive():
+    shop = make_app(setup=add_read_only_view)
+    shop.do(lambda: session.update(name="anna"))
+
+    for _ in range(10):
+        shop.clock.advance(LIFE / 2)
+        assert shop.client.get("/looked-at").text == "anna"
+
+
+def add_read_only_view(app):
+    @app.get("/looked-at")
+    @read_only
+    def looked_at():
+        return session.get("name", "nobody")

@@ -252,9 +252,8 @@ def test_the_time_a_node_is_left_alone_doubles_up_to_the_maximum():
 def test_chance_spreads_the_attempts_of_several_workers_below_the_maximum(jitter, pauses):
     health, found = Health(), []
     for _ in pauses:
-        health = after(health, Observation.PROBE_SOFT, Observation.PROBE_HARD, jitter=jitter)
+        health = after(health, Observation.PROBE_HARD, jitter=jitter)
         found.append(health.retry_at - 100.0)
-        health = health._replace(losses=len(found))
 
     assert found == pauses
 

@@ -330,3 +330,20 @@ def test_a_move_that_no_node_takes_leaves_the_session_as_it_is(shop):
 
     assert response.status_code == 200
     assert shop.ask(contents, client=shop.browser(old)) == {"name": "anna"}
+
+
+def test_a_tombstone_that_meets_an_alias_on_the_backup_still_ends_what_it_points_to(shop):
+    old = shop.cookie()
+    slow = shop.under_way(old)
+    slow.session.destroy()
+    primary, backup = (shop.nodes[node_id] for node_id in shop.homes())
+    before = dict(primary.items)
+    shop.do(regenerate)
+    key = shop.key(old)
+    # The primary forgot the move and holds what the slow request has read.
+    primary.items[key] = before[key]
+
+    slow.end()
+
+    assert key in backup.items
+    assert shop.live_keys() == set()

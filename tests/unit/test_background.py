@@ -1,0 +1,243 @@
+"""Work behind the response: bounded, in order, in every process anew."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+
+import pytest
+from support.memcached import wait_until
+
+import flask_msm
+from flask_msm.clock import SystemClock
+from flask_msm.stores.background import Background
+
+
+ROOT = Path(flask_msm.__file__).parent.parent
+NAME = "flask-msm-test"
+
+
+@pytest.fixture
+def background():
+    made = Background(NAME, clock=SystemClock(), deadline=7.0, limit=3)
+    yield made
+    made.close()
+
+
+def threads():
+    return [thread for thread in threading.enumerate() if thread.name == NAME]
+
+
+class Stuck:
+    """A job that goes on until it is told to end."""
+
+    def __init__(self) -> None:
+        self.began = threading.Event()
+        self.end = threading.Event()
+
+    def __call__(self, deadline):
+        self.began.set()
+        self.end.wait(10)
+
+
+@pytest.fixture
+def stuck(background):
+    job = Stuck()
+    background.put(job)
+    assert job.began.wait(10)
+    yield job
+    job.end.set()
+
+
+def test_no_thread_is_started_before_the_first_job(background):
+    assert threads() == []
+
+    background.put(lambda _: None)
+
+    assert len(threads()) == 1
+
+
+def test_jobs_are_done_one_after_another_in_order(background):
+    done = []
+    for number in range(50):
+        wait_until(
+            lambda number=number: background.put(lambda _: done.append(number)), "room in the queue"
+        )
+
+    assert background.flush(10)
+    assert done == list(range(50))
+    assert len(threads()) == 1
+
+
+def test_a_job_is_told_by_when_it_shall_be_done(background):
+    told = []
+    before = SystemClock().monotonic()
+    background.put(told.append)
+    assert background.flush(10)
+
+    assert before + 7.0 <= told[0] <= SystemClock().monotonic() + 7.0
+
+
+def test_a_full_queue_takes_nothing_more_and_says_so(background, stuck):
+    done = []
+    taken = [background.put(lambda _, n=number: done.append(n)) for number in range(5)]
+
+    assert taken == [True, True, True, False, False]
+    stuck.end.set()
+    assert background.flush(10)
+    assert done == [0, 1, 2]
+
+
+def test_flushing_gives_up_in_time(background, stuck):
+    assert background.flush(0.01) is False
+    while background.put(lambda _: None):
+        pass
+    assert background.flush(0.01) is False
+
+
+def test_flushing_what_was_never_started_starts_nothing(background):
+    assert background.flush(0.01) is True
+    assert threads() == []
+
+
+def test_a_job_that_raises_is_logged_and_the_next_one_is_done(background, caplog):
+    done = []
+    with caplog.at_level(logging.ERROR, "flask_msm.background"):
+        background.put(lambda _: 1 / 0)
+        background.put(lambda _: done.append("next"))
+        assert background.flush(10)
+
+    assert done == ["next"]
+    (record,) = caplog.records
+    assert record.exc_info[0] is ZeroDivisionError
+
+
+def test_closing_does_what_is_queued_and_ends_the_thread(background):
+    done = []
+    for number in range(3):
+        background.put(lambda _, n=number: done.append(n))
+
+    background.close(10)
+
+    assert done == [0, 1, 2]
+    wait_until(lambda: not threads(), "the thread to end")
+
+
+def test_closing_twice_or_before_the_first_job_does_nothing(background):
+    background.close()
+    background.put(lambda _: None)
+    background.close(10)
+    background.close(10)
+
+    assert threads() == []
+
+
+def test_a_job_after_closing_starts_a_new_thread(background):
+    done = []
+    background.put(lambda _: None)
+    background.close(10)
+
+    background.put(lambda _: done.append("again"))
+
+    assert background.flush(10)
+    assert done == ["again"]
+    assert len(threads()) == 1
+
+
+def test_closing_does_not_wait_for_a_job_that_hangs(background, stuck):
+    began = SystemClock().monotonic()
+
+    background.close(0.05)
+
+    assert SystemClock().monotonic() - began < 5
+
+
+def test_threads_that_put_at_once_start_one_thread(background):
+    gate = threading.Barrier(8)
+
+    def put():
+        gate.wait(10)
+        background.put(lambda _: None)
+
+    putters = [threading.Thread(target=put) for _ in range(8)]
+    for thread in putters:
+        thread.start()
+    for thread in putters:
+        thread.join(10)
+
+    assert len(threads()) == 1
+
+
+def test_a_forked_process_has_a_thread_of_its_own_and_nobody_elses_jobs():
+    script = """
+        import os, threading, traceback
+        from flask_msm.clock import SystemClock
+        from flask_msm.stores.background import Background
+
+        background = Background("jobs", clock=SystemClock(), deadline=5)
+        began, end, done = threading.Event(), threading.Event(), []
+
+        def stuck(_):
+            began.set()
+            end.wait(10)
+            done.append("parent")
+
+        background.put(stuck)
+        background.put(lambda _: done.append("queued"))
+        assert began.wait(10)
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                assert background.flush(0) is True
+                background.put(lambda _: done.append("child"))
+                assert background.flush(10)
+                assert done == ["child"], done
+                status = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(status)
+        _, status = os.waitpid(child, 0)
+        assert status == 0
+        end.set()
+        assert background.flush(10)
+        assert done == ["parent", "queued"], done
+    """
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(script)],
+        cwd=ROOT,
+        env={**os.environ},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_is_queued_when_a_process_ends_is_done():
+    script = """
+        from flask_msm.clock import SystemClock
+        from flask_msm.stores.background import Background
+
+        background = Background("jobs", clock=SystemClock(), deadline=5)
+        for number in range(3):
+            background.put(lambda _, n=number: print(n, flush=True))
+    """
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(script)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0\n1\n2\n", "")

@@ -1,0 +1,313 @@
+"""One worker's view of the nodes: immutable, replaced as a whole, changes told once."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from support.clock import FakeClock
+
+from flask_msm.cluster.health import NodeState, Observation, Thresholds
+from flask_msm.cluster.state import ClusterState, FleetFacts
+from flask_msm.errors import NodeBusyError, NodeUnreachableError
+
+
+LIMITS = Thresholds(failures=3, recoveries=2, backoff=2.0, max_backoff=30.0)
+ALL = frozenset({"n1", "n2", "n3"})
+BUSY = NodeBusyError("n1", "timed out")
+GONE = NodeUnreachableError("n1", "connection refused")
+
+
+class Watched:
+    """A state, its clock, and what it told."""
+
+    def __init__(self, ids=("n1", "n2", "n3"), trusted=ALL) -> None:
+        self.clock = FakeClock()
+        self.state = ClusterState(ids, limits=LIMITS, clock=self.clock, chance=lambda: 1.0)
+        self.state.learn(FleetFacts(frozenset(trusted)))
+        self.told = []
+        self.state.on_change = self._tell
+
+    def _tell(self, node_id, before, after):
+        # Whoever is told may look, and may report something himself.
+        assert not self.state._lock.locked()
+        self.told.append((node_id, before.state.value, after.state.value))
+
+    def state_of(self, node_id="n1"):
+        return self.state.view()[node_id].state
+
+
+@pytest.fixture
+def watched():
+    return Watched()
+
+
+def test_nodes_begin_up_and_untrusted():
+    state = ClusterState(["n1"], limits=LIMITS, clock=FakeClock())
+
+    view = state.view()["n1"]
+    assert (view.state, view.trusted) == (NodeState.UP, False)
+    assert (view.rights.alone, view.rights.joined, view.rights.written) == (False, True, True)
+
+
+def test_a_view_that_was_taken_does_not_change(watched):
+    before = watched.state.view()
+    seen = dict(before)
+
+    watched.state.failed("n1", GONE)
+    watched.state.learn(FleetFacts())
+
+    assert before == seen
+    assert watched.state.view() is not before
+    with pytest.raises(AttributeError):
+        before["n1"].trusted = True
+
+
+def test_the_views_of_other_nodes_are_left_as_they_are(watched):
+    before = watched.state.view()
+
+    watched.state.failed("n1", GONE)
+
+    assert watched.state.view()["n2"] is before["n2"]
+
+
+# -- telling -------------------------------------------------------------------------------------
+
+
+def test_a_change_is_told_once_and_outside_of_the_lock(watched):
+    for _ in range(10):
+        watched.state.failed("n1", GONE)
+
+    assert watched.told == [("n1", "up", "down")]
+
+
+def test_many_requests_that_fail_at_once_make_one_change():
+    watched = Watched()
+    gate = threading.Barrier(8)
+
+    def fail():
+        gate.wait()
+        for _ in range(50):
+            watched.state.failed("n1", GONE)
+
+    # The lock is taken by others here, so only what is told is looked at.
+    watched.state.on_change = lambda node_id, *_: watched.told.append(node_id)
+    threads = [threading.Thread(target=fail) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert watched.told == ["n1"]
+
+
+def test_what_does_not_change_the_state_is_not_told(watched):
+    watched.state.failed("n1", BUSY)
+    watched.state.failed("n1", BUSY)
+
+    assert watched.told == [("n1", "up", "suspect")]
+    assert watched.state.view()["n1"].health.doubts == 2
+
+
+def test_whoever_is_told_may_report_a_failure_himself(watched):
+    def react(node_id, *_):
+        watched.told.append(node_id)
+        if node_id == "n1":
+            watched.state.failed("n2", GONE)
+
+    watched.state.on_change = react
+    watched.state.failed("n1", GONE)
+
+    assert watched.told == ["n1", "n2"]
+    assert watched.state_of("n2") is NodeState.DOWN
+
+
+def test_a_way_down_and_back_is_told_step_by_step(watched):
+    watched.state.failed("n1", BUSY)
+    watched.state.failed("n1", GONE)
+    watched.state.observe("n1", Observation.PROBE_SUCCESS)
+    watched.state.observe("n1", Observation.PROBE_SUCCESS)
+
+    assert watched.told == [
+        ("n1", "up", "suspect"),
+        ("n1", "suspect", "down"),
+        ("n1", "down", "recovering"),
+        ("n1", "recovering", "up"),
+    ]
+
+
+def test_the_class_and_reason_of_a_failure_are_kept(watched):
+    watched.state.failed("n1", GONE)
+
+    error = watched.state.view()["n1"].health.error
+    assert error == "NodeUnreachableError: connection refused"
+
+
+# -- requests ------------------------------------------------------------------------------------
+
+
+def test_a_success_resets_a_node_in_doubt(watched):
+    watched.state.failed("n1", BUSY)
+    watched.state.failed("n1", BUSY)
+    watched.state.answered("n1")
+    assert watched.state.view()["n1"].health.doubts == 0
+    assert watched.state_of() is NodeState.UP
+
+    watched.state.failed("n1", BUSY)
+    watched.state.failed("n1", BUSY)
+
+    assert watched.state_of() is NodeState.SUSPECT
+
+
+def test_a_success_of_a_node_without_doubts_takes_no_lock(watched):
+    with watched.state._lock:
+        watched.state.answered("n1")
+
+
+def test_reading_takes_no_lock(watched):
+    with watched.state._lock:
+        assert watched.state.rights("n1").alone
+        assert watched.state.view()
+        assert watched.state.due("n1")
+
+
+def test_a_suspect_node_is_not_read_alone(watched):
+    watched.state.failed("n1", BUSY)
+
+    rights = watched.state.rights("n1")
+    assert (rights.alone, rights.joined, rights.written) == (False, True, True)
+
+
+def test_the_last_node_is_spared_by_requests_and_taken_by_probes(watched):
+    for node_id in ("n2", "n3"):
+        watched.state.failed(node_id, GONE)
+
+    for _ in range(20):
+        watched.state.failed("n1", BUSY)
+    assert watched.state_of() is NodeState.SUSPECT
+
+    watched.state.observe("n1", Observation.PROBE_SOFT, BUSY)
+    assert watched.state_of() is NodeState.DOWN
+
+
+def test_the_only_node_is_the_last_one():
+    watched = Watched(ids=["n1"])
+
+    for _ in range(20):
+        watched.state.failed("n1", BUSY)
+
+    assert watched.state_of() is NodeState.SUSPECT
+
+
+def test_a_node_is_the_last_one_when_the_others_are_drained(watched):
+    watched.state.learn(FleetFacts(ALL, {"n2": "drained", "n3": "draining"}))
+
+    for _ in range(20):
+        watched.state.failed("n1", BUSY)
+
+    assert watched.state_of() is NodeState.SUSPECT
+
+
+def test_a_write_that_went_past_a_node_is_handed_on(watched):
+    seen = []
+    watched.state.on_left_out = lambda *what: seen.append(what)
+
+    watched.state.left_out("n2", "key")
+
+    assert seen == [("n2", "key")]
+
+
+# -- probes --------------------------------------------------------------------------------------
+
+
+def test_a_node_that_is_down_is_due_when_it_was_left_alone_for_long_enough(watched):
+    assert watched.state.due("n1")
+    watched.state.failed("n1", GONE)
+    assert not watched.state.due("n1")
+    watched.clock.advance(1.99)
+    assert not watched.state.due("n1")
+    watched.clock.advance(0.01)
+
+    assert watched.state.due("n1")
+
+
+def test_a_wall_clock_that_jumps_does_not_bring_an_attempt_forward(watched):
+    watched.state.failed("n1", GONE)
+    watched.clock.now += 86_400
+
+    assert not watched.state.due("n1")
+
+
+def test_forgetting_failures_makes_a_node_due_and_its_back_off_short(watched):
+    for _ in range(5):
+        watched.state.observe("n1", Observation.PROBE_HARD, GONE)
+    told = list(watched.told)
+    assert not watched.state.due("n1")
+
+    watched.state.forget_failures("n1")
+
+    assert watched.state.due("n1")
+    assert watched.state_of() is NodeState.DOWN
+    assert watched.told == told
+    watched.state.observe("n1", Observation.PROBE_HARD, GONE)
+    assert watched.state.view()["n1"].health.retry_at == watched.clock.monotonic() + 2.0
+
+
+# -- facts of the fleet --------------------------------------------------------------------------
+
+
+def test_a_node_is_read_alone_when_the_fleet_trusts_it():
+    watched = Watched(trusted=())
+    assert not watched.state.rights("n1").alone
+
+    watched.state.learn(FleetFacts(frozenset({"n1"})))
+
+    assert watched.state.rights("n1").alone
+    assert not watched.state.rights("n2").alone
+    assert watched.told == [("n1", "up", "up")]
+
+
+def test_facts_that_are_known_already_change_nothing(watched):
+    before = watched.state.view()
+
+    watched.state.learn(FleetFacts(ALL, {}))
+
+    assert watched.state.view() is before
+    assert watched.told == []
+
+
+def test_a_drain_lies_over_what_the_worker_sees(watched):
+    watched.state.learn(FleetFacts(ALL, {"n1": "draining", "n2": "drained"}))
+
+    assert watched.state_of("n1") is NodeState.DRAINING
+    assert watched.state_of("n2") is NodeState.DRAINED
+    assert watched.state.view()["n1"].health.state is NodeState.UP
+    assert not watched.state.rights("n1").written
+    assert not watched.state.rights("n2").joined
+    assert watched.told == [("n1", "up", "draining"), ("n2", "up", "drained")]
+
+
+def test_what_happens_to_a_drained_node_is_seen_and_not_told(watched):
+    watched.state.learn(FleetFacts(ALL, {"n2": "drained"}))
+    watched.told.clear()
+
+    watched.state.observe("n2", Observation.PROBE_HARD, GONE)
+
+    assert watched.state.view()["n2"].health.state is NodeState.DOWN
+    assert watched.state_of("n2") is NodeState.DRAINED
+    assert watched.told == []
+
+
+def test_health_is_kept_when_the_facts_change(watched):
+    watched.state.failed("n1", BUSY)
+    watched.state.learn(FleetFacts(frozenset({"n2"})))
+
+    assert watched.state.view()["n1"].health.doubts == 1
+    watched.state.answered("n1")
+    assert watched.state.view()["n1"].health.doubts == 0
+
+
+def test_facts_about_nodes_that_are_not_configured_here_are_ignored(watched):
+    watched.state.learn(FleetFacts(frozenset({*ALL, "n9"}), {"n8": "drained"}))
+
+    assert set(watched.state.view()) == ALL

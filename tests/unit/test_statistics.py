@@ -1,0 +1,100 @@
+"""What a node says about itself is believed as far as it can be."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flask_msm.upkeep.statistics import Numbers, numbers_from
+
+
+FOUND = {
+    "pid": "17",
+    "uptime": "3600",
+    "version": "1.6.18",
+    "curr_items": "1000",
+    "bytes": "123456",
+    "limit_maxbytes": "67108864",
+    "get_hits": "900",
+    "get_misses": "100",
+    "evictions": "3",
+    "cmd_flush": "1",
+    "curr_connections": "12",
+    "max_connections": "1024",
+    "item_size_max": "1048576",
+}
+COUNTED = [name for name in Numbers._fields if name not in ("at", "latency", "version")]
+
+
+def numbers(found):
+    return numbers_from(found, at=5.0, latency=0.25)
+
+
+def test_the_statistics_of_a_node_become_numbers():
+    assert numbers(FOUND) == Numbers(
+        at=5.0,
+        latency=0.25,
+        version="1.6.18",
+        pid=17,
+        uptime=3600,
+        items=1000,
+        bytes=123456,
+        limit_bytes=67108864,
+        hits=900,
+        misses=100,
+        evictions=3,
+        flushes=1,
+        connections=12,
+        max_connections=1024,
+        item_size_max=1048576,
+    )
+
+
+def test_what_is_not_said_is_none():
+    said = numbers({})
+
+    assert said._replace(at=0, latency=0) == Numbers(0, 0, *[None] * (len(Numbers._fields) - 2))
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    ["", "-1", "+1", "1.5", "1e9", " 1", "1 ", "0x10", "nan", "inf", "1_000", "\u0663", "\u00b2"],
+    ids=ascii,
+)
+def test_what_is_no_number_counts_as_not_said(garbage):
+    said = numbers(dict.fromkeys(FOUND, garbage))
+
+    assert all(getattr(said, name) is None for name in COUNTED)
+
+
+@pytest.mark.parametrize("digits", [21, 400, 5000, 1_000_000])
+def test_a_number_memcached_cannot_mean_counts_as_not_said(digits):
+    said = numbers(dict.fromkeys(FOUND, "9" * digits))
+
+    assert all(getattr(said, name) is None for name in COUNTED)
+
+
+def test_the_largest_number_of_64_bits_is_taken():
+    assert numbers({"bytes": str(2**64 - 1)}).bytes == 2**64 - 1
+
+
+@pytest.mark.parametrize("size", ["0", "1", "1023"])
+def test_an_item_size_no_memcached_can_be_set_to_counts_as_not_said(size):
+    """Believed, it would keep every session away from the node."""
+    assert numbers({"item_size_max": size}).item_size_max is None
+    assert numbers({"item_size_max": "1024"}).item_size_max == 1024
+
+
+def test_a_version_is_cut_and_has_no_control_characters():
+    assert numbers({"version": "9" * 5000}).version == "9" * 32
+    assert numbers({"version": "1.6\x1b[31m"}).version is None
+    assert numbers({"version": ""}).version is None
+
+
+@settings(deadline=None, derandomize=True, database=None)
+@given(st.dictionaries(st.sampled_from([*FOUND, "other"]), st.text()))
+def test_no_statistics_raise(found):
+    said = numbers(found)
+
+    assert all(getattr(said, name) is None or getattr(said, name) >= 0 for name in COUNTED)
