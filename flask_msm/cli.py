@@ -47,19 +47,23 @@ def nodes(*, as_json: bool) -> None:
 @msm_commands.command("drain")
 @click.argument("node")
 @click.option("--reason", default="", help="Kept with the change.")
-def drain(node: str, reason: str) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def drain(node: str, reason: str, *, as_json: bool) -> None:
     """Take NODE out of use: it is read, not written, and copied away."""
     _set_drain(node, "draining", reason)
-    click.echo(f"{node} is being drained; 'flask msm nodes' says when it is drained.")
+    text = f"{node} is being drained; 'flask msm nodes' says when it is drained."
+    click.echo(json.dumps({"node": node, "drain": "draining"}) if as_json else text)
 
 
 @msm_commands.command("undrain")
 @click.argument("node")
 @click.option("--reason", default="", help="Kept with the change.")
-def undrain(node: str, reason: str) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def undrain(node: str, reason: str, *, as_json: bool) -> None:
     """Take NODE into use again; it is rebuilt before it is trusted."""
     _set_drain(node, None, reason)
-    click.echo(f"{node} is in use again and waits for its rebuild.")
+    text = f"{node} is in use again and waits for its rebuild."
+    click.echo(json.dumps({"node": node, "drain": None}) if as_json else text)
 
 
 def _set_drain(node: str, value: str | None, reason: str) -> None:

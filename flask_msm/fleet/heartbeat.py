@@ -7,7 +7,7 @@ while lists differ nobody trusts a node alone, and when they agree again all nod
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from .shared_map import SharedMap
 
@@ -25,6 +25,14 @@ RENEWED_AFTER = 3
 GONE_AFTER = 10
 
 
+class _Heard(NamedTuple):
+    """What a worker was heard of last: its stamp, when (monotonic clock), whether it lives."""
+
+    stamp: int
+    at: float
+    alive: bool
+
+
 class Heartbeat:
     """The workers of the fleet as this one knows them.
 
@@ -33,7 +41,7 @@ class Heartbeat:
         worker: Returns the name of this worker; another one after a fork.
         nodes: Ids of the nodes this worker uses.
         replicas: How many copies it writes.
-        interval: Time in seconds between two ticks.
+        interval: Time in seconds between two ticks; 0 without ticks.
         clock: Tells the time.
     """
 
@@ -54,8 +62,7 @@ class Heartbeat:
         self._clock = clock
         self._announced_at = 0.0
         self._announced_as = ""
-        # When each worker was heard of last: its stamp then, and the monotonic clock.
-        self._heard: dict[str, tuple[int, float]] = {}
+        self._heard: dict[str, _Heard] = {}
 
     @property
     def worker(self) -> str:
@@ -63,7 +70,9 @@ class Heartbeat:
         return self._worker()
 
     def announce(self) -> None:
-        """Say that this worker lives, if that is due."""
+        """Say that this worker lives, if that is due; one that never ticks cannot go on to."""
+        if not self._interval:
+            return
         now = self._clock.time()
         recent = 0 <= now - self._announced_at < RENEWED_AFTER * self._interval
         if recent and self._announced_as == self.worker:
@@ -72,9 +81,11 @@ class Heartbeat:
         entry = {"at": now, "layout": self._layout}
         self.shared.put(self.worker, json.dumps(entry).encode())
         for name, stamp, entry in self._entries():
-            if name != self.worker and not self._lives(name, stamp, entry):
+            heard = self._hear(name, stamp, entry)
+            if name != self.worker and not self._is_recent(heard):
                 self.shared.put(name, None)
-                self._heard.pop(name, None)
+        left = {name for name, _, _ in self._entries()}
+        self._heard = {name: heard for name, heard in self._heard.items() if name in left}
 
     def leave(self) -> None:
         """Say that this worker ends."""
@@ -84,8 +95,9 @@ class Heartbeat:
     def layouts_differ(self) -> bool:
         """Return whether a worker that lives uses other nodes, or another number of copies."""
         return any(
-            self._lives(name, stamp, entry) and entry.get("layout") != self._layout
+            self._lives(name, stamp, entry)
             for name, stamp, entry in self._entries()
+            if entry.get("layout") != self._layout
         )
 
     def _lives(self, name: str, stamp: int, entry: dict[str, object]) -> bool:
@@ -94,15 +106,19 @@ class Heartbeat:
         What another clock says is believed once only, for a worker that is new to this one:
         afterwards it has to be heard of again.
         """
-        limit = GONE_AFTER * self._interval
-        now = self._clock.monotonic()
-        known = self._heard.get(name)
-        if known is None:
-            lately = abs(self._clock.time() - _at(entry)) < limit
-            known = self._heard[name] = (stamp, now if lately else now - limit)
-        elif known[0] != stamp:
-            known = self._heard[name] = (stamp, now)
-        return now - known[1] < limit
+        heard = self._hear(name, stamp, entry)
+        return heard.alive and self._is_recent(heard)
+
+    def _hear(self, name: str, stamp: int, entry: dict[str, object]) -> _Heard:
+        heard = self._heard.get(name)
+        if heard is None or heard.stamp != stamp:
+            lately = abs(self._clock.time() - _at(entry)) < GONE_AFTER * self._interval
+            alive = heard is not None or lately
+            heard = self._heard[name] = _Heard(stamp, self._clock.monotonic(), alive)
+        return heard
+
+    def _is_recent(self, heard: _Heard) -> bool:
+        return self._clock.monotonic() - heard.at < GONE_AFTER * self._interval
 
     def _entries(self) -> list[tuple[str, int, dict[str, object]]]:
         return [

@@ -77,11 +77,15 @@ class CopyWriter:
         """Whether the node must be read before it can be written."""
         return self._standing is Standing.BLIND
 
-    def holds(self, record: Record) -> bool:
-        """Return whether the node is known to hold *record* or more."""
+    def holds(self, record: Record, base: Record | None) -> bool:
+        """Return whether the node is known to hold *record*, made from *base*, or more."""
         if self.blind or self.record is None:
             return False
-        return self.record is record or join_optional(self.record, record) == self.record
+        if self.record is record:
+            return True
+        if self.record is base:
+            return record == base
+        return join_optional(self.record, record) == self.record
 
     def start(
         self,
@@ -93,7 +97,7 @@ class CopyWriter:
         may_put: bool,
     ) -> bool:
         """Send what brings the node closer to *record*; return whether anything was sent."""
-        if self.holds(record):
+        if self.holds(record, base):
             return False
         if self._standing is not Standing.KNOWN:
             self._standing = Standing.BLIND
@@ -102,8 +106,11 @@ class CopyWriter:
         if not may_put:
             return False
         # What was made from this very copy contains it already.
-        joined = record if self.record is base else join_optional(self.record, record)
-        self._sent = record if joined == record else joined
+        if self.record is base:
+            self._sent = record
+        else:
+            joined = join_optional(self.record, record)
+            self._sent = record if joined == record else joined
         assert self._sent is not None  # noqa: S101  (record is not None)
         data, ttl = seal(self._sent)
         if self._token is None:
@@ -214,7 +221,7 @@ class _Write:
                 continue
         return found
 
-    def learn(self, busy: list[CopyWriter]) -> bool:
+    def learn(self, busy: list[CopyWriter], mine: Record) -> bool:
         """Add what the replies told; return whether any node knew more than was known.
 
         What this write itself has stored is known: it must count when it is read back, and when
@@ -222,10 +229,14 @@ class _Write:
         """
         for writer in busy:
             if not writer.read:
-                self.seen = join_optional(self.seen, writer.record)
+                # What was made from all that was known contains it; no need to join.
+                made = writer.record is mine and self.seen is self.base
+                self.seen = mine if made else join_optional(self.seen, writer.record)
         before = known = self.seen
         for writer in busy:
-            if writer.read:
+            if writer.read and writer.record == self.base:
+                writer.record = self.base
+            elif writer.read:
                 known = join_optional(known, writer.record)
         if any(writer.gone for writer in busy):
             known = join_optional(known, self.ask_other_homes())
@@ -250,7 +261,7 @@ class _Write:
                 busy.remove(writer)
                 self.active.remove(writer)
                 self.active += islice(candidates, 1)
-            if self.learn(busy):
+            if self.learn(busy, mine):
                 self.store.counters.conflicts += 1
                 mine = self.draft()
         return self.account(mine)
@@ -262,7 +273,7 @@ class _Write:
 
     def account(self, mine: Record) -> Saved:
         """Count the confirmed copies and say which homes were left out."""
-        confirmed = {writer.node.id for writer in self.active if writer.holds(mine)}
+        confirmed = {writer.node.id for writer in self.active if writer.holds(mine, self.base)}
         homes = self.store.placement.homes(self.key)
         counters = self.store.counters
         # With copies behind the response the other homes come later.

@@ -19,7 +19,7 @@ from .statistics import Numbers, numbers_from
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from flask_msm.clock import Clock
     from flask_msm.cluster.ports import ManagedNode
@@ -139,23 +139,25 @@ class Monitor:
             why: Their reason.
         """
         control = self._parts.control
-        until = self._clock.monotonic() + self._deadline
-        reached = False
-        for change in (False, True):
-            # What the fleet knows comes first, so that the change is the newest word.
-            if change:
-                if value is None:
-                    control.set_missed(node_id, "was drained")
-                control.set_drain(node_id, value, who=who, why=why)
-            reached = False
-            for other in self._parts.nodes:
-                try:
-                    self._exchange(control.shared, other, until)
-                except NodeError:
-                    continue
-                reached = True
-            if not reached:
-                return False
+        # What the fleet knows comes first, so that the change is the newest word.
+        reached = self._exchange_with(self._parts.nodes)
+        if not reached:
+            return False
+        if value is None:
+            control.set_missed(node_id, "was drained")
+        control.set_drain(node_id, value, who=who, why=why)
+        return bool(self._exchange_with(reached))
+
+    def _exchange_with(self, node_ids: Iterable[str]) -> list[str]:
+        """Share the control state with nodes, one of which may hang; return which answered."""
+        reached = []
+        for node_id in node_ids:
+            deadline = self._clock.monotonic() + self._timeout
+            try:
+                self._exchange(self._parts.control.shared, node_id, deadline)
+            except NodeError:
+                continue
+            reached.append(node_id)
         return reached
 
     # -- sharing -------------------------------------------------------------------------------

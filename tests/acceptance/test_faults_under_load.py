@@ -107,5 +107,4 @@ def test_each_node_in_turn_is_out_of_reach_of_one_worker_under_load(fleet, mode)
                 fleet.wait_all_up()
 
         verdict(load, f"one-sided, {mode.value}")
-        for worker in workers:
-            worker.stop()
+        fleet.stop()

@@ -5,29 +5,15 @@ from __future__ import annotations
 import os
 import re
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from support.tab import Tab
+from support.tab import in_parallel
 
 
 # As many as a machine has in a night: MSM_SESSIONS=10000.
 SESSIONS = int(os.environ.get("MSM_SESSIONS", "1000"))
-CLIENTS = 4
 
 pytestmark = pytest.mark.memcached
-
-
-def in_parallel(work, items):
-    """Return what *work* makes of all *items*, done by several clients with a tab each."""
-    items = list(items)
-
-    def part(number):
-        with Tab() as tab:
-            return [work(tab, item) for item in items[number::CLIENTS]]
-
-    with ThreadPoolExecutor(CLIENTS) as pool:
-        return [result for results in pool.map(part, range(CLIENTS)) for result in results]
 
 
 def test_a_rolling_restart_of_all_nodes_loses_no_idle_session(fleet):

@@ -233,6 +233,14 @@ def test_a_busy_node_is_read_from_again_after_a_pause(peer, node_at):
     assert node.counters.retries == 1
 
 
+@pytest.mark.parametrize("read", ["gets", "get_many"])
+def test_half_an_answer_is_forgotten_before_the_read_is_sent_again(read, peer, node_at):
+    item = b"VALUE k 0 1 7\r\nv\r\nEND\r\n"
+    server = peer(peers.in_turn(peers.answers(item[:-5]), peers.answers(item)))
+    assert OPERATIONS[read](node_at(server, timeout=0.05), soon())
+    assert server.calls == 2
+
+
 def test_a_hard_failure_is_not_tried_again(node_at):
     node = node_at(host="127.0.0.1", port=free_port(), sleep=pytest.fail)
     with pytest.raises(NodeUnreachableError, match="refused"):

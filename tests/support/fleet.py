@@ -51,10 +51,14 @@ class Fleet:
 
     def __exit__(self, *exc_info: object) -> None:
         try:
-            for worker in self.workers:
-                worker.stop()
+            self.stop()
         finally:
             self._stack.close()
+
+    def stop(self) -> None:
+        """End all workers."""
+        for worker in self.workers:
+            worker.stop()
 
     def add_nodes(self, *ids: str) -> None:
         """Start memcached processes of these ids."""

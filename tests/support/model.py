@@ -15,6 +15,7 @@ import base64
 import logging
 import random
 import threading
+import traceback
 from collections import Counter, deque
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -221,7 +222,8 @@ class Link:
         self._world = world
 
     def start_gets(self, key, deadline):
-        return self._exchange(partial(self._gets, key), deadline)
+        session = key if ":fleet:" not in key else None
+        return self._exchange(partial(self.memory.get, key), deadline, session)
 
     def start_add(self, key, value, ttl, deadline):
         memory = self.memory
@@ -249,29 +251,23 @@ class Link:
     def close(self) -> None:
         pass
 
-    def _gets(self, key):
-        task = self._world.baton.current
-        if task is not None and task.request is not None and ":fleet:" not in key:
-            task.request.asked.add(self.id)
-        return self.memory.get(key)
-
-    def _exchange(self, act, deadline):
-        send = partial(self._send, act, deadline)
+    def _exchange(self, act, deadline, read=None):
+        send = partial(self._send, act, deadline, read)
         return OnItsWay(send, early=self._world.chance.random() < 0.5)
 
-    def _send(self, act, deadline):
+    def _send(self, act, deadline, read=None):
         """Send a command; return what reads its reply."""
         world = self._world
         world.baton.pause()
         now = world.clock.monotonic()
         if now >= deadline:
-            raise NotAskedError(self.id, "not asked: the deadline had passed")
+            return self._not_ask
         world.counts["operations"] += 1
         way = self.memory.way if self.memory.way is not Way.OPEN else self.way
         if way is Way.FLAKY:
             way = world.chance.choice((Way.OPEN, Way.HANGING))
         if way is Way.REFUSED:
-            return partial(self._refuse)
+            return self._refuse
         if way is Way.HANGING:
             fate = world.chance.choice(("never", "now", "later"))
             if fate == "now":
@@ -280,7 +276,13 @@ class Link:
                 self.memory.late.append(act)
             return partial(self._time_out, min(now + TIMEOUT, deadline))
         answer = act()
+        task = world.baton.current
+        if read and task is not None and task.request is not None:
+            task.request.asked.add(self.id)
         return lambda: answer
+
+    def _not_ask(self):
+        raise NotAskedError(self.id, "not asked: the deadline had passed")
 
     def _refuse(self):
         raise NodeUnreachableError(self.id, "connection refused")
@@ -325,7 +327,7 @@ class Worker:
                 secrets=lambda: (SECRET,),
                 notify=world.notified,
                 listener=lambda event: world.tell(f"w{number}: {event.text}"),
-                raise_unexpected=True,
+                raise_unexpected=lambda: True,
                 scheduler=None,
                 make_node=lambda address: self.links[address.id],
             )
@@ -341,16 +343,14 @@ class Worker:
         self.requests: list[Task] = []
         self.working: Task | None = None
         self.upkeep: Task | None = Task(self.monitor.begin)
-        self.ready = self.leaving = False
+        self.ready = self.leaving = self.left = False
         self.ticks_at = world.clock.monotonic() + world.chance.uniform(0.0, INTERVAL)
 
     @property
     def settled(self) -> bool:
         """Whether the worker sees all nodes up and trusted."""
         views = self.state.view().values()
-        return self.ready and all(
-            view.trusted and view.state is NodeState.UP for view in views
-        )
+        return self.ready and all(view.trusted and view.state is NodeState.UP for view in views)
 
     @property
     def idle(self) -> bool:
@@ -518,7 +518,9 @@ class World:
         self.nodes = {f"n{n}": Memory(f"n{n}", self.clock) for n in range(1, nodes + 1)}
         self.settings = Settings.from_mapping(
             {
-                "MSM_NODES": [f"{node_id}:127.0.0.1:{n}" for n, node_id in enumerate(self.nodes, 1)],
+                "MSM_NODES": [
+                    f"{node_id}:127.0.0.1:{n}" for n, node_id in enumerate(self.nodes, 1)
+                ],
                 "MSM_PROBE_INTERVAL": INTERVAL,
                 "MSM_REQUEST_DEADLINE": DEADLINE,
                 "MSM_TIMEOUT": TIMEOUT,
@@ -616,7 +618,9 @@ class World:
         if not kind.startswith("one-sided"):
             memory.way = way
             return
-        for worker in self.chance.sample(self.workers, self.chance.randint(1, len(self.workers) - 1)):
+        for worker in self.chance.sample(
+            self.workers, self.chance.randint(1, len(self.workers) - 1)
+        ):
             worker.links[node_id].way = way
 
     def heal(self) -> None:
@@ -675,10 +679,10 @@ class World:
         return Browser(self._browsers_made)
 
     def _replace(self, worker) -> None:
-        if worker.ready:
-            worker.ready = False
-            worker.upkeep = Task(worker.monitor.leave)
-        self._swap(worker) if worker.idle else None
+        if worker.left:
+            self._swap(worker)
+        else:
+            worker.left, worker.upkeep = True, Task(worker.monitor.leave)
 
     def _swap(self, worker) -> None:
         successor = self._worker()
@@ -794,7 +798,7 @@ class World:
         if request.browser is not None and request.kind == "write":
             request.browser.creating = False
         if task.error is not None:
-            self._violated("raised", request, repr(task.error))
+            self._violated("raised", request, "".join(traceback.format_exception(task.error)))
             self._broken_off(request)
 
     def _broken_off(self, request) -> None:
@@ -851,7 +855,9 @@ class World:
         for kind, expected, before in checks:
             names = expected.missing_from(seen, browser.removed, before)
             if names:
-                text = ", ".join(f"{name}={expected[name]}, seen {seen.get(name)}" for name in names)
+                text = ", ".join(
+                    f"{name}={expected[name]}, seen {seen.get(name)}" for name in names
+                )
                 self._violated(kind, request, text)
                 # Said once: what is lost stays lost.
                 browser.acknowledged.clear()

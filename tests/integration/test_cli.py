@@ -1,0 +1,495 @@
+"""``flask msm ...`` as an operator types it, on real memcached processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from support.memcached import free_port, wait_until
+from support.workers import ROOT
+
+from flask_msm import MemcachedSessionManager
+from flask_msm.cluster.health import NodeState
+
+
+pytestmark = pytest.mark.memcached
+
+PREFIX = "msm:cli:"
+
+
+class Operator:
+    """An operator at the command line, and one worker of the fleet that is ticked by hand."""
+
+    def __init__(self, nodes, **config) -> None:
+        self.nodes = nodes
+        self.config = {
+            "SECRET_KEY": "cli",
+            "MSM_NODES": " ".join(
+                f"n{number}:127.0.0.1:{node.port}" for number, node in enumerate(nodes, 1)
+            ),
+            "MSM_KEY_PREFIX": PREFIX,
+            "MSM_PROBE_INTERVAL": 0.05,
+            "MSM_REQUEST_DEADLINE": 0.5,
+            "MSM_RECOVERY_THRESHOLD": 1,
+            **config,
+        }
+        self.worker = self.app()
+        self.cluster = self.worker.extensions["msm"].parts.cluster
+
+    def app(self):
+        app = Flask("cli")
+        app.config.update(self.config)
+        MemcachedSessionManager(app)
+        return app
+
+    def run(self, *arguments):
+        """Run one command in an application of its own, as a new process would."""
+        app = self.app()
+        result = app.test_cli_runner().invoke(args=["msm", *arguments])
+        for node in app.extensions["msm"].nodes.values():
+            node.close()
+        return result
+
+    def settle(self):
+        def settled():
+            self.cluster.monitor.tick()
+            return all(
+                view.trusted and view.state is NodeState.UP
+                for view in self.cluster.state.view().values()
+            )
+
+        wait_until(settled, "all nodes are up and trusted")
+
+    def tick_until(self, node_id, state):
+        def reached():
+            self.cluster.monitor.tick()
+            return self.cluster.state.view()[node_id].state is state
+
+        wait_until(reached, f"{node_id} is {state.value}")
+
+    def close(self):
+        self.worker.extensions["msm"].close()
+
+
+@pytest.fixture
+def operator_of(memcached):
+    made = []
+
+    def make(count=3, **config):
+        made.append(Operator([memcached() for _ in range(count)], **config))
+        return made[-1]
+
+    yield make
+    for operator in made:
+        operator.close()
+
+
+@pytest.fixture
+def operator(operator_of):
+    made = operator_of()
+    made.cluster.monitor.begin()
+    return made
+
+
+def rows(result):
+    """Return what was printed of each node."""
+    lines = [line.split(maxsplit=1) for line in result.output.splitlines()]
+    return {line[0]: line[1] for line in lines if line and line[0] in ("n1", "n2", "n3")}
+
+
+# -- check ---------------------------------------------------------------------------------------
+
+
+def test_check_says_that_every_node_is_up(operator):
+    result = operator.run("check")
+
+    assert result.exit_code == 0
+    assert rows(result) == dict.fromkeys(("n1", "n2", "n3"), "up and trusted")
+    assert result.output.splitlines()[-1] == "every node is up"
+
+
+def test_check_says_which_node_is_not_there(operator):
+    operator.nodes[1].kill()
+
+    result = operator.run("check")
+
+    assert result.exit_code == 1
+    assert rows(result)["n1"] == "up and trusted"
+    assert "refused" in rows(result)["n2"]
+    assert result.output.splitlines()[-1] == "not every node is up"
+
+
+def test_check_says_that_a_node_restarted_and_that_it_waits_for_its_rebuild(operator):
+    operator.nodes[1].restart()
+    unseen = operator.run("check")
+    operator.cluster.monitor.tick()
+    seen = operator.run("check")
+
+    assert (unseen.exit_code, seen.exit_code) == (1, 1)
+    assert rows(unseen)["n2"] == "no worker has seen it since it started"
+    assert rows(seen)["n2"] == "waits for its rebuild"
+    operator.settle()
+    assert operator.run("check").exit_code == 0
+
+
+def test_check_says_when_nothing_answers(operator):
+    for node in operator.nodes:
+        node.kill()
+
+    result = operator.run("check")
+
+    assert result.exit_code == 1
+    assert all("refused" in text for text in rows(result).values())
+    assert "not every node is up" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_check_is_not_held_up_by_a_node_that_hangs(operator):
+    operator.nodes[0].pause()
+    try:
+        began = time.monotonic()
+        result = operator.run("check")
+        spent = time.monotonic() - began
+    finally:
+        operator.nodes[0].resume()
+
+    assert result.exit_code == 1
+    assert rows(result)["n2"] == rows(result)["n3"] == "up and trusted"
+    assert "up" not in rows(result)["n1"]
+    assert spent < 2
+
+
+def test_check_before_the_first_worker_has_started_says_so(operator_of):
+    result = operator_of().run("check")
+
+    assert result.exit_code == 1
+    assert set(rows(result).values()) == {"no worker has seen it since it started"}
+
+
+def test_check_says_that_workers_use_different_nodes(operator):
+    other = Operator(operator.nodes[:2])
+    other.cluster.monitor.begin()
+    try:
+        result = operator.run("check")
+    finally:
+        other.close()
+
+    assert result.exit_code == 1
+    assert set(rows(result).values()) == {"workers use different nodes"}
+
+
+def test_check_without_waiting_answers_at_once(operator):
+    operator.nodes[0].kill()
+    began = time.monotonic()
+
+    result = operator.run("check", "--timeout", "30")
+
+    assert result.exit_code == 1
+    assert time.monotonic() - began < 5
+
+
+def test_waiting_for_all_nodes_ends_as_soon_as_they_are_up(operator):
+    operator.nodes[0].restart()
+    ended = threading.Event()
+
+    def work():
+        while not ended.is_set():
+            operator.cluster.monitor.tick()
+            ended.wait(0.05)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    try:
+        began = time.monotonic()
+        result = operator.run("check", "--all-up", "--timeout", "60")
+        spent = time.monotonic() - began
+    finally:
+        ended.set()
+        worker.join()
+
+    assert result.exit_code == 0
+    assert set(rows(result).values()) == {"up and trusted"}
+    assert spent < 30
+
+
+def test_waiting_for_all_nodes_gives_up_in_time(operator):
+    operator.nodes[0].kill()
+    began = time.monotonic()
+
+    result = operator.run("check", "--all-up", "--timeout", "0.5")
+
+    assert result.exit_code == 1
+    assert 0.5 <= time.monotonic() - began < 5
+    assert "refused" in rows(result)["n1"]
+
+
+@pytest.mark.parametrize("timeout", ["-1", "soon"])
+def test_a_time_to_wait_that_is_none_is_a_mistake_of_the_user(operator, timeout):
+    result = operator.run("check", "--all-up", "--timeout", timeout)
+
+    assert result.exit_code == 2
+    assert "--timeout" in result.output
+
+
+def test_the_manager_answers_the_same_question(operator):
+    app = operator.app()
+    manager = MemcachedSessionManager()
+    assert manager.check(app).all_up
+    operator.nodes[2].kill()
+
+    report = manager.check(app, timeout=0.3)
+
+    assert not report.all_up
+    assert [finding.up for finding in report.nodes] == [True, True, False]
+    app.extensions["msm"].close()
+
+
+# -- nodes ---------------------------------------------------------------------------------------
+
+
+def test_nodes_are_listed_with_what_is_the_matter(operator):
+    operator.nodes[2].kill()
+
+    result = operator.run("nodes")
+
+    assert result.exit_code == 0
+    assert list(rows(result)) == ["n1", "n2", "n3"]
+    assert rows(result)["n1"] == "up and trusted"
+    assert "refused" in rows(result)["n3"]
+
+
+@pytest.mark.parametrize("command", ["nodes", "check"])
+def test_json_is_printed_for_programs(operator, command):
+    operator.nodes[2].kill()
+
+    answer = json.loads(operator.run(command, "--json").output)
+
+    assert answer["all_up"] is False
+    assert [node["node"] for node in answer["nodes"]] == ["n1", "n2", "n3"]
+    assert [node["up"] for node in answer["nodes"]] == [True, True, False]
+    assert answer["nodes"][0]["text"] == "up and trusted"
+
+
+# -- drain and undrain ---------------------------------------------------------------------------
+
+
+def test_a_node_is_drained_and_taken_back(operator):
+    result = operator.run("drain", "n2", "--reason", "new disk")
+    assert result.exit_code == 0
+    assert "n2 is being drained" in result.output
+    during = operator.run("check")
+    assert (during.exit_code, rows(during)["n2"]) == (1, "is being drained")
+
+    operator.tick_until("n2", NodeState.DRAINED)
+    drained = operator.run("check")
+    assert (drained.exit_code, rows(drained)["n2"]) == (0, "drained by an operator")
+
+    result = operator.run("undrain", "n2")
+    assert result.exit_code == 0
+    assert "n2 is in use again" in result.output
+    after = operator.run("check")
+    assert (after.exit_code, rows(after)["n2"]) == (1, "waits for its rebuild")
+    operator.settle()
+    assert operator.run("check").exit_code == 0
+
+
+def test_a_drained_node_may_be_switched_off(operator):
+    operator.run("drain", "n2")
+    operator.tick_until("n2", NodeState.DRAINED)
+    operator.nodes[1].kill()
+
+    result = operator.run("check")
+
+    assert (result.exit_code, rows(result)["n2"]) == (0, "drained by an operator")
+
+
+def test_who_drained_a_node_and_why_is_kept(operator):
+    operator.run("drain", "n2", "--reason", "new disk")
+    operator.cluster.monitor.tick()
+
+    (_, raw) = operator.cluster.control.shared.values("drain:")["n2"]
+    entry = json.loads(raw)
+    assert (entry["who"], entry["why"], entry["value"]) == ("command line", "new disk", "draining")
+
+
+@pytest.mark.parametrize("command", ["drain", "undrain"])
+def test_draining_answers_programs_as_well(operator, command):
+    result = operator.run(command, "n2", "--json")
+
+    assert result.exit_code == 0
+    assert json.loads(result.output) == {
+        "node": "n2",
+        "drain": "draining" if command == "drain" else None,
+    }
+
+
+@pytest.mark.parametrize("victim", [0, 1, 2])
+@pytest.mark.parametrize("how", ["kill", "pause"])
+def test_a_node_that_does_not_answer_can_be_drained(operator, how, victim):
+    getattr(operator.nodes[victim], how)()
+    try:
+        result = operator.run("drain", f"n{victim + 1}")
+
+        assert result.exit_code == 0, result.output
+        operator.cluster.monitor.tick()
+        assert operator.cluster.control.drains() == {f"n{victim + 1}": "draining"}
+    finally:
+        if how == "pause":
+            operator.nodes[victim].resume()
+
+
+@pytest.mark.parametrize("command", ["drain", "undrain"])
+@pytest.mark.parametrize("name", ["n9", "", "n1 ", "N1", "127.0.0.1"])
+def test_a_node_that_does_not_exist_is_a_mistake_of_the_user(operator, command, name):
+    result = operator.run(command, name)
+
+    assert result.exit_code == 2
+    assert repr(name) in result.output
+    assert "n1, n2, n3" in result.output
+
+
+@pytest.mark.parametrize("command", ["drain", "undrain"])
+def test_a_change_that_nobody_could_be_told_is_no_change(operator, command):
+    for node in operator.nodes:
+        node.kill()
+
+    result = operator.run(command, "n1")
+
+    assert result.exit_code == 1
+    assert "no node could be reached, nothing was changed" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_drain_without_a_node_is_a_mistake_of_the_user(operator):
+    assert operator.run("drain").exit_code == 2
+
+
+# -- applications without a cluster --------------------------------------------------------------
+
+COMMANDS = (("check",), ("nodes",), ("drain", "n1"), ("undrain", "n1"))
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_without_nodes_there_is_nothing_to_look_after(command):
+    app = Flask("alone")
+    app.config.update(SECRET_KEY="cli")
+    MemcachedSessionManager(app)
+
+    result = app.test_cli_runner().invoke(args=["msm", *command])
+
+    assert result.exit_code == 2
+    assert "MSM_NODES is not set" in result.output
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_an_application_that_switched_it_off_is_told_so(command):
+    from flask_msm.cli import msm_commands
+
+    app = Flask("off")
+    app.config.update(SECRET_KEY="cli", MSM_ENABLED=False, MSM_NODES="n1:127.0.0.1:1")
+    MemcachedSessionManager(app)
+    app.cli.add_command(msm_commands)
+
+    result = app.test_cli_runner().invoke(args=["msm", *command])
+
+    assert result.exit_code == 2
+    assert "does not keep its sessions in memcached" in result.output
+
+
+# -- nothing is left behind ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_a_command_starts_no_thread_and_is_no_worker(operator, command):
+    operator.cluster.monitor.tick()
+    before = threading.enumerate()
+
+    operator.run(*command)
+
+    assert [thread for thread in threading.enumerate() if thread not in before] == []
+    operator.cluster.monitor.tick()
+    heartbeat = operator.cluster.monitor._parts.heartbeat
+    assert set(heartbeat.shared.values("")) == {heartbeat.worker}
+
+
+def test_a_check_writes_nothing_to_the_nodes(operator):
+    before = [node.stats()["cmd_set"] for node in operator.nodes]
+
+    operator.run("check")
+    operator.run("nodes")
+
+    assert [node.stats()["cmd_set"] for node in operator.nodes] == before
+
+
+def run_process(config, tmp_path, *arguments):
+    paths = [str(ROOT), str(ROOT / "tests")]
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-m", "flask", "--app", "support.worker_app:create_app"]
+        + list(arguments),
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "WORKER_CONFIG": json.dumps(config),
+            "PYTHONPATH": os.pathsep.join(paths),
+            "TMPDIR": str(tmp_path),
+            "XDG_RUNTIME_DIR": str(tmp_path),
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def local_folders():
+    return {
+        str(path)
+        for place in (tempfile.gettempdir(), "/dev/shm")
+        for path in Path(place).glob("flask_msm*")
+    }
+
+
+def test_a_process_of_its_own_answers_by_its_exit_code_and_leaves_no_file(operator, tmp_path):
+    before = local_folders()
+    config = operator.config
+    up = run_process(config, tmp_path, "msm", "check", "--json")
+    operator.nodes[0].kill()
+    down = run_process(config, tmp_path, "msm", "check")
+    wrong = run_process(config, tmp_path, "msm", "drain", "n9")
+
+    assert (up.returncode, up.stderr) == (0, "")
+    assert json.loads(up.stdout)["all_up"] is True
+    assert (down.returncode, down.stderr) == (1, "")
+    assert wrong.returncode == 2
+    assert "there is no node 'n9'; there are n1, n2, n3" in wrong.stderr
+    assert list(tmp_path.iterdir()) == []
+    assert local_folders() == before
+
+
+def test_a_process_says_without_a_trace_that_nothing_answers(tmp_path):
+    nodes = f"n1:127.0.0.1:{free_port()} n2:127.0.0.1:{free_port()}"
+    config = {"SECRET_KEY": "cli", "MSM_NODES": nodes}
+
+    done = run_process(config, tmp_path, "msm", "check")
+    refused = run_process(config, tmp_path, "msm", "drain", "n1")
+
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "refused" in done.stdout
+    assert refused.returncode == 1
+    assert refused.stderr == "Error: no node could be reached, nothing was changed\n"
+
+
+def test_help_names_every_command(tmp_path):
+    done = run_process({"SECRET_KEY": "cli"}, tmp_path, "msm", "--help")
+
+    assert done.returncode == 0
+    for name in ("check", "nodes", "drain", "undrain"):
+        assert f"  {name} " in done.stdout

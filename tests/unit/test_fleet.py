@@ -1,0 +1,834 @@
+"""What workers tell each other: joined, bounded, and believed only as far as it is signed."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+
+import pytest
+from support.clock import FakeClock
+from support.fake_node import FakeNode
+
+from flask_msm.errors import NodeUnreachableError
+from flask_msm.fleet import shared_map
+from flask_msm.fleet.control import Control
+from flask_msm.fleet.events import RING, Events
+from flask_msm.fleet.heartbeat import GONE_AFTER, RENEWED_AFTER, Heartbeat
+from flask_msm.fleet.shared_map import LIFE, MAX_SIZE, SharedMap
+from flask_msm.record.attributes import MAX_REMOVALS, NOTHING, Attributes
+from flask_msm.record.envelope import Envelope
+from flask_msm.record.keys import keyring
+from flask_msm.record.record import Kind, Record
+from flask_msm.record.stamp import StampClock
+
+
+KEY = "msm:shop:fleet:control"
+KEYS = keyring(("secret",))
+DAY = 86_400.0
+UNTIL = 1e12
+INTERVAL = 2.0
+
+
+class Worker:
+    """One worker's map, control state and heartbeat, with a clock that may be wrong."""
+
+    numbers = iter(range(1, 1 << 16))
+
+    def __init__(self, clock=None, *, nodes=("n1", "n2"), replicas=2, name=None, bits=None):
+        number = next(self.numbers)
+        self.name = name or f"worker-{number}"
+        self.clock = clock or FakeClock()
+        self.stamps = StampClock(self.clock, worker=number if bits is None else bits)
+        self.envelope = Envelope(codec_id=0, compress_above=4096, max_size=MAX_SIZE)
+        self.map = SharedMap(KEY, envelope=self.envelope, stamps=self.stamps, clock=self.clock)
+        self.control = Control(self.map, worker=lambda: self.name)
+        self.heartbeat = Heartbeat(
+            SharedMap(KEY, envelope=self.envelope, stamps=self.stamps, clock=self.clock),
+            worker=lambda: self.name,
+            nodes=nodes,
+            replicas=replicas,
+            interval=INTERVAL,
+            clock=self.clock,
+        )
+
+    def sync(self, *nodes, keys=KEYS, which=None):
+        """Pull from all nodes, then push to all; return what was found."""
+        which = which or self.map
+        pulled = [which.pull(node, keys, UNTIL) for node in nodes]
+        for node, found in zip(nodes, pulled, strict=True):
+            which.push(node, found, keys, UNTIL)
+        return pulled
+
+    def look(self, nodes, keys=KEYS):
+        """Do as a tick does: pull from all, take note of what was found, push to all."""
+        pulled = {node.id: self.map.pull(node, keys, UNTIL) for node in nodes}
+        lost = self.control.note_found({id_: found.found for id_, found in pulled.items()})
+        for node in nodes:
+            self.map.push(node, pulled[node.id], keys, UNTIL)
+        return lost
+
+    def beat(self, node):
+        self.heartbeat.announce()
+        self.sync(node, which=self.heartbeat.shared)
+
+    def seal(self, record, key=KEY, keys=KEYS):
+        return self.envelope.seal(record, key, keys)
+
+
+def record(kind=Kind.DATA, entries=None, *, now=FakeClock().now):
+    return Record(kind, now, now, now + 1000, 1, Attributes(entries or {}, {}, 0))
+
+
+def values(shared):
+    return {name: value for name, (_, value) in shared.values("").items()}
+
+
+@pytest.fixture
+def node():
+    return FakeNode("n1")
+
+
+@pytest.fixture
+def nodes():
+    return [FakeNode("n1"), FakeNode("n2")]
+
+
+def standing(worker, node_id="n1"):
+    return worker.control.standing(node_id)
+
+
+# -- the map -------------------------------------------------------------------------------------
+
+
+def test_what_one_worker_sets_another_one_learns(node):
+    one, other = Worker(), Worker()
+    one.map.put("a", b"1")
+    one.sync(node)
+    other.map.put("b", b"2")
+    other.sync(node)
+    one.sync(node)
+
+    assert values(one.map) == values(other.map) == {"a": b"1", "b": b"2"}
+
+
+def test_a_node_that_forgot_gets_the_map_back_from_anybody(node):
+    one, other = Worker(), Worker()
+    one.map.put("a", b"1")
+    one.sync(node)
+    other.sync(node)
+    node.restart_empty()
+
+    found = other.sync(node)
+
+    assert not found[0].found
+    late = Worker()
+    late.sync(node)
+    assert values(late.map) == {"a": b"1"}
+
+
+def test_maps_of_nodes_that_were_apart_are_joined(nodes):
+    one, other = Worker(), Worker()
+    one.map.put("a", b"1")
+    one.sync(nodes[0])
+    other.map.put("b", b"2")
+    other.sync(nodes[1])
+
+    Worker().sync(*nodes)
+
+    for node in nodes:
+        reader = Worker()
+        reader.sync(node)
+        assert values(reader.map) == {"a": b"1", "b": b"2"}
+
+
+def test_a_node_that_knows_all_is_not_written(node):
+    worker = Worker()
+    worker.map.put("a", b"1")
+    worker.sync(node)
+    before = node.items[KEY]
+
+    worker.sync(node)
+    Worker().sync(node)
+
+    assert node.items[KEY] == before
+
+
+@pytest.mark.parametrize("empty", [False, True], ids=["there already", "not there yet"])
+def test_a_map_that_somebody_else_writes_in_between_is_joined(node, empty):
+    one, other = Worker(), Worker()
+    if not empty:
+        Worker().sync(node)
+    pulled = one.map.pull(node, KEYS, UNTIL)
+    other.map.put("b", b"2")
+    other.sync(node)
+
+    one.map.put("a", b"1")
+    one.map.push(node, pulled, KEYS, UNTIL)
+
+    reader = Worker()
+    reader.sync(node)
+    assert values(reader.map) == {"a": b"1", "b": b"2"}
+
+
+def test_a_map_that_is_lost_between_reading_and_writing_is_written_anew(node):
+    worker = Worker()
+    worker.sync(node)
+    worker.map.put("a", b"1")
+    pulled = worker.map.pull(node, KEYS, UNTIL)
+    node.restart_empty()
+
+    worker.map.push(node, pulled, KEYS, UNTIL)
+
+    assert KEY in node.items
+
+
+def test_a_writer_that_always_loses_gives_up_until_the_next_tick(node):
+    worker = Worker()
+    worker.map.put("a", b"1")
+    tries = []
+
+    class Contested(FakeNode):
+        def start_add(self, *arguments):
+            tries.append("add")
+            return self._exchange("add", KEY, lambda: False)
+
+    worker.sync(Contested("n1"))
+
+    assert len(tries) == shared_map.MAX_TRIES
+
+
+def test_a_node_that_fails_is_somebody_elses_to_judge(node):
+    worker = Worker()
+    node.fail()
+
+    with pytest.raises(NodeUnreachableError):
+        worker.map.pull(node, KEYS, UNTIL)
+    with pytest.raises(NodeUnreachableError):
+        worker.map.push(node, shared_map.Pulled(found=False), KEYS, UNTIL)
+
+
+def test_a_map_that_nobody_changes_lives_on_as_long_as_it_is_shared(node):
+    """Otherwise a fleet in which nothing happens for a month would lose its control state."""
+    worker = Worker()
+    worker.map.put("a", b"1")
+    for _ in range(100):
+        worker.sync(node)
+        worker.clock.advance(DAY)
+        assert node.ttls[KEY] > LIFE / 2
+
+    opened = worker.envelope.open(node.items[KEY][0], KEY, KEYS)
+    assert opened.expires_at - worker.clock.time() > LIFE / 3
+
+
+def test_a_map_is_not_written_at_every_tick_just_to_live_on(node):
+    worker = Worker()
+    written = set()
+    for _ in range(60):
+        worker.sync(node)
+        worker.clock.advance(DAY)
+        written.add(node.items[KEY][1])
+
+    assert len(written) <= 5
+
+
+# -- untrusted input -----------------------------------------------------------------------------
+
+
+def broken_values():
+    worker = Worker()
+    good = worker.seal(record(entries={"evil": (1 << 60, b"1")}))
+    return {
+        "rubbish": b"rubbish",
+        "empty": b"",
+        "one byte": b"\0",
+        "cut": good[:-1],
+        "flipped": good[:40] + bytes([good[40] ^ 1]) + good[41:],
+        "of another key": worker.seal(record(entries={"evil": (1 << 60, b"1")}), "msm:other:x"),
+        "oversize": b"M" * (MAX_SIZE + 1),
+    }
+
+
+@pytest.mark.parametrize("kind", broken_values())
+def test_what_is_corrupt_forged_or_too_large_is_counted_and_replaced(node, kind):
+    worker = Worker()
+    worker.map.put("a", b"1")
+    node.put(KEY, broken_values()[kind])
+
+    (pulled,) = worker.sync(node)
+
+    assert (pulled.found, pulled.record, worker.map.refused) == (True, None, 1)
+    assert values(worker.map) == {"a": b"1"}
+    assert worker.envelope.open(node.items[KEY][0], KEY, KEYS).attributes == worker.map.attributes
+    worker.sync(node)
+    assert worker.map.refused == 1
+
+
+def test_a_map_signed_with_a_key_that_is_not_known_here_is_left_alone(node):
+    newer = Worker()
+    newer.map.put("a", b"1")
+    newer.sync(node, keys=keyring(("newer", "secret")))
+    before = node.items[KEY]
+    worker = Worker()
+    worker.map.put("b", b"2")
+
+    (pulled,) = worker.sync(node)
+
+    assert pulled.foreign
+    assert node.items[KEY] == before
+    assert values(worker.map) == {"b": b"2"}
+    assert worker.map.refused == 0
+
+
+def test_a_map_survives_the_rotation_of_keys(node):
+    worker = Worker()
+    worker.map.put("a", b"1")
+    worker.sync(node)
+    rotated = Worker()
+
+    rotated.sync(node, keys=keyring(("newer", "secret")))
+
+    assert values(rotated.map) == {"a": b"1"}
+
+
+@pytest.mark.parametrize("kind", [Kind.ALIAS, Kind.DESTROYED])
+def test_a_record_of_another_kind_is_no_map(node, kind):
+    worker = Worker()
+    worker.map.put("a", b"1")
+    node.put(KEY, worker.seal(record(kind, {"evil": (1, b"1")})))
+
+    worker.sync(node)
+
+    assert values(worker.map) == {"a": b"1"}
+    reader = Worker()
+    reader.sync(node)
+    assert values(reader.map) == {"a": b"1"}
+
+
+def test_a_map_that_has_grown_too_large_is_not_shared_and_that_is_said_once(node, caplog):
+    worker = Worker()
+    worker.map.put("big", os.urandom(MAX_SIZE))
+
+    with caplog.at_level(logging.ERROR, "flask_msm.fleet"):
+        for _ in range(5):
+            worker.sync(node)
+
+    assert KEY not in node.items
+    assert len(caplog.records) == 1
+
+
+# -- stamps and growth ---------------------------------------------------------------------------
+
+
+def test_a_change_beats_what_a_clock_a_day_ahead_has_set(node):
+    ahead = Worker(FakeClock(FakeClock().now + DAY))
+    ahead.map.put("a", b"ahead")
+    ahead.sync(node)
+    worker = Worker()
+    worker.sync(node)
+
+    for number in range(3):
+        worker.map.put("a", b"%d" % number)
+        worker.sync(node)
+        ahead.sync(node)
+        assert values(ahead.map) == {"a": b"%d" % number}
+    assert worker.stamps.clock_ahead > 0
+    # Its own clock is not dragged along.
+    assert worker.map.put("b", b"") < ahead.map.stamp("a")
+
+
+def test_removals_are_folded_away(node):
+    worker = Worker()
+    worker.map.put("stays", b"1")
+    for number in range(3 * MAX_REMOVALS):
+        worker.map.put(f"gone {number}", b"1")
+        worker.map.put(f"gone {number}", None)
+    worker.sync(node)
+
+    assert len(worker.map.attributes.entries) <= MAX_REMOVALS + 1
+    assert values(worker.map) == {"stays": b"1"}
+    assert len(node.items[KEY][0]) < 20_000
+
+
+def test_a_change_counts_also_after_a_clock_a_day_ahead_has_folded_removals_away(node):
+    ahead = Worker(FakeClock(FakeClock().now + DAY))
+    for number in range(2 * MAX_REMOVALS):
+        ahead.map.put(f"gone {number}", None)
+    ahead.sync(node)
+    worker = Worker()
+    worker.sync(node)
+    assert worker.map.attributes.floor
+
+    worker.map.put("a", b"1")
+    worker.sync(node)
+    ahead.sync(node)
+
+    assert values(ahead.map) == {"a": b"1"}
+
+
+def test_values_by_prefix_leave_out_what_was_removed():
+    worker = Worker()
+    worker.map.put("x:a", b"1")
+    worker.map.put("x:b", b"2")
+    worker.map.put("y:a", b"3")
+    worker.map.put("x:b", None)
+
+    assert {name: value for name, (_, value) in worker.map.values("x:").items()} == {"a": b"1"}
+    assert worker.map.stamp("x:b") > worker.map.stamp("x:a")
+    assert worker.map.stamp("z") == 0
+
+
+# -- control: memory lost ------------------------------------------------------------------------
+
+
+def test_at_the_very_start_nothing_is_missed(nodes):
+    worker = Worker()
+
+    assert worker.look(nodes) == set()
+    assert standing(worker, "n1").trusted
+    assert standing(worker, "n2").trusted
+
+
+def test_a_worker_that_starts_later_finds_nothing_missing(nodes):
+    Worker().look(nodes)
+    late = Worker()
+
+    assert late.look(nodes) == set()
+    assert standing(late).trusted
+
+
+def test_a_node_that_forgot_is_noticed_by_a_worker_that_runs(nodes):
+    worker = Worker()
+    worker.look(nodes)
+    nodes[0].restart_empty()
+
+    assert worker.look(nodes) == {"n1"}
+    assert not standing(worker, "n1").trusted
+    assert standing(worker, "n2").trusted
+    assert worker.look(nodes) == set()
+
+
+def test_a_node_that_forgot_is_noticed_by_a_worker_that_starts_beside_it(nodes):
+    Worker().look(nodes)
+    nodes[0].restart_empty()
+    late = Worker()
+
+    assert late.look(nodes) == {"n1"}
+    assert not standing(late, "n1").trusted
+    assert standing(late, "n2").trusted
+
+
+def test_a_node_that_forgot_while_it_was_away_is_noticed_when_it_is_back(nodes):
+    worker = Worker()
+    worker.look(nodes)
+    nodes[0].restart_empty()
+    worker.look(nodes[1:])
+
+    assert worker.look(nodes) == {"n1"}
+
+
+def test_when_all_nodes_forgot_a_worker_that_runs_knows_it(nodes):
+    worker = Worker()
+    worker.look(nodes)
+    for node in nodes:
+        node.restart_empty()
+
+    assert worker.look(nodes) == {"n1", "n2"}
+
+
+def test_a_node_that_is_new_to_a_fleet_holds_nothing_and_is_not_trusted(nodes):
+    """Also when all workers were stopped and started with one more node in their list."""
+    Worker().look(nodes[:1])
+    late = Worker()
+
+    assert late.look(nodes) == set()
+    assert standing(late, "n1").trusted
+    assert not standing(late, "n2").trusted
+
+
+def test_what_one_worker_found_is_known_to_all(nodes):
+    one, other = Worker(), Worker()
+    one.look(nodes)
+    other.look(nodes)
+    nodes[1].restart_empty()
+    one.look(nodes)
+
+    assert other.look(nodes) == set()
+    assert not standing(other, "n2").trusted
+
+
+# -- control: missed and rebuilt -----------------------------------------------------------------
+
+
+def test_a_node_is_trusted_again_when_it_was_rebuilt_after_it_was_missed():
+    worker = Worker()
+    worker.control.set_missed("n1", "not reachable")
+    assert not standing(worker).trusted
+
+    worker.control.set_rebuilt("n1", standing(worker).missed + 1)
+
+    assert standing(worker).trusted
+
+
+def test_a_miss_during_a_rebuild_is_newer_than_the_rebuild():
+    worker = Worker()
+    worker.control.set_missed("n1", "not reachable")
+    began = standing(worker).missed + 1
+    worker.control.set_missed("n1", "not reachable")
+
+    worker.control.set_rebuilt("n1", began)
+
+    assert not standing(worker).trusted
+
+
+@pytest.mark.parametrize("skew", [0.0, 30.0, DAY])
+def test_a_miss_counts_also_if_the_clock_of_who_rebuilt_was_ahead(node, skew):
+    ahead = Worker(FakeClock(FakeClock().now + skew), bits=60_000)
+    ahead.control.set_missed("n1", "not reachable")
+    ahead.control.set_rebuilt("n1", ahead.stamps.next(standing(ahead).missed))
+    ahead.sync(node)
+    worker = Worker(bits=1)
+    worker.sync(node)
+    assert standing(worker).trusted
+
+    worker.control.set_missed("n1", "writes did not arrive")
+    worker.sync(node)
+    ahead.sync(node)
+
+    assert not standing(worker).trusted
+    assert not standing(ahead).trusted
+
+
+def test_a_node_missed_by_a_clock_a_day_ahead_can_be_rebuilt(node):
+    ahead = Worker(FakeClock(FakeClock().now + DAY))
+    ahead.control.set_missed("n1", "not reachable")
+    ahead.sync(node)
+    worker = Worker()
+    worker.sync(node)
+
+    worker.control.set_rebuilt("n1", standing(worker).missed + 1)
+    worker.sync(node)
+    ahead.sync(node)
+
+    assert standing(ahead).trusted
+
+
+def test_two_workers_that_say_different_things_agree_in_the_end(nodes):
+    one, other = Worker(), Worker()
+    one.look(nodes)
+    other.look(nodes)
+    one.control.set_missed("n1", "one")
+    other.control.set_missed("n2", "other")
+    for worker in (one, other, one):
+        worker.look(nodes)
+
+    assert standing(one, "n1") == standing(other, "n1")
+    assert standing(one, "n2") == standing(other, "n2")
+    assert not standing(one, "n1").trusted
+    assert not standing(one, "n2").trusted
+
+
+def test_entries_say_who_and_why():
+    worker = Worker(name="host:1:x")
+    worker.control.set_missed("n1", "not reachable")
+    worker.control.set_drain("n2", "draining", who="anna", why="new disk")
+
+    entries = {name: json.loads(value) for name, value in values(worker.map).items()}
+    assert entries["missed:n1"] == {"by": "host:1:x", "why": "not reachable"}
+    assert entries["drain:n2"] == {
+        "by": "host:1:x",
+        "value": "draining",
+        "who": "anna",
+        "why": "new disk",
+    }
+
+
+# -- control: drains -----------------------------------------------------------------------------
+
+
+def test_a_drain_goes_through_its_steps_and_is_taken_back(node):
+    worker, other = Worker(), Worker()
+    for value in ("draining", "drained", None):
+        worker.control.set_drain("n1", value, who="anna", why="")
+        worker.sync(node)
+        other.sync(node)
+        assert other.control.drains() == ({"n1": value} if value else {})
+
+
+GARBAGE = {
+    "no json": b"{",
+    "no utf-8": b"\xff\xfe\xff",
+    "empty": b"",
+    "a list": b"[1]",
+    "null": b"null",
+    "a number": b"1e999",
+    "deep": b"[" * 100_000,
+    "many digits": b"9" * 5000,
+    "another value": b'{"value": "resting"}',
+    "a value of another type": b'{"value": ["draining"]}',
+}
+
+
+@pytest.mark.parametrize("raw", GARBAGE.values(), ids=GARBAGE)
+def test_a_drain_that_cannot_be_read_is_no_drain(raw):
+    worker = Worker()
+    worker.map.put("drain:n1", raw)
+    worker.control.set_drain("n2", "draining", who="anna", why="")
+
+    assert worker.control.drains() == {"n2": "draining"}
+
+
+def test_what_is_known_of_nodes_that_are_gone_can_be_forgotten(nodes):
+    worker = Worker()
+    worker.look(nodes)
+    worker.control.set_missed("n1", "not reachable")
+    worker.control.set_missed("n2", "not reachable")
+    worker.map.put("policy:n1", b"1")
+
+    worker.control.forget(["n1"])
+
+    assert set(values(worker.map)) == {"known:n2", "missed:n2", "policy:n1"}
+
+
+# -- heartbeats ----------------------------------------------------------------------------------
+
+
+def names(worker):
+    return set(values(worker.heartbeat.shared))
+
+
+def test_workers_learn_of_each_other(node):
+    clock = FakeClock()
+    one, other = Worker(clock), Worker(clock)
+    one.beat(node)
+    other.beat(node)
+    one.beat(node)
+
+    assert names(one) == names(other) == {one.name, other.name}
+    assert not one.heartbeat.layouts_differ()
+
+
+@pytest.mark.parametrize(
+    "layout", [{"nodes": ("n1",)}, {"nodes": ("n1", "n2", "n3")}, {"replicas": 1}], ids=str
+)
+def test_workers_with_other_nodes_or_another_number_of_copies_are_noticed(node, layout):
+    clock = FakeClock()
+    one, other = Worker(clock), Worker(clock, **layout)
+    one.beat(node)
+    other.beat(node)
+    one.beat(node)
+
+    assert one.heartbeat.layouts_differ()
+    assert other.heartbeat.layouts_differ()
+
+
+def test_the_order_of_nodes_makes_no_difference(node):
+    clock = FakeClock()
+    one, other = Worker(clock), Worker(clock, nodes=("n2", "n1"))
+    one.beat(node)
+    other.beat(node)
+
+    assert not other.heartbeat.layouts_differ()
+
+
+def test_a_worker_that_is_not_heard_of_any_more_does_not_count_and_is_removed(node):
+    clock = FakeClock()
+    old, new = Worker(clock, nodes=("n1",)), Worker(clock)
+    old.beat(node)
+    new.beat(node)
+    assert new.heartbeat.layouts_differ()
+
+    for _ in range(GONE_AFTER):
+        clock.advance(INTERVAL)
+        new.beat(node)
+
+    assert not new.heartbeat.layouts_differ()
+    clock.advance(RENEWED_AFTER * INTERVAL)
+    new.beat(node)
+    assert names(new) == {new.name}
+
+
+def test_a_worker_that_goes_on_is_heard_of_whatever_its_clock_says(node):
+    ahead = Worker(FakeClock(FakeClock().now + DAY), nodes=("n1",))
+    new = Worker()
+    for _ in range(3 * GONE_AFTER):
+        for worker in (ahead, new):
+            worker.clock.advance(INTERVAL)
+            worker.beat(node)
+
+    assert new.heartbeat.layouts_differ()
+
+
+def test_a_worker_that_ends_says_so(node):
+    clock = FakeClock()
+    old, new = Worker(clock, nodes=("n1",)), Worker(clock)
+    old.beat(node)
+    old.heartbeat.leave()
+    old.sync(node, which=old.heartbeat.shared)
+    new.beat(node)
+
+    assert not new.heartbeat.layouts_differ()
+    assert names(new) == {new.name}
+
+
+def test_a_worker_that_left_and_begins_again_is_announced_at_once(node):
+    worker = Worker()
+    worker.beat(node)
+    worker.heartbeat.leave()
+
+    worker.beat(node)
+
+    assert names(worker) == {worker.name}
+
+
+def test_a_worker_that_was_forked_is_announced_under_a_name_of_its_own(node):
+    worker = Worker(name="host:1")
+    worker.beat(node)
+    worker.name = "host:2"
+
+    worker.beat(node)
+
+    assert names(worker) == {"host:1", "host:2"}
+
+
+def test_a_worker_is_not_announced_at_every_tick(node):
+    worker = Worker()
+    stamps = set()
+    for _ in range(30):
+        worker.beat(node)
+        stamps.add(worker.heartbeat.shared.stamp(worker.name))
+        worker.clock.advance(INTERVAL)
+
+    assert len(stamps) == 30 / RENEWED_AFTER
+
+
+def test_a_clock_that_goes_back_does_not_silence_a_worker(node):
+    worker = Worker()
+    worker.beat(node)
+    before = worker.heartbeat.shared.stamp(worker.name)
+    worker.clock.now -= 3600
+    worker.beat(node)
+
+    assert worker.heartbeat.shared.stamp(worker.name) > before
+
+
+def test_a_worker_without_ticks_is_not_announced_and_removes_nobody(node):
+    clock = FakeClock()
+    one, silent = Worker(clock), Worker(clock)
+    silent.heartbeat._interval = 0
+    one.beat(node)
+    silent.beat(node)
+
+    assert names(silent) == {one.name}
+
+
+HUGE = {
+    "no time": b'{"layout": ["n1", "n2", 2]}',
+    "a huge number": b'{"at": 1' + b"0" * 400 + b', "layout": []}',
+    "infinite": b'{"at": 1e999, "layout": []}',
+    "not a number": b'{"at": NaN, "layout": []}',
+    "a text": b'{"at": "now", "layout": []}',
+    "a day ahead": b'{"at": %d, "layout": []}' % (FakeClock().now + DAY),
+}
+
+
+@pytest.mark.parametrize("raw", {**GARBAGE, **HUGE}.values(), ids={**GARBAGE, **HUGE})
+def test_an_entry_that_cannot_be_read_is_no_worker_and_is_removed(node, raw):
+    worker = Worker()
+    worker.heartbeat.shared.put("other", raw)
+
+    for _ in range(GONE_AFTER + RENEWED_AFTER):
+        assert not worker.heartbeat.layouts_differ()
+        worker.beat(node)
+        worker.clock.advance(INTERVAL)
+
+    assert names(worker) == {worker.name}
+
+
+def test_workers_that_come_and_go_do_not_make_the_map_grow(node):
+    clock = FakeClock()
+    watcher = Worker(clock)
+    for _ in range(MAX_REMOVALS + 50):
+        Worker(clock).beat(node)  # killed: it does not say good-bye
+        clock.advance(INTERVAL)
+        watcher.beat(node)
+
+    shared = watcher.heartbeat.shared
+    assert len(shared.attributes.entries) <= MAX_REMOVALS + 2 * GONE_AFTER
+    assert len(watcher.heartbeat._heard) <= 2 * GONE_AFTER
+    assert len(node.items[KEY][0]) < 50_000
+
+
+# -- events --------------------------------------------------------------------------------------
+
+
+def test_events_are_kept_newest_first_with_rising_ids():
+    clock = FakeClock()
+    events = Events(clock)
+    events.add("info", "first", "one")
+    clock.advance(1)
+    events.add("warning", "second", "two", node="n1")
+
+    second, first = events.newest()
+    assert (first.id, first.kind, first.text, first.node) == (1, "first", "one", None)
+    assert (second.id, second.level, second.node, second.at) == (2, "warning", "n1", clock.now)
+    assert events.newest(1) == [second]
+
+
+def test_the_ring_of_events_is_bounded():
+    events = Events(FakeClock())
+    for number in range(RING + 10):
+        events.add("info", "kind", str(number))
+
+    kept = events.newest()
+    assert len(kept) == RING
+    assert (kept[0].id, kept[-1].id) == (RING + 10, 11)
+
+
+def test_every_event_is_one_line_of_the_log(caplog):
+    events = Events(FakeClock())
+    with caplog.at_level(logging.INFO, "flask_msm.events"):
+        events.add("info", "node_up", "n1 is up")
+        events.add("warning", "node_down", "n1 is down")
+        events.add("error", "odd", "something is odd")
+
+    assert [(entry.levelname, entry.getMessage()) for entry in caplog.records] == [
+        ("INFO", "node_up: n1 is up"),
+        ("WARNING", "node_down: n1 is down"),
+        ("ERROR", "odd: something is odd"),
+    ]
+
+
+def test_a_listener_is_told_outside_of_the_lock_and_may_add_events_itself():
+    heard = []
+
+    def listen(event):
+        assert not events._lock.locked()
+        heard.append(event.kind)
+        if event.kind == "first":
+            events.add("info", "second", "")
+
+    events = Events(FakeClock(), listen)
+    events.add("info", "first", "")
+
+    assert heard == ["first", "second"]
+
+
+def test_a_listener_that_fails_is_logged_and_stops_nobody(caplog):
+    def listen(event):
+        raise ValueError
+
+    events = Events(FakeClock(), listen)
+    with caplog.at_level(logging.ERROR, "flask_msm.events"):
+        events.add("info", "kind", "text")
+
+    assert len(events.newest()) == 1
+    assert "listener" in caplog.text
+
+
+def test_an_empty_map_is_shared_like_any_other(node):
+    worker = Worker()
+    worker.sync(node)
+
+    assert worker.map.attributes == NOTHING
+    assert KEY in node.items

@@ -1,0 +1,429 @@
+"""When the upkeep of a process begins, who calls for it, and that it ends."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+
+import pytest
+from apscheduler.schedulers.background import BackgroundScheduler
+from flask import session
+from support.apps import FakeManager, make_app
+from support.clock import FakeClock
+from support.memcached import wait_until
+
+from flask_msm.clock import SystemClock
+from flask_msm.cluster.health import NodeState, Observation
+from flask_msm.scheduler import Scheduler
+
+
+class Job:
+    """Counts its calls."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.left = 0
+        self.threads = set()
+
+    def __call__(self):
+        self.calls += 1
+        self.threads.add(threading.current_thread())
+
+    def leave(self):
+        self.left += 1
+
+
+@pytest.fixture
+def job():
+    return Job()
+
+
+@pytest.fixture
+def make(job):
+    made = []
+
+    def scheduler(interval=0.02, name="shop", theirs=None):
+        made.append(
+            Scheduler(job, name=name, interval=interval, leave=job.leave, theirs=theirs)
+        )
+        return made[-1]
+
+    yield scheduler
+    for one in made:
+        one.stop()
+
+
+@pytest.fixture
+def theirs():
+    made = BackgroundScheduler(timezone="UTC")
+    made.start()
+    yield made
+    if made.running:
+        made.shutdown(wait=False)
+
+
+def write(**values):
+    return lambda: session.update(values)
+
+
+def thread_names():
+    return sorted(thread.name for thread in threading.enumerate())
+
+
+# -- an own scheduler ----------------------------------------------------------------------------
+
+
+def test_a_job_is_called_at_once_and_again_and_again(make, job):
+    scheduler = make(interval=0.02)
+
+    assert scheduler.start()
+
+    wait_until(lambda: job.calls >= 3, "three calls")
+    assert scheduler.running
+
+
+def test_the_first_call_does_not_wait_for_an_interval(make, job):
+    make(interval=3600).start()
+
+    wait_until(lambda: job.calls == 1, "the first call")
+
+
+def test_nothing_is_started_before_it_is_asked_for(make, job):
+    before = thread_names()
+
+    scheduler = make()
+
+    assert thread_names() == before
+    assert not scheduler.running
+
+
+def test_starting_twice_is_one_job_in_one_thread(make, job):
+    before = threading.active_count()
+    scheduler = make()
+
+    assert [scheduler.start() for _ in range(3)] == [True, True, True]
+
+    assert threading.active_count() == before + 1
+    assert len(scheduler._own.get_jobs()) == 1
+    wait_until(lambda: job.calls >= 3, "three calls")
+    assert len(job.threads) == 1
+
+
+def test_threads_that_start_at_once_start_one(make, job):
+    before = threading.active_count()
+    scheduler = make(interval=3600)
+    gate = threading.Barrier(8)
+
+    def start():
+        gate.wait(10)
+        scheduler.start()
+
+    starters = [threading.Thread(target=start) for _ in range(8)]
+    for thread in starters:
+        thread.start()
+    for thread in starters:
+        thread.join(10)
+
+    assert threading.active_count() == before + 1
+
+
+def test_without_an_interval_nothing_is_started(make, job):
+    before = threading.active_count()
+
+    assert make(interval=0).start() is False
+
+    assert threading.active_count() == before
+    assert job.calls == 0
+
+
+def test_stopping_ends_the_thread_and_starting_again_begins_anew(make, job):
+    before = threading.active_count()
+    scheduler = make(interval=3600)
+    scheduler.start()
+    wait_until(lambda: job.calls == 1, "the first call")
+    scheduler.stop()
+    scheduler.stop()
+    assert not scheduler.running
+    assert threading.active_count() == before
+
+    assert scheduler.start()
+
+    wait_until(lambda: job.calls == 2, "the first call of the second start")
+
+
+def test_stopping_what_was_never_started_does_nothing(make):
+    make().stop()
+
+
+def test_nothing_is_logged_for_a_call(make, job, caplog):
+    with caplog.at_level(logging.INFO, "apscheduler.executors.flask_msm"):
+        logging.getLogger("apscheduler.executors.flask_msm").setLevel(logging.NOTSET)
+        make().start()
+        wait_until(lambda: job.calls >= 3, "three calls")
+
+    assert [entry for entry in caplog.records if "executors" in entry.name] == []
+
+
+def test_a_system_that_gives_no_thread_is_said_and_requests_go_on(make, monkeypatch, caplog):
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    scheduler = make()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        assert scheduler.start() is False
+
+    assert "no scheduler can run here" in caplog.text
+    assert not scheduler.running
+    scheduler.stop()
+
+
+def test_a_process_that_ends_says_good_bye_once(make, job):
+    scheduler = make(interval=3600)
+    scheduler.start()
+
+    scheduler._at_exit()
+    scheduler._at_exit()
+
+    assert job.left == 1
+    assert not scheduler.running
+
+
+def test_a_copy_of_a_process_does_not_believe_that_it_is_running(make, job, monkeypatch):
+    """After a fork the scheduler says that it runs, and its thread is not there."""
+    scheduler = make(interval=3600)
+    scheduler.start()
+    own = scheduler._own
+    here = os.getpid()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getpid", lambda: here + 1)
+        assert not scheduler.running
+        scheduler._at_exit()
+        assert job.left == 0
+        assert scheduler.start()
+        assert scheduler._own is not own
+        scheduler.stop()
+    own.shutdown(wait=False)
+
+
+# -- a scheduler of the application --------------------------------------------------------------
+
+
+def test_a_scheduler_that_is_handed_in_gets_one_job_with_the_interval(make, job, theirs):
+    scheduler = make(interval=7, theirs=theirs)
+    scheduler.start()
+    scheduler.start()
+
+    (entry,) = theirs.get_jobs()
+    assert entry.trigger.interval.total_seconds() == 7
+    assert (entry.coalesce, entry.max_instances, entry.misfire_grace_time) == (True, 1, None)
+    wait_until(lambda: job.calls == 1, "the first call")
+
+
+def test_a_scheduler_that_is_handed_in_loses_the_job_and_goes_on(make, job, theirs):
+    theirs.add_job(lambda: None, "interval", hours=1, id="own")
+    scheduler = make(theirs=theirs)
+    scheduler.start()
+    assert len(theirs.get_jobs()) == 2
+
+    scheduler.stop()
+
+    assert [entry.id for entry in theirs.get_jobs()] == ["own"]
+    assert theirs.running
+
+
+def test_a_scheduler_that_is_handed_in_may_have_been_shut_down_before(make, theirs):
+    scheduler = make(theirs=theirs)
+    scheduler.start()
+    theirs.shutdown(wait=False)
+
+    scheduler.stop()
+
+    assert not scheduler.running
+
+
+def test_a_scheduler_that_is_handed_in_and_does_not_run_is_started(make, job):
+    theirs = BackgroundScheduler(timezone="UTC")
+    scheduler = make(theirs=theirs)
+    assert not theirs.running
+
+    scheduler.start()
+
+    wait_until(lambda: job.calls >= 1, "the first call")
+    scheduler.stop()
+    theirs.shutdown(wait=False)
+
+
+def test_a_job_that_was_removed_by_its_owner_is_not_missed(make, theirs):
+    scheduler = make(interval=3600, theirs=theirs)
+    scheduler.start()
+    theirs.remove_all_jobs()
+
+    scheduler.stop()
+
+
+def test_two_of_one_name_share_a_scheduler_and_do_not_take_each_others_job(make, theirs):
+    one, other = make(interval=3600, theirs=theirs), make(interval=3600, theirs=theirs)
+    one.start()
+    other.start()
+    assert len(theirs.get_jobs()) == 2
+
+    one.stop()
+
+    assert len(theirs.get_jobs()) == 1
+    assert other.running
+
+
+# -- applications --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shops():
+    made = []
+
+    def make(**config):
+        shop = make_app(clock=SystemClock(), testing=False, **config)
+        # Here the upkeep runs as it does in earnest.
+        cluster = shop.state.parts.cluster
+        shop.state.store.views = cluster.state
+        shop.state.interface._on_load = cluster.runtime.on_load
+        made.append(shop)
+        return shop
+
+    yield make
+    for shop in made:
+        shop.state.close()
+
+
+def own_threads(before):
+    return [
+        thread.name for thread in threading.enumerate() if thread not in before and thread.is_alive()
+    ]
+
+
+def test_a_request_that_touches_no_session_starts_nothing(shops):
+    before = threading.enumerate()
+    shop = shops(MSM_PROBE_INTERVAL=0.05)
+
+    shop.do()
+
+    assert own_threads(before) == []
+
+
+def test_the_first_session_starts_one_thread(shops):
+    before = threading.enumerate()
+    shop = shops(MSM_PROBE_INTERVAL=0.05)
+
+    for number in range(3):
+        shop.do(write(number=number))
+
+    assert own_threads(before) == ["APScheduler"]
+
+
+def test_two_applications_of_one_process_have_two_jobs():
+    theirs = BackgroundScheduler(timezone="UTC")
+    clock = SystemClock()
+    manager = FakeManager(clock=clock, scheduler=theirs)
+    apps = [
+        make_app(name=name, manager=manager, clock=clock, testing=False, MSM_PROBE_INTERVAL=3600)
+        for name in ("a", "b")
+    ]
+    clusters = [shop.state.parts.cluster for shop in apps]
+    for cluster in clusters:
+        cluster.runtime.on_load()
+        cluster.runtime.on_load()
+    assert len(theirs.get_jobs()) == 2
+
+    apps[0].state.close()
+    assert len(theirs.get_jobs()) == 1
+    apps[1].state.close()
+
+    assert theirs.get_jobs() == []
+    assert theirs.running
+    theirs.shutdown(wait=False)
+
+
+def test_closing_ends_the_thread_and_the_next_request_begins_anew(shops):
+    before = threading.enumerate()
+    shop = shops(MSM_PROBE_INTERVAL=0.05)
+    shop.do(write(name="anna"))
+    shop.state.close()
+    assert own_threads(before) == []
+
+    assert shop.ask(lambda: dict(session)) == {"name": "anna"}
+
+    assert own_threads(before) == ["APScheduler"]
+
+
+def test_an_application_under_test_has_no_thread():
+    before = threading.enumerate()
+    shop = make_app(nodes=0, clock=SystemClock(), MSM_NODES="n1:127.0.0.1:1", MSM_REPLICAS=1)
+    shop.state.interface._on_load = shop.state.parts.cluster.runtime.on_load
+
+    shop.do(write(name="anna"))
+
+    assert shop.state.settings.probe_interval == 0
+    assert own_threads(before) == []
+
+
+# -- without a thread ----------------------------------------------------------------------------
+
+
+class Unscheduled:
+    """An application without probes, with a clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.shop = make_app(clock=self.clock, MSM_PROBE_INTERVAL=0)
+        self.cluster = self.shop.state.parts.cluster
+        self.shop.state.store.views = self.cluster.state
+        self.shop.state.interface._on_load = self.cluster.runtime.on_load
+
+    def states(self):
+        return {id_: view.state for id_, view in self.cluster.state.view().items()}
+
+
+@pytest.fixture
+def unscheduled():
+    made = Unscheduled()
+    yield made
+    made.shop.state.close()
+
+
+def test_without_probes_a_healthy_cluster_needs_no_thread(unscheduled):
+    before = threading.enumerate()
+    for number in range(5):
+        unscheduled.shop.do(write(number=number))
+        unscheduled.clock.advance(60)
+
+    assert own_threads(before) == []
+    assert set(unscheduled.states().values()) == {NodeState.UP}
+
+
+def test_without_probes_a_node_that_failed_comes_back_by_requests(unscheduled):
+    shop = unscheduled.shop
+    shop.do(write(name="anna"))
+    victim = shop.homes()[0]
+    shop.outage(victim)
+    shop.do(write(name="berta"))
+    assert unscheduled.states()[victim] is NodeState.DOWN
+    shop.heal()
+
+    for _ in range(10):
+        unscheduled.clock.advance(3)
+        assert shop.ask(lambda: dict(session)) == {"name": "berta"}
+
+    assert set(unscheduled.states().values()) == {NodeState.UP}
+
+
+def test_without_probes_requests_do_not_look_after_a_node_that_is_to_be_left_alone(unscheduled):
+    shop = unscheduled.shop
+    shop.do(write(name="anna"))
+    shop.outage("n1")
+    unscheduled.cluster.state.observe("n1", Observation.PROBE_HARD)
+    retry_at = unscheduled.cluster.state.view()["n1"].health.retry_at
+    for _ in range(20):
+        shop.ask(lambda: dict(session))
+
+    assert unscheduled.cluster.state.view()["n1"].health.retry_at == retry_at
