@@ -32,6 +32,7 @@ from .stores.background import Background
 from .stores.cluster import ClusterStore
 from .stores.local import LocalStore, memory_cache
 from .stores.memcached import MemcachedNode
+from .stores.nodes import Nodes
 from .upkeep.copier import Copier
 from .upkeep.monitor import Monitor, Upkeep
 from .upkeep.rebuild import Rebuilder
@@ -177,12 +178,14 @@ def _cluster(
     copies = Background("flask-msm-copies", clock=clock, deadline=settings.request_deadline)
     upkeep = Background("flask-msm-upkeep", clock=clock, deadline=settings.request_deadline)
     store = ClusterStore(
-        nodes,
-        placement=placement,
-        views=state,
-        envelope=envelope,
-        max_size=settings.max_record_size,
-        clock=clock,
+        Nodes(
+            clients=nodes,
+            placement=placement,
+            views=state,
+            envelope=envelope,
+            max_size=settings.max_record_size,
+            clock=clock,
+        ),
         background=copies if settings.backup_async else None,
     )
     keys = partial(_current_keys, needs)

@@ -8,33 +8,24 @@ the join is written back before anybody sees it. Writing is in ``copies.py``.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from flask_msm.errors import (
-    CorruptRecordError,
     NodeError,
-    NodeValueError,
     UnknownRecordError,
 )
-from flask_msm.record.keys import ref_of
 from flask_msm.record.record import Kind, Record, join, join_optional
 
-from .copies import CopyWriter, still_valid, write_copies
+from .copies import still_valid, write_copies
 from .ports import ABSENT, FRESH, Copy, Loaded, Outcome, RecordTooLargeError, Rewrite, Saved
 
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
-
-    from flask_msm.clock import Clock
-    from flask_msm.cluster.placement import Placement
-    from flask_msm.cluster.ports import Item, NodeClient, NodeViews
-    from flask_msm.record.envelope import Envelope
     from flask_msm.record.keys import Keyring
 
     from .background import Background
+    from .nodes import Nodes
 
 
 logger = logging.getLogger("flask_msm.cluster")
@@ -43,72 +34,36 @@ logger = logging.getLogger("flask_msm.cluster")
 ANY_COPY = 1 << 63
 
 
-@dataclass(slots=True)
-class ClusterCounters:
-    """What happened since the process started. Lost updates between threads are harmless."""
-
-    corrupt: int = 0
-    unknown_records: int = 0
-    stale_served: int = 0
-    conflicts: int = 0
-    written_back: int = 0
-    relocated: int = 0
-    fewer_copies: int = 0
-    not_stored: int = 0
-    queued: int = 0
-
-
 class ClusterStore:
     """Implements ``SessionStore`` over memcached nodes.
 
     Args:
-        nodes: Node clients by id.
-        placement: Ranks the nodes for a key.
-        views: What may be done with each node now.
-        envelope: Seals and opens records.
-        max_size: Largest record, bytes.
-        clock: Its wall clock makes times to live.
+        nodes: Where sessions are kept.
         background: Writes all copies but the first behind the response; ``None`` to write every
             copy before it.
     """
 
-    def __init__(
-        self,
-        nodes: Mapping[str, NodeClient],
-        *,
-        placement: Placement,
-        views: NodeViews,
-        envelope: Envelope,
-        max_size: int,
-        clock: Clock,
-        background: Background | None = None,
-    ) -> None:
+    def __init__(self, nodes: Nodes, *, background: Background | None = None) -> None:
         self.nodes = nodes
-        self.placement = placement
-        self.views = views
-        self.envelope = envelope
-        self.max_size = max_size
-        self.clock = clock
-        self.counters = ClusterCounters()
         self._background = background
 
     def load(self, key: str, keys: Keyring, *, at_least: int, deadline: float) -> Loaded:
         """Return the record of *key*: one round trip when all is well."""
-        homes = self.placement.homes(key)
+        homes = self.nodes.placement.homes(key)
         seen: Record | None = None
         copies: dict[str, Copy] = {}
         failed: set[str] = set()
         certain = said_no = unsure = False
-        for node_id in self.placement.rank(key):
-            rights = self.views.rights(node_id)
+        for node_id in self.nodes.placement.rank(key):
+            rights = self.nodes.views.rights(node_id)
             if not rights.joined:
                 continue
             try:
-                item = self.nodes[node_id].start_gets(key, deadline).result()
-                self.views.answered(node_id)
-                copies[node_id] = copy = self.opened(item, key, keys)
+                item = self.nodes.clients[node_id].start_gets(key, deadline).result()
+                self.nodes.views.answered(node_id)
+                copies[node_id] = copy = self.nodes.opened(item, key, keys)
             except NodeError as error:
-                self.report(node_id, error)
+                self.nodes.report(node_id, error)
                 failed.add(node_id)
                 continue
             except UnknownRecordError:
@@ -128,7 +83,7 @@ class ClusterStore:
             outcome = Outcome.MISSING if said_no and not unsure else Outcome.UNKNOWN
             return Loaded(outcome, None, copies, failed=frozenset(failed))
         if seen.version < at_least < ANY_COPY:
-            self.counters.stale_served += 1
+            self.nodes.counters.stale_served += 1
         loaded = Loaded(Outcome.FOUND, seen, copies, certain, frozenset(failed))
         return loaded if len(copies) == 1 else self._written_back(key, keys, loaded, deadline)
 
@@ -143,12 +98,12 @@ class ClusterStore:
     ) -> Saved:
         """Store what *rewrite* makes of the record, on as many nodes as there shall be copies."""
         if known is FRESH:
-            copies = dict.fromkeys(self.nodes, ABSENT)
+            copies = dict.fromkeys(self.nodes.clients, ABSENT)
         else:
             copies = dict(known.copies) if known else {}
         write = partial(
             write_copies,
-            self,
+            self.nodes,
             key,
             keys,
             rewrite,
@@ -156,7 +111,7 @@ class ClusterStore:
             deadline=deadline,
             avoid=known.failed if known else frozenset(),
         )
-        if self._background is None or self.placement.replicas == 1:
+        if self._background is None or self.nodes.placement.replicas == 1:
             return write()
         saved = write(replicas=1)
         if not saved.copies:
@@ -167,7 +122,7 @@ class ClusterStore:
         # A full queue means that this request pays for its copies itself.
         if not self._background.put(partial(self._finish, key, keys, saved.record)):
             return self._finish(key, keys, saved.record, deadline)
-        self.counters.queued += 1
+        self.nodes.counters.queued += 1
         return saved
 
     def rejoin(self, key: str, keys: Keyring, deadline: float) -> frozenset[str]:
@@ -179,9 +134,9 @@ class ClusterStore:
         record = loaded.record
         if record is None:
             missing = loaded.outcome is Outcome.MISSING
-            return frozenset(self.nodes) if missing else frozenset()
+            return frozenset(self.nodes.clients) if missing else frozenset()
         return write_copies(
-            self,
+            self.nodes,
             key,
             keys,
             lambda seen: join(record, seen) if seen else record,
@@ -192,49 +147,13 @@ class ClusterStore:
     def holders(self, key: str, deadline: float) -> tuple[str, ...]:
         """Return the ids of the nodes that answer and hold *key* now."""
         found = []
-        for node_id, node in self.nodes.items():
+        for node_id, node in self.nodes.clients.items():
             try:
                 if node.start_gets(key, deadline).result():
                     found.append(node_id)
             except NodeError as error:
-                self.report(node_id, error)
+                self.nodes.report(node_id, error)
         return tuple(found)
-
-    def opened(self, item: Item | None, key: str, keys: Keyring) -> Copy:
-        """Return what a node holds.
-
-        Raises:
-            UnknownRecordError: A process with other keys or a newer version wrote it: it must
-                be left alone.
-        """
-        if item is None:
-            return ABSENT
-        try:
-            return Copy(self.envelope.open(item.value, key, keys), item.token)
-        except CorruptRecordError as error:
-            self.counters.corrupt += 1
-            logger.warning("session %s: a copy is corrupt (%s)", ref_of(key), error)
-            return Copy(None, item.token)
-        except UnknownRecordError as error:
-            self.counters.unknown_records += 1
-            logger.warning("session %s: a copy is left alone (%s)", ref_of(key), error)
-            raise
-
-    def report(self, node_id: str, error: NodeError) -> None:
-        """Tell the view of the nodes what an operation ran into."""
-        if not isinstance(error, NodeValueError):
-            self.views.failed(node_id, error)
-
-    def writers(
-        self, key: str, copies: dict[str, Copy], avoid: Collection[str]
-    ) -> Iterator[CopyWriter]:
-        """Yield the nodes that may take a copy, best first; those to *avoid* if there are none."""
-        ranking = self.placement.rank(key)
-        usable = [node_id for node_id in ranking if self.views.rights(node_id).written]
-        for node_id in [node_id for node_id in usable if node_id not in avoid] or usable:
-            # Looked at again, for it may have failed since: others come before it is needed.
-            if self.views.rights(node_id).written:
-                yield CopyWriter(self.nodes[node_id], key, copies.get(node_id))
 
     def _written_back(self, key: str, keys: Keyring, loaded: Loaded, deadline: float) -> Loaded:
         """Bring all copies to what was joined, for the next reader may see one of them only."""
@@ -246,7 +165,7 @@ class ClusterStore:
 
         try:
             saved = write_copies(
-                self,
+                self.nodes,
                 key,
                 keys,
                 joined,
@@ -257,13 +176,13 @@ class ClusterStore:
         except RecordTooLargeError:
             # Each copy fits, their join does not: it is served, and refused when it is saved.
             return loaded
-        self.counters.written_back += 1
+        self.nodes.counters.written_back += 1
         copies = still_valid(loaded.copies, saved.record)
         return loaded._replace(record=saved.record, copies=copies)
 
     def _finish(self, key: str, keys: Keyring, record: Record, deadline: float) -> Saved:
         return write_copies(
-            self,
+            self.nodes,
             key,
             keys,
             lambda seen: join(record, seen) if seen else record,

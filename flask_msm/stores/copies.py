@@ -19,13 +19,13 @@ from .ports import Copy, RecordTooLargeError, Rewrite, Saved
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterator
     from typing import Any
 
     from flask_msm.cluster.ports import Exchange, NodeClient
     from flask_msm.record.keys import Keyring
 
-    from .cluster import ClusterStore
+    from .nodes import Nodes
 
 
 #: Two writers of one session cost each other two rounds; more rounds than any deadline allows.
@@ -156,9 +156,9 @@ class _Write:
     """One write: what is known, what shall be stored, and who is at it."""
 
     def __init__(
-        self, store: ClusterStore, key: str, keys: Keyring, rewrite: Rewrite, deadline: float
+        self, nodes: Nodes, key: str, keys: Keyring, rewrite: Rewrite, deadline: float
     ) -> None:
-        self.store = store
+        self.nodes = nodes
         self.key = key
         self.keys = keys
         self.rewrite = rewrite
@@ -172,17 +172,17 @@ class _Write:
     def seal(self, record: Record) -> tuple[bytes, int]:
         """Return the bytes and the time to live of *record*."""
         if self._sealed is None or self._sealed[0] is not record:
-            data = self.store.envelope.seal(record, self.key, self.keys)
-            if len(data) > self.store.max_size:
+            data = self.nodes.envelope.seal(record, self.key, self.keys)
+            if len(data) > self.nodes.max_size:
                 raise RecordTooLargeError(
-                    len(data), self.store.max_size, record.attributes.largest()
+                    len(data), self.nodes.max_size, record.attributes.largest()
                 )
-            ttl = ttl_for(record.expires_at, self.store.clock.time())
+            ttl = ttl_for(record.expires_at, self.nodes.clock.time())
             self._sealed = record, data, ttl
         return self._sealed[1:]
 
     def opened(self, item: Any) -> Copy:
-        return self.store.opened(item, self.key, self.keys)
+        return self.nodes.opened(item, self.key, self.keys)
 
     def send(self, mine: Record, *, may_put: bool) -> list[CopyWriter]:
         return [
@@ -197,9 +197,9 @@ class _Write:
         for writer in busy:
             try:
                 writer.finish(self.opened)
-                self.store.views.answered(writer.node.id)
+                self.nodes.views.answered(writer.node.id)
             except NodeError as error:
-                self.store.report(writer.node.id, error)
+                self.nodes.report(writer.node.id, error)
                 lost.append(writer)
             except UnknownRecordError:
                 lost.append(writer)
@@ -208,15 +208,15 @@ class _Write:
     def ask_other_homes(self) -> Record | None:
         """Look for a tombstone before a copy that disappeared is written anew."""
         found = None
-        for node_id in self.store.placement.homes(self.key):
+        for node_id in self.nodes.placement.homes(self.key):
             asked = any(writer.node.id == node_id for writer in self.active)
-            if asked or not self.store.views.rights(node_id).joined:
+            if asked or not self.nodes.views.rights(node_id).joined:
                 continue
             try:
-                item = self.store.nodes[node_id].start_gets(self.key, self.deadline).result()
+                item = self.nodes.clients[node_id].start_gets(self.key, self.deadline).result()
                 found = join_optional(found, self.opened(item).record)
             except NodeError as error:
-                self.store.report(node_id, error)
+                self.nodes.report(node_id, error)
             except UnknownRecordError:
                 continue
         return found
@@ -245,7 +245,7 @@ class _Write:
 
     def run(self, copies: dict[str, Copy], replicas: int, avoid: Collection[str]) -> Saved:
         self.replicas = replicas
-        candidates = self.store.writers(self.key, copies, avoid)
+        candidates = self.candidates(copies, avoid)
         self.active = list(islice(candidates, replicas))
         for copy in copies.values():
             self.seen = join_optional(self.seen, copy.record)
@@ -262,9 +262,18 @@ class _Write:
                 self.active.remove(writer)
                 self.active += islice(candidates, 1)
             if self.learn(busy, mine):
-                self.store.counters.conflicts += 1
+                self.nodes.counters.conflicts += 1
                 mine = self.draft()
         return self.account(mine)
+
+    def candidates(self, copies: dict[str, Copy], avoid: Collection[str]) -> Iterator[CopyWriter]:
+        """Yield the nodes that may take a copy, best first; those to *avoid* if there are none."""
+        ranking = self.nodes.placement.rank(self.key)
+        usable = [node_id for node_id in ranking if self.nodes.views.rights(node_id).written]
+        for node_id in [node_id for node_id in usable if node_id not in avoid] or usable:
+            # Looked at again, for it may have failed since: others come before it is needed.
+            if self.nodes.views.rights(node_id).written:
+                yield CopyWriter(self.nodes.clients[node_id], self.key, copies.get(node_id))
 
     def draft(self) -> Record:
         """Return what is to be stored, made from all that is known."""
@@ -274,12 +283,12 @@ class _Write:
     def account(self, mine: Record) -> Saved:
         """Count the confirmed copies and say which homes were left out."""
         confirmed = {writer.node.id for writer in self.active if writer.holds(mine, self.base)}
-        homes = self.store.placement.homes(self.key)
-        counters = self.store.counters
+        homes = self.nodes.placement.homes(self.key)
+        counters = self.nodes.counters
         # With copies behind the response the other homes come later.
         for node_id in homes if self.replicas == len(homes) else ():
             if node_id not in confirmed:
-                self.store.views.left_out(node_id, self.key)
+                self.nodes.views.left_out(node_id, self.key)
         if not confirmed:
             counters.not_stored += 1
         elif len(confirmed) < len(homes):
@@ -290,7 +299,7 @@ class _Write:
 
 
 def write_copies(
-    store: ClusterStore,
+    nodes: Nodes,
     key: str,
     keys: Keyring,
     rewrite: Rewrite,
@@ -307,9 +316,9 @@ def write_copies(
     Raises:
         RecordTooLargeError: The record does not fit.
     """
-    write = _Write(store, key, keys, rewrite, deadline)
+    write = _Write(nodes, key, keys, rewrite, deadline)
     try:
-        return write.run(copies, replicas or store.placement.replicas, avoid)
+        return write.run(copies, replicas or nodes.placement.replicas, avoid)
     finally:
         for writer in write.active:
             writer.abandon()

@@ -7,6 +7,7 @@ import re
 import time
 
 import pytest
+from support.fleet import say
 from support.tab import in_parallel
 
 
@@ -40,9 +41,9 @@ def test_a_rolling_restart_of_all_nodes_loses_no_idle_session(fleet):
         return answer.status != 200 or answer.body != {"name": f"visitor {number}"}
 
     missed = sum(in_parallel(is_missed, cookies))
-    print(f"\n{SESSIONS} idle sessions, 3 nodes restarted in {took:.1f} s, {missed} missed")
+    say(f"{SESSIONS} idle sessions, 3 nodes restarted in {took:.1f} s, {missed} missed")
     for line in rebuilds(fleet.entries(), since=began):
-        print(line)
+        say(line)
     assert missed == 0
 
 

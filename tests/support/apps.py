@@ -61,7 +61,7 @@ class Handle:
         self.views = Views()
         if self.state is not None and self.state.nodes:
             # What the fleet thinks of the nodes is shown elsewhere; here a test says it.
-            self.state.store.views = self.views
+            self.state.store.nodes.views = self.views
             self.state.interface._on_load = None
 
     # -- requests ------------------------------------------------------------------------------
@@ -124,7 +124,7 @@ class Handle:
 
     def homes(self, cookie=None) -> tuple[str, ...]:
         """Return the nodes that shall hold a session, the primary first."""
-        return self.state.store.placement.homes(self.key(cookie))
+        return self.state.store.nodes.placement.homes(self.key(cookie))
 
     @property
     def background(self):

@@ -19,6 +19,11 @@ class Mode(Enum):
     CLOSES = "accepts and closes"
     TOO_MANY = "too many connections"
 
+    @classmethod
+    def faults(cls) -> list[Mode]:
+        """Return all but ``OPEN``."""
+        return [mode for mode in cls if mode is not cls.OPEN]
+
 
 TOO_MANY = b"ERROR Too many open connections\r\n"
 DRIP = 0.05

@@ -21,6 +21,12 @@ from .workers import ROOT, Browser, Worker
 SETTINGS = ("--config", "python:support.gunicorn_settings")
 #: Seconds until every node must be trusted again, on a machine that is busy as well.
 GATE_TIMEOUT = 60
+APP = "support.worker_app:create_app"
+
+
+def say(text: str) -> None:
+    """Tell whoever runs the test with ``-s`` what was measured."""
+    sys.stdout.write(f"\n{text}")
 
 
 class Entry(NamedTuple):
@@ -114,8 +120,7 @@ class Fleet:
         """Run ``flask msm ...`` and return what it printed; its exit code must be 0."""
         paths = [str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]
         done = subprocess.run(
-            [sys.executable, "-m", "flask", "--app", "support.worker_app:create_app", "msm"]
-            + list(arguments),
+            [sys.executable, "-m", "flask", "--app", APP, "msm", *arguments],
             env={
                 **os.environ,
                 "WORKER_CONFIG": json.dumps(config or self.config_for()),

@@ -119,6 +119,13 @@ class MemcachedProcess:
         """Let it go on."""
         os.kill(self.pid, signal.SIGCONT)
 
+    def flush(self) -> None:
+        """Have it forget everything."""
+        with self.connect() as connection, connection.makefile("rwb") as stream:
+            stream.write(b"flush_all\r\n")
+            stream.flush()
+            assert stream.readline() == b"OK\r\n"
+
     def stats(self, *arguments: str) -> dict[str, str]:
         """Return its statistics, asked for on a connection of its own."""
         reply = self.ask(" ".join(("stats", *arguments)))

@@ -515,6 +515,7 @@ class World:
         self.counts = Counter()
         self.violations = Counter()
         self.story = []
+        self.first = None
         self.nodes = {f"n{n}": Memory(f"n{n}", self.clock) for n in range(1, nodes + 1)}
         self.settings = Settings.from_mapping(
             {
@@ -654,8 +655,8 @@ class World:
     def rest(self, seconds) -> None:
         self.baton.pause(self.now + seconds)
 
-    def tell(self, text) -> None:
-        self.story.append(f"{self.now:8.2f} {text}")
+    def tell(self, text, browser=None) -> None:
+        self.story.append((browser, f"{self.now:8.2f} {text}"))
 
     def notified(self, what, ref) -> None:
         task = self.baton.current
@@ -748,6 +749,7 @@ class World:
     def _answer(self, request, unit, action) -> None:
         """Do what a browser does with the answer."""
         browser, token, before = request.browser, unit.token, request.token
+        self.tell(f"{request}: {action.value}, asked {sorted(request.asked)}", browser)
         if request.kind == "logout":
             self._logged_out(request)
             return
@@ -756,9 +758,8 @@ class World:
         self.counts["acknowledged"] += 1
         if before is not None and token.sid != before.sid and request.kind == "regenerate":
             self._moved(request, token)
-        elif before is None or token.sid == before.sid:
-            if browser.cookie is None or token.sid == browser.cookie.sid:
-                browser.take(token)
+        elif browser.cookie is None or token.sid == browser.cookie.sid:
+            browser.take(token)
         if before is None or (token.sid == before.sid and token.version > before.version):
             for name in (request.name, "user") if before is None else (request.name,):
                 browser.acknowledged.note(name, request.number, self.now)
@@ -880,10 +881,14 @@ class World:
 
     def _violated(self, kind, request, text) -> None:
         self.violations[kind] += 1
-        self.tell(f"VIOLATION {kind} ({VIOLATIONS[kind]}): {request}; {text}")
+        self.tell(f"{kind.upper()} ({VIOLATIONS[kind]}): {request}; {text}", request.browser)
+        self.first = self.first or (len(self.story), request.browser)
 
-    def report(self, lines=60) -> str:
-        return "\n".join([f"{dict(self.violations)}", *self.story[-lines:]])
+    def report(self, lines=80) -> str:
+        """Return what led to the first violation, or what happened lately."""
+        end, victim = self.first or (len(self.story), None)
+        story = [text for browser, text in self.story[:end] if browser in (None, victim)]
+        return "\n".join([str(dict(self.violations)), *story[-lines:]])
 
 
 @contextmanager

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import contextmanager
 from typing import NamedTuple, Self
 
-from .tab import Tab
+from .tab import PATIENCE, Tab
 from .visitors import Rotation
 from .workers import Worker
 
@@ -23,12 +24,20 @@ class Served(NamedTuple):
     Attributes:
         late: When the request was sent, seconds after the logout was acknowledged.
         worker: Which worker showed it.
+        label: What was the matter with the nodes at the time of the logout.
         body: What it showed.
     """
 
     late: float
     worker: str
+    label: str
     body: dict[str, object]
+
+
+class _Cookie(NamedTuple):
+    value: str
+    since: float
+    label: str
 
 
 class Replay:
@@ -48,7 +57,10 @@ class Replay:
         self.asked = 0
         self.failed: list[str] = []
         self._rotation = rotation
-        self._cookies: list[tuple[str, float]] = []
+        self._cookies: list[_Cookie] = []
+        self._changed = threading.Condition()
+        self._held = False
+        self._busy = 0
         self._ending = threading.Event()
         self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(TABS)]
 
@@ -63,16 +75,37 @@ class Replay:
             thread.join(60)
             assert not thread.is_alive(), "a replay hangs"
 
-    def add(self, cookie: str) -> None:
-        """Replay *cookie*, whose logout was acknowledged just now."""
-        self._cookies.append((cookie, time.monotonic()))
+    def add(self, cookie: str, at: float | None, label: str) -> None:
+        """Replay a cookie.
+
+        Args:
+            cookie: The cookie.
+            at: When its logout was acknowledged (monotonic clock, seconds); ``None`` for just now.
+            label: What was the matter with the nodes then.
+        """
+        self._cookies.append(_Cookie(cookie, time.monotonic() if at is None else at, label))
+
+    @contextmanager
+    def paused(self):
+        """Replay nothing while the block runs."""
+        with self._changed:
+            self._held = True
+            assert self._changed.wait_for(lambda: not self._busy, PATIENCE), "a replay hangs"
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._held = False
+                self._changed.notify_all()
 
     def report(self) -> str:
         """Return what happened, in words."""
-        latest = max((served.late for served in self.served), default=0.0)
-        return (
-            f"{len(self._cookies)} logouts, {self.asked} replays, {len(self.served)} of them"
-            f" served, the last one {latest:.2f} s after its logout"
+        late: dict[str, list[float]] = {cookie.label: [] for cookie in self._cookies}
+        for served in self.served:
+            late[served.label].append(served.late)
+        return f"{len(self._cookies)} logouts, {self.asked} replays; " + "; ".join(
+            f"{label}: served {len(found)}, the last {max(found, default=0.0):.2f} s after logout"
+            for label, found in late.items()
         )
 
     def _work(self) -> None:
@@ -80,16 +113,28 @@ class Replay:
         with Tab() as tab:
             while not self._ending.wait(0.01):
                 turn += 1
-                for index, (cookie, since) in enumerate(list(self._cookies)):
+                for index, cookie in enumerate(list(self._cookies)):
                     writes = (turn + index) % WRITES == 0
-                    with self._rotation.worker() as worker:
-                        self._send(tab, worker, cookie, since, writes=writes)
+                    with self._turn(), self._rotation.worker() as worker:
+                        self._send(tab, worker, cookie, writes=writes)
 
-    def _send(self, tab: Tab, worker: Worker, cookie: str, since: float, *, writes: bool) -> None:
-        late = time.monotonic() - since
+    @contextmanager
+    def _turn(self):
+        with self._changed:
+            assert self._changed.wait_for(lambda: not self._held, PATIENCE), "a pause hangs"
+            self._busy += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._busy -= 1
+                self._changed.notify_all()
+
+    def _send(self, tab: Tab, worker: Worker, cookie: _Cookie, *, writes: bool) -> None:
+        late = time.monotonic() - cookie.since
         body = {"late": late} if writes else None
         try:
-            answer = tab.ask(worker, "/set" if writes else "/get", cookie, body)
+            answer = tab.ask(worker, "/set" if writes else "/get", cookie.value, body)
         except Exception as error:  # noqa: BLE001  (whatever it is, a visitor saw it)
             self.failed.append(f"{worker.url}: {error!r}")
             return
@@ -97,4 +142,4 @@ class Replay:
         if answer.status != 200 or answer.body is None:
             self.failed.append(f"{worker.url}: status {answer.status}")
         elif "name" in answer.body:
-            self.served.append(Served(late, worker.url, answer.body))
+            self.served.append(Served(late, worker.url, cookie.label, answer.body))

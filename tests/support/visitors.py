@@ -59,6 +59,11 @@ class Rotation:
             with self._lock:
                 self._busy[worker] -= 1
 
+    def workers(self) -> list[Worker]:
+        """Return the workers that are used now."""
+        with self._lock:
+            return list(self._used)
+
     def add(self, worker: Worker) -> None:
         """Use *worker* from now on."""
         with self._lock:
@@ -136,16 +141,20 @@ class Load:
 
     def report(self) -> str:
         """Return what happened, in words."""
-        spent = sorted(click.spent for click in self.clicks)
-        slowest = self.slowest()
-        waited = max(click.waited for click in self.clicks)
-        return (
-            f"{len(spent)} requests, {sum(click.wrote for click in self.clicks)} of them changes:"
-            f" {len(self.lost)} changes lost, {len(self.signed_out)} signed out,"
-            f" {len(self.failed)} failed; in the worker median {spent[len(spent) // 2]:.4f} s,"
-            f" 99 % {spent[len(spent) * 99 // 100]:.3f} s, slowest {slowest.spent:.3f} s"
-            f" ({slowest.during}); seen by the browser slowest {waited:.3f} s"
-        )
+        changes = sum(click.wrote for click in self.clicks)
+        lines = [
+            f"{len(self.clicks)} requests, {changes} of them changes",
+            f"{len(self.lost)} lost, {len(self.signed_out)} signed out, {len(self.failed)} failed",
+            f"  {'seconds':<44} median    99 %  slowest  seen by the browser",
+        ]
+        for during in dict.fromkeys(click.during for click in self.clicks):
+            clicks = [click for click in self.clicks if click.during == during]
+            spent = sorted(click.spent for click in clicks)
+            lines.append(
+                f"  {during:<44} {spent[len(spent) // 2]:6.4f} {spent[len(spent) * 99 // 100]:7.3f}"
+                f"  {spent[-1]:7.3f}  {max(click.waited for click in clicks):7.3f}"
+            )
+        return "\n".join(lines)
 
     def ask(self, tab: Tab, path: str, cookie: str | None, body: object = None) -> Answer:
         """Send a request to some worker and take note of how long it took."""

@@ -13,6 +13,7 @@ from flask_msm.record.envelope import Envelope
 from flask_msm.record.keys import Keyring, storage_key
 from flask_msm.record.record import Kind, Record, join
 from flask_msm.stores.cluster import ClusterStore
+from flask_msm.stores.nodes import Nodes
 from flask_msm.stores.ports import FRESH, Outcome, RecordTooLargeError
 
 
@@ -51,12 +52,14 @@ class Cluster:
         self.views = Views()
         self.placement = Placement(self.nodes, replicas=replicas)
         self.store = ClusterStore(
-            self.nodes,
-            placement=self.placement,
-            views=self.views,
-            envelope=ENVELOPE,
-            max_size=5_000,
-            clock=FakeClock(),
+            Nodes(
+                clients=self.nodes,
+                placement=self.placement,
+                views=self.views,
+                envelope=ENVELOPE,
+                max_size=5_000,
+                clock=FakeClock(),
+            )
         )
         ranking = self.placement.rank(KEY)
         self.first, self.second = self.nodes[ranking[0]], self.nodes[ranking[1]]
@@ -178,7 +181,7 @@ def test_a_copy_older_than_the_token_is_not_enough(cluster):
 
 def test_a_session_older_than_the_token_everywhere_is_served_and_counted(cluster):
     assert cluster.load(at_least=99).record == record(1, a=b"1")
-    assert cluster.store.counters.stale_served == 1
+    assert cluster.store.nodes.counters.stale_served == 1
 
 
 def test_a_copy_on_an_untrusted_node_is_joined_with_the_others(cluster):
@@ -259,7 +262,7 @@ def test_a_corrupt_copy_is_passed_over_counted_and_repaired(cluster):
     cluster.first.put(KEY, b"rubbish")
 
     assert cluster.load(at_least=1).record == record(1, a=b"1")
-    assert cluster.store.counters.corrupt == 1
+    assert cluster.store.nodes.counters.corrupt == 1
     assert cluster.stored(cluster.first) == record(1, a=b"1")
 
 
@@ -289,7 +292,7 @@ def test_a_record_with_an_unknown_key_is_neither_missing_nor_overwritten():
     assert loaded.outcome is Outcome.UNKNOWN
     assert saved.copies == 0
     assert all(node.items[KEY][0] == foreign for node in cluster.nodes.values())
-    assert cluster.store.counters.unknown_records > 0
+    assert cluster.store.nodes.counters.unknown_records > 0
 
 
 def test_beside_a_record_with_an_unknown_key_the_other_copy_is_used(cluster):
@@ -406,7 +409,7 @@ def test_a_write_that_reaches_one_node_only_counts_one_copy(cluster):
     cluster.third.fail()
 
     assert cluster.change(loaded, b=b"2").copies == 1
-    assert cluster.store.counters.fewer_copies == 1
+    assert cluster.store.nodes.counters.fewer_copies == 1
 
 
 def test_a_write_that_reaches_nobody_counts_none(cluster):

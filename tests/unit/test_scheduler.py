@@ -286,7 +286,7 @@ def shops():
         shop = make_app(clock=SystemClock(), testing=False, **config)
         # Here the upkeep runs as it does in earnest.
         cluster = shop.state.parts.cluster
-        shop.state.store.views = cluster.state
+        shop.state.store.nodes.views = cluster.state
         shop.state.interface._on_load = cluster.runtime.on_load
         made.append(shop)
         return shop
@@ -377,7 +377,7 @@ class Unscheduled:
         self.clock = FakeClock()
         self.shop = make_app(clock=self.clock, MSM_PROBE_INTERVAL=0)
         self.cluster = self.shop.state.parts.cluster
-        self.shop.state.store.views = self.cluster.state
+        self.shop.state.store.nodes.views = self.cluster.state
         self.shop.state.interface._on_load = self.cluster.runtime.on_load
 
     def states(self):

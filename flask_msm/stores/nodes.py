@@ -1,0 +1,89 @@
+"""The nodes as the cluster store uses them: who they are, what may be done, what they hold."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from flask_msm.errors import CorruptRecordError, NodeValueError, UnknownRecordError
+from flask_msm.record.keys import ref_of
+
+from .ports import ABSENT, Copy
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from flask_msm.clock import Clock
+    from flask_msm.cluster.placement import Placement
+    from flask_msm.cluster.ports import Item, NodeClient, NodeViews
+    from flask_msm.errors import NodeError
+    from flask_msm.record.envelope import Envelope
+    from flask_msm.record.keys import Keyring
+
+
+logger = logging.getLogger("flask_msm.cluster")
+
+
+@dataclass(slots=True)
+class ClusterCounters:
+    """What happened since the process started. Lost updates between threads are harmless."""
+
+    corrupt: int = 0
+    unknown_records: int = 0
+    stale_served: int = 0
+    conflicts: int = 0
+    written_back: int = 0
+    relocated: int = 0
+    fewer_copies: int = 0
+    not_stored: int = 0
+    queued: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Nodes:
+    """What reading and writing share.
+
+    Attributes:
+        clients: Node clients by id.
+        placement: Ranks the nodes for a key.
+        views: What may be done with each node now.
+        envelope: Seals and opens records.
+        max_size: Largest record, bytes.
+        clock: Its wall clock makes times to live.
+        counters: What happened so far.
+    """
+
+    clients: Mapping[str, NodeClient]
+    placement: Placement
+    views: NodeViews
+    envelope: Envelope
+    max_size: int
+    clock: Clock
+    counters: ClusterCounters = field(default_factory=ClusterCounters)
+
+    def opened(self, item: Item | None, key: str, keys: Keyring) -> Copy:
+        """Return what a node holds.
+
+        Raises:
+            UnknownRecordError: A process with other keys or a newer version wrote it: it must
+                be left alone.
+        """
+        if item is None:
+            return ABSENT
+        try:
+            return Copy(self.envelope.open(item.value, key, keys), item.token)
+        except CorruptRecordError as error:
+            self.counters.corrupt += 1
+            logger.warning("session %s: a copy is corrupt (%s)", ref_of(key), error)
+            return Copy(None, item.token)
+        except UnknownRecordError as error:
+            self.counters.unknown_records += 1
+            logger.warning("session %s: a copy is left alone (%s)", ref_of(key), error)
+            raise
+
+    def report(self, node_id: str, error: NodeError) -> None:
+        """Tell the view of the nodes what an operation ran into."""
+        if not isinstance(error, NodeValueError):
+            self.views.failed(node_id, error)

@@ -1,0 +1,364 @@
+"""The upkeep in real worker processes of every kind: each its own, and gone when they go."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import requests
+from support.memcached import free_port, wait_until
+from support.workers import ROOT, Browser, Worker
+
+from flask_msm.clock import SystemClock
+from flask_msm.fleet.heartbeat import KEY_SUFFIX
+from flask_msm.fleet.shared_map import MAX_SIZE
+from flask_msm.record.envelope import Envelope
+from flask_msm.record.keys import keyring
+from flask_msm.stores.memcached import MemcachedNode
+
+
+pytestmark = pytest.mark.memcached
+
+SECRET = "worker classes"
+PREFIX = "msm:classes:"
+INTERVAL = 0.1
+CLASSES = {
+    "sync": ("--worker-class", "sync"),
+    "gthread": ("--worker-class", "gthread", "--threads", "4"),
+    "gevent": ("--worker-class", "gevent"),
+}
+KINDS = [
+    pytest.param((*arguments, *preload), id=name + (" preload" if preload else ""))
+    for name, arguments in CLASSES.items()
+    for preload in ((), ("--preload",))
+]
+
+
+class Cluster:
+    """Three nodes, and what the workers wrote on them about themselves."""
+
+    def __init__(self, nodes) -> None:
+        self.nodes = nodes
+        self.config = {
+            "SECRET_KEY": SECRET,
+            "MSM_NODES": " ".join(
+                f"n{number}:127.0.0.1:{node.port}" for number, node in enumerate(nodes, 1)
+            ),
+            "MSM_KEY_PREFIX": PREFIX,
+            "MSM_PROBE_INTERVAL": INTERVAL,
+        }
+
+    @property
+    def ports(self):
+        return {node.port for node in self.nodes}
+
+    def workers(self, node=0):
+        """Return stamps by process id, as one node knows the workers."""
+        client = MemcachedNode(
+            "n1",
+            host="127.0.0.1",
+            port=self.nodes[node].port,
+            connect_timeout=5,
+            timeout=5,
+            pool_size=1,
+        )
+        try:
+            item = client.start_gets(PREFIX + KEY_SUFFIX, time.monotonic() + 5).result()
+        finally:
+            client.close()
+        if item is None:
+            return {}
+        envelope = Envelope(codec_id=0, compress_above=None, max_size=MAX_SIZE)
+        record = envelope.open(item.value, PREFIX + KEY_SUFFIX, keyring((SECRET,)))
+        return {
+            int(name.split(":")[1]): stamp
+            for name, (stamp, value) in record.attributes.entries.items()
+            if value is not None
+        }
+
+
+@pytest.fixture
+def cluster(memcached):
+    return Cluster([memcached() for _ in range(3)])
+
+
+@pytest.fixture
+def start(cluster):
+    started = []
+
+    def run(*arguments, **config):
+        worker = Worker(
+            {**cluster.config, **config},
+            "--log-level",
+            "info",
+            *arguments,
+            PYTHONWARNINGS="error,default::ResourceWarning",
+        )
+        started.append(worker)
+        worker.wait_ready()
+        return worker
+
+    yield run
+    for worker in started:
+        worker.stop()
+
+
+def visit(url):
+    """Write a session, slowly, so that another worker takes the next request."""
+    answer = requests.post(url + "/set?slow=0.02", json={"name": "anna"}, timeout=20)
+    assert answer.status_code == 200
+
+
+def visit_until(url, condition, what):
+    with ThreadPoolExecutor(8) as pool:
+
+        def reached():
+            list(pool.map(visit, [url] * 8))
+            return condition()
+
+        wait_until(reached, what)
+
+
+def sockets(pid, ports):
+    """Return the inodes of the sockets a process has open to one of *ports*."""
+    remote = {}
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            remote[fields[9]] = int(fields[2].rpartition(":")[2], 16)
+    found = set()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            target = str(entry.readlink())
+        except OSError:
+            continue
+        match = re.fullmatch(r"socket:\[(\d+)\]", target)
+        if match and remote.get(match[1]) in ports:
+            found.add(match[1])
+    return found
+
+
+def threads(pid):
+    return len(list(Path(f"/proc/{pid}/task").iterdir()))
+
+
+def troubles(log):
+    """Return the lines of a log of gunicorn that are not about its start and its end."""
+    return [line for line in log.decode().splitlines() if "] [INFO] " not in line]
+
+
+# -- gunicorn ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_worker_looks_after_the_nodes_by_itself_and_goes_cleanly(cluster, start, kind):
+    gunicorn = start("--workers", "2", *kind)
+    visit_until(gunicorn.url, lambda: len(cluster.workers()) == 2, "both workers are announced")
+    before = cluster.workers()
+    pids = set(before)
+    assert gunicorn.process.pid not in pids
+
+    # Nobody visits, and both are heard of again: they tick by themselves.
+    def heard_again():
+        now = cluster.workers()
+        return set(now) == pids and all(now[pid] > before[pid] for pid in pids)
+
+    wait_until(heard_again, "both workers are announced again")
+    one, other = (sockets(pid, cluster.ports) for pid in pids)
+    assert one
+    assert other
+    assert not one & other
+    assert not sockets(gunicorn.process.pid, cluster.ports)
+
+    spent = gunicorn.stop()
+
+    assert spent < 1.0
+    assert gunicorn.process.returncode == 0
+    assert troubles(gunicorn.log) == []
+    assert [cluster.workers(node) for node in range(3)] == [{}, {}, {}]
+
+
+@pytest.mark.parametrize("arguments", CLASSES.values(), ids=CLASSES)
+def test_an_application_that_was_used_before_the_fork_is_used_after_it(
+    cluster, start, arguments, tmp_path
+):
+    """What the parent opened and started is of no use to its children."""
+    settings = tmp_path / "used_before.py"
+    settings.write_text(
+        "preload_app = True\n"
+        "def when_ready(server):\n"
+        "    client = server.app.wsgi().test_client()\n"
+        "    assert client.post('/set', json={'name': 'anna'}).status_code == 200\n"
+    )
+    gunicorn = start("--workers", "2", *arguments, "--config", str(settings))
+    arbiter = gunicorn.process.pid
+
+    visit_until(
+        gunicorn.url, lambda: len(set(cluster.workers()) - {arbiter}) == 2, "both are announced"
+    )
+    pids = set(cluster.workers()) - {arbiter}
+    before = cluster.workers()
+    wait_until(
+        lambda: all(cluster.workers().get(pid, 0) > before[pid] for pid in pids),
+        "both workers are announced again",
+    )
+    open_sockets = [sockets(pid, cluster.ports) for pid in (*pids, arbiter)]
+    assert all(open_sockets)
+    assert len(set.union(*open_sockets)) == sum(map(len, open_sockets))
+
+    assert gunicorn.stop() < 1.0
+    assert troubles(gunicorn.log) == []
+    assert cluster.workers() == {}
+
+
+@pytest.mark.parametrize("arguments", CLASSES.values(), ids=CLASSES)
+def test_workers_end_in_time_while_every_node_hangs(cluster, start, arguments):
+    gunicorn = start("--workers", "2", *arguments)
+    visit_until(gunicorn.url, lambda: len(cluster.workers()) == 2, "both workers are announced")
+    for node in cluster.nodes:
+        node.pause()
+    try:
+        spent = gunicorn.stop()
+    finally:
+        for node in cluster.nodes:
+            node.resume()
+
+    assert spent < 2.0
+    assert gunicorn.process.returncode == 0
+    assert "Traceback" not in gunicorn.log.decode()
+
+
+def test_a_worker_that_is_replaced_leaves_no_trace(cluster, start):
+    gunicorn = start("--workers", "1", "--worker-class", "gthread")
+    visit_until(gunicorn.url, lambda: len(cluster.workers()) == 1, "the worker is announced")
+    (first,) = cluster.workers()
+
+    gunicorn.process.send_signal(signal.SIGHUP)
+
+    visit_until(
+        gunicorn.url,
+        lambda: (workers := cluster.workers()) and first not in workers,
+        "the new worker is announced, the old one is gone",
+    )
+    assert len(cluster.workers()) == 1
+
+
+# -- without probes ------------------------------------------------------------------------------
+
+
+def test_without_probes_a_worker_has_no_thread_and_nodes_come_back_by_requests(cluster, start):
+    gunicorn = start(
+        "--worker-class",
+        "sync",
+        MSM_PROBE_INTERVAL=0,
+        MSM_RECOVERY_THRESHOLD=1,
+        MSM_PROBE_MAX_BACKOFF=0.2,
+    )
+    browser = Browser()
+    browser.ask(gunicorn, "/set", {"name": "anna"})
+    pid = int(browser.ask(gunicorn, "/pid").text)
+    assert threads(pid) == 1
+    home = browser.ask(gunicorn, "/where").json()["homes"][0]
+    node = cluster.nodes[int(home[1:]) - 1]
+
+    node.restart()
+    browser.ask(gunicorn, "/set", {"name": "berta"})
+
+    def is_back():
+        browser.ask(gunicorn, "/set", {"at": time.time()})
+        return home in browser.ask(gunicorn, "/where").json()["holders"]
+
+    wait_until(is_back, "the node is written again")
+    assert browser.read(gunicorn)["name"] == "berta"
+
+
+# -- flask run, flask shell ----------------------------------------------------------------------
+
+
+def flask(cluster, *arguments, **options):
+    paths = [str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]
+    return subprocess.Popen(
+        [sys.executable, "-m", "flask", "--app", "support.worker_app:create_app", *arguments],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "WORKER_CONFIG": json.dumps(cluster.config),
+            "PYTHONPATH": os.pathsep.join(paths),
+            "PYTHONWARNINGS": "error,default::ResourceWarning",
+        },
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        **options,
+    )
+
+
+def answer_of(url):
+    try:
+        return requests.get(url, timeout=20).text
+    except requests.ConnectionError:
+        return ""
+
+
+def test_under_the_reloader_only_the_process_that_serves_ticks(cluster):
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    parent = flask(cluster, "run", "--debug", "--port", str(port), start_new_session=True)
+    try:
+        wait_until(lambda: answer_of(url + "/pid") != "", "the server answers")
+        child = int(answer_of(url + "/pid"))
+        assert child != parent.pid
+        assert cluster.workers() == {}
+        visit(url)
+        wait_until(lambda: set(cluster.workers()) == {child}, "the child is announced")
+        before = cluster.workers()[child]
+        wait_until(lambda: cluster.workers()[child] > before, "the child is announced again")
+
+        assert set(cluster.workers()) == {child}
+        assert sockets(child, cluster.ports)
+        assert not sockets(parent.pid, cluster.ports)
+        assert threads(parent.pid) == 1
+    finally:
+        os.killpg(parent.pid, signal.SIGINT)
+        output, _ = parent.communicate(timeout=20)
+    assert "Traceback" not in output
+    wait_until(lambda: cluster.workers() == {}, "the child has said good-bye")
+
+
+def test_a_shell_starts_no_thread_and_asks_no_node(cluster):
+    before = [int(node.stats()["total_connections"]) for node in cluster.nodes]
+    process = flask(cluster, "shell")
+    output, _ = process.communicate(
+        "import threading, time; from flask import current_app\n"
+        f"time.sleep({3 * INTERVAL})\n"
+        "print('threads', threading.active_count(), 'mode', current_app.extensions['msm'].mode)\n",
+        timeout=30,
+    )
+
+    assert process.returncode == 0
+    assert "threads 1 mode distributed" in output
+    assert "Traceback" not in output
+    after = [int(node.stats()["total_connections"]) for node in cluster.nodes]
+    # Asking for the statistics takes one.
+    assert [now - then for now, then in zip(after, before, strict=True)] == [1, 1, 1]
+    assert cluster.workers() == {}
+
+
+def test_a_command_of_the_application_asks_no_node(cluster):
+    before = [int(node.stats()["total_connections"]) for node in cluster.nodes]
+    process = flask(cluster, "routes")
+    output, _ = process.communicate(timeout=30)
+
+    assert process.returncode == 0
+    assert "/untouched" in output
+    after = [int(node.stats()["total_connections"]) for node in cluster.nodes]
+    assert [now - then for now, then in zip(after, before, strict=True)] == [1, 1, 1]
