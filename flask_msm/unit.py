@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from .changes import Baseline
-from .drafts import SLACK, Changes
+from .drafts import Changes
 from .errors import SerializationError, SessionUnavailableError
-from .record.keys import Secrets, keyring, ref_of, storage_key
+from .identity import Identity, Visit
+from .record.keys import ref_of
 from .record.record import PARTIAL, Kind, Record
 from .record.token import Token, new_sid
-from .repository import Repository, Slot
+from .repository import Repository
 from .session import ALL, PERMANENT, Contents, Session
 from .stores.ports import Loaded, Outcome, Saved
 
 
 if TYPE_CHECKING:
     from .drafts import Drafts
-
-
-_UNREAD: Any = object()
 
 
 class Action(Enum):
@@ -31,36 +29,7 @@ class Action(Enum):
     DELETE = "delete"
 
 
-class Visit(Protocol):
-    """What a unit has to know of the request it belongs to."""
-
-    @property
-    def secrets(self) -> Secrets:
-        """The application's secrets, the current one first."""
-        ...
-
-    def token(self) -> Token | None:
-        """Return the verified cookie."""
-        ...
-
-    def life(self) -> float:
-        """Return the time in seconds a session lives without a request."""
-        ...
-
-    def endpoint(self) -> str | None:
-        """Return the endpoint, for errors."""
-        ...
-
-    def before_store(self) -> None:
-        """See to it that the process is ready to read and write sessions."""
-        ...
-
-    def writable(self) -> bool:
-        """Return whether this request may store anything."""
-        ...
-
-
-class Unit:
+class Unit(Identity):
     """Stands behind one ``Session``; implements ``Backing``.
 
     Args:
@@ -68,7 +37,6 @@ class Unit:
         visit: The request.
 
     Attributes:
-        visit: The request.
         frozen: The session moved on: what is seen here is not written any more.
     """
 
@@ -80,78 +48,23 @@ class Unit:
         "_loaded",
         "_record",
         "_regenerating",
-        "_repository",
-        "_spent",
-        "_token",
         "frozen",
-        "visit",
     )
 
     def __init__(self, repository: Repository, visit: Visit) -> None:
-        self.visit = visit
+        super().__init__(repository, visit)
         self.frozen = False
-        self._repository = repository
-        self._token: Token | None = _UNREAD
         # What the stores are known to hold, and what each node was seen to hold.
         self._record: Record | None = None
         self._loaded: Loaded | None = None
         self._baseline: Baseline | None = None
-        self._spent = 0.0
         self._failed = self._regenerating = self._ending = False
         self._action = Action.KEEP
-
-    # -- identity ------------------------------------------------------------------------------
-
-    @property
-    def token(self) -> Token | None:
-        """The verified cookie, and after a save what it shall become."""
-        if self._token is _UNREAD:
-            token = self.visit.token()
-            if token and self._age(token) > self.visit.life() * SLACK:
-                token = None  # too old to be anywhere, so nobody is asked
-            self._token = token
-        return self._token
-
-    @property
-    def sid(self) -> str | None:
-        """The session id, ``None`` as long as nothing was stored."""
-        return self.token.sid if self.token else None
-
-    @property
-    def key(self) -> str | None:
-        """The storage key, ``None`` as long as nothing was stored."""
-        return (
-            storage_key(self._repository.rules.key_prefix, self.token.sid) if self.token else None
-        )
-
-    @property
-    def ref(self) -> str | None:
-        """The public name of the session, ``None`` as long as nothing was stored."""
-        key = self.key
-        return ref_of(key) if key else None
 
     @property
     def record(self) -> Record | None:
         """What the stores are known to hold."""
         return self._record
-
-    @property
-    def token_permanent(self) -> bool | None:
-        """What the verified cookie says of the permanence; ``None`` without one."""
-        return self.token.permanent if self.token else None
-
-    @property
-    def is_local(self) -> bool:
-        """Whether the session holds changes that only this process knows."""
-        return self.token is not None and self.token.local
-
-    @property
-    def refresh_due(self) -> bool:
-        """Whether a tenth of the session's life has passed since it was last written."""
-        return self.token is not None and self._age(self.token) >= self.visit.life() / 10
-
-    def _age(self, token: Token) -> float:
-        return self._repository.clock.time() - token.renewed
 
     # -- reading -------------------------------------------------------------------------------
 
@@ -167,7 +80,7 @@ class Unit:
         token = self.token
         if token is None or self._ending:
             return Contents({}, detached=False)
-        with self._timed(token) as slot:
+        with self.timed(token) as slot:
             loaded = self._repository.load(slot, at_least=token.version)
         if loaded.outcome is Outcome.UNKNOWN:
             self._repository.counters.detached += 1
@@ -310,7 +223,7 @@ class Unit:
     def _create(self, session: Session, changes: Changes) -> Action:
         record = self._drafts.first(changes)
         token = Token(new_sid(), record.version, int(record.renewed))
-        with self._timed(token) as slot:
+        with self.timed(token) as slot:
             saved = self._repository.create(slot, record, endpoint=self.visit.endpoint())
         if saved is None:
             # A cookie for a session that is nowhere would only hide the loss.
@@ -347,12 +260,12 @@ class Unit:
             return self._create(session, changes)
         draft = self._drafts.changed(record, changes, set(), after=old_token.version)
         token = Token(new_sid(), draft.version, int(draft.renewed))
-        with self._timed(token) as slot:
+        with self.timed(token) as slot:
             saved = self._repository.create(slot, draft, endpoint=self.visit.endpoint())
         if saved is None:
             return self._update(session, changes)
         self._regenerating = False
-        with self._timed(old_token) as old:
+        with self.timed(old_token) as old:
             lost = self._repository.move(old, self._drafts, record, known=known, to=slot.key)
         if lost is not None:
             return self._give_way(lost, changes, set())
@@ -371,7 +284,7 @@ class Unit:
             self._repository.counters.dropped_frozen += bool(changes)
         elif changes and token:
             rewrite = self._drafts.rewrite(None, changes, weak_names, after=token.version)
-            with self._timed(token) as slot:
+            with self.timed(token) as slot:
                 self._repository.follow(slot, final, rewrite)
         # The new id is for the browser that moved; whoever comes with the old one never gets it.
         self.frozen = True
@@ -381,7 +294,7 @@ class Unit:
         """Put a tombstone in place of the session and start over without one."""
         self._ending = False
         if self.token is not None:
-            with self._timed(self.token) as slot:
+            with self.timed(self.token) as slot:
                 self._repository.end(slot, self._drafts, self._record, known=self._loaded)
         self._forget()
         self.frozen = self._regenerating = False
@@ -412,7 +325,7 @@ class Unit:
         token = self.token
         assert token is not None  # noqa: S101  (callers looked)
         rewrite = self._drafts.rewrite(self._record, changes, weak_names, after=token.version)
-        with self._timed(token) as slot:
+        with self.timed(token) as slot:
             return self._repository.save(
                 slot, rewrite, known=self._loaded, endpoint=self.visit.endpoint()
             )
@@ -430,44 +343,3 @@ class Unit:
     def _forget(self) -> None:
         self._token = self._record = self._loaded = None
         self._baseline = Baseline()
-
-    def _timed(self, token: Token) -> _Timed:
-        return _Timed(self, token)
-
-    def slot(self, token: Token) -> Slot:
-        """Return where the session of *token* is kept, and how long the store may take."""
-        rules = self._repository.rules
-        deadline = self._repository.clock.monotonic() + max(
-            0.0, rules.request_deadline - self._spent
-        )
-        key = storage_key(rules.key_prefix, token.sid)
-        return Slot(key, keyring(self.visit.secrets), deadline)
-
-    def monotonic(self) -> float:
-        """Return the monotonic time, seconds."""
-        return self._repository.clock.monotonic()
-
-    def spend(self, seconds: float) -> None:
-        """Take *seconds* off what this request may spend on the store."""
-        self._spent += seconds
-
-
-class _Timed:
-    """Hands out a slot, and takes the time that was spent off the request's budget."""
-
-    __slots__ = ("_began", "_token", "_unit")
-
-    def __init__(self, unit: Unit, token: Token) -> None:
-        self._unit = unit
-        self._token = token
-        self._began = unit.monotonic()
-
-    def __enter__(self) -> Slot:
-        self._unit.visit.before_store()
-        now = self._unit.monotonic()
-        self._unit.spend(now - self._began)
-        self._began = now
-        return self._unit.slot(self._token)
-
-    def __exit__(self, *_: object) -> None:
-        self._unit.spend(self._unit.monotonic() - self._began)

@@ -139,6 +139,8 @@ class SharedMap:
     def push(self, node: NodeClient, pulled: Pulled, keys: Keyring, deadline: float) -> None:
         """Bring *node* up to date, given what it was found to hold a moment ago.
 
+        A node that lost the map since then stays without: whoever asks it next has to see that.
+
         Raises:
             NodeError: The node failed.
         """
@@ -162,6 +164,8 @@ class SharedMap:
             if exchange.result():
                 return
             pulled = self.pull(node, keys, deadline)
+            if not pulled.found:
+                return
 
     def _opened(self, item: Item, keys: Keyring) -> Record | None:
         if len(item.value) > MAX_SIZE:

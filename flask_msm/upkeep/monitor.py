@@ -124,8 +124,9 @@ class Monitor:
         until = self._clock.monotonic() + self._timeout
         for node_id, view in parts.state.view().items():
             if view.rights.joined:
+                node, shared = parts.nodes[node_id], parts.heartbeat.shared
                 try:
-                    self._exchange(parts.heartbeat.shared, node_id, until)
+                    shared.push(node, shared.pull(node, self._keys(), until), self._keys(), until)
                 except NodeError:
                     continue
 
@@ -150,15 +151,34 @@ class Monitor:
 
     def _exchange_with(self, node_ids: Iterable[str]) -> list[str]:
         """Share the control state with nodes, one of which may hang; return which answered."""
-        reached = []
+        parts, keys = self._parts, self._keys()
+        shared = parts.control.shared
+        pulled: dict[str, Pulled] = {}
         for node_id in node_ids:
-            deadline = self._clock.monotonic() + self._timeout
             try:
-                self._exchange(self._parts.control.shared, node_id, deadline)
-            except NodeError:
-                continue
-            reached.append(node_id)
+                pulled[node_id] = shared.pull(parts.nodes[node_id], keys, self._by(None))
+            except NodeError as error:
+                parts.state.failed(node_id, error)
+        self._note_found({node_id: found.found for node_id, found in pulled.items()})
+        reached = []
+        for node_id, found in pulled.items():
+            try:
+                shared.push(parts.nodes[node_id], found, keys, self._by(None))
+            except NodeError as error:
+                parts.state.failed(node_id, error)
+            else:
+                reached.append(node_id)
         return reached
+
+    def _note_found(self, found: Mapping[str, bool]) -> None:
+        """See which nodes lost the control state, before they are given it again.
+
+        Args:
+            found: By node id, whether it had it, for the nodes that answered.
+        """
+        for node_id in self._parts.control.note_found(found):
+            text = f"{node_id} lost its memory (restarted or flushed)"
+            self._parts.events.add("warning", "node_lost_memory", text, node=node_id)
 
     # -- sharing -------------------------------------------------------------------------------
 
@@ -185,11 +205,7 @@ class Monitor:
             else:
                 parts.state.observe(node_id, Observation.PROBE_SUCCESS)
         self._informed = bool(pulled)
-        for node_id in parts.control.note_found(
-            {id_: pair[0].found for id_, pair in pulled.items()}
-        ):
-            text = f"{node_id} lost its memory (restarted or flushed)"
-            parts.events.add("warning", "node_lost_memory", text, node=node_id)
+        self._note_found({node_id: pair[0].found for node_id, pair in pulled.items()})
         self._compare_layouts()
         for node_id, (control, workers) in pulled.items():
             deadline = self._by(until)
@@ -250,18 +266,10 @@ class Monitor:
             )
         parts.state.learn(FleetFacts(trusted, parts.control.drains()))
 
-    def _exchange(self, shared: SharedMap, node_id: str, deadline: float) -> None:
-        node, keys = self._parts.nodes[node_id], self._keys()
-        shared.push(node, shared.pull(node, keys, deadline), keys, deadline)
-
-    def _publish(self, until: float) -> None:
+    def _publish(self, _: float = 0.0) -> None:
         """Bring the control state to all nodes that answer, without waiting for the next tick."""
-        for node_id, view in self._parts.state.view().items():
-            if view.health.state is not NodeState.DOWN:
-                try:
-                    self._exchange(self._parts.control.shared, node_id, until)
-                except NodeError as error:
-                    self._parts.state.failed(node_id, error)
+        views = self._parts.state.view().items()
+        self._exchange_with([id_ for id_, view in views if view.health.state is not NodeState.DOWN])
         self._learn()
 
     # -- what requests report ------------------------------------------------------------------
@@ -342,6 +350,6 @@ class Monitor:
                     parts.control.set_drain(node_id, "drained", who="drain", why="all copied")
             elif not parts.rebuilder.rebuild(node_id, others):
                 return
-            self._publish(self._clock.monotonic() + self._deadline)
+            self._publish()
         finally:
             self._rebuilding.release()

@@ -38,9 +38,20 @@ class Fleet:
         app.config.update(config)
         MemcachedSessionManager(app)
         self.apps.append(app)
-        cluster = app.extensions["msm"].parts.cluster
+        cluster, state = self._parts(app)
         cluster.monitor.begin()
-        return cluster, app.extensions["msm"]
+        return cluster, state
+
+    def outsider(self):
+        """Return the parts of a command line: it knows nothing yet."""
+        app = Flask("upkeep")
+        app.config.update(SECRET_KEY=SECRET, MSM_NODES=self.spec(), MSM_KEY_PREFIX=PREFIX)
+        MemcachedSessionManager(app)
+        self.apps.append(app)
+        return self._parts(app)
+
+    def _parts(self, app):
+        return app.extensions["msm"].parts.cluster, app.extensions["msm"]
 
     def close(self):
         for app in self.apps:
@@ -141,6 +152,42 @@ def test_a_restart_that_nobody_noticed_is_noticed_by_a_worker_that_starts_later(
 
     assert not late.state.view()["n2"].trusted
     assert late.state.view()["n1"].trusted
+
+
+def test_a_restart_between_two_ticks_is_not_hidden_by_news_of_another_node(fleet):
+    """Whoever brings a node the control state must notice that it had it before."""
+    one, _ = fleet.worker()
+    other, _ = fleet.worker()
+    fleet.nodes[0].restart()
+
+    one.monitor.give_up("n2")
+    one.backgrounds[1].flush(5)
+    other.monitor.tick()
+
+    assert not other.state.view()["n1"].trusted
+
+
+def test_a_restart_between_two_ticks_is_not_hidden_by_an_operator(fleet):
+    cluster, _ = fleet.worker()
+    operator, _ = fleet.outsider()
+    fleet.nodes[0].restart()
+
+    assert operator.monitor.command_drain("n2", "draining", who="anna", why="")
+    cluster.monitor.tick()
+
+    assert not cluster.state.view()["n1"].trusted
+
+
+def test_a_node_that_is_flushed_while_it_is_told_the_news_is_not_taken_for_told(fleet):
+    cluster, _ = fleet.worker()
+    shared, node = cluster.control.shared, cluster.nodes["n1"]
+    pulled = shared.pull(node, KEYS, 1e12)
+    fleet.nodes[0].flush()
+    shared.put("news", b"1")
+
+    shared.push(node, pulled, KEYS, 1e12)
+
+    assert not shared.pull(node, KEYS, 1e12).found
 
 
 def test_a_flushed_node_loses_its_trust_and_is_rebuilt(fleet):
