@@ -75,11 +75,12 @@ class Drafts:
         """
         now = self._clock.time()
         expires_at = max(base.expires_at, self.expiry(now, base.created))
+        renewed = max(base.renewed, now)
         if not changes:
-            return base._replace(renewed=max(base.renewed, now), expires_at=expires_at)
+            return base._replace(renewed=renewed, expires_at=expires_at)
         stamp = self._stamps.next(max(base.version, after))
         attributes = write(base.attributes, changes, stamp, weak(stamp), weak_names)
-        return Record(Kind.DATA, base.created, now, expires_at, stamp, attributes)
+        return Record(Kind.DATA, base.created, renewed, expires_at, stamp, attributes)
 
     def rewrite(
         self, record: Record | None, changes: Changes, weak_names: set[str], *, after: int
@@ -113,8 +114,13 @@ class Drafts:
                 return base
             version = self._stamps.next(base.version)
             until = max(base.expires_at, self.expiry(now, base.created))
-            pointer = Pointer(version, key, now + grace)
-            return Record(Kind.ALIAS, base.created, now, until, version, base.attributes, pointer)
+            return base._replace(
+                kind=Kind.ALIAS,
+                renewed=max(base.renewed, now),
+                expires_at=until,
+                version=version,
+                pointer=Pointer(version, key, now + grace),
+            )
 
         return place
 
@@ -141,6 +147,7 @@ class Drafts:
                 return base
             version = self._stamps.next(base.version)
             until = max(base.expires_at, now + self._life * SLACK)
-            return Record(Kind.DESTROYED, base.created, now, until, version, NOTHING)
+            renewed = max(base.renewed, now)
+            return Record(Kind.DESTROYED, base.created, renewed, until, version, NOTHING)
 
         return bury

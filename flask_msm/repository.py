@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("flask_msm")
 
+#: Time in seconds a write has that must not be left out, even if the request has none left.
+COMMIT_TIME = 0.1
 #: Longest chain of aliases that is followed.
 MAX_HOPS = 4
 _NOT_STORED = "a session could not be stored: nothing takes it"
@@ -81,6 +83,20 @@ class Slot(NamedTuple):
     key: str
     keys: Keyring
     deadline: float
+
+
+class Moved(NamedTuple):
+    """How the move of a session ended.
+
+    Attributes:
+        lost_to: The alias or tombstone of somebody who moved or ended the session first; ``None``
+            when the move stands.
+        taken_along: What the session became when changes of parallel requests were added to it;
+            ``None`` without any.
+    """
+
+    lost_to: Record | None = None
+    taken_along: Saved | None = None
 
 
 class Repository:
@@ -191,8 +207,15 @@ class Repository:
             self.end(slot._replace(key=key), drafts, None, known=None, hops=hops - 1)
 
     def move(
-        self, slot: Slot, drafts: Drafts, record: Record, *, known: Loaded | None, to: str
-    ) -> Record | None:
+        self,
+        slot: Slot,
+        drafts: Drafts,
+        record: Record,
+        *,
+        known: Loaded | None,
+        to: str,
+        avoid: frozenset[str] = frozenset(),
+    ) -> Moved:
         """Commit that a session moved: put an alias to the storage key *to* in its place.
 
         Args:
@@ -201,26 +224,31 @@ class Repository:
             record: What is known of the session.
             known: What an earlier load saw.
             to: Where the session was written already.
+            avoid: Nodes that failed when it was written.
 
         Returns:
-            ``None`` when the move stands. When somebody else moved or ended the session first,
-            the alias or tombstone of theirs; then the session at *to* is ended again, for two ids
-            must not live on.
+            How it ended. When somebody else was first the session at *to* is ended again, for two
+            ids must not live on.
         """
         grace = self.rules.regenerate_grace
+        known = known or Loaded(Outcome.UNKNOWN, None, {})
+        known = known._replace(failed=known.failed | avoid)
+        # Half a move must not be the end of it: an old id that lives on, or a change left behind.
+        slot = self._with_time(slot)
         saved = self.save(slot, drafts.alias(record, to, grace=grace), known=known)
         if saved is None:
-            return None
+            return Moved()
         final = saved.record
-        target = slot._replace(key=to)
+        target = self._with_time(slot)._replace(key=to)
         if final.kind is not Kind.ALIAS or final.pointer is None or final.pointer.key != to:
             self.end(target, drafts, None, known=None)
-            return final
-        if final.attributes != record.attributes:
-            # Parallel requests wrote between this request's load and the move: take it along.
-            late = final._replace(kind=Kind.DATA, pointer=None)
-            self.save(target, _joined(late), known=None)
-        return None
+            return Moved(lost_to=final)
+        if final.attributes == record.attributes:
+            return Moved()
+        # Parallel requests wrote between this request's load and the move: take it along.
+        late = final._replace(kind=Kind.DATA, pointer=None)
+        unseen = Loaded(Outcome.UNKNOWN, None, {}, failed=known.failed | saved.failed)
+        return Moved(taken_along=self.save(target, _joined(late), known=unseen))
 
     def follow(self, slot: Slot, alias: Record, rewrite: Rewrite) -> None:
         """Apply a change to the session that *alias* points to, if that is alive."""
@@ -237,6 +265,11 @@ class Repository:
                 self.counters.followed += 1
                 return
             alias = loaded.record
+
+    def _with_time(self, slot: Slot) -> Slot:
+        """Return *slot* with time enough for a write to nodes that answer."""
+        until = self.clock.monotonic() + COMMIT_TIME
+        return slot._replace(deadline=max(slot.deadline, until))
 
     def _unexpected(self, error: Exception) -> None:
         if self.rules.raise_unexpected():

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from typing import TYPE_CHECKING
 
 from .cluster.health import NodeState
+from .locks import ProcessLock
 
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Runtime:
         self._scheduler = scheduler
         self._state = state
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
         self._pid = 0
         self._scheduled = False
         self._ticked_at = 0.0

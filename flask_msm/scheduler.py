@@ -9,12 +9,14 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from apscheduler.schedulers.background import BackgroundScheduler
+
+from .locks import ProcessLock
 
 
 logger = logging.getLogger("flask_msm.scheduler")
@@ -49,7 +51,7 @@ class Scheduler:
         self._leave = leave
         self._theirs = theirs
         self._own: Any = None
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
         self._pid = 0
 
     @property
@@ -99,7 +101,7 @@ class Scheduler:
             # Two lines for every run are of no use to anybody.
             logging.getLogger(f"apscheduler.executors.{_EXECUTOR}").setLevel(logging.WARNING)
         scheduler.add_job(
-            self._job,
+            partial(self._run, os.getpid()),
             "interval",
             seconds=self._interval,
             jitter=min(self._interval / 10, 1.0),
@@ -117,6 +119,11 @@ class Scheduler:
         elif not scheduler.running:
             scheduler.start()
         atexit.register(self._at_exit)
+
+    def _run(self, pid: int) -> None:
+        # A greenlet that calls for ticks goes on in a forked process, where others do that.
+        if pid == os.getpid():
+            self._job()
 
     def _at_exit(self) -> None:
         if self._pid == os.getpid():

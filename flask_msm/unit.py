@@ -266,10 +266,13 @@ class Unit(Identity):
             return self._update(session, changes)
         self._regenerating = False
         with self.timed(old_token) as old:
-            lost = self._repository.move(old, self._drafts, record, known=known, to=slot.key)
-        if lost is not None:
-            return self._give_way(lost, changes, set())
-        self._stored(token, saved, changes, session)
+            moved = self._repository.move(
+                old, self._drafts, record, known=known, to=slot.key, avoid=saved.failed
+            )
+        if moved.lost_to is not None:
+            return self._give_way(moved.lost_to, changes, set())
+        # The cookie asks for what was taken along, too.
+        self._stored(token, moved.taken_along or saved, changes, session)
         return Action.SET
 
     def _give_way(self, final: Record, changes: Changes, weak_names: set[str]) -> Action:

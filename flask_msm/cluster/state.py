@@ -8,11 +8,11 @@ that reads the view of a moment ago reports its failure, and the next one sees i
 from __future__ import annotations
 
 import random
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.errors import NodeBusyError, NodeUnreachableError
+from flask_msm.locks import ProcessLock
 
 from .health import Health, NodeState, Observation, Rights, Thresholds, advance, rights, shown
 
@@ -76,7 +76,7 @@ class ClusterState:
         self._limits = limits
         self._clock = clock
         self._chance = chance
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
         self._facts = FleetFacts()
         now = clock.monotonic()
         self._view = {node_id: self._seen(node_id, Health(since=now)) for node_id in self.node_ids}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections import deque
 from collections.abc import Callable
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
+
+from flask_msm.locks import ProcessLock
 
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Events:
         self._listener = listener
         self._ring: deque[Event] = deque(maxlen=RING)
         self._ids = count(1)
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
 
     def add(self, level: str, kind: str, text: str, *, node: str | None = None) -> None:
         """Take note of an event, log it, and tell the listener."""

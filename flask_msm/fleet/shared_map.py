@@ -8,10 +8,10 @@ nodes that forgot it get it back from anybody.
 from __future__ import annotations
 
 import logging
-import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.errors import CorruptRecordError, UnknownRecordError
+from flask_msm.locks import ProcessLock
 from flask_msm.record import attributes as attribute_map
 from flask_msm.record.attributes import NOTHING, Attributes
 from flask_msm.record.record import Kind, Record, join, ttl_for
@@ -71,7 +71,7 @@ class SharedMap:
         self._envelope = envelope
         self._stamps = stamps
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
         now = clock.time()
         # Replaced whole under the lock, read without it.
         self._record = Record(Kind.DATA, now, now, now + LIFE, 0, NOTHING)

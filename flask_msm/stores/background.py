@@ -10,6 +10,8 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from flask_msm.locks import ProcessLock
+
 
 if TYPE_CHECKING:
     from flask_msm.clock import Clock
@@ -36,7 +38,7 @@ class Background:
         self._clock = clock
         self._deadline = deadline
         self._limit = limit
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
         self._pid = 0
         self._jobs: queue.Queue[Job | None] = queue.Queue(limit)
         self._thread: threading.Thread | None = None

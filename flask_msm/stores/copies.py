@@ -167,6 +167,7 @@ class _Write:
         self.base: Record | None = None
         self.replicas = 0
         self.active: list[CopyWriter] = []
+        self.failed: set[str] = set()
         self._sealed: tuple[Record, bytes, int] | None = None
 
     def seal(self, record: Record) -> tuple[bytes, int]:
@@ -200,6 +201,7 @@ class _Write:
                 self.nodes.views.answered(writer.node.id)
             except NodeError as error:
                 self.nodes.report(writer.node.id, error)
+                self.failed.add(writer.node.id)
                 lost.append(writer)
             except UnknownRecordError:
                 lost.append(writer)
@@ -295,7 +297,7 @@ class _Write:
             counters.fewer_copies += 1
         relocated = not confirmed.issubset(homes)
         counters.relocated += relocated
-        return Saved(mine, frozenset(confirmed), relocated)
+        return Saved(mine, frozenset(confirmed), relocated, frozenset(self.failed))
 
 
 def write_copies(

@@ -226,7 +226,7 @@ class CasExchange(PendingExchange[bool | None]):
             return super().result()
         except OutdatedTokenError:
             self._channel.counters.stale += 1
-            return False
+        return False
 
     def _check_out(self, channel: Channel) -> Connection:
         connection = channel.pool.take_older(self._opened_by)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING
 
 from cachelib import SimpleCache
 
 from flask_msm.errors import CorruptRecordError, UnknownRecordError
+from flask_msm.locks import ProcessLock
 from flask_msm.record.record import Record, ttl_for
 
 from .ports import Loaded, Outcome, RecordTooLargeError, Rewrite, Saved
@@ -44,7 +44,7 @@ class LocalStore:
         self._max_size = max_size
         self._clock = clock
         # One of many, so that sessions hardly ever wait for each other.
-        self._locks = [threading.Lock() for _ in range(LOCKS)]
+        self._locks = [ProcessLock() for _ in range(LOCKS)]
 
     def load(self, key: str, keys: Keyring, *, at_least: int, deadline: float) -> Loaded:  # noqa: ARG002
         """Return the record of *key*."""

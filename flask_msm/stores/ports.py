@@ -66,11 +66,13 @@ class Saved(NamedTuple):
         record: What the store holds now, which may be more than was written, or a tombstone.
         holders: Nodes that confirmed their copy; empty when nothing was stored.
         relocated: A copy had to go to a node that is not home to the session.
+        failed: Nodes that failed just now.
     """
 
     record: Record
     holders: frozenset[str]
     relocated: bool = False
+    failed: frozenset[str] = frozenset()
 
     @property
     def copies(self) -> int:

@@ -6,14 +6,15 @@ One tick after another, in a thread of its own or, without one, in a request tha
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flask_msm.cluster.health import NodeState, Observation
 from flask_msm.cluster.state import FleetFacts
 from flask_msm.errors import NodeBusyError, NodeError, NodeUnreachableError, NodeValueError
+from flask_msm.locks import ProcessLock
 
 from .statistics import Numbers, numbers_from
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from flask_msm.fleet.control import Control
     from flask_msm.fleet.events import Events
     from flask_msm.fleet.heartbeat import Heartbeat
-    from flask_msm.fleet.shared_map import Pulled, SharedMap
+    from flask_msm.fleet.shared_map import Pulled
     from flask_msm.record.keys import Keyring
 
     from .rebuild import Rebuilder
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
 
 logger = logging.getLogger("flask_msm.monitor")
+
+#: Time in seconds between two look-ups of the nodes' names.
+RESOLVE_EVERY = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,9 +92,10 @@ class Monitor:
         self._hold_off = hold_off
         self._later = later
         self._rebuilds = rebuilds
-        self._ticking = threading.Lock()
-        self._rebuilding = threading.Lock()
+        self._ticking = ProcessLock()
+        self._rebuilding = ProcessLock()
         self._informed = False
+        self._resolved_at = clock.monotonic()
         self._differ = False
         # Stamp of the last miss of each node, and since when this worker knows of it.
         self._missed_since: dict[str, tuple[int, float]] = {}
@@ -109,6 +114,7 @@ class Monitor:
         if not self._ticking.acquire(blocking=False):
             return
         try:
+            self._resolve_names()
             self._share(None, probe=True)
             self._parts.repairs.run()
             self._start_rebuild()
@@ -121,6 +127,7 @@ class Monitor:
         """Say good-bye: workers that end must not look like workers with other nodes."""
         parts = self._parts
         parts.heartbeat.leave()
+        self._hand_over_repairs()
         until = self._clock.monotonic() + self._timeout
         for node_id, view in parts.state.view().items():
             if view.rights.joined:
@@ -129,6 +136,16 @@ class Monitor:
                     shared.push(node, shared.pull(node, self._keys(), until), self._keys(), until)
                 except NodeError:
                     continue
+
+    def _hand_over_repairs(self) -> None:
+        """Let the fleet rebuild what this worker alone knows to be missing."""
+        parts = self._parts
+        lacking = parts.repairs.nodes()
+        for node_id in lacking:
+            parts.control.set_missed(node_id, "writes did not arrive")
+            parts.repairs.drop(node_id)
+        if lacking:
+            self._publish()
 
     def command_drain(self, node_id: str, value: str | None, *, who: str, why: str) -> bool:
         """Drain a node or take it back; return whether anybody could be told.
@@ -219,6 +236,19 @@ class Monitor:
     def _by(self, until: float | None) -> float:
         deadline = self._clock.monotonic() + self._timeout
         return deadline if until is None else min(deadline, until)
+
+    def _resolve_names(self) -> None:
+        """Look names up now and then; a slow name server must not hold up a tick."""
+        now = self._clock.monotonic()
+        if now - self._resolved_at >= RESOLVE_EVERY:
+            self._resolved_at = now
+            self._later(lambda _: self._resolve_all())
+
+    def _resolve_all(self) -> None:
+        for node in self._parts.nodes.values():
+            # A name that does not resolve now keeps its last addresses.
+            with suppress(NodeError):
+                node.resolve()
 
     def _probe(self, node: ManagedNode, deadline: float) -> None:
         began = self._clock.monotonic()

@@ -5,8 +5,9 @@ A node that is slow for a second would otherwise lose its trust and be rebuilt w
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING
+
+from flask_msm.locks import ProcessLock
 
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Repairs:
         self._give_up = give_up
         self._clock = clock
         self._patience = patience
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
         self._waiting: dict[str, dict[str, float]] = {}
 
     def add(self, node_id: str, key: str) -> None:
@@ -59,6 +60,11 @@ class Repairs:
         """Forget what is waiting for the node: it will be rebuilt whole."""
         with self._lock:
             self._waiting.pop(node_id, None)
+
+    def nodes(self) -> list[str]:
+        """Return the nodes that something waits for."""
+        with self._lock:
+            return [node_id for node_id, keys in self._waiting.items() if keys]
 
     def __len__(self) -> int:
         return sum(len(keys) for keys in list(self._waiting.values()))

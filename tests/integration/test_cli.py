@@ -432,8 +432,16 @@ def test_a_check_writes_nothing_to_the_nodes(operator):
 def run_process(config, tmp_path, *arguments):
     paths = [str(ROOT), str(ROOT / "tests")]
     return subprocess.run(
-        [sys.executable, "-W", "error", "-m", "flask", "--app", "support.worker_app:create_app"]
-        + list(arguments),
+        [
+            sys.executable,
+            "-W",
+            "error",
+            "-m",
+            "flask",
+            "--app",
+            "support.worker_app:create_app",
+            *arguments,
+        ],
         cwd=tmp_path,
         env={
             **os.environ,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -33,26 +34,30 @@ def soon(seconds: float = 5.0) -> float:
     return time.monotonic() + seconds
 
 
-def interrupted(operation, at: int, *, event: str = "line") -> bool:
+def interrupted(operation, at: int) -> bool:
     """Run *operation*; interrupt it at the event *at* within the client, if it gets that far.
 
-    Destructors are left out: what is raised there, Python swallows.
+    Destructors are left out: what is raised there, Python swallows. It runs in a thread of its
+    own, because an exception out of a trace function may leave another one behind as "being
+    handled" for as long as its thread lives.
     """
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(_interrupted, operation, at).result(10)
+
+
+def _interrupted(operation, at: int) -> bool:
     count = 0
 
     def trace(frame, what, arg):
         nonlocal count
         if not frame.f_code.co_filename.startswith(FOLDER) or destroying(frame):
             return None
-        if event == "opcode":
-            frame.f_trace_opcodes = True
-        if what == event:
+        if what == "line":
             count += 1
             if count == at:
                 raise Interrupted
         return trace
 
-    before = sys.gettrace()
     sys.settrace(trace)
     try:
         operation()
@@ -61,7 +66,7 @@ def interrupted(operation, at: int, *, event: str = "line") -> bool:
     except NodeError:
         return False
     finally:
-        sys.settrace(before)
+        sys.settrace(None)
     return False
 
 

@@ -23,14 +23,15 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from support.model import FAULTS, KINDS, play, world
+from support.model import BOUND, FAULTS, INTERVAL, KINDS, PREFIX, Way, play, world
 
 from flask_msm.cluster.trust import Standing
+from flask_msm.record.keys import storage_key
 from flask_msm.stores import copies
 from flask_msm.stores.cluster import ClusterStore
 
 
-WORLDS = int(os.environ.get("MODEL_WORLDS", "5"))
+WORLDS = int(os.environ.get("MODEL_WORLDS", "4"))
 #: How many worlds are played until one shows what is missing.
 TRIES = 6
 #: Time in seconds in which a node that is back has to be trusted by everybody.
@@ -53,6 +54,31 @@ def test_nothing_acknowledged_is_lost_and_no_logout_undone(shape):
     sys.stdout.write(f"{shape}: {dict(total)}\n")
     assert min(total[what] for what in ("acknowledged", "logouts", "moved", "replays")) > 0
     assert sum(total[fault] for fault in FAULTS) > 3 * WORLDS
+
+
+def test_a_worker_that_ends_hands_over_what_it_alone_knows_to_be_missing():
+    """A tombstone that did not reach one node, and a worker that is replaced at once."""
+    for seed in range(4):
+        with world(seed) as played:
+            played.run(5.0)
+            played.begin("write", 0, 0)
+            played.run(0.5)
+            worker, cookie = played.workers[0], played.browsers[0].cookie
+            home = worker.parts.placement.homes(storage_key(PREFIX, cookie.sid))[0]
+            worker.links[home].way = Way.HANGING
+            played.begin("logout", 0, 0)
+            played.finish()
+            worker.links[home].way = Way.OPEN
+            played.nodes[home].late.clear()
+
+            played.retire(worker)
+            played.run(BOUND + INTERVAL)
+            for number in (0, 1, 2):
+                played.begin("replay read", number)
+            played.finish()
+
+            assert played.counts["replays"] == 3
+            assert not played.violations, played.report()
 
 
 # -- what is missing is found --------------------------------------------------------------------

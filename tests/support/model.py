@@ -38,8 +38,8 @@ from flask_msm.stores.failures import NotAskedError
 from flask_msm.unit import Action, Unit
 
 
-#: Time in seconds one operation takes.
-STEP = 0.01
+#: Time in seconds one step takes, and how many operations of requests, and of upkeep, it sees.
+STEP, TURNS = 0.01, 3
 INTERVAL, DEADLINE, TIMEOUT = 2.0, 1.0, 0.25
 #: Time in seconds after which every worker obeys a logout.
 BOUND = 2 * INTERVAL + DEADLINE
@@ -554,19 +554,19 @@ class World:
     # -- what happens ----------------------------------------------------------------------------
 
     def step(self, index=None) -> None:
-        """Let one request, the *index*-th if given, and two tasks of the upkeep go on."""
+        """Let time go on, and some tasks with it; of the requests only the *index*-th, if given."""
         self.clock.advance(STEP)
         for worker in list(self.workers):
             worker.turn()
             if worker.leaving and worker.idle:
                 self._replace(worker)
-        ready = [task for task in self.live if task.wakes_at <= self.now]
-        if ready:
-            task = self.chance.choice(ready) if index is None else ready[index % len(ready)]
-            self.baton.step(task)
-            if task.done:
-                self._ended(task)
-        for _ in range(2):
+        for _ in range(TURNS if index is None else 1):
+            ready = [task for task in self.live if task.wakes_at <= self.now]
+            if ready:
+                self._go_on(
+                    self.chance.choice(ready) if index is None else ready[index % len(ready)]
+                )
+        for _ in range(TURNS):
             upkeep = [
                 task
                 for worker in self.workers
@@ -575,6 +575,11 @@ class World:
             ]
             if upkeep:
                 self.baton.step(self.chance.choice(upkeep))
+
+    def _go_on(self, task) -> None:
+        self.baton.step(task)
+        if task.done:
+            self._ended(task)
 
     def run(self, seconds) -> None:
         for _ in range(round(seconds / STEP)):
@@ -927,8 +932,16 @@ FAULTS = (
 )
 
 
-def play(seed, steps=12_000, **options) -> World:
-    """Play a world at random for *steps* steps of time; return it with what it counted."""
+def play(seed, steps=12_000, *, faults=FAULTS, replaced=0.0005, **options) -> World:
+    """Play a world at random; return it with what it counted.
+
+    Args:
+        seed: Decides everything.
+        steps: How long, in steps of time.
+        faults: What nodes suffer from.
+        replaced: How likely a worker is replaced in each step.
+        options: See ``World``.
+    """
     with world(seed, **options) as made:
         chance, heals_at = made.chance, 0.0
         for _ in range(steps):
@@ -939,10 +952,10 @@ def play(seed, steps=12_000, **options) -> World:
                 if made.now >= heals_at:
                     made.heal()
             elif chance.random() < 0.01 and made.settled:
-                made.break_node(chance.choice(FAULTS), chance.choice(list(made.nodes)))
+                made.break_node(chance.choice(faults), chance.choice(list(made.nodes)))
                 heals_at = made.now + chance.uniform(0.3, 15.0)
             elif chance.random() < 0.0005 and made.settled:
                 made.kill(chance.choice(made.workers))
-            if chance.random() < 0.0005:
+            if chance.random() < replaced:
                 made.retire(chance.choice(made.workers))
     return made

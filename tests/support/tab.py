@@ -29,7 +29,8 @@ class Answer(NamedTuple):
         status: HTTP status.
         body: What the JSON says, ``None`` for something else.
         cookie: The session cookie it sets, ``""`` if it deletes it, ``None`` if it does neither.
-        spent: Time in seconds the worker took.
+        spent: Time in seconds the worker took, but for waiting for a processor.
+        took: All the time the worker took.
         waited: Time in seconds the browser waited.
     """
 
@@ -37,6 +38,7 @@ class Answer(NamedTuple):
     body: dict[str, object] | None
     cookie: str | None
     spent: float
+    took: float
     waited: float
 
 
@@ -77,11 +79,13 @@ class Tab:
         found = None
         with contextlib.suppress(ValueError):
             found = json.loads(raw)
+        took, _, starved = response.headers.get(SPENT, "0 0").partition(" ")
         return Answer(
             response.status,
             found if isinstance(found, dict) else None,
             _cookie(response.headers.get_all("Set-Cookie", [])),
-            float(response.headers.get(SPENT, 0)),
+            float(took) - float(starved),
+            float(took),
             time.monotonic() - began,
         )
 

@@ -20,3 +20,9 @@ def test_the_page_of_settings_is_up_to_date():
     module = load("settings_page")
 
     assert module.PAGE.read_text(encoding="utf-8") == module.page()
+
+
+def test_the_page_of_states_is_up_to_date_with_the_tables():
+    module = load("diagrams")
+
+    assert module.PAGE.read_text(encoding="utf-8") == module.page()

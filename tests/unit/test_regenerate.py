@@ -318,6 +318,57 @@ def test_a_parallel_write_between_load_and_move_is_taken_along(shop):
     assert shop.ask(contents, client=shop.browser(cookie)) == expected
 
 
+def test_the_new_cookie_asks_for_what_was_taken_along(shop):
+    slow = shop.under_way()
+    slow.session.regenerate()
+    shop.do(write(parallel=1))
+
+    cookie = set_cookie(slow.end())
+
+    assert {record.version for record in shop.records(cookie).values()} == {
+        shop.token(cookie).version
+    }
+
+
+def test_a_move_that_has_begun_has_time_to_end_even_if_the_request_has_none(shop):
+    slow = shop.under_way()
+    slow.session["user"] = 7
+    slow.session.regenerate()
+    shop.do(write(parallel=1))
+    store, left = shop.state.repository.store, []
+
+    class Slow:
+        def save(self, *arguments, deadline, **options):
+            left.append(deadline - shop.clock.monotonic())
+            shop.clock.advance(2)
+            return store.save(*arguments, deadline=deadline, **options)
+
+    shop.state.repository.store = Slow()
+    slow.end()
+
+    assert len(left) == 3  # the new record, the alias, what was taken along
+    assert min(left) > 0
+
+
+def test_nodes_that_failed_under_the_new_id_are_left_alone_for_the_rest_of_the_move(shop):
+    slow = shop.under_way()
+    slow.session["user"] = 7
+    slow.session.regenerate()
+    shop.do(write(parallel=1))
+    store, avoided = shop.state.repository.store, []
+
+    class Hanging:
+        def save(self, *arguments, known, **options):
+            avoided.append(set(known.failed))
+            saved = store.save(*arguments, known=known, **options)
+            return saved._replace(failed=frozenset({"n1"}))
+
+    shop.state.repository.store = Hanging()
+    slow.end()
+
+    assert avoided == [set(), {"n1"}, {"n1"}]
+
+
 def test_a_move_that_no_node_takes_leaves_the_session_as_it_is(shop):
     old = shop.cookie()
     slow = shop.under_way()

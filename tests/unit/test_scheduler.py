@@ -15,6 +15,7 @@ from support.memcached import wait_until
 
 from flask_msm.clock import SystemClock
 from flask_msm.cluster.health import NodeState, Observation
+from flask_msm.locks import ProcessLock
 from flask_msm.scheduler import Scheduler
 
 
@@ -44,9 +45,7 @@ def make(job):
     made = []
 
     def scheduler(interval=0.02, name="shop", theirs=None):
-        made.append(
-            Scheduler(job, name=name, interval=interval, leave=job.leave, theirs=theirs)
-        )
+        made.append(Scheduler(job, name=name, interval=interval, leave=job.leave, theirs=theirs))
         return made[-1]
 
     yield scheduler
@@ -298,7 +297,9 @@ def shops():
 
 def own_threads(before):
     return [
-        thread.name for thread in threading.enumerate() if thread not in before and thread.is_alive()
+        thread.name
+        for thread in threading.enumerate()
+        if thread not in before and thread.is_alive()
     ]
 
 
@@ -427,3 +428,62 @@ def test_without_probes_requests_do_not_look_after_a_node_that_is_to_be_left_alo
         shop.ask(lambda: dict(session))
 
     assert unscheduled.cluster.state.view()["n1"].health.retry_at == retry_at
+
+
+# -- locks and forks -----------------------------------------------------------------------------
+
+
+def test_a_lock_that_another_thread_held_at_a_fork_is_free_in_the_child():
+    lock = ProcessLock()
+    holder = threading.Thread(target=lock.acquire)
+    holder.start()
+    holder.join()
+    assert not lock.acquire(blocking=False)
+
+    lock.renew()
+
+    assert lock.acquire(blocking=False)
+    assert lock.locked()
+    lock.release()
+    assert not lock.locked()
+
+
+def test_who_held_a_lock_at_a_fork_and_goes_on_does_not_give_back_what_somebody_else_took():
+    lock = ProcessLock()
+    with lock:
+        lock.renew()
+        taker = threading.Thread(target=lock.acquire)
+        taker.start()
+        taker.join()
+
+    assert lock.locked()
+
+
+def test_a_thread_of_the_child_may_have_the_name_of_one_that_held_the_lock_in_the_parent():
+    lock = ProcessLock()
+    lock.acquire()
+    lock.renew()
+
+    with lock:
+        pass
+
+    assert not lock.locked()
+
+
+def test_a_lock_that_is_given_back_twice_is_a_mistake():
+    lock = ProcessLock()
+    with lock:
+        pass
+
+    with pytest.raises(RuntimeError):
+        lock.release()
+
+
+def test_a_tick_that_is_called_for_by_another_process_is_not_done(make, job):
+    scheduler = make()
+
+    scheduler._run(os.getpid() + 1)
+    assert job.calls == 0
+    scheduler._run(os.getpid())
+
+    assert job.calls == 1

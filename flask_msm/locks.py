@@ -1,0 +1,67 @@
+"""A lock that survives a fork: a child must not wait for a thread that only its parent has."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+
+
+class ProcessLock:
+    """A lock that a forked process finds free, whoever held it in its parent.
+
+    What it guards is replaced as a whole, or harmless when half done; anything else needs more.
+    Whoever held it and goes on in the child as well (the thread that forked, every greenlet) gives
+    nothing back there.
+    """
+
+    __slots__ = ("__weakref__", "_left", "_lock", "_owner")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._owner = 0
+        self._left = 0
+        _locks.add(self)
+
+    def acquire(self, *, blocking: bool = True) -> bool:
+        """Take the lock; return whether that was possible."""
+        taken = self._lock.acquire(blocking)
+        if taken:
+            self._owner = threading.get_ident()
+            if self._left == self._owner:
+                # Not the holder of then, who would give it back first: a new thread of that name.
+                self._left = 0
+        return taken
+
+    def release(self) -> None:
+        """Give it back."""
+        if self._left and self._left == threading.get_ident():
+            self._left = 0
+        else:
+            self._lock.release()
+
+    def locked(self) -> bool:
+        """Return whether somebody has it."""
+        return self._lock.locked()
+
+    def renew(self) -> None:
+        """Be free: this process is a copy of one that goes on."""
+        self._left = self._owner if self._lock.locked() else 0
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.release()
+
+
+_locks: weakref.WeakSet[ProcessLock] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for lock in list(_locks):
+        lock.renew()
+
+
+os.register_at_fork(after_in_child=_after_fork)
