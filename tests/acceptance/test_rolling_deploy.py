@@ -9,7 +9,7 @@ from support.tab import Tab, in_parallel
 from support.visitors import Load, Rotation
 
 
-IDLE = 200
+IDLE = 150
 PROBE_INTERVAL = 0.25
 REQUEST_DEADLINE = 1.0
 BOUND = 2 * PROBE_INTERVAL + REQUEST_DEADLINE
@@ -51,13 +51,13 @@ def test_rolling_deploys_of_other_lists_of_nodes(fleet):
                 for worker in rotation.workers():
                     (successor,) = fleet.start(config)
                     rotation.add(successor)
-                    load.wait_clicks(50)
+                    load.wait_clicks(30)
                     # By a worker with the old list and by one with the new list.
                     for where in (worker, successor) * 2:
                         cookie = leaving.pop()
                         assert tab.ask(where, "/logout", cookie, {}).cookie == ""
                         replay.add(cookie, None, what)
-                    load.wait_clicks(50)
+                    load.wait_clicks(30)
                     rotation.remove(worker)
                     worker.stop()
                 fleet.wait_all_up(config)

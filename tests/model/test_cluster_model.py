@@ -31,7 +31,7 @@ from flask_msm.stores import copies
 from flask_msm.stores.cluster import ClusterStore
 
 
-WORLDS = int(os.environ.get("MODEL_WORLDS", "4"))
+WORLDS = int(os.environ.get("MODEL_WORLDS", "3"))
 #: How many worlds are played until one shows what is missing.
 TRIES = 6
 #: Time in seconds in which a node that is back has to be trusted by everybody.
@@ -41,6 +41,12 @@ SHAPES = {
     "three nodes": {"nodes": 3},
     "four nodes": {"nodes": 4, "workers": 4},
     "clocks that differ": {"nodes": 3, "skew": 1.0},
+    "many replaced workers": {"nodes": 3, "replaced": 0.005},
+    "a node added by a rolling deploy": {
+        "nodes": 4,
+        "members": 3,
+        "deployed": ["n1", "n2", "n3", "n4"],
+    },
 }
 
 

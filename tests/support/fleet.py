@@ -64,6 +64,9 @@ class Fleet:
     def stop(self) -> None:
         """End all workers."""
         for worker in self.workers:
+            if worker.process.poll() is None:
+                worker.process.terminate()
+        for worker in self.workers:
             worker.stop()
 
     def add_nodes(self, *ids: str) -> None:

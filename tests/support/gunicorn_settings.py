@@ -1,7 +1,8 @@
 """Settings of gunicorn for acceptance tests: each answer says how long it took in the worker.
 
 The time is taken around the application, where neither the queue in front of the worker nor a busy
-test client counts; how much of it the thread waited for a processor is told as well. What happens to the nodes is written to the file ``EVENT_LOG``.
+test client counts; how much of it the thread waited for a processor is told as well. What happens
+to the nodes is written to the file ``EVENT_LOG``.
 """
 
 from __future__ import annotations

@@ -309,18 +309,35 @@ class SkewedClock:
         return self._clock.monotonic()
 
 
+def settings_for(node_ids):
+    addresses = [f"{node_id}:127.0.0.1:{port}" for port, node_id in enumerate(node_ids, 1)]
+    config = {
+        "MSM_NODES": addresses,
+        "MSM_PROBE_INTERVAL": INTERVAL,
+        "MSM_REQUEST_DEADLINE": DEADLINE,
+        "MSM_TIMEOUT": TIMEOUT,
+        "MSM_REGENERATE_GRACE": GRACE,
+        "MSM_KEY_PREFIX": PREFIX,
+    }
+    return Settings.from_mapping(config, app_name="model")
+
+
 class Worker:
     """One process: what ``assemble`` makes, with its threads replaced by tasks of the world."""
 
     def __init__(self, world, number) -> None:
         self.world = world
         self.number = number
-        self.links = {node_id: Link(memory, world) for node_id, memory in world.nodes.items()}
+        self.links = {
+            node_id: Link(memory, world)
+            for node_id, memory in world.nodes.items()
+            if node_id in world.members
+        }
         ahead = world.chance.uniform(-world.skew, world.skew)
         self.clock = SkewedClock(world.clock, ahead) if world.skew else world.clock
         self.parts = assemble(
             Needs(
-                settings=world.settings,
+                settings=settings_for(self.links),
                 name="model",
                 codec=MsgpackCodec(),
                 clock=self.clock,
@@ -502,12 +519,13 @@ class World:
     Args:
         seed: Decides what is left to chance.
         nodes: How many nodes there are.
+        members: How many of them workers use, until ``members`` is changed.
         workers: How many workers.
         browsers: How many browsers have a session at a time.
         skew: How far the clock of a worker may be off, seconds.
     """
 
-    def __init__(self, seed, *, nodes=3, workers=3, browsers=5, skew=0.0) -> None:
+    def __init__(self, seed, *, nodes=3, members=None, workers=3, browsers=5, skew=0.0) -> None:
         self.chance = random.Random(seed)
         self.clock = FakeClock()
         self.baton = Baton()
@@ -517,20 +535,7 @@ class World:
         self.story = []
         self.first = None
         self.nodes = {f"n{n}": Memory(f"n{n}", self.clock) for n in range(1, nodes + 1)}
-        self.settings = Settings.from_mapping(
-            {
-                "MSM_NODES": [
-                    f"{node_id}:127.0.0.1:{n}" for n, node_id in enumerate(self.nodes, 1)
-                ],
-                "MSM_PROBE_INTERVAL": INTERVAL,
-                "MSM_REQUEST_DEADLINE": DEADLINE,
-                "MSM_TIMEOUT": TIMEOUT,
-                "MSM_REGENERATE_GRACE": GRACE,
-                "MSM_KEY_PREFIX": PREFIX,
-                "MSM_MIRROR": False,
-            },
-            app_name="model",
-        )
+        self.members = list(self.nodes)[:members]
         self._numbers = 0
         self._workers_made = 0
         self._browsers_made = 0
@@ -549,7 +554,9 @@ class World:
     def settled(self) -> bool:
         """Whether the last fault is over and forgotten, as far as any worker can see."""
         rested = self.now - self.healed_at > 1.5 * INTERVAL
-        return self.fault is None and rested and all(worker.settled for worker in self.workers)
+        if self.fault is not None or not rested or self.outdated_workers():
+            return False
+        return all(worker.settled for worker in self.workers)
 
     # -- what happens ----------------------------------------------------------------------------
 
@@ -657,6 +664,10 @@ class World:
         for task in self.live + [task for worker in self.workers for task in worker.tasks()]:
             self.baton.end(task)
 
+    def outdated_workers(self):
+        """Return the workers that use other nodes than they should by now."""
+        return [worker for worker in self.workers if list(worker.links) != self.members]
+
     def rest(self, seconds) -> None:
         self.baton.pause(self.now + seconds)
 
@@ -692,8 +703,9 @@ class World:
 
     def _swap(self, worker) -> None:
         successor = self._worker()
-        for node_id, link in worker.links.items():
-            successor.links[node_id].way = link.way
+        for node_id, link in successor.links.items():
+            if node_id in worker.links:
+                link.way = worker.links[node_id].way
         self.workers[self.workers.index(worker)] = successor
         self.counts["workers replaced"] += 1
 
@@ -932,7 +944,11 @@ FAULTS = (
 )
 
 
-def play(seed, steps=12_000, *, faults=FAULTS, replaced=0.0005, **options) -> World:
+#: Steps between the replacements of two workers in a rolling deploy.
+DEPLOY_PAUSE = 500
+
+
+def play(seed, steps=12_000, *, faults=FAULTS, replaced=0.0005, deployed=None, **options) -> World:
     """Play a world at random; return it with what it counted.
 
     Args:
@@ -940,11 +956,16 @@ def play(seed, steps=12_000, *, faults=FAULTS, replaced=0.0005, **options) -> Wo
         steps: How long, in steps of time.
         faults: What nodes suffer from.
         replaced: How likely a worker is replaced in each step.
+        deployed: The nodes workers use after a rolling deploy in the middle.
         options: See ``World``.
     """
     with world(seed, **options) as made:
         chance, heals_at = made.chance, 0.0
-        for _ in range(steps):
+        for number in range(steps):
+            if deployed and made.members != deployed and 2 * number > steps and made.settled:
+                made.members = deployed
+            elif number % DEPLOY_PAUSE == 0 and made.outdated_workers():
+                made.retire(made.outdated_workers()[0])
             if len(made.live) < 4 and chance.random() < 0.2:
                 made.begin(chance.choice(KINDS))
             made.step()
@@ -952,7 +973,7 @@ def play(seed, steps=12_000, *, faults=FAULTS, replaced=0.0005, **options) -> Wo
                 if made.now >= heals_at:
                     made.heal()
             elif chance.random() < 0.01 and made.settled:
-                made.break_node(chance.choice(faults), chance.choice(list(made.nodes)))
+                made.break_node(chance.choice(faults), chance.choice(made.members))
                 heals_at = made.now + chance.uniform(0.3, 15.0)
             elif chance.random() < 0.0005 and made.settled:
                 made.kill(chance.choice(made.workers))
