@@ -75,7 +75,7 @@ class Runtime:
         now = self._clock.monotonic()
         if now - self._ticked_at >= TICK_PAUSE:
             self._ticked_at = now
-            self._monitor.tick()
+            self._monitor.tick(in_request=True)
 
 
 def _needs_tick(view: NodeView, clock: Clock) -> bool:

@@ -109,13 +109,18 @@ class Monitor:
         with self._ticking:
             self._share(self._clock.monotonic() + self._deadline, probe=False)
 
-    def tick(self) -> None:
-        """Do what is to be done now and then. Never raises; two at a time is one too many."""
+    def tick(self, *, in_request: bool = False) -> None:
+        """Do what is to be done now and then. Never raises; two at a time is one too many.
+
+        Args:
+            in_request: Take no longer than a request may, whatever hangs.
+        """
         if not self._ticking.acquire(blocking=False):
             return
         try:
             self._resolve_names()
-            self._share(None, probe=True)
+            until = self._clock.monotonic() + self._deadline if in_request else None
+            self._share(until, probe=True)
             self._parts.repairs.run()
             self._start_rebuild()
         except Exception:  # the scheduler must outlive any fault

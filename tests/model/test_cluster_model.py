@@ -155,15 +155,20 @@ class ClusterMachine(RuleBasedStateMachine):
     @initialize(seed=st.integers(0, 9), nodes=st.sampled_from((3, 4)))
     def start(self, seed, nodes):
         self.stack = ExitStack()
-        self.world = self.stack.enter_context(world(seed, nodes=nodes))
-        self.world.run(0.5)
+        self.world = self.stack.enter_context(world(seed, nodes=nodes, browsers=2))
+        self.everybody_trusts_everybody_again()
 
-    @rule(kind=st.sampled_from(KINDS), worker=st.integers(0, 2), browser=st.integers(0, 4))
-    def somebody_asks(self, kind, worker, browser):
-        self.world.begin(kind, worker, browser)
-
-    @rule(order=st.lists(st.integers(0, 3), min_size=1, max_size=12))
-    def requests_go_on(self, order):
+    @rule(
+        asked=st.lists(
+            st.tuples(st.sampled_from(KINDS), st.integers(0, 2), st.integers(0, 1)),
+            min_size=1,
+            max_size=5,
+        ),
+        order=st.lists(st.integers(0, 4), max_size=40),
+    )
+    def requests_overlap(self, asked, order):
+        for kind, worker, browser in asked:
+            self.world.begin(kind, worker, browser)
         for index in order:
             self.world.step(index)
 
