@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("flask_msm")
 
-#: Time in seconds a write has that must not be left out, even if the request has none left.
+#: Time in seconds a write always has, even if reading used up what the request may spend: a change
+#: that no node was asked to keep would be acknowledged and lost, with nodes that answer.
 COMMIT_TIME = 0.1
 #: Longest chain of aliases that is followed.
 MAX_HOPS = 4
@@ -153,7 +154,7 @@ class Repository:
         """
         try:
             saved = self.store.save(
-                slot.key, slot.keys, rewrite, known=known, deadline=slot.deadline
+                slot.key, slot.keys, rewrite, known=known, deadline=self._in_time(slot.deadline)
             )
         except RecordTooLargeError as error:
             raise SessionTooLargeError(
@@ -233,13 +234,11 @@ class Repository:
         grace = self.rules.regenerate_grace
         known = known or Loaded(Outcome.UNKNOWN, None, {})
         known = known._replace(failed=known.failed | avoid)
-        # Half a move must not be the end of it: an old id that lives on, or a change left behind.
-        slot = self._with_time(slot)
         saved = self.save(slot, drafts.alias(record, to, grace=grace), known=known)
         if saved is None:
             return Moved()
         final = saved.record
-        target = self._with_time(slot)._replace(key=to)
+        target = slot._replace(key=to)
         if final.kind is not Kind.ALIAS or final.pointer is None or final.pointer.key != to:
             self.end(target, drafts, None, known=None)
             return Moved(lost_to=final)
@@ -266,10 +265,9 @@ class Repository:
                 return
             alias = loaded.record
 
-    def _with_time(self, slot: Slot) -> Slot:
-        """Return *slot* with time enough for a write to nodes that answer."""
-        until = self.clock.monotonic() + COMMIT_TIME
-        return slot._replace(deadline=max(slot.deadline, until))
+    def _in_time(self, deadline: float) -> float:
+        """Return *deadline*, or a little later if it is over: nothing may be left unwritten."""
+        return max(deadline, self.clock.monotonic() + COMMIT_TIME)
 
     def _unexpected(self, error: Exception) -> None:
         if self.rules.raise_unexpected():

@@ -24,12 +24,12 @@ HOW_TO_INSTALL = (
 )
 
 
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    """Wait until *condition* holds; fail with *what* if it does not in a long time."""
-    end = time.monotonic() + PATIENCE
+def wait_until(condition: Callable[[], bool], what: str, patience: float = PATIENCE) -> None:
+    """Wait until *condition* holds; fail with *what* if it does not in *patience* seconds."""
+    end = time.monotonic() + patience
     while not condition():
         if time.monotonic() > end:
-            message = f"waited {PATIENCE} s for: {what}"
+            message = f"waited {patience} s for: {what}"
             raise AssertionError(message)
         time.sleep(0.002)
 

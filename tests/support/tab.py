@@ -16,7 +16,7 @@ from .workers import Worker
 
 
 #: Seconds after which a request is taken to hang; far above any deadline.
-PATIENCE = 30.0
+PATIENCE = 60.0
 COOKIE = "session"
 #: How many tabs work side by side in ``in_parallel``.
 TABS = 4

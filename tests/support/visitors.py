@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import NamedTuple, Self
 
 from .memcached import wait_until
-from .tab import Answer, Tab
+from .tab import PATIENCE, Answer, Tab
 from .workers import Worker
 
 
@@ -76,7 +76,7 @@ class Rotation:
         """Send nothing more to *worker*, and wait until it has answered everything."""
         with self._lock:
             self._used.remove(worker)
-        wait_until(lambda: self._busy[worker] == 0, "a worker has answered everything")
+        wait_until(lambda: self._busy[worker] == 0, "all is answered", PATIENCE)
 
 
 class Load:
@@ -133,7 +133,7 @@ class Load:
     def wait_clicks(self, count: int) -> None:
         """Wait until so many more requests were answered."""
         target = len(self.clicks) + count
-        wait_until(lambda: len(self.clicks) >= target, f"{count} more clicks")
+        wait_until(lambda: len(self.clicks) >= target, f"{count} more clicks", PATIENCE)
 
     def complaints(self) -> list[str]:
         """Return everything that went wrong, in order of time."""
@@ -193,6 +193,7 @@ class _Visitor:
         self._name = f"visitor {number}"
         self._cookie: str | None = None
         self._acknowledged: dict[str, int] = {}
+        self._last_took = 0.0
 
     def sign_in(self) -> None:
         with Tab() as tab:
@@ -233,7 +234,11 @@ class _Visitor:
         }
         if missing:
             is_lost = self.tabs == 1 or is_last
-            (self._load.lost if is_lost else self._load.stale).append(f"{where}: {missing}")
+            (self._load.lost if is_lost else self._load.stale).append(
+                f"{where}: {missing}, its last change took {self._last_took:.3f} s"
+            )
+        if body is not None:
+            self._last_took = answer.took
         if answer.cookie == "" or answer.body.get("name") != self._name:
             self._load.signed_out.append(f"{where}: {answer.body}, cookie {answer.cookie!r}")
         if answer.cookie:
