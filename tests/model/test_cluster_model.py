@@ -47,6 +47,7 @@ SHAPES = {
         "members": 3,
         "deployed": ["n1", "n2", "n3", "n4"],
     },
+    "a node removed by a rolling deploy": {"nodes": 4, "deployed": ["n1", "n2", "n4"]},
 }
 
 
