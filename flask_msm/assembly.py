@@ -1,102 +1,29 @@
-"""The composition root: the only file that puts the parts together."""
+"""The composition root: puts the parts together, here and in ``cluster_assembly.py``."""
 
 from __future__ import annotations
 
-import os
-import secrets
-import socket
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from .cluster.health import Thresholds
+from .cluster.mode import Mode
 from .cluster.placement import Placement
-from .cluster.state import ClusterState
-from .cluster.trust import hold_off
-from .fleet import control as control_file
-from .fleet import heartbeat as heartbeat_file
-from .fleet.control import Control
+from .cluster_assembly import ClusterParts, assemble_cluster, memcached_node
 from .fleet.events import Events
-from .fleet.heartbeat import Heartbeat
-from .fleet.shared_map import MAX_SIZE, SharedMap
-from .gate import Gate
+from .needs import Needs
 from .record.envelope import Envelope
-from .record.keys import Keyring, keyring
 from .record.stamp import StampClock
-from .repository import Notify, Repository, Rules
-from .runtime import Runtime
-from .scheduler import Scheduler
+from .repository import Repository, Rules
 from .stores.background import Background
-from .stores.cluster import ClusterStore
-from .stores.local import LocalStore, memory_cache
-from .stores.memcached import MemcachedNode
-from .stores.nodes import Nodes
-from .upkeep.copier import Copier
-from .upkeep.monitor import Monitor, Upkeep
-from .upkeep.rebuild import Rebuilder
-from .upkeep.repairs import Repairs
+from .stores.folder import folder_name
+from .stores.local import LocalStore
+from .stores.shelf import Shelves
 
 
 if TYPE_CHECKING:
-    from .clock import Clock
-    from .fleet.events import Event
-    from .record.codec import Codec
-    from .record.keys import Secrets
-    from .settings import NodeAddress, Settings
     from .stores.ports import SessionStore
 
 
-#: What the fleet's own records name as their codec; sessions begin at 1.
-FLEET_CODEC = 0
-#: How ticks are spaced when MSM_PROBE_INTERVAL is 0 and requests have to do them, seconds.
-UNSCHEDULED = 2.0
-
-MakeNode = Callable[["NodeAddress"], Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Needs:
-    """What an application and its user bring.
-
-    Attributes:
-        settings: The application's settings.
-        name: The application's name.
-        codec: Encodes attributes.
-        clock: Tells the time.
-        secrets: Returns the application's secrets, the current one first.
-        notify: Told of sessions created, destroyed and relocated.
-        listener: Told of events.
-        raise_unexpected: Whether to raise unexpected errors of a store (tests).
-        scheduler: A scheduler of the application, or ``None``.
-        make_node: Makes the client of a node.
-    """
-
-    settings: Settings
-    name: str
-    codec: Codec
-    clock: Clock
-    secrets: Callable[[], Secrets]
-    notify: Notify
-    listener: Callable[[Event], object]
-    raise_unexpected: Callable[[], bool]
-    scheduler: Any
-    make_node: MakeNode
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterParts:
-    """What there is only with nodes."""
-
-    nodes: dict[str, Any]
-    state: ClusterState
-    control: Control
-    monitor: Monitor
-    runtime: Runtime
-    gate: Gate
-    rebuilder: Rebuilder
-    backgrounds: tuple[Background, ...]
+__all__ = ["ClusterParts", "Needs", "Parts", "assemble", "memcached_node"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,9 +33,16 @@ class Parts:
     envelope: Envelope
     placement: Placement
     store: SessionStore
+    local: LocalStore
     repository: Repository
     events: Events
     cluster: ClusterParts | None
+    backgrounds: tuple[Background, ...]
+
+    @property
+    def mode(self) -> Mode:
+        """Where sessions go now; without nodes always local storage."""
+        return self.cluster.mode.mode if self.cluster else Mode.LOCAL
 
 
 def assemble(needs: Needs) -> Parts:
@@ -123,16 +57,19 @@ def assemble(needs: Needs) -> Parts:
     placement = Placement(ids, replicas=settings.replicas, last=settings.failover_nodes)
     stamps = StampClock(needs.clock)
     events = Events(needs.clock, needs.listener)
-    store: SessionStore
+    behind = Background("flask-msm-local", clock=needs.clock, deadline=settings.request_deadline)
+    local = _local(needs, envelope, events)
+    store: SessionStore = local
     cluster = None
     if ids:
-        store, cluster = _cluster(needs, envelope, placement, stamps, events)
-    else:
-        store = LocalStore(
-            memory_cache(settings.local_max_sessions),
+        store, cluster = assemble_cluster(
+            needs,
             envelope=envelope,
-            max_size=settings.max_record_size,
-            clock=needs.clock,
+            placement=placement,
+            stamps=stamps,
+            events=events,
+            local=local,
+            behind=behind,
         )
     repository = Repository(
         store,
@@ -153,150 +90,37 @@ def assemble(needs: Needs) -> Parts:
         envelope=envelope,
         placement=placement,
         store=store,
+        local=local,
         repository=repository,
         events=events,
         cluster=cluster,
+        backgrounds=(*(cluster.backgrounds if cluster else ()), behind),
     )
 
 
-def _cluster(
-    needs: Needs, envelope: Envelope, placement: Placement, stamps: StampClock, events: Events
-) -> tuple[ClusterStore, ClusterParts]:
-    settings, clock = needs.settings, needs.clock
-    interval = settings.probe_interval or UNSCHEDULED
-    nodes = {address.id: needs.make_node(address) for address in settings.nodes}
-    state = ClusterState(
-        nodes,
-        limits=Thresholds(
-            failures=settings.failure_threshold,
-            recoveries=settings.recovery_threshold,
-            backoff=min(interval, settings.probe_max_backoff),
-            max_backoff=settings.probe_max_backoff,
+def _local(needs: Needs, envelope: Envelope, events: Events) -> LocalStore:
+    settings = needs.settings
+
+    def trouble(reason: str | None) -> None:
+        if reason is None:
+            events.add("info", "local_storage_works", "local storage works again")
+        else:
+            events.add("error", "local_storage_failed", f"local storage: {reason}")
+
+    ids = [address.id for address in settings.nodes]
+    return LocalStore(
+        Shelves(
+            settings.local_cache,
+            base=settings.local_dir,
+            name=folder_name(settings.key_prefix, ids, needs.root),
+            sessions=settings.local_max_sessions,
+            size=settings.local_max_bytes,
+            trouble=trouble,
         ),
-        clock=clock,
-    )
-    copies = Background("flask-msm-copies", clock=clock, deadline=settings.request_deadline)
-    upkeep = Background("flask-msm-upkeep", clock=clock, deadline=settings.request_deadline)
-    store = ClusterStore(
-        Nodes(
-            clients=nodes,
-            placement=placement,
-            views=state,
-            envelope=envelope,
-            max_size=settings.max_record_size,
-            clock=clock,
-        ),
-        background=copies if settings.backup_async else None,
-    )
-    keys = partial(_current_keys, needs)
-    control, heartbeat = _fleet(needs, stamps, nodes, placement)
-    rebuilder = Rebuilder(
-        nodes,
-        placement=placement,
-        control=control,
-        copier=Copier(
-            envelope=envelope, keys=keys, clock=clock, timeout=settings.timeout, pause=time.sleep
-        ),
-        events=events,
-        clock=clock,
-        key_prefix=settings.key_prefix,
-        timeout=settings.timeout,
-    )
-    repairs = Repairs(
-        rejoin=lambda key: store.rejoin(key, keys(), clock.monotonic() + settings.timeout),
-        give_up=lambda node_id: monitor.give_up(node_id),  # noqa: PLW0108  (made below)
-        clock=clock,
-        patience=interval,
-    )
-    monitor = Monitor(
-        Upkeep(
-            nodes=nodes,
-            state=state,
-            control=control,
-            heartbeat=heartbeat,
-            rebuilder=rebuilder,
-            repairs=repairs,
-            events=events,
-        ),
-        keys=keys,
-        clock=clock,
-        timeout=settings.timeout,
-        deadline=settings.request_deadline,
-        hold_off=hold_off(interval, settings.request_deadline),
-        later=upkeep.put,
-        rebuilds=bool(settings.probe_interval),
-    )
-    scheduler = Scheduler(
-        monitor.tick,
-        name=f"{needs.name}:{settings.key_prefix}",
-        interval=settings.probe_interval,
-        leave=monitor.leave,
-        theirs=needs.scheduler,
-    )
-    gate = Gate(
-        nodes,
-        look=lambda: _fleet(needs, stamps, nodes, placement),
-        keys=keys,
-        clock=clock,
-        timeout=settings.connect_timeout + settings.timeout,
-    )
-    return store, ClusterParts(
-        nodes=nodes,
-        state=state,
-        control=control,
-        monitor=monitor,
-        runtime=Runtime(monitor, scheduler, state=state, clock=clock),
-        gate=gate,
-        rebuilder=rebuilder,
-        backgrounds=(copies, upkeep),
-    )
-
-
-def _fleet(
-    needs: Needs, stamps: StampClock, nodes: dict[str, Any], placement: Placement
-) -> tuple[Control, Heartbeat]:
-    settings, clock = needs.settings, needs.clock
-    envelope = Envelope(codec_id=FLEET_CODEC, compress_above=4096, max_size=MAX_SIZE)
-    token = secrets.token_hex(4)
-
-    def worker() -> str:
-        # Processes that were forked from one are workers of their own.
-        return f"{socket.gethostname()}:{os.getpid()}:{token}"
-
-    def shared(suffix: str) -> SharedMap:
-        key = settings.key_prefix + suffix
-        return SharedMap(key, envelope=envelope, stamps=stamps, clock=clock)
-
-    return (
-        Control(shared(control_file.KEY_SUFFIX), worker=worker),
-        Heartbeat(
-            shared(heartbeat_file.KEY_SUFFIX),
-            worker=worker,
-            nodes=nodes,
-            replicas=placement.replicas,
-            interval=settings.probe_interval,
-            clock=clock,
-        ),
-    )
-
-
-def _current_keys(needs: Needs) -> Keyring:
-    return keyring(needs.secrets())
-
-
-def memcached_node(address: NodeAddress, settings: Settings, clock: Clock) -> MemcachedNode:
-    """Return the client of one node."""
-    return MemcachedNode(
-        address.id,
-        host=address.host,
-        port=address.port,
-        path=address.path,
-        connect_timeout=settings.connect_timeout,
-        timeout=settings.timeout,
-        pool_size=settings.pool_size,
-        retry_attempts=settings.retry_attempts,
-        retry_delay=settings.retry_delay,
-        tls_context=settings.tls_context,
-        auth=settings.auth,
-        clock=clock,
+        envelope=envelope,
+        max_size=settings.max_record_size,
+        clock=needs.clock,
+        prefix=settings.key_prefix,
+        alone=not ids,
+        trouble=trouble,
     )

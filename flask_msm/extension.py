@@ -21,7 +21,7 @@ from .record.codec import Codec, MsgpackCodec
 from .record.record import PARTIAL
 from .session import Session
 from .settings import NodeAddress, Settings
-from .signals import SESSION_SIGNALS, node_changed
+from .signals import SESSION_SIGNALS, mode_changed, node_changed
 
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class SessionInfo:
     Attributes:
         ref: Its public name; ``None`` when nothing is stored.
         version: Its version, a number too large for JavaScript and therefore a string.
-        mode: ``distributed``, or ``local`` without nodes.
+        mode: Where sessions go now: ``distributed``, ``local`` or ``stopped``.
         home_nodes: Ids of the nodes that shall hold it.
         holders: Ids of the nodes that hold it now.
         size: Its size in bytes as stored.
@@ -96,18 +96,17 @@ class AppState:
 
     @property
     def mode(self) -> str:
-        """``distributed``, or ``local`` without nodes."""
-        return "distributed" if self.parts.cluster else "local"
+        """Where sessions go now: ``distributed``, ``local`` or ``stopped``."""
+        return self.parts.mode.value
 
     def close(self) -> None:
         """Finish what is queued, end threads, close connections; the next request begins anew."""
         cluster = self.parts.cluster
-        if cluster is None:
-            return
-        cluster.runtime.stop()
-        for background in cluster.backgrounds:
+        if cluster is not None:
+            cluster.runtime.stop()
+        for background in self.parts.backgrounds:
             background.close()
-        for node in cluster.nodes.values():
+        for node in self.nodes.values():
             node.close()
 
 
@@ -158,6 +157,7 @@ class MemcachedSessionManager:
                 raise_unexpected=lambda: app.testing,
                 scheduler=self._scheduler,
                 make_node=lambda address: self._node(address, settings),
+                root=app.root_path,
             )
         )
         interface = MsmSessionInterface(
@@ -172,7 +172,7 @@ class MemcachedSessionManager:
         app.register_error_handler(SessionUnavailableError, _unavailable)
         app.cli.add_command(msm_commands)
         if not settings.nodes:
-            logger.warning("MSM_NODES is not set: sessions stay in the memory of each process")
+            logger.warning("MSM_NODES is not set: sessions are kept on this host only")
 
     def state(self, app: Flask | None = None) -> AppState:
         """Return what belongs to *app*, or to the current application.
@@ -238,6 +238,8 @@ def _session_signal(app: Flask, what: str, ref: str) -> None:
 
 
 def _event_signal(app: Flask, event: Event) -> None:
+    if event.kind.startswith("mode_"):
+        mode_changed.send(app, mode=event.kind.removeprefix("mode_"), text=event.text)
     if event.node is not None and event.kind.startswith("node_"):
         node_changed.send(app, node=event.node, kind=event.kind, text=event.text)
 

@@ -79,14 +79,7 @@ NOT_YET = frozenset(
         "blacklist",
         "encryption_keys",
         "environment",
-        "local_cache",
-        "local_dir",
-        "local_max_bytes",
-        "mirror",
-        "near_max_age",
-        "on_reconnect",
         "serialization_policy",
-        "sticky",
     }
 )
 
@@ -373,7 +366,9 @@ class Settings:
         Args:
             config: For example ``app.config``; it is not changed.
             app_name: Name of the application, part of the default ``MSM_KEY_PREFIX``.
-            testing: Whether ``MSM_PROBE_INTERVAL`` is 0 (no thread) unless it is set.
+            testing: Whether nothing is to outlive a test: unless they are set,
+                ``MSM_PROBE_INTERVAL`` is 0 and ``MSM_MIRROR`` is off (no thread), and
+                ``MSM_LOCAL_CACHE`` is ``simple`` (no folder).
 
         Raises:
             ConfigError: A key is unknown, or its value not allowed. Secrets are not shown.
@@ -381,6 +376,8 @@ class Settings:
         values: dict[str, Any] = {"key_prefix": _key_prefix(app_name)}
         if testing:
             values["probe_interval"] = 0.0
+            values["local_cache"] = "simple"
+            values["mirror"] = False
         values |= read(config, _BY_KEY)
         settings = cls(**values)
         if "probe_max_backoff" not in values:

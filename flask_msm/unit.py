@@ -98,8 +98,10 @@ class Unit(Identity):
             # Nobody holds the rest of it: from now on this is the whole session.
             record, partial = record._replace(created=record.renewed), False
         self._loaded, self._record = loaded, record
+        # The browser has seen more than anybody shows now: what seems absent may only be elsewhere.
+        behind = not loaded.certain and record.version < token.version
         values = self._baseline.decode(record.attributes.alive(), self._repository.codec)
-        return Contents(values, detached=partial)
+        return Contents(values, detached=partial or behind)
 
     def _alive(self, record: Record) -> bool:
         now = self._repository.clock.time()

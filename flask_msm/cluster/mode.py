@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
+from typing import TYPE_CHECKING
+
+from flask_msm.locks import ProcessLock
+
+
+if TYPE_CHECKING:
+    from flask_msm.clock import Clock
 
 
 class Mode(Enum):
@@ -51,3 +59,34 @@ MODE_TRANSITIONS: dict[Mode, dict[ModeSignal, Mode]] = {
 def advance_mode(mode: Mode, signal: ModeSignal) -> Mode:
     """Return the mode after *signal*."""
     return MODE_TRANSITIONS[mode][signal]
+
+
+class ModeKeeper:
+    """The mode of this worker. Read in every request, without a lock.
+
+    Args:
+        clock: Its wall clock is used.
+        begin: The mode to begin with.
+
+    Attributes:
+        mode: Where sessions go now.
+        since: Since when, seconds since the epoch.
+    """
+
+    def __init__(self, clock: Clock, begin: Mode = Mode.DISTRIBUTED) -> None:
+        self.mode = begin
+        self.since = clock.time()
+        self._clock = clock
+        self._lock = ProcessLock()
+        #: Told of every change, outside of the lock: the mode before and after.
+        self.on_change: Callable[[Mode, Mode], object] = lambda *_: None
+
+    def signal(self, signal: ModeSignal) -> None:
+        """Take note of what may change the mode."""
+        with self._lock:
+            before = self.mode
+            after = advance_mode(before, signal)
+            if after is before:
+                return
+            self.mode, self.since = after, self._clock.time()
+        self.on_change(before, after)

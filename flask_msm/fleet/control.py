@@ -5,15 +5,20 @@ Facts about a node stand under ``<fact>:<node id>`` in one shared map:
 * ``known``: the node has been given this map. When it does not have it any more it lost its
   memory (restart, flush), whoever notices, and however late.
 * ``missed`` and ``rebuilt``: see ``cluster/trust.py``; their stamps are what counts.
+* ``lost``: when that was noticed; every host hands over what it has of the node's sessions.
 * ``drain``: an operator's word, ``draining`` or ``drained``.
+
+What operators chose at run time stands under ``choice:<name>``: it holds until it is taken back,
+whatever the configuration says.
 """
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.cluster.trust import Standing
+from flask_msm.record.stamp import milliseconds
 
 from .shared_map import SharedMap
 
@@ -24,8 +29,27 @@ if TYPE_CHECKING:
 
 KEY_SUFFIX = "fleet:control"
 
-_KNOWN, _MISSED, _REBUILT, _DRAIN = "known:", "missed:", "rebuilt:", "drain:"
-_FACTS = (_KNOWN, _MISSED, _REBUILT, _DRAIN)
+_KNOWN, _MISSED, _REBUILT, _DRAIN, _LOST = "known:", "missed:", "rebuilt:", "drain:", "lost:"
+_FACTS = (_KNOWN, _MISSED, _REBUILT, _DRAIN, _LOST)
+_CHOICE = "choice:"
+
+
+class Choice(NamedTuple):
+    """What an operator chose at run time.
+
+    Attributes:
+        value: What was chosen; ``None`` when it was taken back.
+        stamp: When, as a stamp; 0 when nobody ever chose.
+        at: When, seconds since the epoch.
+        who: The operator.
+        why: Their reason.
+    """
+
+    value: str | None = None
+    stamp: int = 0
+    at: float = 0.0
+    who: str = ""
+    why: str = ""
 
 
 class Control:
@@ -67,6 +91,39 @@ class Control:
         entry = None if value is None else self._entry(value=value, who=who, why=why)
         self.shared.put(_DRAIN + node_id, entry)
 
+    def choice(self, name: str) -> Choice:
+        """Return what was chosen for *name* at run time."""
+        found = self.shared.attributes.entries.get(_CHOICE + name)
+        if found is None:
+            return Choice()
+        stamp, raw = found
+        facts = _parsed(raw) if raw is not None else {}
+        value = facts.get("value")
+        return Choice(
+            value if isinstance(value, str) else None,
+            stamp,
+            milliseconds(stamp) / 1000,
+            str(facts.get("who", "")),
+            str(facts.get("why", "")),
+        )
+
+    def choose(self, name: str, value: str | None, *, who: str, why: str) -> int:
+        """Choose *value* for *name*; ``None`` goes back to the configuration. Return its stamp."""
+        facts = (
+            {"who": who, "why": why} if value is None else {"value": value, "who": who, "why": why}
+        )
+        return self.shared.put(_CHOICE + name, self._entry(**facts))
+
+    def choices(self, prefix: str) -> dict[str, Choice]:
+        """Return the choices whose name begins with *prefix*, which is cut off."""
+        whole = _CHOICE + prefix
+        names = [name for name in self.shared.attributes.entries if name.startswith(whole)]
+        return {name[len(whole) :]: self.choice(name[len(_CHOICE) :]) for name in names}
+
+    def lost(self) -> dict[str, int]:
+        """Return by node id when it was last noticed that it had lost its memory, as a stamp."""
+        return {node_id: stamp for node_id, (stamp, _) in self.shared.values(_LOST).items()}
+
     def forget(self, node_ids: Iterable[str]) -> None:
         """Remove what is known of nodes that do not exist any more."""
         gone = set(node_ids)
@@ -89,6 +146,7 @@ class Control:
             known = bool(self.shared.stamp(_KNOWN + node_id))
             if known and not had_it:
                 self.set_missed(node_id, "lost its memory")
+                self.shared.put(_LOST + node_id, self._entry())
                 lost.add(node_id)
             elif not known:
                 self.shared.put(_KNOWN + node_id, self._entry())

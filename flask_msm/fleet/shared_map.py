@@ -167,12 +167,31 @@ class SharedMap:
             if not pulled.found:
                 return
 
+    def absorb(self, data: bytes, keys: Keyring) -> Attributes | None:
+        """Learn what was written down elsewhere, for example on this host; return what it was."""
+        try:
+            theirs = self._open(data, keys)
+        except UnknownRecordError:
+            return None
+        if theirs is None:
+            return None
+        with self._lock:
+            self._record = join(self._record, theirs)
+        return theirs.attributes
+
+    def sealed(self, keys: Keyring) -> bytes:
+        """Return the map as bytes that ``absorb`` takes."""
+        return self._envelope.seal(self._renewed(), self.key, keys)
+
     def _opened(self, item: Item, keys: Keyring) -> Record | None:
-        if len(item.value) > MAX_SIZE:
+        return self._open(item.value, keys)
+
+    def _open(self, data: bytes, keys: Keyring) -> Record | None:
+        if len(data) > MAX_SIZE:
             self.refused += 1
             return None
         try:
-            record = self._envelope.open(item.value, self.key, keys)
+            record = self._envelope.open(data, self.key, keys)
         except CorruptRecordError:
             self.refused += 1
             logger.warning("a map of the fleet on a node is corrupt or forged; it is replaced")

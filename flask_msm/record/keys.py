@@ -57,9 +57,18 @@ def storage_key(prefix: str, sid: str) -> str:
     return prefix + blake2b(sid.encode(), digest_size=20, person=b"flask_msm sid").hexdigest()
 
 
+#: Length of what follows the prefix in a storage key, in hexadecimal digits.
+DIGEST_LENGTH = 40
 REF_LENGTH = 10
+
+
+def digest_of(key: str) -> str | None:
+    """Return the hash in a storage key, ``None`` when *key* is not one of a session."""
+    digest = key[-DIGEST_LENGTH:]
+    is_digest = len(key) > DIGEST_LENGTH and not digest.strip("0123456789abcdef")
+    return digest if is_digest else None
 
 
 def ref_of(key: str) -> str:
     """Return the only name of a session in logs, signals and pages."""
-    return key[-40:][:REF_LENGTH]
+    return key[-DIGEST_LENGTH:][:REF_LENGTH]

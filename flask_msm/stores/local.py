@@ -1,60 +1,121 @@
-"""Sessions in a cachelib cache of this host; so far the memory of this process."""
+"""Sessions on this host: what is left when no node can be reached, and a mirror until then.
+
+A cachelib cache holds bytes only: the same sealed records that nodes hold, behind a few bytes that
+say whether the cluster holds them as well. Every change is read, joined and written under a lock
+of the session that all workers of the host share.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from cachelib import SimpleCache
+from enum import IntEnum
+from struct import Struct
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, TypeVarTuple
 
 from flask_msm.errors import CorruptRecordError, UnknownRecordError
-from flask_msm.locks import ProcessLock
-from flask_msm.record.record import Record, ttl_for
+from flask_msm.record.keys import digest_of
+from flask_msm.record.record import Record, join, join_optional, ttl_for
 
-from .ports import Loaded, Outcome, RecordTooLargeError, Rewrite, Saved
+from .ports import Loaded, LocalStorageError, Outcome, RecordTooLargeError, Rewrite, Saved
 
 
 if TYPE_CHECKING:
-    from cachelib.base import BaseCache
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from flask_msm.clock import Clock
     from flask_msm.record.envelope import Envelope
     from flask_msm.record.keys import Keyring
 
+    from .shelf import Shelf, Shelves
 
-LOCKS = 64
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
 #: What local storage is called among the holders of a session.
 LOCAL = "local"
+#: Time in seconds between two removals of what has expired.
+TRIM_EVERY = 60.0
+#: Time in seconds that what workers tell each other is kept.
+FLEET_LIFE = 30 * 24 * 3600
+
+_HEAD = Struct(">Bd")
+
+
+class Mark(IntEnum):
+    """What the cluster knows of a session in local storage; the higher one stays."""
+
+    #: All of it.
+    MIRRORED = 0
+    #: Not yet, or not any more: it was to be written and that was not confirmed.
+    BEHIND = 1
+    #: It was written while no node could be reached, or distribution was stopped.
+    OUTAGE = 2
+
+
+class Entry(NamedTuple):
+    """A session in local storage.
+
+    Attributes:
+        record: The session.
+        mark: What the cluster knows of it.
+        checked_at: When the cluster was asked last, seconds since the epoch; 0 for never.
+    """
+
+    record: Record
+    mark: Mark
+    checked_at: float
 
 
 class LocalStore:
-    """Implements ``SessionStore`` over one cache. The cache is given bytes only.
+    """Implements ``SessionStore`` on this host.
 
     Args:
-        cache: Where records are kept.
+        shelves: Where things are kept, opened at first use.
         envelope: Seals and opens records.
         max_size: Largest record, bytes.
         clock: Its wall clock makes times to live.
+        prefix: In front of every storage key.
+        alone: There is no cluster: what is not here is nowhere.
+        trouble: Told why local storage fails, and ``None`` when it works again.
     """
 
     def __init__(
-        self, cache: BaseCache, *, envelope: Envelope, max_size: int, clock: Clock
+        self,
+        shelves: Shelves,
+        *,
+        envelope: Envelope,
+        max_size: int,
+        clock: Clock,
+        prefix: str,
+        alone: bool,
+        trouble: Callable[[str | None], object],
     ) -> None:
-        self._cache = cache
+        #: Sessions that had to be thrown out although nobody else has them.
+        self.lost = 0
+        self._shelves = shelves
         self._envelope = envelope
         self._max_size = max_size
         self._clock = clock
-        # One of many, so that sessions hardly ever wait for each other.
-        self._locks = [ProcessLock() for _ in range(LOCKS)]
+        self._prefix = prefix
+        self._alone = alone
+        self._trouble = trouble
+        self._failing = False
+        self._trimmed_at = clock.monotonic()
+        self._written = 0
+
+    # -- as a store of sessions ----------------------------------------------------------------
 
     def load(self, key: str, keys: Keyring, *, at_least: int, deadline: float) -> Loaded:  # noqa: ARG002
-        """Return the record of *key*."""
-        data = self._cache.get(key)
-        if data is None:
-            return Loaded(Outcome.MISSING, None, {})
+        """Return the record of *key*; what is not here may still be in the cluster."""
         try:
-            return Loaded(Outcome.FOUND, self._envelope.open(data, key, keys), {})
-        except (CorruptRecordError, UnknownRecordError):
-            return Loaded(Outcome.UNKNOWN, None, {})
+            entry = self.find(key, keys)
+        except (CorruptRecordError, UnknownRecordError, LocalStorageError):
+            return Loaded(Outcome.UNKNOWN, None, {}, certain=False)
+        if entry is None:
+            outcome = Outcome.MISSING if self._alone else Outcome.UNKNOWN
+            return Loaded(outcome, None, {}, certain=self._alone)
+        return Loaded(Outcome.FOUND, entry.record, {}, certain=self._alone)
 
     def save(
         self,
@@ -63,47 +124,205 @@ class LocalStore:
         rewrite: Rewrite,
         *,
         known: Loaded | None,  # noqa: ARG002  (what was known may be old: it is read under the lock)
-        deadline: float,
+        deadline: float,  # noqa: ARG002
     ) -> Saved:
         """Store what *rewrite* makes of the record that is there."""
-        with self._locks[hash(key) % LOCKS]:
-            loaded = self.load(key, keys, at_least=0, deadline=deadline)
-            if loaded.outcome is Outcome.UNKNOWN and not self._may_replace(key, keys):
-                return Saved(rewrite(None), frozenset())
-            record = rewrite(loaded.record)
-            if record != loaded.record:
-                self._put(key, keys, record)
-        return Saved(record, frozenset({LOCAL}))
+        return self.write(key, keys, rewrite, Mark.MIRRORED if self._alone else Mark.OUTAGE)
 
     def holders(self, key: str, deadline: float) -> tuple[str, ...]:  # noqa: ARG002
-        """Return ``local`` when *key* is here."""
-        return (LOCAL,) if self._cache.has(key) else ()
-
-    def _put(self, key: str, keys: Keyring, record: Record) -> None:
-        data = self._envelope.seal(record, key, keys)
-        if len(data) > self._max_size:
-            raise RecordTooLargeError(len(data), self._max_size, record.attributes.largest())
-        now = self._clock.time()
-        ttl = ttl_for(record.expires_at, now)
-        # cachelib takes seconds from now only, however many.
-        self._cache.set(key, data, timeout=ttl if ttl < now else int(ttl - now))
-
-    def _may_replace(self, key: str, keys: Keyring) -> bool:
-        """Return whether what is there is corrupt, and not merely written with another key."""
+        """Return ``local`` when this process has *key* on its shelf."""
         try:
-            self._envelope.open(self._cache.get(key) or b"", key, keys)
-        except UnknownRecordError:
-            return False
-        except CorruptRecordError:
+            shelf = self._shelves.opened
+            return (LOCAL,) if shelf and shelf.cache.get(key) is not None else ()
+        except LocalStorageError:
+            return ()
+
+    # -- beside a cluster ----------------------------------------------------------------------
+
+    def find(self, key: str, keys: Keyring) -> Entry | None:
+        """Return the session of *key* and what the cluster knows of it.
+
+        Raises:
+            CorruptRecordError: What is there cannot be used.
+            UnknownRecordError: It was written with another key or by a newer version.
+            LocalStorageError: Local storage failed.
+        """
+        shelf = self._shelves.open(keys)
+        data = self._guarded(shelf.cache.get, key)
+        if data is None:
+            return None
+        if len(data) <= _HEAD.size:
+            raise CorruptRecordError("cut off")
+        mark, checked_at = _HEAD.unpack_from(data)
+        record = self._envelope.open(data[_HEAD.size :], key, keys)
+        return Entry(record, Mark(min(mark, Mark.OUTAGE)), checked_at)
+
+    def write(self, key: str, keys: Keyring, rewrite: Rewrite, mark: Mark) -> Saved:
+        """Store what *rewrite* makes of the record that is there.
+
+        Returns:
+            Nobody holds it when local storage failed.
+
+        Raises:
+            RecordTooLargeError: It does not fit; what was stored stays.
+        """
+        shelf = self._shelves.open(keys)
+        with shelf.locks.hold(key):
+            try:
+                entry = self._usable(key, keys)
+                record = rewrite(entry.record if entry else None)
+                if entry is None or record != entry.record or mark > entry.mark:
+                    before = entry.mark if entry else Mark.MIRRORED
+                    self._put(shelf, key, keys, Entry(record, max(mark, before), 0.0))
+            except (UnknownRecordError, LocalStorageError):
+                return Saved(rewrite(None), frozenset())
+        return Saved(record, frozenset({LOCAL}))
+
+    def confirm(self, key: str, keys: Keyring, record: Record) -> None:
+        """Take note that the cluster holds *record*, and keep a copy of it.
+
+        What is here and was not in it stays, and stays marked.
+        """
+        shelf = self._shelves.open(keys)
+        now = self._clock.time()
+        with shelf.locks.hold(key):
+            try:
+                entry = self._usable(key, keys)
+                if entry is None:
+                    self._put(shelf, key, keys, Entry(record, Mark.MIRRORED, now))
+                    return
+                joined = join(entry.record, record)
+                if joined == record:
+                    self._put(shelf, key, keys, Entry(record, Mark.MIRRORED, now))
+                    if entry.mark:
+                        shelf.journal.discard(digest_of(key) or "")
+                elif joined != entry.record:
+                    self._put(shelf, key, keys, Entry(joined, entry.mark, now))
+            except (UnknownRecordError, LocalStorageError):
+                return
+
+    def drop(self, key: str, keys: Keyring, record: Record) -> None:
+        """Remove *key*, if it is still *record*."""
+        shelf = self._shelves.open(keys)
+        with shelf.locks.hold(key):
+            try:
+                entry = self._usable(key, keys)
+                if entry is None or entry.record == record:
+                    self._guarded(shelf.cache.delete, key)
+                    shelf.journal.discard(digest_of(key) or "")
+            except (UnknownRecordError, LocalStorageError):
+                return
+
+    def dirty_keys(self, keys: Keyring) -> list[str]:
+        """Return the storage keys of what the cluster does not know, or not all of."""
+        return [self._prefix + digest for digest in self._shelves.open(keys).journal.digests()]
+
+    def forget_mark(self, key: str, keys: Keyring) -> None:
+        """Remove the mark of a session that is not there any more."""
+        self._shelves.open(keys).journal.discard(digest_of(key) or "")
+
+    def all_keys(self, keys: Keyring) -> list[str]:
+        """Return the storage keys of everything that is here."""
+        try:
+            return [
+                self._prefix + digest
+                for digest in self._guarded(self._shelves.open(keys).cache.digests)
+            ]
+        except LocalStorageError:
+            return []
+
+    def alone_at(self, task: str, keys: Keyring) -> AbstractContextManager[bool]:
+        """Return a context manager: whether no other process of this host is at *task*."""
+        return self._shelves.open(keys).locks.alone(task)
+
+    # -- what workers of this host tell each other ---------------------------------------------
+
+    def get_note(self, name: str, keys: Keyring) -> bytes | None:
+        """Return what was noted under *name*."""
+        try:
+            return self._guarded(self._shelves.open(keys).cache.get, self._prefix + name)
+        except LocalStorageError:
+            return None
+
+    def put_note(self, name: str, data: bytes, keys: Keyring) -> None:
+        """Note *data* under *name* for all workers of this host."""
+        try:
+            self._guarded(self._shelves.open(keys).cache.set, self._prefix + name, data, FLEET_LIFE)
+        except LocalStorageError:
+            return
+
+    # -- housekeeping --------------------------------------------------------------------------
+
+    @property
+    def shelf(self) -> Shelf | None:
+        """Where things are kept; ``None`` as long as nothing was."""
+        return self._shelves.opened
+
+    def is_trim_due(self) -> bool:
+        """Return whether what has expired or is too much should be removed."""
+        if self._clock.monotonic() - self._trimmed_at >= TRIM_EVERY:
             return True
-        return True
+        shelf = self._shelves.opened
+        return shelf is not None and self._written > shelf.limits.size // 10
+
+    def trim(self, keys: Keyring) -> None:
+        """Remove what has expired and what is too much, unless another worker is at it."""
+        self._trimmed_at, self._written = self._clock.monotonic(), 0
+        shelf = self._shelves.open(keys)
+        with shelf.locks.alone("trim") as alone:
+            if not alone:
+                return
+            try:
+                lost = self._guarded(shelf.cache.trim)
+            except LocalStorageError:
+                return
+        if lost:
+            self.lost += lost
+            self._trouble(f"it is full: {lost} sessions were thrown out that nobody else has")
+
+    def _usable(self, key: str, keys: Keyring) -> Entry | None:
+        """Return what is there; what is corrupt counts as nothing and is replaced."""
+        try:
+            return self.find(key, keys)
+        except CorruptRecordError:
+            return None
+
+    def _put(self, shelf: Shelf, key: str, keys: Keyring, entry: Entry) -> None:
+        sealed = self._envelope.seal(entry.record, key, keys)
+        if len(sealed) > self._max_size:
+            largest = entry.record.attributes.largest()
+            raise RecordTooLargeError(len(sealed), self._max_size, largest)
+        now = self._clock.time()
+        ttl = ttl_for(entry.record.expires_at, now)
+        if entry.mark:
+            self._guarded(shelf.journal.add, digest_of(key) or "")
+        data = _HEAD.pack(entry.mark, entry.checked_at) + sealed
+        # cachelib takes seconds from now only, however many.
+        self._guarded(shelf.cache.set, key, data, ttl if ttl < now else int(ttl - now))
+        self._written += len(data)
+        self._stored()
+
+    def _guarded(self, act: Callable[[*Ts], T], *args: *Ts) -> T:
+        """Call *act* and say when local storage begins to fail."""
+        try:
+            return act(*args)
+        except LocalStorageError as error:
+            if not self._failing:
+                self._failing = True
+                self._trouble(error.reason)
+            raise
+
+    def _stored(self) -> None:
+        """Say when local storage works again; only a write tells, a full disk can be read."""
+        if self._failing:
+            self._failing = False
+            self._trouble(None)
 
 
-def memory_cache(sessions: int) -> SimpleCache:
-    """Return a cache in the memory of this process.
+def joined_with(record: Record) -> Rewrite:
+    """Return what adds *record* to whatever a store holds."""
 
-    Args:
-        sessions: How many it keeps; beyond, what expires soonest goes first.
-    """
-    # The time-out is always given with the value; 0 would mean "first to be thrown out".
-    return SimpleCache(threshold=sessions, default_timeout=1)
+    def rewrite(seen: Record | None) -> Record:
+        return join_optional(record, seen) or record
+
+    return rewrite

@@ -43,7 +43,8 @@ class Loaded(NamedTuple):
         outcome: Found, missing, or cannot tell.
         record: The join of all that was read; only when found. It may be a tombstone or an alias.
         copies: What each node was seen to hold, so that a save need not read again.
-        certain: One of those who must know was asked: what was found is all there is.
+        certain: One of those who must know was asked: what was found is all there is, unless the
+            browser has seen a newer version.
         failed: Nodes that failed just now. A save leaves them alone as long as there are others:
             a node that hangs must not cost the request the time to store its change elsewhere.
     """
@@ -98,6 +99,18 @@ class RecordTooLargeError(Exception):
         self.limit = limit
         self.largest = largest
         super().__init__(f"{size} bytes, allowed are {limit}")
+
+
+class LocalStorageError(Exception):
+    """Local storage failed: the disk is full, read-only or gone, or its cache raised.
+
+    Attributes:
+        reason: What happened, in words.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
 
 
 class SessionStore(Protocol):

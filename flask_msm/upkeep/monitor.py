@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flask_msm.cluster.health import NodeState, Observation
+from flask_msm.cluster.mode import Mode, ModeSignal
 from flask_msm.cluster.state import FleetFacts
 from flask_msm.errors import NodeBusyError, NodeError, NodeUnreachableError, NodeValueError
 from flask_msm.locks import ProcessLock
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from flask_msm.clock import Clock
+    from flask_msm.cluster.mode import ModeKeeper
     from flask_msm.cluster.ports import ManagedNode
     from flask_msm.cluster.state import ClusterState, NodeView
     from flask_msm.fleet.control import Control
@@ -31,12 +33,16 @@ if TYPE_CHECKING:
     from flask_msm.fleet.shared_map import Pulled
     from flask_msm.record.keys import Keyring
 
+    from .handover import Returner
+    from .notes import Notes
     from .rebuild import Rebuilder
     from .repairs import Repairs
 
 
 logger = logging.getLogger("flask_msm.monitor")
 
+#: The choice of operators that stops distribution, and its value.
+DISTRIBUTION, STOPPED = "distribution", "stopped"
 #: Time in seconds between two look-ups of the nodes' names.
 RESOLVE_EVERY = 30.0
 
@@ -47,10 +53,13 @@ class Upkeep:
 
     nodes: Mapping[str, ManagedNode]
     state: ClusterState
+    mode: ModeKeeper
     control: Control
     heartbeat: Heartbeat
     rebuilder: Rebuilder
     repairs: Repairs
+    returner: Returner
+    notes: Notes
     events: Events
 
 
@@ -65,6 +74,7 @@ class Monitor:
         deadline: Time in seconds the first look at the fleet may take, in a request.
         hold_off: See ``cluster/trust.py``, seconds.
         later: Runs a job behind requests and ticks; returns whether it was taken.
+        aside: The same, for what may take long and must not wait for a rebuild.
         rebuilds: Whether this worker rebuilds nodes.
 
     Attributes:
@@ -81,6 +91,7 @@ class Monitor:
         deadline: float,
         hold_off: float,
         later: Callable[[Callable[[float], object]], bool],
+        aside: Callable[[Callable[[float], object]], bool],
         rebuilds: bool,
     ) -> None:
         self.numbers: dict[str, Numbers] = {}
@@ -91,9 +102,11 @@ class Monitor:
         self._deadline = deadline
         self._hold_off = hold_off
         self._later = later
+        self._aside = aside
         self._rebuilds = rebuilds
         self._ticking = ProcessLock()
         self._rebuilding = ProcessLock()
+        self._returning = ProcessLock()
         self._informed = False
         self._resolved_at = clock.monotonic()
         self._differ = False
@@ -101,6 +114,7 @@ class Monitor:
         self._missed_since: dict[str, tuple[int, float]] = {}
         parts.state.on_change = self._node_changed
         parts.state.on_left_out = self._left_out
+        parts.mode.on_change = self._mode_changed
 
     # -- called from outside -------------------------------------------------------------------
 
@@ -108,6 +122,7 @@ class Monitor:
         """Learn what the fleet knows, before the first session is read; until then trust nobody."""
         with self._ticking:
             self._share(self._clock.monotonic() + self._deadline, probe=False)
+        self._start_return()
 
     def tick(self, *, in_request: bool = False) -> None:
         """Do what is to be done now and then. Never raises; two at a time is one too many.
@@ -122,6 +137,7 @@ class Monitor:
             until = self._clock.monotonic() + self._deadline if in_request else None
             self._share(until, probe=True)
             self._parts.repairs.run()
+            self._start_return()
             self._start_rebuild()
         except Exception:  # the scheduler must outlive any fault
             logger.exception("a tick failed")
@@ -207,6 +223,7 @@ class Monitor:
     def _share(self, until: float | None, *, probe: bool) -> None:
         """Ask all nodes, put together what they know, and bring each up to date."""
         parts = self._parts
+        parts.notes.read()
         parts.heartbeat.announce()
         pulled: dict[str, tuple[Pulled, Pulled]] = {}
         for node_id, node in parts.nodes.items():
@@ -228,6 +245,7 @@ class Monitor:
                 parts.state.observe(node_id, Observation.PROBE_SUCCESS)
         self._informed = bool(pulled)
         self._note_found({node_id: pair[0].found for node_id, pair in pulled.items()})
+        self._keep_distrust()
         self._compare_layouts()
         for node_id, (control, workers) in pulled.items():
             deadline = self._by(until)
@@ -237,6 +255,7 @@ class Monitor:
             except NodeError as error:
                 self._probe_failed(node_id, error)
         self._learn()
+        parts.notes.write()
 
     def _by(self, until: float | None) -> float:
         deadline = self._clock.monotonic() + self._timeout
@@ -275,6 +294,13 @@ class Monitor:
         if self._parts.state.view()[node_id].health.state is NodeState.DOWN:
             self._parts.control.set_missed(node_id, "not reachable")
 
+    def _keep_distrust(self) -> None:
+        """Let nobody say "not there" while this host still has to give sessions back."""
+        if self._parts.returner.is_filling:
+            for node_id, view in self._parts.state.view().items():
+                if not view.trusted:
+                    self._parts.control.set_missed(node_id, "is being filled from local storage")
+
     def _compare_layouts(self) -> None:
         parts = self._parts
         differ = parts.heartbeat.layouts_differ()
@@ -300,6 +326,56 @@ class Monitor:
                 node_id for node_id in parts.nodes if parts.control.standing(node_id).trusted
             )
         parts.state.learn(FleetFacts(trusted, parts.control.drains()))
+        self._tell_mode()
+
+    def _tell_mode(self) -> None:
+        """Say what the nodes and the operators mean for where sessions go."""
+        parts = self._parts
+        stopped = parts.control.choice(DISTRIBUTION).value == STOPPED
+        if stopped != (parts.mode.mode is Mode.STOPPED):
+            parts.mode.signal(ModeSignal.STOP if stopped else ModeSignal.RESUME)
+        writable = any(view.rights.written for view in parts.state.view().values())
+        parts.mode.signal(ModeSignal.NODES_BACK if writable else ModeSignal.NODES_GONE)
+
+    def _mode_changed(self, before: Mode, after: Mode) -> None:
+        texts = {
+            Mode.DISTRIBUTED: "sessions are kept in the cluster",
+            Mode.LOCAL: "no node can be reached: sessions are kept on this host",
+            Mode.STOPPED: "distribution is stopped: sessions are kept on this host",
+        }
+        level = "info" if after is Mode.DISTRIBUTED else "warning"
+        text = f"{texts[after]} (mode {after.value}, was {before.value})"
+        self._parts.events.add(level, f"mode_{after.value}", text)
+
+    def remembers(self, key: str, deadline: float) -> bool:
+        """Return whether the homes of *key* kept their memory since the fleet began to use them.
+
+        A node that was restarted or flushed a moment ago, and not probed since, says of every
+        session that it is not there.
+
+        Args:
+            key: A storage key.
+            deadline: Monotonic time, seconds.
+        """
+        parts = self._parts
+        lost = False
+        for node_id in parts.returner.homes(key):
+            if not parts.state.rights(node_id).missing:
+                continue
+            try:
+                found = parts.control.shared.pull(
+                    parts.nodes[node_id], self._keys(), deadline
+                ).found
+            except NodeError as error:
+                parts.state.failed(node_id, error)
+                continue
+            if not found:
+                lost = True
+                self._note_found({node_id: False})
+        if lost:
+            self._learn()
+            self._later(self._publish)
+        return not lost
 
     def _publish(self, _: float = 0.0) -> None:
         """Bring the control state to all nodes that answer, without waiting for the next tick."""
@@ -321,6 +397,8 @@ class Monitor:
             parts.events.add("info", "node_trust", text, node=node_id)
         if after.health.state is NodeState.DOWN and before.health.state is not NodeState.DOWN:
             self._miss(node_id, "not reachable")
+        elif after.rights != before.rights:
+            self._tell_mode()
 
     def _left_out(self, node_id: str, key: str) -> None:
         health = self._parts.state.view()[node_id].health
@@ -337,6 +415,21 @@ class Monitor:
         self._parts.repairs.drop(node_id)
         self._learn()
         self._later(self._publish)
+
+    # -- the return of the cluster -------------------------------------------------------------
+
+    def _start_return(self) -> None:
+        returner = self._parts.returner
+        if not returner.is_due() or not self._returning.acquire(blocking=False):
+            return
+        if not self._aside(lambda _: self._return()):
+            self._returning.release()
+
+    def _return(self) -> None:
+        try:
+            self._parts.returner.run()
+        finally:
+            self._returning.release()
 
     # -- rebuilding ----------------------------------------------------------------------------
 

@@ -18,6 +18,19 @@ LIFE = 1000.0
 SECRET = "test"
 
 
+class NoLocalStorage:
+    """A cache that takes nothing."""
+
+    def get(self, key):
+        return None
+
+    def set(self, key, value, timeout=None):
+        return False
+
+    def delete(self, key):
+        return True
+
+
 class FakeManager(MemcachedSessionManager):
     """A manager whose nodes are in memory."""
 
@@ -63,6 +76,8 @@ class Handle:
             # What the fleet thinks of the nodes is shown elsewhere; here a test says it.
             self.state.store.nodes.views = self.views
             self.state.interface._on_load = None
+            # Whether a node remembers is asked of the fleet as well.
+            object.__setattr__(self.state.store._rules, "remembers", lambda *_: True)
 
     # -- requests ------------------------------------------------------------------------------
 
@@ -129,7 +144,7 @@ class Handle:
     @property
     def background(self):
         """Return what writes copies behind the response."""
-        return self.state.store._background
+        return self.state.store.cluster._background
 
     def token(self, cookie=None):
         return signer_for(self.secrets).loads(cookie or self.cookie())
@@ -199,6 +214,8 @@ def make_app(
     app = Flask(name, static_folder=None)
     app.config.update(SECRET_KEY=SECRET, PERMANENT_SESSION_LIFETIME=LIFE)
     app.testing = testing
+    # A folder would be shared with the applications of other tests.
+    app.config["MSM_LOCAL_CACHE"] = "simple"
     if nodes:
         app.config["MSM_NODES"] = [
             f"n{number}:127.0.0.1:{number}" for number in range(1, nodes + 1)

@@ -312,14 +312,14 @@ def test_a_request_that_touches_no_session_starts_nothing(shops):
     assert own_threads(before) == []
 
 
-def test_the_first_session_starts_one_thread(shops):
+def test_the_first_session_starts_the_probes_and_the_mirror(shops):
     before = threading.enumerate()
     shop = shops(MSM_PROBE_INTERVAL=0.05)
 
     for number in range(3):
         shop.do(write(number=number))
 
-    assert own_threads(before) == ["APScheduler"]
+    assert sorted(own_threads(before)) == ["APScheduler", "flask-msm-local"]
 
 
 def test_two_applications_of_one_process_have_two_jobs():

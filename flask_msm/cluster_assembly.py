@@ -1,0 +1,271 @@
+"""Puts together what there is only with nodes."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .cluster.health import Thresholds
+from .cluster.mode import ModeKeeper
+from .cluster.state import ClusterState
+from .cluster.trust import hold_off
+from .fleet import control as control_file
+from .fleet import heartbeat as heartbeat_file
+from .fleet.control import Control
+from .fleet.heartbeat import Heartbeat
+from .fleet.shared_map import MAX_SIZE, SharedMap
+from .gate import Gate
+from .record.envelope import Envelope
+from .runtime import Runtime
+from .scheduler import Scheduler
+from .stores.background import Background
+from .stores.cluster import ClusterStore
+from .stores.failover import Failover, FailoverStore
+from .stores.memcached import MemcachedNode
+from .stores.mirror import Mirror
+from .stores.nodes import Nodes
+from .upkeep.copier import Copier
+from .upkeep.handover import Returner
+from .upkeep.monitor import Monitor, Upkeep
+from .upkeep.notes import Notes
+from .upkeep.rebuild import Rebuilder
+from .upkeep.repairs import Repairs
+
+
+if TYPE_CHECKING:
+    from .clock import Clock
+    from .cluster.placement import Placement
+    from .fleet.events import Events
+    from .needs import Needs
+    from .record.stamp import StampClock
+    from .settings import NodeAddress, Settings
+    from .stores.local import LocalStore
+
+
+#: What the fleet's own records name as their codec; sessions begin at 1.
+FLEET_CODEC = 0
+#: How ticks are spaced when MSM_PROBE_INTERVAL is 0 and requests have to do them, seconds.
+UNSCHEDULED = 2.0
+
+#: The choice of operators that says what happens when the cluster returns.
+ON_RECONNECT = "on_reconnect"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterParts:
+    """What there is only with nodes."""
+
+    nodes: dict[str, Any]
+    state: ClusterState
+    mode: ModeKeeper
+    control: Control
+    monitor: Monitor
+    runtime: Runtime
+    gate: Gate
+    heartbeat: Heartbeat
+    rebuilder: Rebuilder
+    repairs: Repairs
+    returner: Returner
+    mirror: Mirror | None
+    cluster_store: ClusterStore
+    backgrounds: tuple[Background, ...]
+
+
+def assemble_cluster(
+    needs: Needs,
+    *,
+    envelope: Envelope,
+    placement: Placement,
+    stamps: StampClock,
+    events: Events,
+    local: LocalStore,
+    behind: Background,
+) -> tuple[FailoverStore, ClusterParts]:
+    """Return the store of an application with nodes, and what keeps it going."""
+    settings, clock = needs.settings, needs.clock
+    keys = needs.keys
+    interval = settings.probe_interval or UNSCHEDULED
+    nodes = {address.id: needs.make_node(address) for address in settings.nodes}
+    state = ClusterState(
+        nodes,
+        limits=Thresholds(
+            failures=settings.failure_threshold,
+            recoveries=settings.recovery_threshold,
+            backoff=min(interval, settings.probe_max_backoff),
+            max_backoff=settings.probe_max_backoff,
+        ),
+        clock=clock,
+    )
+    copies = Background("flask-msm-copies", clock=clock, deadline=settings.request_deadline)
+    upkeep = Background("flask-msm-upkeep", clock=clock, deadline=settings.request_deadline)
+    aside = Background("flask-msm-return", clock=clock, deadline=settings.request_deadline)
+    cluster_store = ClusterStore(
+        Nodes(
+            clients=nodes,
+            placement=placement,
+            views=state,
+            envelope=envelope,
+            max_size=settings.max_record_size,
+            clock=clock,
+        ),
+        background=copies if settings.backup_async else None,
+    )
+    control, heartbeat = _fleet(needs, stamps, nodes, placement)
+    mode = ModeKeeper(clock)
+    mirror = Mirror(local, behind) if settings.mirror or settings.sticky else None
+
+    def drops() -> bool:
+        return (control.choice(ON_RECONNECT).value or settings.on_reconnect) == "discard"
+
+    store = FailoverStore(
+        cluster_store,
+        local,
+        Failover(
+            mode=lambda: mode.mode,
+            near_max_age=settings.near_max_age if settings.sticky else None,
+            mirror=mirror,
+            behind=copies,
+            drops=drops,
+            remembers=lambda key, deadline: monitor.remembers(key, deadline),  # noqa: PLW0108  (made below)
+        ),
+        clock=clock,
+    )
+    returner = Returner(
+        store,
+        mirror=mirror,
+        control=control,
+        state=state,
+        events=events,
+        mode=lambda: mode.mode,
+        drops=drops,
+        keys=keys,
+        clock=clock,
+        timeout=settings.timeout,
+    )
+    rebuilder = Rebuilder(
+        nodes,
+        placement=placement,
+        control=control,
+        copier=Copier(
+            envelope=envelope, keys=keys, clock=clock, timeout=settings.timeout, pause=time.sleep
+        ),
+        events=events,
+        clock=clock,
+        key_prefix=settings.key_prefix,
+        timeout=settings.timeout,
+    )
+    repairs = Repairs(
+        rejoin=lambda key: cluster_store.rejoin(key, keys(), clock.monotonic() + settings.timeout),
+        give_up=lambda node_id: monitor.give_up(node_id),  # noqa: PLW0108  (made below)
+        clock=clock,
+        patience=interval,
+    )
+    monitor = Monitor(
+        Upkeep(
+            nodes=nodes,
+            state=state,
+            mode=mode,
+            control=control,
+            heartbeat=heartbeat,
+            rebuilder=rebuilder,
+            repairs=repairs,
+            returner=returner,
+            notes=Notes(
+                local,
+                [
+                    (control_file.KEY_SUFFIX, control.shared),
+                    (heartbeat_file.KEY_SUFFIX, heartbeat.shared),
+                ],
+                keys=keys,
+            ),
+            events=events,
+        ),
+        keys=keys,
+        clock=clock,
+        timeout=settings.timeout,
+        deadline=settings.request_deadline,
+        hold_off=hold_off(interval, settings.request_deadline),
+        later=upkeep.put,
+        aside=aside.put,
+        rebuilds=bool(settings.probe_interval),
+    )
+    scheduler = Scheduler(
+        monitor.tick,
+        name=f"{needs.name}:{settings.key_prefix}",
+        interval=settings.probe_interval,
+        leave=monitor.leave,
+        theirs=needs.scheduler,
+    )
+    gate = Gate(
+        nodes,
+        look=lambda: _fleet(needs, stamps, nodes, placement),
+        keys=keys,
+        clock=clock,
+        timeout=settings.connect_timeout + settings.timeout,
+    )
+    return store, ClusterParts(
+        nodes=nodes,
+        state=state,
+        mode=mode,
+        control=control,
+        monitor=monitor,
+        runtime=Runtime(monitor, scheduler, state=state, clock=clock),
+        gate=gate,
+        heartbeat=heartbeat,
+        rebuilder=rebuilder,
+        repairs=repairs,
+        returner=returner,
+        mirror=mirror,
+        cluster_store=cluster_store,
+        backgrounds=(copies, upkeep, aside),
+    )
+
+
+def _fleet(
+    needs: Needs, stamps: StampClock, nodes: dict[str, Any], placement: Placement
+) -> tuple[Control, Heartbeat]:
+    settings, clock = needs.settings, needs.clock
+    envelope = Envelope(codec_id=FLEET_CODEC, compress_above=4096, max_size=MAX_SIZE)
+    token = secrets.token_hex(4)
+
+    def worker() -> str:
+        # Processes that were forked from one are workers of their own.
+        return f"{socket.gethostname()}:{os.getpid()}:{token}"
+
+    def shared(suffix: str) -> SharedMap:
+        key = settings.key_prefix + suffix
+        return SharedMap(key, envelope=envelope, stamps=stamps, clock=clock)
+
+    return (
+        Control(shared(control_file.KEY_SUFFIX), worker=worker),
+        Heartbeat(
+            shared(heartbeat_file.KEY_SUFFIX),
+            worker=worker,
+            nodes=nodes,
+            replicas=placement.replicas,
+            interval=settings.probe_interval,
+            clock=clock,
+        ),
+    )
+
+
+def memcached_node(address: NodeAddress, settings: Settings, clock: Clock) -> MemcachedNode:
+    """Return the client of one node."""
+    return MemcachedNode(
+        address.id,
+        host=address.host,
+        port=address.port,
+        path=address.path,
+        connect_timeout=settings.connect_timeout,
+        timeout=settings.timeout,
+        pool_size=settings.pool_size,
+        retry_attempts=settings.retry_attempts,
+        retry_delay=settings.retry_delay,
+        tls_context=settings.tls_context,
+        auth=settings.auth,
+        clock=clock,
+    )

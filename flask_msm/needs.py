@@ -1,0 +1,56 @@
+"""What the parts of an application are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .record.keys import Keyring, keyring
+
+
+if TYPE_CHECKING:
+    from .clock import Clock
+    from .fleet.events import Event
+    from .record.codec import Codec
+    from .record.keys import Secrets
+    from .repository import Notify
+    from .settings import NodeAddress, Settings
+
+
+MakeNode = Callable[["NodeAddress"], Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What an application and its user bring.
+
+    Attributes:
+        settings: The application's settings.
+        name: The application's name.
+        codec: Encodes attributes.
+        clock: Tells the time.
+        secrets: Returns the application's secrets, the current one first.
+        notify: Told of sessions created, destroyed and relocated.
+        listener: Told of events.
+        raise_unexpected: Whether to raise unexpected errors of a store (tests).
+        scheduler: A scheduler of the application, or ``None``.
+        make_node: Makes the client of a node.
+        root: Folder of the application: those of one name keep their local storage apart.
+    """
+
+    settings: Settings
+    name: str
+    codec: Codec
+    clock: Clock
+    secrets: Callable[[], Secrets]
+    notify: Notify
+    listener: Callable[[Event], object]
+    raise_unexpected: Callable[[], bool]
+    scheduler: Any
+    make_node: MakeNode
+    root: str
+
+    def keys(self) -> Keyring:
+        """Return the keyring of the secrets as they are now."""
+        return keyring(self.secrets())

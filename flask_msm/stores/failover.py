@@ -1,0 +1,233 @@
+"""The cluster while it can be reached, local storage of this host when not.
+
+What was kept here during an outage goes back when the cluster returns; see
+``upkeep/handover.py``. Until then both are read and joined wherever the cluster alone could be
+behind what a browser has seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from flask_msm.cluster.mode import Mode
+from flask_msm.errors import CorruptRecordError, UnknownRecordError
+from flask_msm.record.record import Kind, join
+
+from .local import Entry, Mark, joined_with
+from .ports import FRESH, Loaded, LocalStorageError, Outcome, Rewrite, Saved
+
+
+if TYPE_CHECKING:
+    from flask_msm.clock import Clock
+    from flask_msm.record.keys import Keyring
+    from flask_msm.record.record import Record
+
+    from .background import Background
+    from .cluster import ClusterStore
+    from .local import LocalStore
+    from .mirror import Mirror
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failover:
+    """How the two are used together.
+
+    Attributes:
+        mode: Returns where sessions go now.
+        near_max_age: With sticky sessions: time in seconds for which the copy of this host is
+            read without asking the cluster; ``None`` without them.
+        mirror: Copies to local storage behind the response; ``None`` for no copies.
+        behind: Writes to the cluster behind the response, with sticky sessions.
+        drops: Returns whether changes of an outage are dropped when it is over.
+        remembers: Returns whether a home of a storage key has kept its memory, given the key and
+            a deadline: one that was restarted or flushed cannot say that a session is not there.
+    """
+
+    mode: Callable[[], Mode]
+    near_max_age: float | None
+    mirror: Mirror | None
+    behind: Background
+    drops: Callable[[], bool]
+    remembers: Callable[[str, float], bool]
+
+
+class FailoverStore:
+    """Implements ``SessionStore`` over a cluster and local storage.
+
+    Args:
+        cluster: The nodes.
+        local: Local storage.
+        rules: See ``Failover``.
+        clock: Its wall clock is used.
+
+    Attributes:
+        nodes: What the cluster store knows of its nodes.
+        saved_locally: How many changes only local storage took.
+    """
+
+    def __init__(
+        self, cluster: ClusterStore, local: LocalStore, rules: Failover, *, clock: Clock
+    ) -> None:
+        self.cluster = cluster
+        self.local = local
+        self.nodes = cluster.nodes
+        self.saved_locally = 0
+        self._rules = rules
+        self._clock = clock
+
+    # -- reading -------------------------------------------------------------------------------
+
+    def load(self, key: str, keys: Keyring, *, at_least: int, deadline: float) -> Loaded:
+        """Return the record of *key*; from this host if the cluster cannot tell or is behind."""
+        mode = self._rules.mode()
+        if mode is not Mode.DISTRIBUTED:
+            return self._load_here(key, keys, mode, at_least, deadline)
+        near = None
+        if self._rules.near_max_age is not None:
+            near = self._find(key, keys)
+            if near and near.record.version >= at_least and self._is_fresh(near):
+                return Loaded(Outcome.FOUND, near.record, {})
+        loaded = self.cluster.load(key, keys, at_least=at_least, deadline=deadline)
+        record = loaded.record
+        if loaded.outcome is Outcome.FOUND and record is not None:
+            self._note(key, keys, record)
+            if near is None and record.version >= at_least:
+                return loaded
+        return self._with_local(key, loaded, near or self._find(key, keys), deadline)
+
+    def _load_here(
+        self, key: str, keys: Keyring, mode: Mode, at_least: int, deadline: float
+    ) -> Loaded:
+        loaded = self.local.load(key, keys, at_least=at_least, deadline=deadline)
+        behind = loaded.record is None or loaded.record.version < at_least
+        if mode is not Mode.STOPPED or not behind:
+            return loaded
+        # Distribution is stopped, but whoever was not on this host before is not signed out.
+        found = self.cluster.load(key, keys, at_least=at_least, deadline=deadline)
+        if found.record is None or loaded.record is None:
+            return found if loaded.record is None else loaded
+        return found._replace(record=join(found.record, loaded.record))
+
+    def _with_local(self, key: str, loaded: Loaded, entry: Entry | None, deadline: float) -> Loaded:
+        """Join what this host has with what the cluster said."""
+        if entry is None or (entry.mark is Mark.OUTAGE and self._rules.drops()):
+            return loaded
+        if loaded.record is not None:
+            return loaded._replace(record=join(loaded.record, entry.record))
+        gone = loaded.outcome is Outcome.MISSING and not entry.mark
+        if gone and self._rules.remembers(key, deadline):
+            return loaded
+        return Loaded(Outcome.FOUND, entry.record, loaded.copies, False, loaded.failed)  # noqa: FBT003
+
+    def _is_fresh(self, near: Entry) -> bool:
+        limit = self._rules.near_max_age or 0.0
+        # What waits to be written is newer than anything the cluster could say.
+        return 0.0 <= self._clock.time() - max(near.checked_at, near.record.renewed) < limit
+
+    def _find(self, key: str, keys: Keyring) -> Entry | None:
+        try:
+            return self.local.find(key, keys)
+        except (CorruptRecordError, UnknownRecordError, LocalStorageError):
+            return None
+
+    # -- writing -------------------------------------------------------------------------------
+
+    def save(
+        self,
+        key: str,
+        keys: Keyring,
+        rewrite: Rewrite,
+        *,
+        known: Loaded | None,
+        deadline: float,
+    ) -> Saved:
+        """Store what *rewrite* makes of the record, in the cluster if that takes it.
+
+        Raises:
+            RecordTooLargeError: It does not fit; what was stored stays.
+        """
+        if self._rules.mode() is not Mode.DISTRIBUTED:
+            return self._save_here(key, keys, rewrite, Mark.OUTAGE)
+        if self._rules.near_max_age is not None:
+            return self._save_near(key, keys, rewrite, known=known, deadline=deadline)
+        saved = self.cluster.save(key, keys, rewrite, known=known, deadline=deadline)
+        if not saved.copies:
+            here = self._save_here(key, keys, rewrite, Mark.BEHIND)
+            return here._replace(failed=saved.failed)
+        self._note(key, keys, saved.record)
+        return saved
+
+    def holders(self, key: str, deadline: float) -> tuple[str, ...]:
+        """Return who holds *key* now: ids of nodes, and ``local``."""
+        near = self.local.holders(key, deadline)
+        if self._rules.mode() is Mode.LOCAL:
+            return near
+        return (*self.cluster.holders(key, deadline), *near)
+
+    def _save_here(self, key: str, keys: Keyring, rewrite: Rewrite, mark: Mark) -> Saved:
+        self.saved_locally += 1
+        return self.local.write(key, keys, rewrite, mark)
+
+    def _save_near(
+        self,
+        key: str,
+        keys: Keyring,
+        rewrite: Rewrite,
+        *,
+        known: Loaded | None,
+        deadline: float,
+    ) -> Saved:
+        """Store the change on this host before the response, in the cluster behind it."""
+        near = self.local.write(key, keys, rewrite, Mark.BEHIND)
+        if not near.copies:
+            return self.cluster.save(key, keys, rewrite, known=known, deadline=deadline)
+        fresh = known is FRESH
+        # A logout, or the move of a session, is not to be overtaken by anything: it waits.
+        if near.record.kind is Kind.DATA and self._rules.behind.put(
+            partial(self.hand_over, key, keys, fresh=fresh)
+        ):
+            return near
+        saved = self.cluster.save(
+            key, keys, joined_with(near.record), known=known, deadline=deadline
+        )
+        if not saved.copies:
+            return near._replace(failed=saved.failed)
+        self.local.confirm(key, keys, saved.record)
+        return saved
+
+    def hand_over(self, key: str, keys: Keyring, deadline: float, *, fresh: bool = False) -> bool:
+        """Join what this host has of *key* into the cluster; return whether that knows it now.
+
+        Args:
+            key: Storage key.
+            keys: Open and seal it.
+            deadline: Monotonic time in seconds until which it may take.
+            fresh: The cluster is thought not to have it, which saves looking.
+        """
+        try:
+            entry = self.local.find(key, keys)
+        except CorruptRecordError:
+            entry = None
+        except (UnknownRecordError, LocalStorageError):
+            return False
+        if entry is None:
+            self.local.forget_mark(key, keys)
+            return True
+        saved = self.cluster.save(
+            key,
+            keys,
+            joined_with(entry.record),
+            known=FRESH if fresh else None,
+            deadline=deadline,
+        )
+        if saved.copies:
+            self.local.confirm(key, keys, saved.record)
+        return bool(saved.copies)
+
+    def _note(self, key: str, keys: Keyring, record: Record) -> None:
+        if self._rules.mirror is not None:
+            asked = self._rules.near_max_age is not None
+            self._rules.mirror.note(key, keys, record, anew=asked)

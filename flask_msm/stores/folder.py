@@ -1,0 +1,128 @@
+"""The private folder of local storage: who owns it, who may read it, whose key it was made with."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tempfile
+from contextlib import suppress
+from hashlib import blake2b
+from hmac import compare_digest
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from .ports import LocalStorageError
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from flask_msm.record.keys import Keyring
+
+
+#: So many applications with different secrets can use one place.
+MOST_FOLDERS = 8
+MOST_BYTES = 256 * 1024 * 1024
+
+
+class Folder(NamedTuple):
+    """Where local storage is kept.
+
+    Attributes:
+        sessions: One file for each session.
+        journal: One file for each session that is nowhere else.
+        locks: Lock files.
+    """
+
+    sessions: Path
+    journal: Path
+    locks: Path
+
+
+def folder_name(prefix: str, node_ids: Iterable[str], root: str) -> str:
+    """Return the folder's name: applications that differ in these keep their sessions apart."""
+    text = "\0".join([prefix, *sorted(node_ids), root])
+    return blake2b(text.encode(errors="surrogatepass"), digest_size=8).hexdigest()
+
+
+def open_folder(base: Path | None, name: str, keys: Keyring) -> Folder:
+    """Return the folder of local storage; it is made if it is not there.
+
+    Args:
+        base: What the user chose; ``None`` for the first of runtime directory, ``/dev/shm`` and
+            temporary directory that can be written.
+        name: See ``folder_name``.
+        keys: A folder that was made with another key is left alone.
+
+    Raises:
+        LocalStorageError: There is no place that belongs to this user alone.
+    """
+    troubles = []
+    for parent in _parents(base):
+        try:
+            _private(parent)
+            for number in range(1, MOST_FOLDERS + 1):
+                path = parent / (name if number == 1 else f"{name}-{number}")
+                _private(path)
+                if _is_ours(path / "key", keys):
+                    folder = Folder(path / "sessions", path / "journal", path / "locks")
+                    for part in folder:
+                        _private(part)
+                    return folder
+            troubles.append(f"{parent} has {MOST_FOLDERS} folders of other secret keys")
+        except OSError as error:
+            troubles.append(f"{parent}: {error.strerror or error}")
+    raise LocalStorageError("; ".join(troubles) or "no folder can be written")
+
+
+def default_size(folder: Folder) -> int:
+    """Return how many bytes local storage takes if nobody says: a quarter of what is free."""
+    try:
+        return min(MOST_BYTES, shutil.disk_usage(folder.sessions).free // 4)
+    except OSError:
+        return MOST_BYTES
+
+
+def _parents(base: Path | None) -> list[Path]:
+    if base is not None:
+        return [base]
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    places = [runtime, "/dev/shm", tempfile.gettempdir()]  # noqa: S108  (made private below)
+    own = f"flask_msm-{os.getuid()}"
+    return [Path(place) / own for place in places if place and os.access(place, os.W_OK)]
+
+
+def _private(path: Path) -> None:
+    """Make *path*, or see that it belongs to this user and to nobody else."""
+    with suppress(FileExistsError):
+        path.mkdir(mode=0o700, parents=True)
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode):
+        raise NotADirectoryError(0, "is not a folder")
+    if found.st_uid != os.getuid():
+        raise PermissionError(0, "belongs to another user")
+    if found.st_mode & 0o077:
+        raise PermissionError(0, "others may read or write it (allowed: mode 0700)")
+
+
+def _is_ours(path: Path, keys: Keyring) -> bool:
+    """Return whether the folder was made with one of our keys; a new one is from now on."""
+    mine = _check(keys.current.secret)
+    # Written aside and put in place by a link, for another worker may be at it as well.
+    aside = path.with_name(f"key.{os.getpid()}")
+    aside.write_text(mine)
+    try:
+        with suppress(FileExistsError):
+            os.link(aside, path)
+        found = path.read_text()
+        known = any(compare_digest(found, _check(secret)) for secret in keys.by_id.values())
+        if known and found != mine:
+            aside.replace(path)
+        return known
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _check(secret: bytes) -> str:
+    return blake2b(b"flask_msm local storage", key=secret, digest_size=16).hexdigest()

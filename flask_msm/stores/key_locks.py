@@ -1,0 +1,94 @@
+"""Locks around reading, joining and writing one session, held by all workers of a host."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from flask_msm.locks import ProcessLock
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+#: One of many, so that sessions hardly ever wait for each other.
+STRIPES = 64
+#: Time in seconds to wait for another process. One that is stopped in the middle of a write must
+#: not stop all others; what a write beside it can cost is one join.
+PATIENCE = 0.2
+_PAUSE = 0.001
+
+
+class KeyLocks:
+    """Locks by storage key.
+
+    Args:
+        folder: Where lock files are kept; ``None`` when no other process uses the storage.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+        self._locks = [ProcessLock() for _ in range(STRIPES)]
+        self._files: dict[str, int] = {}
+        self._pid = 0
+
+    @contextmanager
+    def hold(self, key: str) -> Iterator[None]:
+        """Hold the lock of *key* for a ``with`` block."""
+        stripe = int(key[-2:], 16) % STRIPES
+        with self._locks[stripe]:
+            file = self._file(f"{stripe:02}") if self._folder else None
+            if file is None:
+                yield
+                return
+            locked = _lock(file, time.monotonic() + PATIENCE)
+            try:
+                yield
+            finally:
+                if locked:
+                    fcntl.flock(file, fcntl.LOCK_UN)
+
+    @contextmanager
+    def alone(self, task: str) -> Iterator[bool]:
+        """For a ``with`` block: whether no other process of the host is at *task*."""
+        file = self._file(task) if self._folder else None
+        if file is None:
+            yield True
+            return
+        locked = _lock(file, 0.0)
+        try:
+            yield locked
+        finally:
+            if locked:
+                fcntl.flock(file, fcntl.LOCK_UN)
+
+    def _file(self, name: str) -> int | None:
+        """Return a lock file that this process opened itself: a child shares its parent's locks."""
+        if self._pid != os.getpid():
+            self._files, self._pid = {}, os.getpid()
+        file = self._files.get(name)
+        if file is None:
+            with suppress(OSError):
+                path = os.path.join(str(self._folder), name)
+                file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                self._files[name] = file
+        return file
+
+
+def _lock(file: int, until: float) -> bool:
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                return False
+            time.sleep(_PAUSE)
+        except OSError:
+            return False
+        else:
+            return True

@@ -1,0 +1,114 @@
+"""Where local storage keeps things: a folder of this host, this process, or a cache of the user."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from flask_msm.locks import ProcessLock
+
+from .caches import FileCache, IndexedCache, Limits, RecordCache, memory_cache
+from .folder import default_size, open_folder
+from .journal import FileJournal, Journal, MemoryJournal
+from .key_locks import KeyLocks
+from .ports import LocalStorageError
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from flask_msm.record.keys import Keyring
+    from flask_msm.settings_parsing import CacheLike
+
+
+MEMORY_SIZE = 256 * 1024 * 1024
+
+
+class Shelf(NamedTuple):
+    """The parts of local storage.
+
+    Attributes:
+        kind: ``filesystem``, ``simple``, or the name of the class of a cache of the user.
+        cache: Keeps sessions.
+        journal: Knows which of them are nowhere else.
+        locks: Held around each change.
+        limits: How much is kept.
+        place: The folder; ``None`` when there is none.
+    """
+
+    kind: str
+    cache: RecordCache
+    journal: Journal
+    locks: KeyLocks
+    limits: Limits
+    place: Path | None
+
+
+class Shelves:
+    """Opens the shelf at first use: not in ``init_app``, and never for a command line.
+
+    Args:
+        kind: ``filesystem``, ``simple`` or a cache.
+        base: Folder for ``filesystem``, ``None`` for a place of our choice.
+        name: Name of the application's folder, see ``folder.folder_name``.
+        sessions: Most sessions.
+        size: Most bytes; ``None`` for a part of what is free.
+        trouble: Told why the folder cannot be used.
+    """
+
+    def __init__(
+        self,
+        kind: str | CacheLike,
+        *,
+        base: Path | None,
+        name: str,
+        sessions: int,
+        size: int | None,
+        trouble: Callable[[str | None], object],
+    ) -> None:
+        #: The shelf, ``None`` as long as nobody needed it.
+        self.opened: Shelf | None = None
+        self._kind = kind
+        self._base = base
+        self._name = name
+        self._sessions = sessions
+        self._size = size
+        self._trouble = trouble
+        self._lock = ProcessLock()
+
+    def open(self, keys: Keyring) -> Shelf:
+        """Return the shelf."""
+        if self.opened is not None:
+            return self.opened
+        trouble = None
+        with self._lock:
+            if self.opened is None:
+                try:
+                    self.opened = self._open(keys)
+                except LocalStorageError as error:
+                    trouble = error.reason
+                    self.opened = self._in_memory("simple")
+        if trouble is not None:
+            self._trouble(f"{trouble}; sessions are kept in the memory of each process instead")
+        return self.opened
+
+    def _open(self, keys: Keyring) -> Shelf:
+        if self._kind == "simple":
+            return self._in_memory("simple")
+        folder = open_folder(self._base, self._name, keys)
+        journal = FileJournal(folder.journal)
+        locks = KeyLocks(folder.locks)
+        limits = Limits(self._sessions, self._size or default_size(folder))
+        if self._kind == "filesystem":
+            files = FileCache(folder.sessions, limits, journal)
+            return Shelf("filesystem", files, journal, locks, limits, folder.sessions.parent)
+        assert not isinstance(self._kind, str)  # noqa: S101  (the settings allow no other word)
+        cache = IndexedCache(self._kind, limits, journal)
+        kind = type(self._kind).__name__
+        return Shelf(kind, cache, journal, locks, limits, folder.sessions.parent)
+
+    def _in_memory(self, kind: str) -> Shelf:
+        journal = MemoryJournal()
+        limits = Limits(self._sessions, self._size or MEMORY_SIZE)
+        cache = IndexedCache(memory_cache(self._sessions), limits, journal)
+        return Shelf(kind, cache, journal, KeyLocks(), limits, None)

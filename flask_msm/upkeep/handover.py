@@ -1,0 +1,237 @@
+"""When the cluster returns: what this host kept goes back to it, or is dropped.
+
+Two things go back. Changes that were never confirmed by a node, at every tick that finds nodes:
+ended and moved sessions first, so that nothing of theirs is brought back, not even for a moment.
+And, when nodes lost their memory, the mirrored sessions that no trusted node is home to any more:
+the cluster forgot them.
+
+Everything is joined, so it does not matter how many workers and hosts do this at once, how old the
+data is that the nodes came back with, or at which point a worker dies.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from flask_msm.cluster.mode import Mode
+from flask_msm.errors import RecordError
+from flask_msm.record.record import Kind
+from flask_msm.stores.local import Mark
+from flask_msm.stores.ports import LocalStorageError, RecordTooLargeError
+
+
+if TYPE_CHECKING:
+    from flask_msm.clock import Clock
+    from flask_msm.cluster.state import ClusterState
+    from flask_msm.fleet.control import Control
+    from flask_msm.fleet.events import Events
+    from flask_msm.record.keys import Keyring
+    from flask_msm.stores.failover import FailoverStore
+    from flask_msm.stores.local import Entry
+    from flask_msm.stores.mirror import Mirror
+
+
+logger = logging.getLogger("flask_msm.handover")
+
+#: So many failures in a row end a run; the next tick goes on.
+MOST_FAILURES = 3
+#: Under this name it is noted on the host which losses of memory have been dealt with.
+HANDLED = "fleet:handled"
+#: A run may take so long before it looks at the nodes again, seconds.
+RUN_TIME = 30.0
+
+
+class Handover(NamedTuple):
+    """How far a hand-over is.
+
+    Attributes:
+        todo: Sessions that were to be looked at.
+        done: Sessions the cluster has now, or that were dropped.
+    """
+
+    todo: int
+    done: int
+
+
+class Returner:
+    """Brings local storage back into the cluster.
+
+    Args:
+        store: Cluster and local storage.
+        mirror: Told when local storage was emptied; ``None`` without one.
+        control: Knows which nodes lost their memory.
+        state: How the nodes are seen.
+        events: Told of beginnings and ends.
+        mode: Returns where sessions go now.
+        drops: Returns whether changes of an outage are dropped.
+        keys: Returns the keyring.
+        clock: Its monotonic clock is used.
+        timeout: Time in seconds one session may take.
+
+    Attributes:
+        progress: Of what is going on now, ``None`` when nothing is.
+        is_filling: The cluster forgot sessions that are being given back: nobody is to say of a
+            session that it does not exist.
+    """
+
+    def __init__(
+        self,
+        store: FailoverStore,
+        *,
+        mirror: Mirror | None,
+        control: Control,
+        state: ClusterState,
+        events: Events,
+        mode: Callable[[], Mode],
+        drops: Callable[[], bool],
+        keys: Callable[[], Keyring],
+        clock: Clock,
+        timeout: float,
+    ) -> None:
+        self.progress: Handover | None = None
+        self.is_filling = False
+        self._store = store
+        self._mirror = mirror
+        self._control = control
+        self._state = state
+        self._events = events
+        self._mode = mode
+        self._drops = drops
+        self._keys = keys
+        self._clock = clock
+        self._timeout = timeout
+
+    def homes(self, key: str) -> tuple[str, ...]:
+        """Return the ids of the nodes that are home to a storage key."""
+        return self._store.nodes.placement.homes(key)
+
+    def is_due(self) -> bool:
+        """Return whether there is anything to do now."""
+        if self._mode() is not Mode.DISTRIBUTED:
+            return False
+        keys = self._keys()
+        self.is_filling = self._forgotten(keys) is not None and not self._drops()
+        return self.is_filling or bool(self._store.local.dirty_keys(keys))
+
+    def run(self) -> None:
+        """Hand over what there is. Ends early when nodes fail; the next tick goes on."""
+        if self._mode() is not Mode.DISTRIBUTED:
+            return
+        keys = self._keys()
+        until = self._clock.monotonic() + RUN_TIME
+        # Read before anything is handed over: a loss in the middle of it is another one.
+        lost = self._forgotten(keys)
+        with self._store.local.alone_at("handover", keys) as alone:
+            if not alone:
+                return  # another worker of this host is at it; if it dies, a later tick finds out
+            if self._drops():
+                done = self._drop_all(keys, everything=lost is not None)
+            else:
+                done = self._hand_over(keys, self._store.local.dirty_keys(keys), until, dirty=True)
+                if lost is not None and done:
+                    forgotten = self._without_home(keys)
+                    done = self._hand_over(keys, forgotten, until, dirty=False)
+            if lost is not None and done:
+                self._store.local.put_note(HANDLED, json.dumps(lost).encode(), keys)
+                self.is_filling = False
+
+    # -- promote -------------------------------------------------------------------------------
+
+    def _hand_over(self, keys: Keyring, found: list[str], until: float, *, dirty: bool) -> bool:
+        """Join the sessions *found* into the cluster; return whether all of them are there."""
+        if not found:
+            return True
+        # From now on `todo` is a list of keys: records are read one by one, for they are many.
+        ended = [key for key in found if self._has_ended(key, keys)]
+        rest = [key for key in found if key not in set(ended)] if ended else found
+        self.progress = Handover(len(found), 0)
+        began, failures, done = self._clock.monotonic(), 0, 0
+        try:
+            for key in (*ended, *rest):
+                if failures >= MOST_FAILURES or self._clock.monotonic() > until:
+                    return False
+                if self._mode() is not Mode.DISTRIBUTED:
+                    return False
+                deadline = self._clock.monotonic() + self._timeout
+                try:
+                    taken = self._store.hand_over(key, keys, deadline, fresh=not dirty)
+                except RecordTooLargeError as error:
+                    # What both sides have fits, their join does not: it stays on this host.
+                    logger.warning("a session cannot be handed over: %s", error)
+                    continue
+                failures = 0 if taken else failures + 1
+                done += taken
+                self.progress = Handover(len(found), done)
+        finally:
+            self.progress = None
+            # One change that was not confirmed is no news; many are.
+            if done and (len(found) > 1 or not dirty):
+                seconds = self._clock.monotonic() - began
+                what = "kept on this host" if dirty else "that the cluster had forgotten"
+                text = f"{done} of {len(found)} sessions {what} were handed over in {seconds:.1f} s"
+                self._events.add("info", "handed_over", text)
+        return done == len(found)
+
+    def _has_ended(self, key: str, keys: Keyring) -> bool:
+        entry = self._find(key, keys)
+        return entry is not None and entry.record.kind is not Kind.DATA
+
+    def _find(self, key: str, keys: Keyring) -> Entry | None:
+        try:
+            return self._store.local.find(key, keys)
+        except (RecordError, LocalStorageError):
+            return None
+
+    def _without_home(self, keys: Keyring) -> list[str]:
+        """Return the sessions of this host that no trusted node is home to."""
+        views = self._state.view()
+        homes = self._store.nodes.placement.homes
+        return [
+            key
+            for key in self._store.local.all_keys(keys)
+            if not any(views[node_id].rights.alone for node_id in homes(key))
+        ]
+
+    def _forgotten(self, keys: Keyring) -> dict[str, int] | None:
+        """Return which losses of memory this host has not dealt with, ``None`` without any."""
+        lost = self._control.lost()
+        if not lost:
+            return None
+        try:
+            handled = json.loads(self._store.local.get_note(HANDLED, keys) or b"{}")
+        except ValueError:
+            handled = {}
+        known = handled if isinstance(handled, dict) else {}
+        return None if all(known.get(node) == stamp for node, stamp in lost.items()) else lost
+
+    # -- discard -------------------------------------------------------------------------------
+
+    def _drop_all(self, keys: Keyring, *, everything: bool) -> bool:
+        """Drop what was kept during an outage; hand over what merely was not confirmed yet.
+
+        Args:
+            keys: Open and seal sessions.
+            everything: The cluster forgot its sessions: it starts as if new, mirrors go as well.
+        """
+        local = self._store.local
+        found = local.all_keys(keys) if everything else local.dirty_keys(keys)
+        dropped, behind = 0, []
+        for key in found:
+            entry = self._find(key, keys)
+            if entry is None:
+                local.forget_mark(key, keys)
+            elif everything or entry.mark is Mark.OUTAGE:
+                local.drop(key, keys, entry.record)
+                dropped += 1
+            elif entry.mark is Mark.BEHIND:
+                behind.append(key)
+        if self._mirror is not None and dropped:
+            self._mirror.forget()
+        if dropped:
+            text = f"{dropped} sessions kept on this host were dropped (MSM_ON_RECONNECT)"
+            self._events.add("warning", "dropped", text)
+        until = self._clock.monotonic() + RUN_TIME
+        return self._hand_over(keys, behind, until, dirty=True)

@@ -1,0 +1,58 @@
+"""What workers know of the fleet, noted on the host as well.
+
+So it survives the nodes, and workers of a host hear of each other while there are none.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from flask_msm.fleet.shared_map import SharedMap
+    from flask_msm.record.attributes import Attributes
+    from flask_msm.record.keys import Keyring
+    from flask_msm.stores.local import LocalStore
+
+
+class Notes:
+    """Keeps maps of the fleet in local storage.
+
+    Args:
+        local: Local storage.
+        maps: What is kept, by name.
+        keys: Returns the keyring.
+    """
+
+    def __init__(
+        self,
+        local: LocalStore,
+        maps: Iterable[tuple[str, SharedMap]],
+        *,
+        keys: Callable[[], Keyring],
+    ) -> None:
+        self._local = local
+        self._maps = tuple(maps)
+        self._keys = keys
+        #: What the note of each map said when it was last read or written.
+        self._noted: dict[str, tuple[bytes, Attributes | None]] = {}
+
+    def read(self) -> None:
+        """Learn what others of this host noted."""
+        keys = self._keys()
+        for name, shared in self._maps:
+            data = self._local.get_note(name, keys) or b""
+            if data != self._noted.get(name, (b"", None))[0]:
+                self._noted[name] = data, shared.absorb(data, keys)
+
+    def write(self) -> None:
+        """Note what is known now, if that is more than was noted."""
+        keys = self._keys()
+        for name, shared in self._maps:
+            known = shared.attributes
+            if self._noted.get(name, (b"", None))[1] != known:
+                data = shared.sealed(keys)
+                self._noted[name] = data, known
+                self._local.put_note(name, data, keys)
