@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from .cluster.mode import Mode
 from .cluster.placement import Placement
-from .cluster_assembly import ClusterParts, assemble_cluster, memcached_node
+from .cluster_assembly import ClusterParts, assemble_cluster, connect, memcached_node
 from .fleet.events import Events
 from .needs import Needs
 from .record.envelope import Envelope
 from .record.stamp import StampClock
 from .repository import Repository, Rules
+from .serialization_assembly import assemble_serialization
 from .stores.background import Background
 from .stores.folder import folder_name
 from .stores.local import LocalStore
@@ -58,7 +59,7 @@ def assemble(needs: Needs) -> Parts:
     stamps = StampClock(needs.clock)
     events = Events(needs.clock, needs.listener)
     behind = Background("flask-msm-local", clock=needs.clock, deadline=settings.request_deadline)
-    local = _local(needs, envelope, events)
+    local = _local(needs, envelope, events, behind)
     store: SessionStore = local
     cluster = None
     if ids:
@@ -85,7 +86,12 @@ def assemble(needs: Needs) -> Parts:
             raise_unexpected=needs.raise_unexpected,
         ),
         notify=needs.notify,
+        serialization=assemble_serialization(
+            needs, events, worker=(lambda: cluster.heartbeat.worker) if cluster else None
+        ),
     )
+    if cluster:
+        connect(cluster, needs, repository, local)
     return Parts(
         envelope=envelope,
         placement=placement,
@@ -98,7 +104,7 @@ def assemble(needs: Needs) -> Parts:
     )
 
 
-def _local(needs: Needs, envelope: Envelope, events: Events) -> LocalStore:
+def _local(needs: Needs, envelope: Envelope, events: Events, behind: Background) -> LocalStore:
     settings = needs.settings
 
     def trouble(reason: str | None) -> None:
@@ -115,6 +121,7 @@ def _local(needs: Needs, envelope: Envelope, events: Events) -> LocalStore:
             name=folder_name(settings.key_prefix, ids, needs.root),
             sessions=settings.local_max_sessions,
             size=settings.local_max_bytes,
+            alone=not ids,
             trouble=trouble,
         ),
         envelope=envelope,
@@ -123,4 +130,5 @@ def _local(needs: Needs, envelope: Envelope, events: Events) -> LocalStore:
         prefix=settings.key_prefix,
         alone=not ids,
         trouble=trouble,
+        later=behind.put,
     )

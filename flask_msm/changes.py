@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from .errors import DecodeError, EncodeError, SerializationError, shown
+from .record.refusal import type_name
 
 
 if TYPE_CHECKING:
@@ -17,6 +18,15 @@ logger = logging.getLogger("flask_msm")
 
 #: Values of these types cannot change: the same object is the same value, without encoding it.
 IMMUTABLE = frozenset({str, int, bool, float, bytes, type(None)})
+
+#: Called with name, value and what was raised when a value cannot be encoded. Returns what is
+#: stored in its place, ``None`` to leave what is stored as it is, or raises.
+Refused = Callable[[Any, Any, SerializationError], "bytes | None"]
+
+
+def refuse(name: Any, value: Any, error: SerializationError) -> NoReturn:  # noqa: ARG001
+    """Let whoever wants to store such a value fail."""
+    raise error
 
 
 class Baseline:
@@ -50,12 +60,16 @@ class Baseline:
         return values
 
     def changes(
-        self, values: Mapping[str, Any], codec: Codec, endpoint: str | None
+        self,
+        values: Mapping[str, Any],
+        codec: Codec,
+        endpoint: str | None,
+        refused: Refused = refuse,
     ) -> dict[str, bytes | None]:
         """Return what differs: encoded values by name, ``None`` for what was removed.
 
         Raises:
-            SerializationError: A value cannot be stored.
+            SerializationError: A value cannot be stored, and *refused* says that this is an error.
         """
         changed: dict[str, bytes | None] = {}
         encoded, originals = self.encoded, self._originals
@@ -63,7 +77,13 @@ class Baseline:
             # None never stands in for "was not there": then the encoded value is missing too.
             if name in encoded and originals.get(name) is value and type(value) in IMMUTABLE:
                 continue
-            raw = encode(name, value, codec, endpoint)
+            try:
+                raw = encode(name, value, codec, endpoint)
+            except SerializationError as error:
+                instead = refused(name, value, error)
+                if instead is None:
+                    continue
+                raw = instead
             if encoded.get(name) != raw:
                 changed[name] = raw
         for name in encoded:
@@ -72,12 +92,12 @@ class Baseline:
         return changed
 
     def accept(self, changed: Mapping[str, bytes | None], values: Mapping[str, Any]) -> None:
-        """Take *changed* as stored."""
+        """Take *changed* as stored, of *values* or of what others stored beside them."""
         for name, raw in changed.items():
             if raw is None:
                 self.encoded.pop(name, None)
                 self._originals.pop(name, None)
-            else:
+            elif name in values:
                 self.encoded[name] = raw
                 self._originals[name] = values[name]
 
@@ -104,6 +124,7 @@ def encode(name: Any, value: object, codec: Codec, endpoint: str | None) -> byte
         raise SerializationError(
             None, path=f"[{kind}]", type_name=kind, endpoint=endpoint, reason="names must be str"
         )
+    kind = ""
     try:
         return codec.dumps(value)
     except EncodeError as error:
@@ -113,4 +134,16 @@ def encode(name: Any, value: object, codec: Codec, endpoint: str | None) -> byte
             type_name=error.type_name,
             endpoint=endpoint,
             reason=error.reason,
+            raised=type(error).__qualname__,
         ) from error
+    except Exception as error:  # noqa: BLE001  (a codec of the application may raise anything)
+        kind = type(error).__qualname__
+    # Outside of the handler, so that no cause with data in its text is attached.
+    raise SerializationError(
+        name,
+        path=name,
+        type_name=type_name(type(value)),
+        endpoint=endpoint,
+        reason=f"encoding it raised {kind}",
+        raised=kind,
+    )

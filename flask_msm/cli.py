@@ -10,6 +10,9 @@ import click
 from flask import current_app
 from flask.cli import AppGroup
 
+from .errors import CommandError
+from .upkeep.commander import Order
+
 
 if TYPE_CHECKING:
     from .assembly import ClusterParts
@@ -68,11 +71,13 @@ def undrain(node: str, reason: str, *, as_json: bool) -> None:
 
 def _set_drain(node: str, value: str | None, reason: str) -> None:
     cluster = _cluster()
-    if node not in cluster.nodes:
-        raise click.UsageError(f"there is no node {node!r}; there are {', '.join(cluster.nodes)}")
-    reached = cluster.monitor.command_drain(node, value, who="command line", why=reason)
-    if not reached:
-        raise click.ClickException("no node could be reached, nothing was changed")
+    order = Order("command line", reason)
+    try:
+        done = cluster.commander.drain(node, order, back=value is None)
+    except CommandError as error:
+        raise click.UsageError(str(error)) from None
+    if not done.nodes:
+        raise click.ClickException("no node could be reached; only workers of this host hear of it")
 
 
 def _cluster() -> ClusterParts:

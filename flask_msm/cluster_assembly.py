@@ -6,7 +6,7 @@ import os
 import secrets
 import socket
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from .cluster.health import Thresholds
@@ -17,6 +17,7 @@ from .fleet import control as control_file
 from .fleet import heartbeat as heartbeat_file
 from .fleet.control import Control
 from .fleet.heartbeat import Heartbeat
+from .fleet.reports import Reports
 from .fleet.shared_map import MAX_SIZE, SharedMap
 from .gate import Gate
 from .record.envelope import Envelope
@@ -28,12 +29,17 @@ from .stores.failover import Failover, FailoverStore
 from .stores.memcached import MemcachedNode
 from .stores.mirror import Mirror
 from .stores.nodes import Nodes
+from .upkeep.choices import Choices
+from .upkeep.commander import ON_RECONNECT, POLICY, RUNNING, Commander
 from .upkeep.copier import Copier
 from .upkeep.handover import Returner
-from .upkeep.monitor import Monitor, Upkeep
+from .upkeep.monitor import DISTRIBUTION, Monitor, Upkeep
 from .upkeep.notes import Notes
+from .upkeep.observer import Observer
+from .upkeep.publisher import Publisher
 from .upkeep.rebuild import Rebuilder
 from .upkeep.repairs import Repairs
+from .version import VERSION
 
 
 if TYPE_CHECKING:
@@ -42,6 +48,7 @@ if TYPE_CHECKING:
     from .fleet.events import Events
     from .needs import Needs
     from .record.stamp import StampClock
+    from .repository import Repository
     from .settings import NodeAddress, Settings
     from .stores.local import LocalStore
 
@@ -50,9 +57,6 @@ if TYPE_CHECKING:
 FLEET_CODEC = 0
 #: How ticks are spaced when MSM_PROBE_INTERVAL is 0 and requests have to do them, seconds.
 UNSCHEDULED = 2.0
-
-#: The choice of operators that says what happens when the cluster returns.
-ON_RECONNECT = "on_reconnect"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +74,9 @@ class ClusterParts:
     rebuilder: Rebuilder
     repairs: Repairs
     returner: Returner
+    publisher: Publisher
+    commander: Commander
+    observer: Observer
     mirror: Mirror | None
     cluster_store: ClusterStore
     backgrounds: tuple[Background, ...]
@@ -164,6 +171,30 @@ def assemble_cluster(
         clock=clock,
         patience=interval,
     )
+    reports = Reports(
+        settings.key_prefix,
+        nodes=nodes,
+        placement=placement,
+        usable=lambda node_id: state.rights(node_id).joined,
+        envelope=_fleet_envelope(),
+        stamps=stamps,
+        clock=clock,
+    )
+    publisher = Publisher(
+        reports,
+        heartbeat=heartbeat,
+        state=state,
+        mode=mode,
+        control=control,
+        events=events,
+        local=local,
+        rebuilder=rebuilder,
+        returner=returner,
+        keys=keys,
+        clock=clock,
+        timeout=settings.timeout,
+        version=VERSION,
+    )
     monitor = Monitor(
         Upkeep(
             nodes=nodes,
@@ -182,6 +213,7 @@ def assemble_cluster(
                 ],
                 keys=keys,
             ),
+            publisher=publisher,
             events=events,
         ),
         keys=keys,
@@ -192,6 +224,32 @@ def assemble_cluster(
         later=upkeep.put,
         aside=aside.put,
         rebuilds=bool(settings.probe_interval),
+    )
+    observer = Observer(
+        reports,
+        heartbeat=heartbeat,
+        local=local,
+        publisher=publisher,
+        numbers=lambda: monitor.numbers,
+        usable=lambda: any(view.rights.joined for view in state.view().values()),
+        keys=keys,
+        clock=clock,
+        timeout=settings.timeout,
+        later=aside.put,
+    )
+    configured = {
+        POLICY: settings.serialization_policy,
+        ON_RECONNECT: settings.on_reconnect,
+        DISTRIBUTION: RUNNING,
+    }
+    commander = Commander(
+        monitor,
+        control=control,
+        heartbeat=heartbeat,
+        state=state,
+        nodes=nodes,
+        events=events,
+        configured=configured.__getitem__,
     )
     scheduler = Scheduler(
         monitor.tick,
@@ -219,9 +277,37 @@ def assemble_cluster(
         rebuilder=rebuilder,
         repairs=repairs,
         returner=returner,
+        publisher=publisher,
+        commander=commander,
+        observer=observer,
         mirror=mirror,
         cluster_store=cluster_store,
         backgrounds=(copies, upkeep, aside),
+    )
+
+
+def connect(parts: ClusterParts, needs: Needs, repository: Repository, local: LocalStore) -> None:
+    """Connect what sessions do with what the fleet knows and shows."""
+    serialization = repository.serialization
+    choices = Choices(
+        parts.control,
+        pins=serialization.pins,
+        blacklist=serialization.blacklist,
+        local=local,
+        keys=needs.keys,
+    )
+    serialization.policy.chosen = choices.policy
+    serialization.connect(stop_distribution=parts.monitor.stop_distribution)
+    parts.monitor.on_learned = choices.apply
+    publisher = parts.publisher
+    publisher.meter = repository.meter
+    publisher.before.append(choices.keep)
+    publisher.sources.update(
+        blacklist=choices.entries,
+        policy=lambda: serialization.policy.name,
+        sessions=lambda: asdict(repository.counters),
+        serialization=lambda: asdict(serialization.counts),
+        cluster=lambda: asdict(parts.cluster_store.nodes.counters),
     )
 
 
@@ -229,7 +315,7 @@ def _fleet(
     needs: Needs, stamps: StampClock, nodes: dict[str, Any], placement: Placement
 ) -> tuple[Control, Heartbeat]:
     settings, clock = needs.settings, needs.clock
-    envelope = Envelope(codec_id=FLEET_CODEC, compress_above=4096, max_size=MAX_SIZE)
+    envelope = _fleet_envelope()
     token = secrets.token_hex(4)
 
     def worker() -> str:
@@ -251,6 +337,10 @@ def _fleet(
             clock=clock,
         ),
     )
+
+
+def _fleet_envelope() -> Envelope:
+    return Envelope(codec_id=FLEET_CODEC, compress_above=4096, max_size=MAX_SIZE)
 
 
 def memcached_node(address: NodeAddress, settings: Settings, clock: Clock) -> MemcachedNode:

@@ -13,6 +13,8 @@
     │   ├── CorruptRecordError      flipped, cut, forged, or of another session
     │   └── UnknownRecordError      signed with an unknown key, or of a newer format
     ├── SessionUnavailableError     the store cannot tell and ``MSM_ON_UNKNOWN`` is ``error``
+    ├── CommandError                what an operator asked for cannot be done
+    │   └── ConflictError           somebody else changed it since they looked
     └── NodeError                   one memcached node failed one operation
         ├── NodeUnreachableError    hard: refused, reset, closed, not memcached
         ├── NodeBusyError           soft: timed out, out of connections
@@ -71,6 +73,7 @@ class SerializationError(MsmError, TypeError):
         type_name: Qualified name of the type that was found there.
         endpoint: Endpoint of the request, if it had one.
         reason: Why, in words; never a value or its ``repr``.
+        raised: Name of the class of what the codec raised, empty if it was not asked.
     """
 
     def __init__(
@@ -81,12 +84,14 @@ class SerializationError(MsmError, TypeError):
         type_name: str,
         endpoint: str | None,
         reason: str,
+        raised: str = "",
     ) -> None:
         self.attribute = attribute
         self.path = path
         self.type_name = type_name
         self.endpoint = endpoint
         self.reason = reason
+        self.raised = raised
         super().__init__(
             f"session attribute {shown(path)} ({type_name}) set in endpoint"
             f" {endpoint or 'unknown'!r} cannot be stored: {reason}. Store plain data (an id,"
@@ -134,6 +139,14 @@ class UnknownRecordError(RecordError):
 
 class SessionUnavailableError(MsmError):
     """No store can tell whether the session exists (``MSM_ON_UNKNOWN = "error"``)."""
+
+
+class CommandError(MsmError):
+    """What an operator asked for cannot be done; nothing was changed."""
+
+
+class ConflictError(CommandError):
+    """It was changed since the operator looked at it; nothing was changed again."""
 
 
 class NodeError(MsmError):

@@ -21,11 +21,12 @@ from .record.codec import Codec, MsgpackCodec
 from .record.record import PARTIAL
 from .session import Session
 from .settings import NodeAddress, Settings
-from .signals import SESSION_SIGNALS, mode_changed, node_changed
+from .signals import SESSION_SIGNALS, attribute_blacklisted, mode_changed, node_changed
 
 
 if TYPE_CHECKING:
     from .fleet.events import Event
+    from .policies import Failure, Policy
     from .record.envelope import Envelope
     from .repository import Repository
     from .stores.ports import SessionStore
@@ -118,6 +119,9 @@ class MemcachedSessionManager:
         codec: Encodes attributes; MessagePack with Flask's types if not given.
         clock: Tells the time; for tests.
         scheduler: An APScheduler scheduler to use instead of an own one.
+        policy: Decides what happens when an attribute cannot be stored, instead of
+            ``MSM_SERIALIZATION_POLICY``: gets a ``flask_msm.policies.Failure``, returns one of
+            the verdicts there.
     """
 
     def __init__(
@@ -127,10 +131,12 @@ class MemcachedSessionManager:
         codec: Codec | None = None,
         clock: Clock | None = None,
         scheduler: Any = None,
+        policy: Policy | None = None,
     ) -> None:
         self._codec = codec or MsgpackCodec()
         self._clock = clock or SystemClock()
         self._scheduler = scheduler
+        self._policy = policy
         if app is not None:
             self.init_app(app)
 
@@ -158,6 +164,8 @@ class MemcachedSessionManager:
                 scheduler=self._scheduler,
                 make_node=lambda address: self._node(address, settings),
                 root=app.root_path,
+                policy=self._policy,
+                blacklisted=partial(_blacklist_signal, app),
             )
         )
         interface = MsmSessionInterface(
@@ -242,6 +250,12 @@ def _event_signal(app: Flask, event: Event) -> None:
         mode_changed.send(app, mode=event.kind.removeprefix("mode_"), text=event.text)
     if event.node is not None and event.kind.startswith("node_"):
         node_changed.send(app, node=event.node, kind=event.kind, text=event.text)
+
+
+def _blacklist_signal(app: Flask, failure: Failure) -> None:
+    attribute_blacklisted.send(
+        app, attribute=failure.attribute, type=failure.type_name, path=failure.path
+    )
 
 
 def _unavailable(error: Exception) -> tuple[str, int]:

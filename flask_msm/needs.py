@@ -12,6 +12,7 @@ from .record.keys import Keyring, keyring
 if TYPE_CHECKING:
     from .clock import Clock
     from .fleet.events import Event
+    from .policies import Failure, Policy
     from .record.codec import Codec
     from .record.keys import Secrets
     from .repository import Notify
@@ -36,6 +37,8 @@ class Needs:
         raise_unexpected: Whether to raise unexpected errors of a store (tests).
         scheduler: A scheduler of the application, or ``None``.
         make_node: Makes the client of a node.
+        policy: The application's own policy for attributes that cannot be stored, or ``None``.
+        blacklisted: Told of attributes that are stored as ``None`` from now on.
         root: Folder of the application: those of one name keep their local storage apart.
     """
 
@@ -50,6 +53,8 @@ class Needs:
     scheduler: Any
     make_node: MakeNode
     root: str
+    policy: Policy | None
+    blacklisted: Callable[[Failure], object]
 
     def keys(self) -> Keyring:
         """Return the keyring of the secrets as they are now."""

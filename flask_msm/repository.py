@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .drafts import Drafts
 from .errors import SessionTooLargeError
+from .meter import Meter
 from .record.keys import ref_of
 from .record.record import Kind, Pointer, Record, join
 from .stores.ports import FRESH, Loaded, Outcome, RecordTooLargeError, Rewrite, Saved
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from .record.codec import Codec
     from .record.keys import Keyring
     from .record.stamp import StampClock
+    from .serialization import Serialization
     from .stores.ports import SessionStore
 
 
@@ -33,6 +35,7 @@ logger = logging.getLogger("flask_msm")
 COMMIT_TIME = 0.1
 #: Longest chain of aliases that is followed.
 MAX_HOPS = 4
+_ANSWERS = {Outcome.FOUND: True, Outcome.MISSING: False, Outcome.UNKNOWN: None}
 _NOT_STORED = "a session could not be stored: nothing takes it"
 
 #: Called with what happened (``created``, ``destroyed``, ``relocated``) and the session's ref.
@@ -110,6 +113,7 @@ class Repository:
         clock: Tells the time.
         rules: See ``Rules``.
         notify: Told of sessions created, destroyed and relocated.
+        serialization: What is done about attributes that cannot be stored.
     """
 
     def __init__(
@@ -121,14 +125,17 @@ class Repository:
         clock: Clock,
         rules: Rules,
         notify: Notify,
+        serialization: Serialization,
     ) -> None:
         self.store = store
         self.codec = codec
         self.clock = clock
         self.rules = rules
         self.counters = Counters()
+        self.meter = Meter(clock)
         self._stamps = stamps
         self.notify = notify
+        self.serialization = serialization
         self._reported: set[str] = set()
 
     def drafts(self, life: float) -> Drafts:
@@ -138,11 +145,14 @@ class Repository:
 
     def load(self, slot: Slot, *, at_least: int) -> Loaded:
         """Return what the store knows of a session; "unknown" for a store that fails."""
+        began = self.clock.monotonic()
         try:
-            return self.store.load(slot.key, slot.keys, at_least=at_least, deadline=slot.deadline)
+            loaded = self.store.load(slot.key, slot.keys, at_least=at_least, deadline=slot.deadline)
         except Exception as error:  # noqa: BLE001  (the seam, see above)
             self._unexpected(error)
-            return Loaded(Outcome.UNKNOWN, None, {})
+            loaded = Loaded(Outcome.UNKNOWN, None, {})
+        self.meter.loaded(began, _ANSWERS[loaded.outcome])
+        return loaded
 
     def save(
         self, slot: Slot, rewrite: Rewrite, *, known: Loaded | None, endpoint: str | None = None
@@ -152,6 +162,7 @@ class Repository:
         Raises:
             SessionTooLargeError: It does not fit; what was stored stays.
         """
+        began = self.clock.monotonic()
         try:
             saved = self.store.save(
                 slot.key, slot.keys, rewrite, known=known, deadline=self._in_time(slot.deadline)
@@ -162,7 +173,9 @@ class Repository:
             ) from None
         except Exception as error:  # noqa: BLE001  (the seam, see above)
             self._unexpected(error)
+            self.meter.saved(began, stored=False)
             return None
+        self.meter.saved(began, stored=bool(saved.copies))
         if not saved.copies:
             if _NOT_STORED not in self._reported:
                 self._reported.add(_NOT_STORED)

@@ -75,11 +75,8 @@ NOT_YET = frozenset(
         "admin_hide_errors",
         "admin_trusted_origins",
         "admin_url",
-        "attribute_filter",
-        "blacklist",
         "encryption_keys",
         "environment",
-        "serialization_policy",
     }
 )
 
@@ -278,12 +275,13 @@ class Settings:
     blacklist: tuple[str, ...] = setting(
         default=(),
         kind=texts(r"(?s:.+)", "names, each once, separated by commas, or a list", separator=","),
-        meaning="Attributes that are always stored as None.",
+        meaning="Names of attributes that are always stored as None, without trying.",
     )
     attribute_filter: re.Pattern[str] | None = setting(
         default=None,
         kind=optional(regex()),
-        meaning="Attributes whose names do not match are not distributed.",
+        meaning="Attributes whose names have no match (re.search) are not stored; they stay in the"
+        " memory of the process.",
     )
     max_record_size: int = setting(
         default=1_000_000,

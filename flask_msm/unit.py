@@ -6,9 +6,15 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from .changes import Baseline
+from .differences import Differences
 from .drafts import Changes
-from .errors import SerializationError, SessionUnavailableError
-from .identity import Identity, Visit
+from .errors import (
+    ConfigError,
+    SerializationError,
+    SessionTooLargeError,
+    SessionUnavailableError,
+)
+from .identity import Visit
 from .record.keys import ref_of
 from .record.record import PARTIAL, Kind, Record
 from .record.token import Token, new_sid
@@ -18,6 +24,8 @@ from .stores.ports import Loaded, Outcome, Saved
 
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .drafts import Drafts
 
 
@@ -29,7 +37,7 @@ class Action(Enum):
     DELETE = "delete"
 
 
-class Unit(Identity):
+class Unit(Differences):
     """Stands behind one ``Session``; implements ``Backing``.
 
     Args:
@@ -42,7 +50,6 @@ class Unit(Identity):
 
     __slots__ = (
         "_action",
-        "_baseline",
         "_ending",
         "_failed",
         "_loaded",
@@ -57,7 +64,6 @@ class Unit(Identity):
         # What the stores are known to hold, and what each node was seen to hold.
         self._record: Record | None = None
         self._loaded: Loaded | None = None
-        self._baseline: Baseline | None = None
         self._failed = self._regenerating = self._ending = False
         self._action = Action.KEEP
 
@@ -90,6 +96,8 @@ class Unit(Identity):
             self._loaded = loaded
             return Contents({}, detached=True)
         if loaded.record is None or not self._alive(loaded.record):
+            if token.local:
+                self._repository.serialization.live.discard(slot.key)
             self._forget()
             return Contents({}, detached=False)
         record = loaded.record
@@ -100,7 +108,8 @@ class Unit(Identity):
         self._loaded, self._record = loaded, record
         # The browser has seen more than anybody shows now: what seems absent may only be elsewhere.
         behind = not loaded.certain and record.version < token.version
-        values = self._baseline.decode(record.attributes.alive(), self._repository.codec)
+        local = token.local and not self.frozen
+        values = self._decoded(slot.key, record.attributes, local=local)
         return Contents(values, detached=partial or behind)
 
     def _alive(self, record: Record) -> bool:
@@ -116,11 +125,6 @@ class Unit(Identity):
         return self.frozen
 
     # -- requests of the application -----------------------------------------------------------
-
-    def rebase(self, session: Session) -> None:
-        """Take what *session* holds now as what is stored."""
-        if self._baseline is not None:
-            self._baseline.rebase(session.peek(), self._repository.codec)
 
     def regenerate(self) -> None:
         """Give the session another id with the next save."""
@@ -141,7 +145,7 @@ class Unit(Identity):
             return
         try:
             self._action = self.finish(session)
-        except SerializationError:
+        except (SerializationError, ConfigError):
             self._failed = False
             raise
 
@@ -152,13 +156,14 @@ class Unit(Identity):
 
         Raises:
             SerializationError: Something cannot be stored; the next call does nothing.
+            ConfigError: The application's own policy cannot be used; the same.
         """
         if self._failed:
             return Action.KEEP
         earlier, self._action = self._action, Action.KEEP
         try:
             action = self._store(session)
-        except SerializationError:
+        except (SerializationError, ConfigError):
             self._failed = True
             raise
         return earlier if action is Action.KEEP else action
@@ -172,12 +177,18 @@ class Unit(Identity):
             return Action.KEEP
         if contents.detached:
             return Action.SET
-        return Action.KEEP if self._token is None or self.frozen else self._update(session, {})
+        if self._token is None or self.frozen:
+            return Action.KEEP
+        try:
+            return self._fit(session, {}, self._update)
+        except SessionTooLargeError:
+            # It became too large by other means than this request; whoever changes it is told.
+            return Action.KEEP
 
     def changed_names(self, session: Session) -> set[str]:
         """Return what a save would change: names of attributes, and calls that end or move it."""
         try:
-            names = set(self._changes(session))
+            names = set(self._changes(session, self._refuse_new))
         except SerializationError as error:
             names = {error.path}
         if self._ending:
@@ -190,15 +201,40 @@ class Unit(Identity):
         ending = self._ending
         if ending:
             self._end()
-        values = session.peek()
-        if not values:
-            return Action.DELETE if ending else self._store_empty(session)
+        if session.peek():
+            action = self._store_values(session)
+        else:
+            action = Action.DELETE if ending else self._store_empty(session)
+        if not self.frozen:
+            self._settle()
+        return action
+
+    def _store_values(self, session: Session) -> Action:
         changes = self._changes(session)
         if changes:
             session.mark_modified()
         if self.frozen:
             self._repository.counters.dropped_frozen += bool(changes)
             return Action.KEEP
+        return self._fit(session, changes, self._store_changes)
+
+    def _fit(
+        self, session: Session, changes: Changes, store: Callable[[Session, Changes], Action]
+    ) -> Action:
+        """Store *changes*, or as much of them as fits and the policy wants."""
+        regenerating = self._regenerating
+        while True:
+            try:
+                return store(session, changes)
+            except SessionTooLargeError as error:
+                assert self._baseline is not None  # noqa: S101  (it was loaded)
+                fewer = self._leftovers.smaller(error, changes, session.peek(), self._baseline)
+            if fewer is None:
+                return Action.SET if session.modified else Action.KEEP
+            self._regenerating = regenerating
+            changes = fewer
+
+    def _store_changes(self, session: Session, changes: Changes) -> Action:
         if self.token is None:
             created = changes or session.modified
             return self._create(session, changes) if created else Action.KEEP
@@ -309,12 +345,6 @@ class Unit(Identity):
     @property
     def _drafts(self) -> Drafts:
         return self._repository.drafts(self.visit.life())
-
-    def _changes(self, session: Session) -> Changes:
-        if self._baseline is None:
-            return {}
-        codec = self._repository.codec
-        return self._baseline.changes(session.peek(), codec, self.visit.endpoint())
 
     def _weak_names(self, session: Session, changes: Changes) -> set[str]:
         if not session.detached:

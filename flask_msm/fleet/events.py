@@ -30,6 +30,8 @@ class Event(NamedTuple):
         kind: Short name, for example ``node_down``.
         text: One sentence.
         node: Id of the node it is about, if it is about one.
+        actor: The operator who did it, if somebody did.
+        reason: Their reason.
     """
 
     id: int
@@ -38,6 +40,8 @@ class Event(NamedTuple):
     kind: str
     text: str
     node: str | None = None
+    actor: str | None = None
+    reason: str | None = None
 
 
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -58,18 +62,30 @@ class Events:
         self._ids = count(1)
         self._lock = ProcessLock()
 
-    def add(self, level: str, kind: str, text: str, *, node: str | None = None) -> None:
-        """Take note of an event, log it, and tell the listener."""
+    def add(
+        self,
+        level: str,
+        kind: str,
+        text: str,
+        *,
+        node: str | None = None,
+        actor: str | None = None,
+        reason: str | None = None,
+    ) -> int:
+        """Take note of an event, log it, and tell the listener; return its id."""
         with self._lock:
-            event = Event(next(self._ids), self._clock.time(), level, kind, text, node)
+            event = Event(
+                next(self._ids), self._clock.time(), level, kind, text, node, actor, reason
+            )
             self._ring.append(event)
         logger.log(_LEVELS[level], "%s: %s", kind, text)
         if self._listener is None:
-            return
+            return event.id
         try:
             self._listener(event)
         except Exception:  # whoever listens must not be able to stop an upkeep or a request
             logger.exception("a listener failed at event %s", kind)
+        return event.id
 
     def newest(self, limit: int = RING) -> list[Event]:
         """Return the newest events, newest first."""

@@ -92,6 +92,14 @@ class Heartbeat:
         self._announced_as = ""
         self.shared.put(self.worker, None)
 
+    def names(self) -> list[str]:
+        """Return the names of all workers in the map."""
+        return sorted(self.shared.values(""))
+
+    def forget(self, worker: str) -> None:
+        """Remove a worker that ended without a word."""
+        self.shared.put(worker, None)
+
     def layouts_differ(self) -> bool:
         """Return whether a worker that lives uses other nodes, or another number of copies."""
         return any(

@@ -62,11 +62,15 @@ DIGEST_LENGTH = 40
 REF_LENGTH = 10
 
 
+def is_digest(name: str) -> bool:
+    """Return whether *name* is the hash in a storage key."""
+    return len(name) == DIGEST_LENGTH and not name.strip("0123456789abcdef")
+
+
 def digest_of(key: str) -> str | None:
     """Return the hash in a storage key, ``None`` when *key* is not one of a session."""
     digest = key[-DIGEST_LENGTH:]
-    is_digest = len(key) > DIGEST_LENGTH and not digest.strip("0123456789abcdef")
-    return digest if is_digest else None
+    return digest if len(key) > DIGEST_LENGTH and is_digest(digest) else None
 
 
 def ref_of(key: str) -> str:

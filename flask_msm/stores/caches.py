@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from cachelib import FileSystemCache, SimpleCache
 
 from flask_msm.locks import ProcessLock
-from flask_msm.record.keys import digest_of
+from flask_msm.record.keys import digest_of, is_digest
 
 from .ports import LocalStorageError
 
@@ -29,7 +29,6 @@ from .ports import LocalStorageError
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Container
-    from typing import IO
 
     from flask_msm.settings_parsing import CacheLike
 
@@ -124,11 +123,14 @@ class FileCache:
 
     def delete(self, key: str) -> None:
         """Remove *key*."""
-        self._files.delete(key)
+        try:
+            self._files.delete(key)
+        except OSError as error:
+            raise LocalStorageError(_reason(error)) from None
 
     def digests(self) -> list[str]:
         """Return the hashes in the storage keys of all sessions in the folder."""
-        return [entry.name for entry in self._entries() if _is_session(entry.name)]
+        return [entry.name for entry in self._entries() if is_digest(entry.name)]
 
     def trim(self) -> int:
         """Remove what has expired, then what was written longest ago."""
@@ -138,7 +140,7 @@ class FileCache:
         size = 0
         for entry in self._entries():
             try:
-                if not _is_session(entry.name):
+                if not is_digest(entry.name):
                     self._remove_abandoned(entry, now)
                 elif _has_expired(entry.path, now):
                     os.unlink(entry.path)
@@ -275,6 +277,11 @@ class IndexedCache:
             raise LocalStorageError(f"the cache raised {_reason(error)}") from None
 
 
+def is_private(cache: CacheLike) -> bool:
+    """Return whether every process has its own *cache*: what one puts there no other one sees."""
+    return isinstance(cache, SimpleCache)
+
+
 def memory_cache(sessions: int) -> SimpleCache:
     """Return a cache in the memory of this process.
 
@@ -285,14 +292,8 @@ def memory_cache(sessions: int) -> SimpleCache:
     return SimpleCache(threshold=2 * sessions + 100, default_timeout=1)
 
 
-class _Raw:
-    """Bytes in, bytes out: nothing that lies in a folder is ever unpickled."""
-
-    def dump(self, value: bytes, f: IO[bytes]) -> None:
-        f.write(value)
-
-    def load(self, f: IO[bytes]) -> bytes:
-        return f.read()
+#: In front of what is in a file: when it expires, seconds since the epoch.
+_EXPIRY = struct.Struct("I")
 
 
 class _FileName:
@@ -310,11 +311,21 @@ class _Files(FileSystemCache):
     """A ``FileSystemCache`` of bytes that says when it fails, and never makes a request wait.
 
     cachelib's own ``set`` logs to the root logger and leaves its unfinished file behind when the
-    disk is full, and it repeats what is forbidden for up to sixteen seconds.
+    disk is full, and it repeats what is forbidden for up to sixteen seconds. Its ``get`` says of a
+    file that cannot be read that it is not there. What lies in the folder is never unpickled.
     """
 
-    serializer: Any = _Raw()
     unfinished = FileSystemCache._fs_transaction_suffix  # noqa: SLF001  (its own subclass)
+
+    def get(self, key: str) -> bytes | None:
+        try:
+            with open(self._get_filename(key), "rb") as file:
+                data = file.read()
+        except FileNotFoundError:
+            return None
+        if len(data) < _EXPIRY.size:
+            return b""  # there is something, and nobody can read it
+        return data[_EXPIRY.size :] if _EXPIRY.unpack_from(data)[0] >= time.time() else None
 
     def set(
         self,
@@ -328,7 +339,7 @@ class _Files(FileSystemCache):
         descriptor = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
             with open(descriptor, "wb") as file:
-                file.write(struct.pack("I", self._normalize_timeout(timeout)) + value)
+                file.write(_EXPIRY.pack(self._normalize_timeout(timeout)) + value)
             os.replace(own, path)
         except BaseException:
             with suppress(OSError):
@@ -336,18 +347,16 @@ class _Files(FileSystemCache):
             raise
         return True
 
-    def _run_safely(self, fn: Any, *args: Any, **kwargs: Any) -> Any:
-        return fn(*args, **kwargs)
-
-
-def _is_session(name: str) -> bool:
-    return digest_of(f":{name}") == name
+    def delete(self, key: str, mgmt_element: bool = False) -> bool:  # noqa: ARG002, FBT001, FBT002
+        with suppress(FileNotFoundError):
+            os.unlink(self._get_filename(key))
+        return True
 
 
 def _has_expired(path: str, now: float) -> bool:
     with open(path, "rb") as file:
-        head = file.read(4)
-    return len(head) < 4 or int(struct.unpack("I", head)[0]) < now
+        head = file.read(_EXPIRY.size)
+    return len(head) < _EXPIRY.size or int(_EXPIRY.unpack(head)[0]) < now
 
 
 def _bytes(found: object) -> bytes | None:

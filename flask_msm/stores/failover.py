@@ -96,6 +96,9 @@ class FailoverStore:
             self._note(key, keys, record)
             if near is None and record.version >= at_least:
                 return loaded
+            if self._rules.near_max_age is not None and record.version < at_least:
+                # What the browser has seen may wait on another host: no node can know of it yet.
+                loaded = loaded._replace(certain=False)
         return self._with_local(key, loaded, near or self._find(key, keys), deadline)
 
     def _load_here(
@@ -113,7 +116,7 @@ class FailoverStore:
 
     def _with_local(self, key: str, loaded: Loaded, entry: Entry | None, deadline: float) -> Loaded:
         """Join what this host has with what the cluster said."""
-        if entry is None or (entry.mark is Mark.OUTAGE and self._rules.drops()):
+        if entry is None or self.is_dropped(entry):
             return loaded
         if loaded.record is not None:
             return loaded._replace(record=join(loaded.record, entry.record))
@@ -121,6 +124,14 @@ class FailoverStore:
         if gone and self._rules.remembers(key, deadline):
             return loaded
         return Loaded(Outcome.FOUND, entry.record, loaded.copies, False, loaded.failed)  # noqa: FBT003
+
+    def is_dropped(self, entry: Entry) -> bool:
+        """Return whether *entry* is a change of an outage that does not go into the cluster.
+
+        A logout always does: it is final.
+        """
+        ended = entry.record.kind is Kind.DESTROYED
+        return entry.mark is Mark.OUTAGE and not ended and self._rules.drops()
 
     def _is_fresh(self, near: Entry) -> bool:
         limit = self._rules.near_max_age or 0.0
@@ -206,12 +217,16 @@ class FailoverStore:
             keys: Open and seal it.
             deadline: Monotonic time in seconds until which it may take.
             fresh: The cluster is thought not to have it, which saves looking.
+
+        Raises:
+            UnknownRecordError: It was written with another key or by a newer version.
+            RecordTooLargeError: What the cluster has joined with it does not fit.
         """
         try:
             entry = self.local.find(key, keys)
         except CorruptRecordError:
             entry = None
-        except (UnknownRecordError, LocalStorageError):
+        except LocalStorageError:
             return False
         if entry is None:
             self.local.forget_mark(key, keys)

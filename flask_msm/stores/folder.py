@@ -46,14 +46,15 @@ def folder_name(prefix: str, node_ids: Iterable[str], root: str) -> str:
     return blake2b(text.encode(errors="surrogatepass"), digest_size=8).hexdigest()
 
 
-def open_folder(base: Path | None, name: str, keys: Keyring) -> Folder:
-    """Return the folder of local storage; it is made if it is not there.
+def open_folder(base: Path | None, name: str, keys: Keyring, *, make: bool = True) -> Folder:
+    """Return the folder of local storage.
 
     Args:
         base: What the user chose; ``None`` for the first of runtime directory, ``/dev/shm`` and
             temporary directory that can be written.
         name: See ``folder_name``.
         keys: A folder that was made with another key is left alone.
+        make: Whether it is made if it is not there.
 
     Raises:
         LocalStorageError: There is no place that belongs to this user alone.
@@ -61,6 +62,8 @@ def open_folder(base: Path | None, name: str, keys: Keyring) -> Folder:
     troubles = []
     for parent in _parents(base):
         try:
+            if not make and not (parent / name).exists():
+                continue
             _private(parent)
             for number in range(1, MOST_FOLDERS + 1):
                 path = parent / (name if number == 1 else f"{name}-{number}")

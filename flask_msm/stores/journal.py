@@ -10,6 +10,8 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
+from flask_msm.record.keys import is_digest
+
 from .ports import LocalStorageError
 
 
@@ -90,6 +92,7 @@ class FileJournal:
     def digests(self) -> list[str]:
         """Return all marked sessions; none when the folder cannot be read."""
         try:
-            return os.listdir(self._folder)
+            names = os.listdir(self._folder)
         except OSError:
             return []
+        return [name for name in names if is_digest(name)]

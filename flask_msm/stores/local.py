@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from flask_msm.record.envelope import Envelope
     from flask_msm.record.keys import Keyring
 
+    from .background import Job
     from .shelf import Shelf, Shelves
 
 T = TypeVar("T")
@@ -78,6 +79,7 @@ class LocalStore:
         prefix: In front of every storage key.
         alone: There is no cluster: what is not here is nowhere.
         trouble: Told why local storage fails, and ``None`` when it works again.
+        later: Runs a job behind the response; returns whether it was taken.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class LocalStore:
         prefix: str,
         alone: bool,
         trouble: Callable[[str | None], object],
+        later: Callable[[Job], bool],
     ) -> None:
         #: Sessions that had to be thrown out although nobody else has them.
         self.lost = 0
@@ -100,6 +103,7 @@ class LocalStore:
         self._prefix = prefix
         self._alone = alone
         self._trouble = trouble
+        self._later = later
         self._failing = False
         self._trimmed_at = clock.monotonic()
         self._written = 0
@@ -176,6 +180,9 @@ class LocalStore:
                     self._put(shelf, key, keys, Entry(record, max(mark, before), 0.0))
             except (UnknownRecordError, LocalStorageError):
                 return Saved(rewrite(None), frozenset())
+        if self.is_trim_due():
+            self._note_trim()
+            self._later(lambda _: self.trim(keys))
         return Saved(record, frozenset({LOCAL}))
 
     def confirm(self, key: str, keys: Keyring, record: Record) -> None:
@@ -188,14 +195,11 @@ class LocalStore:
         with shelf.locks.hold(key):
             try:
                 entry = self._usable(key, keys)
-                if entry is None:
+                joined = join(entry.record, record) if entry else record
+                if entry is None or joined == record:
                     self._put(shelf, key, keys, Entry(record, Mark.MIRRORED, now))
-                    return
-                joined = join(entry.record, record)
-                if joined == record:
-                    self._put(shelf, key, keys, Entry(record, Mark.MIRRORED, now))
-                    if entry.mark:
-                        shelf.journal.discard(digest_of(key) or "")
+                    # Whatever the entry said: a process may have died between these two steps.
+                    shelf.journal.discard(digest_of(key) or "")
                 elif joined != entry.record:
                     self._put(shelf, key, keys, Entry(joined, entry.mark, now))
             except (UnknownRecordError, LocalStorageError):
@@ -218,8 +222,14 @@ class LocalStore:
         return [self._prefix + digest for digest in self._shelves.open(keys).journal.digests()]
 
     def forget_mark(self, key: str, keys: Keyring) -> None:
-        """Remove the mark of a session that is not there any more."""
-        self._shelves.open(keys).journal.discard(digest_of(key) or "")
+        """Remove the mark of a session that is not there any more, if it is not."""
+        shelf = self._shelves.open(keys)
+        with shelf.locks.hold(key):  # the mark is set first: somebody may be about to write it
+            try:
+                if self._usable(key, keys) is None:
+                    shelf.journal.discard(digest_of(key) or "")
+            except (UnknownRecordError, LocalStorageError):
+                return
 
     def all_keys(self, keys: Keyring) -> list[str]:
         """Return the storage keys of everything that is here."""
@@ -251,6 +261,10 @@ class LocalStore:
         except LocalStorageError:
             return
 
+    def visit(self) -> None:
+        """Be a visitor, for a command line: no folder is made."""
+        self._shelves.makes = False
+
     # -- housekeeping --------------------------------------------------------------------------
 
     @property
@@ -267,7 +281,7 @@ class LocalStore:
 
     def trim(self, keys: Keyring) -> None:
         """Remove what has expired and what is too much, unless another worker is at it."""
-        self._trimmed_at, self._written = self._clock.monotonic(), 0
+        self._note_trim()
         shelf = self._shelves.open(keys)
         with shelf.locks.alone("trim") as alone:
             if not alone:
@@ -279,6 +293,9 @@ class LocalStore:
         if lost:
             self.lost += lost
             self._trouble(f"it is full: {lost} sessions were thrown out that nobody else has")
+
+    def _note_trim(self) -> None:
+        self._trimmed_at, self._written = self._clock.monotonic(), 0
 
     def _usable(self, key: str, keys: Keyring) -> Entry | None:
         """Return what is there; what is corrupt counts as nothing and is replaced."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.locks import ProcessLock
 
-from .caches import FileCache, IndexedCache, Limits, RecordCache, memory_cache
+from .caches import FileCache, IndexedCache, Limits, RecordCache, is_private, memory_cache
 from .folder import default_size, open_folder
 from .journal import FileJournal, Journal, MemoryJournal
 from .key_locks import KeyLocks
@@ -14,7 +14,7 @@ from .ports import LocalStorageError
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
     from pathlib import Path
 
     from flask_msm.record.keys import Keyring
@@ -53,6 +53,7 @@ class Shelves:
         name: Name of the application's folder, see ``folder.folder_name``.
         sessions: Most sessions.
         size: Most bytes; ``None`` for a part of what is free.
+        alone: There is no cluster: every session is nowhere else.
         trouble: Told why the folder cannot be used.
     """
 
@@ -64,15 +65,19 @@ class Shelves:
         name: str,
         sessions: int,
         size: int | None,
+        alone: bool,
         trouble: Callable[[str | None], object],
     ) -> None:
         #: The shelf, ``None`` as long as nobody needed it.
         self.opened: Shelf | None = None
+        #: Whether a folder that is not there is made.
+        self.makes = True
         self._kind = kind
         self._base = base
         self._name = name
         self._sessions = sessions
         self._size = size
+        self._alone = alone
         self._trouble = trouble
         self._lock = ProcessLock()
 
@@ -88,27 +93,38 @@ class Shelves:
                 except LocalStorageError as error:
                     trouble = error.reason
                     self.opened = self._in_memory("simple")
-        if trouble is not None:
+        if trouble is not None and self.makes:
             self._trouble(f"{trouble}; sessions are kept in the memory of each process instead")
         return self.opened
 
     def _open(self, keys: Keyring) -> Shelf:
         if self._kind == "simple":
             return self._in_memory("simple")
-        folder = open_folder(self._base, self._name, keys)
+        if not isinstance(self._kind, str) and is_private(self._kind):
+            return self._in_memory(type(self._kind).__name__, self._kind)
+        folder = open_folder(self._base, self._name, keys, make=self.makes)
         journal = FileJournal(folder.journal)
         locks = KeyLocks(folder.locks)
         limits = Limits(self._sessions, self._size or default_size(folder))
         if self._kind == "filesystem":
-            files = FileCache(folder.sessions, limits, journal)
+            files = FileCache(folder.sessions, limits, self._dirty(journal))
             return Shelf("filesystem", files, journal, locks, limits, folder.sessions.parent)
         assert not isinstance(self._kind, str)  # noqa: S101  (the settings allow no other word)
-        cache = IndexedCache(self._kind, limits, journal)
+        cache = IndexedCache(self._kind, limits, self._dirty(journal))
         kind = type(self._kind).__name__
         return Shelf(kind, cache, journal, locks, limits, folder.sessions.parent)
 
-    def _in_memory(self, kind: str) -> Shelf:
+    def _in_memory(self, kind: str, cache: CacheLike | None = None) -> Shelf:
         journal = MemoryJournal()
         limits = Limits(self._sessions, self._size or MEMORY_SIZE)
-        cache = IndexedCache(memory_cache(self._sessions), limits, journal)
-        return Shelf(kind, cache, journal, KeyLocks(), limits, None)
+        cache = cache or memory_cache(self._sessions)
+        indexed = IndexedCache(cache, limits, self._dirty(journal))
+        return Shelf(kind, indexed, journal, KeyLocks(), limits, None)
+
+    def _dirty(self, journal: Journal) -> Container[str]:
+        return _Everything() if self._alone else journal
+
+
+class _Everything:
+    def __contains__(self, _: object) -> bool:
+        return True

@@ -17,9 +17,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.cluster.mode import Mode
-from flask_msm.errors import RecordError
+from flask_msm.errors import RecordError, UnknownRecordError
 from flask_msm.record.record import Kind
-from flask_msm.stores.local import Mark
 from flask_msm.stores.ports import LocalStorageError, RecordTooLargeError
 
 
@@ -103,6 +102,12 @@ class Returner:
         self._keys = keys
         self._clock = clock
         self._timeout = timeout
+        #: Losses of memory that were dealt with, those that are being dealt with, and the sessions
+        #: given back so far: one run may end before all are.
+        self._handled: dict[str, int] = {}
+        self._giving: dict[str, int] = {}
+        self._given: set[str] = set()
+        self._left = 0
 
     def homes(self, key: str) -> tuple[str, ...]:
         """Return the ids of the nodes that are home to a storage key."""
@@ -132,9 +137,13 @@ class Returner:
             else:
                 done = self._hand_over(keys, self._store.local.dirty_keys(keys), until, dirty=True)
                 if lost is not None and done:
-                    forgotten = self._without_home(keys)
+                    if lost != self._giving:
+                        self._giving, self._given = lost, set()
+                    forgotten = [key for key in self._without_home(keys) if key not in self._given]
                     done = self._hand_over(keys, forgotten, until, dirty=False)
             if lost is not None and done:
+                # Remembered here as well: a full disk takes no notes.
+                self._handled, self._giving, self._given = lost, {}, set()
                 self._store.local.put_note(HANDLED, json.dumps(lost).encode(), keys)
                 self.is_filling = False
 
@@ -146,9 +155,10 @@ class Returner:
             return True
         # From now on `todo` is a list of keys: records are read one by one, for they are many.
         ended = [key for key in found if self._has_ended(key, keys)]
-        rest = [key for key in found if key not in set(ended)] if ended else found
+        moved_up = set(ended)
+        rest = [key for key in found if key not in moved_up] if ended else found
         self.progress = Handover(len(found), 0)
-        began, failures, done = self._clock.monotonic(), 0, 0
+        began, failures, done, left = self._clock.monotonic(), 0, 0, 0
         try:
             for key in (*ended, *rest):
                 if failures >= MOST_FAILURES or self._clock.monotonic() > until:
@@ -158,12 +168,16 @@ class Returner:
                 deadline = self._clock.monotonic() + self._timeout
                 try:
                     taken = self._store.hand_over(key, keys, deadline, fresh=not dirty)
-                except RecordTooLargeError as error:
-                    # What both sides have fits, their join does not: it stays on this host.
-                    logger.warning("a session cannot be handed over: %s", error)
+                except (RecordTooLargeError, UnknownRecordError) as error:
+                    # What both sides have fits, their join does not; or only others can read it.
+                    # It stays on this host, and must not keep all others here as well.
+                    left += 1
+                    self._say_left(left, error)
                     continue
                 failures = 0 if taken else failures + 1
                 done += taken
+                if taken and not dirty:
+                    self._given.add(key)
                 self.progress = Handover(len(found), done)
         finally:
             self.progress = None
@@ -173,7 +187,12 @@ class Returner:
                 what = "kept on this host" if dirty else "that the cluster had forgotten"
                 text = f"{done} of {len(found)} sessions {what} were handed over in {seconds:.1f} s"
                 self._events.add("info", "handed_over", text)
-        return done == len(found)
+        return done + left == len(found)
+
+    def _say_left(self, left: int, error: Exception) -> None:
+        if left > self._left:
+            self._left = left
+            logger.warning("a session of this host cannot be handed over: %s", error)
 
     def _has_ended(self, key: str, keys: Keyring) -> bool:
         entry = self._find(key, keys)
@@ -204,8 +223,11 @@ class Returner:
             handled = json.loads(self._store.local.get_note(HANDLED, keys) or b"{}")
         except ValueError:
             handled = {}
-        known = handled if isinstance(handled, dict) else {}
-        return None if all(known.get(node) == stamp for node, stamp in lost.items()) else lost
+        noted = handled if isinstance(handled, dict) else {}
+        dealt_with = (noted, self._handled)
+        if all(stamp in [one.get(node) for one in dealt_with] for node, stamp in lost.items()):
+            return None
+        return lost
 
     # -- discard -------------------------------------------------------------------------------
 
@@ -223,10 +245,10 @@ class Returner:
             entry = self._find(key, keys)
             if entry is None:
                 local.forget_mark(key, keys)
-            elif everything or entry.mark is Mark.OUTAGE:
+            elif everything or self._store.is_dropped(entry):
                 local.drop(key, keys, entry.record)
                 dropped += 1
-            elif entry.mark is Mark.BEHIND:
+            elif entry.mark:
                 behind.append(key)
         if self._mirror is not None and dropped:
             self._mirror.forget()

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from .handover import Returner
     from .notes import Notes
+    from .publisher import Publisher
     from .rebuild import Rebuilder
     from .repairs import Repairs
 
@@ -60,6 +61,7 @@ class Upkeep:
     repairs: Repairs
     returner: Returner
     notes: Notes
+    publisher: Publisher
     events: Events
 
 
@@ -95,6 +97,8 @@ class Monitor:
         rebuilds: bool,
     ) -> None:
         self.numbers: dict[str, Numbers] = {}
+        #: Called when the control state may have changed.
+        self.on_learned: Callable[[], object] = lambda: None
         self._parts = parts
         self._keys = keys
         self._clock = clock
@@ -139,6 +143,8 @@ class Monitor:
             self._parts.repairs.run()
             self._start_return()
             self._start_rebuild()
+            if not in_request:
+                self._parts.publisher.publish(self.numbers)
         except Exception:  # the scheduler must outlive any fault
             logger.exception("a tick failed")
         finally:
@@ -168,24 +174,34 @@ class Monitor:
         if lacking:
             self._publish()
 
-    def command_drain(self, node_id: str, value: str | None, *, who: str, why: str) -> bool:
-        """Drain a node or take it back; return whether anybody could be told.
+    def visit(self) -> None:
+        """Be a visitor, for a command line: nothing is done behind, no thread is started."""
+        self._later = self._aside = lambda _: False
+
+    def stop_distribution(self, why: str) -> None:
+        """Stop distribution for the fleet: here at once, elsewhere as soon as they hear of it."""
+        control = self._parts.control
+        if control.choice(DISTRIBUTION).value != STOPPED:
+            control.choose(DISTRIBUTION, STOPPED, who="policy 'stop'", why=why[:200])
+            self._tell_mode()
+            self._later(self._publish)
+
+    def command(self, act: Callable[[Control], object]) -> list[str]:
+        """Change what holds for the fleet; return the nodes that know it now.
 
         Args:
-            node_id: The node.
-            value: ``draining``, or ``None`` to take it back.
-            who: The operator.
-            why: Their reason.
+            act: Makes the change, given what the fleet knows at this moment. What it raises comes
+                out, and nothing was changed.
         """
-        control = self._parts.control
+        parts = self._parts
+        parts.notes.read()
         # What the fleet knows comes first, so that the change is the newest word.
-        reached = self._exchange_with(self._parts.nodes)
-        if not reached:
-            return False
-        if value is None:
-            control.set_missed(node_id, "was drained")
-        control.set_drain(node_id, value, who=who, why=why)
-        return bool(self._exchange_with(reached))
+        reached = self._exchange_with(parts.nodes)
+        act(parts.control)
+        told = self._exchange_with(reached)
+        parts.notes.write()
+        self._learn()
+        return told
 
     def _exchange_with(self, node_ids: Iterable[str]) -> list[str]:
         """Share the control state with nodes, one of which may hang; return which answered."""
@@ -327,6 +343,7 @@ class Monitor:
             )
         parts.state.learn(FleetFacts(trusted, parts.control.drains()))
         self._tell_mode()
+        self.on_learned()
 
     def _tell_mode(self) -> None:
         """Say what the nodes and the operators mean for where sessions go."""
@@ -381,6 +398,7 @@ class Monitor:
         """Bring the control state to all nodes that answer, without waiting for the next tick."""
         views = self._parts.state.view().items()
         self._exchange_with([id_ for id_, view in views if view.health.state is not NodeState.DOWN])
+        self._parts.notes.write()
         self._learn()
 
     # -- what requests report ------------------------------------------------------------------

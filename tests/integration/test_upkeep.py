@@ -13,6 +13,7 @@ from flask_msm.record.attributes import Attributes
 from flask_msm.record.keys import keyring, storage_key
 from flask_msm.record.record import Kind, Record
 from flask_msm.record.token import new_sid
+from flask_msm.upkeep.commander import Order
 
 
 SECRET = "upkeep"
@@ -172,7 +173,7 @@ def test_a_restart_between_two_ticks_is_not_hidden_by_an_operator(fleet):
     operator, _ = fleet.outsider()
     fleet.nodes[0].restart()
 
-    assert operator.monitor.command_drain("n2", "draining", who="anna", why="")
+    assert operator.commander.drain("n2", Order("anna"), back=False).nodes
     cluster.monitor.tick()
 
     assert not cluster.state.view()["n1"].trusted
@@ -253,7 +254,7 @@ def test_a_drained_node_is_copied_away_and_left_alone_until_it_is_taken_back(fle
     cluster, state = fleet.worker()
     keys = store_sessions(state, 100)
 
-    assert cluster.monitor.command_drain("n1", "draining", who="anna", why="new disk")
+    assert cluster.commander.drain("n1", Order("anna", "new disk"), back=False).nodes
 
     def drained():
         cluster.monitor.tick()
@@ -265,7 +266,7 @@ def test_a_drained_node_is_copied_away_and_left_alone_until_it_is_taken_back(fle
     fleet.nodes[0].kill()
     assert state.store.load(keys[0], KEYS, at_least=1, deadline=1e12).record is not None
     fleet.nodes[0].restart()
-    assert cluster.monitor.command_drain("n1", None, who="anna", why="done")
+    assert cluster.commander.drain("n1", Order("anna", "done"), back=True).nodes
     settle(cluster)
 
 

@@ -1,0 +1,98 @@
+"""What one request's session holds beside what is stored, and what of it is to be stored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .changes import Baseline
+from .identity import Identity, Visit
+from .leftovers import Leftovers
+
+
+if TYPE_CHECKING:
+    from .changes import Refused
+    from .drafts import Changes
+    from .errors import SerializationError
+    from .record.attributes import Attributes
+    from .repository import Repository
+    from .session import Session
+
+
+class Differences(Identity):
+    """Compares a session with what is stored, in view of what cannot be stored at all.
+
+    Args:
+        repository: The application's sessions.
+        visit: The request.
+    """
+
+    __slots__ = ("_baseline", "_left")
+
+    def __init__(self, repository: Repository, visit: Visit) -> None:
+        super().__init__(repository, visit)
+        self._baseline: Baseline | None = None
+        # Made when there is something that cannot be stored, or must not be.
+        self._left: Leftovers | None = None
+
+    def rebase(self, session: Session) -> None:
+        """Take what *session* holds now as what is stored."""
+        if self._baseline is None:
+            return
+        values = session.peek()
+        if self._repository.serialization.selective:
+            values = self._leftovers.selected(values)
+        self._baseline.rebase(values, self._repository.codec)
+
+    @property
+    def _leftovers(self) -> Leftovers:
+        if self._left is None:
+            repository = self._repository
+            self._left = Leftovers(
+                repository.serialization, repository.codec, self.visit.endpoint()
+            )
+        return self._left
+
+    def _decoded(self, key: str, attributes: Attributes, *, local: bool) -> dict[str, Any]:
+        """Return *attributes* decoded, and take them for what is stored.
+
+        Args:
+            key: Storage key of the session.
+            attributes: What is stored.
+            local: Whether this process may hold objects that belong in their place.
+        """
+        baseline = self._baseline = Baseline()
+        stored = attributes.alive()
+        if self._repository.serialization.attribute_filter is not None:
+            shared = self._leftovers.is_shared
+            stored = {name: raw for name, raw in stored.items() if shared(name)}
+        values = baseline.decode(stored, self._repository.codec)
+        if not local:
+            return values
+        return self._leftovers.restore(key, values, baseline, life=self.visit.life())
+
+    def _changes(self, session: Session, refused: Refused | None = None) -> Changes:
+        if self._baseline is None:
+            return {}
+        repository, values = self._repository, session.peek()
+        if self._left is not None or repository.serialization.selective:
+            values = self._leftovers.begin(values)
+        return self._baseline.changes(
+            values, repository.codec, self.visit.endpoint(), refused or self._refused
+        )
+
+    def _refused(self, name: Any, value: Any, error: SerializationError) -> bytes | None:
+        assert self._baseline is not None  # noqa: S101  (it is asking)
+        return self._leftovers.refused(self._baseline, name, value, error)
+
+    def _refuse_new(self, name: Any, value: Any, error: SerializationError) -> None:
+        """Let an attribute fail, unless it is what this request was given."""
+        if self._left is None or not self._left.is_restored(name, value):
+            raise error
+
+    def _settle(self) -> None:
+        """Keep here what could not be stored, and have the cookie say so."""
+        if self._left is None:
+            return
+        local = self._left.settle(self.key, life=self.visit.life())
+        if local is not None and self._token is not None:
+            self._token = self._token._replace(local=local)

@@ -1,0 +1,180 @@
+"""Attributes that could not be stored, by name and type: a record for people, not a filter.
+
+Every worker keeps its own and what it heard from others. What two of them know of the same entry
+is joined: counts are kept by worker, so that nothing is counted twice, however often it is heard.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from flask_msm.locks import ProcessLock
+
+from .entries import Entry, dump, join, parse
+from .labels import label, plain
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from flask_msm.clock import Clock
+
+
+#: Most entries; beyond, only what was not seen for ``RETAINED`` seconds makes room.
+MAX_ENTRIES = 200
+RETAINED = 3600.0
+#: What another clock says is believed up to so many seconds ahead of the own one.
+MAX_AHEAD = 60.0
+
+
+class Noted(Enum):
+    """What became of a failure."""
+
+    NEW = "new"
+    KNOWN = "known"
+    FULL = "full"
+
+
+class Blacklist:
+    """The entries this worker knows.
+
+    Args:
+        clock: Its wall clock is used.
+        worker: Returns the name of this worker.
+
+    Attributes:
+        overflow: How many failures could not be entered because there are too many others.
+    """
+
+    def __init__(self, clock: Clock, worker: Callable[[], str]) -> None:
+        self.overflow = 0
+        self._clock = clock
+        self._worker = worker
+        self._lock = ProcessLock()
+        # The one that was not seen for the longest time comes first.
+        self._entries: dict[tuple[str | None, str], Entry] = {}
+        self._cleared_at = 0.0
+        self._cleared: dict[str | None, float] = {}
+
+    def __len__(self) -> int:
+        """Return the number of entries."""
+        return len(self._entries)
+
+    def note(
+        self,
+        attribute: str | None,
+        type_name: str,
+        *,
+        path: str,
+        error: str,
+        reason: str,
+        endpoint: str | None,
+        added_by: str,
+    ) -> Noted:
+        """Take note of a failure; return whether this worker has seen its like before.
+
+        Args:
+            attribute: Name of the attribute, ``None`` when that is not a string.
+            type_name: Qualified name of the type that was found.
+            path: Where in the session.
+            error: Name of the class of the error.
+            reason: Why, in words.
+            endpoint: Endpoint of the request.
+            added_by: Who adds the entry, if there is none.
+        """
+        now, worker = self._clock.time(), self._worker()
+        entry = Entry(
+            attribute=None if attribute is None else label(attribute),
+            type_name=plain(type_name, 200),
+            path=plain(path, 200),
+            error=plain(error, 80),
+            reason=plain(reason, 300),
+            endpoint=None if endpoint is None else plain(endpoint, 120),
+            added_by=added_by,
+            first_seen=now,
+            last_seen=now,
+            counts={worker: 1},
+        )
+        with self._lock:
+            known = self._entries.pop(entry.key, None)
+            seen = known.counts.get(worker, 0) if known else 0
+            if known:
+                entry = join(known, entry.counted(worker, seen + 1))
+            elif not self._has_room(now):
+                self.overflow += 1
+                return Noted.FULL
+            self._entries[entry.key] = entry
+        return Noted.KNOWN if seen else Noted.NEW
+
+    def all(self) -> list[Entry]:
+        """Return the entries, what was seen last first."""
+        with self._lock:
+            return list(self._entries.values())[::-1]
+
+    def clear(self, at: float, attribute: str | None = None) -> None:
+        """Forget what was seen last before *at*, here and whenever it is heard of again.
+
+        Args:
+            at: Time in seconds since the epoch.
+            attribute: Forget this attribute only; all if ``None``.
+        """
+        with self._lock:
+            if attribute is None:
+                self._cleared_at = max(self._cleared_at, at)
+            else:
+                name = label(attribute)
+                self._cleared[name] = max(self._cleared.pop(name, 0.0), at)
+                for oldest in list(self._cleared)[:-MAX_ENTRIES]:
+                    del self._cleared[oldest]
+            self._replace(self._entries.values())
+
+    def to_json(self, *, own: bool = False, limit: int = MAX_ENTRIES) -> bytes:
+        """Return the newest entries as bytes that ``merge`` takes.
+
+        Args:
+            own: Only what this worker saw, and only its own counts.
+            limit: Most entries.
+        """
+        entries = self.all()
+        if own:
+            worker = self._worker()
+            entries = [
+                entry.counted(worker, entry.counts[worker], alone=True)
+                for entry in entries
+                if worker in entry.counts
+            ]
+        return dump(entries[:limit])
+
+    def merge(self, data: bytes | str) -> None:
+        """Learn what ``to_json`` said, here or elsewhere; what is wrong with it is passed over."""
+        now = self._clock.time()
+        heard = parse(data, limit=MAX_ENTRIES, latest=now + MAX_AHEAD)
+        with self._lock:
+            entries = dict(self._entries)
+            for entry in heard:
+                known = entries.get(entry.key)
+                entries[entry.key] = join(known, entry) if known else entry
+            self._replace(entries.values())
+
+    def _has_room(self, now: float) -> bool:
+        """Make room if that is possible."""
+        if len(self._entries) < MAX_ENTRIES:
+            return True
+        oldest = next(iter(self._entries.values()))
+        if now - oldest.last_seen < RETAINED:
+            return False
+        del self._entries[oldest.key]
+        return True
+
+    def _replace(self, entries: Iterable[Entry]) -> None:
+        """Hold those of *entries* that were not cleared, the newest if they are too many."""
+        kept = sorted(
+            (entry for entry in entries if not self._is_cleared(entry)),
+            key=lambda entry: entry.last_seen,
+        )
+        self._entries = {entry.key: entry for entry in kept[-MAX_ENTRIES:]}
+
+    def _is_cleared(self, entry: Entry) -> bool:
+        at = max(self._cleared_at, self._cleared.get(entry.attribute, 0.0))
+        return entry.last_seen <= at

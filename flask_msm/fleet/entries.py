@@ -1,0 +1,175 @@
+"""One entry of the blacklist: what is known of an attribute of one type that cannot be stored.
+
+Entries are carried as JSON between workers. That is signed, and still nothing is taken for
+granted: a newer version may write otherwise, a clock may be wrong.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+
+#: Most workers an entry counts for; what more of them saw is left out of the sum.
+MAX_WORKERS = 64
+#: Longest text anywhere in an entry, in characters.
+_MAX_TEXT = 400
+#: Above every count that is one; JSON keeps such numbers as they are.
+_MAX_COUNT = 2**53
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """An attribute that could not be stored. Names only, never a value nor its ``repr``.
+
+    Texts are bounded; all but the name of the attribute can be shown as they are.
+
+    Attributes:
+        attribute: Its name, shortened if it was long, as it is: escape it before it is shown.
+            ``None`` when the name was not a string.
+        type_name: Qualified name of the type.
+        path: Where in the session it was found last.
+        error: Name of the class of the error.
+        reason: Why, in words.
+        endpoint: Endpoint of the request that met it last.
+        added_by: Who added it: the name of the policy.
+        first_seen: Seconds since the epoch.
+        last_seen: Seconds since the epoch.
+        counts: How often, by worker.
+    """
+
+    attribute: str | None
+    type_name: str
+    path: str
+    error: str
+    reason: str
+    endpoint: str | None
+    added_by: str
+    first_seen: float
+    last_seen: float
+    counts: Mapping[str, int]
+
+    @property
+    def key(self) -> tuple[str | None, str]:
+        """What tells it from other entries: attribute and type."""
+        return self.attribute, self.type_name
+
+    @property
+    def count(self) -> int:
+        """How often it was seen, by all workers."""
+        return sum(self.counts.values())
+
+    @property
+    def workers(self) -> tuple[str, ...]:
+        """Names of the workers that saw it."""
+        return tuple(sorted(self.counts))
+
+    def counted(self, worker: str, count: int, *, alone: bool = False) -> Entry:
+        """Return the entry with *count* for *worker*, and if *alone* without the others."""
+        return replace(self, counts={**({} if alone else self.counts), worker: count})
+
+
+def join(one: Entry, other: Entry) -> Entry:
+    """Return the entry that knows all that *one* and *other*, of the same key, know."""
+    older, newer = sorted((one, other), key=_order)
+    counts = dict(one.counts)
+    for worker, count in other.counts.items():
+        counts[worker] = max(count, counts.get(worker, 0))
+    if len(counts) > MAX_WORKERS:
+        most = sorted(counts, key=lambda worker: (counts[worker], worker))[-MAX_WORKERS:]
+        counts = {worker: counts[worker] for worker in most}
+    first = min(one, other, key=lambda entry: (entry.first_seen, entry.added_by))
+    return replace(
+        newer,
+        added_by=first.added_by,
+        first_seen=min(older.first_seen, newer.first_seen),
+        counts=counts,
+    )
+
+
+def dump(entries: Iterable[Entry]) -> bytes:
+    """Return *entries* as JSON."""
+    return json.dumps([_facts(entry) for entry in entries], separators=(",", ":")).encode()
+
+
+def parse(data: bytes | str, *, limit: int, latest: float) -> list[Entry]:
+    """Return the entries in *data*, leaving out what is not one.
+
+    Args:
+        data: What ``dump`` made, or anything else.
+        limit: Most entries.
+        latest: No entry was seen later, seconds since the epoch.
+    """
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        return []
+    if not isinstance(found, list):
+        return []
+    entries = (_entry(facts, latest) for facts in found[:limit] if isinstance(facts, dict))
+    return [entry for entry in entries if entry is not None]
+
+
+def _order(entry: Entry) -> tuple[float, str, str, str, str]:
+    return entry.last_seen, entry.path, entry.error, entry.reason, entry.endpoint or ""
+
+
+def _facts(entry: Entry) -> dict[str, object]:
+    return {
+        "attribute": entry.attribute,
+        "type": entry.type_name,
+        "path": entry.path,
+        "error": entry.error,
+        "reason": entry.reason,
+        "endpoint": entry.endpoint,
+        "by": entry.added_by,
+        "first": entry.first_seen,
+        "last": entry.last_seen,
+        "counts": dict(entry.counts),
+    }
+
+
+def _entry(facts: dict[str, Any], latest: float) -> Entry | None:
+    counts = facts.get("counts")
+    try:
+        return Entry(
+            attribute=_text(facts, "attribute", optional=True),
+            type_name=_text(facts, "type") or "",
+            path=_text(facts, "path") or "",
+            error=_text(facts, "error") or "",
+            reason=_text(facts, "reason") or "",
+            endpoint=_text(facts, "endpoint", optional=True),
+            added_by=_text(facts, "by") or "",
+            first_seen=_time(facts, "first", latest),
+            last_seen=_time(facts, "last", latest),
+            counts=_counts(counts),
+        )
+    except ValueError:
+        return None
+
+
+def _text(facts: dict[str, Any], name: str, *, optional: bool = False) -> str | None:
+    text = facts.get(name)
+    if text is None and optional:
+        return None
+    if not isinstance(text, str) or len(text) > _MAX_TEXT:
+        raise ValueError(name)
+    return text
+
+
+def _time(facts: dict[str, Any], name: str, latest: float) -> float:
+    at = facts.get(name)
+    if isinstance(at, bool) or not isinstance(at, int | float) or not at >= 0:
+        raise ValueError(name)
+    return float(min(at, latest))
+
+
+def _counts(counts: object) -> dict[str, int]:
+    if not isinstance(counts, dict) or not 0 < len(counts) <= MAX_WORKERS:
+        raise ValueError("counts")
+    for worker, count in counts.items():
+        if len(worker) > _MAX_TEXT or type(count) is not int or not 0 < count < _MAX_COUNT:
+            raise ValueError("counts")
+    return counts

@@ -1,0 +1,88 @@
+"""Attributes stored as ``None`` without trying: from the configuration, or by operators."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from flask_msm.locks import ProcessLock
+
+from .labels import MAX_NAME, label
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+#: Most names that are pinned at run time.
+MAX_PINS = 200
+#: Who pinned what ``MSM_BLACKLIST`` names.
+CONFIG = "MSM_BLACKLIST"
+
+
+class Pin(NamedTuple):
+    """A name that is pinned.
+
+    Attributes:
+        name: The attribute.
+        who: The operator, or ``MSM_BLACKLIST``.
+        why: Their reason.
+        at: When, seconds since the epoch; 0 for the configuration.
+    """
+
+    name: str
+    who: str = CONFIG
+    why: str = ""
+    at: float = 0.0
+
+
+class Pins:
+    """The pinned names as this worker knows them.
+
+    Args:
+        configured: Names from ``MSM_BLACKLIST``; they stay pinned whatever operators do.
+
+    Attributes:
+        names: All of them, replaced whole.
+    """
+
+    def __init__(self, configured: Iterable[str] = ()) -> None:
+        self._configured = {label(name): Pin(label(name)) for name in configured}
+        self._chosen: dict[str, Pin] = {}
+        self._lock = ProcessLock()
+        self.names = frozenset(self._configured)
+
+    def __contains__(self, name: object) -> bool:
+        if type(name) is not str:
+            return False
+        return (name if len(name) <= MAX_NAME else label(name)) in self.names
+
+    def all(self) -> list[Pin]:
+        """Return all pins, by name."""
+        both = {**self._chosen, **self._configured}
+        return [both[name] for name in sorted(both)]
+
+    def pin(self, pin: Pin) -> bool:
+        """Pin a name here; return whether there was room for it."""
+        with self._lock:
+            chosen = {**self._chosen, label(pin.name): pin._replace(name=label(pin.name))}
+            if len(chosen) > MAX_PINS:
+                return False
+            self._replace(chosen)
+        return True
+
+    def unpin(self, name: str) -> None:
+        """Take back what was pinned at run time."""
+        with self._lock:
+            chosen = dict(self._chosen)
+            chosen.pop(label(name), None)
+            self._replace(chosen)
+
+    def set_chosen(self, pins: Iterable[Pin]) -> None:
+        """Take *pins*, the newest of them if they are too many, for all that operators pinned."""
+        newest = sorted(pins, key=lambda pin: pin.at, reverse=True)[:MAX_PINS]
+        with self._lock:
+            self._replace({label(pin.name): pin._replace(name=label(pin.name)) for pin in newest})
+
+    def _replace(self, chosen: dict[str, Pin]) -> None:
+        self._chosen = chosen
+        self.names = frozenset(chosen) | frozenset(self._configured)

@@ -1,0 +1,156 @@
+"""What each worker says about itself for people to look at: one bounded, signed page of JSON.
+
+The list of workers (``heartbeat.py``) says whose reports there are, so no keys are scanned. A
+report is kept on two nodes and on the host, and is believed only if its signature is right.
+"""
+
+from __future__ import annotations
+
+import json
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from flask_msm.errors import NodeError, RecordError
+from flask_msm.record.attributes import Attributes
+from flask_msm.record.record import Kind, Record, ttl_for
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from flask_msm.clock import Clock
+    from flask_msm.cluster.placement import Placement
+    from flask_msm.cluster.ports import ManagedNode
+    from flask_msm.record.envelope import Envelope
+    from flask_msm.record.keys import Keyring
+    from flask_msm.record.stamp import StampClock
+
+
+#: Larger reports are not read; own ones are cut to it.
+MAX_SIZE = 64 * 1024
+#: A worker that was heard of so long ago is not shown any more, seconds.
+LIFE = 3600.0
+#: Reports are kept on so many nodes.
+COPIES = 2
+_NAME = "report"
+
+
+class Report(NamedTuple):
+    """What a worker said.
+
+    Attributes:
+        worker: Its name.
+        stamp: When it said so, as a stamp: of two reports the higher one counts.
+        facts: What it said. It comes from the network: any part may be missing or odd.
+    """
+
+    worker: str
+    stamp: int
+    facts: dict[str, Any]
+
+
+class Reports:
+    """Seals, opens, publishes and collects reports.
+
+    Args:
+        prefix: In front of every key.
+        nodes: Node clients by id.
+        placement: Says on which nodes a report is kept.
+        usable: Returns whether a node may be asked now.
+        envelope: Seals and opens reports.
+        stamps: Issues stamps.
+        clock: Tells the time.
+
+    Attributes:
+        refused: How many reports were forged, too large, or not to be understood.
+    """
+
+    def __init__(
+        self,
+        prefix: str,
+        *,
+        nodes: Mapping[str, ManagedNode],
+        placement: Placement,
+        usable: Callable[[str], bool],
+        envelope: Envelope,
+        stamps: StampClock,
+        clock: Clock,
+    ) -> None:
+        self.refused = 0
+        self._prefix = prefix
+        self._nodes = nodes
+        self._placement = placement
+        self._usable = usable
+        self._envelope = envelope
+        self._stamps = stamps
+        self._clock = clock
+
+    def key(self, worker: str) -> str:
+        """Return where the report of *worker* is kept."""
+        return self._prefix + note_name(worker)
+
+    def seal(self, worker: str, facts: dict[str, Any], keys: Keyring) -> bytes:
+        """Return a report as bytes; what makes it too long is left out."""
+        stamp, now = self._stamps.next(), self._clock.time()
+        body = json.dumps(facts, ensure_ascii=True, separators=(",", ":")).encode()
+        if len(body) > MAX_SIZE // 2:
+            # Lists grow with what happened; the rest is bounded by the number of nodes.
+            facts = {name: fact for name, fact in facts.items() if not isinstance(fact, list)}
+            body = json.dumps({**facts, "cut": True}, separators=(",", ":")).encode()
+        attributes = Attributes({_NAME: (stamp, body)}, {}, 0)
+        record = Record(Kind.DATA, now, now, now + LIFE, stamp, attributes)
+        return self._envelope.seal(record, self.key(worker), keys)
+
+    def open(self, worker: str, data: bytes, keys: Keyring) -> Report | None:
+        """Return what *data* says; ``None`` for anything that is not a report of *worker*."""
+        try:
+            record = self._envelope.open(data[: MAX_SIZE + 1], self.key(worker), keys)
+            facts = json.loads(record.attributes.entries[_NAME][1] or b"")
+        except (RecordError, KeyError, ValueError, RecursionError):
+            self.refused += 1
+            return None
+        return Report(worker, record.version, facts) if isinstance(facts, dict) else None
+
+    def publish(self, worker: str, data: bytes, deadline: float) -> None:
+        """Bring a sealed report to its nodes, as far as they answer."""
+        key = self.key(worker)
+        ttl = ttl_for(self._clock.time() + LIFE, self._clock.time())
+        kept = 0
+        for node_id in self._placement.rank(key):
+            if kept >= COPIES:
+                return
+            if not self._usable(node_id):
+                continue
+            node = self._nodes[node_id]
+            try:
+                item = node.start_gets(key, deadline).result()
+                if item is None:
+                    kept += node.start_add(key, data, ttl, deadline).result()
+                else:
+                    kept += bool(node.start_cas(key, data, ttl, item.token, deadline).result())
+            except NodeError:
+                continue
+
+    def collect(self, workers: Iterable[str], keys: Keyring, deadline: float) -> dict[str, Report]:
+        """Return the newest report of each of *workers* that a node has."""
+        names = {self.key(worker): worker for worker in workers}
+        found: dict[str, Report] = {}
+        for node_id, node in self._nodes.items():
+            if not names or not self._usable(node_id):
+                continue
+            try:
+                items = node.get_many(names, deadline)
+            except NodeError:
+                continue
+            for key, item in items.items():
+                report = self.open(names[key], item.value, keys)
+                if report and (
+                    report.worker not in found or report.stamp > found[report.worker].stamp
+                ):
+                    found[report.worker] = report
+        return found
+
+
+def note_name(worker: str) -> str:
+    """Return the name under which the report of *worker* is kept on nodes and on its host."""
+    return "fleet:worker:" + blake2b(worker.encode(), digest_size=8).hexdigest()

@@ -1,0 +1,130 @@
+"""How many sessions were read and written, how long that took, and how it went.
+
+Counted in windows of thirty seconds, of which the last fifteen minutes are kept. Counting takes no
+lock: what two threads count at the same moment may be one short, and that is all.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import deque
+from typing import TYPE_CHECKING
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .clock import Clock
+
+
+#: Upper bounds of the classes of latency, seconds; the last class has none.
+BOUNDS = (
+    0.00025,
+    0.0005,
+    0.001,
+    0.002,
+    0.004,
+    0.008,
+    0.016,
+    0.032,
+    0.064,
+    0.128,
+    0.256,
+    0.512,
+    1.0,
+)
+STEP = 30.0
+STEPS = 30
+
+
+class Window:
+    """What happened in thirty seconds.
+
+    Attributes:
+        number: Which window it is, counted from the start of the clock.
+        loads: Latencies of reads by class.
+        saves: Latencies of writes by class.
+        hits: Reads that found a session.
+        misses: Reads that found none.
+        failed: Reads nobody could answer and writes nobody took.
+    """
+
+    __slots__ = ("failed", "hits", "loads", "misses", "number", "saves")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.loads = [0] * (len(BOUNDS) + 1)
+        self.saves = [0] * (len(BOUNDS) + 1)
+        self.hits = self.misses = self.failed = 0
+
+
+class Meter:
+    """Counts what the sessions of one worker cost.
+
+    Args:
+        clock: Its monotonic clock is used.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._windows: deque[Window] = deque([Window(0)], maxlen=STEPS)
+
+    def loaded(self, began: float, found: bool | None) -> None:  # noqa: FBT001
+        """Count a read.
+
+        Args:
+            began: When it began, monotonic clock, seconds.
+            found: Whether there was a session; ``None`` when nobody could tell.
+        """
+        now = self._clock.monotonic()
+        window = self._window(now)
+        window.loads[bisect_left(BOUNDS, now - began)] += 1
+        if found:
+            window.hits += 1
+        elif found is None:
+            window.failed += 1
+        else:
+            window.misses += 1
+
+    def saved(self, began: float, *, stored: bool) -> None:
+        """Count a write that began at *began* (monotonic clock, seconds)."""
+        now = self._clock.monotonic()
+        window = self._window(now)
+        window.saves[bisect_left(BOUNDS, now - began)] += 1
+        window.failed += not stored
+
+    def windows(self) -> list[Window | None]:
+        """Return the last fifteen minutes, oldest first; ``None`` where nothing happened."""
+        now = int(self._clock.monotonic() // STEP)
+        by_number = {window.number: window for window in list(self._windows)}
+        return [by_number.get(number) for number in range(now - STEPS + 1, now + 1)]
+
+    def _window(self, now: float) -> Window:
+        number = int(now // STEP)
+        window = self._windows[-1]
+        if window.number != number:
+            window = Window(number)
+            self._windows.append(window)
+        return window
+
+
+def quantile(classes: Iterable[int], share: float) -> float | None:
+    """Return the latency in seconds below which *share* of all lie; ``None`` without any.
+
+    The answer is the upper bound of a class, so it is never too good.
+    """
+    counts = list(classes)
+    total = sum(counts)
+    if not total:
+        return None
+    seen = 0
+    for bound, count in zip((*BOUNDS, BOUNDS[-1]), counts, strict=True):
+        seen += count
+        if seen >= share * total:
+            return bound
+    return BOUNDS[-1]
+
+
+def summed(rows: Iterable[Iterable[int]]) -> list[int]:
+    """Return the classes of several windows added up."""
+    return [sum(column) for column in zip(*rows, strict=True)] or [0] * (len(BOUNDS) + 1)

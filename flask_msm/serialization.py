@@ -1,0 +1,193 @@
+"""What an application does about attributes that cannot be stored: policy, blacklist, live objects.
+
+One object for each application and process. Says things once and counts them afterwards: an
+attribute that fails with every request must not fill the log.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from .errors import shown
+from .fleet.blacklist import MAX_ENTRIES, Blacklist, Noted
+from .fleet.labels import plain
+
+
+if TYPE_CHECKING:
+    from .clock import Clock
+    from .fleet.pins import Pins
+    from .live import LiveObjects
+    from .policies import Failure, PolicyInForce
+
+
+logger = logging.getLogger("flask_msm")
+
+#: Time in seconds between two requests to stop distribution: somebody may have resumed it.
+STOP_PAUSE = 5.0
+#: Time in seconds between two warnings that there is too much of something.
+PAUSE = 3600.0
+
+
+@dataclass(slots=True)
+class Counts:
+    """What was done since the process started. Lost updates between threads are harmless."""
+
+    refused: int = 0
+    stored_as_none: int = 0
+    kept_local: int = 0
+    stops_asked: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listeners:
+    """Who is told, outside of any lock.
+
+    Attributes:
+        say: Called with level (``warning``), kind (one word) and a sentence.
+        blacklisted: Called with each failure that makes an entry of the blacklist.
+        stop_distribution: Called with the reason to stop distribution for the whole fleet; doing
+            so again while it is stopped must be harmless.
+    """
+
+    say: Callable[[str, str, str], object]
+    blacklisted: Callable[[Failure], object]
+    stop_distribution: Callable[[str], object]
+
+
+class Serialization:
+    """Knows the policy in force, and takes note of what was done by it.
+
+    Args:
+        policy: The policy in force.
+        blacklist: What was stored as ``None``.
+        kept: What stayed in this process.
+        pins: What is stored as ``None`` without trying.
+        live: Where it stayed.
+        attribute_filter: What it finds nothing in is not stored at all; ``None`` for no filter.
+        clock: Its monotonic clock is used.
+        listeners: Who is told.
+    """
+
+    def __init__(
+        self,
+        *,
+        policy: PolicyInForce,
+        blacklist: Blacklist,
+        kept: Blacklist,
+        pins: Pins,
+        live: LiveObjects,
+        attribute_filter: re.Pattern[str] | None,
+        clock: Clock,
+        listeners: Listeners,
+    ) -> None:
+        self.policy = policy
+        self.blacklist = blacklist
+        self.kept = kept
+        self.pins = pins
+        self.live = live
+        self.attribute_filter = attribute_filter
+        self.listeners = listeners
+        self.counts = Counts()
+        self._clock = clock
+        self._asked_at = self._full_at = self._dropped_at = -math.inf
+
+    @property
+    def selective(self) -> bool:
+        """Whether some attributes are not to be stored as they are, bad or not."""
+        return self.attribute_filter is not None or bool(self.pins.names)
+
+    def connect(self, *, stop_distribution: Callable[[str], object]) -> None:
+        """Say who stops distribution for the fleet."""
+        self.listeners = replace(self.listeners, stop_distribution=stop_distribution)
+
+    def note_none(self, failure: Failure) -> None:
+        """Take note that ``None`` was stored in place of an attribute."""
+        self.counts.stored_as_none += 1
+        noted = self._note(self.blacklist, failure)
+        if noted is Noted.NEW:
+            self._say(
+                "attribute_blacklisted",
+                f"{described(failure)}; None is stored in its place, the rest of the session as"
+                " ever (policy 'blacklist'; said once for this attribute and type, then counted)",
+            )
+            self._tell(self.listeners.blacklisted, failure)
+
+    def note_local(self, failure: Failure) -> None:
+        """Take note that an attribute stays in this process."""
+        self.counts.kept_local += 1
+        if self._note(self.kept, failure) is Noted.NEW:
+            self._say(
+                "attribute_kept_local",
+                f"{described(failure)}; it stays in this process, and every other worker goes on"
+                " with the last copy that could be stored: use one worker, or a load balancer"
+                " that sends a browser back to the same one (policy 'local'; said once for this"
+                " attribute and type, then counted)",
+            )
+
+    def note_dropped(self) -> None:
+        """Take note that objects had to go that nobody else has."""
+        now = self._clock.monotonic()
+        if now - self._dropped_at >= PAUSE:
+            self._dropped_at = now
+            self._say(
+                "live_objects_dropped",
+                f"{self.live.dropped} attributes that only this process had are lost: too many, or"
+                " not used for too long; their sessions go on with what was stored last",
+            )
+
+    def ask_stop(self, failure: Failure) -> None:
+        """Ask for distribution to be stopped, unless that was done a moment ago."""
+        now = self._clock.monotonic()
+        if now - self._asked_at < STOP_PAUSE:
+            return
+        self._asked_at = now
+        self.counts.stops_asked += 1
+        why = f"{described(failure)} (policy 'stop')"
+        self._say(
+            "distribution_stop_asked",
+            f"{why}; all workers are to keep sessions on their own hosts until an operator resumes",
+        )
+        self._tell(self.listeners.stop_distribution, why)
+
+    def _note(self, entries: Blacklist, failure: Failure) -> Noted:
+        noted = entries.note(
+            failure.attribute,
+            failure.type_name,
+            path=failure.path,
+            error=failure.error,
+            reason=failure.reason,
+            endpoint=failure.endpoint,
+            added_by=self.policy.name,
+        )
+        now = self._clock.monotonic()
+        if noted is Noted.FULL and now - self._full_at >= PAUSE:
+            self._full_at = now
+            self._say(
+                "attributes_uncounted",
+                f"more than {MAX_ENTRIES} attributes cannot be stored; further ones are treated"
+                " alike, and neither named nor listed",
+            )
+        return noted
+
+    def _say(self, kind: str, text: str) -> None:
+        self.listeners.say("warning", kind, text)
+
+    def _tell(self, listener: Callable[..., object], what: object) -> None:
+        try:
+            listener(what)
+        except Exception:  # whoever listens must not be able to fail a request
+            logger.exception("a listener failed")
+
+
+def described(failure: Failure) -> str:
+    """Return what cannot be stored and why, in one bounded line."""
+    endpoint = shown(failure.endpoint) if failure.endpoint else "an unknown endpoint"
+    return (
+        f"session attribute {shown(failure.path)} ({plain(failure.type_name, 120)}), set in"
+        f" endpoint {endpoint}, cannot be stored: {plain(failure.reason, 300)}"
+    )

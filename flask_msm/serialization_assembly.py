@@ -1,0 +1,50 @@
+"""Puts together what deals with attributes that cannot be stored."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING
+
+from .fleet.blacklist import Blacklist
+from .fleet.pins import Pins
+from .live import LiveObjects
+from .policies import PolicyInForce
+from .serialization import Listeners, Serialization
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .fleet.events import Events
+    from .needs import Needs
+
+
+def assemble_serialization(
+    needs: Needs, events: Events, *, worker: Callable[[], str] | None
+) -> Serialization:
+    """Return what an application does about attributes that cannot be stored.
+
+    Args:
+        needs: What the application brings.
+        events: Where it is said.
+        worker: Returns the name of this worker in the fleet, if there is one.
+    """
+    settings, clock = needs.settings, needs.clock
+    name = worker or _process
+    return Serialization(
+        policy=PolicyInForce(lambda: settings.serialization_policy, custom=needs.policy),
+        blacklist=Blacklist(clock, name),
+        kept=Blacklist(clock, name),
+        pins=Pins(settings.blacklist),
+        live=LiveObjects(clock),
+        attribute_filter=settings.attribute_filter,
+        clock=clock,
+        listeners=Listeners(
+            say=events.add, blacklisted=needs.blacklisted, stop_distribution=lambda _: None
+        ),
+    )
+
+
+def _process() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"

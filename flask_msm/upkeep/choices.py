@@ -1,0 +1,81 @@
+"""What operators chose at run time, brought to where it counts; and what this host remembers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flask_msm.fleet.pins import Pin
+
+from .commander import CLEAR, PIN, POLICY
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flask_msm.fleet.blacklist import Blacklist
+    from flask_msm.fleet.control import Control
+    from flask_msm.fleet.pins import Pins
+    from flask_msm.record.keys import Keyring
+    from flask_msm.stores.local import LocalStore
+
+
+#: Under this name the blacklist is noted on the host, so that it survives its workers.
+BLACKLIST_NOTE = "fleet:blacklist"
+
+
+class Choices:
+    """Applies choices to one worker.
+
+    Args:
+        control: Knows them.
+        pins: Attributes that are stored as ``None`` without trying.
+        blacklist: Attributes that could not be stored.
+        local: Local storage.
+        keys: Returns the keyring.
+    """
+
+    def __init__(
+        self,
+        control: Control,
+        *,
+        pins: Pins,
+        blacklist: Blacklist,
+        local: LocalStore,
+        keys: Callable[[], Keyring],
+    ) -> None:
+        self._control = control
+        self._pins = pins
+        self._blacklist = blacklist
+        self._local = local
+        self._keys = keys
+        self._noted = b""
+
+    def policy(self) -> str | None:
+        """Return the policy that was chosen, ``None`` for the configured one."""
+        return self._control.choice(POLICY).value
+
+    def apply(self) -> None:
+        """Take over pins and clears. No I/O: it may be called in a request."""
+        chosen = self._control.choices(PIN).items()
+        self._pins.set_chosen(
+            Pin(name, choice.who, choice.why, choice.at) for name, choice in chosen if choice.value
+        )
+        for name, choice in self._control.choices(CLEAR).items():
+            self._blacklist.clear(choice.at, name or None)
+
+    def keep(self) -> None:
+        """Learn from the blacklist of the host, and write it down there."""
+        keys = self._keys()
+        noted = self._local.get_note(BLACKLIST_NOTE, keys)
+        if noted is not None and noted != self._noted:
+            # From the host's own folder, and still parsed as if anybody had written it.
+            self._blacklist.merge(noted)
+        if len(self._blacklist) or noted:
+            mine = self._blacklist.to_json()
+            if mine != noted:
+                self._local.put_note(BLACKLIST_NOTE, mine, keys)
+            self._noted = mine
+
+    def entries(self) -> Any:
+        """Return this worker's own entries, as JSON takes them, for its report."""
+        return self._blacklist.to_json(own=True, limit=60).decode()

@@ -1,0 +1,265 @@
+"""What operators change at run time, for the whole fleet: checked, kept, told, written down.
+
+Every change names who makes it, why, and what they saw when they decided. If somebody else was
+faster the change is refused: nobody is to undo what they have not seen.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, NamedTuple
+
+from flask_msm.errors import CommandError, ConflictError, shown
+from flask_msm.fleet.labels import plain
+from flask_msm.fleet.pins import MAX_PINS
+
+from .monitor import DISTRIBUTION, STOPPED
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from flask_msm.cluster.ports import ManagedNode
+    from flask_msm.cluster.state import ClusterState
+    from flask_msm.fleet.control import Control
+    from flask_msm.fleet.events import Events
+    from flask_msm.fleet.heartbeat import Heartbeat
+
+    from .monitor import Monitor
+
+
+audit = logging.getLogger("flask_msm.audit")
+
+POLICY, ON_RECONNECT, PIN, CLEAR = "policy", "on_reconnect", "pin:", "clear:"
+RUNNING = "running"
+_LONGEST = 200
+
+
+class Order(NamedTuple):
+    """Who changes something, and on what grounds.
+
+    Attributes:
+        actor: The operator.
+        reason: Why, in their words.
+        based_on: Stamp of the setting as they saw it; ``None`` to change it whatever it is.
+    """
+
+    actor: str
+    reason: str = ""
+    based_on: str | None = None
+
+
+class Done(NamedTuple):
+    """What became of a change.
+
+    Attributes:
+        stamp: Its stamp.
+        nodes: Nodes that know it; with none, only workers of this host hear of it now.
+        event: Id of the event that was written down.
+    """
+
+    stamp: int
+    nodes: tuple[str, ...]
+    event: int
+
+
+class Commander:
+    """Changes what holds for the fleet.
+
+    Args:
+        monitor: Brings changes to the nodes and to the host.
+        control: Keeps them.
+        heartbeat: Knows the workers.
+        state: How the nodes are seen.
+        nodes: Node clients by id.
+        events: Where changes are written down.
+        configured: Returns the configured value of a choice.
+    """
+
+    def __init__(
+        self,
+        monitor: Monitor,
+        *,
+        control: Control,
+        heartbeat: Heartbeat,
+        state: ClusterState,
+        nodes: Mapping[str, ManagedNode],
+        events: Events,
+        configured: Callable[[str], str],
+    ) -> None:
+        self._monitor = monitor
+        self._control = control
+        self._heartbeat = heartbeat
+        self._state = state
+        self._nodes = nodes
+        self._events = events
+        self._configured = configured
+
+    def value(self, name: str) -> str:
+        """Return what holds now: what was chosen, else what is configured."""
+        return self._control.choice(name).value or self._configured(name)
+
+    def choose(self, name: str, value: str | None, allowed: tuple[str, ...], order: Order) -> Done:
+        """Choose *value* for *name*, one of *allowed*; ``None`` goes back to the configuration.
+
+        Raises:
+            CommandError: The value is not allowed.
+            ConflictError: It was changed since the operator looked.
+        """
+        if value is not None and value not in allowed:
+            raise CommandError(f"{name} cannot be {shown(value)}; allowed: {', '.join(allowed)}")
+        before = ""
+
+        def act(control: Control) -> int:
+            nonlocal before
+            before = self.value(name)
+            self._check(name, control.choice(name).stamp, order)
+            who, why = plain(order.actor, _LONGEST), plain(order.reason, _LONGEST)
+            return control.choose(name, value, who=who, why=why)
+
+        after = value if value is not None else f"{self._configured(name)} (configuration)"
+        return self._carry_out(
+            f"{name}_changed", act, order, lambda: f"{name}: {before} -> {after}"
+        )
+
+    def distribute(self, order: Order, *, stop: bool) -> Done:
+        """Stop distribution at once for all workers, or let it go on."""
+        return self.choose(DISTRIBUTION, STOPPED if stop else RUNNING, (STOPPED, RUNNING), order)
+
+    def drain(self, node_id: str, order: Order, *, back: bool) -> Done:
+        """Take a node out of use, or *back* into use.
+
+        Raises:
+            CommandError: There is no such node, or no other one that could take over.
+        """
+        if node_id not in self._nodes:
+            known = ", ".join(self._nodes)
+            raise CommandError(f"there is no node {shown(node_id)}; there are {known}")
+
+        def act(control: Control) -> int:
+            drains = control.drains()
+            if not back and not [n for n in self._nodes if n != node_id and n not in drains]:
+                text = f"{node_id} is the last node in use; draining it would leave no cluster"
+                raise CommandError(text)
+            if back:
+                control.set_missed(node_id, "was drained")
+            who, why = plain(order.actor, _LONGEST), plain(order.reason, _LONGEST)
+            control.set_drain(node_id, None if back else "draining", who=who, why=why)
+            return control.shared.stamp(f"drain:{node_id}")
+
+        kind, text = ("node_restored", "taken back") if back else ("node_drained", "being drained")
+        return self._carry_out(kind, act, order, lambda: f"{node_id} is {text}", node=node_id)
+
+    def pin(self, attribute: str, order: Order, *, pinned: bool) -> Done:
+        """Store ``None`` for an attribute without trying, or try it again.
+
+        Raises:
+            CommandError: Too many attributes are pinned.
+        """
+
+        def act(control: Control) -> int:
+            name = PIN + attribute
+            pins = [choice for choice in control.choices(PIN).values() if choice.value]
+            if pinned and len(pins) >= MAX_PINS:
+                raise CommandError(f"{MAX_PINS} attributes are pinned, more are not allowed")
+            if not pinned:
+                return control.shared.put(f"choice:{name}", None)
+            who, why = plain(order.actor, _LONGEST), plain(order.reason, _LONGEST)
+            return control.choose(name, "pinned", who=who, why=why)
+
+        kind = "pinned" if pinned else "unpinned"
+        return self._carry_out(kind, act, order, lambda: f"{shown(attribute)} is {kind}")
+
+    def clear(self, attribute: str | None, order: Order) -> Done:
+        """Forget what is on the blacklist so far, of one attribute or (``None``) of all."""
+
+        def act(control: Control) -> int:
+            if attribute is None:
+                for name in control.choices(CLEAR):
+                    control.shared.put(f"choice:{CLEAR}{name}", None)
+            who, why = plain(order.actor, _LONGEST), plain(order.reason, _LONGEST)
+            return control.choose(CLEAR + (attribute or ""), "cleared", who=who, why=why)
+
+        what = "all entries" if attribute is None else shown(attribute)
+        text = f"{what} removed from the blacklist"
+        return self._carry_out("unblacklisted", act, order, lambda: text)
+
+    def forget_worker(self, worker: str, order: Order) -> Done:
+        """Remove a worker that ended without a word.
+
+        Raises:
+            CommandError: There is no such worker.
+        """
+        if worker not in self._heartbeat.names():
+            raise CommandError(f"there is no worker {shown(worker)}")
+
+        def act(_: Control) -> int:
+            self._heartbeat.forget(worker)
+            return 0
+
+        text = f"worker {plain(worker, 120)} is forgotten"
+        return self._carry_out("worker_forgotten", act, order, lambda: text)
+
+    def reset_circuit(self, node_id: str, order: Order) -> Done:
+        """Forget the failures of a node, so that it is asked again at the next tick.
+
+        Raises:
+            CommandError: There is no such node.
+        """
+        if node_id not in self._nodes:
+            known = ", ".join(self._nodes)
+            raise CommandError(f"there is no node {shown(node_id)}; there are {known}")
+        self._state.forget_failures(node_id)
+        return self._written("circuit_reset", order, f"{node_id} is asked again", node=node_id)
+
+    def note(self, kind: str, text: str, order: Order) -> Done:
+        """Write down what an operator did that changes nothing of the fleet's."""
+        return self._written(kind, order, text)
+
+    def _check(self, name: str, stamp: int, order: Order) -> None:
+        if order.based_on is not None and order.based_on != str(stamp):
+            text = f"{name} was changed in the meantime; look at its value and try again"
+            raise ConflictError(text)
+
+    def _carry_out(
+        self,
+        kind: str,
+        act: Callable[[Control], int],
+        order: Order,
+        text: Callable[[], str],
+        *,
+        node: str | None = None,
+    ) -> Done:
+        stamp = 0
+
+        def acted(control: Control) -> None:
+            nonlocal stamp
+            stamp = act(control)
+
+        told = tuple(self._monitor.command(acted))
+        return self._written(kind, order, text(), stamp=stamp, told=told, node=node)
+
+    def _written(
+        self,
+        kind: str,
+        order: Order,
+        text: str,
+        *,
+        stamp: int = 0,
+        told: tuple[str, ...] = (),
+        node: str | None = None,
+    ) -> Done:
+        actor, reason = plain(order.actor, _LONGEST), plain(order.reason, _LONGEST)
+        because = f" ({reason})" if reason else ""
+        event = self._events.add(
+            "info", kind, f"{text}, by {actor}{because}", node=node, actor=actor, reason=reason
+        )
+        audit.info(
+            "%s: %s, by %s%s; told to %s",
+            kind,
+            text,
+            actor,
+            because,
+            ", ".join(told) or "this host only",
+        )
+        return Done(stamp, told, event)

@@ -1,0 +1,78 @@
+"""What the nodes' statistics were over the last fifteen minutes, as one worker read them."""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+
+if TYPE_CHECKING:
+    from .statistics import Numbers
+
+
+#: A point is kept every so many seconds, and so many points.
+STEP = 30.0
+POINTS = 31
+
+
+class Point(NamedTuple):
+    """Statistics at one time.
+
+    Attributes:
+        at: When, seconds since the epoch.
+        latency: How long the node took to answer, seconds.
+        hits: Reads that found something, since its start.
+        misses: Reads that found nothing, since its start.
+        evictions: Items thrown out for want of memory, since its start.
+    """
+
+    at: float
+    latency: float
+    hits: int | None
+    misses: int | None
+    evictions: int | None
+
+
+class History:
+    """Points of one node."""
+
+    def __init__(self) -> None:
+        self._points: deque[Point] = deque(maxlen=POINTS)
+
+    def add(self, numbers: Numbers) -> None:
+        """Keep *numbers*, if the last point is old enough; the worst latency between counts."""
+        point = Point(numbers.at, numbers.latency, numbers.hits, numbers.misses, numbers.evictions)
+        last = self._points[-1] if self._points else None
+        if last is not None and 0 <= point.at - last.at < STEP:
+            worst = max(last.latency, point.latency)
+            self._points[-1] = last._replace(latency=worst)
+        else:
+            self._points.append(point)
+
+    def latencies(self) -> list[float]:
+        """Return the latencies, oldest first, seconds."""
+        return [point.latency for point in self._points]
+
+    def hit_ratio(self) -> float | None:
+        """Return the share of reads that found something, ``None`` when nobody read or told."""
+        hits, misses = self._grown("hits"), self._grown("misses")
+        if hits is None or misses is None or hits + misses == 0:
+            return None
+        return hits / (hits + misses)
+
+    def evictions_per_minute(self) -> float | None:
+        """Return how many items were thrown out in a minute, ``None`` when that is not known."""
+        grown = self._grown("evictions")
+        if grown is None:
+            return None
+        minutes = (self._points[-1].at - self._points[0].at) / 60
+        return grown / minutes if minutes > 0 else 0.0
+
+    def _grown(self, name: str) -> int | None:
+        """Return by how much a number rose; it begins at 0 again when a node is restarted."""
+        values: list[int | None] = [getattr(point, name) for point in self._points]
+        told = [value for value in values if value is not None]
+        if not told or len(told) < len(values):
+            return None
+        return sum(max(0, later - earlier) for earlier, later in pairwise(told))

@@ -1,0 +1,128 @@
+"""What can be seen of the fleet from here, for people: gathered behind, never in their request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from flask_msm.fleet.reports import Report, note_name
+from flask_msm.locks import ProcessLock
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from flask_msm.clock import Clock
+    from flask_msm.fleet.heartbeat import Heartbeat
+    from flask_msm.fleet.reports import Reports
+    from flask_msm.record.keys import Keyring
+    from flask_msm.stores.local import LocalStore
+
+    from .publisher import Publisher
+    from .statistics import Numbers
+
+
+#: What was gathered is shown for so long before it is gathered anew, seconds.
+REFRESH = 2.0
+
+
+class Seen(NamedTuple):
+    """The fleet as it was seen.
+
+    Attributes:
+        at: When, seconds since the epoch.
+        reports: The newest report of each worker that can be seen, by name.
+        known: Names of the workers that are known to live.
+        source: ``fleet`` when at least one node was asked, ``host`` when only this host could be,
+            ``self`` when nobody was asked yet.
+    """
+
+    at: float
+    reports: Mapping[str, Report]
+    known: frozenset[str]
+    source: str
+
+
+class Observer:
+    """Gathers the reports of all workers.
+
+    Args:
+        reports: Collects from nodes.
+        heartbeat: Knows which workers there are.
+        local: Local storage, where workers of this host leave their reports as well.
+        publisher: Knows what this worker would say now; ``None`` for a command line.
+        numbers: Returns the latest statistics of the nodes.
+        usable: Returns whether any node may be asked now.
+        keys: Returns the keyring.
+        clock: Tells the time.
+        timeout: Time in seconds all nodes together may take.
+        later: Runs a job in the background; returns whether it was taken.
+    """
+
+    def __init__(
+        self,
+        reports: Reports,
+        *,
+        heartbeat: Heartbeat,
+        local: LocalStore,
+        publisher: Publisher | None,
+        numbers: Callable[[], Mapping[str, Numbers]],
+        usable: Callable[[], bool],
+        keys: Callable[[], Keyring],
+        clock: Clock,
+        timeout: float,
+        later: Callable[[Callable[[float], object]], bool],
+    ) -> None:
+        self._reports = reports
+        self._heartbeat = heartbeat
+        self._local = local
+        self._publisher = publisher
+        self._numbers = numbers
+        self._usable = usable
+        self._keys = keys
+        self._clock = clock
+        self._timeout = timeout
+        self._later = later
+        self._refreshing = ProcessLock()
+        self._seen: Seen | None = None
+        self._asked_at = 0.0
+
+    def seen(self) -> Seen:
+        """Return what was seen last, with this worker as it is now; never waits for anybody."""
+        now = self._clock.monotonic()
+        if now - self._asked_at >= REFRESH and self._refreshing.acquire(blocking=False):
+            self._asked_at = now
+            if not self._later(lambda _: self._refresh_and_release()):
+                self._refreshing.release()
+        seen = self._seen or Seen(self._clock.time(), {}, frozenset(), "self")
+        return seen._replace(reports={**seen.reports, **self._own()})
+
+    def refresh(self) -> Seen:
+        """Ask everybody now; return what was seen."""
+        keys, deadline = self._keys(), self._clock.monotonic() + self._timeout
+        names = self._heartbeat.names()
+        found: dict[str, Report] = {}
+        for name in names:
+            data = self._local.get_note(note_name(name), keys)
+            report = self._reports.open(name, data, keys) if data else None
+            if report is not None:
+                found[name] = report
+        usable = self._usable()
+        if usable:
+            for name, report in self._reports.collect(names, keys, deadline).items():
+                if name not in found or report.stamp > found[name].stamp:
+                    found[name] = report
+        source = "fleet" if usable else "host"
+        self._seen = Seen(self._clock.time(), found, frozenset(names), source)
+        return self._seen
+
+    def _own(self) -> dict[str, Report]:
+        if self._publisher is None:
+            return {}
+        name = self._heartbeat.worker
+        return {name: Report(name, 0, self._publisher.facts(self._numbers()))}
+
+    def _refresh_and_release(self) -> None:
+        try:
+            self.refresh()
+        finally:
+            self._refreshing.release()

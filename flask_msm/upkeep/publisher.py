@@ -1,0 +1,188 @@
+"""What this worker says about itself at every tick: to two nodes, and to its host."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING, Any
+
+from flask_msm.fleet.reports import note_name
+from flask_msm.meter import quantile, summed
+
+from .history import History
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from flask_msm.clock import Clock
+    from flask_msm.cluster.mode import ModeKeeper
+    from flask_msm.cluster.state import ClusterState
+    from flask_msm.fleet.control import Control
+    from flask_msm.fleet.events import Events
+    from flask_msm.fleet.heartbeat import Heartbeat
+    from flask_msm.fleet.reports import Reports
+    from flask_msm.meter import Meter
+    from flask_msm.record.keys import Keyring
+    from flask_msm.stores.local import LocalStore
+
+    from .handover import Returner
+    from .rebuild import Rebuilder
+    from .statistics import Numbers
+
+
+#: So many of the newest events go into a report.
+EVENTS = 50
+
+
+class Publisher:
+    """Puts the report of this worker together and brings it to where others find it.
+
+    Args:
+        reports: Seals and publishes.
+        heartbeat: Knows the name of this worker.
+        state: How the nodes are seen.
+        mode: Where sessions go.
+        control: What the fleet knows.
+        events: What happened.
+        local: Local storage.
+        rebuilder: What is being rebuilt.
+        returner: What is being handed over.
+        keys: Returns the keyring.
+        clock: Tells the time.
+        timeout: Time in seconds it may take.
+        version: Of this package.
+
+    Attributes:
+        meter: Counts reads and writes; set when the application is put together.
+        before: Called before each report.
+        sources: More to say, by name; each returns something JSON takes.
+        histories: Statistics of the last fifteen minutes by node id.
+    """
+
+    def __init__(
+        self,
+        reports: Reports,
+        *,
+        heartbeat: Heartbeat,
+        state: ClusterState,
+        mode: ModeKeeper,
+        control: Control,
+        events: Events,
+        local: LocalStore,
+        rebuilder: Rebuilder,
+        returner: Returner,
+        keys: Callable[[], Keyring],
+        clock: Clock,
+        timeout: float,
+        version: str,
+    ) -> None:
+        self.meter: Meter | None = None
+        self.before: list[Callable[[], object]] = []
+        self.sources: dict[str, Callable[[], Any]] = {}
+        self.histories: dict[str, History] = {}
+        self._reports = reports
+        self._heartbeat = heartbeat
+        self._state = state
+        self._mode = mode
+        self._control = control
+        self._events = events
+        self._local = local
+        self._rebuilder = rebuilder
+        self._returner = returner
+        self._keys = keys
+        self._clock = clock
+        self._timeout = timeout
+        self._version = version
+        self._started = clock.time()
+
+    def publish(self, numbers: Mapping[str, Numbers]) -> None:
+        """Bring the report of this worker to two nodes and to its host."""
+        for node_id, found in numbers.items():
+            self.histories.setdefault(node_id, History()).add(found)
+        for act in self.before:
+            act()
+        keys, worker = self._keys(), self._heartbeat.worker
+        data = self._reports.seal(worker, self.facts(numbers), keys)
+        self._local.put_note(note_name(worker), data, keys)
+        self._reports.publish(worker, data, self._clock.monotonic() + self._timeout)
+
+    def facts(self, numbers: Mapping[str, Numbers]) -> dict[str, Any]:
+        """Return what this worker knows, as JSON takes it: times in seconds since the epoch."""
+        facts: dict[str, Any] = {
+            "at": self._clock.time(),
+            "started": self._started,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "version": self._version,
+            "mode": self._mode.mode.value,
+            "mode_since": self._mode.since,
+            "control": str(max((c.stamp for c in self._control.choices("").values()), default=0)),
+            "nodes": {
+                node_id: self._node(node_id, numbers.get(node_id))
+                for node_id in self._state.node_ids
+            },
+            "traffic": self._traffic(),
+            "local": self._kept(),
+            "events": [event._asdict() for event in self._events.newest(EVENTS)],
+            "rebuild": self._rebuilder.progress and self._rebuilder.progress._asdict(),
+            "unlisted": sorted(self._rebuilder.unlisted),
+            "handover": self._returner.progress and self._returner.progress._asdict(),
+        }
+        for name, source in self.sources.items():
+            facts[name] = source()
+        return facts
+
+    def _node(self, node_id: str, numbers: Numbers | None) -> dict[str, Any]:
+        view = self._state.view()[node_id]
+        health, now = view.health, self._clock.monotonic()
+        # Other hosts have other monotonic clocks: they are told the time of day.
+        wall = self._clock.time() - now
+        facts: dict[str, Any] = {
+            "state": view.state.value,
+            "trusted": view.trusted,
+            "since": wall + health.since,
+            "error": health.error,
+            "failures": health.doubts + health.losses,
+            "good_probes": health.good_probes,
+            "retry_at": wall + health.retry_at if health.retry_at > now else None,
+        }
+        if numbers is not None:
+            history = self.histories.get(node_id, History())
+            facts["numbers"] = numbers._asdict()
+            facts["hit_ratio"] = history.hit_ratio()
+            facts["evictions_per_minute"] = history.evictions_per_minute()
+            facts["latencies"] = [round(latency, 6) for latency in history.latencies()]
+        return facts
+
+    def _traffic(self) -> dict[str, Any]:
+        if self.meter is None:
+            return {}
+        windows = self.meter.windows()
+        known = [window for window in windows if window is not None]
+        rows = [[w.loads, w.saves] for w in known]
+        return {
+            "loads": summed(loads for loads, _ in rows),
+            "saves": summed(saves for _, saves in rows),
+            "hits": sum(window.hits for window in known),
+            "misses": sum(window.misses for window in known),
+            "failed": sum(window.failed for window in known),
+            "operations": [w and sum(w.loads) + sum(w.saves) for w in windows],
+            "p95": [w and quantile(summed((w.loads, w.saves)), 0.95) for w in windows],
+            "failures": [w and w.failed for w in windows],
+            "found": [w and [w.hits, w.misses] for w in windows],
+        }
+
+    def _kept(self) -> dict[str, Any]:
+        shelf = self._local.shelf
+        if shelf is None:
+            return {}
+        usage = shelf.cache.usage()
+        return {
+            "kind": shelf.kind,
+            "sessions": usage.sessions,
+            "bytes": usage.size,
+            "dirty": len(shelf.journal.digests()),
+            "limit_sessions": shelf.limits.sessions,
+            "limit_bytes": shelf.limits.size,
+        }

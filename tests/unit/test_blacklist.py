@@ -1,0 +1,431 @@
+"""The blacklist: bounded entries that can be carried around, joined and cleared; and pins."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.clock import FakeClock
+
+from flask_msm.fleet.blacklist import MAX_ENTRIES, RETAINED, Blacklist, Noted
+from flask_msm.fleet.entries import MAX_WORKERS, Entry, join
+from flask_msm.fleet.labels import MAX_NAME, label
+from flask_msm.fleet.pins import MAX_PINS, Pin, Pins
+
+
+CLOCK = FakeClock()
+
+
+def make(worker="web-1:10", clock=None):
+    return Blacklist(clock or FakeClock(), lambda: worker)
+
+
+def note(blacklist, attribute="cart", type_name="_thread.lock", **facts):
+    facts = {
+        "path": f"{attribute}[3].lock",
+        "error": "EncodeError",
+        "reason": "not a type the codec takes",
+        "endpoint": "view",
+        "added_by": "blacklist",
+        **facts,
+    }
+    return blacklist.note(attribute, type_name, **facts)
+
+
+def summary(blacklist):
+    return {entry.key: (entry.count, entry.workers) for entry in blacklist.all()}
+
+
+# -- entries -------------------------------------------------------------------------------------
+
+
+def test_an_entry_says_what_where_when_and_how_often():
+    clock = FakeClock()
+    blacklist = make(clock=clock)
+    began = clock.time()
+
+    assert note(blacklist) is Noted.NEW
+    clock.advance(5)
+    assert note(blacklist, path="cart[4].lock", endpoint="other") is Noted.KNOWN
+
+    (entry,) = blacklist.all()
+    assert entry == Entry(
+        attribute="cart",
+        type_name="_thread.lock",
+        path="cart[4].lock",
+        error="EncodeError",
+        reason="not a type the codec takes",
+        endpoint="other",
+        added_by="blacklist",
+        first_seen=began,
+        last_seen=began + 5,
+        counts={"web-1:10": 2},
+    )
+    assert (entry.count, entry.workers) == (2, ("web-1:10",))
+
+
+def test_another_type_under_the_same_name_is_another_entry():
+    blacklist = make()
+
+    assert note(blacklist) is Noted.NEW
+    assert note(blacklist, type_name="socket.socket") is Noted.NEW
+    assert len(blacklist) == 2
+
+
+def test_what_was_seen_last_comes_first():
+    clock = FakeClock()
+    blacklist = make(clock=clock)
+    for name in ("a", "b", "a"):
+        clock.advance(1)
+        note(blacklist, name)
+
+    assert [entry.attribute for entry in blacklist.all()] == ["a", "b"]
+
+
+def test_ten_thousand_attributes_leave_the_first_and_a_count():
+    blacklist = make()
+
+    noted = [note(blacklist, f"name {number}") for number in range(10_000)]
+
+    assert len(blacklist) == MAX_ENTRIES
+    assert noted.count(Noted.NEW) == MAX_ENTRIES
+    assert blacklist.overflow == 10_000 - MAX_ENTRIES
+    assert len(blacklist.to_json()) < MAX_ENTRIES * 500
+
+
+def test_what_was_not_seen_for_long_makes_room():
+    clock = FakeClock()
+    blacklist = make(clock=clock)
+    for number in range(MAX_ENTRIES):
+        note(blacklist, f"name {number}")
+    clock.advance(RETAINED)
+    note(blacklist, "name 0")
+
+    assert note(blacklist, "new") is Noted.NEW
+
+    names = {entry.attribute for entry in blacklist.all()}
+    assert len(names) == MAX_ENTRIES
+    assert {"new", "name 0"} <= names
+    assert "name 1" not in names
+
+
+def test_long_texts_are_cut_and_long_names_still_told_apart():
+    blacklist = make()
+    start = "x" * 10_000
+
+    for name in (start + "a", start + "b", "\ud800\x00" * 5_000):
+        note(blacklist, name, path=name, reason=name, type_name=name, endpoint=name, error=name)
+
+    assert len(blacklist) == 3
+    assert len(blacklist.to_json()) < 20_000
+    assert all(len(entry.attribute) <= MAX_NAME for entry in blacklist.all())
+
+
+def test_texts_but_the_name_are_safe_to_print():
+    blacklist = make()
+    note(blacklist, "a\x1b[2J", path="a\x1b[2J", endpoint="b\n", reason="\u202e", type_name="c\x00")
+
+    (entry,) = blacklist.all()
+
+    shown = entry.path + entry.endpoint + entry.reason + entry.type_name
+    assert shown.isprintable()
+    assert entry.attribute == "a\x1b[2J"
+
+
+def test_a_name_that_is_not_a_string_has_an_entry():
+    blacklist = make()
+    note(blacklist, None, path="[int]", type_name="int")
+
+    blacklist.merge(blacklist.to_json())
+
+    assert summary(blacklist) == {(None, "int"): (1, ("web-1:10",))}
+
+
+# -- between workers -----------------------------------------------------------------------------
+
+
+def test_what_several_workers_saw_is_summed_however_often_it_is_heard():
+    one, other = make("one"), make("other")
+    for _ in range(3):
+        note(one)
+    note(other)
+    note(other, "job")
+
+    for _ in range(3):
+        one.merge(other.to_json())
+        other.merge(one.to_json())
+
+    expected = {
+        ("cart", "_thread.lock"): (4, ("one", "other")),
+        ("job", "_thread.lock"): (1, ("other",)),
+    }
+    assert summary(one) == summary(other) == expected
+
+
+def test_what_others_saw_is_still_new_to_a_worker():
+    one, other = make("one"), make("other")
+    note(one)
+    other.merge(one.to_json())
+
+    assert note(other) is Noted.NEW
+    assert note(other) is Noted.KNOWN
+
+
+def test_a_worker_may_tell_only_what_it_saw_itself():
+    one, other = make("one"), make("other")
+    note(one)
+    note(one, "job")
+    other.merge(one.to_json())
+    note(other)
+
+    own = make("third")
+    own.merge(other.to_json(own=True))
+
+    assert summary(own) == {("cart", "_thread.lock"): (1, ("other",))}
+
+
+def test_a_report_may_be_limited_to_the_newest():
+    clock = FakeClock()
+    blacklist = make(clock=clock)
+    for number in range(5):
+        clock.advance(1)
+        note(blacklist, f"name {number}")
+
+    assert [facts["attribute"] for facts in json.loads(blacklist.to_json(limit=2))] == [
+        "name 4",
+        "name 3",
+    ]
+
+
+texts = st.text(max_size=3)
+entries = st.builds(
+    Entry,
+    attribute=st.just("cart"),
+    type_name=st.just("lock"),
+    path=texts,
+    error=texts,
+    reason=texts,
+    endpoint=st.none() | texts,
+    added_by=texts,
+    first_seen=st.floats(0, 5),
+    last_seen=st.floats(5, 10),
+    counts=st.dictionaries(st.sampled_from("abc"), st.integers(1, 9), min_size=1),
+)
+
+
+@given(entries, entries, entries)
+def test_joining_is_commutative_associative_and_idempotent(a, b, c):
+    assert join(a, a) == a
+    assert join(a, b) == join(b, a)
+    assert join(join(a, b), c) == join(a, join(b, c))
+
+
+def test_an_entry_counts_for_so_many_workers():
+    blacklist = make()
+    for number in range(MAX_WORKERS * 3):
+        worker = make(f"worker {number}")
+        note(worker)
+        blacklist.merge(worker.to_json())
+
+    (entry,) = blacklist.all()
+    assert len(entry.workers) == MAX_WORKERS
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\xff",
+        b"{}",
+        b"[" * 100_000,
+        b"[1,null,{},[]]",
+        b'[{"attribute":1,"type":"a"}]',
+        "[" + "9" * 5_000 + "]",
+    ],
+)
+def test_what_is_no_report_is_passed_over(data):
+    blacklist = make()
+    note(blacklist)
+
+    blacklist.merge(data)
+
+    assert summary(blacklist) == {("cart", "_thread.lock"): (1, ("web-1:10",))}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("attribute", 5),
+        ("type", None),
+        ("path", "x" * 1_000),
+        ("first", "yesterday"),
+        ("last", float("nan")),
+        ("last", True),
+        ("last", -1),
+        ("counts", {}),
+        ("counts", {"w": 0}),
+        ("counts", {"w": -5}),
+        ("counts", {"w": 1.5}),
+        ("counts", {"w": True}),
+        ("counts", {"w": 2**60}),
+        ("counts", {str(number): 1 for number in range(MAX_WORKERS + 1)}),
+        ("counts", [1]),
+    ],
+)
+def test_a_wrong_entry_is_passed_over_and_the_others_are_taken(name, value):
+    source, blacklist = make(), make("other")
+    note(source)
+    note(source, "job")
+    facts = json.loads(source.to_json())
+    facts[0][name] = value
+
+    blacklist.merge(json.dumps(facts))
+
+    assert len(blacklist) == 1
+
+
+def test_a_clock_a_day_ahead_does_not_outlive_a_clear():
+    ahead, clock = FakeClock(), FakeClock()
+    ahead.advance(24 * 3600)
+    source, blacklist = make("ahead", ahead), make("here", clock)
+    note(source)
+    blacklist.merge(source.to_json())
+    clock.advance(61)
+
+    blacklist.clear(clock.time())
+
+    assert blacklist.all() == []
+
+
+def test_a_huge_report_is_bounded():
+    source = make()
+    note(source)
+    (facts,) = json.loads(source.to_json())
+    blacklist = make("other")
+
+    blacklist.merge(json.dumps([{**facts, "attribute": f"n {n}"} for n in range(5_000)]))
+
+    assert len(blacklist) == MAX_ENTRIES
+
+
+# -- clearing ------------------------------------------------------------------------------------
+
+
+def test_what_is_older_than_a_clear_vanishes_and_does_not_come_back():
+    clock = FakeClock()
+    one, other = make("one", clock), make("other", clock)
+    note(one)
+    other.merge(one.to_json())
+    clock.advance(1)
+
+    one.clear(clock.time())
+    one.merge(other.to_json())
+    assert one.all() == []
+
+    clock.advance(1)
+    assert note(one) is Noted.NEW
+    assert summary(one) == {("cart", "_thread.lock"): (1, ("one",))}
+
+
+def test_an_older_clear_changes_nothing():
+    clock = FakeClock()
+    blacklist = make(clock=clock)
+    note(blacklist)
+
+    blacklist.clear(clock.time() - 1)
+
+    assert len(blacklist) == 1
+
+
+def test_one_attribute_may_be_cleared_alone():
+    clock = FakeClock()
+    blacklist = make(clock=clock)
+    long = "x" * 10_000
+    for name in ("cart", "job", long):
+        note(blacklist, name)
+
+    blacklist.clear(clock.time(), "job")
+    blacklist.clear(clock.time(), long)
+    blacklist.merge(blacklist.to_json())
+
+    assert [entry.attribute for entry in blacklist.all()] == ["cart"]
+
+
+def test_what_is_remembered_of_clears_is_bounded():
+    blacklist = make()
+
+    for number in range(1_000):
+        blacklist.clear(1.0, f"name {number}")
+
+    assert len(blacklist._cleared) == MAX_ENTRIES
+
+
+# -- pins ----------------------------------------------------------------------------------------
+
+
+def test_pins_of_the_configuration_stay_whatever_operators_do():
+    pins = Pins(["cart"])
+    pins.unpin("cart")
+    pins.set_chosen([])
+
+    assert "cart" in pins
+    assert pins.all() == [Pin("cart", "MSM_BLACKLIST")]
+
+
+def test_an_operator_pins_and_unpins_with_name_and_reason():
+    pins = Pins(["job"])
+
+    assert pins.pin(Pin("cart", "anna", "too slow", 5.0))
+    assert "cart" in pins
+    assert pins.all() == [Pin("cart", "anna", "too slow", 5.0), Pin("job", "MSM_BLACKLIST")]
+
+    pins.unpin("cart")
+    assert "cart" not in pins
+
+
+def test_pins_of_the_fleet_replace_those_known_before():
+    pins = Pins()
+    pins.pin(Pin("cart"))
+
+    pins.set_chosen([Pin("job", "anna", "", 1.0)])
+
+    assert [pin.name for pin in pins.all()] == ["job"]
+
+
+def test_pins_are_bounded():
+    pins = Pins()
+
+    assert all(pins.pin(Pin(f"name {number}")) for number in range(MAX_PINS))
+    assert not pins.pin(Pin("one more"))
+    assert pins.pin(Pin("name 0", "again"))
+    pins.set_chosen(Pin(f"name {number}", at=number) for number in range(MAX_PINS * 2))
+    assert len(pins.names) == MAX_PINS
+    assert f"name {MAX_PINS * 2 - 1}" in pins
+
+
+@pytest.mark.parametrize("name", ["x" * 10_000, "a\x00b", "\ud800", "a, b"])
+def test_any_name_can_be_pinned(name):
+    pins = Pins()
+    pins.pin(Pin(name))
+
+    assert name in pins
+    assert name + "!" not in pins
+    assert label(name) in pins
+
+
+@pytest.mark.parametrize("name", [5, None, ("cart",), b"cart"])
+def test_a_name_that_is_not_a_string_is_never_pinned(name):
+    assert name not in Pins(["cart"])
+
+
+def test_labels_are_bounded_and_differ():
+    names = ["", "a", "x" * MAX_NAME, "x" * (MAX_NAME + 1), "x" * 5_000, "x" * 5_001]
+
+    labels = [label(name) for name in names]
+
+    assert all(one != other for one, other in itertools.combinations(labels, 2))
+    assert all(len(text) <= MAX_NAME for text in labels)
+    assert [label(text) for text in labels] == labels

@@ -1,0 +1,451 @@
+"""Policy ``blacklist``: ``None`` in place of what cannot be stored; pins; the filter."""
+
+from __future__ import annotations
+
+import json
+import threading
+import tracemalloc
+
+import pytest
+from flask import session
+from support.apps import make_app, receiving, set_cookie
+from support.policies import (
+    LOCK,
+    FailingCodec,
+    contents,
+    endless,
+    make_workers,
+    visit,
+    warnings,
+    write,
+)
+
+from flask_msm import SessionTooLargeError, attribute_blacklisted, regenerate
+from flask_msm.fleet.blacklist import MAX_ENTRIES
+from flask_msm.fleet.pins import Pin
+
+
+BLACKLIST = {"MSM_SERIALIZATION_POLICY": "blacklist"}
+SMALL = {**BLACKLIST, "MSM_MAX_RECORD_SIZE": 1024, "MSM_COMPRESS_ABOVE": 0}
+
+
+def start(**config):
+    shop = make_app(**BLACKLIST, **config)
+    shop.do(write(name="anna"))
+    shop.operations()
+    return shop
+
+
+def entries(shop):
+    return shop.state.repository.serialization.blacklist.all()
+
+
+# -- what is stored --------------------------------------------------------------------------------
+
+
+def test_none_is_stored_and_the_rest_is_distributed():
+    one, other = make_workers(**BLACKLIST)
+
+    one.do(write(name="anna", cart=[1, {"lock": LOCK}], city="Ulm"))
+
+    expected = {"name": "anna", "cart": None, "city": "Ulm"}
+    assert one.ask(contents) == expected
+    assert visit(other, contents, one.cookie())[0] == expected
+    assert not one.token().local
+
+
+def test_the_running_request_keeps_its_object():
+    shop = start()
+
+    def view():
+        session["lock"] = LOCK
+        session.save()
+        return session["lock"] is LOCK
+
+    assert shop.ask(view)
+
+
+def test_what_was_stored_under_the_name_is_replaced():
+    shop = start()
+    shop.do(write(cart=[1]))
+
+    shop.do(lambda: session["cart"].append(LOCK))
+
+    assert shop.ask(contents) == {"name": "anna", "cart": None}
+
+
+def test_what_can_be_stored_under_the_same_name_is_stored():
+    shop = start()
+    shop.do(write(cart=[LOCK]))
+
+    shop.do(write(cart=[1]))
+
+    assert shop.ask(contents) == {"name": "anna", "cart": [1]}
+
+
+def test_the_same_failure_again_writes_nothing():
+    shop = start()
+    shop.do(write(lock=LOCK))
+    version = shop.token().version
+    shop.operations()
+
+    shop.do(write(lock=LOCK))
+
+    assert shop.operations() == ["gets"]
+    assert shop.token().version == version
+
+
+def test_a_name_that_is_not_a_string_is_left_out():
+    shop = start()
+
+    shop.do(lambda: session.update({5: 1, "city": "Ulm"}))
+
+    assert shop.ask(contents) == {"name": "anna", "city": "Ulm"}
+    assert [entry.key for entry in entries(shop)] == [(None, "int")]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ValueError("4111"), RecursionError(), RuntimeError("dictionary changed size: 4111")],
+    ids=lambda error: type(error).__name__,
+)
+def test_whatever_a_codec_raises_is_the_same(error, caplog):
+    (shop,) = make_workers(1, codec=FailingCodec(), **BLACKLIST)
+
+    shop.do(write(name="anna", job=error))
+
+    assert shop.ask(contents) == {"name": "anna", "job": None}
+    (entry,) = entries(shop)
+    assert entry.error == type(error).__name__
+    assert "4111" not in caplog.text + repr(entry)
+
+
+def test_a_value_that_contains_itself_is_the_same():
+    shop = start()
+
+    shop.do(write(cart=endless()))
+
+    assert shop.ask(contents) == {"name": "anna", "cart": None}
+
+
+def test_a_value_that_changes_while_it_is_encoded_is_the_same_or_stored():
+    shop = start()
+    stop = threading.Event()
+    cart = {number: number for number in range(1_000)}
+
+    def change():
+        number = 1_000
+        while not stop.is_set():
+            cart[number] = number
+            cart.pop(number - 500)
+            number += 1
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        responses = [shop.do(write(cart=cart)) for _ in range(20)]
+    finally:
+        stop.set()
+        thread.join()
+
+    assert {response.status_code for response in responses} == {200}
+    assert set(shop.ask(contents)) == {"name", "cart"}
+
+
+# -- what is recorded and said ---------------------------------------------------------------------
+
+
+def test_it_is_said_once_for_attribute_and_type_and_counted_afterwards(caplog):
+    shop = start()
+
+    for _ in range(3):
+        shop.do(write(cart=[{"lock": LOCK, "card": "4111"}]))
+    shop.do(write(cart=[threading.Thread()]))
+
+    first, second = warnings(caplog)
+    for part in ("attribute_blacklisted", "'cart[0].lock'", "_thread.lock", "'view'", "None is"):
+        assert part in first
+    assert "threading.Thread" in second
+    assert "4111" not in caplog.text
+    assert shop.token().sid not in caplog.text
+    assert [(entry.type_name, entry.count) for entry in entries(shop)] == [
+        ("threading.Thread", 1),
+        ("_thread.lock", 3),
+    ]
+    entry = entries(shop)[1]
+    assert (entry.attribute, entry.path, entry.endpoint) == ("cart", "cart[0].lock", "view")
+    assert (entry.error, entry.added_by) == ("EncodeError", "blacklist")
+
+
+def test_a_signal_names_the_attribute_once_and_no_session():
+    shop = start()
+
+    with receiving(attribute_blacklisted) as received:
+        for _ in range(2):
+            shop.do(write(cart=[LOCK]))
+
+    assert received == [
+        (shop.app, {"attribute": "cart", "type": "_thread.lock", "path": "cart[0]"})
+    ]
+
+
+def test_whoever_listens_may_fail_use_the_session_and_look_at_the_blacklist(caplog):
+    shop = start()
+    seen = []
+
+    def listen(sender, **values):
+        seen.append(len(entries(shop)))
+        raise KeyError
+
+    with attribute_blacklisted.connected_to(listen, shop.app):
+        assert shop.do(write(lock=LOCK)).status_code == 200
+
+    assert seen == [1]
+    assert "a listener failed" in caplog.text
+    assert shop.ask(contents) == {"name": "anna", "lock": None}
+
+
+@pytest.mark.parametrize("name", ["a\x1b[2J\n", "x" * 10_000, "\ud800", "\u202eabc"])
+def test_strange_names_are_shown_escaped_and_short(name, caplog):
+    shop = start()
+
+    shop.do(lambda: session.update({name: LOCK}))
+
+    (text,) = warnings(caplog)
+    assert text.isprintable()
+    assert len(text) < 700
+    assert shop.ask(contents) == {"name": "anna", name: None}
+
+
+def test_ten_thousand_bad_attributes_leave_memory_blacklist_and_log_bounded(caplog):
+    shop = start()
+    blacklist = shop.state.repository.serialization.blacklist
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+
+    for start_at in range(0, 10_000, 500):
+        names = [f"attribute number {number}" for number in range(start_at, start_at + 500)]
+        shop.do(
+            lambda names=names: session.update(dict.fromkeys(names, LOCK)), client=shop.browser()
+        )
+    for node in shop.nodes.values():
+        node.items.clear()
+    caplog_size = sum(len(text) for text in warnings(caplog))
+    said = len(warnings(caplog))
+    caplog.clear()
+    after = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+
+    assert len(blacklist) == MAX_ENTRIES
+    assert said == MAX_ENTRIES + 1
+    assert caplog_size < 100_000
+    assert len(blacklist.to_json()) < 100_000
+    assert after - before < 3_000_000
+
+
+def test_the_report_holds_no_value():
+    shop = start()
+    shop.do(write(card=["4111", LOCK]))
+
+    report = shop.state.repository.serialization.blacklist.to_json()
+
+    assert b"4111" not in report
+    assert json.loads(report)[0]["path"] == "card[1]"
+
+
+# -- too large -------------------------------------------------------------------------------------
+
+
+def test_of_a_session_that_is_too_large_the_largest_attribute_becomes_none(caplog):
+    shop = make_app(**SMALL)
+
+    response = shop.do(write(name="anna", big="x" * 2_000))
+
+    assert set_cookie(response)
+    assert shop.ask(contents) == {"name": "anna", "big": None}
+    (text,) = warnings(caplog)
+    assert "'big'" in text
+    assert "allowed are 1024" in text
+    (entry,) = entries(shop)
+    assert (entry.type_name, entry.error) == ("builtins.str", "SessionTooLargeError")
+
+
+def test_as_many_as_needed_become_none():
+    shop = make_app(**SMALL)
+
+    shop.do(write(name="anna", **{f"n{number}": "x" * 700 for number in range(5)}))
+
+    values = shop.ask(contents)
+    assert values["name"] == "anna"
+    assert [value is None for value in values.values()].count(True) == 4
+
+
+def test_it_is_not_tried_for_ever():
+    shop = make_app(**SMALL)
+
+    with pytest.raises(SessionTooLargeError):
+        shop.do(write(**{f"n{number}": "x" * 50 for number in range(100)}))
+
+    assert shop.all_keys() == set()
+
+
+def test_what_was_stored_as_none_is_not_stored_again_by_a_second_save():
+    shop = make_app(**SMALL)
+
+    def view():
+        session["big"] = ["x" * 2_000]
+        session.save()
+        shop.operations()
+
+    shop.do(view)
+
+    assert set(shop.operations()) == {"gets"}
+    assert shop.ask(contents) == {"big": None}
+
+
+def test_a_session_that_is_moved_and_too_large_moves():
+    shop = start(MSM_MAX_RECORD_SIZE=1024)
+    old = shop.key()
+
+    shop.do(lambda: (write(big="x" * 2_000)(), regenerate()))
+
+    assert shop.key() != old
+    assert shop.ask(contents) == {"name": "anna", "big": None}
+    assert len(shop.live_keys()) == 1
+
+
+def test_a_large_attribute_of_a_parallel_request_may_become_none_and_is_not_removed():
+    shop = make_app(**SMALL)
+    shop.do(write(name="anna"))
+    one, other = shop.under_way(), shop.under_way()
+    one.session["small"] = "y" * 500
+    other.session["big"] = "x" * 700
+    other.end()
+
+    one.session.save()
+    one.session["name"] = "eve"
+    one.end()
+
+    assert shop.ask(contents) == {"name": "eve", "small": "y" * 500, "big": None}
+
+
+# -- pins ------------------------------------------------------------------------------------------
+
+
+def test_a_pinned_attribute_is_none_without_trying(caplog):
+    tried = []
+
+    class Codec(FailingCodec):
+        def dumps(self, value):
+            tried.append(value)
+            return super().dumps(value)
+
+    (shop,) = make_workers(1, codec=Codec(), MSM_BLACKLIST="card, job")
+
+    def view():
+        session.update(name="anna", card="4111", job=ValueError())
+        session.save()
+        return session["card"]
+
+    assert shop.ask(view) == "4111"
+    assert shop.ask(contents) == {"name": "anna", "card": None, "job": None}
+    assert "4111" not in tried
+    assert warnings(caplog) == []
+
+
+def test_an_operator_pins_and_unpins_while_it_runs():
+    shop = make_app()
+    pins = shop.state.repository.serialization.pins
+    shop.do(write(card="4111"))
+
+    pins.pin(Pin("card", "anna", "not in memcached", 5.0))
+    shop.do(write(card="4222"))
+    assert shop.ask(contents) == {"card": None}
+
+    pins.unpin("card")
+    shop.do(write(card="4333"))
+    assert shop.ask(contents) == {"card": "4333"}
+
+
+def test_what_was_stored_before_it_was_pinned_becomes_none_with_the_next_request():
+    shop = make_app()
+    shop.do(write(card="4111"))
+    shop.state.repository.serialization.pins.pin(Pin("card"))
+
+    assert shop.ask(contents) == {"card": "4111"}
+
+    assert shop.ask(contents) == {"card": None}
+
+
+# -- the filter ------------------------------------------------------------------------------------
+
+
+FILTER = {"MSM_ATTRIBUTE_FILTER": "^(name|cart)$"}
+
+
+def test_what_the_filter_does_not_name_stays_out_of_the_cluster_and_in_the_process(caplog):
+    one, other = make_workers(**FILTER)
+    one.do(write(name="anna", lock=LOCK, tmp=1))
+
+    assert one.ask(contents) == {"name": "anna", "lock": LOCK, "tmp": 1}
+    assert visit(other, contents, one.cookie())[0] == {"name": "anna"}
+    assert one.token().local
+    assert warnings(caplog) == []
+
+
+def test_a_change_of_it_writes_nothing():
+    (shop,) = make_workers(1, **FILTER)
+    shop.do(write(name="anna", tmp=[1]))
+    shop.operations()
+
+    shop.do(lambda: session["tmp"].append(2))
+
+    assert shop.operations() == ["gets"]
+    assert shop.ask(lambda: session["tmp"]) == [1, 2]
+
+
+def test_it_goes_when_the_application_removes_it():
+    (shop,) = make_workers(1, **FILTER)
+    shop.do(write(name="anna", tmp=1))
+
+    shop.do(lambda: session.pop("tmp"))
+
+    assert shop.ask(contents) == {"name": "anna"}
+    assert not shop.token().local
+
+
+def test_what_was_stored_before_there_was_a_filter_is_left_alone():
+    plain, filtering = make_workers()[0], None
+    plain.do(write(name="anna", tmp=1))
+    nodes = plain.manager.shared
+    filtering = make_app(
+        clock=plain.clock, manager=type(plain.manager)(nodes, clock=plain.clock), **FILTER
+    )
+
+    seen, cookie = visit(filtering, contents, plain.cookie())
+    assert seen == {"name": "anna"}
+    _, cookie = visit(filtering, write(name="eve"), cookie)
+    _, cookie = visit(filtering, lambda: setattr(session, "modified", False), cookie)
+
+    assert visit(plain, contents, cookie)[0] == {"name": "eve", "tmp": 1}
+
+
+def test_the_permanence_of_a_session_is_never_filtered():
+    (shop,) = make_workers(1, **FILTER)
+
+    shop.do(lambda: setattr(session, "permanent", True))
+
+    assert shop.token().permanent
+
+
+def test_pins_and_filter_are_looked_at_only_if_there_are_any(monkeypatch):
+    shop = start()
+    made = []
+    monkeypatch.setattr(
+        "flask_msm.differences.Leftovers", lambda *arguments: made.append(arguments)
+    )
+
+    shop.do(write(name="eve", cart=[1]))
+    shop.ask(contents)
+
+    assert made == []

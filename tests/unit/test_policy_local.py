@@ -1,0 +1,408 @@
+"""Policy ``local``: what cannot be stored stays in the process, the rest is stored as ever."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import pytest
+from flask import session
+from support.apps import LIFE, make_app, set_cookie
+from support.policies import LOCK, FailingCodec, contents, make_workers, visit, warnings, write
+
+from flask_msm import SerializationError, destroy, read_only, regenerate
+from flask_msm.live import MAX_IDLE
+
+
+LOCAL = {"MSM_SERIALIZATION_POLICY": "local"}
+
+
+def start(**config):
+    shop = make_app(**LOCAL, **config)
+    shop.do(write(name="anna"))
+    shop.operations()
+    return shop
+
+
+def live(shop):
+    return shop.state.repository.serialization.live
+
+
+# -- this process ----------------------------------------------------------------------------------
+
+
+def test_the_next_request_finds_the_same_object():
+    shop = start()
+    shop.do(write(cart=[LOCK]))
+
+    assert shop.ask(lambda: session["cart"][0]) is LOCK
+    assert shop.ask(lambda: session.is_local)
+    assert shop.token().local
+
+
+def test_a_local_change_alone_costs_no_write_and_raises_no_version():
+    shop = start()
+    version = shop.token().version
+
+    response = shop.do(write(lock=LOCK))
+
+    assert set_cookie(response)
+    assert shop.token().version == version
+    assert shop.operations() == ["gets"]
+    assert shop.ask(contents) == {"name": "anna", "lock": LOCK}
+    assert shop.token().version == version
+
+
+def test_what_can_be_stored_of_the_same_request_is_stored():
+    one, other = make_workers(**LOCAL)
+    one.do(write(name="anna", lock=LOCK, cart=[1]))
+    version = one.token().version
+
+    one.do(lambda: session["cart"].append(2))
+
+    assert one.token().version > version
+    assert visit(other, contents, one.cookie())[0] == {"name": "anna", "cart": [1, 2]}
+
+
+def test_a_first_save_that_fails_stores_an_empty_session():
+    one, other = make_workers(**LOCAL)
+
+    one.do(write(lock=LOCK))
+
+    (key,) = one.all_keys()
+    assert {len(record.attributes.alive()) for record in one.stored(key).values()} == {0}
+    assert one.token().local
+    assert one.ask(contents) == {"lock": LOCK}
+    assert visit(other, contents, one.cookie())[0] == {}
+
+
+def test_it_is_joined_and_the_session_is_like_any_other_when_it_can_be_stored_again():
+    one, other = make_workers(**LOCAL)
+    one.do(write(cart=[LOCK]))
+    version = one.token().version
+
+    one.do(lambda: session["cart"].clear())
+
+    assert not one.token().local
+    assert one.token().version > version
+    assert len(live(one)) == 0
+    assert visit(other, contents, one.cookie())[0] == {"cart": []}
+
+
+def test_it_is_gone_when_the_application_removes_it():
+    shop = start()
+    shop.do(write(lock=LOCK))
+
+    shop.do(lambda: session.pop("lock"))
+
+    assert shop.ask(contents) == {"name": "anna"}
+    assert not shop.token().local
+    assert len(live(shop)) == 0
+
+
+def test_removing_the_only_attribute_ends_it_as_flask_does():
+    shop = make_app(**LOCAL)
+    shop.do(write(lock=LOCK))
+
+    shop.do(lambda: session.pop("lock"))
+
+    assert shop.cookie() is None
+    assert len(live(shop)) == 0
+
+
+@pytest.mark.parametrize("end", [destroy, lambda: session.clear()], ids=["destroy", "clear"])
+def test_the_end_of_a_session_is_the_end_of_its_objects(end):
+    shop = start()
+    shop.do(write(lock=LOCK))
+
+    shop.do(end)
+
+    assert len(live(shop)) == 0
+    assert shop.ask(contents) == {}
+
+
+def test_an_object_of_a_session_that_was_ended_elsewhere_is_forgotten():
+    one, other = make_workers(**LOCAL)
+    one.do(write(name="anna"))
+    one.do(write(lock=LOCK))
+    visit(other, destroy, one.cookie())
+
+    assert one.ask(contents) == {}
+    assert len(live(one)) == 0
+
+
+def test_it_moves_along_with_a_new_id():
+    shop = start()
+    shop.do(write(lock=LOCK))
+    old = shop.key()
+
+    shop.do(regenerate)
+
+    assert shop.key() != old
+    assert shop.ask(contents) == {"name": "anna", "lock": LOCK}
+    assert shop.token().local
+    assert len(live(shop)) == 1
+
+
+def test_it_may_be_set_and_moved_in_one_request():
+    shop = start()
+
+    shop.do(lambda: (write(lock=LOCK)(), regenerate()))
+
+    assert shop.ask(contents) == {"name": "anna", "lock": LOCK}
+
+
+def test_a_session_saved_in_the_middle_is_the_same():
+    shop = start()
+
+    shop.do(lambda: (write(lock=LOCK)(), session.save(), write(job=LOCK)()))
+
+    assert shop.ask(contents) == {"name": "anna", "lock": LOCK, "job": LOCK}
+
+
+def test_a_refresh_without_a_look_at_the_session_keeps_it():
+    shop = start()
+    shop.do(lambda: (write(lock=LOCK)(), setattr(session, "permanent", True)))
+    shop.clock.advance(LIFE / 2)
+
+    assert set_cookie(shop.do())
+
+    assert shop.token().local
+    assert shop.ask(lambda: session["lock"]) is LOCK
+
+
+def test_a_request_that_changes_nothing_saves_nothing_and_sends_no_cookie():
+    shop = start()
+    shop.do(write(lock=LOCK))
+    shop.operations()
+
+    response = shop.do(lambda: session["lock"])
+
+    assert shop.operations() == ["gets"]
+    assert set_cookie(response) is None
+
+
+def test_a_read_only_view_may_look_at_it(caplog):
+    def setup(app):
+        @app.get("/report")
+        @read_only
+        def report():
+            return str(session["lock"] is LOCK)
+
+    shop = start(setup=setup)
+    shop.do(write(lock=LOCK))
+    caplog.clear()
+
+    assert shop.client.get("/report").text == "True"
+    assert warnings(caplog) == []
+
+
+def test_a_name_that_is_not_a_string_stays_too():
+    shop = start()
+
+    shop.do(lambda: session.update({5: 1}))
+
+    assert shop.ask(contents) == {"name": "anna", 5: 1}
+
+
+# -- other processes -------------------------------------------------------------------------------
+
+
+def test_other_workers_serve_the_last_good_copy_and_pass_the_tag_on():
+    one, other = make_workers(**LOCAL)
+    one.do(write(cart=[1]))
+    one.do(lambda: session["cart"].append(LOCK))
+
+    seen, cookie = visit(other, contents, one.cookie())
+    assert seen == {"cart": [1]}
+
+    _, cookie = visit(other, write(name="anna"), cookie)
+    assert visit(one, contents, cookie)[0] == {"cart": [1, LOCK], "name": "anna"}
+
+
+def test_what_another_worker_stored_later_under_the_name_is_newer():
+    one, other = make_workers(**LOCAL)
+    one.do(write(cart=[1]))
+    one.do(lambda: session["cart"].append(LOCK))
+
+    _, cookie = visit(other, write(cart=[2]), one.cookie())
+
+    seen, cookie = visit(one, contents, cookie)
+    assert seen == {"cart": [2]}
+    assert len(live(one)) == 0
+
+
+def test_what_another_worker_removed_later_is_gone():
+    one, other = make_workers(**LOCAL)
+    one.do(write(name="anna", cart=[1]))
+    one.do(lambda: session["cart"].append(LOCK))
+
+    _, cookie = visit(other, lambda: session.pop("cart"), one.cookie())
+
+    assert visit(one, contents, cookie)[0] == {"name": "anna"}
+
+
+def test_other_sessions_know_nothing_of_it():
+    shop = start()
+    shop.do(write(lock=LOCK))
+
+    assert shop.ask(contents, client=shop.browser()) == {}
+
+
+# -- bounds ----------------------------------------------------------------------------------------
+
+
+class Thing:
+    pass
+
+
+def test_objects_go_with_their_idle_session():
+    shop = start(PERMANENT_SESSION_LIFETIME=MAX_IDLE * 10)
+    shop.do(lambda: write(thing=Thing())())
+    (thing,) = (kept.value for kept in live(shop).get(shop.key(), life=LIFE).values())
+    seen = weakref.ref(thing)
+    del thing
+    shop.clock.advance(MAX_IDLE + 1)
+
+    assert shop.ask(contents) == {"name": "anna"}
+    gc.collect()
+    assert seen() is None
+
+
+def test_ten_thousand_bad_attributes_of_one_session_are_bounded(caplog):
+    shop = start()
+
+    shop.do(lambda: session.update({f"name {number}": LOCK for number in range(10_000)}))
+
+    assert len(shop.ask(contents)) == 101
+    said = warnings(caplog)
+    assert len(said) == 202
+    assert sum("9900 attributes that only this process had are lost" in text for text in said) == 1
+    assert sum("more than 200 attributes cannot be stored" in text for text in said) == 1
+
+
+# -- too large -------------------------------------------------------------------------------------
+
+
+SMALL = {**LOCAL, "MSM_MAX_RECORD_SIZE": 1024, "MSM_COMPRESS_ABOVE": 0}
+
+
+def test_of_a_session_that_is_too_large_the_largest_change_stays_here():
+    one, other = make_workers(**SMALL)
+    one.do(write(name="anna"))
+
+    one.do(write(small=1, big="x" * 2_000))
+
+    assert one.ask(contents) == {"name": "anna", "small": 1, "big": "x" * 2_000}
+    assert visit(other, contents, one.cookie())[0] == {"name": "anna", "small": 1}
+
+
+def test_a_new_session_that_is_too_large_is_kept_here():
+    one, other = make_workers(**SMALL)
+
+    one.do(write(**{f"n{number}": "x" * 600 for number in range(20)}))
+
+    assert len(one.ask(contents)) == 20
+    assert len(visit(other, contents, one.cookie())[0]) <= 1
+
+
+def test_a_session_that_fits_again_is_stored_again():
+    one, other = make_workers(**SMALL)
+    one.do(write(name="anna", big="x" * 2_000))
+
+    one.do(write(big="x"))
+
+    assert not one.token().local
+    assert visit(other, contents, one.cookie())[0] == {"name": "anna", "big": "x"}
+
+
+def test_a_session_too_large_by_what_is_stored_already_keeps_its_changes_here():
+    one, other = make_workers(**SMALL)
+    one.do(write(big="x" * 700))
+
+    one.do(write(more="y" * 400))
+
+    assert one.ask(contents) == {"big": "x" * 700, "more": "y" * 400}
+    assert visit(other, contents, one.cookie())[0] == {"big": "x" * 700}
+
+
+def test_a_session_that_is_moved_and_too_large_moves():
+    shop = start(MSM_MAX_RECORD_SIZE=1024)
+    old = shop.key()
+
+    shop.do(lambda: (write(big="x" * 2_000)(), regenerate()))
+
+    assert shop.key() != old
+    assert shop.ask(contents) == {"name": "anna", "big": "x" * 2_000}
+
+
+# -- the policy changes ----------------------------------------------------------------------------
+
+
+def choose(shop, name):
+    shop.state.repository.serialization.policy.chosen = lambda: name
+
+
+def test_what_was_kept_stays_when_the_policy_becomes_raise_and_new_failures_raise():
+    shop = start()
+    shop.do(write(lock=LOCK))
+
+    choose(shop, "raise")
+
+    assert shop.ask(contents) == {"name": "anna", "lock": LOCK}
+    shop.do(write(name="eve"))
+    assert shop.ask(contents) == {"name": "eve", "lock": LOCK}
+    with pytest.raises(SerializationError, match="'job'"):
+        shop.do(write(job=LOCK))
+
+
+def test_what_was_kept_is_stored_as_none_when_the_policy_becomes_blacklist():
+    shop = start()
+    shop.do(write(lock=LOCK))
+
+    choose(shop, "blacklist")
+    shop.ask(contents)
+
+    assert shop.ask(contents) == {"name": "anna", "lock": None}
+    assert not shop.token().local
+
+
+# -- what is said ----------------------------------------------------------------------------------
+
+
+def test_it_is_said_once_what_that_means_with_several_workers(caplog):
+    shop = start()
+
+    for _ in range(3):
+        shop.do(write(cart=[{"lock": LOCK, "card": "4111"}]))
+
+    (text,) = warnings(caplog)
+    for part in (
+        "attribute_kept_local",
+        "'cart[0].lock'",
+        "_thread.lock",
+        "'view'",
+        "stays in this process",
+        "every other worker goes on",
+    ):
+        assert part in text
+    assert "4111" not in text
+    assert shop.token().sid not in text
+    (entry,) = shop.state.repository.serialization.kept.all()
+    assert entry.count == 3
+
+
+def test_whatever_a_codec_raises_is_kept():
+    (shop,) = make_workers(1, codec=FailingCodec(), **LOCAL)
+    error = RuntimeError("dictionary changed size")
+
+    shop.do(write(name="anna", job=error))
+
+    assert shop.ask(contents) == {"name": "anna", "job": error}
+
+
+def test_without_nodes_it_is_the_same():
+    shop = make_app(0, **LOCAL)
+    shop.do(write(name="anna", lock=LOCK))
+
+    assert shop.ask(contents) == {"name": "anna", "lock": LOCK}

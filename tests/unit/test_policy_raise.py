@@ -1,0 +1,188 @@
+"""Policy ``raise``: the request fails with an error that names all there is to name."""
+
+from __future__ import annotations
+
+import pytest
+from flask import session
+from support.apps import deletes_cookie, make_app
+from support.policies import LOCK, FailingCodec, contents, endless, make_workers, visit, write
+
+from flask_msm import ConfigError, SerializationError, SessionTooLargeError
+from flask_msm.policies import KeepLocal, Reraise, StopDistribution, StoreNone
+
+
+def test_the_error_names_attribute_path_type_endpoint_and_what_to_do():
+    shop = make_app()
+
+    with pytest.raises(SerializationError) as raised:
+        shop.do(write(cart=[1, 2, 3, {"lock": LOCK}]))
+
+    error = raised.value
+    assert (error.attribute, error.path, error.type_name, error.endpoint) == (
+        "cart",
+        "cart[3].lock",
+        "_thread.lock",
+        "view",
+    )
+    assert error.raised == "EncodeError"
+    text = str(error)
+    for part in ("'cart[3].lock'", "_thread.lock", "'view'", "Store plain data", "register"):
+        assert part in text
+
+
+def test_other_workers_go_on_with_what_was_stored():
+    one, other = make_workers(testing=False)
+    one.app.logger.disabled = True
+    one.do(write(name="anna"))
+
+    assert one.do(write(name="eve", lock=LOCK)).status_code == 500
+
+    assert visit(other, contents, one.cookie())[0] == {"name": "anna"}
+
+
+def test_the_second_save_of_the_response_of_a_failed_request_does_not_raise(caplog):
+    shop = make_app(testing=False)
+    shop.app.register_error_handler(500, lambda _: ("sorry", 500))
+    shop.do(write(name="anna"))
+
+    response = shop.do(write(lock=LOCK))
+
+    assert (response.status_code, response.text) == (500, "sorry")
+    assert not deletes_cookie(response)
+    assert "error while handling" not in caplog.text
+    assert caplog.text.count("Traceback") <= 2  # the codec's and, made of it, the session's
+
+
+def test_the_error_handler_may_mend_the_session_for_its_own_answer():
+    shop = make_app(testing=False)
+    shop.app.register_error_handler(500, lambda _: (str(session.pop("lock") is LOCK), 500))
+    shop.app.logger.disabled = True
+    shop.do(write(name="anna"))
+
+    assert shop.do(write(lock=LOCK)).text == "True"
+    assert shop.ask(contents) == {"name": "anna"}
+
+
+def test_failures_are_counted_and_are_no_entries_of_the_blacklist():
+    shop = make_app()
+    serialization = shop.state.repository.serialization
+
+    with pytest.raises(SerializationError):
+        shop.do(write(lock=LOCK))
+
+    assert serialization.counts.refused == 1
+    assert len(serialization.blacklist) == 0
+
+
+# -- whatever may happen to a value ----------------------------------------------------------------
+
+
+def test_a_value_that_contains_itself_is_refused_by_name():
+    shop = make_app()
+
+    with pytest.raises(SerializationError) as raised:
+        shop.do(write(cart=endless()))
+
+    assert raised.value.attribute == "cart"
+    assert "contains itself" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("4111"),
+        RecursionError("4111"),
+        RuntimeError("dictionary changed size during iteration: 4111"),
+        MemoryError("4111"),
+        TypeError("4111"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_whatever_a_codec_raises_is_the_same_and_its_text_is_kept_secret(error):
+    (shop,) = make_workers(1, codec=FailingCodec())
+    shop.do(write(name="anna"))
+
+    with pytest.raises(SerializationError) as raised:
+        shop.do(write(card=error))
+
+    refused = raised.value
+    assert refused.attribute == "card"
+    assert refused.raised == type(error).__name__
+    assert f"encoding it raised {type(error).__name__}" in str(refused)
+    assert "4111" not in str(refused)
+    assert refused.__cause__ is refused.__context__ is None
+    assert shop.ask(contents) == {"name": "anna"}
+
+
+def test_a_request_that_is_to_end_is_not_kept_from_it():
+    (shop,) = make_workers(1, codec=FailingCodec())
+
+    with pytest.raises(KeyboardInterrupt):
+        shop.do(write(card=KeyboardInterrupt()))
+
+
+# -- custom policies -------------------------------------------------------------------------------
+
+
+def test_a_custom_policy_decides_by_attribute():
+    def policy(failure):
+        match failure.attribute:
+            case "lock":
+                return StoreNone()
+            case "job":
+                return KeepLocal()
+            case "worker":
+                return StopDistribution()
+            case _:
+                return Reraise()
+
+    (shop,) = make_workers(1, policy=policy)
+
+    shop.do(write(lock=LOCK, job=LOCK, worker=LOCK, name="anna"))
+    assert shop.ask(contents) == {"lock": None, "job": LOCK, "worker": LOCK, "name": "anna"}
+
+    with pytest.raises(SerializationError, match="'other'"):
+        shop.do(write(other=LOCK))
+
+
+def test_a_custom_policy_is_told_what_it_is_about():
+    seen = []
+    (shop,) = make_workers(
+        1,
+        policy=lambda failure: (seen.append(failure), Reraise())[1],
+        MSM_MAX_RECORD_SIZE=1024,
+    )
+
+    with pytest.raises(SerializationError):
+        shop.do(write(cart=[LOCK]))
+    with pytest.raises(SessionTooLargeError):
+        shop.do(write(big="x" * 2_000))
+
+    bad, large = seen
+    assert (bad.attribute, bad.path, bad.type_name) == ("cart", "cart[0]", "_thread.lock")
+    assert (bad.error, bad.endpoint, bad.too_large) == ("EncodeError", "view", False)
+    assert (large.attribute, large.type_name, large.error) == (
+        "big",
+        "builtins.str",
+        "SessionTooLargeError",
+    )
+    assert large.too_large
+    assert large.size > 2_000
+    assert large.limit == 1024
+
+
+@pytest.mark.parametrize("broken", [lambda _: None, lambda _: 1 / 0], ids=["returns", "raises"])
+def test_a_broken_custom_policy_fails_the_request_once_and_leaves_what_was_stored(broken, caplog):
+    seen = []
+    (shop,) = make_workers(1, policy=broken, testing=False)
+    shop.app.register_error_handler(
+        500, lambda error: (seen.append(error.original_exception), ("sorry", 500))[1]
+    )
+    shop.do(write(name="anna"))
+
+    assert shop.do(write(lock=LOCK)).text == "sorry"
+
+    (error,) = seen
+    assert isinstance(error, ConfigError)
+    assert "error while handling" not in caplog.text
+    assert shop.ask(contents) == {"name": "anna"}

@@ -1,0 +1,103 @@
+"""Policy ``stop``: nothing until an attribute fails; then the fleet is asked to stop."""
+
+from __future__ import annotations
+
+import pytest
+from support.policies import LOCK, contents, make_workers, visit, warnings, write
+
+
+STOP = {"MSM_SERIALIZATION_POLICY": "stop"}
+
+
+@pytest.fixture
+def asked():
+    return []
+
+
+def start(asked, count=1, **config):
+    shops = make_workers(count, **STOP, **config)
+    for shop in shops:
+        shop.state.repository.serialization.connect(stop_distribution=asked.append)
+        shop.do(write(name="anna"))
+    return shops
+
+
+def test_nothing_stops_as_long_as_nothing_fails(asked):
+    start(asked)
+
+    assert asked == []
+
+
+def test_the_first_failure_asks_to_stop_and_says_why(asked, caplog):
+    (shop,) = start(asked)
+
+    assert shop.do(write(cart=[{"lock": LOCK, "card": "4111"}])).status_code == 200
+
+    (why,) = asked
+    for part in ("'cart[0].lock'", "_thread.lock", "'view'", "policy 'stop'"):
+        assert part in why
+    said = warnings(caplog)
+    assert ["distribution_stop_asked" in text for text in said] == [True, False]
+    assert not any("4111" in text or shop.token().sid in text for text in said)
+
+
+def test_what_cannot_be_stored_stays_here_and_the_rest_is_stored(asked):
+    one, other = start(asked, 2)
+
+    one.do(write(lock=LOCK, cart=[1]))
+
+    assert one.ask(contents) == {"name": "anna", "lock": LOCK, "cart": [1]}
+    assert one.token().local
+    assert visit(other, contents, one.cookie())[0] == {"name": "anna", "cart": [1]}
+
+
+def test_it_is_asked_before_the_rest_is_stored(asked):
+    (shop,) = start([])
+    shop.operations()
+    serialization = shop.state.repository.serialization
+    serialization.connect(stop_distribution=lambda _: asked.append(shop.operations()))
+
+    shop.do(write(lock=LOCK, name="eve"))
+
+    assert asked == [["gets"]]
+
+
+def test_it_is_not_asked_for_every_failure_but_again_when_somebody_may_have_resumed(asked):
+    (shop,) = start(asked)
+
+    for _ in range(3):
+        shop.do(write(lock=LOCK))
+    assert len(asked) == 1
+
+    shop.clock.advance(5)
+    shop.do(write(lock=LOCK))
+    assert len(asked) == 2
+
+
+def test_a_session_that_is_too_large_is_the_same(asked):
+    one, other = start(asked, 2, MSM_MAX_RECORD_SIZE=1024)
+
+    one.do(write(big="x" * 2_000, small=1))
+
+    assert "allowed are 1024" in asked[0]
+    assert one.ask(contents) == {"name": "anna", "big": "x" * 2_000, "small": 1}
+    assert visit(other, contents, one.cookie())[0] == {"name": "anna", "small": 1}
+
+
+def test_whoever_fails_to_stop_it_fails_no_request(caplog):
+    (shop,) = start([])
+    serialization = shop.state.repository.serialization
+    serialization.connect(stop_distribution=lambda _: 1 / 0)
+
+    assert shop.do(write(lock=LOCK)).status_code == 200
+
+    assert "a listener failed" in caplog.text
+    assert shop.ask(contents) == {"name": "anna", "lock": LOCK}
+
+
+def test_as_long_as_nobody_listens_it_is_said_all_the_same(caplog):
+    (shop,) = make_workers(1, **STOP)
+
+    shop.do(write(lock=LOCK))
+
+    assert any("distribution_stop_asked" in text for text in warnings(caplog))
