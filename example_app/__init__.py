@@ -26,6 +26,7 @@ def create_app() -> Flask:
     )
     if place.nodes:
         app.config["MSM_NODES"] = [f"{node.id}:{node.address}" for node in place.nodes]
+    app.config["MSM_LOCAL_DIR"] = place.local_dir
     msm.init_app(app)
 
     app.extensions["example_place"] = place

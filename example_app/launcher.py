@@ -14,8 +14,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from example_app.place import NODE_PIDS, NODES, SECRET_KEY
+from example_app.place import LOCAL_DIR, NODE_PIDS, NODES, SECRET_KEY
 from example_app.processes import (
     LaunchError,
     Signals,
@@ -46,7 +47,7 @@ class Wishes:
 
     Attributes:
         port: ``None`` for the usual one, or any if that is taken; 0 for any.
-        workers: gunicorn's worker processes, when they can share sessions.
+        workers: gunicorn's worker processes.
         nodes: memcached processes.
     """
 
@@ -88,10 +89,16 @@ def _run(wishes: Wishes, signals: Signals, started: ExitStack) -> None:
     port = listener.getsockname()[1]
     binary = shutil.which("memcached") if wishes.nodes else None
     nodes = _start_nodes(wishes.nodes, binary, signals, started) if binary else []
-    # Without memcached each worker would know only the sessions it made itself.
-    workers = wishes.workers if nodes else 1
-    shop = _start_shop(listener, nodes, workers, signals, started)
-    print(_welcome(port, nodes, workers, shop, wants_nodes=wishes.nodes > 0), flush=True)
+    # Of this run alone, and gone with it. Without memcached this is where sessions are kept.
+    local = Path(started.enter_context(TemporaryDirectory(prefix="flask_msm-shop-")))
+    environ = {
+        NODES: " ".join(f"{node.id}:{HOST}:{node.port}" for node in nodes),
+        NODE_PIDS: " ".join(f"{node.id}:{node.pid}" for node in nodes),
+        SECRET_KEY: secrets.token_urlsafe(32),
+        LOCAL_DIR: str(local),
+    }
+    shop = _start_shop(listener, environ, wishes.workers, signals, started)
+    print(_welcome(port, nodes, wishes.workers, shop, wants_nodes=wishes.nodes > 0), flush=True)
     _watch(shop, nodes, signals)
     print("\nClosing the shop ...", flush=True)
 
@@ -172,18 +179,16 @@ def _is_serving(node: Node) -> bool:
 
 
 def _start_shop(
-    listener: socket.socket, nodes: list[Node], workers: int, signals: Signals, started: ExitStack
+    listener: socket.socket,
+    environ: dict[str, str],
+    workers: int,
+    signals: Signals,
+    started: ExitStack,
 ) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "gunicorn", "--config", str(_HERE / "gunicorn_settings.py")]
     command += ["--chdir", str(_HERE.parent), "--workers", str(workers)]
     command += ["--bind", f"fd://{listener.fileno()}", "example_app:create_app()"]
-    environ = {
-        **os.environ,
-        NODES: " ".join(f"{node.id}:{HOST}:{node.port}" for node in nodes),
-        NODE_PIDS: " ".join(f"{node.id}:{node.pid}" for node in nodes),
-        SECRET_KEY: secrets.token_urlsafe(32),
-    }
-    shop = start(command, environ=environ, keep_open=[listener.fileno()])
+    shop = start(command, environ={**os.environ, **environ}, keep_open=[listener.fileno()])
     started.callback(stop, [shop], patience=_SHOP_STOP_PATIENCE)
     port = listener.getsockname()[1]
     # Only gunicorn listens from here on: when it ends, browsers are refused and do not hang.
@@ -238,7 +243,8 @@ def _welcome(
         lines += [f"  {node.id}  {HOST}:{node.port:<5}  pid {node.pid}" for node in nodes]
     else:
         reason = "memcached is not installed" if wants_nodes else "No nodes were asked for"
-        lines += [f"{reason}: {served} keeps all sessions in local storage."]
+        keeps = "keeps" if workers == 1 else "keep"
+        lines += [f"{reason}: {served} {keeps} all sessions in local storage."]
     if len(nodes) > 1:
         lines += [
             "",

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from .changes import Refused
     from .drafts import Changes
     from .errors import SerializationError
-    from .record.attributes import Attributes
+    from .record.record import Record
+    from .record.token import Token
     from .repository import Repository
     from .session import Session
 
@@ -52,23 +53,25 @@ class Differences(Identity):
             )
         return self._left
 
-    def _decoded(self, key: str, attributes: Attributes, *, local: bool) -> dict[str, Any]:
-        """Return *attributes* decoded, and take them for what is stored.
+    def _decoded(self, key: str, record: Record, token: Token, *, local: bool) -> dict[str, Any]:
+        """Return the attributes of *record* decoded, and take them for what is stored.
 
         Args:
             key: Storage key of the session.
-            attributes: What is stored.
+            record: What is stored.
+            token: What the browser has seen.
             local: Whether this process may hold objects that belong in their place.
         """
         baseline = self._baseline = Baseline()
-        stored = attributes.alive()
+        stored = record.attributes.alive()
         if self._repository.serialization.attribute_filter is not None:
             shared = self._leftovers.is_shared
             stored = {name: raw for name, raw in stored.items() if shared(name)}
         values = baseline.decode(stored, self._repository.codec)
         if not local:
             return values
-        return self._leftovers.restore(key, values, baseline, life=self.visit.life())
+        sure = record.version >= token.version
+        return self._leftovers.restore(key, values, baseline, sure=sure, life=self.visit.life())
 
     def _changes(self, session: Session, refused: Refused | None = None) -> Changes:
         if self._baseline is None:
@@ -76,9 +79,10 @@ class Differences(Identity):
         repository, values = self._repository, session.peek()
         if self._left is not None or repository.serialization.selective:
             values = self._leftovers.begin(values)
-        return self._baseline.changes(
+        changes = self._baseline.changes(
             values, repository.codec, self.visit.endpoint(), refused or self._refused
         )
+        return changes if self._left is None else self._left.without_held(changes, values)
 
     def _refused(self, name: Any, value: Any, error: SerializationError) -> bytes | None:
         assert self._baseline is not None  # noqa: S101  (it is asking)

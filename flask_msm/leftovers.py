@@ -6,6 +6,7 @@ The one place where a verdict of a policy is acted upon.
 from __future__ import annotations
 
 from enum import Enum
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from .changes import encode
@@ -57,7 +58,7 @@ class Leftovers:
     # -- reading -------------------------------------------------------------------------------
 
     def restore(
-        self, key: str, values: dict[str, Any], baseline: Baseline, *, life: float
+        self, key: str, values: dict[str, Any], baseline: Baseline, *, sure: bool, life: float
     ) -> dict[str, Any]:
         """Return *values* with the live objects of the session *key* in their place.
 
@@ -65,6 +66,7 @@ class Leftovers:
             key: Storage key.
             values: What is stored, decoded.
             baseline: What is stored.
+            sure: What is stored is at least as new as what the browser has seen.
             life: Time in seconds a session lives without a request.
         """
         self._key = key
@@ -74,7 +76,7 @@ class Leftovers:
         self._restored = {
             name: kept
             for name, kept in found.items()
-            if not self.is_shared(name) or stored.get(name) == kept.base
+            if not sure or not self.is_shared(name) or stored.get(name) == kept.base
         }
         if len(self._restored) < len(found):
             gone = found.keys() - self._restored.keys()
@@ -136,6 +138,18 @@ class Leftovers:
         """Return whether *value* came from this process's live objects, and is no change."""
         kept = self._restored.get(name)
         return kept is not None and kept.value is value
+
+    def without_held(self, changes: Changes, values: Mapping[str, Any]) -> Changes:
+        """Return *changes*, or nothing if they are just what was too large before."""
+        held = {
+            name: kept._replace(value=values.get(name))
+            for name, kept in self._restored.items()
+            if kept.digest is not None and kept.digest == _digest(changes.get(name))
+        }
+        if held.keys() != changes.keys():
+            return changes
+        self._kept.update(held)
+        return {}
 
     def smaller(
         self,
@@ -235,17 +249,29 @@ class Leftovers:
         if self._tries > MAX_TRIES:
             names = list(sizes)
         for name in names:
-            self._keep(name, values.get(name), baseline, _too_large(name, error, values))
+            failure = _too_large(name, error, values)
+            self._keep(name, values.get(name), baseline, failure, _digest(changes[name]))
         return {name: raw for name, raw in changes.items() if name not in names}
 
-    def _keep(self, name: Any, value: Any, baseline: Baseline, failure: Failure) -> None:
+    def _keep(
+        self,
+        name: Any,
+        value: Any,
+        baseline: Baseline,
+        failure: Failure,
+        digest: bytes | None = None,
+    ) -> None:
         self._serialization.note_local(failure)
         before = self._restored.get(name)
         base = before.base if before else baseline.encoded.get(name)
-        self._kept[name] = Kept(value, base)
+        self._kept[name] = Kept(value, base, digest)
 
     def _none(self) -> bytes:
         return encode("", None, self._codec, self._endpoint)
+
+
+def _digest(raw: bytes | None) -> bytes | None:
+    return None if raw is None else blake2b(raw, digest_size=16).digest()
 
 
 def _too_large(name: str, error: SessionTooLargeError, values: Mapping[str, Any]) -> Failure:

@@ -28,10 +28,12 @@ class Kept(NamedTuple):
         value: The object.
         base: What was stored under its name then, encoded; ``None`` for nothing. When something
             else is stored later, that is newer than the object.
+        digest: Of the object encoded, if that only takes too much room.
     """
 
     value: Any
     base: bytes | None
+    digest: bytes | None = None
 
 
 class _Shelf(NamedTuple):

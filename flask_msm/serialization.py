@@ -113,7 +113,8 @@ class Serialization:
             self._say(
                 "attribute_blacklisted",
                 f"{described(failure)}; None is stored in its place, the rest of the session as"
-                " ever (policy 'blacklist'; said once for this attribute and type, then counted)",
+                f" ever (policy {self.policy.name!r}; said once for this attribute and type, then"
+                " counted)",
             )
             self._tell(self.listeners.blacklisted, failure)
 
@@ -125,8 +126,9 @@ class Serialization:
                 "attribute_kept_local",
                 f"{described(failure)}; it stays in this process, and every other worker goes on"
                 " with the last copy that could be stored: use one worker, or a load balancer"
-                " that sends a browser back to the same one (policy 'local'; said once for this"
-                " attribute and type, then counted)",
+                " that sends a browser back to the same one"
+                f" (policy {self.policy.name!r}; said once for this attribute and type, then"
+                " counted)",
             )
 
     def note_dropped(self) -> None:
@@ -147,7 +149,7 @@ class Serialization:
             return
         self._asked_at = now
         self.counts.stops_asked += 1
-        why = f"{described(failure)} (policy 'stop')"
+        why = f"{described(failure)} (policy {self.policy.name!r})"
         self._say(
             "distribution_stop_asked",
             f"{why}; all workers are to keep sessions on their own hosts until an operator resumes",

@@ -109,7 +109,7 @@ class Unit(Differences):
         # The browser has seen more than anybody shows now: what seems absent may only be elsewhere.
         behind = not loaded.certain and record.version < token.version
         local = token.local and not self.frozen
-        values = self._decoded(slot.key, record.attributes, local=local)
+        values = self._decoded(slot.key, record, token, local=local)
         return Contents(values, detached=partial or behind)
 
     def _alive(self, record: Record) -> bool:

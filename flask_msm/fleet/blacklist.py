@@ -84,27 +84,28 @@ class Blacklist:
             added_by: Who adds the entry, if there is none.
         """
         now, worker = self._clock.time(), self._worker()
-        entry = Entry(
-            attribute=None if attribute is None else label(attribute),
-            type_name=plain(type_name, 200),
-            path=plain(path, 200),
-            error=plain(error, 80),
-            reason=plain(reason, 300),
-            endpoint=None if endpoint is None else plain(endpoint, 120),
-            added_by=added_by,
-            first_seen=now,
-            last_seen=now,
-            counts={worker: 1},
-        )
+        name = None if attribute is None else label(attribute)
+        key = name, plain(type_name, 200)
         with self._lock:
-            known = self._entries.pop(entry.key, None)
-            seen = known.counts.get(worker, 0) if known else 0
-            if known:
-                entry = join(known, entry.counted(worker, seen + 1))
-            elif not self._has_room(now):
+            known = self._entries.get(key)
+            if known is None and not self._has_room(now):
                 self.overflow += 1
                 return Noted.FULL
-            self._entries[entry.key] = entry
+            seen = known.counts.get(worker, 0) if known else 0
+            entry = Entry(
+                attribute=name,
+                type_name=key[1],
+                path=plain(path, 200),
+                error=plain(error, 80),
+                reason=plain(reason, 300),
+                endpoint=None if endpoint is None else plain(endpoint, 120),
+                added_by=added_by,
+                first_seen=now,
+                last_seen=now,
+                counts={worker: seen + 1},
+            )
+            self._entries.pop(key, None)
+            self._entries[key] = join(known, entry) if known else entry
         return Noted.KNOWN if seen else Noted.NEW
 
     def all(self) -> list[Entry]:

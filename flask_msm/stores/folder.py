@@ -6,9 +6,9 @@ import os
 import shutil
 import stat
 import tempfile
+import time
 from contextlib import suppress
 from hashlib import blake2b
-from hmac import compare_digest
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from flask_msm.record.keys import Keyring
 
 
-#: So many applications with different secrets can use one place.
-MOST_FOLDERS = 8
+#: A folder of another secret that was not written for so long is removed, seconds.
+FORSAKEN = 7 * 24 * 3600.0
 MOST_BYTES = 256 * 1024 * 1024
 
 
@@ -53,29 +53,32 @@ def open_folder(base: Path | None, name: str, keys: Keyring, *, make: bool = Tru
         base: What the user chose; ``None`` for the first of runtime directory, ``/dev/shm`` and
             temporary directory that can be written.
         name: See ``folder_name``.
-        keys: A folder that was made with another key is left alone.
+        keys: Part of the folder's name: what was made with another secret is left alone.
         make: Whether it is made if it is not there.
 
     Raises:
         LocalStorageError: There is no place that belongs to this user alone.
     """
+    names = [f"{name}-{_check(secret)}" for secret in (keys.current.secret, *keys.by_id.values())]
     troubles = []
     for parent in _parents(base):
+        # Where a folder of a former secret is it is used on: keys are rotated, sessions stay.
+        there = [parent / each for each in names if (parent / each).exists()]
+        if not there and not make:
+            continue
         try:
-            if not make and not (parent / name).exists():
-                continue
-            _private(parent)
-            for number in range(1, MOST_FOLDERS + 1):
-                path = parent / (name if number == 1 else f"{name}-{number}")
-                _private(path)
-                if _is_ours(path / "key", keys):
-                    folder = Folder(path / "sessions", path / "journal", path / "locks")
-                    for part in folder:
-                        _private(part)
-                    return folder
-            troubles.append(f"{parent} has {MOST_FOLDERS} folders of other secret keys")
+            if base is None:
+                _private(parent)
+            path = there[0] if there else parent / names[0]
+            _private(path)
+            folder = Folder(path / "sessions", path / "journal", path / "locks")
+            for part in folder:
+                _private(part)
         except OSError as error:
             troubles.append(f"{parent}: {error.strerror or error}")
+        else:
+            _remove_forsaken(path, name)
+            return folder
     raise LocalStorageError("; ".join(troubles) or "no folder can be written")
 
 
@@ -109,23 +112,14 @@ def _private(path: Path) -> None:
         raise PermissionError(0, "others may read or write it (allowed: mode 0700)")
 
 
-def _is_ours(path: Path, keys: Keyring) -> bool:
-    """Return whether the folder was made with one of our keys; a new one is from now on."""
-    mine = _check(keys.current.secret)
-    # Written aside and put in place by a link, for another worker may be at it as well.
-    aside = path.with_name(f"key.{os.getpid()}")
-    aside.write_text(mine)
-    try:
-        with suppress(FileExistsError):
-            os.link(aside, path)
-        found = path.read_text()
-        known = any(compare_digest(found, _check(secret)) for secret in keys.by_id.values())
-        if known and found != mine:
-            aside.replace(path)
-        return known
-    finally:
-        aside.unlink(missing_ok=True)
+def _remove_forsaken(ours: Path, name: str) -> None:
+    """Remove folders of secrets that nobody has used for long: nobody can read them any more."""
+    for path in ours.parent.glob(f"{name}-*"):
+        with suppress(OSError):
+            if path != ours and time.time() - (path / "sessions").stat().st_mtime > FORSAKEN:
+                shutil.rmtree(path)
 
 
 def _check(secret: bytes) -> str:
-    return blake2b(b"flask_msm local storage", key=secret, digest_size=16).hexdigest()
+    """Return what names the folder of a secret and tells nothing about it."""
+    return blake2b(b"flask_msm local storage", key=secret, digest_size=8).hexdigest()

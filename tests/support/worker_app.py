@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -69,6 +70,20 @@ def create_app() -> Flask:
     @app.get("/sid")
     def sid():
         return session.sid or ""
+
+    @app.post("/unserializable/<name>")
+    def set_unserializable(name):
+        """Set what is posted, and beside it something that nobody can store."""
+        session.update(request.get_json())
+        session[name] = [1, {"lock": threading.Lock(), "card": "4111111111111111"}]
+        return {"pid": os.getpid()}
+
+    @app.get("/shown")
+    def shown():
+        """Return what the session holds, as JSON has it, and who answers."""
+        time.sleep(float(request.args.get("slow", 0)))
+        values = json.loads(json.dumps(dict(session), default=lambda value: type(value).__name__))
+        return {"pid": os.getpid(), "values": values}
 
     @app.get("/where")
     def where():

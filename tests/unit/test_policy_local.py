@@ -326,6 +326,54 @@ def test_a_session_too_large_by_what_is_stored_already_keeps_its_changes_here():
     assert visit(other, contents, one.cookie())[0] == {"big": "x" * 700}
 
 
+def test_what_is_still_too_large_costs_no_try_and_no_cookie(caplog):
+    def setup(app):
+        @app.get("/report")
+        @read_only
+        def report():
+            return str(len(session["big"]))
+
+    shop = make_app(setup=setup, **SMALL)
+    shop.do(write(name="anna", big=["x" * 2_000]))
+    caplog.clear()
+    shop.operations()
+
+    response = shop.do(lambda: session["big"])
+
+    assert shop.operations() == ["gets"]
+    assert set_cookie(response) is None
+    assert shop.client.get("/report").text == "1"
+    assert warnings(caplog) == []
+
+
+def test_what_is_too_large_is_tried_again_when_the_rest_becomes_smaller():
+    one, other = make_workers(**SMALL)
+    one.do(write(name="x" * 500))
+    one.do(write(big="y" * 600))
+    assert visit(other, contents, one.cookie())[0] == {"name": "x" * 500}
+
+    one.do(write(name="anna"))
+
+    assert visit(other, contents, one.cookie())[0] == {"name": "anna", "big": "y" * 600}
+    assert not one.token().local
+
+
+def test_a_copy_older_than_what_the_browser_has_seen_takes_nothing_away():
+    shop = start(replicas=1, nodes=1)
+    shop.do(write(cart=[1]))
+    (node,) = shop.nodes.values()
+    old = dict(node.items)
+    shop.do(write(cart=[2]))
+    shop.do(lambda: session["cart"].append(LOCK))
+    new = dict(node.items)
+
+    node.items.update(old)
+    assert shop.ask(lambda: session["cart"]) == [2, LOCK]
+
+    node.items.update(new)
+    assert shop.ask(lambda: session["cart"]) == [2, LOCK]
+
+
 def test_a_session_that_is_moved_and_too_large_moves():
     shop = start(MSM_MAX_RECORD_SIZE=1024)
     old = shop.key()

@@ -1,0 +1,261 @@
+"""Local storage of a host as several workers see it, alone and beside a cluster in memory."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from support.clock import FakeClock
+from support.fake_node import FakeNode
+
+from flask_msm.cluster.health import NodeState, rights
+from flask_msm.cluster.mode import Mode
+from flask_msm.cluster.placement import Placement
+from flask_msm.record.attributes import NOTHING, Attributes
+from flask_msm.record.envelope import Envelope
+from flask_msm.record.keys import Keyring, storage_key
+from flask_msm.record.record import Kind, Pointer, Record, join
+from flask_msm.stores.cluster import ClusterStore
+from flask_msm.stores.failover import Failover, FailoverStore
+from flask_msm.stores.local import LocalStore
+from flask_msm.stores.mirror import Mirror
+from flask_msm.stores.nodes import Nodes
+from flask_msm.stores.shelf import Shelves
+
+
+PREFIX = "msm:test:"
+KEYS = Keyring(("secret",))
+OTHER_KEYS = Keyring(("other",))
+MAX_SIZE = 5_000
+ENVELOPE = Envelope(codec_id=1, compress_above=None, max_size=MAX_SIZE)
+DEADLINE = 1e9
+NAME = "app"
+
+
+def key(number: int = 0) -> str:
+    return storage_key(PREFIX, f"{number:043}")
+
+
+KEY = key()
+
+
+def record(version: int = 1, *, expires_at: float | None = None, **values: bytes) -> Record:
+    now = FakeClock().now
+    entries = {name: (version, value) for name, value in values.items()}
+    return Record(
+        Kind.DATA, now, now, expires_at or now + 1000, version, Attributes(entries, {}, 0)
+    )
+
+
+def tombstone(version: int = 1) -> Record:
+    now = FakeClock().now
+    return Record(Kind.DESTROYED, now, now, now + 1000, version, NOTHING)
+
+
+def alias(version: int, to: str, **values: bytes) -> Record:
+    made = record(version, **values)
+    return made._replace(kind=Kind.ALIAS, pointer=Pointer(version, to, made.expires_at))
+
+
+def adding(made: Record):
+    """Return a rewrite that joins *made* with what is there."""
+    return lambda seen: join(made, seen) if seen else made
+
+
+def changing(**values: bytes):
+    """Return a rewrite as a request does it: own changes above whatever is there."""
+
+    def rewrite(seen):
+        base = seen or record(0)
+        if base.kind is not Kind.DATA:
+            return base
+        stamp = base.version + 10
+        entries = base.attributes.entries | {name: (stamp, value) for name, value in values.items()}
+        return base._replace(version=stamp, attributes=Attributes(entries, {}, 0))
+
+    return rewrite
+
+
+def load(store, at: str = KEY, *, at_least: int = 0, keys=KEYS):
+    return store.load(at, keys, at_least=at_least, deadline=DEADLINE)
+
+
+def save(store, rewrite, at: str = KEY, *, known=None, keys=KEYS):
+    return store.save(at, keys, rewrite, known=known, deadline=DEADLINE)
+
+
+def values(found) -> dict[str, bytes]:
+    """Return what an application sees of what was loaded, saved or found."""
+    return found.record.attributes.alive()
+
+
+def at_once(job) -> bool:
+    """Do *job* now: what stands behind the response without a thread."""
+    job(DEADLINE)
+    return True
+
+
+class Host:
+    """Local storage of one worker.
+
+    Attributes:
+        local: The store.
+        troubles: What it complained of.
+    """
+
+    def __init__(self, folder: Path | None = None, kind: Any = "filesystem", **options) -> None:
+        self.troubles: list[str | None] = []
+        self.clock = options.get("clock") or FakeClock()
+        alone = options.get("alone", True)
+        self.shelves = Shelves(
+            kind,
+            base=folder,
+            name=NAME,
+            sessions=options.get("sessions", 1000),
+            size=options.get("size"),
+            alone=alone,
+            trouble=self.troubles.append,
+        )
+        self.local = LocalStore(
+            self.shelves,
+            envelope=ENVELOPE,
+            max_size=MAX_SIZE,
+            clock=self.clock,
+            prefix=PREFIX,
+            alone=alone,
+            trouble=self.troubles.append,
+            later=options.get("later", at_once),
+        )
+
+    @property
+    def shelf(self):
+        return self.shelves.open(KEYS)
+
+    def put(self, data: bytes, at: str = KEY) -> None:
+        """Store *data* as it is."""
+        self.shelf.cache.set(at, data, 1000)
+
+
+class Views:
+    """All nodes are up and trusted until a test says otherwise."""
+
+    def __init__(self) -> None:
+        self.down: set[str] = set()
+        self.untrusted: set[str] = set()
+
+    def rights(self, node_id):
+        state = NodeState.DOWN if node_id in self.down else NodeState.UP
+        return rights(state, trusted=node_id not in self.untrusted)
+
+    def failed(self, node_id, error):
+        self.untrusted.add(node_id)
+
+    def answered(self, node_id):
+        pass
+
+    def left_out(self, node_id, key):
+        pass
+
+
+class Behind:
+    """What is done behind the response, when a test wants it done.
+
+    Attributes:
+        limit: How many jobs may wait.
+    """
+
+    def __init__(self, limit: int = 1000) -> None:
+        self.limit = limit
+        self.jobs: list[Any] = []
+
+    def put(self, job) -> bool:
+        if len(self.jobs) >= self.limit:
+            return False
+        self.jobs.append(job)
+        return True
+
+    def run(self) -> None:
+        while self.jobs:
+            self.jobs.pop(0)(DEADLINE)
+
+
+class Nearby(Host):
+    """A worker with a cluster in memory beside its local storage.
+
+    Args:
+        folder: Where local storage is kept; ``None`` for the memory of the worker.
+        near_max_age: With it, sessions are sticky.
+        nodes: The cluster, if another worker uses it as well.
+
+    Attributes:
+        mode: Where its sessions go.
+        drops: Whether changes of an outage are dropped.
+        remembers: Whether the nodes kept their memory.
+    """
+
+    def __init__(self, folder: Path | None = None, *, near_max_age=None, nodes=None, **options):
+        kind = "filesystem" if folder else "simple"
+        super().__init__(folder, options.pop("kind", kind), alone=False, **options)
+        self.mode, self.drops, self.remembers = Mode.DISTRIBUTED, False, True
+        self.nodes = nodes or {node_id: FakeNode(node_id) for node_id in ("n1", "n2", "n3")}
+        self.views = Views()
+        self.placement = Placement(self.nodes, replicas=2)
+        self.behind, self.mirroring = Behind(), Behind()
+        self.cluster = ClusterStore(
+            Nodes(
+                clients=self.nodes,
+                placement=self.placement,
+                views=self.views,
+                envelope=ENVELOPE,
+                max_size=MAX_SIZE,
+                clock=self.clock,
+            )
+        )
+        self.mirror = Mirror(self.local, self.mirroring)
+        rules = Failover(
+            mode=lambda: self.mode,
+            near_max_age=near_max_age,
+            mirror=self.mirror,
+            behind=self.behind,
+            drops=lambda: self.drops,
+            remembers=lambda *_: self.remembers,
+        )
+        self.store = FailoverStore(self.cluster, self.local, rules, clock=self.clock)
+
+    def outage(self) -> None:
+        """Let no node answer, and notice it."""
+        for node in self.nodes.values():
+            node.fail()
+        self.mode = Mode.LOCAL
+
+    def back(self, *, empty: bool = False, trusted: bool = True) -> None:
+        """Let all nodes answer again."""
+        for node in self.nodes.values():
+            if empty:
+                node.items.clear()
+            node.heal()
+        self.views.untrusted = set() if trusted else set(self.nodes)
+        self.mode = Mode.DISTRIBUTED
+
+    def in_cluster(self, at: str = KEY) -> Record | None:
+        """Return the join of what the nodes hold."""
+        found = None
+        for node in self.nodes.values():
+            if at in node.items:
+                found = adding(ENVELOPE.open(node.items[at][0], at, KEYS))(found)
+        return found
+
+    def asked(self) -> int:
+        """Return how often nodes were asked since the last call."""
+        count = sum(len(node.operations) for node in self.nodes.values())
+        for node in self.nodes.values():
+            node.operations.clear()
+        return count
+
+
+def age(path: Path, seconds: float) -> None:
+    """Let *path* look as if it was written *seconds* ago."""
+    then = time.time() - seconds
+    os.utime(path, (then, then))

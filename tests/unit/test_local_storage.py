@@ -1,0 +1,449 @@
+"""Sessions on this host: what a mark means, what a disk may do, what a crash leaves."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import subprocess
+
+import pytest
+from cachelib import SimpleCache
+from support.storage import (
+    ENVELOPE,
+    KEY,
+    KEYS,
+    OTHER_KEYS,
+    PREFIX,
+    Host,
+    adding,
+    age,
+    changing,
+    key,
+    load,
+    record,
+    save,
+    tombstone,
+    values,
+)
+
+from flask_msm.record.keys import digest_of
+from flask_msm.stores.caches import ABANDONED
+from flask_msm.stores.local import Mark
+from flask_msm.stores.ports import LocalStorageError, Outcome
+
+
+@pytest.fixture(params=["filesystem", "simple"])
+def host(request, tmp_path):
+    return Host(tmp_path / "local", request.param, alone=False)
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Return a host whose sessions are files, and which has no cluster."""
+    return Host(tmp_path / "local")
+
+
+def write(host, made, mark, at=KEY):
+    return host.local.write(at, KEYS, adding(made), mark)
+
+
+def mark_of(host, at=KEY):
+    return host.local.find(at, KEYS).mark
+
+
+def path_of(host, at=KEY):
+    return host.shelf.place / "sessions" / digest_of(at)
+
+
+# -- marks ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first", list(Mark))
+@pytest.mark.parametrize("then", list(Mark))
+def test_the_higher_mark_stays(host, first, then):
+    write(host, record(1, a=b"1"), first)
+    write(host, record(2, b=b"2"), then)
+
+    assert mark_of(host) is max(first, then)
+    assert host.local.dirty_keys(KEYS) == ([KEY] if max(first, then) else [])
+
+
+def test_a_write_that_changes_nothing_may_still_raise_the_mark(host):
+    write(host, record(1, a=b"1"), Mark.MIRRORED)
+
+    write(host, record(1, a=b"1"), Mark.OUTAGE)
+
+    assert mark_of(host) is Mark.OUTAGE
+
+
+def test_without_a_cluster_nothing_is_dirty(files):
+    save(files.local, adding(record(1)))
+
+    assert files.local.dirty_keys(KEYS) == []
+    assert load(files.local, key(1)).outcome is Outcome.MISSING
+
+
+def test_beside_a_cluster_what_is_not_here_may_be_there(host):
+    assert load(host.local).outcome is Outcome.UNKNOWN
+    assert not load(host.local).certain
+
+
+def test_a_mark_from_a_newer_version_counts_as_the_highest(host):
+    sealed = ENVELOPE.seal(record(1, a=b"1"), KEY, KEYS)
+
+    host.put(b"\xff" + bytes(8) + sealed)
+
+    assert mark_of(host) is Mark.OUTAGE
+
+
+# -- what the cluster confirms -------------------------------------------------------------------
+
+
+def test_what_the_cluster_holds_is_kept_as_a_mirror(host):
+    host.local.confirm(KEY, KEYS, record(1, a=b"1"))
+
+    entry = host.local.find(KEY, KEYS)
+    assert (values(entry), entry.mark) == ({"a": b"1"}, Mark.MIRRORED)
+    assert entry.checked_at == host.clock.time()
+
+
+def test_what_was_confirmed_whole_is_not_dirty_any_more(host):
+    write(host, record(1, a=b"1"), Mark.OUTAGE)
+
+    host.local.confirm(KEY, KEYS, record(1, a=b"1"))
+
+    assert mark_of(host) is Mark.MIRRORED
+    assert host.local.dirty_keys(KEYS) == []
+
+
+def test_a_change_made_since_stays_dirty(host):
+    write(host, record(1, a=b"1"), Mark.BEHIND)
+    sent = host.local.find(KEY, KEYS).record
+    write(host, record(2, b=b"2"), Mark.BEHIND)
+
+    host.local.confirm(KEY, KEYS, sent)
+
+    assert values(host.local.find(KEY, KEYS)) == {"a": b"1", "b": b"2"}
+    assert mark_of(host) is Mark.BEHIND
+    assert host.local.dirty_keys(KEYS) == [KEY]
+
+
+def test_what_the_cluster_knows_more_is_learned_and_the_rest_stays_dirty(host):
+    write(host, record(5, a=b"5"), Mark.OUTAGE)
+
+    host.local.confirm(KEY, KEYS, record(3, b=b"3"))
+
+    assert values(host.local.find(KEY, KEYS)) == {"a": b"5", "b": b"3"}
+    assert mark_of(host) is Mark.OUTAGE
+
+
+def test_a_mirror_never_brings_an_ended_session_back(host):
+    write(host, tombstone(5), Mark.OUTAGE)
+
+    host.local.confirm(KEY, KEYS, record(9, a=b"9"))
+
+    assert host.local.find(KEY, KEYS).record.kind is tombstone().kind
+
+
+def test_only_what_was_seen_is_dropped(host):
+    write(host, record(1, a=b"1"), Mark.OUTAGE)
+    seen = host.local.find(KEY, KEYS).record
+    write(host, record(2, b=b"2"), Mark.OUTAGE)
+
+    host.local.drop(KEY, KEYS, seen)
+    assert host.local.find(KEY, KEYS) is not None
+
+    host.local.drop(KEY, KEYS, host.local.find(KEY, KEYS).record)
+    assert host.local.find(KEY, KEYS) is None
+    assert host.local.dirty_keys(KEYS) == []
+
+
+# -- the journal ---------------------------------------------------------------------------------
+
+
+def test_a_crash_before_the_session_was_written_leaves_a_mark_that_can_be_removed(host):
+    host.shelf.journal.add(digest_of(KEY))
+
+    host.local.forget_mark(KEY, KEYS)
+
+    assert host.local.dirty_keys(KEYS) == []
+
+
+def test_a_crash_after_a_hand_over_leaves_a_mark_that_the_next_one_removes(host):
+    host.local.confirm(KEY, KEYS, record(1, a=b"1"))
+    host.shelf.journal.add(digest_of(KEY))
+
+    host.local.confirm(KEY, KEYS, record(1, a=b"1"))
+
+    assert host.local.dirty_keys(KEYS) == []
+
+
+def test_a_mark_over_a_corrupt_session_goes_when_it_was_replaced(host):
+    host.put(b"rubbish")
+    host.shelf.journal.add(digest_of(KEY))
+
+    host.local.confirm(KEY, KEYS, record(1, a=b"1"))
+
+    assert host.local.dirty_keys(KEYS) == []
+
+
+def test_the_mark_of_a_session_that_is_just_being_written_is_not_removed(host):
+    """The mark is set before the session is there: whoever looks in between finds nothing."""
+    found = host.local.find(KEY, KEYS)
+    write(host, record(1, a=b"1"), Mark.OUTAGE)
+
+    assert found is None
+    host.local.forget_mark(KEY, KEYS)
+
+    assert host.local.dirty_keys(KEYS) == [KEY]
+
+
+def test_the_mark_of_a_session_only_others_can_read_stays(host):
+    host.put(bytes(9) + ENVELOPE.seal(record(1), KEY, OTHER_KEYS))
+    host.shelf.journal.add(digest_of(KEY))
+
+    host.local.forget_mark(KEY, KEYS)
+
+    assert host.local.dirty_keys(KEYS) == [KEY]
+
+
+def test_other_files_in_the_journal_are_no_sessions(tmp_path):
+    host = Host(tmp_path / "local", alone=False)
+    for name in ("note.txt", "A" * 40, "0" * 39, "0" * 64):
+        (host.shelf.place / "journal" / name).touch()
+
+    assert host.local.dirty_keys(KEYS) == []
+
+
+def test_a_journal_that_is_gone_is_no_error(tmp_path):
+    host = Host(tmp_path / "local", alone=False)
+    (host.shelf.place / "journal").rmdir()
+
+    assert host.local.dirty_keys(KEYS) == []
+    assert write(host, record(1), Mark.OUTAGE).copies == 0
+    assert host.troubles == ["No such file or directory"]
+
+
+def test_every_process_with_a_memory_of_its_own_has_marks_of_its_own(tmp_path):
+    """What a worker has in its own memory no other worker can hand over, or find to be gone."""
+    one = Host(tmp_path / "local", SimpleCache(), alone=False)
+    other = Host(tmp_path / "local", SimpleCache(), alone=False)
+    write(one, record(1, a=b"1"), Mark.OUTAGE)
+
+    for dirty in other.local.dirty_keys(KEYS):
+        other.local.forget_mark(dirty, KEYS)
+
+    assert one.local.dirty_keys(KEYS) == [KEY]
+    assert one.shelf.kind == "SimpleCache"
+
+
+# -- what a disk may do --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def full_disk(tmp_path):
+    place = tmp_path / "disk"
+    place.mkdir(mode=0o700)
+    options = f"size=256k,mode=0700,uid={os.getuid()}"
+    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
+    if os.getuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root can mount a small disk")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def fill(place):
+    with open(place / "filler", "wb", buffering=0) as filler:
+        try:
+            while filler.write(bytes(4096)) == 4096:
+                pass
+        except OSError as error:
+            assert error.errno == errno.ENOSPC
+
+
+def test_a_full_disk_keeps_what_it_has_and_says_so_once(full_disk, caplog):
+    host = Host(full_disk)
+    save(host.local, adding(record(1, a=b"1")))
+    fill(full_disk)
+
+    for number in range(5):
+        assert save(host.local, changing(b=b"2" * 1000), known=None).copies == 0
+        assert save(host.local, adding(record(1)), key(1 + number)).copies == 0
+
+    assert values(load(host.local)) == {"a": b"1"}
+    assert host.troubles == ["OSError: No space left on device"]
+    assert not [name for name in os.listdir(host.shelf.place / "sessions") if "wz_cache" in name]
+    assert caplog.records == []
+
+    (full_disk / "filler").unlink()
+    assert save(host.local, changing(b=b"2")).copies == 1
+    assert host.troubles[1:] == [None]
+
+
+def test_a_disk_that_is_full_from_the_beginning_leaves_the_memory(full_disk):
+    fill(full_disk)
+    host = Host(full_disk)
+
+    assert save(host.local, adding(record(1, a=b"1"))).copies == 1
+    assert values(load(host.local)) == {"a": b"1"}
+    assert "No space left" in host.troubles[0]
+
+
+def test_a_disk_that_becomes_read_only_costs_no_request(full_disk):
+    host = Host(full_disk)
+    save(host.local, adding(record(1, a=b"1")))
+    subprocess.run(["mount", "-o", "remount,ro", str(full_disk)], check=True)
+
+    assert save(host.local, changing(b=b"2")).copies == 0
+    host.local.drop(KEY, KEYS, record(1, a=b"1"))
+    host.local.trim(KEYS)
+
+    assert values(load(host.local)) == {"a": b"1"}
+    assert host.troubles == ["OSError: Read-only file system"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS])
+def test_a_write_that_fails_half_way_leaves_what_was_there(files, monkeypatch, number):
+    save(files.local, adding(record(1, a=b"1")))
+
+    def replace(*_):
+        raise OSError(number, "")
+
+    monkeypatch.setattr("os.replace", replace)
+
+    assert save(files.local, changing(b=b"2")).copies == 0
+    assert values(load(files.local)) == {"a": b"1"}
+    assert len(os.listdir(files.shelf.place / "sessions")) == 1
+
+
+def test_what_cannot_be_read_is_not_missing(files, caplog):
+    path_of(files).mkdir()
+
+    assert load(files.local).outcome is Outcome.UNKNOWN
+    assert files.local.holders(KEY, 0) == ()
+    assert save(files.local, adding(record(1))).copies == 0
+    assert len(files.troubles) == 1
+    assert caplog.records == []
+
+
+def test_a_process_without_free_files_does_not_sign_anybody_out(files, monkeypatch):
+    save(files.local, adding(record(1, a=b"1")))
+
+    def too_many(*_, **__):
+        raise OSError(errno.EMFILE, "")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("builtins.open", too_many)
+        assert load(files.local).outcome is Outcome.UNKNOWN
+    assert values(load(files.local)) == {"a": b"1"}
+
+
+def test_a_cache_of_the_user_that_raises_costs_no_request(tmp_path):
+    class Broken:
+        def get(self, name):
+            raise RuntimeError("out of order")
+
+        set = delete = get
+
+    host = Host(tmp_path / "local", Broken())
+
+    assert load(host.local).outcome is Outcome.UNKNOWN
+    assert save(host.local, adding(record(1))).copies == 0
+    assert host.local.all_keys(KEYS) == []
+    assert host.troubles == ["the cache raised RuntimeError"]
+
+
+@pytest.mark.parametrize("answer", [None, 5, "text", [b"bytes"], {}])
+def test_what_a_cache_of_the_user_returns_beside_bytes_is_not_ours(tmp_path, answer):
+    class Odd(SimpleCache):
+        def get(self, name):
+            return answer
+
+    assert load(Host(tmp_path / "local", Odd()).local).record is None
+
+
+# -- what may lie in the folder ------------------------------------------------------------------
+
+
+def test_foreign_files_are_left_alone_and_are_no_sessions(files):
+    save(files.local, adding(record(1, a=b"1")))
+    sessions = files.shelf.place / "sessions"
+    for name in ("precious.txt", "__wz_cache_count", ".hidden", "f" * 64):
+        (sessions / name).write_text("mine")
+        age(sessions / name, 1e6)
+    (sessions / "folder").mkdir()
+
+    files.local.trim(KEYS)
+
+    assert files.local.all_keys(KEYS) == [KEY]
+    assert len(os.listdir(sessions)) == 6
+
+
+def test_files_that_dead_processes_left_unfinished_are_removed_in_time(files):
+    save(files.local, adding(record(1)))
+    old, new = (path_of(files).with_name(f"{name}.1.2.__wz_cache") for name in ("old", "new"))
+    for path in (old, new):
+        path.write_bytes(b"half")
+    age(old, ABANDONED + 1)
+
+    files.local.trim(KEYS)
+
+    assert not old.exists()
+    assert new.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"\0", b"\0\0\0", b"\xff" * 4, b"\xff" * 500])
+def test_rubbish_in_place_of_a_session_is_unknown_and_replaced(files, content, caplog):
+    caplog.set_level(logging.DEBUG)
+    save(files.local, adding(record(1)))
+    path_of(files).write_bytes(content)
+
+    assert load(files.local).outcome is Outcome.UNKNOWN
+    assert save(files.local, adding(record(2, b=b"2"))).copies == 1
+    assert values(load(files.local)) == {"b": b"2"}
+    assert caplog.records == []
+
+
+def test_nothing_in_the_folder_is_unpickled(files):
+    save(files.local, adding(record(1)))
+    path_of(files).write_bytes(b"\xff" * 4 + b"cos\nsystem\n(S'touch pwned'\ntR.")
+
+    assert load(files.local).outcome is Outcome.UNKNOWN
+
+
+# -- notes ---------------------------------------------------------------------------------------
+
+
+def test_notes_are_for_all_workers_of_the_host_and_are_no_sessions(tmp_path):
+    one, other = Host(tmp_path / "local"), Host(tmp_path / "local")
+
+    one.local.put_note("fleet:x", b"text", KEYS)
+
+    assert other.local.get_note("fleet:x", KEYS) == b"text"
+    assert other.local.get_note("fleet:y", KEYS) is None
+    assert other.local.all_keys(KEYS) == []
+    other.local.trim(KEYS)
+    assert one.local.get_note("fleet:x", KEYS) == b"text"
+
+
+def test_a_note_that_cannot_be_kept_is_no_error(files, monkeypatch):
+    def fail(*_):
+        raise LocalStorageError("full")
+
+    monkeypatch.setattr(files.shelf.cache, "set", fail)
+    monkeypatch.setattr(files.shelf.cache, "get", fail)
+
+    files.local.put_note("fleet:x", b"text", KEYS)
+
+    assert files.local.get_note("fleet:x", KEYS) is None
+
+
+def test_keys_of_sessions_are_found_again_by_their_prefix(host):
+    for number in range(5):
+        write(host, record(1), Mark.OUTAGE, key(number))
+
+    found = host.local.all_keys(KEYS)
+
+    assert sorted(found) == sorted(map(key, range(5))) == sorted(host.local.dirty_keys(KEYS))
+    assert all(one.startswith(PREFIX) for one in found)
