@@ -21,6 +21,9 @@ from .stores.shelf import Shelves
 
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .record.keys import Keyring
     from .stores.ports import SessionStore
 
 
@@ -39,6 +42,7 @@ class Parts:
     events: Events
     cluster: ClusterParts | None
     backgrounds: tuple[Background, ...]
+    keys: Callable[[], Keyring]
 
     @property
     def mode(self) -> Mode:
@@ -101,6 +105,7 @@ def assemble(needs: Needs) -> Parts:
         events=events,
         cluster=cluster,
         backgrounds=(*(cluster.backgrounds if cluster else ()), behind),
+        keys=needs.keys,
     )
 
 

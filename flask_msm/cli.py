@@ -1,25 +1,72 @@
-"""``flask msm ...``: what an operator types. Creates nothing, starts nothing."""
+"""``flask msm ...``: what an operator types. Creates nothing on the host, starts nothing."""
 
 from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
-from flask import current_app
 from flask.cli import AppGroup
 
+from .cli_fleet import (
+    Visit,
+    as_json,
+    fact_rows,
+    node_rows,
+    reason_option,
+    show,
+    status_lines,
+    visiting,
+    worker_rows,
+)
 from .errors import CommandError
-from .upkeep.commander import Order
+from .settings import OnReconnect, PolicyName
+from .upkeep.commander import ON_RECONNECT, POLICY, RUNNING, Order
+from .upkeep.monitor import DISTRIBUTION
 
 
 if TYPE_CHECKING:
-    from .assembly import ClusterParts
-    from .gate import Report
+    from collections.abc import Callable
 
+    from .gate import Report
+    from .upkeep.commander import Done
+
+WHO = "command line"
 
 msm_commands = AppGroup("msm", help="Look after the sessions in memcached.")
+
+
+@msm_commands.command("status")
+@as_json
+@visiting
+def status(visit: Visit, *, as_json: bool) -> None:
+    """Say how the fleet is; exit code 0 if all is well, 1 if not."""
+    view = visit.view()
+    lines, well = status_lines(view)
+    show({**dict(lines), "well": well}, [f"{name:<14} {text}" for name, text in lines], as_json)
+    raise SystemExit(0 if well else 1)
+
+
+@msm_commands.command("nodes")
+@as_json
+@visiting
+def nodes(visit: Visit, *, as_json: bool) -> None:
+    """List the nodes, how they are, and who thinks so."""
+    report = visit.cluster.gate.check()
+    rows = node_rows(visit.view(), report)
+    show({"all_up": report.all_up, "nodes": rows}, fact_rows(rows), as_json)
+
+
+@msm_commands.command("workers")
+@as_json
+@visiting
+def workers(visit: Visit, *, as_json: bool) -> None:
+    """List the workers that can be seen."""
+    view = visit.view()
+    rows = worker_rows(view)
+    text = fact_rows(rows) or ["no worker can be seen"]
+    show({"workers": rows, "complete": view.complete, "source": view.seen.source}, text, as_json)
 
 
 @msm_commands.command("check")
@@ -31,69 +78,184 @@ msm_commands = AppGroup("msm", help="Look after the sessions in memcached.")
     show_default=True,
     help="With --all-up: how long to wait, in seconds.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.pass_context
-def check(context: click.Context, timeout: float, *, all_up: bool, as_json: bool) -> None:
+@as_json
+@visiting
+def check(visit: Visit, timeout: float, *, all_up: bool, as_json: bool) -> None:
     """Say whether losing any one node would lose nothing; exit code 0 if so, 1 if not."""
-    report = _cluster().gate.wait(timeout if all_up else 0.0, time.sleep)
-    _show(report, as_json=as_json)
-    context.exit(0 if report.all_up else 1)
+    report = visit.cluster.gate.wait(timeout if all_up else 0.0, time.sleep)
+    _show_report(report, as_json=as_json)
+    raise SystemExit(0 if report.all_up else 1)
 
 
-@msm_commands.command("nodes")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def nodes(*, as_json: bool) -> None:
-    """List the nodes and how they are."""
-    _show(_cluster().gate.check(), as_json=as_json)
+@msm_commands.command("probe")
+@click.argument("node")
+@as_json
+@visiting
+def probe(visit: Visit, node: str, *, as_json: bool) -> None:
+    """Ask NODE how it is; exit code 0 if it answers, 1 if not."""
+    _known(visit, node)
+    began = time.monotonic()
+    trouble = visit.cluster.monitor.probe(node)
+    took = (time.monotonic() - began) * 1000
+    text = f"{node} answered in {took:.1f} ms" if trouble is None else f"{node}: {trouble}"
+    show({"node": node, "error": trouble, "milliseconds": round(took, 1)}, [text], as_json)
+    raise SystemExit(1 if trouble else 0)
 
 
 @msm_commands.command("drain")
 @click.argument("node")
-@click.option("--reason", default="", help="Kept with the change.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def drain(node: str, reason: str, *, as_json: bool) -> None:
+@reason_option
+@as_json
+@visiting
+def drain(visit: Visit, node: str, reason: str, *, as_json: bool) -> None:
     """Take NODE out of use: it is read, not written, and copied away."""
-    _set_drain(node, "draining", reason)
+    done = _do(lambda: visit.cluster.commander.drain(node, Order(WHO, reason), back=False))
     text = f"{node} is being drained; 'flask msm nodes' says when it is drained."
-    click.echo(json.dumps({"node": node, "drain": "draining"}) if as_json else text)
+    _told(visit, done, {"node": node, "drain": "draining"}, text, as_json=as_json)
 
 
 @msm_commands.command("undrain")
 @click.argument("node")
-@click.option("--reason", default="", help="Kept with the change.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def undrain(node: str, reason: str, *, as_json: bool) -> None:
+@reason_option
+@as_json
+@visiting
+def undrain(visit: Visit, node: str, reason: str, *, as_json: bool) -> None:
     """Take NODE into use again; it is rebuilt before it is trusted."""
-    _set_drain(node, None, reason)
+    done = _do(lambda: visit.cluster.commander.drain(node, Order(WHO, reason), back=True))
     text = f"{node} is in use again and waits for its rebuild."
-    click.echo(json.dumps({"node": node, "drain": None}) if as_json else text)
+    _told(visit, done, {"node": node, "drain": None}, text, as_json=as_json)
 
 
-def _set_drain(node: str, value: str | None, reason: str) -> None:
-    cluster = _cluster()
-    order = Order("command line", reason)
+def _choosing(name: str, values: tuple[str, ...], what: str) -> Callable[..., Any]:
+    """Return a command that shows or changes one choice."""
+
+    @click.argument("value", required=False, type=click.Choice([*values, "config"]))
+    @reason_option
+    @as_json
+    @visiting
+    def command(visit: Visit, value: str | None, reason: str, *, as_json: bool) -> None:
+        if value is None:
+            setting = visit.view().settings[name]
+            by = f", chosen by {setting.choice.who}" if setting.choice.value else ""
+            text = f"{setting.value} (configured: {setting.configured}{by})"
+            show({name: setting.value, "configured": setting.configured}, [text], as_json)
+            return
+        chosen = None if value == "config" else value
+        done = _do(lambda: visit.cluster.commander.choose(name, chosen, values, Order(WHO, reason)))
+        holds = visit.cluster.commander.value(name)
+        _told(visit, done, {name: holds}, f"{what} is {holds} now.", as_json=as_json)
+
+    command.__doc__ = f"Show {what}, or change it for the whole fleet ('config' goes back)."
+    return command
+
+
+msm_commands.command("policy")(
+    _choosing(POLICY, PolicyName.__args__, "the policy for what cannot be serialized")  # type: ignore[attr-defined]
+)
+msm_commands.command("on-reconnect")(
+    _choosing(ON_RECONNECT, OnReconnect.__args__, "what happens when the cluster returns")  # type: ignore[attr-defined]
+)
+
+
+@msm_commands.command("stop")
+@reason_option
+@as_json
+@visiting
+def stop(visit: Visit, reason: str, *, as_json: bool) -> None:
+    """Stop distribution at once: all workers keep sessions on their own hosts."""
+    done = _do(lambda: visit.cluster.commander.distribute(Order(WHO, reason), stop=True))
+    text = "distribution is stopped; 'flask msm resume' lets it go on."
+    _told(visit, done, {DISTRIBUTION: "stopped"}, text, as_json=as_json)
+
+
+@msm_commands.command("resume")
+@reason_option
+@as_json
+@visiting
+def resume(visit: Visit, reason: str, *, as_json: bool) -> None:
+    """Let distribution go on; what hosts kept is handed over or dropped (see on-reconnect)."""
+    done = _do(lambda: visit.cluster.commander.distribute(Order(WHO, reason), stop=False))
+    _told(visit, done, {DISTRIBUTION: RUNNING}, "distribution goes on.", as_json=as_json)
+
+
+@msm_commands.group("blacklist", invoke_without_command=True)
+@as_json
+@click.pass_context
+def blacklist(context: click.Context, *, as_json: bool) -> None:
+    """List the attributes that could not be serialized."""
+    if context.invoked_subcommand is None:
+        _list_blacklist(as_json=as_json)
+
+
+@visiting
+def _list_blacklist(visit: Visit, *, as_json: bool) -> None:
+    rows = visit.blacklist()
+    text = fact_rows(rows) or ["no attribute is blacklisted"]
+    show({"blacklist": rows}, text, as_json)
+
+
+@blacklist.command("clear")
+@click.argument("attribute", required=False)
+@reason_option
+@as_json
+@visiting
+def clear(visit: Visit, attribute: str | None, reason: str, *, as_json: bool) -> None:
+    """Forget ATTRIBUTE, or everything; what cannot be serialized is entered again."""
+    done = _do(
+        lambda: visit.cluster.commander.clear(
+            [attribute] if attribute else None, Order(WHO, reason)
+        )
+    )
+    what = attribute or "everything"
+    _told(visit, done, {"cleared": what}, f"{what!r} is forgotten.", as_json=as_json)
+
+
+def _pinning(*, pinned: bool) -> Callable[..., Any]:
+    @click.argument("attribute")
+    @reason_option
+    @as_json
+    @visiting
+    def command(visit: Visit, attribute: str, reason: str, *, as_json: bool) -> None:
+        order = Order(WHO, reason)
+        done = _do(lambda: visit.cluster.commander.pin(attribute, order, pinned=pinned))
+        text = f"{attribute!r} is {'always stored as None' if pinned else 'tried again'}."
+        _told(visit, done, {"attribute": attribute, "pinned": pinned}, text, as_json=as_json)
+
+    what = "Store None for ATTRIBUTE without trying." if pinned else "Try ATTRIBUTE again."
+    command.__doc__ = what
+    return command
+
+
+blacklist.command("pin")(_pinning(pinned=True))
+blacklist.command("unpin")(_pinning(pinned=False))
+
+
+def _do(act: Callable[[], Done]) -> Done:
     try:
-        done = cluster.commander.drain(node, order, back=value is None)
+        return act()
     except CommandError as error:
         raise click.UsageError(str(error)) from None
-    if not done.nodes:
-        raise click.ClickException("no node could be reached; only workers of this host hear of it")
 
 
-def _cluster() -> ClusterParts:
-    state = current_app.extensions.get("msm")
-    if state is None:
-        raise click.UsageError(f"{current_app.name} does not keep its sessions in memcached")
-    cluster: ClusterParts | None = state.parts.cluster
-    if cluster is None:
-        raise click.UsageError("MSM_NODES is not set: there is no cluster to look after")
-    return cluster
+def _told(visit: Visit, done: Done, facts: dict[str, Any], text: str, *, as_json: bool) -> None:
+    """Say what was changed, and who hears of it now."""
+    shelf = visit.state.parts.local.shelf
+    if not done.nodes and (shelf is None or shelf.place is None):
+        raise click.ClickException("no node could be reached, nothing was changed")
+    told = ", ".join(done.nodes) or "no node: only workers of this host hear of it"
+    show({**facts, "told": list(done.nodes)}, [text, f"Told to {told}."], as_json)
 
 
-def _show(report: Report, *, as_json: bool) -> None:
+def _known(visit: Visit, node: str) -> None:
+    if node not in visit.cluster.nodes:
+        known = ", ".join(visit.cluster.nodes)
+        raise click.UsageError(f"there is no node {node!r}; there are {known}")
+
+
+def _show_report(report: Report, *, as_json: bool) -> None:
     if as_json:
-        nodes = [finding._asdict() for finding in report.nodes]
-        click.echo(json.dumps({"all_up": report.all_up, "nodes": nodes}))
+        found = [finding._asdict() for finding in report.nodes]
+        click.echo(json.dumps({"all_up": report.all_up, "nodes": found}))
         return
     for finding in report.nodes:
         click.echo(f"{finding.node:<20} {finding.text}")

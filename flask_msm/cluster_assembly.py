@@ -78,7 +78,7 @@ class ClusterParts:
     commander: Commander
     observer: Observer
     mirror: Mirror | None
-    cluster_store: ClusterStore
+    store: FailoverStore
     backgrounds: tuple[Background, ...]
 
 
@@ -281,7 +281,7 @@ def assemble_cluster(
         commander=commander,
         observer=observer,
         mirror=mirror,
-        cluster_store=cluster_store,
+        store=store,
         backgrounds=(copies, upkeep, aside),
     )
 
@@ -302,12 +302,14 @@ def connect(parts: ClusterParts, needs: Needs, repository: Repository, local: Lo
     publisher = parts.publisher
     publisher.meter = repository.meter
     publisher.before.append(choices.keep)
+    publisher.kept_locally = lambda: parts.store.saved_locally
     publisher.sources.update(
         blacklist=choices.entries,
+        live=lambda: len(serialization.live),
         policy=lambda: serialization.policy.name,
         sessions=lambda: asdict(repository.counters),
         serialization=lambda: asdict(serialization.counts),
-        cluster=lambda: asdict(parts.cluster_store.nodes.counters),
+        cluster=lambda: asdict(parts.store.nodes.counters),
     )
 
 

@@ -83,9 +83,24 @@ class Drafts:
         return Record(Kind.DATA, base.created, renewed, expires_at, stamp, attributes)
 
     def rewrite(
-        self, record: Record | None, changes: Changes, weak_names: set[str], *, after: int
+        self,
+        record: Record | None,
+        changes: Changes,
+        weak_names: set[str],
+        *,
+        after: int,
+        behind: bool = False,
     ) -> Rewrite:
-        """Return what puts *changes* on top of *record* and of whatever a store holds."""
+        """Return what puts *changes* on top of *record* and of whatever a store holds.
+
+        Args:
+            record: What is known of the session.
+            changes: What the request changed.
+            weak_names: Names whose change may only fill a gap.
+            after: The new stamp is above this one.
+            behind: Something up to *after* may be where nobody could be asked: what is stored now
+                is newer than that and still a part of the session only.
+        """
 
         def rewrite(seen: Record | None) -> Record:
             base = join_optional(record, seen)
@@ -94,7 +109,9 @@ class Drafts:
                 base = Record(Kind.DATA, PARTIAL, now, 0.0, 0, NOTHING)
             if base.kind is not Kind.DATA:
                 return base  # the session ended or moved: the change is dropped, or follows
-            return self.changed(base, changes, weak_names, after=after)
+            changed = self.changed(base, changes, weak_names, after=after)
+            lacks = behind and changes and base.version < after
+            return changed._replace(created=PARTIAL) if lacks else changed
 
         return rewrite
 

@@ -14,9 +14,11 @@ from flask import Flask, current_app
 from .assembly import Needs, Parts, assemble, memcached_node
 from .cli import msm_commands
 from .clock import Clock, SystemClock
+from .console import FleetConsole
 from .errors import ConfigError, SessionUnavailableError
 from .gate import Report
 from .interface import MsmSessionInterface, secrets_of
+from .lookups import Lookups
 from .record.codec import Codec, MsgpackCodec
 from .record.record import PARTIAL
 from .session import Session
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from .fleet.events import Event
     from .policies import Failure, Policy
     from .record.envelope import Envelope
+    from .record.keys import Keyring
     from .repository import Repository
     from .stores.ports import SessionStore
     from .unit import Unit
@@ -74,6 +77,7 @@ class AppState:
     settings: Settings
     parts: Parts
     interface: MsmSessionInterface
+    console: FleetConsole
 
     @property
     def store(self) -> SessionStore:
@@ -99,6 +103,10 @@ class AppState:
     def mode(self) -> str:
         """Where sessions go now: ``distributed``, ``local`` or ``stopped``."""
         return self.parts.mode.value
+
+    def repository_keys(self) -> Keyring:
+        """Return the keyring of the application's secrets as they are now."""
+        return self.parts.keys()
 
     def close(self) -> None:
         """Finish what is queued, end threads, close connections; the next request begins anew."""
@@ -175,7 +183,19 @@ class MemcachedSessionManager:
             route=settings.route,
             on_load=parts.cluster.runtime.on_load if parts.cluster else None,
         )
-        app.extensions[EXTENSION] = AppState(settings=settings, parts=parts, interface=interface)
+        lookups = Lookups(
+            parts,
+            settings,
+            secrets=lambda: secrets_of(app) or ("",),
+            clock=self._clock,
+            life=lambda: interface.life(app),
+        )
+        console = FleetConsole(
+            parts, settings, app_name=app.name, clock=self._clock, lookups=lookups
+        )
+        app.extensions[EXTENSION] = AppState(
+            settings=settings, parts=parts, interface=interface, console=console
+        )
         app.session_interface = interface
         app.register_error_handler(SessionUnavailableError, _unavailable)
         app.cli.add_command(msm_commands)
@@ -193,6 +213,11 @@ class MemcachedSessionManager:
         if state is None:
             raise ConfigError("init_app", target.name, "an application that was set up with it")
         return state
+
+    @property
+    def console(self) -> FleetConsole:
+        """What shows and changes the fleet of the current application."""
+        return self.state().console
 
     def close(self, app: Flask | None = None) -> None:
         """Finish what is queued, end threads, and close the connections of *app*."""

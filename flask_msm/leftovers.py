@@ -226,7 +226,8 @@ class Leftovers:
         self, name: str, error: SessionTooLargeError, changes: Changes, baseline: Baseline
     ) -> Changes:
         none = self._none()
-        if self._tries > MAX_TRIES or changes.get(name) == none:
+        # A record may be too large without any attribute, by what it knows of removed ones.
+        if self._tries > MAX_TRIES or changes.get(name) == none or not error.attribute:
             raise error
         rest = {other: raw for other, raw in changes.items() if other != name}
         if baseline.encoded.get(name) != none:

@@ -37,10 +37,17 @@ class Kept(NamedTuple):
 
 
 class _Shelf(NamedTuple):
-    """The objects of one session, and when they go, monotonic time in seconds."""
+    """The objects of one session.
+
+    Attributes:
+        objects: By name.
+        until: When they go, monotonic time in seconds.
+        early: Whether the session may still be there then.
+    """
 
     objects: dict[Any, Kept]
     until: float
+    early: bool
 
 
 class LiveObjects:
@@ -54,7 +61,8 @@ class LiveObjects:
         limit: Most sessions.
 
     Attributes:
-        dropped: How many objects went because there were too many, or too long.
+        dropped: How many objects went although their session may still be there: there were too
+            many, or it was idle for too long.
     """
 
     def __init__(self, clock: Clock, *, limit: int = MAX_SESSIONS) -> None:
@@ -96,9 +104,9 @@ class LiveObjects:
             if shelf:
                 old.append(shelf)
             if objects:
-                self._shelves[key] = _Shelf(objects, now + min(life, MAX_IDLE))
+                self._shelves[key] = _Shelf(objects, now + min(life, MAX_IDLE), life > MAX_IDLE)
             while len(self._shelves) > self._limit:
-                self._pop_first(old)
+                self._pop_first(old, lost=True)
         return objects
 
     def discard(self, key: str) -> None:
@@ -113,10 +121,10 @@ class LiveObjects:
             self._pid = os.getpid()
             old.extend(self._shelves.values())
             self._shelves.clear()
-        while self._shelves and next(iter(self._shelves.values())).until < now:
-            self._pop_first(old)
+        while self._shelves and (first := next(iter(self._shelves.values()))).until < now:
+            self._pop_first(old, lost=first.early)
 
-    def _pop_first(self, old: list[_Shelf]) -> None:
+    def _pop_first(self, old: list[_Shelf], *, lost: bool) -> None:
         _, shelf = self._shelves.popitem(last=False)
-        self.dropped += len(shelf.objects)
+        self.dropped += lost * len(shelf.objects)
         old.append(shelf)

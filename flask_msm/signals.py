@@ -1,7 +1,9 @@
 """Signals an application can subscribe to. The sender is the app; a session id is never sent.
 
 ``session_created``, ``session_destroyed`` and ``session_relocated`` carry ``ref``, the public name
-of the session. The others are sent from a later version on.
+of the session; ``attribute_blacklisted`` carries ``attribute``, ``type`` and ``path`` when an
+attribute is first stored as ``None`` because it cannot be stored. ``policy_changed`` is sent from a
+later version on.
 """
 
 from __future__ import annotations

@@ -279,7 +279,7 @@ class Unit(Differences):
         if not changes and not due:
             return Action.SET if session.modified else Action.KEEP
         weak_names = self._weak_names(session, changes)
-        saved = self._write(changes, weak_names)
+        saved = self._write(changes, weak_names, behind=session.detached)
         if saved is None:
             return Action.SET
         if saved.record.kind is Kind.DATA:
@@ -356,10 +356,14 @@ class Unit(Differences):
         guessed = self._record.attributes.guesses() if self._record else set()
         return (told | guessed) & changes.keys()
 
-    def _write(self, changes: Changes, weak_names: set[str]) -> Saved | None:
+    def _write(
+        self, changes: Changes, weak_names: set[str], *, behind: bool = False
+    ) -> Saved | None:
         token = self.token
         assert token is not None  # noqa: S101  (callers looked)
-        rewrite = self._drafts.rewrite(self._record, changes, weak_names, after=token.version)
+        rewrite = self._drafts.rewrite(
+            self._record, changes, weak_names, after=token.version, behind=behind
+        )
         with self.timed(token) as slot:
             return self._repository.save(
                 slot, rewrite, known=self._loaded, endpoint=self.visit.endpoint()

@@ -14,14 +14,12 @@ from support.peer import Peer
 from flask_msm.stores.memcached import MemcachedNode
 
 
-@pytest.fixture(scope="session", autouse=True)
-def local_storage(tmp_path_factory) -> Iterator[None]:
-    """Keep local storage of applications and their workers away from that of this machine."""
-    with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("runtime")
-        folder.chmod(0o700)
-        patch.setenv("XDG_RUNTIME_DIR", str(folder))
-        yield
+@pytest.fixture(autouse=True)
+def local_storage(tmp_path_factory, monkeypatch) -> None:
+    """Keep local storage of applications and their workers to one test."""
+    folder = tmp_path_factory.mktemp("runtime")
+    folder.chmod(0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
 
 
 @pytest.fixture

@@ -77,6 +77,15 @@ class Control:
                 found[node_id] = value
         return found
 
+    def drain_of(self, node_id: str) -> tuple[str | None, str, str, float]:
+        """Return the drain of a node, who ordered it, why, and when (seconds since the epoch)."""
+        stamp, raw = self.shared.values(_DRAIN).get(node_id, (0, b""))
+        facts = _parsed(raw)
+        value = facts.get("value")
+        drain = str(value) if value in ("draining", "drained") else None
+        who, why = str(facts.get("who", "")), str(facts.get("why", ""))
+        return drain, who, why, milliseconds(stamp) / 1000
+
     def set_missed(self, node_id: str, why: str) -> None:
         """Say that the node lacks something: from now on, whatever other clocks say."""
         above = self.shared.stamp(_REBUILT + node_id)

@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import suppress
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -35,7 +36,9 @@ if TYPE_CHECKING:
 
 #: A file that was being written for longer than this belongs to a process that died, seconds.
 ABANDONED = 60.0
-#: Of so many of the oldest sessions one is looked for that the cluster holds as well.
+#: Files are read in parts of so many bytes.
+CHUNK = 64 * 1024
+#: Of so many of the oldest sessions one is looked for that the cluster holds by now.
 LOOK_AT = 64
 
 
@@ -200,6 +203,8 @@ class IndexedCache:
         self._lock = ProcessLock()
         #: Size and time of expiry (monotonic clock, seconds) by storage key, oldest use first.
         self._index: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        #: Those that were not dirty when they were stored, oldest use first.
+        self._clean: OrderedDict[str, None] = OrderedDict()
         self._size = 0
 
     def get(self, key: str) -> bytes | None:
@@ -210,6 +215,8 @@ class IndexedCache:
                 self._forget(key)
             elif key in self._index:
                 self._index.move_to_end(key)
+                if key in self._clean:
+                    self._clean.move_to_end(key)
         return found
 
     def set(self, key: str, data: bytes, ttl: int) -> None:
@@ -221,6 +228,8 @@ class IndexedCache:
             self._forget(key)
             self._index[key] = len(data), time.monotonic() + ttl
             self._size += len(data)
+            if (digest_of(key) or "") not in self._dirty:
+                self._clean[key] = None
             while len(self._index) > self._limits.sessions or self._size > self._limits.size:
                 gone.append(self._least_needed())
                 self._forget(gone[-1])
@@ -256,18 +265,17 @@ class IndexedCache:
         return Usage(len(self._index), self._size)
 
     def _least_needed(self) -> str:
-        oldest = ""
-        for number, key in enumerate(self._index):
-            oldest = oldest or key
+        for key in islice(self._index, LOOK_AT):
             if (digest_of(key) or "") not in self._dirty:
                 return key
-            if number >= LOOK_AT:
-                break
+        if self._clean:
+            return next(iter(self._clean))
         self.lost += 1
-        return oldest
+        return next(iter(self._index))
 
     def _forget(self, key: str) -> None:
         size, _ = self._index.pop(key, (0, 0.0))
+        self._clean.pop(key, None)
         self._size -= size
 
     def _call(self, function: Any, *args: Any, **options: Any) -> Any:
@@ -338,8 +346,10 @@ class _Files(FileSystemCache):
         own = f"{path}.{os.getpid()}.{threading.get_ident()}{self.unfinished}"
         descriptor = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
-            with open(descriptor, "wb") as file:
-                file.write(_EXPIRY.pack(self._normalize_timeout(timeout)) + value)
+            try:
+                _write(descriptor, struct.pack("I", self._normalize_timeout(timeout)) + value)
+            finally:
+                os.close(descriptor)
             os.replace(own, path)
         except BaseException:
             with suppress(OSError):
@@ -351,6 +361,12 @@ class _Files(FileSystemCache):
         with suppress(FileNotFoundError):
             os.unlink(self._get_filename(key))
         return True
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[os.write(descriptor, left) :]
 
 
 def _has_expired(path: str, now: float) -> bool:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 #: A folder of another secret that was not written for so long is removed, seconds.
 FORSAKEN = 7 * 24 * 3600.0
 MOST_BYTES = 256 * 1024 * 1024
+#: A disk that is full now is not full for ever.
+LEAST_BYTES = 16 * 1024 * 1024
 
 
 class Folder(NamedTuple):
@@ -59,18 +61,19 @@ def open_folder(base: Path | None, name: str, keys: Keyring, *, make: bool = Tru
     Raises:
         LocalStorageError: There is no place that belongs to this user alone.
     """
-    names = [f"{name}-{_check(secret)}" for secret in (keys.current.secret, *keys.by_id.values())]
+    checks = [_check(secret) for secret in (keys.current.secret, *keys.by_id.values())]
     troubles = []
     for parent in _parents(base):
         # Where a folder of a former secret is it is used on: keys are rotated, sessions stay.
-        there = [parent / each for each in names if (parent / each).exists()]
+        there = _made_or_used_with(parent, name, checks)
         if not there and not make:
             continue
         try:
             if base is None:
                 _private(parent)
-            path = there[0] if there else parent / names[0]
+            path = there[0] if there else parent / f"{name}-{checks[0]}"
             _private(path)
+            _note_use(path / "secrets", checks[0])
             folder = Folder(path / "sessions", path / "journal", path / "locks")
             for part in folder:
                 _private(part)
@@ -85,7 +88,8 @@ def open_folder(base: Path | None, name: str, keys: Keyring, *, make: bool = Tru
 def default_size(folder: Folder) -> int:
     """Return how many bytes local storage takes if nobody says: a quarter of what is free."""
     try:
-        return min(MOST_BYTES, shutil.disk_usage(folder.sessions).free // 4)
+        free = shutil.disk_usage(folder.sessions).free
+        return max(LEAST_BYTES, min(MOST_BYTES, free // 4))
     except OSError:
         return MOST_BYTES
 
@@ -110,6 +114,23 @@ def _private(path: Path) -> None:
         raise PermissionError(0, "belongs to another user")
     if found.st_mode & 0o077:
         raise PermissionError(0, "others may read or write it (allowed: mode 0700)")
+
+
+def _made_or_used_with(parent: Path, name: str, checks: list[str]) -> list[Path]:
+    """Return the folders that were made with one of our secrets, then those used with one."""
+    made = [path for check in checks if (path := parent / f"{name}-{check}").exists()]
+    return made or [
+        path
+        for path in parent.glob(f"{name}-*")
+        if any((path / "secrets" / check).exists() for check in checks)
+    ]
+
+
+def _note_use(secrets: Path, check: str) -> None:
+    """Note that the folder is used with a secret: it outlives the secret it was made with."""
+    _private(secrets)
+    if not (secrets / check).exists():
+        (secrets / check).touch(mode=0o600)
 
 
 def _remove_forsaken(ours: Path, name: str) -> None:

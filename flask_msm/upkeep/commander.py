@@ -10,14 +10,14 @@ import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.errors import CommandError, ConflictError, shown
-from flask_msm.fleet.labels import plain
+from flask_msm.fleet.labels import label, plain
 from flask_msm.fleet.pins import MAX_PINS
 
 from .monitor import DISTRIBUTION, STOPPED
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from flask_msm.cluster.ports import ManagedNode
     from flask_msm.cluster.state import ClusterState
@@ -56,11 +56,13 @@ class Done(NamedTuple):
         stamp: Its stamp.
         nodes: Nodes that know it; with none, only workers of this host hear of it now.
         event: Id of the event that was written down.
+        text: What was done, in one sentence.
     """
 
     stamp: int
     nodes: tuple[str, ...]
     event: int
+    text: str
 
 
 class Commander:
@@ -94,6 +96,11 @@ class Commander:
         self._nodes = nodes
         self._events = events
         self._configured = configured
+
+    @property
+    def configured(self) -> dict[str, str]:
+        """What the configuration says of everything that can be chosen."""
+        return {name: self._configured(name) for name in (POLICY, ON_RECONNECT, DISTRIBUTION)}
 
     def value(self, name: str) -> str:
         """Return what holds now: what was chosen, else what is configured."""
@@ -138,6 +145,7 @@ class Commander:
 
         def act(control: Control) -> int:
             drains = control.drains()
+            self._check(node_id, control.shared.stamp(f"drain:{node_id}"), order)
             if not back and not [n for n in self._nodes if n != node_id and n not in drains]:
                 text = f"{node_id} is the last node in use; draining it would leave no cluster"
                 raise CommandError(text)
@@ -158,7 +166,7 @@ class Commander:
         """
 
         def act(control: Control) -> int:
-            name = PIN + attribute
+            name = PIN + label(attribute)
             pins = [choice for choice in control.choices(PIN).values() if choice.value]
             if pinned and len(pins) >= MAX_PINS:
                 raise CommandError(f"{MAX_PINS} attributes are pinned, more are not allowed")
@@ -170,17 +178,27 @@ class Commander:
         kind = "pinned" if pinned else "unpinned"
         return self._carry_out(kind, act, order, lambda: f"{shown(attribute)} is {kind}")
 
-    def clear(self, attribute: str | None, order: Order) -> Done:
-        """Forget what is on the blacklist so far, of one attribute or (``None``) of all."""
+    def clear(self, attributes: Sequence[str] | None, order: Order) -> Done:
+        """Forget what is on the blacklist so far, of these attributes or (``None``) of all."""
 
         def act(control: Control) -> int:
-            if attribute is None:
+            if attributes is None:
                 for name in control.choices(CLEAR):
                     control.shared.put(f"choice:{CLEAR}{name}", None)
             who, why = plain(order.actor, _LONGEST), plain(order.reason, _LONGEST)
-            return control.choose(CLEAR + (attribute or ""), "cleared", who=who, why=why)
+            # The empty name stands for all attributes.
+            names = [""] if attributes is None else [label(name) for name in attributes]
+            return max(
+                (control.choose(CLEAR + name, "cleared", who=who, why=why) for name in names),
+                default=0,
+            )
 
-        what = "all entries" if attribute is None else shown(attribute)
+        if attributes is None:
+            what = "everything was"
+        elif len(attributes) == 1:
+            what = f"{shown(attributes[0])} was"
+        else:
+            what = f"{len(attributes)} attributes were"
         text = f"{what} removed from the blacklist"
         return self._carry_out("unblacklisted", act, order, lambda: text)
 
@@ -212,9 +230,9 @@ class Commander:
         self._state.forget_failures(node_id)
         return self._written("circuit_reset", order, f"{node_id} is asked again", node=node_id)
 
-    def note(self, kind: str, text: str, order: Order) -> Done:
+    def note(self, kind: str, text: str, order: Order, *, node: str | None = None) -> Done:
         """Write down what an operator did that changes nothing of the fleet's."""
-        return self._written(kind, order, text)
+        return self._written(kind, order, text, node=node)
 
     def _check(self, name: str, stamp: int, order: Order) -> None:
         if order.based_on is not None and order.based_on != str(stamp):
@@ -262,4 +280,4 @@ class Commander:
             because,
             ", ".join(told) or "this host only",
         )
-        return Done(stamp, told, event)
+        return Done(stamp, told, event, text)

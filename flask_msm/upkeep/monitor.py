@@ -178,6 +178,30 @@ class Monitor:
         """Be a visitor, for a command line: nothing is done behind, no thread is started."""
         self._later = self._aside = lambda _: False
 
+    def look(self) -> list[str]:
+        """Learn what the fleet knows and change nothing; return the nodes that answered."""
+        parts = self._parts
+        parts.notes.read()
+        answered = []
+        for node_id, node in parts.nodes.items():
+            try:
+                for shared in (parts.control.shared, parts.heartbeat.shared):
+                    shared.pull(node, self._keys(), self._by(None))
+            except NodeError as error:
+                self._probe_failed(node_id, error)
+            else:
+                answered.append(node_id)
+        return answered
+
+    def probe(self, node_id: str) -> str | None:
+        """Ask a node how it is; return what failed, ``None`` when it answered."""
+        try:
+            self._probe(self._parts.nodes[node_id], self._by(None))
+        except NodeError as error:
+            self._probe_failed(node_id, error)
+            return f"{type(error).__name__}: {error.reason}"
+        return None
+
     def stop_distribution(self, why: str) -> None:
         """Stop distribution for the fleet: here at once, elsewhere as soon as they hear of it."""
         control = self._parts.control

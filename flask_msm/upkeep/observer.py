@@ -86,6 +86,10 @@ class Observer:
         self._seen: Seen | None = None
         self._asked_at = 0.0
 
+    def visit(self) -> None:
+        """Be a visitor, for a command line: this process is no worker."""
+        self._publisher = None
+
     def seen(self) -> Seen:
         """Return what was seen last, with this worker as it is now; never waits for anybody."""
         now = self._clock.monotonic()

@@ -55,6 +55,7 @@ class Publisher:
 
     Attributes:
         meter: Counts reads and writes; set when the application is put together.
+        kept_locally: Returns how many writes only local storage took.
         before: Called before each report.
         sources: More to say, by name; each returns something JSON takes.
         histories: Statistics of the last fifteen minutes by node id.
@@ -78,6 +79,7 @@ class Publisher:
         version: str,
     ) -> None:
         self.meter: Meter | None = None
+        self.kept_locally: Callable[[], int] = lambda: 0
         self.before: list[Callable[[], object]] = []
         self.sources: dict[str, Callable[[], Any]] = {}
         self.histories: dict[str, History] = {}
@@ -125,13 +127,20 @@ class Publisher:
             "traffic": self._traffic(),
             "local": self._kept(),
             "events": [event._asdict() for event in self._events.newest(EVENTS)],
-            "rebuild": self._rebuilder.progress and self._rebuilder.progress._asdict(),
+            "rebuild": self._rebuild(),
             "unlisted": sorted(self._rebuilder.unlisted),
             "handover": self._returner.progress and self._returner.progress._asdict(),
         }
         for name, source in self.sources.items():
             facts[name] = source()
         return facts
+
+    def _rebuild(self) -> dict[str, Any] | None:
+        progress = self._rebuilder.progress
+        if progress is None:
+            return None
+        began = self._clock.time() - (self._clock.monotonic() - progress.began)
+        return {**progress._asdict(), "began_at": began}
 
     def _node(self, node_id: str, numbers: Numbers | None) -> dict[str, Any]:
         view = self._state.view()[node_id]
@@ -170,6 +179,7 @@ class Publisher:
             "operations": [w and sum(w.loads) + sum(w.saves) for w in windows],
             "p95": [w and quantile(summed((w.loads, w.saves)), 0.95) for w in windows],
             "failures": [w and w.failed for w in windows],
+            "kept_locally": self.kept_locally(),
             "found": [w and [w.hits, w.misses] for w in windows],
         }
 

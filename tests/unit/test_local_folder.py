@@ -14,6 +14,8 @@ from support.storage import (
     OTHER_KEYS,
     Host,
     adding,
+    age,
+    changing,
     load,
     record,
     save,
@@ -22,8 +24,8 @@ from support.storage import (
 
 from flask_msm import MemcachedSessionManager
 from flask_msm.record.keys import Keyring
-from flask_msm.stores.folder import MOST_FOLDERS, folder_name, open_folder
-from flask_msm.stores.ports import LocalStorageError
+from flask_msm.stores import folder
+from flask_msm.stores.folder import FORSAKEN, folder_name, open_folder
 
 
 def mode(path):
@@ -35,6 +37,12 @@ def base(tmp_path):
     return tmp_path / "local"
 
 
+@pytest.fixture
+def place(base, tmp_path):
+    """Return the folder that is going to be made in *base*."""
+    return base / open_folder(tmp_path / "model", NAME, KEYS).sessions.parent.name
+
+
 def test_only_its_user_can_read_or_write_anything_in_it(base):
     old = os.umask(0)
     try:
@@ -42,8 +50,8 @@ def test_only_its_user_can_read_or_write_anything_in_it(base):
     finally:
         os.umask(old)
 
-    everything = [base, *base.rglob("*")]
-    assert len(everything) > 6
+    everything = list(base.rglob("*"))
+    assert len(everything) > 5
     for path in everything:
         if path.is_dir():
             assert mode(path) == 0o700, path
@@ -51,37 +59,37 @@ def test_only_its_user_can_read_or_write_anything_in_it(base):
             assert not mode(path) & 0o077, path
 
 
-def test_a_folder_that_others_may_read_is_not_used(base):
-    base.mkdir(mode=0o755)
+@pytest.mark.parametrize("part", ["", "sessions", "journal", "locks"])
+def test_a_folder_that_others_may_read_is_not_used(base, place, part):
+    (place / part).mkdir(mode=0o755, parents=True)
     host = Host(base)
 
     assert save(host.local, adding(record(1))).copies == 1
 
     assert host.shelf.place is None
-    assert list(base.iterdir()) == []
+    assert list((place / part).iterdir()) == []
     assert "others may read or write it" in host.troubles[0]
     assert "in the memory of each process" in host.troubles[0]
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
-def test_a_folder_of_another_user_is_not_used(base):
-    base.mkdir(mode=0o700)
-    os.chown(base, 12345, 12345)
+def test_a_folder_of_another_user_is_not_used(base, place):
+    place.mkdir(mode=0o700, parents=True)
+    os.chown(place, 12345, 12345)
     host = Host(base)
 
     assert host.shelf.place is None
     assert "another user" in host.troubles[0]
 
 
-@pytest.mark.parametrize("which", ["", NAME, f"{NAME}/sessions", f"{NAME}/journal"])
-def test_a_symbolic_link_is_not_followed(base, tmp_path, which):
+@pytest.mark.parametrize("part", ["", "sessions", "journal"])
+def test_a_symbolic_link_is_not_followed(base, place, tmp_path, part):
     target = tmp_path / "elsewhere"
     target.mkdir(mode=0o700)
-    link = base / which if which else base
-    link.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    link.parent.chmod(0o700)
-    if which:
-        base.chmod(0o700)
+    link = place / part
+    base.mkdir(mode=0o700)
+    if part:
+        place.mkdir(mode=0o700)
     link.symlink_to(target)
     host = Host(base)
 
@@ -104,28 +112,31 @@ def test_a_file_where_the_folder_should_be_is_no_error(base):
 def test_applications_with_other_keys_get_folders_of_their_own(base):
     mine, theirs = open_folder(base, NAME, KEYS), open_folder(base, NAME, OTHER_KEYS)
 
-    assert mine.sessions.parent.name == NAME
-    assert theirs.sessions.parent.name == f"{NAME}-2"
+    assert mine.sessions != theirs.sessions
     assert open_folder(base, NAME, KEYS) == mine
     assert open_folder(base, NAME, OTHER_KEYS) == theirs
 
 
-def test_too_many_keys_are_an_error_and_not_a_wrong_folder(base):
-    for number in range(MOST_FOLDERS):
-        open_folder(base, NAME, Keyring((f"secret {number}",)))
+def test_a_folder_whose_secret_nobody_has_any_more_goes_in_time(base):
+    forsaken = open_folder(base, NAME, OTHER_KEYS).sessions
+    in_use = open_folder(base, NAME, Keyring(("third",))).sessions
+    age(forsaken, FORSAKEN + 1)
 
-    with pytest.raises(LocalStorageError, match="other secret keys"):
-        open_folder(base, NAME, KEYS)
-
-
-def test_the_key_of_a_folder_tells_nothing_about_the_secret(base):
     open_folder(base, NAME, KEYS)
 
-    text = (base / NAME / "key").read_text()
+    assert not forsaken.exists()
+    assert in_use.exists()
 
-    assert "secret" not in text
-    assert KEYS.current.secret.hex() not in text
-    assert KEYS.current.id.hex() not in text
+
+def test_nothing_in_a_folder_tells_about_the_secret(base):
+    place = open_folder(base, NAME, KEYS).sessions.parent
+
+    names = [place.name, *(path.name for path in (place / "secrets").iterdir())]
+
+    for name in names:
+        assert "secret" not in name
+        assert KEYS.current.secret.hex() not in name
+        assert KEYS.current.id.hex() not in name
 
 
 def test_a_rotation_of_keys_keeps_the_folder_and_what_is_in_it(base):
@@ -134,7 +145,10 @@ def test_a_rotation_of_keys_keeps_the_folder_and_what_is_in_it(base):
 
     for keys in (prepared, swapped, prepared, swapped):
         assert values(load(Host(base).local, keys=keys)) == {"a": b"1"}
-    assert open_folder(base, NAME, Keyring(("new",))).sessions.parent.name == NAME
+
+    # The last step: nobody has the former secret any more, and what was written since goes on.
+    save(Host(base).local, changing(b=b"2"), keys=swapped)
+    assert values(load(Host(base).local, keys=Keyring(("new",)))) == {"a": b"1", "b": b"2"}
 
 
 def test_applications_that_differ_keep_their_sessions_apart():
@@ -155,9 +169,10 @@ def test_without_a_choice_the_runtime_directory_is_taken(monkeypatch, tmp_path):
     tmp_path.chmod(0o700)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
 
-    folder = open_folder(None, NAME, KEYS)
-
-    assert folder.sessions == tmp_path / f"flask_msm-{os.getuid()}" / NAME / "sessions"
+    assert (
+        open_folder(None, NAME, KEYS).sessions.parent.parent
+        == tmp_path / f"flask_msm-{os.getuid()}"
+    )
 
 
 def test_a_place_that_does_not_do_gives_way_to_the_next(monkeypatch, tmp_path):
@@ -166,15 +181,13 @@ def test_a_place_that_does_not_do_gives_way_to_the_next(monkeypatch, tmp_path):
         place.mkdir()
     (runtime / f"flask_msm-{os.getuid()}").symlink_to(temporary)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
-    monkeypatch.setattr("flask_msm.stores.folder._parents", _without_shm)
+    monkeypatch.setattr(folder, "_parents", _without_shm)
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(temporary))
 
-    folder = open_folder(None, NAME, KEYS)
-
-    assert folder.sessions.is_relative_to(temporary)
+    assert open_folder(None, NAME, KEYS).sessions.is_relative_to(temporary)
 
 
-def _without_shm(base, parents=__import__("flask_msm.stores.folder", fromlist=["_"])._parents):
+def _without_shm(base, parents=folder._parents):
     return [path for path in parents(base) if not str(path).startswith("/dev/shm")]
 
 
@@ -183,7 +196,8 @@ def _without_shm(base, parents=__import__("flask_msm.stores.folder", fromlist=["
 
 def application(base, **config):
     app = Flask("folder")
-    app.config.update(SECRET_KEY="secret", TESTING=True, MSM_LOCAL_DIR=str(base), **config)
+    app.config.update(SECRET_KEY="secret", MSM_LOCAL_CACHE="filesystem", MSM_LOCAL_DIR=str(base))
+    app.config.update(TESTING=True, **config)
     app.add_url_rule("/", "index", lambda: "untouched")
     app.add_url_rule("/set", "set", lambda: session.update(a=1) or "set")
     MemcachedSessionManager(app)

@@ -254,12 +254,9 @@ def full_disk(tmp_path):
 
 
 def fill(place):
-    with open(place / "filler", "wb", buffering=0) as filler:
-        try:
-            while filler.write(bytes(4096)) == 4096:
-                pass
-        except OSError as error:
-            assert error.errno == errno.ENOSPC
+    with (place / "filler").open("wb", buffering=0) as filler, pytest.raises(OSError, match="left"):
+        while True:
+            filler.write(bytes(4096))
 
 
 def test_a_full_disk_keeps_what_it_has_and_says_so_once(full_disk, caplog):
@@ -273,7 +270,7 @@ def test_a_full_disk_keeps_what_it_has_and_says_so_once(full_disk, caplog):
 
     assert values(load(host.local)) == {"a": b"1"}
     assert host.troubles == ["OSError: No space left on device"]
-    assert not [name for name in os.listdir(host.shelf.place / "sessions") if "wz_cache" in name]
+    assert not list((host.shelf.place / "sessions").glob("*wz_cache"))
     assert caplog.records == []
 
     (full_disk / "filler").unlink()
@@ -281,19 +278,25 @@ def test_a_full_disk_keeps_what_it_has_and_says_so_once(full_disk, caplog):
     assert host.troubles[1:] == [None]
 
 
-def test_a_disk_that_is_full_from_the_beginning_leaves_the_memory(full_disk):
+def test_a_disk_that_is_full_from_the_beginning_costs_no_request(full_disk):
     fill(full_disk)
     host = Host(full_disk)
+    assert save(host.local, adding(record(1, a=b"1"))).copies == 0
+    assert "No space left" in host.troubles[0]
+
+    (full_disk / "filler").unlink()
 
     assert save(host.local, adding(record(1, a=b"1"))).copies == 1
     assert values(load(host.local)) == {"a": b"1"}
-    assert "No space left" in host.troubles[0]
 
 
-def test_a_disk_that_becomes_read_only_costs_no_request(full_disk):
-    host = Host(full_disk)
-    save(host.local, adding(record(1, a=b"1")))
+def test_a_disk_that_is_read_only_costs_no_request(full_disk):
+    before = Host(full_disk)
+    save(before.local, adding(record(1, a=b"1")))
+    for file in before.shelf.locks._files.values():
+        os.close(file)
     subprocess.run(["mount", "-o", "remount,ro", str(full_disk)], check=True)
+    host = Host(full_disk)
 
     assert save(host.local, changing(b=b"2")).copies == 0
     host.local.drop(KEY, KEYS, record(1, a=b"1"))
@@ -314,7 +317,7 @@ def test_a_write_that_fails_half_way_leaves_what_was_there(files, monkeypatch, n
 
     assert save(files.local, changing(b=b"2")).copies == 0
     assert values(load(files.local)) == {"a": b"1"}
-    assert len(os.listdir(files.shelf.place / "sessions")) == 1
+    assert len(list((files.shelf.place / "sessions").iterdir())) == 1
 
 
 def test_what_cannot_be_read_is_not_missing(files, caplog):
@@ -377,7 +380,7 @@ def test_foreign_files_are_left_alone_and_are_no_sessions(files):
     files.local.trim(KEYS)
 
     assert files.local.all_keys(KEYS) == [KEY]
-    assert len(os.listdir(sessions)) == 6
+    assert len(list(sessions.iterdir())) == 6
 
 
 def test_files_that_dead_processes_left_unfinished_are_removed_in_time(files):

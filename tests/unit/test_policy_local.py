@@ -205,6 +205,31 @@ def test_a_name_that_is_not_a_string_stays_too():
     assert shop.ask(contents) == {"name": "anna", 5: 1}
 
 
+def test_parallel_requests_keep_what_each_of_them_set():
+    shop = start()
+    one, other = shop.under_way(), shop.under_way()
+    one.session["lock"] = LOCK
+    other.session["job"] = LOCK
+    one.end()
+    cookie = set_cookie(other.end())
+
+    assert shop.ask(contents, client=shop.browser(cookie)) == {
+        "name": "anna",
+        "lock": LOCK,
+        "job": LOCK,
+    }
+
+
+def test_a_request_that_fails_for_another_reason_forgets_nothing():
+    shop = start(testing=False)
+    shop.app.logger.disabled = True
+    shop.do(write(lock=LOCK))
+
+    assert shop.do(lambda: session["lock"] and 1 / 0).status_code == 500
+
+    assert shop.ask(lambda: session["lock"]) is LOCK
+
+
 # -- other processes -------------------------------------------------------------------------------
 
 

@@ -1,0 +1,189 @@
+"""What the commands share: a look at the fleet from outside, and tables of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+import click
+from flask import current_app
+from flask.cli import with_appcontext
+
+from .errors import shown
+from .fleet.blacklist import Blacklist
+from .fleet_view import FleetView, fleet_view
+from .upkeep.choices import BLACKLIST_NOTE
+
+
+if TYPE_CHECKING:
+    from .cluster_assembly import ClusterParts
+    from .extension import AppState
+    from .gate import Report
+
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+reason_option = click.option("--reason", default="", help="Kept with the change.")
+
+
+class Visit:
+    """The parts of an application, used by somebody who is no worker of it.
+
+    Attributes:
+        state: The application's.
+        cluster: Its parts for nodes.
+    """
+
+    def __init__(self, state: AppState, cluster: ClusterParts) -> None:
+        self.state = state
+        self.cluster = cluster
+        cluster.monitor.visit()
+        cluster.observer.visit()
+        state.parts.local.visit()
+        # Whoever only visits has to look for the folder; a worker has it open.
+        state.parts.local.get_note(BLACKLIST_NOTE, state.repository_keys())
+
+    def view(self) -> FleetView:
+        """Return the fleet as it can be seen now."""
+        cluster, settings = self.cluster, self.state.settings
+        cluster.monitor.look()
+        return fleet_view(
+            cluster.observer.refresh(),
+            now=self.state.repository.clock.time(),
+            interval=settings.probe_interval or 2.0,
+            node_ids=cluster.nodes,
+            choice=cluster.control.choice,
+            configured=cluster.commander.configured,
+            me=None,
+        )
+
+    def blacklist(self) -> list[dict[str, Any]]:
+        """Return the entries of all workers that can be seen."""
+        view = self.view()
+        parts = self.state.parts
+        known: Blacklist = parts.repository.serialization.blacklist
+        noted = parts.local.get_note(BLACKLIST_NOTE, self.state.repository_keys())
+        for data in (noted, *(worker.facts.text("blacklist") for worker in view.workers)):
+            if data:
+                known.merge(data)
+        self.cluster.monitor.on_learned()
+        return [
+            {
+                "attribute": shown(entry.attribute or ""),
+                "type": entry.type_name,
+                "path": entry.path,
+                "count": entry.count,
+                "workers": len(entry.workers),
+            }
+            for entry in known.all()
+        ]
+
+
+def visiting(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Hand a ``Visit`` of the current application to *command*."""
+
+    @with_appcontext
+    @wraps(command)
+    def visited(*args: Any, **options: Any) -> Any:
+        state: AppState | None = current_app.extensions.get("msm")
+        if state is None:
+            raise click.UsageError(f"{current_app.name} does not keep its sessions in memcached")
+        if state.parts.cluster is None:
+            raise click.UsageError("MSM_NODES is not set: there is no cluster to look after")
+        try:
+            return command(Visit(state, state.parts.cluster), *args, **options)
+        finally:
+            for node in state.nodes.values():
+                node.close()
+
+    return visited
+
+
+def show(facts: dict[str, Any], lines: list[str], json_wanted: bool) -> None:  # noqa: FBT001
+    """Print *facts* as JSON or *lines* as text."""
+    click.echo(json.dumps(facts) if json_wanted else "\n".join(lines))
+
+
+def status_lines(view: FleetView) -> tuple[list[tuple[str, str]], bool]:
+    """Return what there is to say of the fleet, and whether all is well."""
+    modes = view.modes()
+    live = len(view.live)
+    lines = [
+        ("workers", ", ".join(f"{n} {mode}" for mode, n in modes.items() if n) or "none seen"),
+        ("seen", f"{live} of {max(live, len(view.seen.known))} workers, {_way(view)}"),
+    ]
+    for name, setting in view.settings.items():
+        by = f"chosen by {setting.choice.who}" if setting.choice.value else "configured"
+        applied = f", applied by {setting.applied} of {setting.of}" if setting.choice.value else ""
+        lines.append((name.replace("_", " "), f"{setting.value} ({by}{applied})"))
+    for node in view.nodes:
+        trusted = "trusted" if node.trusted else "not trusted"
+        lines.append((node.id, f"{node.state}, {trusted}, up for {node.up} of {node.of} workers"))
+    kept = sum(worker.facts.inner("local").whole("dirty") or 0 for worker in view.live)
+    lines.append(("kept on hosts", f"{kept} sessions that the cluster does not know yet"))
+    well = (
+        live == modes["distributed"] > 0
+        and view.complete
+        and all(node.trusted and node.up == node.of for node in view.nodes)
+    )
+    lines.append(("all is well", "yes" if well else "no"))
+    return lines, well
+
+
+def _way(view: FleetView) -> str:
+    if view.seen.source == "fleet":
+        return "through the nodes"
+    return "of this host only: no node can be reached"
+
+
+def node_rows(view: FleetView, report: Report) -> list[dict[str, Any]]:
+    """Return one row for each node."""
+    found = {finding.node: finding for finding in report.nodes}
+    return [
+        {
+            "node": node.id,
+            "text": found[node.id].text,
+            "up": found[node.id].up,
+            "seen_up": f"{node.up}/{node.of}",
+            "items": node.facts.inner("numbers").whole("items"),
+            "evictions": node.facts.inner("numbers").whole("evictions"),
+        }
+        for node in view.nodes
+    ]
+
+
+def worker_rows(view: FleetView) -> list[dict[str, Any]]:
+    """Return one row for each worker."""
+    return [
+        {
+            "worker": worker.name,
+            "status": worker.status,
+            "mode": worker.mode,
+            "age": round(worker.age, 1),
+            "version": worker.facts.text("version"),
+            "dirty": worker.facts.inner("local").whole("dirty"),
+        }
+        for worker in view.workers
+    ]
+
+
+def fact_rows(rows: list[dict[str, Any]]) -> list[str]:
+    """Return *rows* as an aligned table with a line of names."""
+    if not rows:
+        return []
+    names = list(rows[0])
+    cells = [names, *([_cell(row[name]) for name in names] for row in rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(names))]
+    return [
+        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
+        for line in cells
+    ]
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    return (
+        {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+    )

@@ -1,0 +1,272 @@
+"""The fleet as one picture, put together from what the workers said. Pure.
+
+Reports come from the network. They are signed, and still another version may have written them:
+every fact is taken out with its type checked, and what is odd counts as not said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from .fleet.control import Choice
+    from .fleet.reports import Report
+    from .upkeep.observer import Seen
+
+T = TypeVar("T")
+
+#: After so many probe intervals without a word a worker is called stale, and then gone.
+STALE_AFTER, GONE_AFTER = 3, 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerView:
+    """One worker.
+
+    Attributes:
+        name: Its name.
+        facts: What it said last.
+        age: How long ago, seconds.
+        status: ``live``, ``stale`` or ``gone``.
+    """
+
+    name: str
+    facts: Facts
+    age: float
+    status: str
+
+    @property
+    def mode(self) -> str:
+        """Where its sessions go."""
+        return self.facts.text("mode") or "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeView:
+    """One node as all workers see it.
+
+    Attributes:
+        id: Its name.
+        state: What this worker thinks, or what most of those think that can be seen.
+        trusted: Whether its word alone counts.
+        up: How many workers call it up.
+        of: How many workers were heard.
+        opinions: State by worker.
+        facts: What the worker said that read its statistics last.
+        observer: That worker; ``None`` when nobody read any.
+    """
+
+    id: str
+    state: str
+    trusted: bool
+    up: int
+    of: int
+    opinions: Mapping[str, str]
+    facts: Facts
+    observer: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingView:
+    """Something that can be changed at run time.
+
+    Attributes:
+        name: For example ``policy``.
+        value: What holds.
+        configured: What the configuration says.
+        choice: What was chosen at run time, and by whom.
+        applied: Workers that know the choice.
+        of: Workers that were heard.
+    """
+
+    name: str
+    value: str
+    configured: str
+    choice: Choice
+    applied: int
+    of: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetView:
+    """All of it.
+
+    Attributes:
+        seen: Where it comes from.
+        workers: Every worker that can be seen, by name.
+        nodes: Every node.
+        settings: What can be changed at run time, by name.
+        complete: Every worker that is known to live was heard.
+    """
+
+    seen: Seen
+    workers: tuple[WorkerView, ...]
+    nodes: tuple[NodeView, ...]
+    settings: Mapping[str, SettingView]
+    complete: bool
+
+    @property
+    def live(self) -> tuple[WorkerView, ...]:
+        """The workers that were heard of lately."""
+        return tuple(worker for worker in self.workers if worker.status == "live")
+
+    def modes(self) -> dict[str, int]:
+        """Return how many live workers are in which mode."""
+        modes = {"distributed": 0, "local": 0, "stopped": 0}
+        for worker in self.live:
+            if worker.mode in modes:
+                modes[worker.mode] += 1
+        return modes
+
+
+class Facts:
+    """What somebody said, taken out with the type it must have.
+
+    Args:
+        facts: A dictionary from JSON, or anything else, which says nothing.
+    """
+
+    __slots__ = ("_facts",)
+
+    def __init__(self, facts: object) -> None:
+        self._facts: Mapping[str, Any] = facts if isinstance(facts, dict) else {}
+
+    def number(self, name: str) -> float | None:
+        """Return a finite number."""
+        value = self._facts.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        return value if abs(value) < 1e18 else None
+
+    def whole(self, name: str) -> int | None:
+        """Return a whole number."""
+        value = self.number(name)
+        return None if value is None else int(value)
+
+    def text(self, name: str) -> str | None:
+        """Return a text of at most 1000 characters."""
+        value = self._facts.get(name)
+        return value[:1000] if isinstance(value, str) else None
+
+    def long_text(self, name: str) -> str | None:
+        """Return a text of any length; whoever reads it has its own bounds."""
+        value = self._facts.get(name)
+        return value if isinstance(value, str) else None
+
+    def rows_of_numbers(self, name: str) -> list[list[float]]:
+        """Return a list of lists of numbers, empty ones where there is none."""
+        value = self._facts.get(name)
+        rows = value if isinstance(value, list) else []
+        return [
+            [number for number in Facts({"x": row}).series("x") if number is not None]
+            for row in rows[:200]
+        ]
+
+    def truth(self, name: str) -> bool:
+        """Return whether something was said to be true."""
+        return self._facts.get(name) is True
+
+    def inner(self, name: str) -> Facts:
+        """Return the facts under a name."""
+        return Facts(self._facts.get(name))
+
+    def names(self) -> list[str]:
+        """Return the names of all facts."""
+        return [name for name in self._facts if isinstance(name, str)]
+
+    def rows(self, name: str) -> list[Facts]:
+        """Return a list of facts."""
+        value = self._facts.get(name)
+        return [Facts(row) for row in value] if isinstance(value, list) else []
+
+    def series(self, name: str) -> list[float | None]:
+        """Return a list of numbers, ``None`` where there is none."""
+        value = self._facts.get(name)
+        rows = value if isinstance(value, list) else []
+        return [Facts({"x": item}).number("x") for item in rows[:200]]
+
+
+def fleet_view(
+    seen: Seen,
+    *,
+    now: float,
+    interval: float,
+    node_ids: Iterable[str],
+    choice: Callable[[str], Choice],
+    configured: Mapping[str, str],
+    me: str | None,
+) -> FleetView:
+    """Return one picture of the fleet.
+
+    Args:
+        seen: What was gathered.
+        now: Time in seconds since the epoch.
+        interval: Time in seconds between two reports of a worker.
+        node_ids: All nodes.
+        choice: Returns what was chosen at run time for a setting.
+        configured: What the configuration says, by setting.
+        me: This worker, whose opinion comes first; ``None`` for a command line.
+    """
+    workers = tuple(_worker(report, now, interval) for _, report in sorted(seen.reports.items()))
+    live = [worker for worker in workers if worker.status == "live"]
+    settings = {}
+    for name, value in configured.items():
+        chosen = choice(name)
+        applied = sum(_applied(worker) >= chosen.stamp for worker in live)
+        settings[name] = SettingView(
+            name=name,
+            value=chosen.value or value,
+            configured=value,
+            choice=chosen,
+            applied=applied,
+            of=len(live),
+        )
+    heard = {worker.name for worker in workers}
+    return FleetView(
+        seen=seen,
+        workers=workers,
+        nodes=tuple(_node(node_id, live, me) for node_id in node_ids),
+        settings=settings,
+        complete=seen.source == "fleet" and seen.known <= heard,
+    )
+
+
+def _worker(report: Report, now: float, interval: float) -> WorkerView:
+    facts = Facts(report.facts)
+    age = max(0.0, now - (facts.number("at") or 0.0))
+    status = "live"
+    if age > GONE_AFTER * interval:
+        status = "gone"
+    elif age > STALE_AFTER * interval:
+        status = "stale"
+    return WorkerView(name=report.worker, facts=facts, age=age, status=status)
+
+
+def _applied(worker: WorkerView) -> int:
+    text = worker.facts.text("control") or "0"
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
+
+
+def _node(node_id: str, live: list[WorkerView], me: str | None) -> NodeView:
+    said = {worker.name: worker.facts.inner("nodes").inner(node_id) for worker in live}
+    opinions = {name: facts.text("state") or "unknown" for name, facts in said.items()}
+    votes = list(opinions.values())
+    state = max(set(votes), key=votes.count) if votes else "unknown"
+    read_at = {name: facts.inner("numbers").number("at") or 0.0 for name, facts in said.items()}
+    observer = max(read_at, key=lambda name: read_at[name], default=None)
+    trusted = [facts.truth("trusted") for facts in said.values()]
+    return NodeView(
+        id=node_id,
+        state=opinions.get(me, state) if me else state,
+        trusted=bool(trusted) and all(trusted),
+        up=votes.count("up"),
+        of=len(votes),
+        opinions=opinions,
+        facts=said[observer] if observer else Facts(None),
+        observer=observer if observer and read_at[observer] else None,
+    )

@@ -1,0 +1,161 @@
+"""One session for an operator: where it is and how old, never what is in it; and its end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import snapshot as doc
+from .errors import CommandError, CorruptRecordError, NodeError, UnknownRecordError
+from .record.keys import DIGEST_LENGTH, REF_LENGTH, digest_of, keyring, ref_of, storage_key
+from .record.record import PARTIAL, Kind, join_optional
+from .record.token import signer_for
+from .repository import Slot
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .assembly import Parts
+    from .clock import Clock
+    from .cluster.ports import Item
+    from .record.keys import Secrets
+    from .record.record import Record
+    from .settings import Settings
+
+#: A cookie longer than this is none of ours, characters.
+LONGEST = 4096
+
+
+class Lookups:
+    """Finds sessions by their public name or their cookie.
+
+    Args:
+        parts: The application's.
+        settings: The application's.
+        secrets: Returns the application's secrets.
+        clock: Tells the time.
+        life: Returns the time in seconds a session lives without a request.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        settings: Settings,
+        *,
+        secrets: Callable[[], Secrets],
+        clock: Clock,
+        life: Callable[[], float],
+    ) -> None:
+        self._parts = parts
+        self._settings = settings
+        self._secrets = secrets
+        self._clock = clock
+        self._life = life
+
+    def find(self, ref_or_cookie: str) -> doc.SessionFacts | None:
+        """Return what is known of a session; ``None`` when it certainly does not exist.
+
+        Raises:
+            CommandError: What was given is neither, or nobody can tell now.
+        """
+        text = ref_or_cookie.strip()
+        if len(text) == REF_LENGTH and not text.strip("0123456789abcdef"):
+            key = self._key_of(text)
+            return self._facts(key) if key else None
+        token = signer_for(self._secrets()).loads(text) if len(text) <= LONGEST else None
+        if token is None:
+            raise CommandError(
+                "that is neither a ref (ten hexadecimal digits, as logs show it) nor a cookie that"
+                " was signed here"
+            )
+        return self._facts(storage_key(self._settings.key_prefix, token.sid))
+
+    def end(self, handle: str) -> str:
+        """End a session everywhere; return its ref.
+
+        Raises:
+            CommandError: Nobody can tell now, or there is no such session.
+        """
+        key = self._settings.key_prefix + handle
+        if len(handle) != DIGEST_LENGTH or digest_of(key) != handle:
+            raise CommandError("that is not the handle of a session")
+        if self._facts(key) is None:
+            raise CommandError(f"there is no session {ref_of(key)}")
+        repository = self._parts.repository
+        repository.end(self._slot(key), repository.drafts(self._life()), None, known=None)
+        return ref_of(key)
+
+    def _key_of(self, ref: str) -> str | None:
+        """Return the storage key that begins with *ref*, from whoever lists its keys."""
+        prefix = self._settings.key_prefix + ref
+        cluster = self._parts.cluster
+        unlisted = []
+        found = {key for key in self._local_keys() if key.startswith(prefix)}
+        for node_id, node in (cluster.nodes if cluster else {}).items():
+            try:
+                found |= set(node.metadump(prefix, self._deadline()))
+            except NodeError:
+                unlisted.append(node_id)
+        keys = sorted(key for key in found if digest_of(key))
+        if not keys and unlisted:
+            raise CommandError(
+                f"{', '.join(unlisted)} cannot list keys now; look the session up by its cookie"
+            )
+        return keys[0] if keys else None
+
+    def _local_keys(self) -> list[str]:
+        local = self._parts.local
+        return local.all_keys(keyring(self._secrets())) if local.shelf else []
+
+    def _facts(self, key: str) -> doc.SessionFacts | None:
+        """Ask everybody who may hold *key*."""
+        parts, slot = self._parts, self._slot(key)
+        copies: dict[str, Record] = {}
+        silent = []
+        for node_id, node in (parts.cluster.nodes if parts.cluster else {}).items():
+            try:
+                item = node.start_gets(key, self._deadline()).result()
+                copy = self._opened(item, slot)
+            except (NodeError, UnknownRecordError):
+                silent.append(node_id)
+                continue
+            if copy is not None:
+                copies[node_id] = copy
+        near = parts.local.load(key, slot.keys, at_least=0, deadline=slot.deadline).record
+        record = near
+        for copy in copies.values():
+            record = join_optional(record, copy)
+        if record is None:
+            homes = set(parts.placement.homes(key))
+            if homes & set(silent):
+                raise CommandError(f"{', '.join(silent)} cannot be asked now: nobody can tell")
+            return None
+        return doc.SessionFacts(
+            ref=ref_of(key),
+            handle=digest_of(key) or "",
+            version=str(record.version),
+            home_nodes=parts.placement.homes(key),
+            holders=tuple(copies),
+            behind=tuple(id_ for id_, copy in copies.items() if copy.version < record.version),
+            local=near is not None,
+            size=len(parts.envelope.seal(record, key, slot.keys)),
+            created=None if record.created == PARTIAL else record.created,
+            renewed=record.renewed,
+            expires_at=record.expires_at,
+            destroyed=record.kind is Kind.DESTROYED,
+            attributes=tuple((name, None) for name in sorted(record.attributes.alive())),
+        )
+
+    def _opened(self, item: Item | None, slot: Slot) -> Record | None:
+        if item is None:
+            return None
+        try:
+            return self._parts.envelope.open(item.value, slot.key, slot.keys)
+        except CorruptRecordError:
+            return None
+
+    def _slot(self, key: str) -> Slot:
+        return Slot(key, keyring(self._secrets()), self._deadline())
+
+    def _deadline(self) -> float:
+        return self._clock.monotonic() + self._settings.request_deadline

@@ -1,0 +1,389 @@
+"""The cluster and this host together: who is asked, who is believed, where changes go."""
+
+from __future__ import annotations
+
+import pytest
+from support.storage import (
+    ENVELOPE,
+    KEY,
+    KEYS,
+    MAX_SIZE,
+    OTHER_KEYS,
+    Nearby,
+    adding,
+    alias,
+    changing,
+    key,
+    load,
+    record,
+    save,
+    tombstone,
+    values,
+)
+
+from flask_msm.cluster.mode import Mode
+from flask_msm.record.record import Kind
+from flask_msm.stores.local import LOCAL, Mark
+from flask_msm.stores.ports import FRESH, Outcome, RecordTooLargeError
+
+
+@pytest.fixture
+def worker():
+    made = Nearby()
+    save(made.store, adding(record(1, a=b"1")), known=FRESH)
+    made.mirroring.run()
+    made.asked()
+    return made
+
+
+def near(worker, at=KEY):
+    return worker.local.find(at, KEYS)
+
+
+# -- while the cluster answers -------------------------------------------------------------------
+
+
+def test_a_read_asks_the_cluster_alone(worker):
+    assert values(load(worker.store, at_least=1)) == {"a": b"1"}
+    assert worker.asked() == 1
+
+
+def test_what_is_written_or_read_is_mirrored_behind_the_response():
+    worker = Nearby()
+    save(worker.store, adding(record(1, a=b"1")), known=FRESH)
+    assert near(worker) is None
+
+    worker.mirroring.run()
+
+    assert near(worker).record == record(1, a=b"1")
+    assert near(worker).mark is Mark.MIRRORED
+    reader = Nearby(nodes=worker.nodes)
+    load(reader.store, at_least=1)
+    reader.mirroring.run()
+    assert near(reader).record == record(1, a=b"1")
+
+
+def test_what_was_mirrored_is_not_mirrored_again(worker):
+    load(worker.store, at_least=1)
+    load(worker.store, at_least=1)
+
+    assert worker.mirroring.jobs == []
+
+
+def test_copies_that_are_too_many_to_wait_are_dropped_and_counted(worker):
+    worker.mirroring.limit = 2
+
+    for number in range(1, 6):
+        save(worker.store, adding(record(1)), key(number), known=FRESH)
+
+    assert worker.mirror.dropped == 3
+    worker.mirroring.run()
+    load(worker.store, key(5), at_least=1)
+    assert len(worker.mirroring.jobs) == 1
+
+
+def test_a_logout_is_mirrored_like_anything_else(worker):
+    save(worker.store, adding(tombstone(5)))
+    worker.mirroring.run()
+
+    worker.outage()
+
+    assert load(worker.store).record.kind is Kind.DESTROYED
+
+
+def test_a_session_that_is_not_there_is_missing(worker):
+    assert load(worker.store, key(1)).outcome is Outcome.MISSING
+
+
+def test_a_record_that_is_too_large_stays_what_it_was_everywhere(worker):
+    with pytest.raises(RecordTooLargeError):
+        save(worker.store, changing(big=bytes(2 * MAX_SIZE)))
+
+    assert values(load(worker.store)) == values(near(worker)) == {"a": b"1"}
+
+
+# -- no node takes a change, and nobody has noticed yet ------------------------------------------
+
+
+def test_what_no_node_takes_is_kept_here_and_is_dirty(worker):
+    for node in worker.nodes.values():
+        node.fail()
+
+    saved = save(worker.store, changing(b=b"2"))
+
+    assert saved.holders == {LOCAL}
+    assert near(worker).mark is Mark.BEHIND
+    assert worker.local.dirty_keys(KEYS) == [KEY]
+    assert worker.store.saved_locally == 1
+    assert values(load(worker.store, at_least=saved.record.version)) == {"a": b"1", "b": b"2"}
+
+
+def test_a_cluster_that_is_behind_is_joined_with_what_is_here(worker):
+    worker.outage()
+    version = save(worker.store, changing(b=b"2")).record.version
+    worker.back()
+
+    assert values(load(worker.store, at_least=version)) == {"a": b"1", "b": b"2"}
+
+
+def test_changes_on_both_sides_of_an_outage_are_all_there(worker):
+    worker.outage()
+    save(worker.store, changing(b=b"1"))
+    version = save(worker.store, changing(b=b"2")).record.version
+    worker.back()
+    save(worker.cluster, changing(c=b"3"))
+
+    assert values(load(worker.store, at_least=version)) == {"a": b"1", "b": b"2", "c": b"3"}
+
+
+def test_a_logout_here_wins_over_a_cluster_with_old_data(worker):
+    worker.outage()
+    version = save(worker.store, adding(tombstone(5))).record.version
+    worker.back(trusted=False)
+
+    assert load(worker.store, at_least=version).record.kind is Kind.DESTROYED
+
+
+def test_a_logout_in_the_cluster_wins_over_what_is_here(worker):
+    worker.outage()
+    version = save(worker.store, changing(b=b"2")).record.version
+    worker.back()
+    save(worker.cluster, adding(tombstone(2)))
+
+    assert load(worker.store, at_least=version).record.kind is Kind.DESTROYED
+
+
+# -- the cluster says that it is not there -------------------------------------------------------
+
+
+def test_nodes_that_remember_are_believed_over_a_mirror(worker):
+    for node in worker.nodes.values():
+        node.items.clear()
+
+    assert load(worker.store, at_least=1).outcome is Outcome.MISSING
+
+
+def test_nodes_that_lost_their_memory_are_not_believed_over_a_mirror(worker):
+    worker.back(empty=True)
+    worker.remembers = False
+
+    loaded = load(worker.store, at_least=1)
+
+    assert values(loaded) == {"a": b"1"}
+    assert not loaded.certain
+
+
+@pytest.mark.parametrize("mark", [Mark.BEHIND, Mark.OUTAGE])
+def test_what_was_never_confirmed_is_not_missing_whoever_says_so(mark):
+    worker = Nearby()
+    worker.local.write(KEY, KEYS, adding(record(1, a=b"1")), mark)
+
+    assert values(load(worker.store, at_least=1)) == {"a": b"1"}
+
+
+def test_nobody_who_can_tell_leaves_it_to_the_mirror(worker):
+    worker.back(empty=True, trusted=False)
+
+    assert values(load(worker.store, at_least=1)) == {"a": b"1"}
+    assert load(worker.store, key(1)).outcome is Outcome.UNKNOWN
+
+
+def test_what_is_found_here_alone_is_written_to_the_cluster_with_the_next_change(worker):
+    worker.back(empty=True, trusted=False)
+
+    save(worker.store, adding(record(11, b=b"2")), known=load(worker.store, at_least=1))
+
+    # As a request does it, which puts its change on top of what it loaded.
+    loaded = load(worker.store, at_least=11)
+    assert values(loaded)["b"] == b"2"
+
+
+def test_here_nothing_can_be_read_either_and_nobody_knows(worker):
+    worker.back(empty=True, trusted=False)
+    worker.put(b"rubbish")
+    assert load(worker.store, at_least=1).outcome is Outcome.UNKNOWN
+
+    worker.put(bytes(9) + ENVELOPE.seal(record(1), KEY, OTHER_KEYS))
+    assert load(worker.store, at_least=1).outcome is Outcome.UNKNOWN
+
+
+# -- no node can be reached ----------------------------------------------------------------------
+
+
+def test_without_nodes_sessions_are_read_and_written_here(worker):
+    worker.outage()
+
+    saved = save(worker.store, changing(b=b"2"), known=load(worker.store, at_least=1))
+
+    assert saved.holders == {LOCAL}
+    assert near(worker).mark is Mark.OUTAGE
+    assert values(load(worker.store, at_least=saved.record.version)) == {"a": b"1", "b": b"2"}
+    assert worker.asked() == 0
+
+
+def test_without_nodes_what_is_not_here_is_unknown(worker):
+    worker.outage()
+
+    assert load(worker.store, key(1)).outcome is Outcome.UNKNOWN
+    assert worker.store.holders(KEY, 0) == (LOCAL,)
+
+
+def test_without_nodes_what_is_here_is_never_certain(worker):
+    worker.outage()
+
+    assert not load(worker.store, at_least=1).certain
+
+
+def test_a_local_storage_that_fails_as_well_acknowledges_nothing(worker, monkeypatch):
+    worker.outage()
+    monkeypatch.setattr(worker.shelf.cache._cache, "set", lambda *_, **__: False)
+
+    assert save(worker.store, changing(b=b"2")).copies == 0
+    assert values(load(worker.store)) == {"a": b"1"}
+
+
+# -- distribution is stopped ---------------------------------------------------------------------
+
+
+def test_when_stopped_changes_stay_here(worker):
+    worker.mode = Mode.STOPPED
+
+    saved = save(worker.store, changing(b=b"2"))
+
+    assert saved.holders == {LOCAL}
+    assert near(worker).mark is Mark.OUTAGE
+    assert values(load(worker.store, at_least=saved.record.version)) == {"a": b"1", "b": b"2"}
+    assert worker.asked() == 0
+
+
+def test_when_stopped_nobody_is_signed_out_whose_session_only_the_cluster_has(worker):
+    other = Nearby(nodes=worker.nodes)
+    other.mode = Mode.STOPPED
+
+    assert values(load(other.store, at_least=1)) == {"a": b"1"}
+    assert load(other.store, key(1)).outcome is Outcome.MISSING
+
+
+def test_when_stopped_what_is_behind_here_is_joined_with_the_cluster(worker):
+    version = save(worker.cluster, changing(b=b"2")).record.version
+    worker.mode = Mode.STOPPED
+
+    assert values(load(worker.store, at_least=version)) == {"a": b"1", "b": b"2"}
+
+
+def test_when_stopped_and_without_nodes_what_is_here_is_served(worker):
+    worker.outage()
+    worker.mode = Mode.STOPPED
+
+    assert values(load(worker.store, at_least=99)) == {"a": b"1"}
+
+
+# -- discard -------------------------------------------------------------------------------------
+
+
+def test_changes_of_an_outage_that_are_to_be_dropped_are_not_shown_any_more(worker):
+    worker.outage()
+    version = save(worker.store, changing(b=b"2")).record.version
+    worker.drops = True
+    assert values(load(worker.store, at_least=version)) == {"a": b"1", "b": b"2"}
+
+    worker.back()
+
+    assert values(load(worker.store, at_least=version)) == {"a": b"1"}
+    worker.drops = False
+    assert values(load(worker.store, at_least=version)) == {"a": b"1", "b": b"2"}
+
+
+def test_a_logout_of_an_outage_is_never_dropped(worker):
+    worker.drops = True
+    worker.outage()
+    version = save(worker.store, adding(tombstone(5))).record.version
+    worker.back()
+
+    assert load(worker.store, at_least=version).record.kind is Kind.DESTROYED
+
+
+def test_a_change_that_was_merely_not_confirmed_is_not_dropped(worker):
+    worker.drops = True
+    for node in worker.nodes.values():
+        node.fail()
+    version = save(worker.store, changing(b=b"2")).record.version
+    worker.back()
+
+    assert values(load(worker.store, at_least=version)) == {"a": b"1", "b": b"2"}
+
+
+# -- handing over --------------------------------------------------------------------------------
+
+
+def hand_over(worker, at=KEY, **options):
+    return worker.store.hand_over(at, KEYS, 1e9, **options)
+
+
+def test_what_is_handed_over_is_joined_and_clean(worker):
+    worker.outage()
+    save(worker.store, changing(b=b"2"))
+    worker.back()
+    save(worker.cluster, changing(c=b"3"))
+
+    assert hand_over(worker)
+
+    assert worker.in_cluster().attributes.alive() == {"a": b"1", "b": b"2", "c": b"3"}
+    assert near(worker).record == worker.in_cluster()
+    assert worker.local.dirty_keys(KEYS) == []
+
+
+def test_what_changes_while_it_is_handed_over_stays_dirty(worker):
+    worker.outage()
+    save(worker.store, changing(b=b"2"))
+    worker.back()
+    first = worker.nodes[worker.placement.homes(KEY)[0]]
+    first.before["cas"] = lambda: worker.local.write(KEY, KEYS, changing(c=b"3"), Mark.BEHIND)
+
+    assert hand_over(worker)
+    assert worker.local.dirty_keys(KEYS) == [KEY]
+    assert hand_over(worker)
+
+    assert worker.in_cluster().attributes.alive() == {"a": b"1", "b": b"2", "c": b"3"}
+    assert worker.local.dirty_keys(KEYS) == []
+
+
+def test_what_no_node_takes_stays_dirty(worker):
+    worker.outage()
+    save(worker.store, changing(b=b"2"))
+
+    assert not hand_over(worker)
+    assert worker.local.dirty_keys(KEYS) == [KEY]
+
+
+def test_a_session_the_cluster_is_thought_to_have_forgotten_is_joined_if_it_has_not(worker):
+    save(worker.cluster, changing(b=b"2"))
+
+    assert hand_over(worker, fresh=True)
+
+    assert worker.in_cluster().attributes.alive() == {"a": b"1", "b": b"2"}
+
+
+def test_a_mirror_handed_over_never_undoes_a_logout(worker):
+    save(worker.cluster, adding(tombstone(5)))
+
+    assert hand_over(worker, fresh=True)
+
+    assert worker.in_cluster().kind is near(worker).record.kind is Kind.DESTROYED
+
+
+def test_a_moved_session_is_handed_over_with_where_it_moved_to(worker):
+    worker.outage()
+    save(worker.store, adding(alias(5, "there", a=b"1")))
+    worker.back()
+
+    assert hand_over(worker)
+
+    assert worker.in_cluster().pointer.key == "there"
+
+
+def test_a_mark_of_a_session_that_is_gone_is_removed(worker):
+    worker.shelf.journal.add(key(7)[-40:])
+
+    assert hand_over(worker, key(7))
+    assert worker.local.dirty_keys(KEYS) == []

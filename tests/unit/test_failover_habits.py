@@ -1,0 +1,236 @@
+"""Applications during an outage on a host that knows less than the browser has seen.
+
+What an application is told to be absent may be in the cluster: what it writes then fills a gap.
+"""
+
+from __future__ import annotations
+
+import flask_login
+import pytest
+from flask import flash, get_flashed_messages, session
+from support.apps import make_app
+
+from flask_msm import destroy, regenerate
+from flask_msm.cluster.mode import ModeSignal
+
+
+CART = ["apple"]
+BEFORE = {
+    "name": "anna",
+    "cart": CART,
+    "csrf_token": "first",
+    "_flashes": [("message", "welcome")],
+    "_user_id": "7",
+    "_fresh": True,
+}
+
+
+def contents():
+    return dict(session)
+
+
+class Outage:
+    """A session in a cluster that cannot be reached, and this host, which knows a part of it.
+
+    Args:
+        known: What this host knows: nothing, or how the session began.
+    """
+
+    def __init__(self, known) -> None:
+        self.shop = shop = make_app(MSM_MIRROR=True)
+        self.rules = shop.state.store._rules
+        self.mirror = self.rules.mirror
+        if known == "nothing":
+            object.__setattr__(self.rules, "mirror", None)
+        shop.do(lambda: session.update(name="anna"))
+        self._wait()
+        object.__setattr__(self.rules, "mirror", None)
+        if known != "all":
+            shop.do(lambda: session.update(BEFORE))
+        else:
+            object.__setattr__(self.rules, "mirror", self.mirror)
+            shop.do(lambda: session.update(BEFORE))
+            self._wait()
+        self.sid = shop.token().sid
+        shop.outage()
+        shop.state.parts.cluster.mode.signal(ModeSignal.NODES_GONE)
+
+    def _wait(self) -> None:
+        assert self.shop.state.parts.backgrounds[-1].flush(10)
+
+    def do(self, *actions):
+        for action in actions:
+            self.shop.do(action)
+        assert self.shop.cookie() is None or self.shop.token().sid == self.sid
+
+    def after(self):
+        """Return what the session holds when the cluster is back."""
+        shop = self.shop
+        shop.heal(trusted=True)
+        shop.state.parts.cluster.mode.signal(ModeSignal.NODES_BACK)
+        keys = shop.state.parts.cluster.monitor._keys()
+        for key in shop.state.parts.local.dirty_keys(keys):
+            assert shop.state.store.hand_over(key, keys, 1e9)
+        return shop.ask(contents)
+
+
+@pytest.fixture(params=["nothing", "how it began"])
+def outage(request):
+    return Outage(request.param)
+
+
+def if_not_there():
+    if "cart" not in session:
+        session["cart"] = []
+
+
+def get_or():
+    cart = session.get("cart") or []
+    cart.append("pear")
+    session["cart"] = cart
+
+
+def try_it():
+    try:
+        session["cart"].append("pear")
+    except KeyError:
+        session["cart"] = ["pear"]
+
+
+def look_at_all():
+    if "cart" not in dict(session):
+        session["cart"] = []
+
+
+def pop_and_put():
+    session["cart"] = [*session.pop("cart", []), "pear"]
+
+
+HABITS = {
+    "setdefault": lambda: session.setdefault("cart", []).append("pear"),
+    "in": if_not_there,
+    "get or": get_or,
+    "try": try_it,
+    "keys": look_at_all,
+    "pop": pop_and_put,
+}
+
+
+@pytest.mark.parametrize("habit", HABITS.values(), ids=HABITS.keys())
+def test_what_was_told_to_be_absent_fills_a_gap_only(outage, habit):
+    outage.do(habit)
+
+    assert outage.after() == BEFORE
+
+
+@pytest.mark.parametrize("habit", HABITS.values(), ids=HABITS.keys())
+def test_so_it_is_in_every_further_request(outage, habit):
+    outage.do(habit, contents, habit)
+
+    assert outage.after() == BEFORE
+
+
+@pytest.mark.parametrize("habit", HABITS.values(), ids=HABITS.keys())
+def test_a_host_that_knows_all_of_it_knows_what_is_absent(habit):
+    outage = Outage("all")
+
+    outage.do(habit)
+
+    cart = outage.after()["cart"]
+    assert cart == (["apple"] if habit in (if_not_there, look_at_all) else ["apple", "pear"])
+
+
+def test_what_is_set_without_looking_is_a_change(outage):
+    outage.do(lambda: session.update(cart=["pear"], more=1))
+
+    assert outage.after() == {**BEFORE, "cart": ["pear"], "more": 1}
+
+
+def test_what_was_written_is_seen_by_the_next_request(outage):
+    outage.do(lambda: session.setdefault("cart", []).append("pear"))
+
+    assert outage.shop.ask(contents)["cart"] == ["pear"]
+
+
+def test_clear_is_no_logout(outage):
+    outage.do(lambda: session.clear())
+
+    assert outage.after() == BEFORE
+
+
+def test_clear_and_begin_anew_is_no_logout_either(outage):
+    outage.do(lambda: (session.clear(), session.update(more=1)))
+
+    after = outage.after()
+    assert after.pop("more") == 1
+    assert after == BEFORE
+
+
+def test_destroy_is_a_logout(outage):
+    cookie = outage.shop.cookie()
+    outage.do(lambda: destroy())
+    assert outage.shop.cookie() is None
+
+    outage.after()
+
+    assert outage.shop.ask(contents, client=outage.shop.browser(cookie)) == {}
+
+
+def test_a_message_does_not_replace_those_that_wait(outage):
+    outage.do(lambda: flash("saved"))
+    assert outage.shop.ask(get_flashed_messages) == ["saved"]
+
+    assert outage.after()["_flashes"] == BEFORE["_flashes"]
+
+
+def test_a_new_csrf_token_does_not_replace_the_one_in_open_forms(outage):
+    def token():
+        if "csrf_token" not in session:
+            session["csrf_token"] = "second"
+        return session["csrf_token"]
+
+    assert outage.shop.ask(token) == "second"
+    assert outage.shop.ask(token) == "second"
+
+    assert outage.after()["csrf_token"] == "first"
+
+
+def test_a_page_that_looks_for_a_user_does_not_sign_anybody_out(outage):
+    manager = flask_login.LoginManager()
+    outage.shop.app._got_first_request = False
+    manager.init_app(outage.shop.app)
+    outage.shop.app._got_first_request = True
+    manager.user_loader(lambda _: flask_login.UserMixin())
+
+    for _ in range(2):
+        assert not outage.shop.ask(lambda: flask_login.current_user.is_authenticated)
+
+    after = outage.after()
+    assert (after["_user_id"], after["_fresh"]) == ("7", True)
+    assert outage.shop.ask(lambda: flask_login.current_user.is_authenticated)
+
+
+def test_to_sign_in_anew_is_a_change_that_stays(outage):
+    def sign_in():
+        session["_user_id"] = "8"
+        session["_fresh"] = True
+
+    outage.do(sign_in)
+
+    assert outage.after() == {**BEFORE, "_user_id": "8"}
+
+
+def test_an_outage_that_is_only_read_leaves_everything(outage):
+    outage.do(contents, lambda: session.get("cart"), contents)
+
+    assert outage.after() == BEFORE
+
+
+def test_a_move_during_an_outage_leaves_the_rest_where_it_was(outage):
+    cookie = outage.shop.cookie()
+
+    outage.shop.do(lambda: (regenerate(), session.update(more=1)))
+
+    assert outage.shop.cookie() != cookie
+    outage.after()
+    assert outage.shop.ask(lambda: session["more"]) == 1

@@ -1,0 +1,588 @@
+"""The cluster returns: what this host kept goes back to it, in order, or is dropped."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from support.clock import FakeClock
+from support.storage import (
+    ENVELOPE,
+    KEYS,
+    MAX_SIZE,
+    OTHER_KEYS,
+    Nearby,
+    adding,
+    alias,
+    changing,
+    key,
+    load,
+    record,
+    save,
+    tombstone,
+    values,
+)
+
+from flask_msm.cluster.mode import Mode
+from flask_msm.fleet.events import Events
+from flask_msm.record.keys import digest_of
+from flask_msm.record.record import Kind
+from flask_msm.stores.local import Mark
+from flask_msm.upkeep import handover
+from flask_msm.upkeep.handover import MOST_FAILURES, Returner
+
+
+class Control:
+    """What the fleet says of lost memories."""
+
+    def __init__(self) -> None:
+        self.losses: dict[str, int] = {}
+
+    def lost(self):
+        return dict(self.losses)
+
+
+class State:
+    """Shows the views of a worker as the state of its nodes."""
+
+    def __init__(self, worker) -> None:
+        self.worker = worker
+
+    def view(self):
+        nodes = self.worker.nodes
+        return {node_id: Seen(self.worker.views.rights(node_id)) for node_id in nodes}
+
+
+class Seen:
+    def __init__(self, rights) -> None:
+        self.rights = rights
+
+
+class Worker(Nearby):
+    """A worker that hands over when a test says so."""
+
+    def __init__(self, folder=None, **options) -> None:
+        super().__init__(folder, **options)
+        self.control = Control()
+        self.events = Events(self.clock)
+        self.returner = Returner(
+            self.store,
+            mirror=self.mirror,
+            control=self.control,
+            state=State(self),
+            events=self.events,
+            mode=lambda: self.mode,
+            drops=lambda: self.drops,
+            keys=lambda: KEYS,
+            clock=self.clock,
+            timeout=1.0,
+        )
+
+    def forget(self) -> None:
+        """Let all nodes come back empty, as the fleet notices it."""
+        self.back(empty=True, trusted=False)
+        self.remembers = False
+        self.control.losses = dict.fromkeys(
+            self.nodes, 1 + max(self.control.lost().values() or [0])
+        )
+
+    def order(self, *, run=None):
+        """Return the storage keys in the order in which the cluster got them."""
+        seen = []
+        for node in self.nodes.values():
+            put = node.put
+            node.put = lambda at, data, put=put: (seen.append(at), put(at, data))
+        (run or self.returner.run)()
+        return list(dict.fromkeys(seen))
+
+    def kinds(self):
+        return [event.kind for event in self.events.newest()]
+
+
+@pytest.fixture
+def worker():
+    return Worker()
+
+
+def keep(worker, count, mark=Mark.OUTAGE, *, begin=0):
+    for number in range(begin, begin + count):
+        worker.local.write(key(number), KEYS, adding(record(1, a=b"1")), mark)
+
+
+def in_cluster(worker, count=100):
+    return {number for number in range(count) if worker.in_cluster(key(number))}
+
+
+# -- promote -------------------------------------------------------------------------------------
+
+
+def test_nothing_is_due_when_there_is_nothing(worker):
+    assert not worker.returner.is_due()
+
+    worker.returner.run()
+
+    assert worker.kinds() == []
+
+
+@pytest.mark.parametrize("mode", [Mode.LOCAL, Mode.STOPPED])
+def test_nothing_is_handed_over_before_the_cluster_is_back(worker, mode):
+    keep(worker, 3)
+    worker.mode = mode
+
+    assert not worker.returner.is_due()
+    worker.returner.run()
+
+    assert in_cluster(worker) == set()
+
+
+def test_changes_of_an_outage_go_into_the_cluster(worker):
+    keep(worker, 5)
+
+    assert worker.returner.is_due()
+    worker.returner.run()
+
+    assert in_cluster(worker) == set(range(5))
+    assert not worker.returner.is_due()
+    assert worker.kinds() == ["handed_over"]
+    assert worker.returner.progress is None
+
+
+def test_ended_and_moved_sessions_go_first(worker):
+    keep(worker, 10)
+    for number, end in ((4, tombstone(5)), (7, alias(5, key(8)))):
+        worker.local.write(key(number), KEYS, adding(end), Mark.OUTAGE)
+
+    order = worker.order()
+
+    assert set(order[:2]) == {key(4), key(7)}
+    assert len(order) == 10
+
+
+def test_changes_go_before_what_the_cluster_forgot(worker):
+    keep(worker, 5, Mark.MIRRORED)
+    keep(worker, 5, begin=5)
+    worker.forget()
+
+    order = worker.order()
+
+    assert set(order[:5]) == {key(number) for number in range(5, 10)}
+    assert len(order) == 10
+
+
+def test_a_node_that_fails_meanwhile_ends_it_and_the_next_tick_goes_on(worker):
+    keep(worker, 10)
+    for node in worker.nodes.values():
+        node.fail()
+
+    worker.returner.run()
+    assert len(worker.local.dirty_keys(KEYS)) == 10
+    asked = sum(node.operations.count("gets") for node in worker.nodes.values())
+    assert asked <= MOST_FAILURES * 3
+
+    worker.back()
+    worker.returner.run()
+    assert in_cluster(worker) == set(range(10))
+
+
+def test_a_new_outage_ends_it(worker):
+    keep(worker, 10)
+    worker.nodes["n1"].before["gets"] = worker.outage
+
+    worker.returner.run()
+
+    assert len(worker.local.dirty_keys(KEYS)) > 0
+    worker.back()
+    worker.returner.run()
+    assert in_cluster(worker) == set(range(10))
+
+
+def test_a_worker_that_dies_half_way_leaves_the_rest_to_the_next(tmp_path):
+    class Killed(BaseException):
+        pass
+
+    def kill():
+        raise Killed
+
+    dead = Worker(tmp_path / "local")
+    keep(dead, 10)
+    hand_over, count = dead.store.hand_over, iter(range(100))
+    dead.store.hand_over = lambda *arguments, **options: (
+        hand_over(*arguments, **options) if next(count) < 4 else kill()
+    )
+    with pytest.raises(Killed):
+        dead.returner.run()
+    assert len(in_cluster(dead)) == 4
+
+    alive = Worker(tmp_path / "local", nodes=dead.nodes)
+    assert alive.returner.is_due()
+    alive.returner.run()
+
+    assert in_cluster(alive) == set(range(10))
+    assert alive.local.dirty_keys(KEYS) == []
+
+
+def test_two_workers_of_a_host_do_not_do_it_twice(tmp_path):
+    one = Worker(tmp_path / "local")
+    other = Worker(tmp_path / "local", nodes=one.nodes)
+    keep(one, 5)
+
+    with one.local.alone_at("handover", KEYS):
+        other.returner.run()
+        assert in_cluster(other) == set()
+
+    other.returner.run()
+    assert in_cluster(other) == set(range(5))
+
+
+def test_a_worker_that_is_still_local_goes_on_beside_it(tmp_path):
+    back = Worker(tmp_path / "local")
+    still_local = Worker(tmp_path / "local", nodes=back.nodes)
+    still_local.mode = Mode.LOCAL
+    keep(still_local, 3)
+    back.returner.run()
+
+    version = save(still_local.store, changing(b=b"2"), key(1)).record.version
+    assert values(load(back.store, key(1), at_least=version)) == {"a": b"1", "b": b"2"}
+    assert back.returner.is_due()
+    back.returner.run()
+
+    assert back.in_cluster(key(1)).attributes.alive() == {"a": b"1", "b": b"2"}
+
+
+def test_several_hosts_hand_over_the_same_session(tmp_path):
+    hosts = [Worker(tmp_path / "one")]
+    hosts.append(Worker(tmp_path / "other", nodes=hosts[0].nodes))
+    for number, host in enumerate(hosts):
+        host.local.write(
+            key(), KEYS, adding(record(number + 2, **{f"h{number}": b"x"})), Mark.OUTAGE
+        )
+
+    for host in hosts:
+        host.returner.run()
+
+    assert hosts[0].in_cluster(key()).attributes.alive() == {"h0": b"x", "h1": b"x"}
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_logout_on_one_host_and_a_mirror_on_another_leave_a_logout(tmp_path, first):
+    hosts = [Worker(tmp_path / "one")]
+    hosts.append(Worker(tmp_path / "other", nodes=hosts[0].nodes))
+    hosts[0].local.write(key(), KEYS, adding(tombstone(5)), Mark.MIRRORED)
+    keep(hosts[1], 1, Mark.MIRRORED)
+    for host in hosts:
+        host.forget()
+
+    for host in (hosts[first], hosts[1 - first]):
+        host.returner.run()
+
+    assert hosts[0].in_cluster(key()).kind is Kind.DESTROYED
+
+
+def test_nodes_that_return_with_old_data_undo_nothing(worker):
+    keep(worker, 3, Mark.MIRRORED)
+    for number in range(3):
+        save(worker.cluster, adding(record(1, a=b"1")), key(number))
+    worker.outage()
+    save(worker.store, changing(a=b"2"), key(0))
+    save(worker.store, adding(tombstone(5)), key(1))
+    worker.back(trusted=False)
+
+    worker.returner.run()
+
+    assert worker.in_cluster(key(0)).attributes.alive() == {"a": b"2"}
+    assert worker.in_cluster(key(1)).kind is Kind.DESTROYED
+    assert worker.in_cluster(key(2)).attributes.alive() == {"a": b"1"}
+
+
+# -- what cannot be handed over ------------------------------------------------------------------
+
+
+def unreadable(worker, count, *, begin=0):
+    """Leave sessions in local storage that a worker with another key wrote."""
+    for number in range(begin, begin + count):
+        at = key(number)
+        worker.put(bytes(9) + ENVELOPE.seal(record(1, a=b"1"), at, OTHER_KEYS), at)
+        worker.shelf.journal.add(digest_of(at))
+
+
+def test_sessions_only_others_can_read_do_not_keep_the_rest_here(worker):
+    unreadable(worker, 2 * MOST_FAILURES)
+    keep(worker, 5, begin=50)
+
+    worker.returner.run()
+
+    assert in_cluster(worker) == set(range(50, 55))
+    assert len(worker.local.dirty_keys(KEYS)) == 2 * MOST_FAILURES
+
+
+def test_sessions_only_others_can_read_do_not_keep_nodes_from_being_trusted(worker):
+    unreadable(worker, 2 * MOST_FAILURES)
+    keep(worker, 5, Mark.MIRRORED, begin=50)
+    worker.forget()
+    assert worker.returner.is_due()
+    assert worker.returner.is_filling
+
+    worker.returner.run()
+
+    assert in_cluster(worker) == set(range(50, 55))
+    assert not worker.returner.is_filling
+
+
+def test_sessions_whose_join_is_too_large_stay_here_and_keep_nobody_up(worker, caplog):
+    half = bytes(MAX_SIZE * 2 // 3)
+    save(worker.cluster, adding(record(1, theirs=half)), key(0))
+    worker.local.write(key(0), KEYS, adding(record(2, ours=half)), Mark.OUTAGE)
+    keep(worker, 5, begin=1)
+
+    for _ in range(3):
+        worker.returner.run()
+
+    assert set(range(1, 6)) <= in_cluster(worker)
+    assert worker.local.dirty_keys(KEYS) == [key(0)]
+    assert len([line for line in caplog.records if "handed over:" in line.message]) == 1
+
+
+def test_a_corrupt_session_is_given_up(worker):
+    worker.put(b"rubbish", key(0))
+    worker.shelf.journal.add(digest_of(key(0)))
+    keep(worker, 1, begin=1)
+
+    worker.returner.run()
+
+    assert in_cluster(worker) == {1}
+    assert not worker.returner.is_due()
+
+
+def test_a_mark_without_need_is_removed(worker):
+    """A worker died between handing over and removing the mark."""
+    keep(worker, 1, Mark.MIRRORED)
+    worker.shelf.journal.add(digest_of(key(0)))
+
+    worker.returner.run()
+
+    assert not worker.returner.is_due()
+
+
+# -- the cluster forgot --------------------------------------------------------------------------
+
+
+def test_what_the_cluster_forgot_is_given_back(worker):
+    keep(worker, 5, Mark.MIRRORED)
+    worker.forget()
+    assert worker.returner.is_due()
+    assert worker.returner.is_filling
+
+    worker.returner.run()
+
+    assert in_cluster(worker) == set(range(5))
+    assert not worker.returner.is_due()
+    assert not worker.returner.is_filling
+
+
+def test_what_a_trusted_node_is_home_to_is_left_to_the_cluster(worker):
+    keep(worker, 20, Mark.MIRRORED)
+    worker.control.losses = {"n1": 1}
+    worker.views.untrusted = {"n1"}
+    for number in range(20):
+        assert len(worker.placement.homes(key(number))) == 2
+
+    worker.returner.run()
+
+    assert in_cluster(worker) == set()
+    assert not worker.returner.is_due()
+
+
+def test_every_host_gives_back_what_it_has_and_no_worker_does_it_again(tmp_path):
+    one = Worker(tmp_path / "local")
+    other = Worker(tmp_path / "local", nodes=one.nodes)
+    keep(one, 5, Mark.MIRRORED)
+    one.forget()
+    other.control.losses = one.control.losses
+    other.views.untrusted = one.views.untrusted
+    one.returner.run()
+
+    assert not other.returner.is_due()
+    assert not other.returner.is_filling
+    elsewhere = Worker(tmp_path / "elsewhere", nodes=one.nodes)
+    elsewhere.control.losses = one.control.losses
+    assert elsewhere.returner.is_due()
+
+
+def test_a_second_loss_is_another_one(worker):
+    keep(worker, 5, Mark.MIRRORED)
+    for _ in range(2):
+        worker.forget()
+        assert worker.returner.is_due()
+        worker.returner.run()
+        assert in_cluster(worker) == set(range(5))
+
+
+def test_a_loss_in_the_middle_of_it_is_another_one(worker):
+    keep(worker, 5, Mark.MIRRORED)
+    worker.forget()
+    worker.nodes["n2"].before["add"] = worker.forget
+
+    worker.returner.run()
+
+    assert worker.returner.is_due()
+    worker.returner.run()
+    assert in_cluster(worker) == set(range(5))
+
+
+def test_a_disk_that_takes_no_notes_does_not_keep_nodes_from_being_trusted(worker):
+    keep(worker, 5, Mark.MIRRORED)
+    worker.forget()
+    worker.local.put_note = lambda *_: None
+
+    worker.returner.run()
+
+    assert not worker.returner.is_due()
+    assert not worker.returner.is_filling
+
+
+@pytest.mark.parametrize("note", [b"rubbish", b"[]", b"5", b"\xff"])
+def test_a_note_nobody_can_read_is_no_note(worker, note):
+    keep(worker, 1, Mark.MIRRORED)
+    worker.forget()
+    worker.local.put_note(handover.HANDLED, note, KEYS)
+
+    assert worker.returner.is_due()
+    worker.returner.run()
+
+    assert not worker.returner.is_due()
+
+
+def test_a_run_that_takes_too_long_is_continued_where_it_ended(worker, monkeypatch):
+    monkeypatch.setattr(handover, "RUN_TIME", 3.5)
+    keep(worker, 10, Mark.MIRRORED)
+    worker.forget()
+    hand_over = worker.store.hand_over
+
+    def slow(*arguments, **options):
+        worker.clock.advance(1.0)
+        return hand_over(*arguments, **options)
+
+    worker.store.hand_over = slow
+    for _ in range(3):
+        assert worker.returner.is_due()
+        worker.returner.run()
+
+    assert in_cluster(worker) == set(range(10))
+    assert not worker.returner.is_due()
+
+
+def test_many_ended_sessions_do_not_take_longer_than_others():
+    worker = Worker(sessions=10_000, clock=FakeClock())
+    worker.store.hand_over = lambda *_, **__: True
+    for number in range(3000):
+        worker.local.write(key(number), KEYS, adding(tombstone(1)), Mark.OUTAGE)
+    began = time.thread_time()
+    worker.returner._has_ended = lambda *_: True
+
+    worker.returner.run()
+
+    assert time.thread_time() - began < 0.25
+
+
+# -- discard -------------------------------------------------------------------------------------
+
+
+def test_changes_of_an_outage_may_be_dropped_instead(worker):
+    save(worker.cluster, adding(record(1, a=b"1")), key(0))
+    worker.mirroring.run()
+    keep(worker, 3)
+    worker.drops = True
+
+    assert worker.returner.is_due()
+    worker.returner.run()
+
+    assert in_cluster(worker) == {0}
+    assert worker.local.all_keys(KEYS) == worker.local.dirty_keys(KEYS) == []
+    assert worker.kinds() == ["dropped"]
+
+
+def test_what_was_merely_not_confirmed_is_handed_over_all_the_same(worker):
+    keep(worker, 2, Mark.BEHIND)
+    keep(worker, 2, begin=2)
+    worker.drops = True
+
+    worker.returner.run()
+
+    assert in_cluster(worker) == {0, 1}
+    assert not worker.returner.is_due()
+
+
+def test_a_logout_of_an_outage_is_handed_over_all_the_same(worker):
+    save(worker.cluster, adding(record(1, a=b"1")), key(0))
+    worker.local.write(key(0), KEYS, adding(tombstone(5)), Mark.OUTAGE)
+    keep(worker, 2, begin=1)
+    worker.drops = True
+
+    worker.returner.run()
+
+    assert worker.in_cluster(key(0)).kind is Kind.DESTROYED
+    assert in_cluster(worker) == {0}
+    assert not worker.returner.is_due()
+
+
+def test_a_cluster_that_forgot_begins_as_if_new(worker):
+    keep(worker, 5, Mark.MIRRORED)
+    keep(worker, 5, begin=5)
+    worker.forget()
+    worker.drops = True
+
+    assert worker.returner.is_due()
+    assert not worker.returner.is_filling
+    worker.returner.run()
+
+    assert in_cluster(worker) == set()
+    assert worker.local.all_keys(KEYS) == []
+    assert not worker.returner.is_due()
+
+
+def test_what_is_dropped_is_mirrored_anew(worker):
+    save(worker.store, adding(record(1, a=b"1")), key(0))
+    worker.mirroring.run()
+    worker.outage()
+    save(worker.store, changing(b=b"2"), key(0))
+    worker.back()
+    worker.drops = True
+    worker.returner.run()
+
+    load(worker.store, key(0), at_least=1)
+    worker.mirroring.run()
+
+    assert values(worker.local.find(key(0), KEYS)) == {"a": b"1"}
+
+
+def test_what_changes_while_it_is_dropped_is_not(worker):
+    keep(worker, 1)
+    worker.drops = True
+    find = worker.local.find
+    looks = iter([True])
+
+    def found(*arguments):
+        entry = find(*arguments)
+        if next(looks, False):
+            worker.local.write(key(0), KEYS, changing(b=b"2"), Mark.BEHIND)
+        return entry
+
+    worker.local.find = found
+
+    worker.returner.run()
+
+    assert values(find(key(0), KEYS)) == {"a": b"1", "b": b"2"}
+    assert worker.local.dirty_keys(KEYS) == [key(0)]
+
+
+def test_the_choice_counts_when_the_cluster_returns_and_not_before(worker):
+    keep(worker, 3)
+    worker.drops = True
+    worker.outage()
+    worker.returner.run()
+    worker.drops = False
+    worker.back()
+
+    worker.returner.run()
+
+    assert in_cluster(worker) == set(range(3))

@@ -1,0 +1,291 @@
+"""How much local storage keeps, and who goes first."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import pytest
+from support.storage import (
+    KEYS,
+    Behind,
+    Host,
+    adding,
+    age,
+    at_once,
+    changing,
+    key,
+    load,
+    record,
+    save,
+)
+
+from flask_msm.record.keys import digest_of
+from flask_msm.stores.local import TRIM_EVERY, Mark
+
+
+def fill(host, count, mark=Mark.MIRRORED, *, begin=0, size=1):
+    for number in range(begin, begin + count):
+        host.local.write(key(number), KEYS, adding(record(1, a=bytes(size))), mark)
+
+
+def there(host):
+    return {number for number in range(100) if host.local.find(key(number), KEYS)}
+
+
+def let_age(host, *numbers):
+    """Let files of sessions look as if they were written one after another, long ago."""
+    for place, number in enumerate(numbers):
+        age(host.shelf.place / "sessions" / digest_of(key(number)), 10_000 - place)
+
+
+def beside(tmp_path, kind="filesystem", **options):
+    return Host(tmp_path / "local", kind, alone=False, **options)
+
+
+# -- files ---------------------------------------------------------------------------------------
+
+
+def test_what_was_written_longest_ago_goes_first(tmp_path):
+    host = beside(tmp_path, sessions=10)
+    fill(host, 12)
+    let_age(host, *range(12))
+
+    host.local.trim(KEYS)
+
+    assert there(host) == set(range(3, 12))
+
+
+def test_as_many_as_are_allowed_stay(tmp_path):
+    host = beside(tmp_path, sessions=10)
+    fill(host, 10)
+
+    host.local.trim(KEYS)
+
+    assert len(there(host)) == 10
+
+
+def test_bytes_are_counted_as_the_disk_counts_them(tmp_path):
+    host = beside(tmp_path, size=40_000)
+    fill(host, 20, size=100)
+
+    host.local.trim(KEYS)
+
+    usage = host.shelf.cache.usage()
+    sessions = host.shelf.place / "sessions"
+    taken = sum(max(path.stat().st_blocks * 512, 100) for path in sessions.iterdir())
+    assert usage.size == taken <= 40_000
+    assert 0 < usage.sessions == len(there(host)) < 20
+
+
+def test_mirrored_sessions_go_before_older_ones_that_are_nowhere_else(tmp_path):
+    host = beside(tmp_path, sessions=10)
+    fill(host, 6, Mark.OUTAGE)
+    fill(host, 6, begin=6)
+    let_age(host, *range(12))
+
+    host.local.trim(KEYS)
+
+    assert there(host) == {*range(6), 9, 10, 11}
+    assert host.local.lost == 0
+    assert host.troubles == []
+
+
+def test_sessions_that_are_nowhere_else_go_last_and_that_is_said(tmp_path):
+    host = beside(tmp_path, sessions=5)
+    fill(host, 8, Mark.OUTAGE)
+
+    host.local.trim(KEYS)
+
+    assert len(there(host)) == 4
+    assert host.local.lost == 4
+    assert host.troubles == ["it is full: 4 sessions were thrown out that nobody else has"]
+
+
+@pytest.mark.parametrize("kind", ["filesystem", "simple"])
+def test_without_a_cluster_every_session_that_is_thrown_out_is_said(tmp_path, kind):
+    host = Host(tmp_path / "local", kind, sessions=5)
+    fill(host, 8)
+
+    host.local.trim(KEYS)
+
+    assert host.local.lost == 8 - len(there(host)) > 0
+    assert "nobody else has" in host.troubles[0]
+
+
+def test_what_has_expired_is_removed_and_is_no_loss(tmp_path):
+    host = Host(tmp_path / "local", sessions=5)
+    fill(host, 8)
+    sessions = host.shelf.place / "sessions"
+    for number in range(8):
+        path = sessions / digest_of(key(number))
+        path.write_bytes(b"\1\0\0\0" + path.read_bytes()[4:])
+
+    host.local.trim(KEYS)
+
+    assert list(sessions.iterdir()) == []
+    assert host.local.lost == 0
+
+
+def test_only_one_worker_trims_at_a_time(tmp_path):
+    host, other = beside(tmp_path, sessions=5), beside(tmp_path, sessions=5)
+    fill(host, 8)
+
+    with other.local.alone_at("trim", KEYS) as alone:
+        assert alone
+        host.local.trim(KEYS)
+        assert len(there(host)) == 8
+    host.local.trim(KEYS)
+
+    assert len(there(host)) == 4
+
+
+# -- when it is done -----------------------------------------------------------------------------
+
+
+def test_what_has_expired_is_removed_now_and_then_also_without_a_cluster(tmp_path):
+    host = Host(tmp_path / "local")
+    fill(host, 3)
+    path = host.shelf.place / "sessions" / digest_of(key(0))
+    path.write_bytes(b"\1\0\0\0" + path.read_bytes()[4:])
+    assert path.exists()
+
+    host.clock.advance(TRIM_EVERY)
+    fill(host, 1, begin=5)
+
+    assert not path.exists()
+
+
+def test_many_writes_are_followed_by_a_trim_whoever_makes_them(tmp_path):
+    """Also when no node answers and nothing is mirrored."""
+    host = beside(tmp_path, size=100_000)
+
+    fill(host, 100, Mark.OUTAGE, size=4000)
+
+    host.local.trim(KEYS)
+    assert host.local.lost > 50
+    assert host.shelf.cache.usage().size <= 100_000
+
+
+def test_a_trim_is_not_done_in_a_request_and_not_asked_for_twice(tmp_path):
+    behind = Behind()
+    host = Host(tmp_path / "local", later=behind.put)
+    host.clock.advance(TRIM_EVERY)
+
+    fill(host, 10)
+
+    assert len(behind.jobs) == 1
+
+
+def test_a_read_is_never_followed_by_a_trim(tmp_path):
+    behind = Behind()
+    host = Host(tmp_path / "local", later=behind.put)
+    host.clock.advance(TRIM_EVERY)
+
+    load(host.local)
+
+    assert behind.jobs == []
+
+
+# -- memory --------------------------------------------------------------------------------------
+
+
+def test_in_memory_nothing_is_ever_too_much(tmp_path):
+    host = beside(tmp_path, "simple", sessions=10)
+
+    for number in range(100):
+        fill(host, 1, begin=number)
+        assert host.shelf.cache.usage().sessions <= 10
+
+    assert there(host) == set(range(90, 100))
+
+
+def test_in_memory_bytes_are_bounded(tmp_path):
+    host = beside(tmp_path, "simple", size=20_000)
+
+    for number in range(100):
+        fill(host, 1, begin=number, size=1000)
+        assert host.shelf.cache.usage().size <= 20_000
+
+    assert 10 < len(there(host)) < 20
+
+
+def test_in_memory_what_was_used_longest_ago_goes_first(tmp_path):
+    host = beside(tmp_path, "simple", sessions=3)
+    fill(host, 3)
+    load(host.local, key(0))
+
+    fill(host, 1, begin=3)
+
+    assert there(host) == {0, 2, 3}
+
+
+@pytest.mark.parametrize("dirty", [5, 80])
+def test_in_memory_mirrored_sessions_go_first_however_many_others_there_are(tmp_path, dirty):
+    host = beside(tmp_path, "simple", sessions=dirty + 10)
+    fill(host, dirty, Mark.OUTAGE)
+
+    for number in range(dirty, dirty + 15):
+        host.local.confirm(key(number), KEYS, record(1))
+
+    assert set(range(dirty)) <= there(host)
+    host.local.trim(KEYS)
+    assert host.local.lost == 0
+
+
+def test_in_memory_sessions_that_are_nowhere_else_go_last_and_that_is_said(tmp_path):
+    host = beside(tmp_path, "simple", sessions=5)
+    fill(host, 8, Mark.OUTAGE)
+
+    host.local.trim(KEYS)
+
+    assert there(host) == {3, 4, 5, 6, 7}
+    assert host.local.lost == 3
+    assert "3 sessions were thrown out" in host.troubles[0]
+
+
+def test_sessions_that_grow_and_shrink_are_counted_right(tmp_path):
+    host = beside(tmp_path, "simple")
+    fill(host, 1, size=10)
+    small = host.shelf.cache.usage().size
+    host.local.write(key(0), KEYS, changing(a=bytes(3000)), Mark.MIRRORED)
+    assert small + 2990 <= host.shelf.cache.usage().size < small + 3000
+
+    host.local.drop(key(0), KEYS, host.local.find(key(0), KEYS).record)
+
+    assert host.shelf.cache.usage() == (0, 0)
+
+
+def test_the_memory_of_a_worker_does_not_grow_with_the_sessions_it_has_seen(tmp_path):
+    host = beside(tmp_path, "simple", sessions=100, later=at_once)
+    fill(host, 300)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        fill(host, 3000, begin=300)
+        grown = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+
+    assert grown < 100_000
+
+
+def test_files_cost_a_worker_no_memory(tmp_path):
+    host = beside(tmp_path)
+    fill(host, 10)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        fill(host, 1000, begin=10)
+        grown = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+
+    assert grown < 100_000
+    assert len(list((host.shelf.place / "sessions").iterdir())) == 1010
+
+
+def test_saving_goes_on_when_nothing_takes_the_trim(tmp_path):
+    host = Host(tmp_path / "local", later=lambda _: False)
+    host.clock.advance(TRIM_EVERY)
+
+    assert save(host.local, adding(record(1))).copies == 1

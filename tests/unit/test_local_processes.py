@@ -1,0 +1,256 @@
+"""Several processes of a host with one folder: the lock of a session, and what a dead one left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from support.memcached import wait_until
+from support.storage import KEY, KEYS, Host, adding, changing, load, record, save, values
+
+import flask_msm
+from flask_msm.stores.key_locks import PATIENCE, STRIPES, KeyLocks
+from flask_msm.stores.local import Mark
+
+
+ROOT = Path(flask_msm.__file__).parent.parent
+#: Time in seconds a process may take to do what a test waits for.
+LONG = 20
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "local"
+
+
+@pytest.fixture
+def run(folder):
+    """Run lines in another process that has a ``host`` on the same folder."""
+    started = []
+
+    def start(lines):
+        head = (
+            "import os, signal, sys, time\n"
+            "from pathlib import Path\n"
+            "from support.storage import *\n"
+            "from flask_msm.stores.local import Mark\n"
+            f"host = Host(Path({str(folder)!r}), alone=False)\n"
+        )
+        paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+        process = subprocess.Popen(
+            [sys.executable, "-c", head + textwrap.dedent(lines)],
+            env={**os.environ, "PYTHONPATH": paths},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_parallel_changes_of_processes_are_all_kept(folder, run):
+    host = Host(folder, alone=False)
+    save(host.local, adding(record(1)))
+    workers = [
+        run(f"""
+            for number in range(40):
+                save(host.local, changing(**{{"{name}" + str(number): b"x"}}))
+        """)
+        for name in "abc"
+    ]
+
+    for worker in workers:
+        assert worker.wait(LONG) == 0
+
+    assert values(load(host.local)).keys() == {f"{name}{n}" for name in "abc" for n in range(40)}
+    assert host.local.dirty_keys(KEYS) == [KEY]
+
+
+HOLDS = """
+    with host.shelf.locks.hold(KEY):
+        print("held", flush=True)
+        time.sleep(60)
+"""
+
+
+def test_a_process_that_is_stopped_with_the_lock_stops_nobody(folder, run):
+    host = Host(folder, alone=False)
+    holder = run(HOLDS)
+    assert holder.stdout.readline() == "held\n"
+    os.kill(holder.pid, signal.SIGSTOP)
+
+    began = time.monotonic()
+    saved = save(host.local, adding(record(1, a=b"1")))
+    took = time.monotonic() - began
+
+    assert saved.copies == 1
+    assert PATIENCE * 0.9 <= took < PATIENCE + 0.3
+    assert values(load(host.local)) == {"a": b"1"}
+
+
+def test_the_lock_of_a_process_that_died_is_free_at_once(folder, run):
+    host = Host(folder, alone=False)
+    holder = run(HOLDS)
+    assert holder.stdout.readline() == "held\n"
+    holder.kill()
+    holder.wait(LONG)
+
+    began = time.monotonic()
+    save(host.local, adding(record(1, a=b"1")))
+
+    assert time.monotonic() - began < PATIENCE / 2
+
+
+def test_a_process_waits_for_another_one_that_is_at_work(folder, run):
+    host = Host(folder, alone=False)
+    save(host.local, adding(record(1)))
+    writer = run("""
+        def slow(seen):
+            print("held", flush=True)
+            time.sleep(0.1)
+            return changing(a=b"1")(seen)
+        save(host.local, slow)
+    """)
+    assert writer.stdout.readline() == "held\n"
+
+    save(host.local, changing(b=b"2"))
+
+    assert writer.wait(LONG) == 0
+    assert values(load(host.local)) == {"a": b"1", "b": b"2"}
+
+
+def test_other_sessions_do_not_wait(folder, run):
+    host = Host(folder, alone=False)
+    holder = run(HOLDS)
+    assert holder.stdout.readline() == "held\n"
+    other = KEY[:-2] + f"{(int(KEY[-2:], 16) + 1) % STRIPES:02x}"
+
+    began = time.monotonic()
+    save(host.local, adding(record(1)), other)
+
+    assert time.monotonic() - began < PATIENCE / 2
+
+
+def test_threads_of_a_process_wait_for_each_other_as_long_as_it_takes(folder):
+    locks = Host(folder).shelf.locks
+    order = []
+
+    def second():
+        with locks.hold(KEY):
+            order.append("second")
+
+    with locks.hold(KEY):
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join(PATIENCE * 1.5)
+        order.append("first")
+    thread.join(LONG)
+
+    assert order == ["first", "second"]
+
+
+def test_a_child_does_not_share_the_locks_of_its_parent(tmp_path):
+    locks = KeyLocks(tmp_path)
+    with locks.alone("task") as alone:
+        assert alone
+    child = os.fork()
+    if not child:
+        with locks.alone("task") as alone:
+            (tmp_path / "held").touch()
+            while alone and not (tmp_path / "end").exists():
+                time.sleep(0.01)
+        os._exit(0)
+    try:
+        wait_until(lambda: (tmp_path / "held").exists(), "the child holds the lock")
+        with locks.alone("task") as alone:
+            assert not alone
+    finally:
+        (tmp_path / "end").touch()
+        os.waitpid(child, 0)
+
+    with locks.alone("task") as alone:
+        assert alone
+
+
+def test_a_folder_of_locks_that_is_gone_stops_nobody(folder):
+    host = Host(folder, alone=False)
+    (host.shelf.place / "locks").rmdir()
+
+    assert save(host.local, adding(record(1))).copies == 1
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "host.shelf.cache.set = lambda *_: os.kill(os.getpid(), 9)",
+        "host.shelf.journal.discard = lambda *_: os.kill(os.getpid(), 9)",
+    ],
+    ids=["after the mark, before the session", "after the session, before the mark goes"],
+)
+def test_a_process_that_dies_between_two_steps_leaves_a_mark_too_many_at_most(folder, run, step):
+    host = Host(folder, alone=False)
+    died = run(f"""
+        if "discard" in {step!r}:
+            host.local.write(KEY, KEYS, adding(record(1, a=b"1")), Mark.OUTAGE)
+        {step}
+        host.local.write(KEY, KEYS, adding(record(1, a=b"1")), Mark.OUTAGE)
+        host.local.confirm(KEY, KEYS, record(1, a=b"1"))
+    """)
+    assert died.wait(LONG) == -signal.SIGKILL
+    assert host.local.dirty_keys(KEYS) == [KEY]
+
+    entry = host.local.find(KEY, KEYS)
+    if entry is None:
+        host.local.forget_mark(KEY, KEYS)
+    else:
+        host.local.confirm(KEY, KEYS, entry.record)
+
+    assert host.local.dirty_keys(KEYS) == []
+
+
+def test_nobody_takes_the_mark_off_a_session_that_another_process_is_writing(folder, run):
+    host = Host(folder, alone=False)
+    writer = run("""
+        real = host.shelf.cache.set
+        def slow(*arguments):
+            print("marked", flush=True)
+            time.sleep(0.05)
+            real(*arguments)
+        host.shelf.cache.set = slow
+        host.local.write(KEY, KEYS, adding(record(1, a=b"1")), Mark.OUTAGE)
+    """)
+    assert writer.stdout.readline() == "marked\n"
+
+    host.local.forget_mark(KEY, KEYS)
+
+    assert writer.wait(LONG) == 0
+    assert host.local.find(KEY, KEYS).mark is Mark.OUTAGE
+    assert host.local.dirty_keys(KEYS) == [KEY]
+
+
+def test_readers_never_see_half_a_session(folder, run):
+    host = Host(folder, alone=False)
+    save(host.local, adding(record(1, a=bytes(10))))
+    writer = run("""
+        until = time.monotonic() + 0.5
+        while time.monotonic() < until:
+            for size in (10, 4000):
+                save(host.local, changing(a=bytes(size)))
+    """)
+    sizes = set()
+
+    while writer.poll() is None:
+        sizes.add(len(values(load(host.local))["a"]))
+
+    assert sizes == {10, 4000}
