@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint bench clean packages static
+.PHONY: help demo test lint bench drill clean packages static
 
 # PYTHON names the Python that makes .venv; scripts/python.sh finds one when it is not given.
 # ARGS are options for what a target runs, for example: make demo ARGS="--port 9000"
@@ -31,6 +31,11 @@ bench:  ## measure what sessions add to a request
 	@scripts/system-packages.sh venv memcached
 	@scripts/venv.sh bench
 	@$(RUN) benchmarks $(ARGS)
+
+drill:  ## break everything while people click, and print who noticed
+	@scripts/system-packages.sh venv memcached
+	@scripts/venv.sh tests
+	@.venv/bin/python tests/drill $(ARGS)
 
 clean:  ## remove .venv and everything else that was made here
 	@rm -rf .venv build dist .coverage

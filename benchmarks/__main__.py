@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .cells import CELLS
-from .contenders import NONE, OURS, all_contenders
+from .contenders import LOCAL, NONE, OURS, all_contenders
 from .measure import Group, count_operations, measure, taking_turns
 from .nodes import MemcachedError, Node, running
 from .profiling import profile
@@ -92,6 +92,7 @@ def _group(
             )
             for one in contenders
         },
+        {one.name: one.settle for one in contenders if one.manager is not None},
     )
 
 
@@ -106,7 +107,9 @@ def _profile(wanted: str, contenders: Sequence[Contender], nodes: Sequence[Node]
 
 def _home(contender: Contender, nodes: Sequence[Node]) -> tuple[str, ...]:
     """Return where a session of ours shall live: first where Flask-Session keeps its own."""
-    copies = 2 if contender.name == OURS[2] else 1
+    if contender.name == LOCAL:
+        return ()
+    copies = 1 if contender.name == OURS[1] else 2
     return tuple(node.id for node in nodes[:copies])
 
 

@@ -1,8 +1,10 @@
-"""The same application six times, each with another way to keep sessions."""
+"""The same application eight times, each with another way to keep sessions."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, session
@@ -47,9 +49,16 @@ class Contender:
     app: Flask
     manager: MemcachedSessionManager | None = None
 
+    def settle(self) -> None:
+        """Wait for what is done behind the responses."""
+        if self.manager is not None:
+            for background in self.manager.state(self.app).parts.backgrounds:
+                background.flush(10.0)
+
 
 NONE, COOKIE, THEIRS, THEIRS_QUIET = "none", "flask", "flask-session", "flask-session-no-refresh"
 OURS = {copies: f"ours-{copies}" for copies in (1, 2)}
+STICKY, LOCAL = "ours-sticky", "ours-local"
 
 
 def all_contenders(nodes: Sequence[Node], closing: ExitStack) -> list[Contender]:
@@ -63,8 +72,10 @@ def all_contenders(nodes: Sequence[Node], closing: ExitStack) -> list[Contender]
             ("Flask-Session", "no refresh"),
             _theirs(THEIRS_QUIET, nodes, closing, SESSION_REFRESH_EACH_REQUEST=False),
         ),
-        _ours(1, nodes, closing),
-        _ours(2, nodes, closing),
+        _ours(OURS[1], "one copy", nodes, closing, MSM_REPLICAS=1),
+        _ours(OURS[2], "two copies", nodes, closing),
+        _ours(STICKY, "sticky", nodes, closing, MSM_STICKY=True),
+        _ours(LOCAL, "local", (), closing),
     ]
 
 
@@ -100,15 +111,24 @@ def _theirs(name: str, nodes: Sequence[Node], closing: ExitStack, **config: Any)
     return app
 
 
-def _ours(copies: int, nodes: Sequence[Node], closing: ExitStack) -> Contender:
-    app = _application(OURS[copies])
+def _ours(
+    name: str, label: str, nodes: Sequence[Node], closing: ExitStack, **config: Any
+) -> Contender:
+    app = _application(name)
+    folder = closing.enter_context(TemporaryDirectory(prefix="flask_msm-bench-", dir=_memory()))
     app.config.update(
-        MSM_NODES=[f"{node.id}:{HOST}:{node.port}" for node in nodes], MSM_REPLICAS=copies
+        MSM_NODES=[f"{node.id}:{HOST}:{node.port}" for node in nodes],
+        MSM_LOCAL_DIR=folder,
+        **config,
     )
     manager = MemcachedSessionManager(app)
     closing.callback(manager.close, app)
-    label = "one copy" if copies == 1 else "two copies"
-    return Contender(OURS[copies], ("flask_msm", label), app, manager)
+    return Contender(name, ("flask_msm", label), app, manager)
+
+
+def _memory() -> str | None:
+    """Return a folder in memory, where local storage is kept by default as well."""
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 
 
 def _act(cell: Cell) -> Callable[[], None]:

@@ -1,4 +1,9 @@
-"""Interleaved measuring: every round sends each kind of request once to every contender."""
+"""Interleaved measuring: every round sends a few requests of each kind to every contender.
+
+A worker runs one application and not nine in turn, so a contender is asked several times in a row
+and the first answers, for which its code is loaded into the processor's caches again, do not
+count. What it does behind its responses is waited for before the next one is asked.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +22,12 @@ if TYPE_CHECKING:
     from .nodes import Node
     from .visitors import Visitor
 
+#: Requests in a row, and how many of them come too early to count.
+RUN, EARLY = 12, 2
 #: Rounds that are thrown away first: caches fill, connections open.
-WARM_UP = 100
+WARM_UP = 10
 #: Rounds between two garbage collections; none happens inside of a round.
-BATCH = 100
+BATCH = 10
 #: Requests of one kind whose operations are counted, and how often.
 COUNTED, COUNTED_BATCHES = 10, 5
 
@@ -31,12 +38,14 @@ class Group:
 
     Attributes:
         name: Of the cell.
-        requests: By contender; each takes the round's number and returns seconds.
-        seconds: What was measured, by contender, one for each round.
+        requests: By contender; each takes the request's number and returns seconds.
+        settle: By contender; waits for what is done behind the responses.
+        seconds: What was measured, by contender.
     """
 
     name: str
     requests: Mapping[str, Callable[[int], float]]
+    settle: Mapping[str, Callable[[], object]] = field(default_factory=dict)
     seconds: dict[str, array[float]] = field(default_factory=dict)
 
     def added(self, name: str, base: str) -> list[float]:
@@ -54,8 +63,9 @@ def taking_turns(visitors: Sequence[Visitor]) -> Callable[[int], float]:
     return lambda number: visitors[number % len(visitors)].request()
 
 
-def measure(groups: Sequence[Group], rounds: int) -> None:
-    """Send *rounds* requests of each kind, garbage collection aside."""
+def measure(groups: Sequence[Group], requests: int) -> None:
+    """Measure at least *requests* requests of each kind, garbage collection aside."""
+    rounds = -(-requests // (RUN - EARLY))
     plans = [_orders(list(group.requests)) for group in groups]
     for group in groups:
         group.seconds.update({name: array("d") for name in group.requests})
@@ -66,11 +76,18 @@ def measure(groups: Sequence[Group], rounds: int) -> None:
                 gc.collect()
             for group, plan in zip(groups, plans, strict=True):
                 for name in plan[number % len(plan)]:
-                    seconds = group.requests[name](number)
-                    if number >= 0:
-                        group.seconds[name].append(seconds)
+                    _run(group, name, number)
     finally:
         gc.enable()
+
+
+def _run(group: Group, name: str, number: int) -> None:
+    request = group.requests[name]
+    seconds = [request(number * RUN + place) for place in range(RUN)]
+    if number >= 0:
+        group.seconds[name].extend(seconds[EARLY:])
+    if name in group.settle:
+        group.settle[name]()
 
 
 def count_operations(group: Group, nodes: Sequence[Node]) -> dict[str, dict[str, float]]:
@@ -80,15 +97,19 @@ def count_operations(group: Group, nodes: Sequence[Node]) -> dict[str, dict[str,
     """
     counted = {}
     for name, request in group.requests.items():
-        batches = [_count(request, nodes) for _ in range(COUNTED_BATCHES)]
+        settle = group.settle.get(name, int)
+        batches = [_count(request, settle, nodes) for _ in range(COUNTED_BATCHES)]
         counted[name] = {kind: min(batch[kind] for batch in batches) for kind in batches[0]}
     return counted
 
 
-def _count(request: Callable[[int], float], nodes: Sequence[Node]) -> dict[str, float]:
+def _count(
+    request: Callable[[int], float], settle: Callable[[], object], nodes: Sequence[Node]
+) -> dict[str, float]:
     before = operations(nodes)
     for number in range(COUNTED):
         request(number)
+    settle()
     after = operations(nodes)
     return {kind: (after[kind] - before[kind]) / COUNTED for kind in after}
 

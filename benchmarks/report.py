@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .results import Results
 
 _FIRST = 24
-_TIMES, _RATIOS = 16, 22
+_TIMES, _RATIOS = 20, 22
 
 _WHICH_IS_FAIR = """\
 The goals are ratios to Flask-Session as it is by default, with SESSION_REFRESH_EACH_REQUEST: it

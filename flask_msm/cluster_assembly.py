@@ -14,13 +14,16 @@ from .cluster.mode import ModeKeeper
 from .cluster.state import ClusterState
 from .cluster.trust import hold_off
 from .fleet import control as control_file
+from .fleet import endings as endings_file
 from .fleet import heartbeat as heartbeat_file
 from .fleet.control import Control
+from .fleet.endings import Endings
 from .fleet.heartbeat import Heartbeat
 from .fleet.reports import Reports
 from .fleet.shared_map import MAX_SIZE, SharedMap
 from .gate import Gate
 from .record.envelope import Envelope
+from .record.keys import digest_of
 from .runtime import Runtime
 from .scheduler import Scheduler
 from .stores.background import Background
@@ -122,6 +125,7 @@ def assemble_cluster(
         background=copies if settings.backup_async else None,
     )
     control, heartbeat = _fleet(needs, stamps, nodes, placement)
+    endings = Endings(_shared(needs, stamps, endings_file.KEY_SUFFIX))
     mode = ModeKeeper(clock)
     mirror = Mirror(local, behind) if settings.mirror or settings.sticky else None
 
@@ -135,8 +139,12 @@ def assemble_cluster(
             mode=lambda: mode.mode,
             near_max_age=settings.near_max_age if settings.sticky else None,
             mirror=mirror,
+            returning=lambda: (
+                clock.time() - mode.back_at < settings.probe_max_backoff + 2 * interval
+            ),
             behind=copies,
             drops=drops,
+            ended=lambda key: endings.add(digest_of(key) or ""),
             remembers=lambda key, deadline: monitor.remembers(key, deadline),  # noqa: PLW0108  (made below)
         ),
         clock=clock,
@@ -202,6 +210,7 @@ def assemble_cluster(
             mode=mode,
             control=control,
             heartbeat=heartbeat,
+            endings=endings,
             rebuilder=rebuilder,
             repairs=repairs,
             returner=returner,
@@ -317,21 +326,16 @@ def _fleet(
     needs: Needs, stamps: StampClock, nodes: dict[str, Any], placement: Placement
 ) -> tuple[Control, Heartbeat]:
     settings, clock = needs.settings, needs.clock
-    envelope = _fleet_envelope()
     token = secrets.token_hex(4)
 
     def worker() -> str:
         # Processes that were forked from one are workers of their own.
         return f"{socket.gethostname()}:{os.getpid()}:{token}"
 
-    def shared(suffix: str) -> SharedMap:
-        key = settings.key_prefix + suffix
-        return SharedMap(key, envelope=envelope, stamps=stamps, clock=clock)
-
     return (
-        Control(shared(control_file.KEY_SUFFIX), worker=worker),
+        Control(_shared(needs, stamps, control_file.KEY_SUFFIX), worker=worker),
         Heartbeat(
-            shared(heartbeat_file.KEY_SUFFIX),
+            _shared(needs, stamps, heartbeat_file.KEY_SUFFIX),
             worker=worker,
             nodes=nodes,
             replicas=placement.replicas,
@@ -339,6 +343,11 @@ def _fleet(
             clock=clock,
         ),
     )
+
+
+def _shared(needs: Needs, stamps: StampClock, suffix: str) -> SharedMap:
+    key = needs.settings.key_prefix + suffix
+    return SharedMap(key, envelope=_fleet_envelope(), stamps=stamps, clock=needs.clock)
 
 
 def _fleet_envelope() -> Envelope:

@@ -6,6 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from .cluster_assembly import UNSCHEDULED
 from .commands import Outcome
 from .errors import CommandError, shown
 from .fleet_view import fleet_view
@@ -60,7 +61,7 @@ class FleetConsole:
         picture = fleet_view(
             cluster.observer.seen(),
             now=self._clock.time(),
-            interval=self._settings.probe_interval,
+            interval=self._settings.probe_interval or UNSCHEDULED,
             node_ids=cluster.nodes,
             choice=cluster.control.choice,
             configured=cluster.commander.configured,

@@ -31,12 +31,14 @@ class WorkerView:
     Attributes:
         name: Its name.
         facts: What it said last.
+        heard_at: When it was heard of last, by the clock of whoever looks.
         age: How long ago, seconds.
         status: ``live``, ``stale`` or ``gone``.
     """
 
     name: str
     facts: Facts
+    heard_at: float
     age: float
     status: str
 
@@ -138,10 +140,7 @@ class Facts:
 
     def number(self, name: str) -> float | None:
         """Return a finite number."""
-        value = self._facts.get(name)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return None
-        return value if abs(value) < 1e18 else None
+        return _number(self._facts.get(name))
 
     def whole(self, name: str) -> int | None:
         """Return a whole number."""
@@ -163,7 +162,9 @@ class Facts:
         value = self._facts.get(name)
         rows = value if isinstance(value, list) else []
         return [
-            [number for number in Facts({"x": row}).series("x") if number is not None]
+            [number for item in row[:200] if (number := _number(item)) is not None]
+            if isinstance(row, list)
+            else []
             for row in rows[:200]
         ]
 
@@ -188,7 +189,14 @@ class Facts:
         """Return a list of numbers, ``None`` where there is none."""
         value = self._facts.get(name)
         rows = value if isinstance(value, list) else []
-        return [Facts({"x": item}).number("x") for item in rows[:200]]
+        return [_number(item) for item in rows[:200]]
+
+
+def _number(value: object) -> float | None:
+    if type(value) is not int and type(value) is not float:
+        return None
+    # Neither infinite nor NaN, nor too large to reckon with.
+    return value if -1e18 < value < 1e18 else None
 
 
 def fleet_view(
@@ -212,7 +220,10 @@ def fleet_view(
         configured: What the configuration says, by setting.
         me: This worker, whose opinion comes first; ``None`` for a command line.
     """
-    workers = tuple(_worker(report, now, interval) for _, report in sorted(seen.reports.items()))
+    workers = tuple(
+        _worker(report, seen.heard.get(name), now, interval)
+        for name, report in sorted(seen.reports.items())
+    )
     live = [worker for worker in workers if worker.status == "live"]
     settings = {}
     for name, value in configured.items():
@@ -236,15 +247,17 @@ def fleet_view(
     )
 
 
-def _worker(report: Report, now: float, interval: float) -> WorkerView:
+def _worker(report: Report, heard_at: float | None, now: float, interval: float) -> WorkerView:
     facts = Facts(report.facts)
-    age = max(0.0, now - (facts.number("at") or 0.0))
+    if heard_at is None:
+        heard_at = min(facts.number("at") or 0.0, now)
+    age = max(0.0, now - heard_at)
     status = "live"
     if age > GONE_AFTER * interval:
         status = "gone"
     elif age > STALE_AFTER * interval:
         status = "stale"
-    return WorkerView(name=report.worker, facts=facts, age=age, status=status)
+    return WorkerView(name=report.worker, facts=facts, heard_at=heard_at, age=age, status=status)
 
 
 def _applied(worker: WorkerView) -> int:

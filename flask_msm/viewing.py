@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, cast
 
@@ -34,6 +34,29 @@ _BAD = {"down": 5, "suspect": 4, "recovering": 3, "draining": 2, "drained": 1, "
 _MODES = {"stopped": 2, "local": 1, "distributed": 0}
 
 
+#: What one worker said of a node, and what it is that happened: kind, text, node.
+_Same = tuple[str | None, str | None, str | None]
+
+
+@dataclass(slots=True)
+class _Told:
+    """What the other workers said, put together once for everything that was gathered at once.
+
+    Attributes:
+        reports: Their reports, the very objects.
+        workers: Each of them, by name, as if it were heard of lately.
+        opinions: How each of them sees each node, by its name and the node's.
+        events: Worker and event, oldest first.
+        blacklist: Of all of them.
+    """
+
+    reports: tuple[Mapping[str, Any], ...] = ()
+    workers: dict[str, doc.Worker] = field(default_factory=dict)
+    opinions: dict[str, dict[str, doc.Opinion]] = field(default_factory=dict)
+    events: list[tuple[float, str, Facts]] = field(default_factory=list)
+    blacklist: bytes = b""
+
+
 class Viewer:
     """Makes snapshots for one application.
 
@@ -50,10 +73,12 @@ class Viewer:
         self._app_name = app_name
         self._clock = clock
         self._addresses = {address.id: address for address in settings.nodes}
+        #: Replaced whole: two threads that do so at once do the same work twice, and that is all.
+        self._told = _Told()
 
     def event_id(self, worker: str, number: int) -> str:
         """Return the name of an event in the fleet."""
-        return f"{blake2b(worker.encode(), digest_size=4).hexdigest()}.{number}"
+        return f"{_short(worker)}.{number}"
 
     def without_cluster(self) -> doc.Snapshot:
         """Return what there is to see without nodes: this worker."""
@@ -66,20 +91,24 @@ class Viewer:
             policy=_fixed(settings.serialization_policy),
             on_reconnect=_fixed(settings.on_reconnect),
             distribution=_fixed("running"),
-            events=tuple(self._event("", event._asdict()) for event in events),
+            events=tuple(
+                self._event(event.at, "", Facts(event._asdict()), ("",)) for event in events
+            ),
             events_total=len(events),
         )
 
     def snapshot(self, view: FleetView, cluster: ClusterParts) -> doc.Snapshot:
         """Return the document for *view*."""
         me = cluster.heartbeat.worker
-        workers = tuple(_worker(worker) for worker in view.workers)
+        told = self._put_together(view, me)
+        workers = tuple(_with_status(_told_of(worker, told), worker) for worker in view.workers)
         seen = [worker for worker in workers if not worker.gone]
-        events = self._events(view, me)
-        blacklist = self._blacklist(view, cluster)
+        events, events_total = self._events(told, me)
+        blacklist = self._blacklist(told, cluster)
         mode, since = _mode(seen)
         own = next((worker for worker in workers if worker.id == me), None)
-        known = len(view.seen.known | {worker.id for worker in seen})
+        gone = {worker.id for worker in workers if worker.gone}
+        known = len(view.seen.known.union(worker.id for worker in seen) - gone)
         return doc.Snapshot(
             at=self._clock.time(),
             observer=self._observer(
@@ -95,10 +124,10 @@ class Viewer:
             policy=_choice(view.settings[POLICY]),
             on_reconnect=_choice(view.settings[ON_RECONNECT]),
             distribution=_choice(view.settings[DISTRIBUTION]),
-            nodes=tuple(self._node(node, view, cluster) for node in view.nodes),
+            nodes=tuple(self._node(node, view, told, cluster) for node in view.nodes),
             workers=workers,
             blacklist=blacklist,
-            events=events[:MOST_EVENTS],
+            events=events,
             traffic=_traffic([w.facts.inner("traffic") for w in view.live]),
             window=STEP * STEPS,
             step=STEP,
@@ -106,8 +135,37 @@ class Viewer:
             replicas=self._parts.placement.replicas,
             interval=self._settings.probe_interval,
             blacklist_total=len(blacklist),
-            events_total=len(events),
+            events_total=events_total,
         )
+
+    def _put_together(self, view: FleetView, me: str) -> _Told:
+        """Return what the others said; made anew only when something else was gathered."""
+        others = [worker for worker in view.workers if worker.name != me]
+        reports = tuple(view.seen.reports[worker.name].facts for worker in others)
+        told = self._told
+        if len(told.reports) == len(reports) and all(
+            one is other for one, other in zip(told.reports, reports, strict=True)
+        ):
+            return told
+        blacklist = Blacklist(self._clock, lambda: "")
+        blacklist.merge(*filter(None, (w.facts.long_text("blacklist") for w in others)))
+        told = _Told(
+            reports=reports,
+            workers={worker.name: _worker(worker) for worker in others},
+            opinions={worker.name: _opinions(worker) for worker in others},
+            events=sorted(
+                (
+                    # Nothing happened later than the report that tells of it.
+                    (min(row.number("at") or 0.0, worker.heard_at), worker.name, row)
+                    for worker in others
+                    for row in worker.facts.rows("events")
+                ),
+                key=lambda event: event[0],
+            ),
+            blacklist=blacklist.to_json(),
+        )
+        self._told = told
+        return told
 
     def _observer(
         self,
@@ -133,21 +191,12 @@ class Viewer:
 
     # -- nodes ---------------------------------------------------------------------------------
 
-    def _node(self, node: NodeView, view: FleetView, cluster: ClusterParts) -> doc.Node:
-        said = {w.name: w.facts.inner("nodes").inner(node.id) for w in view.live}
-        opinions = tuple(
-            doc.Opinion(
-                worker=name,
-                state=cast("doc.NodeStateName", facts.text("state")),
-                trusted=facts.truth("trusted"),
-                since=facts.number("since"),
-                error=facts.text("error") or None,
-                failures=facts.whole("failures") or 0,
-                retry_at=facts.number("retry_at"),
-            )
-            for name, facts in said.items()
-            if facts.text("state") in _BAD
-        )
+    def _node(
+        self, node: NodeView, view: FleetView, told: _Told, cluster: ClusterParts
+    ) -> doc.Node:
+        own = {w.name: _opinions(w) for w in view.live if w.name not in told.opinions}
+        said = (told.opinions.get(w.name) or own.get(w.name) or {} for w in view.live)
+        opinions = tuple(opinion for by_node in said if (opinion := by_node.get(node.id)))
         drain = self._drain(node.id, cluster)
         state = drain.value if drain else _worst_of_most([o.state for o in opinions])
         failing = max(opinions, key=lambda o: o.since or 0.0 if o.error else 0.0, default=None)
@@ -189,52 +238,44 @@ class Viewer:
 
     # -- events and blacklist ------------------------------------------------------------------
 
-    def _events(self, view: FleetView, me: str) -> tuple[doc.Event, ...]:
-        found = [
-            self._event(worker.name, row)
-            for worker in view.workers
-            if worker.name != me
-            for row in worker.facts.rows("events")
+    def _events(self, told: _Told, me: str) -> tuple[tuple[doc.Event, ...], int]:
+        """Return the newest events, newest first, and how many there are."""
+        own = [
+            (event.at, me, Facts(event._asdict()))
+            for event in self._parts.events.newest(MOST_EVENTS)
         ]
-        found += [
-            self._event(me, event._asdict()) for event in self._parts.events.newest(MOST_EVENTS)
-        ]
-        merged: dict[tuple[str, str, str | None, str | None], doc.Event] = {}
-        rows: list[doc.Event] = []
-        for event in sorted(found, key=lambda event: event.at):
-            key = event.kind, event.text, event.node, event.actor
-            same = merged.get(key)
-            if same is not None and event.at - same.at <= SAME:
-                rows.remove(same)
-                workers = tuple(dict.fromkeys((*same.workers, *event.workers)))
-                event = _with_workers(same, workers)  # noqa: PLW2901
-            merged[key] = event
-            rows.append(event)
-        rows.sort(key=lambda event: event.at, reverse=True)
-        return tuple(rows)
+        last: dict[_Same, tuple[float, str, Facts, dict[str, None]]] = {}
+        rows: list[tuple[float, str, Facts, dict[str, None]]] = []
+        for at, worker, facts in sorted([*told.events, *own], key=lambda event: event[0]):
+            key = facts.text("kind"), facts.text("text"), facts.text("node")
+            # What an operator did happened once, however alike it looks.
+            same = None if facts.text("actor") else last.get(key)
+            if same is not None and at - same[0] <= SAME:
+                same[3][worker] = None
+                continue
+            last[key] = at, worker, facts, {worker: None}
+            rows.append(last[key])
+        newest = rows[: -MOST_EVENTS - 1 : -1]
+        return tuple(self._event(*row) for row in newest), len(rows)
 
-    def _event(self, worker: str, row: Facts | Mapping[str, Any]) -> doc.Event:
-        facts = row if isinstance(row, Facts) else Facts(row)
+    def _event(self, at: float, worker: str, facts: Facts, workers: Iterable[str]) -> doc.Event:
         level = facts.text("level")
         return doc.Event(
             id=self.event_id(worker, facts.whole("id") or 0),
-            at=facts.number("at") or 0.0,
+            at=at,
             level=cast("doc.Level", level if level in ("info", "warning", "error") else "info"),
             kind=(facts.text("kind") or "event")[:60],
             text=(facts.text("text") or "")[:500],
             node=facts.text("node"),
-            workers=(worker,) if worker else (),
+            workers=tuple(name for name in workers if name),
             actor=facts.text("actor"),
             reason=facts.text("reason"),
         )
 
-    def _blacklist(self, view: FleetView, cluster: ClusterParts) -> tuple[doc.BlacklistEntry, ...]:
+    def _blacklist(self, told: _Told, cluster: ClusterParts) -> tuple[doc.BlacklistEntry, ...]:
         serialization = self._parts.repository.serialization
         summed_up = Blacklist(self._clock, lambda: "")
-        summed_up.merge(serialization.blacklist.to_json())
-        for worker in view.workers:
-            if data := worker.facts.long_text("blacklist"):
-                summed_up.merge(data)
+        summed_up.merge(serialization.blacklist.to_json(), told.blacklist)
         for name, choice in cluster.control.choices(CLEAR).items():
             summed_up.clear(choice.at, name or None)
         pins = {pin.name: pin for pin in serialization.pins.all()}
@@ -277,7 +318,8 @@ def _fixed(value: str) -> doc.Choice:
 
 def _choice(setting: SettingView) -> doc.Choice:
     chosen = setting.choice
-    made = bool(chosen.stamp)
+    # Who went back to the configuration chose nothing; its stamp counts.
+    made = chosen.value is not None
     return doc.Choice(
         value=setting.value,
         configured=setting.configured,
@@ -342,6 +384,41 @@ def _rebuild(node_id: str, view: FleetView) -> doc.Rebuild | None:
     return None
 
 
+@lru_cache(maxsize=1024)
+def _short(worker: str) -> str:
+    return blake2b(worker.encode(errors="replace"), digest_size=4).hexdigest()
+
+
+def _opinions(worker: WorkerView) -> dict[str, doc.Opinion]:
+    """Return how a worker sees the nodes, by node; a state that is not known is none."""
+    said = worker.facts.inner("nodes")
+    return {
+        node_id: doc.Opinion(
+            worker=worker.name,
+            state=cast("doc.NodeStateName", state),
+            trusted=facts.truth("trusted"),
+            since=facts.number("since"),
+            error=facts.text("error") or None,
+            failures=facts.whole("failures") or 0,
+            retry_at=facts.number("retry_at"),
+        )
+        for node_id in said.names()
+        if (state := (facts := said.inner(node_id)).text("state")) in _BAD
+    }
+
+
+def _told_of(worker: WorkerView, told: _Told) -> doc.Worker:
+    return told.workers.get(worker.name) or _worker(worker)
+
+
+def _with_status(made: doc.Worker, worker: WorkerView) -> doc.Worker:
+    """Return *made* as it is by now: who is not heard of becomes stale, and then gone."""
+    stale, gone = worker.status == "stale", worker.status == "gone"
+    if (made.stale, made.gone) == (stale, gone):
+        return made
+    return replace(made, stale=stale, gone=gone)
+
+
 def _worker(worker: WorkerView) -> doc.Worker:
     facts, local = worker.facts, worker.facts.inner("local")
     kept, dirty = local.whole("sessions"), local.whole("dirty")
@@ -352,7 +429,7 @@ def _worker(worker: WorkerView) -> doc.Worker:
         pid=facts.whole("pid"),
         version=facts.text("version"),
         started=facts.number("started"),
-        last_heard=facts.number("at"),
+        last_heard=worker.heard_at,
         mode=cast("doc.Mode | None", mode if mode in _MODES else None),
         mode_since=facts.number("mode_since"),
         policy=facts.text("policy"),
@@ -394,7 +471,7 @@ def _traffic(said: list[Facts]) -> doc.Traffic | None:
         hits=total("hits"),
         misses=total("misses"),
         failed=total("failed"),
-        retried=total("retried"),
+        retried=total("retried") if any("retried" in facts.names() for facts in said) else None,
         kept_locally=total("kept_locally"),
         operations_series=_by_step([facts.series("operations") for facts in said], sum),
         hit_ratio_series=ratios,
@@ -421,7 +498,3 @@ def _by_step(rows: list[list[float | None]], together: Any) -> tuple[float | Non
         [value for value in column if value is not None] for column in zip(*told, strict=True)
     ]
     return tuple(together(column) if column else None for column in columns)
-
-
-def _with_workers(event: doc.Event, workers: tuple[str, ...]) -> doc.Event:
-    return replace(event, workers=workers)

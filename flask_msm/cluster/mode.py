@@ -71,11 +71,13 @@ class ModeKeeper:
     Attributes:
         mode: Where sessions go now.
         since: Since when, seconds since the epoch.
+        back_at: When nodes were found again after an outage, seconds since the epoch; 0 for never.
     """
 
     def __init__(self, clock: Clock, begin: Mode = Mode.DISTRIBUTED) -> None:
         self.mode = begin
         self.since = clock.time()
+        self.back_at = 0.0
         self._clock = clock
         self._lock = ProcessLock()
         #: Told of every change, outside of the lock: the mode before and after.
@@ -89,4 +91,6 @@ class ModeKeeper:
             if after is before:
                 return
             self.mode, self.since = after, self._clock.time()
+            if after is _DISTRIBUTED:
+                self.back_at = self.since
         self.on_change(before, after)

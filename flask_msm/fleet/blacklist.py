@@ -147,15 +147,18 @@ class Blacklist:
             ]
         return dump(entries[:limit])
 
-    def merge(self, data: bytes | str) -> None:
+    def merge(self, *data: bytes | str) -> None:
         """Learn what ``to_json`` said, here or elsewhere; what is wrong with it is passed over."""
-        now = self._clock.time()
-        heard = parse(data, limit=MAX_ENTRIES, latest=now + MAX_AHEAD)
+        latest = self._clock.time() + MAX_AHEAD
+        heard: dict[tuple[str | None, str], list[Entry]] = {}
+        for said in data:
+            for entry in parse(said, limit=MAX_ENTRIES, latest=latest):
+                heard.setdefault(entry.key, []).append(entry)
         with self._lock:
             entries = dict(self._entries)
-            for entry in heard:
-                known = entries.get(entry.key)
-                entries[entry.key] = join(known, entry) if known else entry
+            for key, same in heard.items():
+                known = entries.get(key)
+                entries[key] = join(known, *same) if known else join(*same)
             self._replace(entries.values())
 
     def _has_room(self, now: float) -> bool:

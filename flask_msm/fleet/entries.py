@@ -71,20 +71,22 @@ class Entry:
         return replace(self, counts={**({} if alone else self.counts), worker: count})
 
 
-def join(one: Entry, other: Entry) -> Entry:
-    """Return the entry that knows all that *one* and *other*, of the same key, know."""
-    older, newer = sorted((one, other), key=_order)
-    counts = dict(one.counts)
-    for worker, count in other.counts.items():
-        counts[worker] = max(count, counts.get(worker, 0))
+def join(*entries: Entry) -> Entry:
+    """Return the entry that knows all that *entries*, of the same key, know."""
+    if len(entries) == 1:
+        return entries[0]
+    counts: dict[str, int] = {}
+    for entry in entries:
+        for worker, count in entry.counts.items():
+            counts[worker] = max(count, counts.get(worker, 0))
     if len(counts) > MAX_WORKERS:
         most = sorted(counts, key=lambda worker: (counts[worker], worker))[-MAX_WORKERS:]
         counts = {worker: counts[worker] for worker in most}
-    first = min(one, other, key=lambda entry: (entry.first_seen, entry.added_by))
+    first = min(entries, key=lambda entry: (entry.first_seen, entry.added_by))
     return replace(
-        newer,
+        max(entries, key=_order),
         added_by=first.added_by,
-        first_seen=min(older.first_seen, newer.first_seen),
+        first_seen=first.first_seen,
         counts=counts,
     )
 

@@ -117,6 +117,19 @@ class SharedMap:
             )
         return stamp
 
+    def keep_newest(self, count: int) -> None:
+        """Forget all but the *count* newest names, for good: older ones do not come back."""
+        with self._lock:
+            attributes = self._record.attributes
+            if len(attributes.entries) <= count:
+                return
+            stamps = sorted(stamp for stamp, _ in attributes.entries.values())
+            floor = max(attributes.floor, stamps[-count - 1])
+            kept = {name: e for name, e in attributes.entries.items() if e[0] > floor}
+            self._record = self._record._replace(
+                attributes=Attributes(kept, attributes.weak, floor)
+            )
+
     def pull(self, node: NodeClient, keys: Keyring, deadline: float) -> Pulled:
         """Learn what *node* knows.
 

@@ -40,8 +40,11 @@ class Failover:
         near_max_age: With sticky sessions: time in seconds for which the copy of this host is
             read without asking the cluster; ``None`` without them.
         mirror: Copies to local storage behind the response; ``None`` for no copies.
+        returning: Returns whether other workers of this host may not know yet that nodes are back:
+            they read local storage only.
         behind: Writes to the cluster behind the response, with sticky sessions.
         drops: Returns whether changes of an outage are dropped when it is over.
+        ended: Told of the storage key of each session that ended.
         remembers: Returns whether a home of a storage key has kept its memory, given the key and
             a deadline: one that was restarted or flushed cannot say that a session is not there.
     """
@@ -49,8 +52,10 @@ class Failover:
     mode: Callable[[], Mode]
     near_max_age: float | None
     mirror: Mirror | None
+    returning: Callable[[], bool]
     behind: Background
     drops: Callable[[], bool]
+    ended: Callable[[str], object]
     remembers: Callable[[str, float], bool]
 
 
@@ -94,7 +99,9 @@ class FailoverStore:
         record = loaded.record
         if loaded.outcome is Outcome.FOUND and record is not None:
             self._note(key, keys, record)
-            if near is None and record.version >= at_least:
+            # What this host has yet to hand over may be newer, or a logout.
+            waits = near is not None or self.local.is_dirty(key, keys)
+            if not waits and record.version >= at_least:
                 return loaded
             if self._rules.near_max_age is not None and record.version < at_least:
                 # What the browser has seen may wait on another host: no node can know of it yet.
@@ -160,6 +167,20 @@ class FailoverStore:
         Raises:
             RecordTooLargeError: It does not fit; what was stored stays.
         """
+        saved = self._save(key, keys, rewrite, known=known, deadline=deadline)
+        if saved.record.kind is Kind.DESTROYED and saved.copies:
+            self._rules.ended(key)
+        return saved
+
+    def _save(
+        self,
+        key: str,
+        keys: Keyring,
+        rewrite: Rewrite,
+        *,
+        known: Loaded | None,
+        deadline: float,
+    ) -> Saved:
         if self._rules.mode() is not Mode.DISTRIBUTED:
             return self._save_here(key, keys, rewrite, Mark.OUTAGE)
         if self._rules.near_max_age is not None:
@@ -168,6 +189,8 @@ class FailoverStore:
         if not saved.copies:
             here = self._save_here(key, keys, rewrite, Mark.BEHIND)
             return here._replace(failed=saved.failed)
+        if self._rules.mirror is not None and self._rules.returning():
+            self.local.confirm(key, keys, saved.record)
         self._note(key, keys, saved.record)
         return saved
 

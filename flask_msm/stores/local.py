@@ -12,8 +12,9 @@ from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple, TypeVar, TypeVarTuple
 
 from flask_msm.errors import CorruptRecordError, UnknownRecordError
+from flask_msm.record.attributes import NOTHING
 from flask_msm.record.keys import digest_of
-from flask_msm.record.record import Record, join, join_optional, ttl_for
+from flask_msm.record.record import Kind, Record, join, join_optional, ttl_for
 
 from .ports import Loaded, LocalStorageError, Outcome, RecordTooLargeError, Rewrite, Saved
 
@@ -217,9 +218,37 @@ class LocalStore:
             except (UnknownRecordError, LocalStorageError):
                 return
 
+    def bury(self, digest: str, keys: Keyring, version: int) -> None:
+        """End the copy of a session that was ended elsewhere, if there is one.
+
+        Args:
+            digest: The hash in its storage key.
+            keys: Open and seal it.
+            version: When it was ended, a stamp.
+        """
+        key = self._prefix + digest
+        shelf = self._shelves.open(keys)
+        with shelf.locks.hold(key):
+            try:
+                entry = self._usable(key, keys)
+                if entry is None or entry.record.kind is Kind.DESTROYED:
+                    return
+                record = entry.record._replace(
+                    kind=Kind.DESTROYED,
+                    attributes=NOTHING,
+                    version=max(version, entry.record.version),
+                )
+                self._put(shelf, key, keys, entry._replace(record=record))
+            except (UnknownRecordError, LocalStorageError):
+                return
+
     def dirty_keys(self, keys: Keyring) -> list[str]:
         """Return the storage keys of what the cluster does not know, or not all of."""
         return [self._prefix + digest for digest in self._shelves.open(keys).journal.digests()]
+
+    def is_dirty(self, key: str, keys: Keyring) -> bool:
+        """Return whether there may be more of *key* here than the cluster knows."""
+        return (digest_of(key) or "") in self._shelves.open(keys).journal
 
     def forget_mark(self, key: str, keys: Keyring) -> None:
         """Remove the mark of a session that is not there any more, if it is not."""

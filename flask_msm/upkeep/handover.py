@@ -113,6 +113,16 @@ class Returner:
         """Return the ids of the nodes that are home to a storage key."""
         return self._store.nodes.placement.homes(key)
 
+    def bury(self, ended: list[tuple[str, int]]) -> None:
+        """End the copies this host has of sessions that ended elsewhere.
+
+        Args:
+            ended: Hash in the storage key and stamp of each.
+        """
+        keys = self._keys()
+        for digest, stamp in ended:
+            self._store.local.bury(digest, keys, stamp)
+
     def is_due(self) -> bool:
         """Return whether there is anything to do now."""
         if self._mode() is not Mode.DISTRIBUTED:
@@ -234,18 +244,22 @@ class Returner:
     def _drop_all(self, keys: Keyring, *, everything: bool) -> bool:
         """Drop what was kept during an outage; hand over what merely was not confirmed yet.
 
+        A logout is handed over in any case: a node may have come back with old data.
+
         Args:
             keys: Open and seal sessions.
-            everything: The cluster forgot its sessions: it starts as if new, mirrors go as well.
+            everything: Where the cluster forgot its sessions it starts as if new: mirrors go, too.
         """
         local = self._store.local
-        found = local.all_keys(keys) if everything else local.dirty_keys(keys)
+        forgotten = set(self._without_home(keys)) if everything else set()
         dropped, behind = 0, []
-        for key in found:
+        for key in forgotten.union(local.dirty_keys(keys)):
             entry = self._find(key, keys)
             if entry is None:
                 local.forget_mark(key, keys)
-            elif everything or self._store.is_dropped(entry):
+                continue
+            ended = entry.mark and entry.record.kind is Kind.DESTROYED
+            if not ended and (key in forgotten or self._store.is_dropped(entry)):
                 local.drop(key, keys, entry.record)
                 dropped += 1
             elif entry.mark:

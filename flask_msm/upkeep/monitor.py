@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from flask_msm.cluster.ports import ManagedNode
     from flask_msm.cluster.state import ClusterState, NodeView
     from flask_msm.fleet.control import Control
+    from flask_msm.fleet.endings import Endings
     from flask_msm.fleet.events import Events
     from flask_msm.fleet.heartbeat import Heartbeat
     from flask_msm.fleet.shared_map import Pulled
@@ -57,6 +58,7 @@ class Upkeep:
     mode: ModeKeeper
     control: Control
     heartbeat: Heartbeat
+    endings: Endings
     rebuilder: Rebuilder
     repairs: Repairs
     returner: Returner
@@ -265,7 +267,8 @@ class Monitor:
         parts = self._parts
         parts.notes.read()
         parts.heartbeat.announce()
-        pulled: dict[str, tuple[Pulled, Pulled]] = {}
+        parts.endings.share()
+        pulled: dict[str, tuple[Pulled, Pulled, Pulled]] = {}
         for node_id, node in parts.nodes.items():
             if not parts.state.due(node_id):
                 parts.control.set_missed(node_id, "not reachable")
@@ -278,6 +281,7 @@ class Monitor:
                 pulled[node_id] = (
                     parts.control.shared.pull(node, keys, deadline),
                     parts.heartbeat.shared.pull(node, keys, deadline),
+                    parts.endings.shared.pull(node, keys, deadline),
                 )
             except NodeError as error:
                 self._probe_failed(node_id, error)
@@ -287,11 +291,13 @@ class Monitor:
         self._note_found({node_id: pair[0].found for node_id, pair in pulled.items()})
         self._keep_distrust()
         self._compare_layouts()
-        for node_id, (control, workers) in pulled.items():
+        parts.returner.bury(parts.endings.fresh())
+        for node_id, (control, workers, endings) in pulled.items():
             deadline = self._by(until)
             try:
                 parts.control.shared.push(parts.nodes[node_id], control, self._keys(), deadline)
                 parts.heartbeat.shared.push(parts.nodes[node_id], workers, self._keys(), deadline)
+                parts.endings.shared.push(parts.nodes[node_id], endings, self._keys(), deadline)
             except NodeError as error:
                 self._probe_failed(node_id, error)
         self._learn()

@@ -34,12 +34,14 @@ class Seen(NamedTuple):
         known: Names of the workers that are known to live.
         source: ``fleet`` when at least one node was asked, ``host`` when only this host could be,
             ``self`` when nobody was asked yet.
+        heard: When each of them was heard of last, by the clock of this worker, by name.
     """
 
     at: float
     reports: Mapping[str, Report]
     known: frozenset[str]
     source: str
+    heard: Mapping[str, float] = {}
 
 
 class Observer:
@@ -85,6 +87,8 @@ class Observer:
         self._refreshing = ProcessLock()
         self._seen: Seen | None = None
         self._asked_at = 0.0
+        #: Stamp of the newest report of each worker, and when it was heard of.
+        self._heard: dict[str, tuple[int, float]] = {}
 
     def visit(self) -> None:
         """Be a visitor, for a command line: this process is no worker."""
@@ -98,7 +102,10 @@ class Observer:
             if not self._later(lambda _: self._refresh_and_release()):
                 self._refreshing.release()
         seen = self._seen or Seen(self._clock.time(), {}, frozenset(), "self")
-        return seen._replace(reports={**seen.reports, **self._own()})
+        # Who left or was forgotten since is not shown any more.
+        names = set(self._heartbeat.names())
+        reports = {name: report for name, report in seen.reports.items() if name in names}
+        return seen._replace(reports={**reports, **self._own()}, known=seen.known & names)
 
     def refresh(self) -> Seen:
         """Ask everybody now; return what was seen."""
@@ -116,8 +123,27 @@ class Observer:
                 if name not in found or report.stamp > found[name].stamp:
                     found[name] = report
         source = "fleet" if usable else "host"
-        self._seen = Seen(self._clock.time(), found, frozenset(names), source)
+        heard = self._hear(found)
+        self._seen = Seen(self._clock.time(), found, frozenset(names), source, heard)
         return self._seen
+
+    def _hear(self, found: Mapping[str, Report]) -> dict[str, float]:
+        """Return when each worker was heard of, whatever its clock says.
+
+        What its clock says is believed as far as it can be true: a report was not made later than
+        now, and not before the last look if it was not there then.
+        """
+        now, looked_at = self._clock.time(), self._seen.at if self._seen else 0.0
+        heard = {}
+        for name, report in found.items():
+            stamp, at = self._heard.get(name, (0, 0.0))
+            if stamp != report.stamp:
+                said = report.facts.get("at")
+                at = float(said) if isinstance(said, int | float) and 0 < said < 1e12 else 0.0
+                at = min(max(at, looked_at if stamp else 0.0), now)
+            heard[name] = report.stamp, at
+        self._heard = heard
+        return {name: at for name, (_, at) in heard.items()}
 
     def _own(self) -> dict[str, Report]:
         if self._publisher is None:

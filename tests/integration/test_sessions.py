@@ -88,8 +88,9 @@ def test_exactly_two_nodes_hold_a_session(nodes, workers):
 
     where = browser.ask(workers[1], "/where").json()
 
-    assert len(where["holders"]) == 2
-    assert sorted(where["homes"]) == sorted(where["holders"])
+    holders = set(where["holders"]) - {"local"}
+    assert len(holders) == 2
+    assert set(where["homes"]) == holders
     assert sorted(len(session_keys(node)) for node in nodes) == [0, 1, 1]
 
 
@@ -217,7 +218,8 @@ def test_without_any_node_requests_go_on_and_nothing_is_lost_when_they_return(no
     for node in nodes:
         node.pause()
     try:
-        assert browser.read(workers[0]) == {}
+        # From the copy of this host, if that was made by then.
+        assert browser.read(workers[0]) in ({}, {"name": "anna"})
     finally:
         for node in nodes:
             node.resume()

@@ -107,7 +107,8 @@ def store_sessions(state, count):
 
 
 def holders(state, key):
-    return state.store.holders(key, state.repository.clock.monotonic() + 5)
+    """Return the nodes that hold a session; local storage is no node."""
+    return state.store.cluster.holders(key, state.repository.clock.monotonic() + 5)
 
 
 def test_at_the_start_every_node_is_trusted_after_the_first_look(fleet):

@@ -193,12 +193,14 @@ class Nearby(Host):
         mode: Where its sessions go.
         drops: Whether changes of an outage are dropped.
         remembers: Whether the nodes kept their memory.
+        returning: Whether others of the host may not know yet that nodes are back.
     """
 
     def __init__(self, folder: Path | None = None, *, near_max_age=None, nodes=None, **options):
         kind = "filesystem" if folder else "simple"
         super().__init__(folder, options.pop("kind", kind), alone=False, **options)
         self.mode, self.drops, self.remembers = Mode.DISTRIBUTED, False, True
+        self.returning = False
         self.nodes = nodes or {node_id: FakeNode(node_id) for node_id in ("n1", "n2", "n3")}
         self.views = Views()
         self.placement = Placement(self.nodes, replicas=2)
@@ -218,8 +220,10 @@ class Nearby(Host):
             mode=lambda: self.mode,
             near_max_age=near_max_age,
             mirror=self.mirror,
+            returning=lambda: self.returning,
             behind=self.behind,
             drops=lambda: self.drops,
+            ended=lambda _: None,
             remembers=lambda *_: self.remembers,
         )
         self.store = FailoverStore(self.cluster, self.local, rules, clock=self.clock)

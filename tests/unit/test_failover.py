@@ -144,6 +144,24 @@ def test_a_logout_here_wins_over_a_cluster_with_old_data(worker):
     assert load(worker.store, at_least=version).record.kind is Kind.DESTROYED
 
 
+def test_a_logout_here_holds_at_once_for_an_old_cookie_too(worker):
+    worker.outage()
+    save(worker.store, adding(tombstone(5)))
+    worker.back()
+
+    assert load(worker.store, at_least=1).record.kind is Kind.DESTROYED
+
+
+def test_a_change_here_is_seen_also_when_another_host_made_a_newer_one(worker):
+    worker.outage()
+    save(worker.store, changing(b=b"2"))
+    worker.back()
+    save(worker.cluster, changing(c=b"1"))
+    version = save(worker.cluster, changing(c=b"3")).record.version
+
+    assert values(load(worker.store, at_least=version)) == {"a": b"1", "b": b"2", "c": b"3"}
+
+
 def test_a_logout_in_the_cluster_wins_over_what_is_here(worker):
     worker.outage()
     version = save(worker.store, changing(b=b"2")).record.version
@@ -151,6 +169,18 @@ def test_a_logout_in_the_cluster_wins_over_what_is_here(worker):
     save(worker.cluster, adding(tombstone(2)))
 
     assert load(worker.store, at_least=version).record.kind is Kind.DESTROYED
+
+
+def test_a_worker_that_is_still_local_sees_what_another_one_wrote_to_the_cluster(tmp_path):
+    """Nodes are back, and one worker of the host is the first to know."""
+    first = Nearby(tmp_path / "local")
+    late = Nearby(tmp_path / "local", nodes=first.nodes)
+    late.mode, first.returning = Mode.LOCAL, True
+
+    version = save(first.store, adding(record(1, a=b"1")), known=FRESH).record.version
+
+    assert values(load(late.store, at_least=version)) == {"a": b"1"}
+    assert first.local.dirty_keys(KEYS) == []
 
 
 # -- the cluster says that it is not there -------------------------------------------------------

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from support.clock import FakeClock
 
-from flask_msm.cluster.mode import MODE_TRANSITIONS, Mode, ModeSignal, advance_mode
+from flask_msm.cluster.mode import (
+    MODE_TRANSITIONS,
+    Mode,
+    ModeKeeper,
+    ModeSignal,
+    advance_mode,
+)
 
 
 DISTRIBUTED, LOCAL, STOPPED = Mode.DISTRIBUTED, Mode.LOCAL, Mode.STOPPED
@@ -57,3 +64,14 @@ def test_only_an_operator_ends_a_stop():
         assert advance_mode(STOPPED, signal) is STOPPED
 
     assert advance_mode(advance_mode(STOPPED, RESUME), BACK) is DISTRIBUTED
+
+
+def test_a_return_is_remembered_and_a_beginning_is_none():
+    keeper = ModeKeeper(clock := FakeClock())
+    assert keeper.back_at == 0
+
+    keeper.signal(ModeSignal.NODES_GONE)
+    clock.advance(5)
+    keeper.signal(ModeSignal.NODES_BACK)
+
+    assert keeper.back_at == clock.time()

@@ -1,0 +1,50 @@
+"""Sessions that ended lately, told to every host: a mirror there must not outlive a logout.
+
+The tombstone in the cluster is what ends a session. This list is for copies that are read without
+asking the cluster: while no node can be reached, when what the nodes hold is corrupt, and the near
+copies of sticky sessions. It is bounded; what it forgets is still in the cluster.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+
+if TYPE_CHECKING:
+    from .shared_map import SharedMap
+
+
+KEY_SUFFIX = "fleet:ended"
+#: Most sessions in the list, and most that wait to be put there.
+LISTED, WAITING = 1000, 5000
+
+
+class Endings:
+    """The sessions that ended lately, as this worker knows them.
+
+    Args:
+        shared: The map they stand in, by the hash in their storage key.
+    """
+
+    def __init__(self, shared: SharedMap) -> None:
+        self.shared = shared
+        self._waiting: deque[str] = deque(maxlen=WAITING)
+        self._done: frozenset[str] = frozenset()
+
+    def add(self, digest: str) -> None:
+        """Take note that a session ended; others hear of it with the next tick. No I/O."""
+        self._waiting.append(digest)
+
+    def share(self) -> None:
+        """Put what waits into the list, for it to be brought to the nodes."""
+        while self._waiting:
+            self.shared.put(self._waiting.popleft(), b"")
+        self.shared.keep_newest(LISTED)
+
+    def fresh(self) -> list[tuple[str, int]]:
+        """Return the hashes and stamps of what was not returned before."""
+        entries = self.shared.attributes.entries
+        found = [(name, stamp) for name, (stamp, _) in entries.items() if name not in self._done]
+        self._done = frozenset(entries)
+        return found

@@ -1,0 +1,305 @@
+"""All nodes are gone, and come back: real nodes and real workers, on one host and on several."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from functools import partial
+
+import pytest
+import requests
+from flask import Flask
+from support.fleet import Fleet
+from support.memcached import wait_until
+from support.workers import Browser
+
+from flask_msm import MemcachedSessionManager
+
+
+#: Time in seconds in which everything has to be in the cluster again.
+RETURN = 10.0
+#: Time in seconds between two probes.
+INTERVAL = 0.2
+
+
+class Site(Fleet):
+    """Three nodes and workers on several hosts: a host is a folder of its own."""
+
+    def __init__(self, folder) -> None:
+        super().__init__(
+            folder,
+            MSM_PROBE_INTERVAL=INTERVAL,
+            MSM_RECOVERY_THRESHOLD=1,
+            MSM_PROBE_MAX_BACKOFF=INTERVAL,
+            MSM_TIMEOUT=0.1,
+            MSM_REQUEST_DEADLINE=0.5,
+        )
+        self.folder = folder
+
+    def on(self, host, **config):
+        """Return the configuration of a worker of *host*."""
+        return {**self.config_for(), "MSM_LOCAL_DIR": str(self.folder / host), **config}
+
+    def kept(self, host):
+        """Return how many sessions *host* keeps."""
+        return sum(len(path.name) == 40 for path in (self.folder / host).glob("*/sessions/*"))
+
+    def waiting(self, host):
+        """Return how many sessions *host* still has to hand over."""
+        return len(list((self.folder / host).glob("*/journal/*")))
+
+    def wait_mirrored(self, host, count):
+        wait_until(lambda: self.kept(host) >= count, f"{host} keeps {count} sessions")
+
+    def wait_handed_over(self, *hosts):
+        wait_until(lambda: not any(map(self.waiting, hosts)), "all is handed over", RETURN)
+
+    def kill_nodes(self):
+        for node in self.nodes.values():
+            node.kill()
+
+    def restart_nodes(self):
+        for node in self.nodes.values():
+            node.restart()
+
+    def pause_nodes(self):
+        for node in self.nodes.values():
+            node.pause()
+
+    def resume_nodes(self):
+        for node in self.nodes.values():
+            node.resume()
+
+    def wait_local(self):
+        """Wait until a worker has noticed that all nodes are gone."""
+        wait_until(
+            lambda: any("no node can be reached" in entry.text for entry in self.entries()),
+            "a worker notices it",
+        )
+
+    def choose(self, name, value):
+        """Let an operator choose something, and bring it to the nodes."""
+        app = Flask("worker")
+        app.config.update({**self.on("operator"), "MSM_LOCAL_CACHE": "simple"})
+        manager = MemcachedSessionManager(app)
+        cluster = app.extensions["msm"].parts.cluster
+        try:
+            cluster.monitor.begin()
+            cluster.control.choose(name, value, who="anna", why="")
+            cluster.monitor.tick()
+        finally:
+            manager.close(app)
+
+
+@pytest.fixture
+def site(tmp_path, memcached):
+    with Site(tmp_path) as made:
+        made.add_nodes("n1", "n2", "n3")
+        yield made
+        assert made.troubles() == []
+
+
+def visitors(worker, count, **values):
+    """Return browsers with a session each."""
+    found = [Browser() for _ in range(count)]
+    for number, browser in enumerate(found):
+        browser.ask(worker, "/set", {"number": number, **values})
+    return found
+
+
+class Load:
+    """Browsers that change their sessions at all workers in turn, until told to end."""
+
+    def __init__(self, workers, browsers) -> None:
+        self.acknowledged = [0] * len(browsers)
+        self.failures = []
+        self._workers, self._browsers = workers, browsers
+        self._end = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._run, args=(number,)) for number in range(len(browsers))
+        ]
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._end.set()
+        for thread in self._threads:
+            thread.join(30)
+
+    def wait_more(self, count=5):
+        goal = [done + count for done in self.acknowledged]
+        wait_until(
+            lambda: self.failures or all(map(int.__ge__, self.acknowledged, goal)),
+            "every browser goes on",
+            30,
+        )
+
+    def _sees(self, browser, step):
+        return browser.read(self._workers[0])["step"] == step
+
+    def _run(self, number):
+        browser = self._browsers[number]
+        try:
+            while not self._end.is_set():
+                step = self.acknowledged[number] + 1
+                worker = self._workers[step % len(self._workers)]
+                seen = browser.ask(worker, "/set", {"step": step}).json()
+                assert seen["number"] == number, f"browser {number} sees {seen}"
+                self.acknowledged[number] = step
+                # What nodes took in their last moment may be on its way to this host's copy.
+                wait_until(partial(self._sees, browser, step), f"step {step} is seen", 1.0)
+        except Exception as error:  # noqa: BLE001  (shown by the test)
+            self.failures.append(repr(error))
+
+
+def test_all_nodes_killed_under_load_lose_nothing_and_get_everything_back(site):
+    one, other = site.start(site.on("a"), site.on("a"))
+    idle = visitors(one, 40, cart=["apple"])
+    busy = visitors(one, 4)
+    site.wait_mirrored("a", 46)
+    site.wait_all_up()
+
+    with Load([one, other], busy) as load:
+        load.wait_more()
+        site.kill_nodes()
+        load.wait_more(20)
+        site.restart_nodes()
+        back = time.monotonic()
+        load.wait_more()
+    assert load.failures == []
+    (fresh,) = site.start(site.on("fresh"))
+
+    def everything_is_there():
+        return all(browser.read(fresh).get("cart") == ["apple"] for browser in idle) and all(
+            browser.read(fresh).get("step") == step
+            for browser, step in zip(busy, load.acknowledged, strict=True)
+        )
+
+    wait_until(everything_is_there, "everything is in the cluster", RETURN)
+    assert time.monotonic() - back < RETURN + 5
+    site.wait_handed_over("a")
+    site.wait_all_up()
+    assert everything_is_there()
+
+
+def test_changes_and_logouts_of_an_outage_stand_when_nodes_return_with_old_data(site):
+    here, there = site.start(site.on("a"), site.on("b"))
+    browsers = visitors(here, 6)
+    for browser in browsers:
+        browser.read(there)
+    old = [browser.cookie() for browser in browsers]
+    site.pause_nodes()
+    for browser in browsers[:3]:
+        browser.ask(here, "/logout", {})
+    for browser in browsers[3:]:
+        browser.ask(here, "/set", {"more": 1})
+
+    site.resume_nodes()
+
+    for number, cookie in enumerate(old[:3]):
+        assert requests.get(here.url + "/get", cookies=cookie, timeout=10).json() == {}, number
+    site.wait_handed_over("a", "b")
+    end = time.monotonic() + 4 * INTERVAL
+    while time.monotonic() < end:
+        for worker in (here, there):
+            for cookie in old[:3]:
+                assert requests.get(worker.url + "/get", cookies=cookie, timeout=10).json() == {}
+    for number, browser in enumerate(browsers[3:], 3):
+        assert browser.read(there) == browser.read(here) == {"number": number, "more": 1}
+
+
+def test_a_logout_before_an_outage_stands_against_a_mirror_on_another_host(site):
+    here, there = site.start(site.on("a"), site.on("b"))
+    browsers = visitors(there, 5)
+    site.wait_mirrored("b", 6)
+    old = [browser.cookie() for browser in browsers]
+    for browser in browsers:
+        browser.ask(here, "/logout", {})
+    site.wait_mirrored("a", 6)
+    site.kill_nodes()
+    site.wait_local()
+
+    site.restart_nodes()
+
+    def is_over():
+        site.wait_handed_over("a", "b")
+        return all(
+            requests.get(there.url + "/get", cookies=cookie, timeout=10).json() == {}
+            for cookie in old
+        )
+
+    wait_until(is_over, "the logouts are known", RETURN)
+    site.wait_all_up()
+    (fresh,) = site.start(site.on("fresh"))
+    for worker in (here, there, fresh):
+        for cookie in old:
+            assert requests.get(worker.url + "/get", cookies=cookie, timeout=10).json() == {}
+
+
+def test_workers_and_nodes_that_are_restarted_at_once_lose_nothing(site):
+    (worker,) = site.start(site.on("a"))
+    browsers = visitors(worker, 20)
+    site.wait_mirrored("a", 21)
+    site.kill_nodes()
+    for browser in browsers[:10]:
+        browser.ask(worker, "/set", {"more": 1})
+    worker.stop(signal.SIGKILL)
+
+    site.restart_nodes()
+    (again,) = site.start(site.on("a"))
+
+    for number, browser in enumerate(browsers):
+        expected = {"number": number, "more": 1} if number < 10 else {"number": number}
+        assert browser.read(again) == expected
+    site.wait_handed_over("a")
+    site.wait_all_up()
+    (fresh,) = site.start(site.on("fresh"))
+    assert [browser.read(fresh)["number"] for browser in browsers] == list(range(20))
+
+
+def test_two_hosts_hand_over_the_same_sessions(site):
+    here, there = site.start(site.on("a"), site.on("b"))
+    browsers = visitors(here, 5)
+    for browser in browsers:
+        browser.read(there)
+    site.wait_mirrored("b", 6)
+    site.kill_nodes()
+    for browser in browsers:
+        browser.ask(here, "/set", {"here": 1})
+        browser.ask(there, "/set", {"there": 1})
+
+    site.restart_nodes()
+    site.wait_handed_over("a", "b")
+    site.wait_all_up()
+
+    (fresh,) = site.start(site.on("fresh"))
+    for number, browser in enumerate(browsers):
+        assert browser.read(fresh) == {"number": number, "here": 1, "there": 1}
+
+
+def test_what_operators_choose_during_operation_decides_what_happens_to_changes(site):
+    (worker,) = site.start(site.on("a"))
+    browsers = visitors(worker, 3)
+    site.wait_all_up()
+    for choice, expected in (("discard", {}), ("promote", {"during": "promote"})):
+        site.choose("on_reconnect", choice)
+        began = time.time()
+        site.pause_nodes()
+        site.wait_entry("sessions are kept on this host", began)
+        for browser in browsers:
+            browser.ask(worker, "/set", {"during": choice})
+        if choice == "discard":
+            old = browsers.pop().cookie()
+            requests.post(worker.url + "/logout", cookies=old, timeout=10)
+
+        site.resume_nodes()
+        site.wait_handed_over("a")
+        site.wait_all_up()
+
+        for number, browser in enumerate(browsers):
+            assert browser.read(worker) == {"number": number, **expected}
+        assert requests.get(worker.url + "/get", cookies=old, timeout=10).json() == {}
