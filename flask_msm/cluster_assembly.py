@@ -304,6 +304,7 @@ def connect(parts: ClusterParts, needs: Needs, repository: Repository, local: Lo
         blacklist=serialization.blacklist,
         local=local,
         keys=needs.keys,
+        clock=needs.clock,
     )
     serialization.policy.chosen = choices.policy
     serialization.connect(stop_distribution=parts.monitor.stop_distribution)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import TYPE_CHECKING
 
 from .cluster_assembly import UNSCHEDULED
 from .commands import Outcome
 from .errors import CommandError, shown
+from .fleet.labels import plain
 from .fleet_view import fleet_view
 from .settings import OnReconnect, PolicyName
-from .upkeep.commander import ON_RECONNECT, POLICY, Order
+from .upkeep.commander import ON_RECONNECT, POLICY, Order, audit
 from .viewing import Viewer
 
 
@@ -74,9 +74,12 @@ class FleetConsole:
     ) -> Outcome:
         """Write an event and a line of audit; never raises."""
         level = level if level in _LEVELS else "info"
+        # All of it may come from whoever was refused.
+        kind, text = plain(kind, 60), plain(text, 500)
+        actor, reason = plain(actor, 200), plain(reason, 200)
         number = self._parts.events.add(level, kind, text, actor=actor, reason=reason)
-        said = logging.getLogger("flask_msm.audit")
-        said.info("%s: %s, by %s", kind, text, actor)
+        because = f" ({reason})" if reason else ""
+        audit.info("%s: %s, by %s%s", kind, text, actor, because)
         return Outcome(text=text, event=self._event_id(number))
 
     # -- what can be chosen --------------------------------------------------------------------
@@ -147,7 +150,9 @@ class FleetConsole:
     ) -> Outcome:
         """Show a worker that is gone no longer; refused for one that lives."""
         living = {one.id for one in self.view().workers if not one.gone}
-        if worker in living:
+        cluster = self._parts.cluster
+        # One that is new to this worker may have left no report yet.
+        if worker in living or (cluster is not None and cluster.heartbeat.lives(worker)):
             raise CommandError(f"worker {shown(worker)} lives; only one that is gone is forgotten")
         order = Order(actor, reason, based_on)
         return self._do(lambda c: c.commander.forget_worker(worker, order))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .assembly import Parts
     from .clock import Clock
     from .cluster_assembly import ClusterParts
+    from .fleet.control import Choice
     from .fleet_view import NodeView
     from .settings import NodeAddress, Settings
 
@@ -84,6 +85,7 @@ class Viewer:
         """Return what there is to see without nodes: this worker."""
         settings = self._settings
         events = self._parts.events.newest(MOST_EVENTS)
+        blacklist = self._blacklist(_Told(), {})
         return doc.Snapshot(
             at=self._clock.time(),
             observer=self._observer("", "", 1, None, "self"),
@@ -91,6 +93,8 @@ class Viewer:
             policy=_fixed(settings.serialization_policy),
             on_reconnect=_fixed(settings.on_reconnect),
             distribution=_fixed("running"),
+            blacklist=blacklist,
+            blacklist_total=len(blacklist),
             events=tuple(
                 self._event(event.at, "", Facts(event._asdict()), ("",)) for event in events
             ),
@@ -101,10 +105,12 @@ class Viewer:
         """Return the document for *view*."""
         me = cluster.heartbeat.worker
         told = self._put_together(view, me)
+        mine = {worker.name: _opinions(worker) for worker in view.workers if worker.name == me}
+        opinions = {**told.opinions, **mine}
         workers = tuple(_with_status(_told_of(worker, told), worker) for worker in view.workers)
         seen = [worker for worker in workers if not worker.gone]
         events, events_total = self._events(told, me)
-        blacklist = self._blacklist(told, cluster)
+        blacklist = self._blacklist(told, cluster.control.choices(CLEAR))
         mode, since = _mode(seen)
         own = next((worker for worker in workers if worker.id == me), None)
         gone = {worker.id for worker in workers if worker.gone}
@@ -124,7 +130,7 @@ class Viewer:
             policy=_choice(view.settings[POLICY]),
             on_reconnect=_choice(view.settings[ON_RECONNECT]),
             distribution=_choice(view.settings[DISTRIBUTION]),
-            nodes=tuple(self._node(node, view, told, cluster) for node in view.nodes),
+            nodes=tuple(self._node(node, view, opinions, cluster) for node in view.nodes),
             workers=workers,
             blacklist=blacklist,
             events=events,
@@ -192,11 +198,15 @@ class Viewer:
     # -- nodes ---------------------------------------------------------------------------------
 
     def _node(
-        self, node: NodeView, view: FleetView, told: _Told, cluster: ClusterParts
+        self,
+        node: NodeView,
+        view: FleetView,
+        said: Mapping[str, Mapping[str, doc.Opinion]],
+        cluster: ClusterParts,
     ) -> doc.Node:
-        own = {w.name: _opinions(w) for w in view.live if w.name not in told.opinions}
-        said = (told.opinions.get(w.name) or own.get(w.name) or {} for w in view.live)
-        opinions = tuple(opinion for by_node in said if (opinion := by_node.get(node.id)))
+        opinions = tuple(
+            opinion for worker in view.live if (opinion := said[worker.name].get(node.id))
+        )
         drain = self._drain(node.id, cluster)
         state = drain.value if drain else _worst_of_most([o.state for o in opinions])
         failing = max(opinions, key=lambda o: o.since or 0.0 if o.error else 0.0, default=None)
@@ -272,11 +282,13 @@ class Viewer:
             reason=facts.text("reason"),
         )
 
-    def _blacklist(self, told: _Told, cluster: ClusterParts) -> tuple[doc.BlacklistEntry, ...]:
+    def _blacklist(
+        self, told: _Told, clears: Mapping[str, Choice]
+    ) -> tuple[doc.BlacklistEntry, ...]:
         serialization = self._parts.repository.serialization
         summed_up = Blacklist(self._clock, lambda: "")
         summed_up.merge(serialization.blacklist.to_json(), told.blacklist)
-        for name, choice in cluster.control.choices(CLEAR).items():
+        for name, choice in clears.items():
             summed_up.clear(choice.at, name or None)
         pins = {pin.name: pin for pin in serialization.pins.all()}
         entries = []

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from flask_msm.cluster.trust import Standing
 from flask_msm.record.stamp import milliseconds
 
+from .labels import plain
 from .shared_map import SharedMap
 
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 
 KEY_SUFFIX = "fleet:control"
+#: Longest text that is taken from an entry, characters.
+MAX_TEXT = 200
 
 _KNOWN, _MISSED, _REBUILT, _DRAIN, _LOST = "known:", "missed:", "rebuilt:", "drain:", "lost:"
 _FACTS = (_KNOWN, _MISSED, _REBUILT, _DRAIN, _LOST)
@@ -83,8 +86,7 @@ class Control:
         facts = _parsed(raw)
         value = facts.get("value")
         drain = str(value) if value in ("draining", "drained") else None
-        who, why = str(facts.get("who", "")), str(facts.get("why", ""))
-        return drain, who, why, milliseconds(stamp) / 1000
+        return drain, _text(facts, "who"), _text(facts, "why"), milliseconds(stamp) / 1000
 
     def set_missed(self, node_id: str, why: str) -> None:
         """Say that the node lacks something: from now on, whatever other clocks say."""
@@ -109,11 +111,11 @@ class Control:
         facts = _parsed(raw) if raw is not None else {}
         value = facts.get("value")
         return Choice(
-            value if isinstance(value, str) else None,
+            plain(value, MAX_TEXT) if isinstance(value, str) else None,
             stamp,
             milliseconds(stamp) / 1000,
-            str(facts.get("who", "")),
-            str(facts.get("why", "")),
+            _text(facts, "who"),
+            _text(facts, "why"),
         )
 
     def choose(self, name: str, value: str | None, *, who: str, why: str) -> int:
@@ -165,6 +167,11 @@ class Control:
 
     def _entry(self, **facts: str) -> bytes:
         return json.dumps({"by": self._worker(), **facts}, ensure_ascii=True).encode()
+
+
+def _text(facts: Mapping[str, object], name: str) -> str:
+    text = facts.get(name)
+    return plain(text, MAX_TEXT) if isinstance(text, str) else ""
 
 
 def _parsed(raw: bytes) -> dict[str, object]:

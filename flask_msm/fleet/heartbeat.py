@@ -96,6 +96,14 @@ class Heartbeat:
         """Return the names of all workers in the map."""
         return sorted(self.shared.values(""))
 
+    def lives(self, worker: str) -> bool:
+        """Return whether a worker was heard of lately."""
+        return any(
+            self._lives(name, stamp, entry)
+            for name, stamp, entry in self._entries()
+            if name == worker
+        )
+
     def forget(self, worker: str) -> None:
         """Remove a worker that ended without a word."""
         self.shared.put(worker, None)

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 #: Larger reports are not read; own ones are cut to it.
 MAX_SIZE = 64 * 1024
+#: Largest body, so that header, signature and name fit as well.
+MAX_BODY = MAX_SIZE - 1024
+#: So many items are left of lists, and texts of so many characters, when a report is too long.
+KEPT, LONG = 10, 1000
 #: A worker that was heard of so long ago is not shown any more, seconds.
 LIFE = 3600.0
 #: Reports are kept on so many nodes.
@@ -92,11 +96,7 @@ class Reports:
     def seal(self, worker: str, facts: dict[str, Any], keys: Keyring) -> bytes:
         """Return a report as bytes; what makes it too long is left out."""
         stamp, now = self._stamps.next(), self._clock.time()
-        body = json.dumps(facts, ensure_ascii=True, separators=(",", ":")).encode()
-        if len(body) > MAX_SIZE // 2:
-            # Lists grow with what happened; the rest is bounded by the number of nodes.
-            facts = {name: fact for name, fact in facts.items() if not isinstance(fact, list)}
-            body = json.dumps({**facts, "cut": True}, separators=(",", ":")).encode()
+        body = _fitting(facts)
         attributes = Attributes({_NAME: (stamp, body)}, {}, 0)
         record = Record(Kind.DATA, now, now, now + LIFE, stamp, attributes)
         return self._envelope.seal(record, self.key(worker), keys)
@@ -107,9 +107,12 @@ class Reports:
             record = self._envelope.open(data[: MAX_SIZE + 1], self.key(worker), keys)
             facts = json.loads(record.attributes.entries[_NAME][1] or b"")
         except (RecordError, KeyError, ValueError, RecursionError):
+            facts = None
+            record = None
+        if record is None or not isinstance(facts, dict):
             self.refused += 1
             return None
-        return Report(worker, record.version, facts) if isinstance(facts, dict) else None
+        return Report(worker, record.version, facts)
 
     def publish(self, worker: str, data: bytes, deadline: float) -> None:
         """Bring a sealed report to its nodes, as far as they answer."""
@@ -149,6 +152,38 @@ class Reports:
                 ):
                     found[report.worker] = report
         return found
+
+
+def _fitting(facts: dict[str, Any]) -> bytes:
+    """Return *facts* as JSON that is not too long: what grows with what happened goes first."""
+    for drop in (_nothing, _old, _lists, _long_texts, _all_but_simple):
+        kept = {name: fact for name, fact in facts.items() if (fact := drop(fact)) is not None}
+        cut = {} if drop is _nothing else {"cut": True}
+        body = json.dumps({**kept, **cut}, ensure_ascii=True, separators=(",", ":")).encode()
+        if len(body) <= MAX_BODY:
+            break
+        facts = kept
+    return body
+
+
+def _nothing(fact: Any) -> Any:
+    return fact
+
+
+def _old(fact: Any) -> Any:
+    return fact[:KEPT] if isinstance(fact, list) else fact
+
+
+def _lists(fact: Any) -> Any:
+    return None if isinstance(fact, list) else fact
+
+
+def _long_texts(fact: Any) -> Any:
+    return None if isinstance(fact, str) and len(fact) > LONG else fact
+
+
+def _all_but_simple(fact: Any) -> Any:
+    return None if isinstance(fact, dict | list) else fact
 
 
 def note_name(worker: str) -> str:

@@ -149,8 +149,10 @@ class SharedMap:
                 self._record = join(self._record, theirs)
         return Pulled(found=True, record=theirs, token=item.token)
 
-    def push(self, node: NodeClient, pulled: Pulled, keys: Keyring, deadline: float) -> None:
+    def push(self, node: NodeClient, pulled: Pulled, keys: Keyring, deadline: float) -> bool:
         """Bring *node* up to date, given what it was found to hold a moment ago.
+
+        Returns whether it knows all that is known here.
 
         A node that lost the map since then stays without: whoever asks it next has to see that.
 
@@ -159,14 +161,16 @@ class SharedMap:
         """
         for _ in range(MAX_TRIES):
             mine = self._renewed()
-            if pulled.foreign or (pulled.record and not self._lacks(pulled.record, mine)):
-                return
+            if pulled.foreign:
+                return False
+            if pulled.record and not self._lacks(pulled.record, mine):
+                return True
             data = self._envelope.seal(mine, self.key, keys)
             if len(data) > MAX_SIZE:
                 if not self._too_large:
                     logger.error("%s takes %d bytes; it is not shared", self.key, len(data))
                 self._too_large = True
-                return
+                return False
             self._too_large = False
             ttl = ttl_for(mine.expires_at, self._clock.time())
             exchange = (
@@ -175,10 +179,11 @@ class SharedMap:
                 else node.start_cas(self.key, data, ttl, pulled.token, deadline)
             )
             if exchange.result():
-                return
+                return True
             pulled = self.pull(node, keys, deadline)
             if not pulled.found:
-                return
+                return False
+        return False
 
     def absorb(self, data: bytes, keys: Keyring) -> Attributes | None:
         """Learn what was written down elsewhere, for example on this host; return what it was."""

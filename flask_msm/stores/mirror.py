@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from functools import partial
 from typing import TYPE_CHECKING
@@ -39,6 +40,9 @@ class Mirror:
         self._lock = ProcessLock()
         #: Version and renewal of what was mirrored last, by storage key.
         self._recent: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        #: What is to be copied next; bounded by what the background takes.
+        self._waiting: dict[str, Record] = {}
+        self._pid = os.getpid()
 
     def note(self, key: str, keys: Keyring, record: Record, *, anew: bool = False) -> None:
         """Take note that the cluster holds *record*.
@@ -52,7 +56,17 @@ class Mirror:
         seen = record.version, record.renewed
         if self._recent.get(key) == seen and not anew:
             return
-        if not self._background.put(partial(self._work, key, keys, record)):
+        with self._lock:
+            if self._pid != os.getpid():
+                # What waited before a fork is the parent's to do.
+                self._waiting, self._pid = {}, os.getpid()
+            waits = key in self._waiting
+            if not waits or record.version >= self._waiting[key].version:
+                self._waiting[key] = record
+        # Of a session that waits already only the newest copy is made.
+        if not waits and not self._background.put(partial(self._work, key, keys)):
+            with self._lock:
+                self._waiting.pop(key, None)
             self.dropped += 1
             return
         with self._lock:
@@ -65,7 +79,10 @@ class Mirror:
         with self._lock:
             self._recent.clear()
 
-    def _work(self, key: str, keys: Keyring, record: Record, _: float) -> None:
-        self._local.confirm(key, keys, record)
+    def _work(self, key: str, keys: Keyring, _: float) -> None:
+        with self._lock:
+            record = self._waiting.pop(key, None)
+        if record is not None:
+            self._local.confirm(key, keys, record)
         if self._local.is_trim_due():
             self._local.trim(keys)

@@ -12,6 +12,7 @@ from .commander import CLEAR, PIN, POLICY
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from flask_msm.clock import Clock
     from flask_msm.fleet.blacklist import Blacklist
     from flask_msm.fleet.control import Control
     from flask_msm.fleet.pins import Pins
@@ -32,6 +33,7 @@ class Choices:
         blacklist: Attributes that could not be stored.
         local: Local storage.
         keys: Returns the keyring.
+        clock: Its wall clock is used.
     """
 
     def __init__(
@@ -42,13 +44,17 @@ class Choices:
         blacklist: Blacklist,
         local: LocalStore,
         keys: Callable[[], Keyring],
+        clock: Clock,
     ) -> None:
         self._control = control
         self._pins = pins
         self._blacklist = blacklist
         self._local = local
         self._keys = keys
+        self._clock = clock
         self._noted = b""
+        #: What was cleared already: stamp and time by name.
+        self._cleared: dict[str, tuple[int, float]] = {}
 
     def policy(self) -> str | None:
         """Return the policy that was chosen, ``None`` for the configured one."""
@@ -61,7 +67,12 @@ class Choices:
             Pin(name, choice.who, choice.why, choice.at) for name, choice in chosen if choice.value
         )
         for name, choice in self._control.choices(CLEAR).items():
-            self._blacklist.clear(choice.at, name or None)
+            stamp, at = self._cleared.get(name, (0, 0.0))
+            if stamp != choice.stamp:
+                # A clock that is ahead clears nothing of what is still to come.
+                at = min(choice.at, self._clock.time())
+                self._cleared[name] = choice.stamp, at
+                self._blacklist.clear(at, name or None)
 
     def keep(self) -> None:
         """Learn from the blacklist of the host, and write it down there."""

@@ -243,11 +243,10 @@ class Monitor:
         reached = []
         for node_id, found in pulled.items():
             try:
-                shared.push(parts.nodes[node_id], found, keys, self._by(None))
+                if shared.push(parts.nodes[node_id], found, keys, self._by(None)):
+                    reached.append(node_id)
             except NodeError as error:
                 parts.state.failed(node_id, error)
-            else:
-                reached.append(node_id)
         return reached
 
     def _note_found(self, found: Mapping[str, bool]) -> None:
