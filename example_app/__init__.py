@@ -7,9 +7,10 @@ from datetime import timedelta
 
 from flask import Flask
 
-from example_app import account, cart, csrf, pages, shop, whereabouts
+from example_app import account, breaking, cart, csrf, pages, shop, whereabouts
 from example_app.extensions import msm
-from example_app.place import Place
+from example_app.place import OPERATOR, Place
+from flask_msm_dashboard import basic_auth
 
 
 def create_app() -> Flask:
@@ -27,12 +28,15 @@ def create_app() -> Flask:
     if place.nodes:
         app.config["MSM_NODES"] = [f"{node.id}:{node.address}" for node in place.nodes]
     app.config["MSM_LOCAL_DIR"] = place.local_dir
+    app.config["MSM_ENVIRONMENT"] = "demo"
+    if place.admin_hash:
+        app.config["MSM_ADMIN_ACCESS"] = basic_auth({OPERATOR: place.admin_hash})
     msm.init_app(app)
 
     app.extensions["example_place"] = place
-    for blueprint in (shop.blueprint, account.blueprint, whereabouts.blueprint):
+    for blueprint in (shop.blueprint, account.blueprint, whereabouts.blueprint, breaking.blueprint):
         app.register_blueprint(blueprint)
     csrf.protect(app)
     pages.decorate(app)
-    app.jinja_env.globals.update(cart_count=cart.count)
+    app.jinja_env.globals.update(cart_count=cart.count, admin_url="/msm-admin")
     return app

@@ -23,7 +23,7 @@ def main() -> int:
         "--workers",
         type=_number(1, 64),
         default=2,
-        help="worker processes of the shop (default: 2; without memcached always 1)",
+        help="worker processes of the shop (default: 2)",
     )
     parser.add_argument(
         "--nodes",

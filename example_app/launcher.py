@@ -10,13 +10,16 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from example_app.place import LOCAL_DIR, NODE_PIDS, NODES, SECRET_KEY
+from werkzeug.security import generate_password_hash
+
+from example_app.place import ADMIN_HASH, CONTROL_DIR, LOCAL_DIR, NODES, OPERATOR, SECRET_KEY
 from example_app.processes import (
     LaunchError,
     Signals,
@@ -38,7 +41,11 @@ _NODE_STOP_PATIENCE = 3.0
 _SHOP_STOP_PATIENCE = 6.0
 
 _NODE_START_ATTEMPTS = 3
+_LOOK_FOR_WISHES = 0.2
 _HERE = Path(__file__).absolute().parent
+
+#: Every memcached that was started, to be ended with the shop.
+_processes: list[subprocess.Popen[bytes]] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +98,22 @@ def _run(wishes: Wishes, signals: Signals, started: ExitStack) -> None:
     nodes = _start_nodes(wishes.nodes, binary, signals, started) if binary else []
     # Of this run alone, and gone with it. Without memcached this is where sessions are kept.
     local = Path(started.enter_context(TemporaryDirectory(prefix="flask_msm-shop-")))
+    control = Path(started.enter_context(TemporaryDirectory(prefix="flask_msm-shop-")))
+    for node in nodes:
+        _note(control, node)
+    password = secrets.token_urlsafe(9)
     environ = {
         NODES: " ".join(f"{node.id}:{HOST}:{node.port}" for node in nodes),
-        NODE_PIDS: " ".join(f"{node.id}:{node.pid}" for node in nodes),
         SECRET_KEY: secrets.token_urlsafe(32),
         LOCAL_DIR: str(local),
+        CONTROL_DIR: str(control),
+        ADMIN_HASH: generate_password_hash(password),
     }
     shop = _start_shop(listener, environ, wishes.workers, signals, started)
-    print(_welcome(port, nodes, wishes.workers, shop, wants_nodes=wishes.nodes > 0), flush=True)
-    _watch(shop, nodes, signals)
+    print(_welcome(port, nodes, wishes.workers, shop, wants_nodes=wishes.nodes > 0))
+    print(_operators(port, password))
+    print("\nCtrl-C closes the shop and ends all of this.", flush=True)
+    _watch(shop, nodes, signals, lambda node: _revive(node, binary or "", control, signals))
     print("\nClosing the shop ...", flush=True)
 
 
@@ -122,9 +136,8 @@ def _listen(port: int | None) -> socket.socket:
 
 
 def _start_nodes(count: int, binary: str, signals: Signals, started: ExitStack) -> list[Node]:
-    processes: list[subprocess.Popen[bytes]] = []
-    started.callback(stop, processes, patience=_NODE_STOP_PATIENCE)
-    return [_start_node(f"n{n}", binary, signals, processes) for n in range(1, count + 1)]
+    started.callback(stop, _processes, patience=_NODE_STOP_PATIENCE)
+    return [_start_node(f"n{n}", binary, signals, _processes) for n in range(1, count + 1)]
 
 
 def _start_node(
@@ -151,8 +164,8 @@ def _start_node(
             return node
 
 
-def _start_memcached(node_id: str, binary: str) -> Node:
-    port = _free_port()
+def _start_memcached(node_id: str, binary: str, port: int | None = None) -> Node:
+    port = port or _free_port()
     command = [binary, "-l", HOST, "-p", str(port), "-U", "0", "-m", "64"]
     if os.geteuid() == 0:
         # memcached refuses to run as root unless it is told to.
@@ -214,18 +227,62 @@ def _is_open(port: int) -> bool:
         connection.close()
 
 
-def _watch(shop: subprocess.Popen[bytes], nodes: list[Node], signals: Signals) -> None:
+def _watch(
+    shop: subprocess.Popen[bytes],
+    nodes: list[Node],
+    signals: Signals,
+    revive: Callable[[Node], Node | None],
+) -> None:
     """Return when a stop is asked for; say when a node has ended, which is what to try here."""
-    up = list(nodes)
+    up = {node.id: node for node in nodes}
+    ended: dict[str, Node] = {}
     while not signals.stop_requested:
         if has_ended(shop):
             msg = f"gunicorn ended (exit status {shop.returncode}), so the shop is closed."
             raise LaunchError(msg)
-        for node in [node for node in up if has_ended(node.process)]:
-            up.remove(node)
-            left = ", ".join(other.id for other in up) or "none"
+        for node in [node for node in up.values() if has_ended(node.process)]:
+            ended[node.id] = up.pop(node.id)
+            revive(node)
+            left = ", ".join(up) or "none"
             print(f"  {node.id} (pid {node.pid}) has ended. Nodes left: {left}.", flush=True)
-        signals.pause()
+        for node in list(ended.values()):
+            started = revive(node)
+            if started is not None:
+                up[node.id] = started
+                del ended[node.id]
+                print(f"  {node.id} is up again (pid {started.pid}), empty.", flush=True)
+        signals.pause(_LOOK_FOR_WISHES if nodes else None)
+
+
+def _note(control: Path, node: Node) -> None:
+    (control / f"{node.id}.pid").write_text(str(node.pid))
+
+
+def _revive(node: Node, binary: str, control: Path, signals: Signals) -> Node | None:
+    """Start a node that has ended again, if somebody wishes it."""
+    (control / f"{node.id}.pid").unlink(missing_ok=True)
+    wish = control / f"{node.id}.restart"
+    if not wish.exists():
+        return None
+    wish.unlink()
+    again = _start_memcached(node.id, binary, node.port)
+    _processes.append(again.process)
+    wait_until_ready(
+        again.process,
+        partial(_is_serving, again),
+        name=f"memcached {node.id}",
+        limit=_NODE_START_LIMIT,
+        signals=signals,
+    )
+    _note(control, again)
+    return again
+
+
+def _operators(port: int, password: str) -> str:
+    return (
+        f"Dashboard: http://{HOST}:{port}/msm-admin/   user {OPERATOR}, password {password}\n"
+        f"To break things and watch: http://{HOST}:{port}/break"
+    )
 
 
 def _welcome(
@@ -252,7 +309,7 @@ def _welcome(
             f"End one of them in another terminal, for example: kill {nodes[0].pid}",
             "Reload: you are still signed in, and the cart is still there.",
         ]
-    return "\n".join([*lines, "", "Ctrl-C closes the shop and ends all of this."])
+    return "\n".join([*lines, ""])
 
 
 def _count(number: int, thing: str) -> str:

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from flask import Flask, Response, render_template
 from werkzeug.exceptions import HTTPException
 
+from flask_msm import SerializationError
+
 
 def decorate(app: Flask) -> None:
     """Give *app* its template filters, error pages and response headers."""
@@ -16,7 +18,7 @@ def decorate(app: Flask) -> None:
     app.add_template_filter(moment)
     # Asked for on each page: with a preloading server the process is forked after this.
     app.jinja_env.globals.update(worker_pid=os.getpid)
-    for status in (400, 404, 405):
+    for status in (400, 404, 405, 500):
         app.register_error_handler(status, _error_page)
     app.after_request(_headers)
 
@@ -33,6 +35,10 @@ def moment(at: datetime) -> str:
 
 def _error_page(error: HTTPException) -> tuple[str, int]:
     status = error.code or 500
+    cause = getattr(error, "original_exception", None)
+    if isinstance(cause, SerializationError):
+        # It names attribute, type and endpoint, and never a value.
+        error.description = str(cause)
     return render_template("error.html", error=error), status
 
 

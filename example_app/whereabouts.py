@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from flask import Blueprint, current_app, render_template, session
 
+from example_app.breaking import pid_of
 from example_app.extensions import msm
 from example_app.place import NodeAddress, Place
 
@@ -24,12 +24,14 @@ class NodeCard:
     """One memcached, seen from this session.
 
     Attributes:
+        pid: Its process, when the launcher started it and it has not ended.
         rank: Which home of the session it is, from 1; ``None`` when it is none.
         holds: Whether it has a copy now.
         has_ended: Whether its process is known to be gone.
     """
 
     node: NodeAddress
+    pid: int | None
     rank: int | None
     holds: bool
     has_ended: bool
@@ -43,22 +45,14 @@ def show() -> str:
     return render_template(
         "session.html",
         info=info,
-        cards=[_card(node, info) for node in place.nodes],
+        cards=[_card(place, node, info) for node in place.nodes],
         attributes=sorted((name, type(value).__name__) for name, value in session.items()),
     )
 
 
-def _card(node: NodeAddress, info: SessionInfo) -> NodeCard:
+def _card(place: Place, node: NodeAddress, info: SessionInfo) -> NodeCard:
     is_home = node.id in info.home_nodes
     rank = info.home_nodes.index(node.id) + 1 if is_home else None
-    return NodeCard(node, rank, node.id in info.holders, _has_ended(node.pid))
-
-
-def _has_ended(pid: int | None) -> bool:
-    if pid is None:
-        return False
-    try:
-        os.kill(pid, 0)  # Sends nothing, only asks whether there is somebody.
-    except (ProcessLookupError, PermissionError):  # Nobody, or somebody else by now.
-        return True
-    return False
+    pid = pid_of(place, node.id)
+    has_ended = place.control is not None and pid is None
+    return NodeCard(node, pid, rank, node.id in info.holders, has_ended)

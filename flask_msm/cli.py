@@ -20,7 +20,7 @@ from .cli_fleet import (
     visiting,
     worker_rows,
 )
-from .errors import CommandError
+from .errors import CommandError, shown
 from .settings import OnReconnect, PolicyName
 from .upkeep.commander import ON_RECONNECT, POLICY, RUNNING, Order
 from .upkeep.monitor import DISTRIBUTION
@@ -203,7 +203,7 @@ def clear(visit: Visit, attribute: str | None, reason: str, *, as_json: bool) ->
     """Forget ATTRIBUTE, or everything; what cannot be serialized is entered again."""
     done = _do(
         lambda: visit.cluster.commander.clear(
-            [attribute] if attribute else None, Order(WHO, reason)
+            None if attribute is None else [attribute], Order(WHO, reason)
         )
     )
     what = attribute or "everything"
@@ -217,6 +217,8 @@ def _pinning(*, pinned: bool) -> Callable[..., Any]:
     @visiting
     def command(visit: Visit, attribute: str, reason: str, *, as_json: bool) -> None:
         order = Order(WHO, reason)
+        if not pinned and attribute in visit.state.settings.blacklist:
+            raise click.UsageError(f"MSM_BLACKLIST pins {shown(attribute)}; it is unpinned there")
         done = _do(lambda: visit.cluster.commander.pin(attribute, order, pinned=pinned))
         text = f"{attribute!r} is {'always stored as None' if pinned else 'tried again'}."
         _told(visit, done, {"attribute": attribute, "pinned": pinned}, text, as_json=as_json)

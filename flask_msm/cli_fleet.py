@@ -11,8 +11,8 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
-from .errors import shown
 from .fleet.blacklist import Blacklist
+from .fleet.labels import plain
 from .fleet_view import FleetView, fleet_view
 from .upkeep.choices import BLACKLIST_NOTE
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from .extension import AppState
     from .gate import Report
 
+
+#: Longest line that is printed, characters.
+LONGEST_LINE = 1000
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 reason_option = click.option("--reason", default="", help="Kept with the change.")
@@ -59,24 +62,24 @@ class Visit:
         )
 
     def blacklist(self) -> list[dict[str, Any]]:
-        """Return the entries of all workers that can be seen."""
-        view = self.view()
+        """Return the entries of all workers that can be seen, and what is pinned."""
+        self.view()
         parts = self.state.parts
         known: Blacklist = parts.repository.serialization.blacklist
-        noted = parts.local.get_note(BLACKLIST_NOTE, self.state.repository_keys())
-        for data in (noted, *(worker.facts.text("blacklist") for worker in view.workers)):
-            if data:
-                known.merge(data)
+        if noted := parts.local.get_note(BLACKLIST_NOTE, self.state.repository_keys()):
+            known.merge(noted)
         self.cluster.monitor.on_learned()
         return [
             {
-                "attribute": shown(entry.attribute or ""),
+                "attribute": entry.attribute,
                 "type": entry.type_name,
                 "path": entry.path,
                 "count": entry.count,
                 "workers": len(entry.workers),
+                "pinned": entry.pinned,
+                "added_by": entry.added_by,
             }
-            for entry in known.all()
+            for entry in self.state.console.view().blacklist
         ]
 
 
@@ -101,8 +104,9 @@ def visiting(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def show(facts: dict[str, Any], lines: list[str], json_wanted: bool) -> None:  # noqa: FBT001
-    """Print *facts* as JSON or *lines* as text."""
-    click.echo(json.dumps(facts) if json_wanted else "\n".join(lines))
+    """Print *facts* as JSON or *lines* as text, without anything a terminal would obey."""
+    text = "\n".join(plain(line, LONGEST_LINE) for line in lines)
+    click.echo(json.dumps(facts) if json_wanted else text)
 
 
 def status_lines(view: FleetView) -> tuple[list[tuple[str, str]], bool]:

@@ -197,6 +197,11 @@ class MemcachedSessionManager:
             settings=settings, parts=parts, interface=interface, console=console
         )
         app.session_interface = interface
+        if settings.admin:
+            # Only whoever wants the dashboard pays for Flask-Admin.
+            from flask_msm_dashboard import mount  # noqa: PLC0415
+
+            mount(app, console, settings)
         app.register_error_handler(SessionUnavailableError, _unavailable)
         app.cli.add_command(msm_commands)
         if not settings.nodes:

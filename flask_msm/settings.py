@@ -68,15 +68,7 @@ _LONGEST_PREFIX = 150
 #: Accepted, checked, and without effect until the parts they belong to are there.
 NOT_YET = frozenset(
     {
-        "admin",
-        "admin_access",
-        "admin_health_public",
-        "admin_hide_addresses",
-        "admin_hide_errors",
-        "admin_trusted_origins",
-        "admin_url",
         "encryption_keys",
-        "environment",
     }
 )
 

@@ -8,7 +8,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, cast
 
 from . import snapshot as doc
-from .fleet.blacklist import Blacklist
+from .fleet.blacklist import MAX_AHEAD, Blacklist
 from .fleet.pins import CONFIG
 from .fleet_view import Facts, FleetView, SettingView, WorkerView
 from .meter import BOUNDS, STEP, STEPS, summed
@@ -288,7 +288,10 @@ class Viewer:
         serialization = self._parts.repository.serialization
         summed_up = Blacklist(self._clock, lambda: "")
         summed_up.merge(serialization.blacklist.to_json(), told.blacklist)
+        latest = self._clock.time() + MAX_AHEAD
         for name, choice in clears.items():
+            if choice.at > latest:
+                continue  # a clock that is ahead; each worker has cleared its own
             summed_up.clear(choice.at, name or None)
         pins = {pin.name: pin for pin in serialization.pins.all()}
         entries = []

@@ -1,1 +1,8 @@
-"""The operator's dashboard at ``/msm-admin``: not built yet."""
+"""The operator's dashboard at ``/msm-admin``."""
+
+from .access import Access
+from .mounting import mount
+from .sign_in import basic_auth, loopback_only
+
+
+__all__ = ["Access", "basic_auth", "loopback_only", "mount"]

@@ -156,34 +156,35 @@ class Reports:
 
 def _fitting(facts: dict[str, Any]) -> bytes:
     """Return *facts* as JSON that is not too long: what grows with what happened goes first."""
-    for drop in (_nothing, _old, _lists, _long_texts, _all_but_simple):
-        kept = {name: fact for name, fact in facts.items() if (fact := drop(fact)) is not None}
-        cut = {} if drop is _nothing else {"cut": True}
-        body = json.dumps({**kept, **cut}, ensure_ascii=True, separators=(",", ":")).encode()
+    body = _json(facts)
+    for shorten in (_newest_only, _without_lists, _without_long_texts, _simple_only):
         if len(body) <= MAX_BODY:
             break
-        facts = kept
+        facts = {**shorten(facts), "cut": True}
+        body = _json(facts)
     return body
 
 
-def _nothing(fact: Any) -> Any:
-    return fact
+def _json(facts: dict[str, Any]) -> bytes:
+    return json.dumps(facts, ensure_ascii=True, separators=(",", ":")).encode()
 
 
-def _old(fact: Any) -> Any:
-    return fact[:KEPT] if isinstance(fact, list) else fact
+def _newest_only(facts: dict[str, Any]) -> dict[str, Any]:
+    return {name: fact[:KEPT] if isinstance(fact, list) else fact for name, fact in facts.items()}
 
 
-def _lists(fact: Any) -> Any:
-    return None if isinstance(fact, list) else fact
+def _without_lists(facts: dict[str, Any]) -> dict[str, Any]:
+    return {name: fact for name, fact in facts.items() if not isinstance(fact, list)}
 
 
-def _long_texts(fact: Any) -> Any:
-    return None if isinstance(fact, str) and len(fact) > LONG else fact
+def _without_long_texts(facts: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: fact for name, fact in facts.items() if not isinstance(fact, str) or len(fact) <= LONG
+    }
 
 
-def _all_but_simple(fact: Any) -> Any:
-    return None if isinstance(fact, dict | list) else fact
+def _simple_only(facts: dict[str, Any]) -> dict[str, Any]:
+    return {name: fact for name, fact in facts.items() if not isinstance(fact, dict)}
 
 
 def note_name(worker: str) -> str:

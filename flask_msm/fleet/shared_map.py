@@ -62,11 +62,12 @@ class SharedMap:
 
     Attributes:
         refused: How often a node held something that is not a map of ours.
+        left_alone: How often one held something only others can read.
     """
 
     def __init__(self, key: str, *, envelope: Envelope, stamps: StampClock, clock: Clock) -> None:
         self.key = key
-        self.refused = 0
+        self.refused = self.left_alone = 0
         self._too_large = False
         self._envelope = envelope
         self._stamps = stamps
@@ -143,6 +144,7 @@ class SharedMap:
             theirs = self._opened(item, keys)
         except UnknownRecordError:
             # Written with a newer secret or by a newer version.
+            self.left_alone += 1
             return Pulled(found=True, foreign=True)
         if theirs is not None:
             with self._lock:

@@ -66,7 +66,10 @@ class Choices:
         self._pins.set_chosen(
             Pin(name, choice.who, choice.why, choice.at) for name, choice in chosen if choice.value
         )
-        for name, choice in self._control.choices(CLEAR).items():
+        clears = self._control.choices(CLEAR)
+        for name in [name for name in list(self._cleared) if name not in clears]:
+            self._cleared.pop(name, None)
+        for name, choice in clears.items():
             stamp, at = self._cleared.get(name, (0, 0.0))
             if stamp != choice.stamp:
                 # A clock that is ahead clears nothing of what is still to come.

@@ -33,6 +33,8 @@ audit = logging.getLogger("flask_msm.audit")
 POLICY, ON_RECONNECT, PIN, CLEAR = "policy", "on_reconnect", "pin:", "clear:"
 RUNNING = "running"
 _LONGEST = 200
+#: Most attributes whose clearing is remembered by name; of more, the oldest are forgotten.
+MAX_CLEARS = 200
 
 
 class Order(NamedTuple):
@@ -145,7 +147,10 @@ class Commander:
 
         def act(control: Control) -> int:
             drains = control.drains()
-            self._check(node_id, control.shared.stamp(f"drain:{node_id}"), order)
+            stamp = control.shared.stamp(f"drain:{node_id}")
+            self._check(node_id, stamp, order)
+            if drains.get(node_id) == (None if back else "drained"):
+                return stamp  # a drained node may be switched off, one in use is trusted
             if not back and not [n for n in self._nodes if n != node_id and n not in drains]:
                 text = f"{node_id} is the last node in use; draining it would leave no cluster"
                 raise CommandError(text)
@@ -179,7 +184,15 @@ class Commander:
         return self._carry_out(kind, act, order, lambda: f"{shown(attribute)} is {kind}")
 
     def clear(self, attributes: Sequence[str] | None, order: Order) -> Done:
-        """Forget what is on the blacklist so far, of these attributes or (``None``) of all."""
+        """Forget what is on the blacklist so far, of these attributes or (``None``) of all.
+
+        Raises:
+            CommandError: One of them has no name, or there are too many.
+        """
+        if attributes is not None and "" in attributes:
+            raise CommandError("an attribute without a name is cleared together with all others")
+        if attributes is not None and len(attributes) > MAX_CLEARS:
+            raise CommandError(f"at most {MAX_CLEARS} attributes are cleared at once, or all")
 
         def act(control: Control) -> int:
             if attributes is None:
@@ -188,10 +201,11 @@ class Commander:
             who, why = plain(order.actor, _LONGEST), plain(order.reason, _LONGEST)
             # The empty name stands for all attributes.
             names = [""] if attributes is None else [label(name) for name in attributes]
-            return max(
-                (control.choose(CLEAR + name, "cleared", who=who, why=why) for name in names),
-                default=0,
-            )
+            stamps = [control.choose(CLEAR + name, "cleared", who=who, why=why) for name in names]
+            clears = [(c.stamp, name) for name, c in control.choices(CLEAR).items() if c.value]
+            for _, name in sorted(clears, reverse=True)[MAX_CLEARS:]:
+                control.shared.put(f"choice:{CLEAR}{name}", None)
+            return max(stamps, default=0)
 
         if attributes is None:
             what = "everything was"

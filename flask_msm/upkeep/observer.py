@@ -93,6 +93,7 @@ class Observer:
     def visit(self) -> None:
         """Be a visitor, for a command line: this process is no worker."""
         self._publisher = None
+        self._later = lambda _: False
 
     def seen(self) -> Seen:
         """Return what was seen last, with this worker as it is now; never waits for anybody."""
@@ -105,7 +106,12 @@ class Observer:
         # Who left or was forgotten since is not shown any more.
         names = set(self._heartbeat.names())
         reports = {name: report for name, report in seen.reports.items() if name in names}
-        return seen._replace(reports={**reports, **self._own()}, known=seen.known & names)
+        own = self._own()
+        return seen._replace(
+            reports={**reports, **own},
+            known=seen.known & names,
+            heard={**seen.heard, **dict.fromkeys(own, self._clock.time())},
+        )
 
     def refresh(self) -> Seen:
         """Ask everybody now; return what was seen."""

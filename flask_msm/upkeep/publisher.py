@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 #: So many of the newest events go into a report.
 EVENTS = 50
+#: Time in seconds between two warnings of records that are not believed.
+PAUSE = 3600.0
 
 
 class Publisher:
@@ -97,6 +100,7 @@ class Publisher:
         self._timeout = timeout
         self._version = version
         self._started = clock.time()
+        self._refused, self._refused_at = 0, -math.inf
 
     def publish(self, numbers: Mapping[str, Numbers]) -> None:
         """Bring the report of this worker to two nodes and to its host."""
@@ -104,6 +108,7 @@ class Publisher:
             self.histories.setdefault(node_id, History()).add(found)
         for act in self.before:
             act()
+        self._say_refused()
         keys, worker = self._keys(), self._heartbeat.worker
         data = self._reports.seal(worker, self.facts(numbers), keys)
         self._local.put_note(note_name(worker), data, keys)
@@ -129,11 +134,27 @@ class Publisher:
             "events": [event._asdict() for event in self._events.newest(EVENTS)],
             "rebuild": self._rebuild(),
             "unlisted": sorted(self._rebuilder.unlisted),
+            "refused": self._all_refused(),
             "handover": self._returner.progress and self._returner.progress._asdict(),
         }
         for name, source in self.sources.items():
             facts[name] = source()
         return facts
+
+    def _all_refused(self) -> int:
+        """Return how often something of the fleet's was not believed."""
+        maps = self._control.shared, self._heartbeat.shared
+        return self._reports.refused + sum(one.refused + one.left_alone for one in maps)
+
+    def _say_refused(self) -> None:
+        now, refused = self._clock.monotonic(), self._all_refused()
+        if refused > self._refused and now - self._refused_at >= PAUSE:
+            self._refused, self._refused_at = refused, now
+            text = (
+                "something workers share is forged, damaged, too large, or of another version or"
+                f" secret; it is not used (seen {refused} times, said once an hour)"
+            )
+            self._events.add("warning", "fleet_record_refused", text)
 
     def _rebuild(self) -> dict[str, Any] | None:
         progress = self._rebuilder.progress

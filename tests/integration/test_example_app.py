@@ -359,6 +359,50 @@ class TestLauncher:
                 assert f"Cannot listen on 127.0.0.1:{taken}" in shop.text
 
 
+def test_a_node_is_broken_and_mended_on_a_page_and_the_dashboard_shows_it(tmp_path: Path) -> None:
+    """What a newcomer does first: kill a node in one window, look in two others."""
+    with launched(tmp_path) as shop:
+        visitor = Visitor(shop.url)
+        visitor.sign_in("Anna")
+        visitor.add("mug")
+        operator = requests.Session()
+        operator.trust_env = False
+        operator.auth = ("ops", re.search(r"password (\S+)", shop.text)[1])
+        dashboard = f"{shop.url}/msm-admin/"
+
+        def state(node_id: str) -> str:
+            document = operator.get(f"{dashboard}api/v1/state", timeout=10).json()
+            return next(node["state"] for node in document["nodes"] if node["id"] == node_id)
+
+        assert requests.get(dashboard, timeout=10).status_code == 401
+        assert operator.get(dashboard, timeout=10).status_code == 200
+        eventually(lambda: state("n1") == "up", 20)
+
+        visitor.post("/break/n1/kill", visitor.get("/break"))
+        eventually(lambda: state("n1") == "down", 20)
+        assert shows(visitor.get("/cart"), name="Anna", things=1)
+
+        eventually(lambda: "Start it again" in visitor.get("/break"), 10)
+        visitor.post("/break/n1/restart", visitor.get("/break"))
+        eventually(lambda: state("n1") == "up", 40)
+        assert shows(visitor.get("/cart"), name="Anna", things=1)
+        assert "n1 is up again" in shop.text
+
+
+def test_a_lock_in_the_session_is_named_on_the_page_that_fails(tmp_path: Path) -> None:
+    """The failure policy is ``raise`` at first."""
+    with launched(tmp_path) as shop:
+        visitor = Visitor(shop.url)
+        visitor.sign_in("Anna")
+        token = re.search(r'name="csrf" value="([^"]+)"', visitor.get("/break"))[1]
+
+        answer = visitor.http.post(f"{shop.url}/break/session", data={"csrf": token}, timeout=10)
+
+        assert answer.status_code == 500
+        assert "&#39;lock&#39; (_thread.lock)" in answer.text
+        assert "Anna" in visitor.get("/cart")
+
+
 @needs_proc
 def test_works_without_memcached(tmp_path: Path) -> None:
     """All workers share local storage, and the launcher says why."""

@@ -216,6 +216,7 @@ def make_app(
     app.testing = testing
     # A folder would be shared with the applications of other tests.
     app.config["MSM_LOCAL_CACHE"] = "simple"
+    app.config["MSM_ADMIN"] = False
     if nodes:
         app.config["MSM_NODES"] = [
             f"n{number}:127.0.0.1:{number}" for number in range(1, nodes + 1)

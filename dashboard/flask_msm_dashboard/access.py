@@ -1,0 +1,117 @@
+"""Who may look and who may act. Closed unless ``MSM_ADMIN_ACCESS`` says otherwise."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from flask_msm.errors import ConfigError
+
+
+if TYPE_CHECKING:
+    from flask import Request
+
+
+logger = logging.getLogger("flask_msm.admin")
+
+Level = Literal["read", "write"]
+_SETTING = "MSM_ADMIN_ACCESS"
+_ALLOWED = "a callable, or 'package.module:name' of one, that is not async"
+_LONGEST_NAME = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What the sender of a request may do, and the name that goes into the audit.
+
+    Attributes:
+        level: ``read`` or ``write``.
+        name: The operator's name.
+    """
+
+    level: Level
+    name: str = ""
+
+    @property
+    def can_write(self) -> bool:
+        """Whether changes are allowed."""
+        return self.level == "write"
+
+
+class Guard:
+    """Asks the application's callable, and takes only exact answers for a yes.
+
+    Args:
+        ask: ``MSM_ADMIN_ACCESS``: a callable that takes the request, its import path, or
+            ``None`` for a dashboard that is closed to everybody.
+
+    Attributes:
+        configured: Whether there is anything to ask.
+
+    Raises:
+        ConfigError: *ask* cannot be imported, called, or is ``async``.
+    """
+
+    def __init__(self, ask: Callable[..., Any] | str | None) -> None:
+        self._ask = _imported(ask) if isinstance(ask, str) else ask
+        self.configured = self._ask is not None
+        if self._ask is not None and _is_async(self._ask):
+            # A coroutine is truthy: it would let everybody in.
+            raise ConfigError(_SETTING, ask, _ALLOWED)
+        self._complained = False
+
+    @property
+    def challenge(self) -> str | None:
+        """What makes a browser ask for a password, if the callable takes one."""
+        found = getattr(self._ask, "challenge", None)
+        return found if isinstance(found, str) else None
+
+    def operator(self, request: Request) -> Access | None:
+        """Return what the sender of *request* may do; ``None`` for nothing."""
+        if self._ask is None:
+            return None
+        try:
+            answer = self._ask(request)
+        except Exception:  # noqa: BLE001 - whatever it raises, it did not say yes
+            self._complain("%s raised; nobody gets in", exc_info=True)
+            return None
+        if isinstance(answer, Access) and answer.level in {"read", "write"}:
+            return Access(answer.level, _plain(answer.name))
+        if answer == "read" or answer == "write":  # noqa: PLR1714 - narrows the type
+            return Access(answer, "")
+        if answer is not None:
+            kind = type(answer).__name__
+            self._complain(f"%s returned {kind}, not None, 'read', 'write' or an Access")
+        return None
+
+    def _complain(self, message: str, *, exc_info: bool = False) -> None:
+        if not self._complained:
+            self._complained = True
+            logger.error(message, _SETTING, exc_info=exc_info)
+
+
+def _plain(name: object) -> str:
+    text = name if isinstance(name, str) else ""
+    return "".join(c for c in text if c.isprintable())[:_LONGEST_NAME]
+
+
+def _is_async(ask: Callable[..., Any]) -> bool:
+    call = getattr(ask, "__call__", None)  # noqa: B004 - an object with an async __call__
+    return inspect.iscoroutinefunction(ask) or inspect.iscoroutinefunction(call)
+
+
+def _imported(path: str) -> Callable[..., Any]:
+    module, separator, name = path.partition(":")
+    if not separator:
+        module, _, name = path.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(_SETTING, path, _ALLOWED) from error
+    if not callable(found):
+        raise ConfigError(_SETTING, path, _ALLOWED)
+    return found  # type: ignore[no-any-return]

@@ -1,0 +1,291 @@
+"""Doing something: a page to review it, and the change itself. Nothing is done by GET."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from flask import Response, current_app, request
+
+from flask_msm.errors import CommandError, ConflictError
+
+from .actions import ACTIONS, SMALL, Action
+from .answers import exposed, see_other
+from .base import MsmView
+from .formatting import cut
+from .limits import Limits
+from .security import is_same_origin
+from .texts import _
+from .views import applied_event
+
+
+if TYPE_CHECKING:
+    from .access import Access
+    from .desk import Sight
+
+
+_LONGEST_REASON = 200
+#: A refused attempt is an event, at most one of an operator in ten seconds.
+_NOTES = Limits(pause=10.0, most=6)
+#: The fleet takes so many changes of one kind in a minute, and one in so many seconds.
+_FLEET_MOST, _FLEET_PAUSE, _FLEET_WINDOW = 10, 5.0, 60.0
+
+
+class ActingView(MsmView):
+    """Base of views that change something."""
+
+    def refuse_unsafe(self, operator: Access, action: str) -> Response | None:
+        """Return a refusal unless a page of ours, made for *operator*, sent this request."""
+        who = operator.name or "-"
+        if not is_same_origin(request, self.desk.options.admin_trusted_origins):
+            self.note_refusal(who, _("{action} came from another site", action=action))
+            return self.refusal(
+                403,
+                _(
+                    "This did not come from a page of this dashboard. Behind a proxy that does not"
+                    " pass the host on, use ProxyFix or set MSM_ADMIN_TRUSTED_ORIGINS."
+                ),
+            )
+        token = request.form.get("token", "")
+        if not self.desk.tokens.is_right(current_app, token, operator.name, action):
+            self.note_refusal(who, _("{action} had no valid token", action=action))
+            return self.refusal(
+                403, _("This form is too old, or was not made for you. Go back and reload it.")
+            )
+        return None
+
+    def refuse_reader(self, operator: Access, action: str) -> Response | None:
+        """Return a refusal if *operator* may only look."""
+        if operator.can_write:
+            return None
+        self.note_refusal(operator.name or "-", _("{action} by a reader", action=action))
+        return self.refusal(403, _("You can look but not change."))
+
+    def too_fast(self, wait: float) -> Response:
+        """Return a refusal for *wait* seconds."""
+        seconds = max(1, math.ceil(wait))
+        response = self.refusal(429, _("Try again in {n} s.", n=seconds))
+        response.headers["Retry-After"] = str(seconds)
+        return response
+
+    def note_refusal(self, who: str, text: str, kind: str = "action_denied") -> None:
+        """Write down that something was refused."""
+        if not self.desk.limiter.take(f"note:{who}", _NOTES):
+            self.desk.console.note(kind, text, actor=who, level="warning")
+
+
+class ActView(ActingView):
+    """Reviews and carries out what ``actions`` lists."""
+
+    @exposed("/")
+    def index(self) -> Response:
+        """There is nothing to see without an action."""
+        return self.refusal(404, _("There is no such page."))
+
+    @exposed("/<action_name>", methods=("GET",))
+    def review(self, action_name: str) -> Response:
+        """Show what would be done."""
+        sight, action = self.desk.sight(), ACTIONS.get(action_name)
+        if action is None:
+            return self.refusal(404, _("There is no such page."))
+        if not sight.operator.can_write:
+            return self.refusal(403, _("You can look but not change."))
+        return self._review(sight, action, request.args)
+
+    @exposed("/<action_name>", methods=("POST",))
+    def carry_out(self, action_name: str) -> Response:  # noqa: PLR0911 - each refusal at once
+        """Do it, and go where its effect can be seen."""
+        sight, action = self.desk.sight(), ACTIONS.get(action_name)
+        if action is None:
+            return self.refusal(404, _("There is no such page."))
+        operator = sight.operator
+        refused = self.refuse_reader(operator, action.name) or self.refuse_unsafe(
+            operator, action.name
+        )
+        if refused is not None:
+            return refused
+        form = request.form
+        try:
+            review = action.review(sight.snapshot, form)
+        except CommandError as error:
+            return self.refusal(400, str(error), back=action.back)
+        reason = (cut(form.get("reason", "").strip(), _LONGEST_REASON) or "").strip()
+        faults = _faults(reason if review.reason else "-", review.word, form.get("word", ""))
+        if faults:
+            return self._review(sight, action, form, faults=faults, status=400)
+        based_on = form.get("based_on")
+        if review.stamp is not None and not based_on:
+            return self.refusal(400, _("The form is incomplete. Go back and reload it."))
+        if review.stamp is not None and based_on != review.stamp:
+            return self._too_late(operator, action)
+        wait = self._wait(sight, action)
+        if wait:
+            return self.too_fast(wait)
+        order = {"actor": operator.name or "-", "reason": reason, "based_on": based_on}
+        try:
+            outcome = action.run(self.desk.console, form, order)
+        except ConflictError:
+            return self._too_late(operator, action)
+        except CommandError as error:
+            self.note_refusal(
+                order["actor"] or "-", f"{action.name}: {cut(str(error), 200)}", "action_failed"
+            )
+            return self.refusal(400, str(error), back=action.back)
+        query = f"?{urlencode({'applied': outcome.event})}" if outcome.event else ""
+        return see_other(f"{sight.base}{action.back}{query}")
+
+    def _too_late(self, operator: Access, action: Action) -> Response:
+        self.note_refusal(
+            operator.name or "-", _("{action} was too late", action=action.name), "action_failed"
+        )
+        return self.refusal(
+            409,
+            _(
+                "Somebody else changed it in the meantime, nothing was changed again. Check the"
+                " current value and try again."
+            ),
+            back=action.back,
+        )
+
+    def _review(
+        self,
+        sight: Sight,
+        action: Action,
+        form: Any,
+        *,
+        faults: dict[str, str] | None = None,
+        status: int = 200,
+    ) -> Response:
+        try:
+            review = action.review(sight.snapshot, form)
+        except CommandError as error:
+            return self.refusal(400, str(error), back=action.back)
+        return self.show(
+            "review",
+            review.title,
+            sections={"footer": {}},
+            sight=sight,
+            live=False,
+            status=status,
+            review=review,
+            action=action,
+            faults=faults or {},
+            # What the operator saw first, also when the form comes back with a fault.
+            based_on=form.get("based_on") or review.stamp,
+            reason=cut(form.get("reason"), _LONGEST_REASON) or "",
+            token=self.desk.token(action.name),
+        )
+
+    def _wait(self, sight: Sight, action: Action) -> float:
+        """Return the time in seconds until the action may be done."""
+        if action.kind:
+            # Other workers count, too: what they did is in the events.
+            ages = [
+                sight.now - event.at
+                for event in sight.snapshot.events
+                if event.kind == action.kind and event.actor
+            ]
+            recent = [age for age in ages if age < _FLEET_WINDOW]
+            if len(recent) >= _FLEET_MOST:
+                return _FLEET_WINDOW - max(recent[:_FLEET_MOST])
+            if recent and min(recent) < _FLEET_PAUSE:
+                return _FLEET_PAUSE - max(0.0, min(recent))
+        name = f"{sight.operator.name}:{action.name}"
+        if action.per_target:
+            name += ":" + request.form.get("node", "")
+        return self.desk.limiter.take(name, action.limits)
+
+
+class SessionsView(ActingView):
+    """Looks one session up, and ends it."""
+
+    @exposed("/")
+    def index(self) -> Response:
+        """Ask which session."""
+        return self._page(self.desk.sight())
+
+    @exposed("/look-up", methods=("POST",))
+    def look_up(self) -> Response:  # noqa: PLR0911 - each refusal at once
+        """Show what is known of a session. A POST, so that nothing of it is in an address."""
+        sight = self.desk.sight()
+        operator = sight.operator
+        refused = self.refuse_unsafe(operator, "look-up")
+        if refused is not None:
+            return refused
+        wait = self.desk.limiter.take(f"{operator.name}:look-up", SMALL)
+        if wait:
+            return self.too_fast(wait)
+        if request.form.get("own"):
+            asked = request.cookies.get(current_app.config["SESSION_COOKIE_NAME"], "")
+            if not asked:
+                return self._page(sight, fault=_("Your browser sent no session."), status=400)
+        else:
+            asked = request.form.get("session", "").strip()
+            if not asked:
+                fault = _("Enter the ref or the cookie of a session.")
+                return self._page(sight, fault=fault, status=400)
+        try:
+            found = self.desk.console.lookup(
+                asked, actor=operator.name or "-", reason=request.form.get("reason", "")
+            )
+        except CommandError as error:
+            return self._page(sight, fault=str(error), status=400)
+        if found is None:
+            return self._page(sight, fault=_("There is no such session."), status=404)
+        return self._page(sight, found=found)
+
+    @exposed("/revoke", methods=("POST",))
+    def revoke(self) -> Response:
+        """End a session everywhere."""
+        sight = self.desk.sight()
+        operator = sight.operator
+        refused = self.refuse_reader(operator, "revoke") or self.refuse_unsafe(operator, "revoke")
+        if refused is not None:
+            return refused
+        reason = (cut(request.form.get("reason", "").strip(), _LONGEST_REASON) or "").strip()
+        if _faults(reason, "revoke", request.form.get("word", "")):
+            return self._page(
+                sight,
+                fault=_("Nothing was revoked: give a reason and type revoke."),
+                status=400,
+            )
+        wait = self.desk.limiter.take(f"{operator.name}:revoke", SMALL)
+        if wait:
+            return self.too_fast(wait)
+        try:
+            outcome = self.desk.console.revoke(
+                request.form.get("handle", ""),
+                actor=operator.name or "-",
+                reason=reason,
+                based_on=None,
+            )
+        except CommandError as error:
+            self.note_refusal(operator.name or "-", _("revoke failed"), "action_failed")
+            return self._page(sight, fault=str(error), status=400)
+        query = f"?{urlencode({'applied': outcome.event})}" if outcome.event else ""
+        return see_other(f"{sight.base}sessions/{query}")
+
+    def _page(self, sight: Sight, *, status: int = 200, **context: Any) -> Response:
+        return self.show(
+            "sessions",
+            _("Sessions"),
+            sight=sight,
+            sections={"banner": {"applied": applied_event(sight)}, "footer": {}},
+            live=False,
+            status=status,
+            found=context.get("found"),
+            fault=context.get("fault"),
+            look_up_token=self.desk.token("look-up"),
+            revoke_token=self.desk.token("revoke") if sight.operator.can_write else "",
+        )
+
+
+def _faults(reason: str, word: str | None, typed: str) -> dict[str, str]:
+    """Return what is missing, by field."""
+    faults = {}
+    if not reason:
+        faults["reason"] = _("Say why, for those who read the events.")
+    if word is not None and typed.strip() != word:
+        faults["word"] = _("Type {word} to confirm.", word=word)
+    return faults

@@ -1,0 +1,83 @@
+"""For programs: the state as JSON, as metrics, and a word for load balancers."""
+
+from __future__ import annotations
+
+from flask import Response, request
+
+from . import metrics
+from .answers import exposed, json_response
+from .base import MsmView
+from .desk import Desk
+from .presenters import facts
+from .state import document
+from .texts import _
+
+
+class ApiView(MsmView):
+    """Version 1 of what programs may rely on."""
+
+    @exposed("/")
+    def index(self) -> Response:
+        """Say what there is."""
+        base = self.desk.base() + "api/v1/"
+        return json_response({name: base + name for name in ("state", "metrics", "health")})
+
+    @exposed("/state")
+    def state(self) -> Response:
+        """Return the state document, or 304 if only clocks moved."""
+        sight = self.desk.sight()
+        state = document(sight.snapshot, poll_after=sight.poll)
+        # Programs find what pages link to.
+        for item in state["attention"]:
+            item["href"] = sight.base + item["href"]
+        response = json_response(state)
+        response.set_etag(state["rev"], weak=True)
+        response.headers["Cache-Control"] = "no-cache, private"
+        if request.args.get("download"):
+            response.headers["Content-Disposition"] = 'attachment; filename="sessions.json"'
+            self.desk.console.note(
+                "exported", _("diagnostics were downloaded"), actor=sight.operator.name or "-"
+            )
+        response.make_conditional(request)
+        return response
+
+    @exposed("/metrics")
+    def metrics(self) -> Response:
+        """Return the state as Prometheus reads it."""
+        if not metrics.is_available():
+            return self.refusal(501, _("Install flask-msm[prometheus] for metrics."))
+        body = metrics.exposition(self.desk.snapshot())
+        return Response(body, content_type=metrics.CONTENT_TYPE)
+
+    @exposed("/health")
+    def health(self) -> Response:
+        """Return 200, or 503 while this worker reaches no node and others do."""
+        well = is_well(self.desk)
+        return Response("ok\n" if well else "unwell\n", 200 if well else 503, mimetype="text/plain")
+
+    def is_accessible(self) -> bool:
+        """Return whether the sender may look; at the health page perhaps anybody."""
+        if self.desk.options.admin_health_public and request.endpoint == f"{self.endpoint}.health":
+            return True
+        return super().is_accessible()
+
+    def wants_json(self) -> bool:
+        """Return ``True``: nobody reads errors of these in a browser."""
+        return True
+
+
+def is_well(desk: Desk) -> bool:
+    """Return whether other workers can do better than this one.
+
+    A worker without memcached serves its users all the same. Taking all of them out because no
+    node answers would turn a degraded site into none.
+    """
+    snapshot = desk.console.view()
+    own = next((w for w in snapshot.workers if w.id == snapshot.observer.worker), None)
+    if own is None or own.mode != "local" or not snapshot.nodes:
+        return True
+    return not any(
+        worker.mode == "distributed" and not worker.stale
+        for worker in facts.living(snapshot)
+        if worker.id != own.id
+    )

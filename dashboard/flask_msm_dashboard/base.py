@@ -1,0 +1,219 @@
+"""The base of all views: closed by default, our own pages, nothing of the session."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flask import Response, current_app, request
+from flask_admin import BaseView
+
+from .access import Access
+from .answers import json_response
+from .desk import ENDPOINT, Desk, Sight, nonce, revision, theme
+from .security import harden
+from .state import SCHEMA
+from .texts import _
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from flask import Blueprint
+    from flask_admin import Admin
+
+
+#: Largest form, bytes.
+MAX_FORM = 256 * 1024
+#: Tokens in sections that are not swapped for other reasons are renewed so often, seconds.
+_TOKEN_AGE = 600
+
+MENU = (
+    ("", "Overview"),
+    ("nodes/", "Nodes"),
+    ("workers/", "Workers"),
+    ("blacklist/", "Blacklist"),
+    ("sessions/", "Sessions"),
+    ("events/", "Events"),
+    ("policy/", "Policy"),
+)
+
+
+class MsmView(BaseView):  # type: ignore[misc]
+    """One page, or a few that belong together.
+
+    Args:
+        desk: What the views share.
+        path: Where it is, relative to the dashboard; empty for the overview.
+        name: What Flask-Admin calls it.
+        static_folder: Folder with files for browsers, of one view only.
+    """
+
+    def __init__(
+        self, desk: Desk, *, path: str, name: str, static_folder: str | None = None
+    ) -> None:
+        self.desk = desk
+        self.path = path
+        url = desk.options.admin_url + (f"/{path}" if path else "")
+        endpoint = f"{ENDPOINT}_{path.replace('/', '_')}" if path else ENDPOINT
+        super().__init__(name=name, endpoint=endpoint, url=url, static_folder=static_folder)
+
+    # -- Flask-Admin's hooks -------------------------------------------------------------------
+
+    def create_blueprint(self, admin: Admin) -> Blueprint:
+        """Return the blueprint; every answer of it gets our headers."""
+        blueprint: Blueprint = super().create_blueprint(admin)
+        blueprint.url_value_preprocessor(self._prepare)
+        blueprint.after_request(harden)
+        return blueprint
+
+    def is_visible(self) -> bool:
+        """Return ``False``: the menu is our own."""
+        return False
+
+    def is_accessible(self) -> bool:
+        """Return whether the application says exactly that the sender may look."""
+        return isinstance(self.desk.operator(), Access)
+
+    def inaccessible_callback(self, name: str, **kwargs: Any) -> Response:  # noqa: ARG002
+        """Refuse: with a challenge if there is a way to sign in, never with a redirect."""
+        guard = self.desk.guard
+        if guard.challenge:
+            response = self.refusal(401, _("Sign in to see this page."))
+            response.headers["WWW-Authenticate"] = guard.challenge
+            return response
+        if guard.configured:
+            return self.refusal(403, _("You may not see this page."))
+        return self.refusal(
+            403,
+            _("This dashboard is closed, because MSM_ADMIN_ACCESS is not set."),
+            hints=[
+                _("from flask_msm_dashboard import basic_auth"),
+                _('app.config["MSM_ADMIN_ACCESS"] = basic_auth({"ops": password_hash})'),
+                _("password_hash: werkzeug.security.generate_password_hash(password)"),
+            ],
+        )
+
+    def _run_view(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        # The inherited one calls a view that raises TypeError a second time.
+        return fn(self, *args, **kwargs)
+
+    # -- pages ---------------------------------------------------------------------------------
+
+    def show(
+        self,
+        page: str,
+        title: str,
+        *,
+        sections: Mapping[str, Mapping[str, Any]],
+        sight: Sight | None = None,
+        status: int = 200,
+        live: bool = True,
+        **context: Any,
+    ) -> Response:
+        """Return a page, or with ``?live=`` only those sections the browser does not have.
+
+        Args:
+            page: Name of its template.
+            title: Its title.
+            sections: What each section needs, by name of its template.
+            sight: What is seen.
+            status: Status of the response.
+            live: Whether the page keeps itself up to date.
+            context: What else the page's own template needs.
+        """
+        sight = sight or self.desk.sight()
+        salt = str(int(sight.now // _TOKEN_AGE))
+        shared = {"sight": sight, "snapshot": sight.snapshot, "now": sight.now, "view": self}
+        rendered = {}
+        for name, needs in sections.items():
+            html = self.desk.render(f"sections/{name}.html", **shared, **needs).strip()
+            rendered[name] = revision(html, salt if 'name="token"' in html else ""), html
+        if live and "live" in request.args:
+            return self._changes(sight, rendered, title)
+        body = self.desk.render(
+            f"pages/{page}.html",
+            **shared,
+            **context,
+            title=title,
+            rendered=rendered,
+            live=live,
+            menu=MENU,
+            theme=theme(),
+            nonce=nonce(),
+            schema=SCHEMA,
+            build=self.desk.build,
+        )
+        return Response(body, status, mimetype="text/html")
+
+    def _changes(
+        self, sight: Sight, rendered: Mapping[str, tuple[str, str]], title: str
+    ) -> Response:
+        have = dict(part.split(":", 1) for part in request.args["live"].split(",") if ":" in part)
+        changed = {
+            name: {"rev": rev, "html": html}
+            for name, (rev, html) in rendered.items()
+            if have.get(name) != rev
+        }
+        return json_response(
+            {
+                "schema": SCHEMA,
+                "build": self.desk.build,
+                "at": int(sight.now),
+                "poll_after_ms": int(sight.poll * 1000),
+                "title": self.page_title(sight, title),
+                "sections": changed,
+            }
+        )
+
+    def page_title(self, sight: Sight, title: str) -> str:
+        """Return the title of the window: it carries the verdict."""
+        environment = sight.snapshot.observer.environment or sight.snapshot.observer.app
+        return f"{title} · {environment} · {_('Sessions')}"
+
+    def refusal(
+        self, status: int, text: str, *, hints: list[str] | None = None, back: str | None = None
+    ) -> Response:
+        """Return an error, as a page or for programs; never a redirect."""
+        if self.wants_json():
+            code = {400: "refused", 401: "signed_out", 403: "forbidden", 404: "missing"}
+            code |= {409: "conflict", 429: "too_many", 501: "not_installed"}
+            error = {"code": code.get(status, "error"), "text": text}
+            return json_response({"error": error}, status)
+        heading = {
+            400: _("That cannot be done"),
+            401: _("Sign in"),
+            403: _("Closed"),
+            404: _("Not found"),
+            409: _("Somebody was faster"),
+            429: _("Too fast"),
+        }.get(status, _("Error"))
+        body = self.desk.render(
+            "pages/refusal.html",
+            title=heading,
+            text=text,
+            hints=hints or [],
+            back=back,
+            theme=theme(),
+            nonce=nonce(),
+            base=self.desk.base(),
+            build=self.desk.build,
+        )
+        return Response(body, status, mimetype="text/html")
+
+    def wants_json(self) -> bool:
+        """Return whether a program asks: our own poller, or one that says so."""
+        if "live" in request.args:
+            return True
+        accept = request.accept_mimetypes
+        return bool(accept) and accept.best_match(["text/html", "application/json"]) == (
+            "application/json"
+        )
+
+    def _prepare(self, _endpoint: str | None, _values: dict[str, Any] | None) -> None:
+        """Make ready for a request, before anything of the application looks at it."""
+        request.max_content_length = MAX_FORM
+        protect = current_app.extensions.get("csrf")
+        blueprint = self.blueprint
+        if protect is not None and blueprint is not None and hasattr(protect, "exempt"):
+            # We bring our own check, one that needs no session.
+            protect.exempt(blueprint)

@@ -1,0 +1,204 @@
+"""What one application's dashboard consists of, and what a request sees of it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from flask import current_app, g, request, url_for
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from . import formatting
+from .limits import Limiter
+from .presenters import facts
+from .presenters.attention import attention
+from .presenters.verdict import verdict
+from .security import Tokens
+from .sparkline import bar, icon, sparkline
+from .texts import _, listed, plural, script_texts
+
+
+if TYPE_CHECKING:
+    from flask_msm.commands import Console
+    from flask_msm.snapshot import Snapshot
+
+    from .access import Access, Guard
+    from .options import Options
+    from .presenters.attention import Item
+    from .presenters.verdict import Verdict
+
+
+FOLDER = Path(__file__).parent
+STATIC = FOLDER / "static"
+ENDPOINT = "msm_admin"
+THEME_COOKIE = "msm_admin_theme"
+#: Time in seconds between two polls.
+POLL = 3.0
+#: The same while no node answers: nobody needs the load then.
+POLL_SLOWLY = 10.0
+
+_CLOCK = re.compile(r"(<time [^>]*>)[^<]*")
+_TOKEN = re.compile(r'(name="token" value=")[^"]*')
+_OPERATOR = "_flask_msm_operator"
+
+
+class Sight:
+    """What one request sees: one snapshot for everything on the page.
+
+    Args:
+        snapshot: What was seen, without what settings hide.
+        operator: Who looks.
+        base: URL of the dashboard, with a slash at its end.
+    """
+
+    def __init__(self, snapshot: Snapshot, operator: Access, base: str) -> None:
+        self.snapshot = snapshot
+        self.operator = operator
+        self.base = base
+        self.now = snapshot.at
+
+    @cached_property
+    def verdict(self) -> Verdict:
+        """What sessions do."""
+        return verdict(self.snapshot)
+
+    @cached_property
+    def attention(self) -> list[Item]:
+        """What is worth a look."""
+        return attention(self.snapshot)
+
+    @property
+    def poll(self) -> float:
+        """Time in seconds after which it is worth looking again."""
+        snapshot = self.snapshot
+        return POLL_SLOWLY if snapshot.nodes and not facts.answering(snapshot) else POLL
+
+
+@dataclass(slots=True)
+class Desk:
+    """Everything the views of one application share.
+
+    Attributes:
+        console: Shows and changes the fleet.
+        options: The settings.
+        guard: Says who may do what.
+        limiter: Counts what operators do.
+        tokens: Signs forms.
+        build: Name of the files that browsers have; another one after an upgrade.
+    """
+
+    console: Console
+    options: Options
+    guard: Guard
+    limiter: Limiter = field(default_factory=Limiter)
+    tokens: Tokens = field(default_factory=Tokens)
+    build: str = ""
+
+    def __post_init__(self) -> None:
+        self.build = self.build or _fingerprint()
+
+    def operator(self) -> Access | None:
+        """Return who sends this request; asked once for each."""
+        if not hasattr(g, _OPERATOR):
+            setattr(g, _OPERATOR, self.guard.operator(request))
+        found: Access | None = getattr(g, _OPERATOR)
+        return found
+
+    def sight(self) -> Sight:
+        """Return what this request sees."""
+        operator = self.operator()
+        if operator is None:
+            raise PermissionError
+        return Sight(self.snapshot(), operator, self.base())
+
+    def snapshot(self) -> Snapshot:
+        """Return the fleet, without what settings hide."""
+        return facts.redacted(
+            self.console.view(),
+            addresses=self.options.admin_hide_addresses,
+            errors=self.options.admin_hide_errors,
+        )
+
+    def base(self) -> str:
+        """Return the URL of the dashboard, whatever it is mounted under."""
+        return url_for(f"{ENDPOINT}.index")
+
+    def token(self, action: str) -> str:
+        """Return the token for a form of this operator."""
+        operator = self.operator()
+        return self.tokens.make(current_app, operator.name if operator else "", action)
+
+    def render(self, template: str, **context: Any) -> Markup:
+        """Return a template of ours, with nothing of the application's in it."""
+        # The environment escapes, so what it returns is markup.
+        return Markup(_ENVIRONMENT.get_template(f"flask_msm/{template}").render(context))  # noqa: S704
+
+
+def revision(html: str, salt: str = "") -> str:
+    """Return a short name of *html*, the same while only clocks and tokens move."""
+    still = _TOKEN.sub(r"\1", _CLOCK.sub(r"\1", html))
+    return blake2b((salt + still).encode(), digest_size=4).hexdigest()
+
+
+def nonce() -> str:
+    """Return the nonce of the application's own content security policy, if it has one."""
+    make = current_app.jinja_env.globals.get("csp_nonce")
+    found = make() if callable(make) else ""
+    return found if isinstance(found, str) else ""
+
+
+def theme() -> str:
+    """Return the theme this browser chose; empty for the system's."""
+    chosen = request.cookies.get(THEME_COOKIE, "")
+    return chosen if chosen in {"light", "dark"} else ""
+
+
+def _fingerprint() -> str:
+    digest = blake2b(digest_size=4)
+    for path in sorted(STATIC.iterdir()):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _environment() -> Environment:
+    # Not the application's: its context processors may read the session, which may be broken,
+    # and its ``config`` has secrets in it.
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=formatting.finalized,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.globals.update(
+        _=_,
+        age=formatting.age_tag,
+        bar=bar,
+        clock=formatting.clock_tag,
+        cut=formatting.cut,
+        duration=formatting.duration,
+        icon=icon,
+        iso=formatting.iso,
+        left=formatting.left_tag,
+        listed=listed,
+        milliseconds=formatting.milliseconds,
+        number=formatting.number,
+        percent=formatting.percent,
+        plural=plural,
+        script_texts=script_texts,
+        size=formatting.size,
+        sparkline=sparkline,
+    )
+    environment.filters["quoted"] = lambda text: quote(str(text), safe="")
+    return environment
+
+
+_ENVIRONMENT = _environment()

@@ -1,0 +1,74 @@
+"""Brings the dashboard into an application."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flask_admin import Admin
+from flask_admin.theme import Theme
+
+from .access import Guard
+from .acting import ActView, SessionsView
+from .api import ApiView
+from .base import MsmView
+from .desk import ENDPOINT, STATIC, Desk
+from .views import BlacklistView, EventsView, NodesView, OverviewView, PolicyView, WorkersView
+
+
+if TYPE_CHECKING:
+    from flask import Flask
+    from flask_admin import BaseView
+
+    from flask_msm.commands import Console
+
+    from .options import Options
+
+
+class MsmAdmin(Admin):  # type: ignore[misc]
+    """A Flask-Admin that takes views of ours only: others would be open to everybody."""
+
+    def add_view(self, view: BaseView) -> None:
+        """Add a view.
+
+        Raises:
+            TypeError: It is none of ours.
+        """
+        if not isinstance(view, MsmView):
+            raise TypeError("only views that derive from MsmView are closed by default")
+        super().add_view(view)
+
+
+def mount(app: Flask, console: Console, settings: Options) -> Desk:
+    """Put the dashboard at ``MSM_ADMIN_URL`` of *app*, beside whatever else there is.
+
+    Args:
+        app: Has not answered a request yet.
+        console: Shows and changes the fleet.
+        settings: The settings of the application.
+
+    Raises:
+        ConfigError: ``MSM_ADMIN_ACCESS`` cannot be used.
+    """
+    desk = Desk(console, settings, Guard(settings.admin_access))
+    overview = OverviewView(desk, path="", name="Overview", static_folder=str(STATIC))
+    admin = MsmAdmin(
+        name="Sessions",
+        url=settings.admin_url,
+        endpoint=ENDPOINT,
+        # Required by the constructor; no page of Flask-Admin's own is ever rendered.
+        theme=Theme(folder="bootstrap4", base_template="flask_msm/base.html"),
+        index_view=overview,
+    )
+    for view in (
+        NodesView(desk, path="nodes", name="Nodes"),
+        WorkersView(desk, path="workers", name="Workers"),
+        BlacklistView(desk, path="blacklist", name="Blacklist"),
+        SessionsView(desk, path="sessions", name="Sessions"),
+        EventsView(desk, path="events", name="Events"),
+        PolicyView(desk, path="policy", name="Policy"),
+        ActView(desk, path="act", name="Act"),
+        ApiView(desk, path="api/v1", name="API"),
+    ):
+        admin.add_view(view)
+    admin.init_app(app)
+    return desk

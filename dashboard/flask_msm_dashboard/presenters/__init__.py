@@ -1,0 +1,1 @@
+"""From the snapshot to what the pages show: pure functions, no request, no I/O."""

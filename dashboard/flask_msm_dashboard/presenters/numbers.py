@@ -1,0 +1,180 @@
+"""The four numbers of the overview."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup
+
+from ..formatting import UNKNOWN, milliseconds, number, percent
+from ..sparkline import sparkline
+from ..texts import _, plural
+from . import facts
+
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flask_msm.snapshot import Snapshot, Traffic
+
+
+#: A hit ratio that fell by so much is worth a colour.
+_FALL = 0.02
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Number:
+    """One number.
+
+    Attributes:
+        id: Short name.
+        label: What it is.
+        raw: The number as it is; ``None`` when it is not known.
+        value: The number for people.
+        unit: Its unit.
+        note: A line of context.
+        level: ``warn`` when the note is a warning.
+        series: Where it came from, oldest first.
+        spark: A line of that.
+    """
+
+    id: str
+    label: str
+    raw: float | None
+    value: str
+    unit: str
+    note: str
+    level: str = ""
+    series: Sequence[float | None] = ()
+    spark: Markup
+
+
+def numbers(snapshot: Snapshot) -> list[Number]:
+    """Return the four numbers, in their order."""
+    waiting = _("Waiting for the first session") if facts.is_new(snapshot) else ""
+    traffic = snapshot.traffic
+    alone = bool(snapshot.nodes) and not facts.answering(snapshot)
+    return [
+        _rate(snapshot, traffic, waiting),
+        _hits(traffic, waiting, alone=alone),
+        _latency(snapshot, traffic, waiting, alone=alone),
+        _failed(traffic, waiting),
+    ]
+
+
+def _rate(snapshot: Snapshot, traffic: Traffic | None, waiting: str) -> Number:
+    rate = None
+    if traffic is not None:
+        rate = facts.operations(snapshot) / facts.elapsed(snapshot)
+    series = traffic.operations_series if traffic else ()
+    digits = 0 if rate is None or rate >= 10 or rate == 0 else 1
+    note = (
+        _("Loads and saves, all workers")
+        if snapshot.observer.complete and len(snapshot.workers) > 1
+        else _("Loads and saves, visible workers")
+        if len(snapshot.workers) > 1
+        else _("Loads and saves, this worker")
+    )
+    return Number(
+        id="operations",
+        label=_("Session operations"),
+        raw=rate if rate is not None else (0.0 if waiting else None),
+        value=number(rate, digits) if rate is not None else "0" if waiting else UNKNOWN,
+        unit=_("per second"),
+        note=waiting or note,
+        series=series,
+        spark=sparkline(series),
+    )
+
+
+def _hits(traffic: Traffic | None, waiting: str, *, alone: bool) -> Number:
+    ratio: float | None = None
+    series: Sequence[float | None] = ()
+    note, level = waiting or _("No session was read"), ""
+    if traffic is not None:
+        series = traffic.hit_ratio_series
+        reads = traffic.hits + traffic.misses
+        if reads:
+            ratio = traffic.hits / reads
+            before = next((value for value in series if value is not None), None)
+            now = next((value for value in reversed(series) if value is not None), ratio)
+            if before is not None and before - now > _FALL:
+                note, level = _("{n} % a quarter of an hour ago", n=percent(before)), "warn"
+            else:
+                note = _("Steady for 15 minutes")
+        elif alone:
+            note = _("No node to ask")
+    return Number(
+        id="hit_ratio",
+        label=_("Hit ratio"),
+        raw=ratio,
+        value=percent(ratio),
+        unit="%",
+        note=note,
+        level=level,
+        series=series,
+        spark=sparkline(series, level, dead=alone),
+    )
+
+
+def _latency(snapshot: Snapshot, traffic: Traffic | None, waiting: str, *, alone: bool) -> Number:
+    value: float | None = None
+    series: Sequence[float | None] = ()
+    note = waiting or _("No session was read")
+    if traffic is not None:
+        value = facts.quantile((traffic.loads, traffic.saves), 0.95)
+        series = traffic.p95_series
+        if value is not None:
+            note = _("95 of 100 took no longer")
+    known = [
+        (node.stats.latency_p95, node.id)
+        for node in facts.answering(snapshot)
+        if node.stats and node.stats.latency_p95 is not None
+    ]
+    if not waiting and len(known) > 1:
+        slowest, name = max(known)
+        note = _("Slowest node: {id}, {n} ms", id=name, n=milliseconds(slowest))
+    elif alone and not waiting:
+        note = _("No node to ask") if value is None else _("From local storage")
+    return Number(
+        id="latency",
+        label=_("Latency, p95"),
+        raw=None if value is None else value * 1000,
+        value=milliseconds(value),
+        unit="ms",
+        note=note,
+        series=series,
+        spark=sparkline(series, dead=alone and value is None),
+    )
+
+
+def _failed(traffic: Traffic | None, waiting: str) -> Number:
+    failed = traffic.failed if traffic is not None else 0 if waiting else None
+    note = waiting or _("Nobody could answer, nobody took them")
+    if traffic is not None:
+        if traffic.kept_locally:
+            note = plural(
+                traffic.kept_locally, "Saved locally instead: {n}", "Saved locally instead: {n}"
+            )
+        elif traffic.retried:
+            note = plural(
+                traffic.retried,
+                "{n} more succeeded at the second try",
+                "{n} more succeeded at the second try",
+            )
+        elif traffic.retried == 0 and not failed:
+            note = _("None had to be retried")
+        elif not failed:
+            note = _("Every load and save succeeded")
+    series = traffic.failed_series if traffic else ()
+    return Number(
+        id="failed",
+        label=_("Failed operations"),
+        raw=failed,
+        value=number(failed),
+        unit=_("in 15 minutes"),
+        note=note,
+        series=series,
+        spark=sparkline(series),
+    )

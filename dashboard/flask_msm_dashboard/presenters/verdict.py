@@ -1,0 +1,259 @@
+"""Is it fine, and if not, what: one sentence for the whole fleet, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..texts import _, listed, plural
+from . import facts
+
+
+if TYPE_CHECKING:
+    from flask_msm.snapshot import Node, Snapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What sessions do.
+
+    Attributes:
+        level: ``ok``, ``warn``, ``bad`` or ``off`` (somebody wanted it so).
+        code: Short name of the rule that held.
+        title: What sessions do.
+        text: What that means for users.
+        since: Since when, seconds since the epoch.
+    """
+
+    level: str
+    code: str
+    title: str
+    text: str
+    since: float | None
+
+
+def verdict(snapshot: Snapshot) -> Verdict:
+    """Return the first of these that holds, the gravest first."""
+    for rule in (_stopped, _without_nodes, _no_answer, _degraded, _recovering, _drained, _strained):
+        found = rule(snapshot)
+        if found is not None:
+            return found
+    return _fine(snapshot)
+
+
+def _stopped(snapshot: Snapshot) -> Verdict | None:
+    choice = snapshot.distribution
+    if choice.value != "stopped" and snapshot.mode != "stopped":
+        return None
+    gone = facts.down(snapshot)
+    nodes = (
+        _("The nodes are healthy.")
+        if snapshot.nodes and not gone
+        else _("{names} would not answer anyway.", names=listed([node.id for node in gone]))
+        if gone
+        else ""
+    )
+    by_rule = choice.set_by in {None, "policy"}
+    title = (
+        _("Distribution is stopped: an attribute could not be serialized")
+        if by_rule and choice.value == "stopped"
+        else _("Distribution is stopped by an operator")
+    )
+    text = _("Each worker keeps sessions {where}, on purpose.", where=facts.kept_where(snapshot))
+    since = choice.set_at if choice.set_at is not None else snapshot.since
+    return Verdict(
+        level="off", code="stopped", title=title, text=f"{text} {nodes}".strip(), since=since
+    )
+
+
+def _without_nodes(snapshot: Snapshot) -> Verdict | None:
+    if snapshot.nodes:
+        return None
+    return Verdict(
+        level="off",
+        code="no_nodes",
+        title=_("Sessions stay on this host: no node is configured"),
+        text=_("MSM_NODES is not set. Workers of other hosts do not see these sessions."),
+        since=snapshot.since,
+    )
+
+
+def _no_answer(snapshot: Snapshot) -> Verdict | None:
+    counts = facts.modes(snapshot)
+    if facts.answering(snapshot) or any(facts.is_rebuilding(node) for node in snapshot.nodes):
+        return None
+    if all(node.state is None for node in snapshot.nodes):
+        return Verdict(
+            level="ok",
+            code="not_seen",
+            title=_("Ready. No node was asked yet"),
+            text=_("Nodes are asked with the first session. Numbers appear after it is saved."),
+            since=snapshot.since,
+        )
+    if not counts["local"] and not facts.down(snapshot):
+        return None
+    return Verdict(
+        level="bad",
+        code="no_answer",
+        title=_("Local fallback: no memcached node answers"),
+        text=_(
+            "Every worker keeps sessions {where}. The site works, but users may look signed out"
+            " when {other} answers them.",
+            where=facts.kept_where(snapshot),
+            other=_("another worker")
+            if snapshot.local is not None and snapshot.local.kind == "simple"
+            else _("another host"),
+        ),
+        since=snapshot.since or _first(facts.down(snapshot)),
+    )
+
+
+def _degraded(snapshot: Snapshot) -> Verdict | None:
+    gone, counts = facts.down(snapshot), facts.modes(snapshot)
+    local, workers = counts["local"], sum(counts.values())
+    if not gone and not local:
+        return None
+    in_use = [n for n in snapshot.nodes if n.state not in {"draining", "drained", None}]
+    on = _("{k} of {n} nodes", k=len(in_use) - len(gone), n=len(in_use))
+    if local and gone:
+        share = _("{k} of {n} workers", k=workers - local, n=workers)
+        title = _("Degraded: {share} share sessions, on {on}", share=share, on=on)
+    elif local:
+        title = _("Degraded: {k} of {n} workers share their sessions", k=workers - local, n=workers)
+    else:
+        title = _("Degraded: sessions run on {on}", on=on)
+    texts = [facts.other_copies(snapshot, gone)] if gone else []
+    if local:
+        texts.append(
+            plural(
+                local,
+                "{n} worker keeps its sessions {where} until it reaches a node.",
+                "{n} workers keep their sessions {where} until they reach a node.",
+                where=facts.kept_where(snapshot),
+            )
+        )
+    if snapshot.traffic and snapshot.traffic.failed and len(texts) < 2:
+        texts.append(
+            plural(
+                snapshot.traffic.failed,
+                "{n} operation failed in the last 15 minutes.",
+                "{n} operations failed in the last 15 minutes.",
+            )
+        )
+    return Verdict(
+        level="warn",
+        code="nodes_down" if gone else "workers_local",
+        title=title,
+        text=" ".join(texts),
+        since=_first(gone)
+        or min(
+            (w.mode_since for w in facts.living(snapshot) if w.mode == "local" and w.mode_since),
+            default=snapshot.since,
+        ),
+    )
+
+
+def _recovering(snapshot: Snapshot) -> Verdict | None:
+    behind = [node for node in snapshot.nodes if facts.is_rebuilding(node)]
+    if not behind:
+        return None
+    names = listed([node.id for node in behind])
+    return Verdict(
+        level="warn",
+        code="rebuilding",
+        title=plural(
+            len(behind),
+            "Recovering: {names} is being filled again",
+            "Recovering: {names} are being filled again",
+            names=names,
+        ),
+        text=_(
+            "Every session is served. Until this is done some have one copy less, so do not"
+            " restart another node now."
+        ),
+        since=_first(behind),
+    )
+
+
+def _drained(snapshot: Snapshot) -> Verdict | None:
+    out = [node for node in snapshot.nodes if node.drain or node.state in {"draining", "drained"}]
+    if not out:
+        return None
+    total = len(snapshot.nodes)
+    return Verdict(
+        level="off",
+        code="drained",
+        title=_("Sessions run on {k} of {n} nodes, on purpose", k=total - len(out), n=total),
+        text=_("{names} was taken out of use by an operator.", names=listed([n.id for n in out]))
+        if len(out) == 1
+        else _("{names} were taken out of use by an operator.", names=listed([n.id for n in out])),
+        since=_first(out),
+    )
+
+
+def _strained(snapshot: Snapshot) -> Verdict | None:
+    evicting = [node for node in snapshot.nodes if facts.is_evicting(node)]
+    slow = [node for node in snapshot.nodes if facts.is_slow(node)]
+    if evicting:
+        return Verdict(
+            level="warn",
+            code="evicting",
+            title=_("Sessions are lost early: {names} has no room", names=_names(evicting)),
+            text=_(
+                "An eviction is a copy of a session thrown out; the last copy signs a user out."
+            ),
+            since=None,
+        )
+    if slow:
+        return Verdict(
+            level="warn",
+            code="slow",
+            title=_("Sessions are slow: {names} takes long to answer", names=_names(slow)),
+            text=_("Every session is served, requests wait for it."),
+            since=None,
+        )
+    return None
+
+
+def _fine(snapshot: Snapshot) -> Verdict:
+    total, up = len(snapshot.nodes), len(facts.answering(snapshot))
+    workers = len(facts.living(snapshot))
+    nodes = (
+        plural(total, "The node answers.", "All {n} nodes answer.")
+        if up == total
+        else _("{k} of {n} nodes answer.", k=up, n=total)
+    )
+    if facts.is_new(snapshot):
+        return Verdict(
+            level="ok",
+            code="new",
+            title=_("Ready. No sessions yet"),
+            text=_("{nodes} Numbers appear after the first session is saved.", nodes=nodes),
+            since=snapshot.since,
+        )
+    unseen = total - up
+    title = _("All sessions are distributed")
+    if workers > 1:
+        text = (
+            _("{k} of {n} nodes answer and all {w} workers agree.", k=up, n=total, w=workers)
+            if snapshot.observer.complete
+            else _("{k} of {n} nodes answer all workers that can be seen.", k=up, n=total)
+        )
+    else:
+        text = _(
+            "{k} of {n} nodes answer. Only this worker reports; others appear here when they"
+            " handle their first request.",
+            k=up,
+            n=total,
+        )
+    if unseen:
+        text += " " + plural(unseen, "{n} was not seen yet.", "{n} were not seen yet.")
+    return Verdict(level="ok", code="fine", title=title, text=text, since=snapshot.since)
+
+
+def _names(nodes: list[Node]) -> str:
+    return listed([node.id for node in nodes])
+
+
+def _first(nodes: list[Node]) -> float | None:
+    return min((node.since for node in nodes if node.since is not None), default=None)

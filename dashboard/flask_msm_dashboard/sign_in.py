@@ -1,0 +1,135 @@
+"""Ways to sign in that need no session: the session may be what is broken."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import re
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Mapping
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from werkzeug.security import check_password_hash, generate_password_hash
+
+from .access import Access, Level
+from .limits import Limiter, Limits
+
+
+if TYPE_CHECKING:
+    from flask import Request
+
+
+#: Time in seconds a password that was right is not checked again: one check costs 70 ms.
+REMEMBERED = 300.0
+_MOST_REMEMBERED = 256
+#: Wrong passwords from one address within a minute before it has to wait.
+WRONG = Limits(pause=0.0, most=10, window=60.0)
+#: Any address together; checks cost time, and this is how much of it anybody can take.
+WRONG_ALL = Limits(pause=0.0, most=100, window=60.0)
+_FORWARDED = ("X-Forwarded-For", "Forwarded", "X-Real-IP", "X-Forwarded-Host", "Via")
+_LOCAL_NAMES = {"localhost", "127.0.0.1", "[::1]"}
+
+
+class BasicAuth:
+    """Takes names and passwords from HTTP basic authentication.
+
+    Args:
+        users: Password hashes (``werkzeug.security.generate_password_hash``) by name.
+        read: Names among them that may look and not change.
+        realm: Shown by browsers that ask for the password.
+        clock: Monotonic clock, seconds; for tests.
+    """
+
+    def __init__(
+        self,
+        users: Mapping[str, str],
+        read: Collection[str] = (),
+        *,
+        realm: str = "Sessions",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.challenge = f'Basic realm="{realm}", charset="UTF-8"'
+        self._users = dict(users)
+        self._read = frozenset(read)
+        self._clock = clock
+        self._secret = secrets.token_bytes(32)
+        self._dummy = generate_password_hash(secrets.token_hex(16))
+        self._known: OrderedDict[bytes, float] = OrderedDict()
+        self._lock = threading.Lock()
+        self._wrong = Limiter(clock)
+
+    def __call__(self, request: Request) -> Access | None:
+        """Return what the sender of *request* may do."""
+        given = request.authorization
+        if given is None or given.type != "basic":
+            return None
+        name, password = given.username or "", given.password or ""
+        level: Level = "read" if name in self._read else "write"
+        digest = self._digest(name, password)
+        if self._remembers(digest):
+            return Access(level, name)
+        address = request.remote_addr or ""
+        if self._wrong.wait(address, WRONG) or self._wrong.wait("", WRONG_ALL):
+            return None
+        # An unknown name takes as long as a known one.
+        right = check_password_hash(self._users.get(name, self._dummy), password)
+        if not right or name not in self._users:
+            self._wrong.take(address, WRONG)
+            self._wrong.take("", WRONG_ALL)
+            return None
+        self._remember(digest)
+        return Access(level, name)
+
+    def _digest(self, name: str, password: str) -> bytes:
+        text = f"{len(name)}:{name}:{self._users.get(name)}:{password}".encode(
+            errors="surrogatepass"
+        )
+        return blake2b(text, key=self._secret).digest()
+
+    def _remembers(self, digest: bytes) -> bool:
+        now = self._clock()
+        with self._lock:
+            return any(
+                hmac.compare_digest(known, digest) and now - at < REMEMBERED
+                for known, at in self._known.items()
+            )
+
+    def _remember(self, digest: bytes) -> None:
+        with self._lock:
+            self._known[digest] = self._clock()
+            while len(self._known) > _MOST_REMEMBERED:
+                self._known.popitem(last=False)
+
+
+def basic_auth(
+    users: Mapping[str, str], read: Collection[str] = (), *, realm: str = "Sessions"
+) -> BasicAuth:
+    """Return an ``MSM_ADMIN_ACCESS`` that takes names and passwords; use it with HTTPS.
+
+    Args:
+        users: Password hashes (``werkzeug.security.generate_password_hash``) by name.
+        read: Names among them that may look and not change.
+        realm: Shown by browsers that ask for the password.
+    """
+    return BasicAuth(users, read, realm=realm)
+
+
+def loopback_only(request: Request) -> Access | None:
+    """Let anybody of this machine do everything. An ``MSM_ADMIN_ACCESS`` for development only.
+
+    Requests that came through a proxy, or that call this machine by another name (as a page
+    elsewhere could make a browser do), are refused.
+    """
+    if any(name in request.headers for name in _FORWARDED):
+        return None
+    if re.sub(r":\d+$", "", request.host) not in _LOCAL_NAMES:
+        return None
+    try:
+        local = ipaddress.ip_address(request.remote_addr or "").is_loopback
+    except ValueError:
+        return None
+    return Access("write", "local") if local else None

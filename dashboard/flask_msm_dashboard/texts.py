@@ -1,0 +1,53 @@
+"""The one place every sentence of the dashboard goes through, so that it can be translated."""
+
+from __future__ import annotations
+
+
+#: Other words for the English ones. Places in braces stay as they are.
+CATALOG: dict[str, str] = {}
+
+
+def _(message: str, /, **values: object) -> str:
+    """Return *message*, translated, with *values* in the places named in braces."""
+    text = CATALOG.get(message, message)
+    return text.format(**values) if values else text
+
+
+def plural(number: int, one: str, many: str, /, **values: object) -> str:
+    """Return *one* or *many*, translated, with ``{n}`` and *values* in it."""
+    return _(one if number == 1 else many, n=f"{number:,}", **values)
+
+
+def listed(words: list[str], *, most: int = 4) -> str:
+    """Return *words* as people list them, the first *most* of them."""
+    if len(words) > most:
+        rest = len(words) - most + 1
+        return _("{words} and {n} more", words=", ".join(words[: most - 1]), n=rest)
+    if len(words) < 2:
+        return "".join(words)
+    return _("{words} and {last}", words=", ".join(words[:-1]), last=words[-1])
+
+
+def script_texts() -> dict[str, str]:
+    """Return the sentences the script needs."""
+    return {
+        "live": _("Live, {age} ago"),
+        "short": _("{age} ago"),
+        "paused": _("Paused, {age} old"),
+        "pause": _("Pause"),
+        "resume": _("Resume"),
+        "stale": _("Not updating. These numbers are from {time} UTC. Trying again in {left}."),
+        "out": _("You are signed out. Reload the page to sign in again."),
+        "skew": _("A new version is running. Reload the page."),
+        "reload": _("Reload"),
+        "ago": _("{time} ago"),
+        "now": _("now"),
+        "s": _("{n} s"),
+        "min": _("{n} min"),
+        "h": _("{n} h"),
+        "d": _("{n} d"),
+        "theme": _("Theme: {name}"),
+        "system": _("as the system"),
+        "light": _("light"),
+        "dark": _("dark"),
+    }

@@ -1,0 +1,270 @@
+"""The pages. Each reads one snapshot, and changes nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flask import Response, request
+
+from .answers import exposed
+from .base import MsmView
+from .formatting import cut
+from .policies import POLICIES, RECONNECTS, consequence, policy_name, reconnect_consequence, summary
+from .presenters import facts
+from .presenters.events import event_page, event_row
+from .presenters.nodes import circuit_of, node_row
+from .presenters.numbers import numbers
+from .presenters.workers import (
+    agreements,
+    by_host,
+    filtered,
+    hosts_of,
+    kept_text,
+    mode_name,
+    reporting,
+    worker_rows,
+    workers_note,
+)
+from .texts import _
+
+
+if TYPE_CHECKING:
+    from flask_msm.snapshot import Event
+
+    from .desk import Sight
+    from .presenters.events import EventRow
+    from .presenters.nodes import NodeRow
+
+
+#: Most rows of a list on the overview.
+_SHORT = 5
+#: Most chips on the overview.
+_CHIPS = 60
+
+
+class OverviewView(MsmView):
+    """Is it fine, and if not, what."""
+
+    @exposed("/")
+    def index(self) -> Response:
+        """Show the overview."""
+        sight = self.desk.sight()
+        snapshot = sight.snapshot
+        return self.show(
+            "overview",
+            sight.verdict.title,
+            sight=sight,
+            sections={
+                "banner": {"applied": applied_event(sight)},
+                "verdict": {"modes": facts.modes(snapshot), "mode_name": mode_name},
+                "numbers": {"numbers": numbers(snapshot)},
+                "nodes": nodes_context(sight, short=True),
+                "recent": {"rows": [event_row(event) for event in snapshot.events[:_SHORT]]},
+                "policy": {"policy_name": policy_name, "summary": summary},
+                "chips": chips_context(sight),
+                "attributes": {"entries": snapshot.blacklist[:_SHORT]},
+                "footer": {},
+            },
+        )
+
+
+class NodesView(MsmView):
+    """All nodes, and a page for each."""
+
+    @exposed("/")
+    def index(self) -> Response:
+        """Show all nodes."""
+        sight = self.desk.sight()
+        return self.show(
+            "sections",
+            _("Nodes"),
+            sight=sight,
+            sections={
+                "banner": {"applied": applied_event(sight)},
+                "nodes": nodes_context(sight, short=False),
+                "footer": {},
+            },
+            help=_(
+                "Items are everything a memcached holds, also expired items and those of other"
+                " applications. An eviction is a copy of a session thrown out for want of memory:"
+                " a user may be signed out early. It happens below the limit, too, because memory"
+                " is split into classes of size."
+            ),
+        )
+
+    @exposed("/<node_id>")
+    def node(self, node_id: str) -> Response:
+        """Show one node."""
+        sight = self.desk.sight()
+        for node in sight.snapshot.nodes:
+            if node.id == node_id:
+                break
+        else:
+            return self.refusal(404, _("There is no such node."), back="nodes/")
+        return self.show(
+            "sections",
+            _("Node {id}", id=node.id),
+            sight=sight,
+            sections={
+                "banner": {"applied": applied_event(sight)},
+                "node": {
+                    "row": node_row(node, sight.snapshot),
+                    "circuit": circuit_of(node),
+                    "opinions": worker_opinions(node_row(node, sight.snapshot)),
+                },
+                "recent": {
+                    "rows": [event_row(e) for e in sight.snapshot.events if e.node == node.id][
+                        :_SHORT
+                    ],
+                    "query": f"?node={node.id}",
+                },
+                "footer": {},
+            },
+        )
+
+
+class WorkersView(MsmView):
+    """All workers."""
+
+    @exposed("/")
+    def index(self) -> Response:
+        """Show the workers the query asks for."""
+        sight = self.desk.sight()
+        snapshot = sight.snapshot
+        mode, host = request.args.get("mode", ""), request.args.get("host", "")
+        workers = filtered(snapshot, mode, host)
+        return self.show(
+            "workers",
+            _("Workers"),
+            sight=sight,
+            sections={
+                "banner": {"applied": applied_event(sight)},
+                "workers": {
+                    "hosts": by_host(worker_rows(snapshot, workers)),
+                    "agreements": agreements(snapshot),
+                    "reporting": reporting(snapshot),
+                    "kept": kept_text,
+                    "filtered": bool(mode or host),
+                },
+                "footer": {},
+            },
+            mode=mode,
+            host=host,
+            modes=[(mode, mode_name(mode)) for mode in facts.MODES],
+            hosts=hosts_of(snapshot),
+        )
+
+
+class BlacklistView(MsmView):
+    """Attributes that could not be stored."""
+
+    @exposed("/")
+    def index(self) -> Response:
+        """Show the blacklist."""
+        sight = self.desk.sight()
+        return self.show(
+            "blacklist",
+            _("Blacklist"),
+            sight=sight,
+            sections={
+                "banner": {"applied": applied_event(sight)},
+                "blacklist": {"entries": sight.snapshot.blacklist[:200]},
+                "footer": {},
+            },
+        )
+
+
+class EventsView(MsmView):
+    """What happened."""
+
+    @exposed("/")
+    def index(self) -> Response:
+        """Show the events the query asks for."""
+        sight = self.desk.sight()
+        found = event_page(sight.snapshot, request.args)
+        return self.show(
+            "events",
+            _("Events"),
+            sight=sight,
+            sections={
+                "banner": {"applied": applied_event(sight)},
+                "events": {"listing": found},
+                "footer": {},
+            },
+            listing=found,
+        )
+
+
+class PolicyView(MsmView):
+    """What operators chose for the fleet."""
+
+    @exposed("/")
+    def index(self) -> Response:
+        """Show the choices and what may be chosen instead."""
+        sight = self.desk.sight()
+        return self.show(
+            "policy",
+            _("Policy"),
+            sight=sight,
+            sections={
+                "banner": {"applied": applied_event(sight)},
+                "choices": {"policy_name": policy_name, "rows": choice_history(sight)},
+                "footer": {},
+            },
+            policies=[(value, policy_name(value), consequence(value)) for value in POLICIES],
+            reconnects=[
+                (value, policy_name(value), reconnect_consequence(value)) for value in RECONNECTS
+            ],
+            policy_name=policy_name,
+        )
+
+
+def nodes_context(sight: Sight, *, short: bool) -> dict[str, object]:
+    """Return what the table of nodes needs."""
+    snapshot = sight.snapshot
+    rows = [node_row(node, snapshot) for node in snapshot.nodes]
+    return {
+        "rows": rows,
+        "answering": len(facts.answering(snapshot)),
+        "short": short,
+        "heading": _("Nodes"),
+    }
+
+
+def chips_context(sight: Sight) -> dict[str, object]:
+    """Return what the chips of the workers need."""
+    snapshot = sight.snapshot
+    workers = facts.living(snapshot)
+    # What is odd is not cut away.
+    ordered = sorted(workers, key=lambda worker: worker.mode == snapshot.mode and not worker.stale)
+    shown = {worker.id for worker in ordered[:_CHIPS]}
+    rows = worker_rows(snapshot, [w for w in workers if w.id in shown], opinions=False)
+    return {
+        "hosts": by_host(rows),
+        "more": len(workers) - len(rows),
+        "reporting": reporting(snapshot),
+        "note": workers_note(snapshot),
+    }
+
+
+def worker_opinions(row: NodeRow) -> list[tuple[str, int, str]]:
+    """Return how many workers see the node in which state, and which ones see it differently."""
+    states: dict[str, list[str]] = {}
+    for opinion in row.node.opinions:
+        states.setdefault(opinion.state, []).append(opinion.worker)
+    ranked = sorted(states.items(), key=lambda item: -len(item[1]))
+    return [(state, len(names), ", ".join(names[:8])) for state, names in ranked]
+
+
+def choice_history(sight: Sight) -> list[EventRow]:
+    """Return the newest changes operators made."""
+    kinds = {"policy_changed", "on_reconnect_changed", "distribution_changed", "mode_changed"}
+    return [event_row(e) for e in sight.snapshot.events if e.kind in kinds and e.actor][:10]
+
+
+def applied_event(sight: Sight) -> Event | None:
+    """Return the event the address names: what the operator has just done."""
+    wanted = cut(request.args.get("applied"), 120)
+    if not wanted:
+        return None
+    return next((event for event in sight.snapshot.events if event.id == wanted), None)

@@ -1,0 +1,77 @@
+"""The page for breaking things, to watch in a second window that nobody notices."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from flask import Blueprint, abort, current_app, flash, redirect, render_template, session, url_for
+
+
+if TYPE_CHECKING:
+    from werkzeug.wrappers import Response
+
+    from example_app.place import Place
+
+
+blueprint = Blueprint("breaking", __name__)
+
+SIGNALS = {
+    "kill": (signal.SIGKILL, "was killed"),
+    "hang": (signal.SIGSTOP, "hangs: it accepts connections and never answers"),
+    "go-on": (signal.SIGCONT, "goes on, with the data of before"),
+}
+
+
+@blueprint.get("/break")
+def show() -> str:
+    """Show what can be broken."""
+    place = _place()
+    nodes = [(node, pid_of(place, node.id)) for node in place.nodes]
+    return render_template("breaking.html", nodes=nodes, breakable=place.control is not None)
+
+
+@blueprint.post("/break/<node_id>/<what>")
+def do(node_id: str, what: str) -> Response:
+    """Do something to a node the launcher started."""
+    place = _place()
+    known = {node.id for node in place.nodes}
+    if node_id not in known or place.control is None:
+        abort(404)
+    if what == "restart":
+        # Its parent is the launcher, and only a parent can tell when a process has ended.
+        Path(place.control, f"{node_id}.restart").touch()
+        flash(f"{node_id} is started again, without its data.")
+        return redirect(url_for("breaking.show"))
+    pid = pid_of(place, node_id)
+    if what not in SIGNALS or pid is None:
+        abort(404)
+    number, text = SIGNALS[what]
+    os.kill(pid, number)
+    flash(f"{node_id} {text}.")
+    return redirect(url_for("breaking.show"))
+
+
+@blueprint.post("/break/session")
+def store_a_lock() -> Response:
+    """Store something in the session that no other process could use."""
+    session["lock"] = threading.Lock()
+    flash("A lock was put into the session; what becomes of it is said by the failure policy.")
+    return redirect(url_for("breaking.show"))
+
+
+def pid_of(place: Place, node_id: str) -> int | None:
+    """Return the process of a node that was started here, ``None`` when there is none."""
+    if place.control is None:
+        return None
+    try:
+        return int(Path(place.control, f"{node_id}.pid").read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _place() -> Place:
+    return cast("Place", current_app.extensions["example_place"])
