@@ -60,19 +60,18 @@ class Mirror:
             if self._pid != os.getpid():
                 # What waited before a fork is the parent's to do.
                 self._waiting, self._pid = {}, os.getpid()
-            waits = key in self._waiting
-            if not waits or record.version >= self._waiting[key].version:
+            before = self._waiting.get(key)
+            if before is None or record.version >= before.version:
                 self._waiting[key] = record
-        # Of a session that waits already only the newest copy is made.
-        if not waits and not self._background.put(partial(self._work, key, keys)):
-            with self._lock:
-                self._waiting.pop(key, None)
-            self.dropped += 1
-            return
-        with self._lock:
             self._recent[key] = seen
             if len(self._recent) > REMEMBERED:
                 self._recent.popitem(last=False)
+        # Of a session that waits already only the newest copy is made.
+        if before is None and not self._background.put(partial(self._work, key, keys)):
+            with self._lock:
+                self._waiting.pop(key, None)
+                self._recent.pop(key, None)
+            self.dropped += 1
 
     def forget(self) -> None:
         """Mirror everything anew: local storage was emptied."""

@@ -75,4 +75,6 @@ class History:
         told = [value for value in values if value is not None]
         if not told or len(told) < len(values):
             return None
-        return sum(max(0, later - earlier) for earlier, later in pairwise(told))
+        return sum(
+            later - earlier if later >= earlier else later for earlier, later in pairwise(told)
+        )
