@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint bench drill clean packages static
+.PHONY: help demo test lint bench drill screenshots clean packages static
 
 # PYTHON names the Python that makes .venv; scripts/python.sh finds one when it is not given.
 # ARGS are options for what a target runs, for example: make demo ARGS="--port 9000"
@@ -13,7 +13,7 @@ ARGS ?=
 RUN := .venv/bin/python -m
 
 help:  ## print this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 20
 
 demo:  ## open the example shop on this machine, over three memcached nodes
 	@scripts/system-packages.sh venv
@@ -37,13 +37,18 @@ drill:  ## break everything while people click, and print who noticed
 	@scripts/venv.sh tests
 	@.venv/bin/python tests/drill $(ARGS)
 
+screenshots:  ## take the pictures of the dashboard; ARGS="--url ..." of one that runs
+	@scripts/system-packages.sh venv chromium
+	@scripts/venv.sh tests
+	@.venv/bin/python tests/browser/screenshots.py $(ARGS)
+
 clean:  ## remove .venv and everything else that was made here
 	@rm -rf .venv build dist .coverage
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 packages:
-	@scripts/system-packages.sh venv memcached
+	@scripts/system-packages.sh venv memcached chromium
 
 static:
 	@scripts/system-packages.sh venv

@@ -9,6 +9,11 @@ from typing import Protocol
 from .snapshot import SessionFacts, Snapshot
 
 
+#: Views with this attribute look on: a request for one is no use of a session, so that a page
+#: that polls does not keep its operator's session alive.
+LOOKS_ON = "_flask_msm_looks_on"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What became of a command.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from flask.sessions import SessionInterface, SessionMixin
 from werkzeug.http import dump_cookie
 
+from .commands import LOOKS_ON
 from .errors import ReadOnlyError, shown
 from .record.keys import Secrets
 from .record.token import PERMANENT, Token, peek_flags, signer_for
@@ -147,7 +148,11 @@ class MsmSessionInterface(SessionInterface):
         Looks at the cookie unverified, which is enough to see that nothing asks for an answer:
         only permanent sessions are sent again on requests that do not touch them.
         """
-        if session.modified or session.accessed or self._decides_itself:
+        if session.modified or session.accessed:
+            return False
+        if hasattr(app.view_functions.get(request.endpoint or ""), LOOKS_ON):
+            return True
+        if self._decides_itself:
             return False
         if not app.config["SESSION_REFRESH_EACH_REQUEST"]:
             return True

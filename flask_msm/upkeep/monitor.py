@@ -223,6 +223,7 @@ class Monitor:
         parts.notes.read()
         # What the fleet knows comes first, so that the change is the newest word.
         reached = self._exchange_with(parts.nodes)
+        self._learn()
         act(parts.control)
         told = self._exchange_with(reached)
         parts.notes.write()

@@ -302,6 +302,7 @@ def test_without_probes_a_worker_has_no_thread_and_nodes_come_back_by_requests(c
     gunicorn = start(
         CLASSES["sync"],
         MSM_PROBE_INTERVAL=0,
+        MSM_MIRROR=False,
         MSM_RECOVERY_THRESHOLD=1,
         MSM_PROBE_MAX_BACKOFF=0.2,
     )

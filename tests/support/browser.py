@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from support.dashboard import make_app
 from support.fake_console import FakeConsole
-from werkzeug.serving import make_server
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 
 HOW_TO_INSTALL = "Chromium is not installed: apt-get install chromium, or set CHROMIUM to its path"
@@ -34,6 +34,13 @@ def launched(playwright):
         browser.close()
 
 
+class SilentRequestHandler(WSGIRequestHandler):
+    """Logs nothing: pages ask ten times a second."""
+
+    def log_request(self, *_):
+        pass
+
+
 class Served:
     """The dashboard over a fake console, on a port of this machine."""
 
@@ -55,7 +62,9 @@ class Served:
 
         app.wsgi_app = watched
         self.app = app
-        self._server = make_server("localhost", 0, app, threaded=True)
+        self._server = make_server(
+            "localhost", 0, app, threaded=True, request_handler=SilentRequestHandler
+        )
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
     @property

@@ -117,7 +117,8 @@ class FakeConsole:
             raise self.fails
 
     def _choose(self, name, value, actor, reason, based_on):
-        self._called(name, value, actor, reason, based_on)
+        called = "distribute" if name == "distribution" else f"set_{name}"
+        self._called(called, value, actor, reason, based_on)
         before: Choice = getattr(self.snapshot, name)
         if based_on is not None and based_on != before.stamp:
             raise ConflictError(f"{name} was changed in the meantime")

@@ -121,7 +121,12 @@ class Fleet:
 
     def command(self, *arguments: str, config: dict[str, object] | None = None) -> str:
         """Run ``flask msm ...`` and return what it printed; its exit code must be 0."""
-        paths = [str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]
+        paths = [
+            str(ROOT),
+            str(ROOT / "dashboard"),
+            str(ROOT / "tests"),
+            os.environ.get("PYTHONPATH", ""),
+        ]
         done = subprocess.run(
             [sys.executable, "-m", "flask", "--app", APP, "msm", *arguments],
             env={

@@ -78,6 +78,21 @@ def create_app() -> Flask:
         session[name] = [1, {"lock": threading.Lock(), "card": "4111111111111111"}]
         return {"pid": os.getpid()}
 
+    @app.post("/unserializable/<int:first>/<int:count>")
+    def set_many(first, count):
+        """Set attributes that nobody can store, each under another name."""
+        for number in range(first, first + count):
+            session[f"name {number}"] = threading.Lock()
+        return {"pid": os.getpid()}
+
+    @app.get("/obeys")
+    def obeys():
+        """Return who answers, and what holds for it."""
+        time.sleep(float(request.args.get("slow", 0)))
+        state = manager.state()
+        policy = state.repository.serialization.policy.name
+        return {"pid": os.getpid(), "policy": policy, "mode": state.mode}
+
     @app.get("/shown")
     def shown():
         """Return what the session holds, as JSON has it, and who answers."""

@@ -32,7 +32,12 @@ class Worker:
         self.port = self._listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         os.set_inheritable(self._listener.fileno(), True)
-        paths = [str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]
+        paths = [
+            str(ROOT),
+            str(ROOT / "dashboard"),
+            str(ROOT / "tests"),
+            os.environ.get("PYTHONPATH", ""),
+        ]
         self.process = subprocess.Popen(
             [
                 sys.executable,

@@ -44,6 +44,12 @@ def copy(tmp_path):
         ("flask_msm/runtime.py", "import apscheduler", "One door to APScheduler"),
         ("flask_msm/record/envelope.py", "import ormsgpack", "One door to ormsgpack"),
         ("flask_msm/interface.py", "import itsdangerous", "One door to itsdangerous"),
+        ("flask_msm/extension.py", "import flask_admin", "One door to Flask-Admin"),
+        (
+            "dashboard/flask_msm_dashboard/api.py",
+            "import prometheus_client",
+            "One door to prometheus-client",
+        ),
         (
             "dashboard/flask_msm_dashboard/__init__.py",
             "import flask_msm.repository",

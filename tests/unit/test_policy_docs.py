@@ -16,7 +16,9 @@ from flask_msm import SerializationError
 from flask_msm.policies import VERDICTS
 
 
-PAGE = (Path(__file__).parents[2] / "docs" / "how-it-works.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "how-it-works.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def fail(policy, value):
@@ -40,14 +42,16 @@ def bad():
 def test_the_log_lines_shown_are_those_written(policy, bad, caplog):
     fail(policy, bad)
 
-    assert f"WARNING flask_msm.events: {warnings(caplog)[0]}\n" in PAGE
+    for page in (PAGE, README):
+        assert f"WARNING flask_msm.events: {warnings(caplog)[0]}\n" in page
 
 
 def test_the_error_text_shown_is_that_of_the_error(bad):
     with pytest.raises(SerializationError) as raised:
         fail("raise", bad)
 
-    assert f"flask_msm.errors.SerializationError: {raised.value}\n" in PAGE
+    for page in (PAGE, README):
+        assert f"flask_msm.errors.SerializationError: {raised.value}\n" in page
 
 
 def test_what_is_shown_of_a_session_that_is_too_large_is_really_said(caplog):
@@ -64,4 +68,13 @@ def test_what_is_shown_of_a_session_that_is_too_large_is_really_said(caplog):
 
 @pytest.mark.parametrize("policy", VERDICTS)
 def test_every_policy_has_a_line_in_the_table(policy):
-    assert re.search(rf"^\| `{policy}`( \(default\))? \|", PAGE, re.MULTILINE)
+    for page in (PAGE, README):
+        assert re.search(rf"^\| `{policy}`( \(default\))? \|", page, re.MULTILINE)
+
+
+def test_the_readme_names_every_command_of_the_command_line():
+    from flask_msm.cli import msm_commands
+
+    blacklist = msm_commands.commands["blacklist"]
+    for name in (*msm_commands.commands, *(f"blacklist {name}" for name in blacklist.commands)):
+        assert re.search(rf"^\|.*`{name}[ `\[]", README, re.MULTILINE), name

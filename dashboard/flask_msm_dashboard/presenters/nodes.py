@@ -81,7 +81,7 @@ def node_row(node: Node, snapshot: Snapshot) -> NodeRow:
     evicting = facts.is_evicting(node)
     tone = "warn" if fill is not None and fill > _FULL else ""
     retry = None
-    if node.state == "down" and node.retry_at is not None:
+    if node.state == "down" and node.retry_at is not None and node.retry_at > now:
         retry = left_tag(node.retry_at, now)
     return NodeRow(
         node=node,

@@ -1,0 +1,27 @@
+"""Prints what an overview costs: processor time of a whole request, in milliseconds."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from pathlib import Path
+
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "dashboard"), str(ROOT / "tests")]
+
+from support.dashboard import client_of  # noqa: E402
+from support.fake_console import FakeConsole  # noqa: E402
+from support.fleet_scenes import large, node_down  # noqa: E402
+
+
+for name, scene in (("3 nodes, 8 workers", node_down), ("50 nodes, 200 workers", large)):
+    client, _ = client_of(FakeConsole(scene()))
+    client.get("/msm-admin/")
+    times = []
+    for _ in range(50):
+        began = time.process_time()
+        client.get("/msm-admin/")
+        times.append((time.process_time() - began) * 1000)
+    print(f"{name}: {statistics.median(times):.1f} ms")

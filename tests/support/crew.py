@@ -1,0 +1,139 @@
+"""Several workers over nodes in memory: ticked by hand, with one clock, and a console each."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+from support.apps import SECRET, make_app
+from support.clock import FakeClock
+from support.fake_node import FakeNode
+from support.policies import SharedNodes
+
+from flask_msm.cluster_assembly import FLEET_CODEC
+from flask_msm.fleet.shared_map import MAX_SIZE
+from flask_msm.record.attributes import Attributes
+from flask_msm.record.envelope import Envelope
+from flask_msm.record.keys import keyring
+from flask_msm.record.record import Kind, Record
+
+
+INTERVAL = 2.0
+KEYS = keyring((SECRET,))
+BY = {"actor": "anna", "reason": "a test", "based_on": None}
+
+
+class CountingNode(FakeNode):
+    """A node that takes note of every operation, and of the thread that asked for it."""
+
+    def __init__(self, node_id) -> None:
+        super().__init__(node_id)
+        self.asked = []
+
+    def _exchange(self, name, key, act):
+        self.asked.append((name, threading.get_ident()))
+        return super()._exchange(name, key, act)
+
+    def stats(self, deadline):
+        self.asked.append(("stats", threading.get_ident()))
+        return super().stats(deadline)
+
+    def metadump(self, prefix, deadline):
+        self.asked.append(("metadump", threading.get_ident()))
+        return super().metadump(prefix, deadline)
+
+
+class Crew:
+    """Workers of one application.
+
+    Args:
+        count: How many.
+        nodes: How many nodes they share.
+    """
+
+    def __init__(self, count=2, nodes=2, **config) -> None:
+        self.clock = FakeClock()
+        self.nodes = {}
+        self._config = {"nodes": nodes, "MSM_PROBE_INTERVAL": INTERVAL, **config}
+        self.workers = [self.hire() for _ in range(count)]
+
+    def hire(self, *, clock=None, **config):
+        """Return one more worker."""
+        for number in range(1, self._config["nodes"] + 1):
+            self.nodes.setdefault(f"n{number}", CountingNode(f"n{number}"))
+        clock = clock or self.clock
+        worker = make_app(
+            clock=clock, manager=SharedNodes(self.nodes, clock=clock), **self._config, **config
+        )
+        worker.cluster = worker.state.parts.cluster
+        worker.console = worker.state.console
+        # What is behind a request is done at once, and no thread is left over.
+        worker.cluster.observer._later = worker.cluster.monitor._later = _at_once
+        worker.cluster.monitor._aside = _at_once
+        worker.name = f"worker {id(worker)}"
+        for part in (worker.cluster.heartbeat, worker.cluster.control):
+            part._worker = lambda: worker.name
+        worker.state.repository.serialization.blacklist._worker = lambda: worker.name
+        return worker
+
+    def tick(self, *workers) -> None:
+        """Let time pass and every worker do what it does now and then."""
+        for worker in workers or self.workers:
+            worker.cluster.monitor.tick()
+        for clock in {id(w.clock): w.clock for w in workers or self.workers}.values():
+            clock.advance(INTERVAL)
+
+    def operations(self) -> list[tuple[str, int]]:
+        """Return what all nodes were asked since the last call, and by which thread."""
+        asked = [entry for node in self.nodes.values() for entry in node.asked]
+        for node in self.nodes.values():
+            node.asked.clear()
+        return asked
+
+    def outage(self) -> None:
+        for node in self.nodes.values():
+            node.fail()
+
+    def put(self, key, data) -> None:
+        """Store *data* under *key* in all nodes, as somebody else would."""
+        for node in self.nodes.values():
+            node.put(key, data)
+
+
+def _at_once(job) -> bool:
+    job(1e12)
+    return True
+
+
+def sealed(key, entries, *, stamp=1, keys=KEYS):
+    """Return a record of the fleet as another worker would have written it."""
+    envelope = Envelope(codec_id=FLEET_CODEC, compress_above=4096, max_size=MAX_SIZE)
+    now = FakeClock().now
+    attributes = Attributes(entries, {}, 0)
+    return envelope.seal(Record(Kind.DATA, now, now, now + 1e6, stamp, attributes), key, keys)
+
+
+def report_of(reports, worker, facts, *, stamp=1 << 58, keys=KEYS):
+    """Return a report that says *facts* as they are."""
+    body = facts if isinstance(facts, bytes) else json.dumps(facts).encode()
+    return sealed(reports.key(worker), {"report": (stamp, body)}, stamp=stamp, keys=keys)
+
+
+ODD = {
+    "nothing": None,
+    "a truth": True,
+    "a text": "text",
+    "an empty text": "",
+    "a long text": "x" * 20_000,
+    "control characters": "\x1b[31m\r\n\0",
+    "half a character": "\ud800",
+    "a number": 7,
+    "a negative number": -1,
+    "a huge number": 10**30,
+    "infinite": float("inf"),
+    "not a number": float("nan"),
+    "a list": [1, "two", None, {}],
+    "a list of lists": [[[[]]]] * 30,
+    "a map": {"n1": "up", "at": "now"},
+    "a map of maps": {"n1": {"state": ["up"], "numbers": 3, "since": "x"}},
+}

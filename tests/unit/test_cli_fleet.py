@@ -1,0 +1,195 @@
+"""What ``flask msm`` prints of the fleet, and what it refuses: over nodes in memory."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+
+import pytest
+from support.crew import Crew
+from support.policies import visit, write
+
+
+@pytest.fixture
+def crew():
+    made = Crew(2, MSM_SERIALIZATION_POLICY="blacklist", MSM_BLACKLIST=["configured"])
+    made.tick()
+    made.tick()
+    return made
+
+
+@pytest.fixture
+def run(crew):
+    def run(*arguments):
+        return crew.hire().app.test_cli_runner().invoke(args=["msm", *arguments])
+
+    return run
+
+
+@pytest.fixture
+def listed(run):
+    def listed():
+        rows = json.loads(run("blacklist", "--json").output)["blacklist"]
+        return {row["attribute"]: row for row in rows}
+
+    return listed
+
+
+def bad(crew, *names):
+    for worker in crew.workers:
+        visit(worker, write(**{name: threading.Lock() for name in names}), None)
+    crew.tick()
+
+
+def test_the_blacklist_of_all_workers_is_listed_however_long(crew, listed):
+    names = [f"name {number}" for number in range(40)]
+    bad(crew, *names)
+
+    found = listed()
+
+    assert set(found) == {*names, "configured"}
+    assert {found[name]["count"] for name in names} == {2}
+    assert {found[name]["workers"] for name in names} == {2}
+
+
+def test_pins_are_listed_with_who_pinned_them(crew, run, listed):
+    assert run("blacklist", "pin", "cart", "--reason", "a release").exit_code == 0
+    crew.tick()
+
+    found = listed()
+
+    assert found["cart"]["pinned"]
+    assert found["cart"]["added_by"] == "command line"
+    assert found["configured"]["added_by"] == "MSM_BLACKLIST"
+    assert run("blacklist", "unpin", "cart").exit_code == 0
+    assert set(listed()) == {"configured"}
+
+
+def test_one_attribute_or_all_are_cleared(crew, run, listed):
+    bad(crew, "a", "b")
+
+    assert run("blacklist", "clear", "a").exit_code == 0
+    crew.tick()
+    assert set(listed()) == {"b", "configured"}
+    assert run("blacklist", "clear").exit_code == 0
+    crew.tick()
+    assert set(listed()) == {"configured"}
+
+
+def test_an_empty_name_is_no_order_to_clear_everything(crew, run, listed):
+    """As a shell makes it of a variable that is not set."""
+    bad(crew, "a")
+
+    refused = run("blacklist", "clear", "")
+
+    assert refused.exit_code == 2
+    assert "a" in listed()
+
+
+def test_what_the_configuration_pins_is_unpinned_there(run):
+    refused = run("blacklist", "unpin", "configured")
+
+    assert refused.exit_code == 2
+    assert "MSM_BLACKLIST pins 'configured'" in refused.output
+
+
+def test_names_with_control_characters_are_shown_escaped(crew, run, listed):
+    nasty = "\x1b[2J\nroot\u202e"
+    bad(crew, nasty, "x" * 10_240)
+
+    output = run("blacklist").output
+
+    assert "\\x1b[2J\\nroot\\u202e" in output
+    assert all(line.isprintable() and len(line) <= 1002 for line in output.splitlines())
+    assert nasty in listed()
+    assert max(len(name) for name in listed()) <= 120
+
+
+@pytest.mark.parametrize(
+    ("arguments", "allowed"),
+    [
+        (("policy", "quantum"), ("raise", "local", "stop", "blacklist", "config")),
+        (("policy", ""), ("raise", "blacklist")),
+        (("on-reconnect", "maybe"), ("promote", "discard", "config")),
+        (("probe", "n9"), ("n1, n2",)),
+        (("drain", "n9"), ("n1, n2",)),
+        (("undrain", "\x1b[31m"), ("n1, n2",)),
+        (("blacklist", "wipe"), ("wipe",)),
+        (("stop", "now"), ("now",)),
+    ],
+)
+def test_a_wrong_argument_is_answered_with_what_is_allowed(run, arguments, allowed):
+    refused = run(*arguments)
+
+    assert refused.exit_code == 2
+    assert all(word in refused.output for word in allowed)
+    assert "\x1b" not in refused.output
+
+
+def test_the_last_node_is_not_drained(crew, run):
+    assert run("drain", "n1").exit_code == 0
+
+    refused = run("drain", "n2")
+
+    assert refused.exit_code == 2
+    assert "n2 is the last node in use" in refused.output
+
+
+@pytest.mark.parametrize("name", ["policy", "on-reconnect"])
+def test_a_choice_is_shown_changed_and_taken_back(crew, run, name):
+    value = {"policy": "local", "on-reconnect": "discard"}[name]
+    configured = run(name).output
+
+    told = json.loads(run(name, value, "--json").output)
+    assert told == {name.replace("-", "_"): value, "told": ["n1", "n2"]}
+    assert f"{value} (configured: " in run(name).output
+    assert "chosen by command line" in run(name).output
+    run(name, "config")
+    assert run(name).output == configured
+
+
+def test_status_says_when_all_is_well_and_when_not(crew, run):
+    well = run("status")
+    assert (well.exit_code, "all is well    yes" in well.output) == (0, True), well.output
+    shown = json.loads(run("status", "--json").output)
+    assert shown["well"] is True
+
+    run("stop")
+    crew.tick()
+    crew.tick()
+
+    stopped = run("status")
+    assert stopped.exit_code == 1
+    assert "2 stopped" in stopped.output
+    assert "stopped (chosen by command line, applied by 2 of 2)" in stopped.output
+
+
+def test_a_probe_answers_by_its_exit_code(crew, run):
+    assert run("probe", "n1").exit_code == 0
+    crew.nodes["n1"].fail()
+    failed = run("probe", "n1", "--json")
+    assert failed.exit_code == 1
+    assert "NodeUnreachableError" in json.loads(failed.output)["error"]
+
+
+def test_a_change_by_the_command_line_is_a_line_of_audit(run, caplog):
+    with caplog.at_level(logging.INFO, "flask_msm.audit"):
+        run("policy", "local", "--reason", "a release")
+
+    (line,) = [line.getMessage() for line in caplog.records if line.name == "flask_msm.audit"]
+    assert line == (
+        "policy_changed: policy: blacklist -> local, by command line (a release); told to n1, n2"
+    )
+
+
+def test_no_thread_is_started_and_no_worker_announced(crew, run):
+    before = threading.enumerate()
+    known = {name: set(node.items) for name, node in crew.nodes.items()}
+
+    for arguments in (("status",), ("nodes",), ("workers",), ("blacklist",), ("policy", "local")):
+        run(*arguments)
+
+    assert threading.enumerate() == before
+    assert {name: set(node.items) for name, node in crew.nodes.items()} == known
+    assert crew.workers[0].cluster.observer.refresh().known == {w.name for w in crew.workers}

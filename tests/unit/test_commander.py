@@ -1,0 +1,379 @@
+"""What operators change for the fleet: checked, never over somebody's head, written down."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from support.clock import FakeClock
+from support.crew import Crew, sealed
+
+from flask_msm.errors import CommandError, ConflictError
+from flask_msm.fleet.pins import MAX_PINS
+from flask_msm.record.keys import keyring
+from flask_msm.upkeep.commander import CLEAR, MAX_CLEARS, ON_RECONNECT, PIN, POLICY, Order
+
+
+POLICIES = ("raise", "local", "stop", "blacklist")
+ANNA = Order("anna", "too many errors")
+
+
+@pytest.fixture
+def crew():
+    made = Crew(2)
+    made.tick()
+    return made
+
+
+@pytest.fixture
+def one(crew):
+    return crew.workers[0].cluster
+
+
+@pytest.fixture
+def other(crew):
+    return crew.workers[1].cluster
+
+
+@pytest.fixture
+def said(caplog):
+    caplog.set_level(logging.INFO, "flask_msm.audit")
+
+    def lines():
+        return [line.getMessage() for line in caplog.records if line.name == "flask_msm.audit"]
+
+    return lines
+
+
+def choose(cluster, value, order=ANNA, name=POLICY):
+    return cluster.commander.choose(name, value, POLICIES, order)
+
+
+# -- choices -------------------------------------------------------------------------------------
+
+
+def test_a_choice_holds_for_every_worker_after_its_next_tick(crew, one, other):
+    done = choose(one, "blacklist")
+
+    assert one.commander.value(POLICY) == "blacklist"
+    assert done.nodes == ("n1", "n2")
+    crew.tick()
+    assert other.commander.value(POLICY) == "blacklist"
+    assert crew.workers[1].state.repository.serialization.policy.name == "blacklist"
+
+
+def test_who_when_and_why_stay_with_it(crew, one, other):
+    choose(one, "local", Order("anna", "a test"))
+    crew.tick()
+
+    choice = other.control.choice(POLICY)
+    assert (choice.who, choice.why) == ("anna", "a test")
+    assert abs(choice.at - crew.clock.now) < 5
+
+
+def test_back_to_the_configuration_is_a_choice_that_wins_over_older_ones(crew, one, other):
+    choose(one, "local")
+    crew.tick()
+
+    choose(other, None)
+    crew.tick()
+
+    for cluster in (one, other):
+        assert cluster.commander.value(POLICY) == "raise"
+        assert cluster.control.choice(POLICY).value is None
+        assert cluster.control.choice(POLICY).stamp
+
+
+def test_a_later_choice_wins_whoever_makes_it(crew, one, other):
+    for number, value in enumerate(("local", "stop", "blacklist", "raise")):
+        choose((one, other)[number % 2], value)
+    crew.tick()
+
+    assert one.commander.value(POLICY) == other.commander.value(POLICY) == "raise"
+
+
+@pytest.mark.parametrize("value", ["", "RAISE", "Local", "blacklist\n", "\x1b[31m", "x" * 10_000])
+def test_what_is_not_allowed_is_refused_and_said_what_is(one, value):
+    with pytest.raises(CommandError) as refused:
+        choose(one, value)
+
+    assert "raise, local, stop, blacklist" in str(refused.value)
+    assert str(refused.value).isprintable()
+    assert len(str(refused.value)) < 300
+    assert one.commander.value(POLICY) == "raise"
+
+
+def test_a_change_of_what_somebody_else_changed_is_refused(crew, one, other, said):
+    seen = str(other.control.choice(POLICY).stamp)
+    choose(one, "local")
+    before = len(said())
+
+    # What the nodes know counts, not what this worker heard so far.
+    with pytest.raises(ConflictError, match="policy was changed in the meantime"):
+        choose(other, "stop", Order("ben", "", seen))
+
+    crew.tick()
+    assert one.commander.value(POLICY) == "local"
+    assert len(said()) == before
+
+
+def test_a_change_of_what_was_seen_is_made(crew, one, other):
+    first = choose(one, "local", Order("anna", "", "0"))
+
+    second = choose(other, "stop", Order("ben", "", str(first.stamp)))
+
+    assert second.stamp > first.stamp
+    assert other.commander.value(POLICY) == "stop"
+
+
+def test_choices_do_not_get_in_each_others_way(one):
+    choose(one, "local")
+    one.commander.choose(ON_RECONNECT, "discard", ("promote", "discard"), Order("ben", "", "0"))
+    one.commander.distribute(Order("cid", "", "0"), stop=True)
+
+    assert one.commander.value(ON_RECONNECT) == "discard"
+    assert one.mode.mode.value == "stopped"
+    one.commander.distribute(Order("cid"), stop=False)
+    assert one.mode.mode.value == "distributed"
+
+
+def test_without_nodes_a_change_is_made_here_and_says_who_knows(crew, one):
+    crew.outage()
+
+    done = choose(one, "local")
+
+    assert done.nodes == ()
+    assert one.commander.value(POLICY) == "local"
+
+
+def test_a_node_that_only_others_can_read_was_not_told(crew, one):
+    """An operator whose SECRET_KEY is an old one must not be told that all went well."""
+    key = one.control.shared.key
+    crew.nodes["n1"].put(key, sealed(key, {}, keys=keyring(("newer",))))
+
+    assert choose(one, "local").nodes == ("n2",)
+
+
+def test_a_choice_of_a_newer_version_is_shown_bounded_and_breaks_nothing(crew, one, other):
+    worker = crew.workers[1]
+    long = "quarantine\x1b" * 1000
+    one.control.choose(POLICY, long, who="x" * 5000, why="\r\n" * 5000)
+    one.control.choose(ON_RECONNECT, long, who="", why="")
+    crew.tick()
+    crew.tick()
+
+    choice = other.control.choice(POLICY)
+    assert worker.state.repository.serialization.policy.name == "raise"
+    assert all(len(text) <= 200 and text.isprintable() for text in choice[0:1] + choice[3:])
+    assert worker.console.view().policy.value == choice.value
+
+
+# -- nodes ---------------------------------------------------------------------------------------
+
+
+def test_the_last_node_in_use_is_not_drained(one, said):
+    one.commander.drain("n1", ANNA, back=False)
+    before = len(said())
+
+    with pytest.raises(CommandError, match="n2 is the last node in use"):
+        one.commander.drain("n2", ANNA, back=False)
+
+    assert set(one.control.drains()) == {"n1"}
+    assert len(said()) == before
+
+
+def test_draining_and_taking_back_look_at_what_was_seen(one):
+    stamp = str(one.commander.drain("n1", Order("anna", "", "0"), back=False).stamp)
+
+    for back in (False, True):
+        with pytest.raises(ConflictError):
+            one.commander.drain("n1", Order("ben", "", "0"), back=back)
+    one.commander.drain("n1", Order("ben", "", stamp), back=True)
+
+    assert one.control.drains() == {}
+    assert not one.control.standing("n1").trusted
+
+
+def test_taking_back_a_node_in_use_does_not_cost_its_trust(one):
+    one.commander.drain("n1", ANNA, back=True)
+
+    assert one.control.standing("n1").trusted
+
+
+def test_draining_a_drained_node_leaves_it_drained(one):
+    """It may be switched off, and then nobody could finish draining it."""
+    one.control.set_drain("n1", "drained", who="drain", why="all copied")
+
+    one.commander.drain("n1", ANNA, back=False)
+
+    assert one.control.drains() == {"n1": "drained"}
+
+
+@pytest.mark.parametrize("name", ["n9", "", "N1", "n1\x1b", "x" * 10_000])
+def test_a_node_that_does_not_exist_is_refused(one, name):
+    for act in (
+        lambda: one.commander.drain(name, ANNA, back=False),
+        lambda: one.commander.reset_circuit(name, ANNA),
+    ):
+        with pytest.raises(CommandError) as refused:
+            act()
+        assert str(refused.value).isprintable()
+        assert "n1, n2" in str(refused.value)
+
+
+# -- pins and clears -----------------------------------------------------------------------------
+
+NAMES = ("cart", "", "\x00\x1b[31m\n", "\ud800", "x" * 10_240, "a:b choice:c", "\u202egnp.exe")
+
+
+@pytest.mark.parametrize("name", NAMES, ids=ascii)
+def test_any_name_can_be_pinned_and_unpinned_for_the_fleet(crew, one, name, said):
+    one.commander.pin(name, ANNA, pinned=True)
+    crew.tick()
+    for worker in crew.workers:
+        assert name in worker.state.repository.serialization.pins
+
+    one.commander.pin(name, ANNA, pinned=False)
+    crew.tick()
+    for worker in crew.workers:
+        assert name not in worker.state.repository.serialization.pins
+    assert all(line.isprintable() and len(line) < 400 for line in said())
+
+
+def test_pins_are_bounded(one):
+    for number in range(MAX_PINS):
+        one.control.choose(f"{PIN}{number}", "pinned", who="anna", why="")
+
+    with pytest.raises(CommandError, match=f"{MAX_PINS} attributes are pinned"):
+        one.commander.pin("one more", ANNA, pinned=True)
+
+
+def test_clears_are_bounded_and_the_newest_stay(one):
+    for number in range(MAX_CLEARS + 15):
+        one.control.choose(f"{CLEAR}name {number}", "cleared", who="anna", why="")
+    one.commander.clear(
+        [f"name {number}" for number in range(MAX_CLEARS + 15, MAX_CLEARS + 20)], ANNA
+    )
+
+    kept = {name for name, choice in one.control.choices(CLEAR).items() if choice.value}
+    assert len(kept) == MAX_CLEARS
+    assert f"name {MAX_CLEARS + 19}" in kept
+    assert "name 0" not in kept
+
+
+def test_all_that_operators_can_say_at_most_is_still_shared(crew, one, other):
+    wordy = Order("a" * 500, "\u00fc" * 500)
+    for number in range(MAX_PINS):
+        one.control.choose(
+            f"{PIN}{number:03}" + "\u00e9" * 110, "pinned", who="a" * 200, why="\u00fc" * 200
+        )
+    for number in range(MAX_CLEARS):
+        one.control.choose(
+            f"{CLEAR}{number:03}" + "\u00e9" * 110, "cleared", who="a" * 200, why="\u00fc" * 200
+        )
+
+    assert choose(one, "local", wordy).nodes == ("n1", "n2")
+    crew.tick()
+    assert other.commander.value(POLICY) == "local"
+
+
+def note(worker, name):
+    worker.state.repository.serialization.blacklist.note(
+        name, "a.Type", path="x", error="E", reason="no", endpoint="e", added_by="blacklist"
+    )
+
+
+def listed(worker):
+    return {entry.attribute for entry in worker.state.repository.serialization.blacklist.all()}
+
+
+def test_exactly_what_is_named_is_cleared_everywhere(crew, one):
+    for worker in crew.workers:
+        for name in ("a", "b", "c"):
+            note(worker, name)
+    crew.tick()
+
+    one.commander.clear(["a", "b"], ANNA)
+    crew.tick()
+
+    assert [listed(worker) for worker in crew.workers] == [{"c"}, {"c"}]
+    one.commander.clear(None, ANNA)
+    crew.tick()
+    assert [listed(worker) for worker in crew.workers] == [set(), set()]
+    note(crew.workers[1], "a")
+    crew.tick()
+    assert listed(crew.workers[1]) == {"a"}
+
+
+def test_clearing_nothing_clears_nothing(crew, one):
+    note(crew.workers[0], "a")
+
+    one.commander.clear([], ANNA)
+
+    assert listed(crew.workers[0]) == {"a"}
+
+
+@pytest.mark.parametrize("names", [[""], ["a", ""], [str(n) for n in range(MAX_CLEARS + 1)]])
+def test_an_empty_name_does_not_clear_everything(crew, one, names):
+    note(crew.workers[0], "a")
+
+    with pytest.raises(CommandError):
+        one.commander.clear(names, ANNA)
+
+    assert listed(crew.workers[0]) == {"a"}
+
+
+def test_a_clear_by_a_clock_a_day_ahead_does_not_hide_what_comes_after(crew, one):
+    odd = crew.hire(clock=FakeClock(crew.clock.now + 86_400))
+    odd.cluster.monitor.tick()
+    note(crew.workers[0], "before")
+    odd.cluster.commander.clear(None, ANNA)
+    crew.tick()
+    assert listed(crew.workers[0]) == set()
+
+    crew.clock.advance(1)
+    note(crew.workers[0], "after")
+    crew.tick()
+    crew.tick()
+
+    assert listed(crew.workers[0]) == {"after"}
+    shown = {entry.attribute for entry in crew.workers[0].console.view().blacklist}
+    assert shown == {"after"}
+
+
+# -- what is written down ------------------------------------------------------------------------
+
+
+def test_every_change_is_one_line_of_audit_with_who_what_from_to_and_why(one, said):
+    choose(one, "local")
+    choose(one, None)
+    one.commander.distribute(ANNA, stop=True)
+    one.commander.drain("n1", ANNA, back=False)
+    one.commander.pin("cart", ANNA, pinned=True)
+    one.commander.clear(["cart"], ANNA)
+
+    by = "by anna (too many errors); told to n1, n2"
+    assert said() == [
+        f"policy_changed: policy: raise -> local, {by}",
+        f"policy_changed: policy: local -> raise (configuration), {by}",
+        f"distribution_changed: distribution: running -> stopped, {by}",
+        f"node_drained: n1 is being drained, {by}",
+        f"pinned: 'cart' is pinned, {by}",
+        f"unblacklisted: 'cart' was removed from the blacklist, {by}",
+    ]
+
+
+def test_what_an_operator_types_cannot_forge_a_line(one, said):
+    choose(one, "local", Order("eve\nroot: all is well", "x\r\n\x1b[2J" + "y" * 5000))
+
+    (line,) = said()
+    assert line.isprintable()
+    assert len(line) < 600
+
+
+def test_a_change_is_an_event_with_its_id(one, crew):
+    done = choose(one, "local")
+
+    event = crew.workers[0].state.parts.events.newest(1)[0]
+    assert (event.id, event.kind) == (done.event, "policy_changed")
+    assert (event.actor, event.reason) == ("anna", "too many errors")

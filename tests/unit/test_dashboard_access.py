@@ -1,0 +1,259 @@
+"""Who gets in: nobody, unless the application says exactly so."""
+
+from __future__ import annotations
+
+import base64
+import logging
+
+import pytest
+from flask import Flask, Response
+from support.clock import FakeClock
+from support.dashboard import client_of
+from werkzeug.security import generate_password_hash
+
+from flask_msm import ConfigError
+from flask_msm_dashboard import Access, basic_auth, loopback_only
+from flask_msm_dashboard.sign_in import BasicAuth
+
+
+PATHS = [
+    "",
+    "nodes/",
+    "nodes/n1",
+    "workers/",
+    "blacklist/",
+    "sessions/",
+    "events/",
+    "policy/",
+    "act/",
+    "act/stop",
+    "api/v1/",
+    "api/v1/state",
+    "api/v1/metrics",
+    "api/v1/health",
+]
+#: Few rounds: these tests are not about the strength of hashes.
+HASH = generate_password_hash("right", method="pbkdf2:sha256:1000")
+
+
+def credentials(name, password):
+    text = base64.b64encode(f"{name}:{password}".encode()).decode()
+    return {"Authorization": f"Basic {text}"}
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_everything_is_closed_unless_it_is_opened(path):
+    client, console = client_of(admin_access=None)
+
+    response = client.get("/msm-admin/" + path)
+
+    assert response.status_code == 403
+    assert console.views == 0
+    assert "Location" not in response.headers
+
+
+def test_a_closed_dashboard_says_in_three_lines_how_to_open_it():
+    client, _ = client_of(admin_access=None)
+
+    html = client.get("/msm-admin/").text
+
+    assert "MSM_ADMIN_ACCESS is not set" in html
+    assert "from flask_msm_dashboard import basic_auth" in html
+    assert "basic_auth({&#34;ops&#34;: password_hash})" in html
+    assert "generate_password_hash" in html
+
+
+@pytest.mark.parametrize(
+    "answer", [True, 1, "anonymous", "READ", "", 0, False, object(), ("write", "x"), Access("all")]
+)
+def test_only_exact_answers_open(answer, caplog):
+    client, _ = client_of(admin_access=lambda request: answer)
+
+    assert client.get("/msm-admin/").status_code == 403
+    assert client.get("/msm-admin/").status_code == 403
+    assert len(caplog.records) == 1, "logged once"
+
+
+@pytest.mark.parametrize("answer", ["read", "write", Access("read", "x"), Access("write")])
+def test_read_and_write_open(answer):
+    client, _ = client_of(admin_access=lambda request: answer)
+
+    assert client.get("/msm-admin/").status_code == 200
+
+
+def test_a_callable_that_raises_opens_nothing(caplog):
+    def ask(request):
+        raise RuntimeError("the database of users is down")
+
+    client, _ = client_of(admin_access=ask)
+
+    assert client.get("/msm-admin/").status_code == 403
+    assert caplog.records[0].levelno == logging.ERROR
+
+
+async def late(request):
+    return None
+
+
+class Late:
+    async def __call__(self, request):
+        return None
+
+
+@pytest.mark.parametrize(
+    "ask", [late, Late(), "nowhere:nothing", "json:nothing", "", "json:__name__"]
+)
+def test_what_cannot_be_asked_is_refused_at_the_start(ask):
+    with pytest.raises(ConfigError, match="MSM_ADMIN_ACCESS"):
+        client_of(admin_access=ask)
+
+
+def test_an_import_path_is_imported():
+    client, _ = client_of(admin_access="flask_msm_dashboard:loopback_only")
+
+    assert client.get("/msm-admin/").status_code == 200
+
+
+def test_the_callable_is_asked_once_for_each_request():
+    asked = []
+    client, _ = client_of(admin_access=lambda request: asked.append(request.path) or "write")
+
+    client.get("/msm-admin/")
+
+    assert asked == ["/msm-admin/"]
+
+
+def test_a_name_is_one_short_line():
+    client, _ = client_of(admin_access=lambda request: Access("write", "eve\nroot" + "x" * 100))
+
+    html = client.get("/msm-admin/").text
+
+    assert "Signed in as everoot" in html
+    assert "x" * 60 not in html
+
+
+def test_a_program_that_may_not_look_gets_json_and_no_redirect():
+    client, _ = client_of(admin_access=None)
+
+    response = client.get("/msm-admin/?live=x")
+
+    assert response.status_code == 403
+    assert response.json["error"]["code"] == "forbidden"
+
+
+def test_headers_stand_on_refusals_as_well():
+    client, _ = client_of(admin_access=None)
+
+    for path in ("", "api/v1/state"):
+        headers = client.get("/msm-admin/" + path).headers
+        assert headers["Content-Security-Policy"].startswith("default-src 'none'")
+        assert headers["X-Frame-Options"] == "DENY"
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Referrer-Policy"] == "same-origin"
+        assert headers["Cache-Control"] == "no-store"
+        assert headers["X-Robots-Tag"] == "noindex"
+
+
+# -- names and passwords ---------------------------------------------------------------------------
+
+
+def test_basic_auth_asks_for_a_password_and_takes_the_right_one():
+    client, _ = client_of(admin_access=basic_auth({"ops": HASH}))
+
+    unasked = client.get("/msm-admin/")
+    wrong = client.get("/msm-admin/", headers=credentials("ops", "wrong"))
+    unknown = client.get("/msm-admin/", headers=credentials("eve", "right"))
+    right = client.get("/msm-admin/", headers=credentials("ops", "right"))
+
+    assert [r.status_code for r in (unasked, wrong, unknown, right)] == [401, 401, 401, 200]
+    assert unasked.headers["WWW-Authenticate"].startswith('Basic realm="Sessions"')
+    assert "Signed in as ops" in right.text
+
+
+def test_basic_auth_knows_readers():
+    client, _ = client_of(admin_access=basic_auth({"bob": HASH}, read=["bob"]))
+
+    response = client.get("/msm-admin/policy/", headers=credentials("bob", "right"))
+
+    assert "You can look but not change." in response.text
+
+
+def test_a_right_password_is_checked_once_in_five_minutes(monkeypatch):
+    checks = []
+    monkeypatch.setattr(
+        "flask_msm_dashboard.sign_in.check_password_hash",
+        lambda known, password: checks.append(1) or password == "right",
+    )
+    clock = FakeClock()
+    ask = BasicAuth({"ops": "hash"}, clock=clock.monotonic)
+    app = Flask("x")
+
+    def sign_in(password="right"):
+        with app.test_request_context(headers=credentials("ops", password)) as context:
+            return ask(context.request)
+
+    assert sign_in() == Access("write", "ops")
+    assert sign_in() == Access("write", "ops")
+    assert len(checks) == 1
+    clock.advance(301)
+    assert sign_in() == Access("write", "ops")
+    assert len(checks) == 2
+    assert sign_in("wrong") is None
+
+
+def test_guessing_passwords_is_slowed_down_and_the_right_one_waits_as_well():
+    clock = FakeClock()
+    ask = BasicAuth({"ops": HASH}, clock=clock.monotonic)
+    app = Flask("x")
+
+    def sign_in(password):
+        with app.test_request_context(
+            headers=credentials("ops", password), environ_base={"REMOTE_ADDR": "192.0.2.1"}
+        ) as context:
+            return ask(context.request)
+
+    for _ in range(10):
+        assert sign_in("wrong") is None
+    assert sign_in("right") is None
+    clock.advance(61)
+    assert sign_in("right") == Access("write", "ops")
+
+
+# -- this machine only -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("address", "headers", "opens"),
+    [
+        ("127.0.0.1", {}, True),
+        ("::1", {"Host": "[::1]:5000"}, True),
+        ("127.0.0.1", {"Host": "127.0.0.1"}, True),
+        ("192.0.2.1", {}, False),
+        ("127.0.0.1", {"X-Forwarded-For": "127.0.0.1"}, False),
+        ("127.0.0.1", {"Forwarded": "for=127.0.0.1"}, False),
+        ("127.0.0.1", {"Host": "evil.example"}, False),
+        ("", {}, False),
+    ],
+)
+def test_loopback_only_is_for_this_machine(address, headers, opens):
+    client, _ = client_of(admin_access=loopback_only)
+
+    response = client.get(
+        "/msm-admin/", headers=headers, environ_overrides={"REMOTE_ADDR": address}
+    )
+
+    assert (response.status_code == 200) is opens
+
+
+# -- health ----------------------------------------------------------------------------------------
+
+
+def test_the_health_page_can_be_open_and_nothing_else():
+    client, _ = client_of(admin_access=None, admin_health_public=True)
+
+    health = client.get("/msm-admin/api/v1/health")
+
+    assert (health.status_code, health.text) == (200, "ok\n")
+    assert isinstance(health, Response)
+    for path in PATHS[:-1]:
+        assert client.get("/msm-admin/" + path).status_code == 403

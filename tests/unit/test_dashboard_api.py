@@ -1,0 +1,164 @@
+"""What programs get: the state, the metrics, the health."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import fields, is_dataclass, replace
+
+import pytest
+from support.dashboard import client_of
+from support.fake_console import FakeConsole
+from support.fleet_scenes import SCENES, all_down, all_well, large, node_down
+
+from flask_msm import snapshot as snapshots
+
+
+STATE = "/msm-admin/api/v1/state"
+
+
+def state(snapshot=None, **options):
+    client, _ = client_of(FakeConsole(snapshot or all_well()), **options)
+    return client.get(STATE).json
+
+
+def test_the_state_has_what_is_documented():
+    found = state(node_down())
+
+    assert found["schema"] == 1
+    assert found["verdict"]["code"] == "nodes_down"
+    assert found["verdict"]["level"] == "warn"
+    assert found["modes"] == {"distributed": 7, "local": 1, "stopped": 0}
+    assert [item["code"] for item in found["attention"]] == [
+        "node_down",
+        "evicting",
+        "worker_local",
+    ]
+    assert found["attention"][0]["href"] == "/msm-admin/nodes/n3"
+    n3 = found["nodes"][2]
+    assert n3["circuit"]["state"] == "open"
+    assert (n3["seen_up"], n3["seen_by"], n3["stale"]) == (0, 8, True)
+    assert n3["last_error"]["type"] == "NodeUnreachableError"
+    assert found["workers"][1]["self"] is True
+    assert found["workers"][7]["nodes"] == {"n1": "down", "n2": "down", "n3": "down"}
+    assert found["policy"]["version"] == "112", "stamps are too large for JavaScript"
+    assert found["generated_at"] == "2026-11-20T20:54:24Z"
+
+
+def test_what_is_unknown_is_null_and_never_0():
+    found = state(SCENES["partial"]())
+
+    never = found["nodes"][2]
+    assert never["state"] is None
+    assert never["items"] is never["latency_ms"]["p95"] is never["hit_ratio"] is None
+    empty = state(SCENES["empty"]())
+    assert {kpi["id"]: kpi["value"] for kpi in empty["kpis"]}["hit_ratio"] is None
+
+
+def test_lists_are_capped_and_say_how_long_they_are():
+    snapshot = large()
+    found = state(replace(snapshot, workers=snapshot.workers * 2))
+
+    assert len(found["workers"]) == 200
+    assert found["workers_total"] == 400
+
+
+def test_the_clock_alone_changes_nothing():
+    client, console = client_of(FakeConsole(node_down()))
+    first = client.get(STATE)
+    node = console.snapshot.nodes[2]
+    console.snapshot = replace(
+        console.snapshot,
+        at=console.snapshot.at + 5,
+        nodes=(*console.snapshot.nodes[:2], replace(node, retry_at=node.retry_at + 5)),
+    )
+
+    second = client.get(STATE, headers={"If-None-Match": first.headers["ETag"]})
+    console.snapshot = all_well()
+    third = client.get(STATE, headers={"If-None-Match": first.headers["ETag"]})
+
+    assert (second.status_code, second.data) == (304, b"")
+    assert third.status_code == 200
+
+
+def test_a_count_that_rises_is_a_change():
+    snapshot = all_well()
+    entry = replace(snapshot.blacklist[0], count=9999)
+
+    assert state(snapshot)["rev"] != state(replace(snapshot, blacklist=(entry,)))["rev"]
+
+
+def test_diagnostics_are_downloaded_with_a_note_of_who_did():
+    client, console = client_of()
+
+    response = client.get(STATE + "?download=1")
+
+    assert "attachment" in response.headers["Content-Disposition"]
+    assert console.notes == [("exported", "diagnostics were downloaded", "anna.k")]
+
+
+def test_metrics_are_what_prometheus_reads():
+    client, _ = client_of(FakeConsole(node_down()))
+
+    response = client.get("/msm-admin/api/v1/metrics")
+
+    assert response.content_type.startswith("text/plain; version=")
+    lines = response.text.splitlines()
+    assert 'flask_msm_node_state{node="n3",state="down"} 1.0' in lines
+    assert 'flask_msm_workers{mode="local"} 1.0' in lines
+    assert 'flask_msm_node_evictions{node="n2"} 4211.0' in lines
+    assert 'flask_msm_policy_info{value="blacklist"} 1.0' in lines
+
+
+@pytest.mark.parametrize("scene", SCENES.values(), ids=lambda scene: scene.__name__)
+def test_metrics_and_state_are_there_in_every_state(scene):
+    client, _ = client_of(FakeConsole(scene()))
+
+    assert client.get("/msm-admin/api/v1/metrics").status_code == 200
+    assert client.get(STATE).status_code == 200
+    assert client.get("/msm-admin/api/v1/").json["state"] == STATE
+
+
+def test_without_prometheus_client_the_page_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    client, _ = client_of()
+
+    response = client.get("/msm-admin/api/v1/metrics")
+
+    assert response.status_code == 501
+    assert "flask-msm[prometheus]" in response.json["error"]["text"]
+
+
+def health(snapshot):
+    client, _ = client_of(FakeConsole(snapshot))
+    return client.get("/msm-admin/api/v1/health")
+
+
+def lone_worker(mode="local"):
+    snapshot = all_well()
+    workers = [
+        replace(w, mode=mode) if w.id == snapshot.observer.worker else w for w in snapshot.workers
+    ]
+    return replace(snapshot, workers=tuple(workers))
+
+
+def test_a_worker_that_alone_reaches_no_node_is_unwell():
+    response = health(lone_worker())
+
+    assert (response.status_code, response.text) == (503, "unwell\n")
+
+
+@pytest.mark.parametrize(
+    "snapshot", [all_well(), all_down(), lone_worker("stopped"), SCENES["empty"]()]
+)
+def test_a_load_balancer_does_not_turn_an_outage_of_memcached_into_one_of_the_site(snapshot):
+    assert health(snapshot).status_code == 200
+
+
+def test_the_snapshot_is_plain_and_immutable():
+    classes = [c for c in vars(snapshots).values() if is_dataclass(c)]
+
+    for cls in classes:
+        assert cls.__dataclass_params__.frozen
+        assert hasattr(cls, "__slots__")
+        assert all(field.kw_only for field in fields(cls))
+    assert len(classes) > 10

@@ -1,0 +1,193 @@
+"""The dashboard beside whatever else an application has."""
+
+from __future__ import annotations
+
+import re
+from types import SimpleNamespace
+
+import flask
+import pytest
+from flask import Flask
+from flask_admin import Admin, AdminIndexView, BaseView, expose
+from support.dashboard import Options, client_of, make_app, post, token_in
+from support.fake_console import FakeConsole
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+
+from flask_msm import MemcachedSessionManager
+from flask_msm_dashboard import mount
+from flask_msm_dashboard.mounting import MsmAdmin
+
+
+class Index(AdminIndexView):
+    @expose("/")
+    def index(self):
+        return "theirs"
+
+
+class OpenView(BaseView):
+    @expose("/")
+    def index(self):
+        return "open to everybody"
+
+
+@pytest.mark.parametrize("url", ["/admin", "/"])
+@pytest.mark.parametrize("first", ["theirs", "ours"])
+def test_it_lives_beside_an_admin_of_the_application(url, first):
+    app = Flask("shop")
+    app.secret_key = "x"
+    steps = [
+        lambda: Admin(app, index_view=Index(url=url), url=url),
+        lambda: mount(app, FakeConsole(), Options()),
+    ]
+    for step in steps if first == "theirs" else steps[::-1]:
+        step()
+    client = app.test_client()
+
+    assert client.get("/admin/" if url == "/admin" else "/").text == "theirs"
+    assert "All sessions are distributed" in client.get("/msm-admin/").text
+    with client.get("/msm-admin/static/msm.css") as style:
+        assert style.status_code == 200
+
+
+def test_another_address_is_used_everywhere():
+    client, _ = client_of(admin_url="/internal/sessions")
+
+    html = client.get("/internal/sessions/").text
+
+    assert client.get("/internal/sessions/nodes/").status_code == 200
+    assert "/msm-admin" not in html
+
+
+def test_links_follow_the_prefix_of_each_request():
+    app, _ = make_app()
+    outer = Flask("outer")
+    outer.wsgi_app = DispatcherMiddleware(outer.wsgi_app, {"/v1": app, "/v2": app})
+    client = outer.test_client()
+
+    for prefix in ("/v1", "/v2", "/v1"):
+        html = client.get(f"{prefix}/msm-admin/").text
+        links = re.findall(r'(?:href|src)="(/[^"]+)"', html)
+        assert all(link.startswith(f"{prefix}/msm-admin/") for link in links)
+
+
+def test_a_change_leads_back_under_the_prefix():
+    app, _ = make_app()
+    outer = Flask("outer")
+    outer.wsgi_app = DispatcherMiddleware(outer.wsgi_app, {"/v1": app})
+    client = outer.test_client()
+    html = client.get("/v1/msm-admin/nodes/n1").text
+
+    response = post(client, "/v1/msm-admin/act/probe", {"token": token_in(html), "node": "n1"})
+
+    assert response.status_code == 303
+    assert response.headers["Location"].startswith("/v1/msm-admin/nodes/?applied=")
+
+
+def test_several_applications_have_one_each():
+    first, _ = client_of(FakeConsole())
+    second, console = client_of(FakeConsole())
+
+    first.get("/msm-admin/")
+    assert console.views == 0
+    second.get("/msm-admin/")
+    assert console.views == 1
+
+
+def test_views_that_would_be_open_are_refused():
+    app, _ = make_app()
+    (admin,) = app.extensions["admin"]
+
+    assert isinstance(admin, MsmAdmin)
+    with pytest.raises(TypeError, match="MsmView"):
+        admin.add_view(OpenView(endpoint="x"))
+
+
+def test_a_check_for_the_whole_application_does_not_refuse_our_forms():
+    """Flask-WTF's needs the session; ours needs none, so our views are exempt from theirs."""
+    app, console = make_app()
+    exempt = set()
+    app.extensions["csrf"] = SimpleNamespace(exempt=lambda blueprint: exempt.add(blueprint.name))
+
+    @app.before_request
+    def protect():
+        if flask.request.method == "POST" and flask.request.blueprint not in exempt:
+            flask.abort(400)
+
+    client = app.test_client()
+    html = client.get("/msm-admin/nodes/n1").text
+    response = post(client, "/msm-admin/act/probe", {"token": token_in(html), "node": "n1"})
+
+    assert response.status_code == 303
+    assert console.calls
+
+
+def test_a_nonce_of_the_application_is_passed_on():
+    app, _ = make_app()
+    app.jinja_env.globals["csp_nonce"] = lambda: "abc123"
+
+    html = app.test_client().get("/msm-admin/").text
+
+    assert html.count('nonce="abc123"') == 2
+
+
+def test_a_content_security_policy_of_the_application_is_not_fought():
+    app, _ = make_app()
+
+    @app.after_request
+    def own(response):
+        response.headers["Content-Security-Policy"] = "default-src 'self'"
+        return response
+
+    response = app.test_client().get("/msm-admin/")
+
+    assert response.headers["Content-Security-Policy"] == "default-src 'self'"
+
+
+def test_a_template_of_the_application_changes_nothing(tmp_path):
+    (tmp_path / "admin").mkdir()
+    (tmp_path / "admin" / "base.html").write_text("theirs")
+    app = Flask("shop", template_folder=str(tmp_path))
+    app.secret_key = "x"
+    mount(app, FakeConsole(), Options())
+
+    assert "theirs" not in app.test_client().get("/msm-admin/").text
+
+
+def test_a_page_that_polls_does_not_keep_a_session_alive():
+    app = Flask("shop")
+    app.config.update(
+        SECRET_KEY="x",
+        TESTING=True,
+        MSM_ADMIN_ACCESS="flask_msm_dashboard:loopback_only",
+    )
+    MemcachedSessionManager(app)
+
+    @app.get("/sign-in")
+    def sign_in():
+        flask.session.permanent = True
+        flask.session["user"] = 1
+        return ""
+
+    client = app.test_client()
+    client.get("/sign-in")
+    for path in ("", "?live=x", "nodes/", "policy/", "act/stop", "api/v1/state", "api/v1/health"):
+        response = client.get("/msm-admin/" + path)
+        assert response.status_code == 200
+        assert "Set-Cookie" not in response.headers
+        assert "Cookie" not in response.vary
+    assert "Set-Cookie" in client.get("/nothing-of-ours").headers, "as Flask does"
+
+
+def test_a_fault_of_ours_is_not_run_twice():
+    """The base class calls a view again when it raises TypeError."""
+    app, console = make_app()
+    calls = []
+
+    def broken():
+        calls.append(1)
+        raise TypeError
+
+    console.view = broken
+    app.test_client().get("/msm-admin/")
+
+    assert len(calls) == 1

@@ -1,0 +1,339 @@
+"""Every page, in every state of the fleet: what it says, and what it must never do."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from dataclasses import replace
+
+import pytest
+from support.dashboard import client_of, make_app
+from support.fake_console import FakeConsole
+from support.fleet_scenes import SCENES, all_well, large, node_down, partial
+
+from flask_msm.snapshot import BlacklistEntry, SessionFacts
+from flask_msm_dashboard import Access
+from flask_msm_dashboard.desk import STATIC
+
+
+PAGES = ["", "nodes/", "nodes/n1", "workers/", "blacklist/", "sessions/", "events/", "policy/"]
+READER = {"admin_access": lambda request: Access("read", "bob")}
+
+
+def page(path="", snapshot=None, **options):
+    client, _ = client_of(FakeConsole(snapshot or all_well()), **options)
+    response = client.get("/msm-admin/" + path)
+    assert response.status_code == 200, response.text
+    return response.text
+
+
+def words(html):
+    """Return what a reader sees."""
+    body = re.sub(r"<svg.*?</svg>|<script.*?</script>", "", html, flags=re.DOTALL)
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", body))
+
+
+@pytest.mark.parametrize("scene", [*SCENES.values(), large], ids=lambda scene: scene.__name__)
+@pytest.mark.parametrize("path", PAGES)
+def test_every_page_is_shown_in_every_state(path, scene):
+    html = page(path, scene())
+
+    assert html.count("<h1") == 1
+    assert 'lang="en"' in html
+    assert "None ago" not in html
+    assert "production" in words(html), "the environment stands on every page"
+
+
+@pytest.mark.parametrize("path", [*PAGES, "act/stop", "act/policy?value=stop"])
+def test_a_page_does_not_touch_the_session(path):
+    app, _ = make_app()  # its session raises when it is touched
+    response = app.test_client().get("/msm-admin/" + path)
+
+    assert response.status_code == 200
+    assert "Set-Cookie" not in response.headers
+    assert "Cookie" not in response.vary
+
+
+def test_context_processors_and_the_configuration_of_the_application_stay_out():
+    app, _ = make_app()
+
+    @app.context_processor
+    def broken():
+        raise AssertionError("an application's own")
+
+    assert app.test_client().get("/msm-admin/").status_code == 200
+    assert "a secret" not in app.test_client().get("/msm-admin/policy/").text
+
+
+@pytest.mark.parametrize("path", [*PAGES, "act/stop"])
+def test_no_inline_script_or_style_and_nothing_from_elsewhere(path):
+    html = page(path, node_down())
+
+    assert not re.search(r"<style|\sstyle=|\son\w+=|javascript:", html)
+    assert not re.search(r"<script(?![^>]*\ssrc=)", html)
+    assert not re.search(r'(?:src|href|action)="(?:https?:)?//', html)
+
+
+@pytest.mark.parametrize(
+    ("scene", "title"),
+    [
+        ("all_well", "All sessions are distributed"),
+        ("node_down", "Degraded: 7 of 8 workers share sessions, on 2 of 3 nodes"),
+        ("all_down", "Local fallback: no memcached node answers"),
+        ("stopped", "Distribution is stopped by an operator"),
+        ("empty", "Ready. No sessions yet"),
+        ("partial", "Recovering: n2 is being filled again"),
+        ("draining", "Sessions run on 2 of 3 nodes, on purpose"),
+    ],
+)
+def test_the_verdict_is_the_heading_and_in_the_title_of_the_window(scene, title):
+    html = page("", SCENES[scene]())
+
+    assert f'<h1 id="verdict">{title}</h1>' in html
+    assert f"<title>{title} · production · Sessions</title>" in html
+
+
+def test_an_empty_fleet_says_so_kindly():
+    html = words(page("", SCENES["empty"]()))
+
+    assert "Numbers appear after the first session is saved." in html
+    assert "Waiting for the first session" in html
+    assert "Nothing has happened yet." in html
+    assert "No attribute is blacklisted. Every attribute seen so far could be serialized." in html
+    assert "Only this worker reports. Others appear when they handle their first request." in html
+
+
+def test_a_part_of_the_fleet_is_not_shown_as_all_of_it():
+    html = words(page("", partial()))
+
+    assert "5 of 8 reporting" in html
+    assert "Workers by mode, at least" in html
+    assert "Not seen yet" in html
+    assert "No statistics: the node answered ERROR to stats." in html
+
+
+def test_while_memcached_is_down_the_page_says_whom_it_sees():
+    html = words(page("", SCENES["all_down"]()))
+
+    assert "4 workers of this host, others cannot be seen" in html
+    assert "through local storage of web-1" in html
+    assert "on its host only" in html
+    assert "Last numbers at 20:48:19: 184,220 items, 61 % full" in html
+
+
+def test_without_nodes_the_page_says_what_to_set():
+    html = words(page("", replace(all_well(), nodes=(), mode="local")))
+
+    assert "Sessions stay on this host: no node is configured" in html
+    assert "MSM_NODES is not set." in html
+
+
+def test_a_reader_sees_no_buttons_and_is_told_why():
+    for path in ("", "nodes/n1", "blacklist/", "policy/", "workers/"):
+        html = page(path, node_down(), **READER)
+
+        assert 'method="post"' not in html
+        assert "/act/" not in html.replace('action="/msm-admin/act/policy"', "").replace(
+            'action="/msm-admin/act/on_reconnect"', ""
+        )
+    assert "You can look but not change." in words(page("policy/", **READER))
+    assert "read only" in words(page("", **READER))
+
+
+EVIL = '<img src=x onerror="alert(1)">'
+
+
+def test_names_from_elsewhere_are_text():
+    snapshot = node_down()
+    entry = BlacklistEntry(
+        attribute=EVIL + "\u202e\x07\n",
+        type_name=EVIL,
+        path=EVIL,
+        error=EVIL,
+        reason=EVIL,
+        endpoint=EVIL,
+        added_by=EVIL,
+        first_seen=1.0,
+        last_seen=2.0,
+        count=1,
+        workers=(EVIL,),
+    )
+    worker = replace(snapshot.workers[0], host=EVIL, version=EVIL, policy=EVIL, gone=True)
+    event = replace(snapshot.events[0], text=EVIL, detail=EVIL, reason=EVIL, actor=EVIL)
+    node = replace(snapshot.nodes[2], address=EVIL, error=EVIL)
+    snapshot = replace(
+        snapshot,
+        blacklist=(entry, replace(entry, attribute="other")),
+        workers=(worker, *snapshot.workers[1:]),
+        events=(event,),
+        nodes=(*snapshot.nodes[:2], node),
+        policy=replace(snapshot.policy, set_by=EVIL, reason=EVIL),
+        observer=replace(snapshot.observer, app=EVIL, environment=EVIL, version=EVIL),
+    )
+    for path in (*PAGES, "nodes/n3", "act/policy?value=local"):
+        html = page(path, snapshot)
+
+        assert "<img" not in html
+        assert "onerror=&#34;alert(1)&#34;&gt;\u202e" not in html
+        assert "\u202e" not in html
+        assert "\x07" not in html
+
+
+def test_a_long_name_is_cut():
+    entry = BlacklistEntry(attribute="a" * 5000, type_name="t" * 5000, reason="r" * 5000, count=1)
+    shown = page("", replace(all_well(), blacklist=(entry,)))
+
+    assert "a" * 121 not in shown
+    assert "r" * 301 not in shown
+
+
+def test_addresses_and_texts_of_errors_are_hidden_if_that_is_wanted():
+    hidden = {"admin_hide_addresses": True, "admin_hide_errors": True}
+    for path in ("", "nodes/n3", "blacklist/", "api/v1/state"):
+        shown = page(path, node_down(), **hidden)
+
+        assert "10.0.4." not in shown
+        assert "BufferedRandom" not in shown
+        assert "Connection refused" not in shown
+    assert "10.0.4.13:11211" in page("", node_down())
+
+
+def test_workers_are_filtered_by_the_address():
+    html = page("workers/?mode=local&host=web-2", node_down())
+
+    assert 'id="w-web-2%3A11215"' in html
+    assert 'id="w-web-2%3A11213"' not in html
+    assert '<option value="local" selected>' in html
+    assert "No worker is like that." in words(page("workers/?mode=stopped", node_down()))
+
+
+def test_events_are_filtered_and_paged_by_the_address():
+    snapshot = node_down()
+    many = tuple(
+        replace(snapshot.events[0], id=f"w-{n}", at=snapshot.at - n, node="n1") for n in range(120)
+    )
+    client, _ = client_of(FakeConsole(replace(snapshot, events=(*snapshot.events, *many))))
+
+    first = client.get("/msm-admin/events/?node=n1").text
+    (older,) = re.findall(r'href="([^"]*before=[^"]*)"', first)
+    second = client.get(older.replace("&amp;", "&")).text
+
+    assert first.count("<li id=") == 50
+    assert 'id="e-w-50"' in second
+    assert 'id="e-w-49"' not in second
+    assert "No event is like that." in client.get("/msm-admin/events/?kind=x").text
+
+
+def test_a_node_that_is_none_is_not_found():
+    client, _ = client_of()
+
+    response = client.get("/msm-admin/nodes/nobody")
+
+    assert response.status_code == 404
+    assert "There is no such node." in response.text
+
+
+def test_only_what_changed_is_sent_to_a_page_that_polls():
+    client, console = client_of(FakeConsole(all_well()))
+    html = client.get("/msm-admin/").text
+    have = re.findall(r'data-live="(\w+)" data-rev="(\w+)"', html)
+    query = ",".join(":".join(pair) for pair in have)
+
+    unchanged = client.get("/msm-admin/?live=" + query)
+    console.snapshot = replace(console.snapshot, at=console.snapshot.at + 90)
+    later = client.get("/msm-admin/?live=" + query)
+    console.snapshot = node_down()
+    changed = client.get("/msm-admin/?live=" + query)
+
+    assert unchanged.json["sections"] == {}
+    assert len(unchanged.data) <= 300
+    assert later.json["sections"] == {}, "time alone is counted by the page"
+    assert {"verdict", "nodes", "recent", "chips"} <= set(changed.json["sections"])
+    assert "policy" not in changed.json["sections"]
+    assert changed.json["title"].startswith("Degraded")
+
+
+def test_a_token_that_lies_open_is_renewed_by_the_poller():
+    client, console = client_of(FakeConsole(all_well()))
+    html = client.get("/msm-admin/nodes/n1").text
+    (rev,) = re.findall(r'data-live="node" data-rev="(\w+)"', html)
+
+    console.snapshot = replace(console.snapshot, at=console.snapshot.at + 601)
+    answer = client.get(f"/msm-admin/nodes/n1?live=node:{rev}").json
+
+    assert "token" in answer["sections"]["node"]["html"]
+
+
+def test_a_polling_browser_is_told_to_come_less_often_when_nobody_answers():
+    client, console = client_of(FakeConsole(all_well()))
+    often = client.get("/msm-admin/?live=x").json["poll_after_ms"]
+    console.snapshot = SCENES["all_down"]()
+
+    assert often == 3000
+    assert client.get("/msm-admin/?live=x").json["poll_after_ms"] == 10000
+
+
+def test_one_page_asks_the_console_once():
+    client, console = client_of()
+
+    client.get("/msm-admin/")
+
+    assert console.views == 1
+
+
+@pytest.mark.parametrize("scene", SCENES.values(), ids=lambda scene: scene.__name__)
+def test_a_page_with_all_its_files_is_light(scene):
+    html = len(gzip.compress(page("", scene()).encode()))
+    files = sum(len(gzip.compress(path.read_bytes())) for path in STATIC.iterdir())
+
+    assert html + files <= 25_000
+
+
+def test_files_of_the_page_are_served_with_safe_headers():
+    client, _ = client_of(admin_access=None)
+
+    for path in STATIC.iterdir():
+        response = client.get(f"/msm-admin/static/{path.name}")
+        assert response.status_code == 200
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        response.close()
+
+
+def test_a_session_is_described_without_its_contents():
+    client, console = client_of()
+    console.found = SessionFacts(
+        ref="0123456789",
+        handle="opaque",
+        holders=("n1",),
+        home_nodes=("n1", "n2"),
+        size=4096,
+        attributes=(("cart", "dict"), (EVIL, None)),
+    )
+    html = client.get("/msm-admin/sessions/").text
+    token = re.findall(r'name="token" value="([^"]+)"', html)[0]
+    headers = {"Origin": "http://localhost", "Sec-Fetch-Site": "same-origin"}
+
+    answer = client.post(
+        "/msm-admin/sessions/look-up",
+        data={"token": token, "session": "0123456789"},
+        headers=headers,
+    )
+
+    assert "Session 0123456789" in words(answer.text)
+    assert "cart" in answer.text
+    assert "<img" not in answer.text
+    assert "Revoke this session" in answer.text
+
+
+def test_the_script_gets_its_words_from_the_one_place():
+    html = page()
+    (texts,) = re.findall(r'data-texts="([^"]+)"', html)
+
+    assert json.loads(texts.replace("&#34;", '"'))["pause"] == "Pause"
+
+
+def test_one_place_translates_every_page(monkeypatch):
+    monkeypatch.setattr("flask_msm_dashboard.texts.CATALOG", {"Nodes": "Knoten"})
+
+    assert "Knoten" in words(page())

@@ -1,0 +1,225 @@
+"""From the snapshot to words: rules, order, numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from support.fleet_scenes import NOW, SCENES, all_down, all_well, draining, node_down, partial
+
+from flask_msm.snapshot import Histogram, LocalStorage, Snapshot
+from flask_msm_dashboard import formatting
+from flask_msm_dashboard.presenters import facts
+from flask_msm_dashboard.presenters.attention import attention
+from flask_msm_dashboard.presenters.nodes import node_row
+from flask_msm_dashboard.presenters.numbers import numbers
+from flask_msm_dashboard.presenters.verdict import verdict
+from flask_msm_dashboard.sparkline import bar, sparkline
+
+
+def with_nodes(snapshot: Snapshot, *nodes):
+    return replace(snapshot, nodes=nodes)
+
+
+def codes(snapshot):
+    return [item.code for item in attention(snapshot)]
+
+
+@pytest.mark.parametrize(
+    ("scene", "code", "level"),
+    [
+        ("all_well", "fine", "ok"),
+        ("node_down", "nodes_down", "warn"),
+        ("all_down", "no_answer", "bad"),
+        ("stopped", "stopped", "off"),
+        ("empty", "new", "ok"),
+        ("partial", "rebuilding", "warn"),
+        ("draining", "drained", "off"),
+    ],
+)
+def test_the_gravest_rule_that_holds_is_the_verdict(scene, code, level):
+    found = verdict(SCENES[scene]())
+
+    assert (found.code, found.level) == (code, level)
+
+
+def test_an_eviction_and_slowness_are_verdicts_of_their_own():
+    snapshot = all_well()
+    n1, n2, n3 = snapshot.nodes
+    evicting = replace(n2, stats=replace(n2.stats, evictions_per_minute=3.0))
+    slow = replace(n2, stats=replace(n2.stats, latency_p95=0.2))
+
+    assert verdict(with_nodes(snapshot, n1, evicting, n3)).code == "evicting"
+    assert verdict(with_nodes(snapshot, n1, slow, n3)).code == "slow"
+
+
+def test_one_copy_each_is_not_called_safe():
+    snapshot = replace(node_down(), replicas=1)
+
+    assert "had no other copy" in verdict(snapshot).text
+    assert "served by their other copy" in verdict(node_down()).text
+
+
+def test_memory_of_one_process_is_called_so():
+    simple = replace(all_down(), local=LocalStorage(kind="simple"))
+
+    assert "in its own memory" in verdict(simple).text
+    assert "when another worker answers them" in verdict(simple).text
+    assert "on its host only" in verdict(all_down()).text
+
+
+def test_a_stop_nobody_ordered_is_not_blamed_on_an_operator():
+    snapshot = SCENES["stopped"]()
+    by_policy = replace(snapshot, distribution=replace(snapshot.distribution, set_by=None))
+
+    assert "an attribute could not be serialized" in verdict(by_policy).title
+
+
+def test_what_is_worst_comes_first():
+    assert codes(node_down()) == ["node_down", "evicting", "worker_local"]
+    assert codes(all_down()) == ["node_down", "local_changes", "partial"]
+    assert codes(partial()) == ["rebuilding", "worker_stale", "not_applied", "partial"]
+    assert codes(draining()) == ["drained"]
+    assert codes(all_well()) == []
+
+
+def test_nodes_that_failed_alike_are_one_item():
+    item = attention(all_down())[0]
+
+    assert item.title == "n1, n2 and n3 are down"
+    assert item.text == "Timed out after 250 ms, seen by all 4 workers"
+
+
+def test_changes_on_a_host_are_counted_once_and_of_each_process_once():
+    shared = all_down()
+    assert attention(shared)[1].title.startswith("694 sessions have changes")
+    own = replace(
+        shared,
+        workers=tuple(
+            replace(w, local=LocalStorage(kind="simple"), dirty=5) for w in shared.workers
+        ),
+    )
+
+    assert attention(own)[1].title.startswith("20 sessions have changes")
+
+
+def test_different_versions_are_worth_a_look():
+    snapshot = all_well()
+    first, *rest = snapshot.workers
+    mixed = replace(snapshot, workers=(replace(first, version="0.2.0"), *rest))
+
+    assert codes(mixed) == ["versions"]
+
+
+def test_numbers_that_are_not_known_are_a_dash():
+    values = {number.id: number.value for number in numbers(SCENES["empty"]())}
+
+    assert values == {
+        "operations": "0",
+        "hit_ratio": formatting.UNKNOWN,
+        "latency": formatting.UNKNOWN,
+        "failed": "0",
+    }
+
+
+def test_a_fleet_younger_than_the_window_is_not_averaged_over_all_of_it():
+    snapshot = all_well()
+    series = (None,) * 28 + (300.0, 300.0)
+    young = replace(
+        snapshot,
+        traffic=replace(snapshot.traffic, operations_series=series),
+        workers=tuple(replace(w, started=snapshot.at - 60) for w in snapshot.workers),
+    )
+
+    assert numbers(young)[0].raw == pytest.approx(10.0)
+
+
+def test_a_hit_ratio_that_fell_says_from_where():
+    number = numbers(node_down())[1]
+
+    assert number.level == "warn"
+    assert "a quarter of an hour ago" in number.note
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [((10, 0, 0), 0.001), ((0, 94, 6), 0.002), ((95, 5, 0), 0.001), ((0, 0, 0), None)],
+)
+def test_a_quantile_is_never_too_good(counts, expected):
+    histogram = Histogram(bounds=(0.001, 0.002), counts=counts)
+
+    assert facts.quantile([histogram, None], 0.95) == expected
+
+
+def test_a_node_is_shown_with_a_word_for_its_state():
+    snapshot = node_down()
+    words = [node_row(node, snapshot).word for node in snapshot.nodes]
+    others = [node_row(node, partial()).word for node in partial().nodes]
+
+    assert words == ["Up", "Evicting", "Down"]
+    assert others == ["Up", "Rebuilding", "Not seen yet"]
+    assert node_row(draining().nodes[1], draining()).word == "Draining"
+
+
+def test_old_numbers_of_a_node_are_called_old():
+    row = node_row(node_down().nodes[2], node_down())
+
+    assert row.latency == "No answer"
+    assert row.last == "Connection refused. Last numbers at 20:48:11: 179,833 items, 59 % full"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-5, "0 s"), (59.9, "59 s"), (60, "1 min"), (3600, "1 h"), (86400, "1 d"), (1e9, "11574 d")],
+)
+def test_a_length_of_time_has_one_unit(seconds, text):
+    assert formatting.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(None, "\N{EN DASH}"), (1.0, "100.0"), (0.99999, "99.9"), (0.0, "0.0")]
+)
+def test_almost_all_is_not_all(value, text):
+    assert formatting.percent(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0, "0 B"), (999, "999 B"), (2147483648, "2.15 GB"), (5e13, "50 TB")]
+)
+def test_sizes_have_the_unit_that_fits(value, text):
+    assert formatting.size(value) == text
+
+
+@pytest.mark.parametrize("at", [float("nan"), float("inf"), -1e300, 1e300])
+def test_a_time_no_calendar_has_breaks_no_page(at):
+    assert formatting.iso(at) == ""
+    assert formatting.clock(at, NOW) == formatting.UNKNOWN
+
+
+def test_what_cannot_be_seen_is_shown_as_an_escape():
+    assert formatting.shown("a\u202eb\x00\n\ud800") == r"a\u202eb\x00\n\ud800"
+
+
+def test_noise_is_not_drawn_as_drama():
+    noise = sparkline([1.0, 1.01, 1.0, 1.01])
+    drama = sparkline([1.0, 9.0, 1.0, 9.0])
+
+    heights = [
+        [
+            float(point.split(" ")[1])
+            for point in svg.split('class="line" d="M')[1].split('"')[0].split("L")
+        ]
+        for svg in (noise, drama)
+    ]
+    assert max(heights[0]) - min(heights[0]) < 1
+    assert max(heights[1]) - min(heights[1]) > 14
+
+
+def test_gaps_are_gaps_and_an_outage_is_marked():
+    svg = sparkline([1.0, 2.0, None, 3.0, None, None], dead=True)
+
+    assert svg.count("M") == 5
+    assert 'class="gone"' in svg
+    assert sparkline([None, 1.0]) == ""
+    assert bar(None) == ""
+    assert 'width="100"' in bar(7.0)
