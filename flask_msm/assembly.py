@@ -95,7 +95,7 @@ def assemble(needs: Needs) -> Parts:
         ),
     )
     if cluster:
-        connect(cluster, needs, repository, local)
+        connect(cluster, needs, repository, local=local, events=events)
     return Parts(
         envelope=envelope,
         placement=placement,

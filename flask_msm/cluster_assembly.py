@@ -295,7 +295,14 @@ def assemble_cluster(
     )
 
 
-def connect(parts: ClusterParts, needs: Needs, repository: Repository, local: LocalStore) -> None:
+def connect(
+    parts: ClusterParts,
+    needs: Needs,
+    repository: Repository,
+    *,
+    local: LocalStore,
+    events: Events,
+) -> None:
     """Connect what sessions do with what the fleet knows and shows."""
     serialization = repository.serialization
     choices = Choices(
@@ -304,6 +311,7 @@ def connect(parts: ClusterParts, needs: Needs, repository: Repository, local: Lo
         blacklist=serialization.blacklist,
         local=local,
         keys=needs.keys,
+        events=events,
         clock=needs.clock,
     )
     serialization.policy.chosen = choices.policy

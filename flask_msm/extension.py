@@ -23,7 +23,14 @@ from .record.codec import Codec, MsgpackCodec
 from .record.record import PARTIAL
 from .session import Session
 from .settings import NodeAddress, Settings
-from .signals import SESSION_SIGNALS, attribute_blacklisted, mode_changed, node_changed
+from .signals import (
+    SESSION_SIGNALS,
+    attribute_blacklisted,
+    mode_changed,
+    node_changed,
+    policy_changed,
+)
+from .upkeep.choices import POLICY_APPLIED
 
 
 if TYPE_CHECKING:
@@ -280,6 +287,9 @@ def _event_signal(app: Flask, event: Event) -> None:
         mode_changed.send(app, mode=event.kind.removeprefix("mode_"), text=event.text)
     if event.node is not None and event.kind.startswith("node_"):
         node_changed.send(app, node=event.node, kind=event.kind, text=event.text)
+    if event.kind == POLICY_APPLIED:
+        policy = app.extensions[EXTENSION].repository.serialization.policy.name
+        policy_changed.send(app, policy=policy, text=event.text)
 
 
 def _blacklist_signal(app: Flask, failure: Failure) -> None:

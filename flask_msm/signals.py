@@ -2,8 +2,8 @@
 
 ``session_created``, ``session_destroyed`` and ``session_relocated`` carry ``ref``, the public name
 of the session; ``attribute_blacklisted`` carries ``attribute``, ``type`` and ``path`` when an
-attribute is first stored as ``None`` because it cannot be stored. ``policy_changed`` is sent from a
-later version on.
+attribute is first stored as ``None`` because it cannot be stored. ``policy_changed`` carries
+``policy`` and ``text`` when this worker obeys another one than before.
 """
 
 from __future__ import annotations

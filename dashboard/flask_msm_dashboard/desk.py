@@ -185,6 +185,7 @@ def _environment() -> Environment:
         clock=formatting.clock_tag,
         cut=formatting.cut,
         duration=formatting.duration,
+        fresh=formatting.fresh_tag,
         icon=icon,
         iso=formatting.iso,
         left=formatting.left_tag,

@@ -16,6 +16,8 @@ _DAY = 86400
 #: Longest name that is shown whole, in characters.
 MAX_NAME = 120
 MAX_TEXT = 300
+#: What is younger than this is as good as new, seconds.
+FRESH = 10.0
 
 
 def shown(text: str) -> str:
@@ -120,6 +122,16 @@ def age_tag(at: float | None, now: float) -> Markup:
         return _DASH
     text = _("{time} ago", time=duration(now - at))
     return Markup('<time datetime="{}" data-age>{}</time>').format(iso(at), text)
+
+
+def fresh_tag(at: float | None, now: float) -> Markup | str:
+    """Return how long ago *at* was, the same words for all of the last ten seconds.
+
+    What is renewed every few seconds would otherwise be a change for every poll.
+    """
+    if at is not None and now - at < FRESH:
+        return _("less than {time} ago", time=duration(FRESH))
+    return age_tag(at, now)
 
 
 def clock_tag(at: float | None, now: float) -> Markup:

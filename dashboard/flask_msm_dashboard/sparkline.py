@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 WIDTH, HEIGHT = 84, 22
 _TOP, _BOTTOM = 3.0, 19.0
+_FEWEST = 4
 #: Less spread than this share of the value is not drawn larger, so noise looks like noise.
 _LEAST_SPREAD = 0.3
 
@@ -18,12 +19,12 @@ def sparkline(values: Sequence[float | None], level: str = "", *, dead: bool = F
     """Return a line through *values*, oldest first; gaps where they are ``None``.
 
     Args:
-        values: At least two known ones, or nothing is drawn.
+        values: At least four known ones, or nothing is drawn: fewer are no course of anything.
         level: ``warn`` or ``bad`` colour the line.
         dead: Whether what is missing at the end is drawn as an outage.
     """
     known = [value for value in values if value is not None]
-    if len(known) < 2:
+    if len(known) < _FEWEST:
         return Markup("")
     low, high = min(known), max(known)
     spread = max(high - low, _LEAST_SPREAD * max(abs(high), abs(low)), 1e-9)

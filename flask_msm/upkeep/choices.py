@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from flask_msm.fleet.pins import Pin
 
-from .commander import CLEAR, PIN, POLICY
+from .commander import CLEAR, ON_RECONNECT, PIN, POLICY
+from .monitor import DISTRIBUTION
 
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from flask_msm.clock import Clock
     from flask_msm.fleet.blacklist import Blacklist
     from flask_msm.fleet.control import Control
+    from flask_msm.fleet.events import Events
     from flask_msm.fleet.pins import Pins
     from flask_msm.record.keys import Keyring
     from flask_msm.stores.local import LocalStore
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Under this name the blacklist is noted on the host, so that it survives its workers.
 BLACKLIST_NOTE = "fleet:blacklist"
+#: Kind of the event that this worker obeys another policy.
+POLICY_APPLIED = f"{POLICY}_applied"
 
 
 class Choices:
@@ -33,6 +37,7 @@ class Choices:
         blacklist: Attributes that could not be stored.
         local: Local storage.
         keys: Returns the keyring.
+        events: Told when this worker begins to obey another choice.
         clock: Its wall clock is used.
     """
 
@@ -44,6 +49,7 @@ class Choices:
         blacklist: Blacklist,
         local: LocalStore,
         keys: Callable[[], Keyring],
+        events: Events,
         clock: Clock,
     ) -> None:
         self._control = control
@@ -51,7 +57,10 @@ class Choices:
         self._blacklist = blacklist
         self._local = local
         self._keys = keys
+        self._events = events
         self._clock = clock
+        #: Stamps of what is obeyed; nothing is said of what held when this worker began.
+        self._obeyed: dict[str, int] | None = None
         self._noted = b""
         #: What was cleared already: stamp and time by name.
         self._cleared: dict[str, tuple[int, float]] = {}
@@ -76,6 +85,20 @@ class Choices:
                 at = min(choice.at, self._clock.time())
                 self._cleared[name] = choice.stamp, at
                 self._blacklist.clear(at, name or None)
+        self._say_what_is_obeyed()
+
+    def _say_what_is_obeyed(self) -> None:
+        """Tell of choices made elsewhere, by a command line for example, which is no worker."""
+        names = POLICY, ON_RECONNECT, DISTRIBUTION
+        choices = {name: self._control.choice(name) for name in names}
+        before = self._obeyed
+        self._obeyed = {name: choice.stamp for name, choice in choices.items()}
+        for name, choice in choices.items():
+            if before is not None and before[name] != choice.stamp:
+                value = choice.value or "as configured"
+                text = f"{name} is {value} now, by {choice.who}"
+                because = f" ({choice.why})" if choice.why else ""
+                self._events.add("info", f"{name}_applied", text + because)
 
     def keep(self) -> None:
         """Learn from the blacklist of the host, and write it down there."""

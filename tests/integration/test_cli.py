@@ -430,7 +430,7 @@ def test_a_check_writes_nothing_to_the_nodes(operator):
 
 
 def run_process(config, tmp_path, *arguments):
-    paths = [str(ROOT), str(ROOT / "tests")]
+    paths = [str(ROOT), str(ROOT / "dashboard"), str(ROOT / "tests")]
     return subprocess.run(
         [
             sys.executable,

@@ -10,12 +10,13 @@ from dataclasses import fields, is_dataclass
 
 import pytest
 from flask import session
-from support.apps import make_app
+from support.apps import make_app, receiving
 from support.clock import FakeClock
 from support.crew import BY, ODD, Crew
 from support.fleet import say
 from support.policies import visit, write
 
+from flask_msm import policy_changed
 from flask_msm.errors import CommandError, ConflictError
 from flask_msm.fleet.reports import Report
 from flask_msm.snapshot import Snapshot
@@ -336,6 +337,31 @@ def test_what_was_shown_is_what_a_command_is_based_on(crew, one, other):
         one.console.undrain("n1", **by, based_on=view.nodes[0].stamp)
     assert one.console.view().mode == "stopped"
     assert one.console.view().nodes[0].drain.set_by == "ben"
+
+
+def test_what_a_command_line_changed_is_an_event_of_the_workers_that_obey_it(crew, one, other):
+    visitor = crew.hire()
+    visitor.console.set_policy("local", actor="anna", reason="a release", based_on=None)
+    crew.tick()
+    crew.tick()
+
+    (event,) = [event for event in one.console.view().events if event.kind == "policy_applied"]
+
+    assert event.text == "policy is local now, by anna (a release)"
+    assert set(event.workers) == {one.name, other.name}
+    late = crew.hire()
+    crew.tick(late)
+    assert "policy_applied" not in [e.kind for e in late.state.parts.events.newest()]
+
+
+def test_every_worker_sends_a_signal_when_it_obeys_another_policy(crew, one, other):
+    with receiving(policy_changed) as received:
+        one.console.set_policy("local", **BY)
+        crew.tick()
+        crew.tick()
+
+    assert [sender for sender, _ in received] == [one.app, other.app]
+    assert {values["policy"] for _, values in received} == {"local"}
 
 
 # -- workers -------------------------------------------------------------------------------------

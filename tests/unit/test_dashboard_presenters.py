@@ -216,10 +216,10 @@ def test_noise_is_not_drawn_as_drama():
 
 
 def test_gaps_are_gaps_and_an_outage_is_marked():
-    svg = sparkline([1.0, 2.0, None, 3.0, None, None], dead=True)
+    svg = sparkline([1.0, 2.0, None, 3.0, 4.0, None, None], dead=True)
 
     assert svg.count("M") == 5
     assert 'class="gone"' in svg
-    assert sparkline([None, 1.0]) == ""
+    assert sparkline([None, 1.0, 2.0, 1.0]) == "", "too few to be a course of anything"
     assert bar(None) == ""
     assert 'width="100"' in bar(7.0)

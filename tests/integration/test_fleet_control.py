@@ -1,0 +1,234 @@
+"""What operators change reaches every real worker of two sites, with nodes and without."""
+
+from __future__ import annotations
+
+import json
+import mmap
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from support.memcached import wait_until
+from support.town import INTERVAL, WORKERS, Town
+
+from flask_msm import MemcachedSessionManager
+
+
+pytestmark = pytest.mark.memcached
+
+BY = {"actor": "anna", "reason": "a test", "based_on": None}
+#: Seconds that asking every worker takes on a busy machine, beside what is measured.
+SLACK = 1.0
+
+
+@pytest.fixture
+def town_of(memcached, tmp_path):
+    made = []
+
+    def make(**config):
+        made.append(Town([memcached() for _ in range(2)], tmp_path, **config))
+        made[-1].start()
+        return made[-1]
+
+    yield make
+    for town in made:
+        town.stop()
+
+
+def values(site, cookie):
+    """Return what the session holds, by each worker of a site."""
+    return [answer["values"] for answer in site.answers("/shown", cookie).values()]
+
+
+def test_a_policy_is_obeyed_by_every_worker_of_every_site_within_two_ticks(town_of):
+    town = town_of()
+    north, south = town.sites
+    assert north.ask("/unserializable/cart", {}).status_code == 500
+
+    north.command("policy", "blacklist", "--reason", "a release")
+    took = town.wait(policy="blacklist")
+
+    sys.stdout.write(f"\n4 workers of two sites obeyed after {took:.2f} s")
+    assert took < 2 * INTERVAL + SLACK
+    for site in town.sites:
+        cookie = site.store({"name": "anna"})
+        response = site.ask("/unserializable/cart", {"city": "Ulm"}, cookie=cookie)
+        assert response.status_code == 200
+        for other in town.sites:
+            stored = {"name": "anna", "city": "Ulm", "cart": None}
+            assert values(other, cookie) == [stored] * WORKERS
+
+    wait_until(lambda: "4 distributed" in south.invoke("status").output, "all workers are seen")
+    status = south.invoke("status").output
+    assert "blacklist (chosen by command line, applied by 4 of 4)" in status
+    shown = json.loads(south.invoke("workers", "--json").output)
+    assert (shown["complete"], shown["source"]) == (True, "fleet")
+    assert [row["mode"] for row in shown["workers"]] == ["distributed"] * 4
+    rows = json.loads(south.invoke("nodes", "--json").output)["nodes"]
+    assert [(row["node"], row["seen_up"]) for row in rows] == [("n1", "4/4"), ("n2", "4/4")]
+
+    def listed():
+        return json.loads(south.invoke("blacklist", "--json").output)["blacklist"]
+
+    wait_until(lambda: [row["count"] for row in listed()] == [2], "both sites are counted")
+    assert listed()[0]["attribute"] == "cart"
+    assert "cart[1].lock" in south.invoke("blacklist").output
+
+
+def test_without_nodes_the_host_obeys_and_afterwards_the_newest_word_wins_everywhere(town_of):
+    town = town_of()
+    north, south = town.sites
+    town.outage()
+
+    told = north.command("policy", "blacklist")
+    wait_until(lambda: north.obeys(policy="blacklist"), "the host obeys", 2 * INTERVAL + SLACK)
+
+    assert "only workers of this host hear of it" in told
+    assert south.obeys(policy="raise")
+    assert south.invoke("policy", "local").exit_code == 0
+    wait_until(lambda: south.obeys(policy="local"), "the host obeys", 2 * INTERVAL + SLACK)
+    town.back()
+    town.wait(policy="local")
+
+    # It outlives all workers, then all nodes.
+    town.stop()
+    town.start()
+    town.wait(policy="local")
+    for node in town.nodes:
+        node.restart()
+    lost = [site.said("lost its memory") for site in town.sites]
+    wait_until(
+        lambda: all("local" in site.invoke("policy").output for site in town.sites),
+        "nodes know it again",
+    )
+    assert all(site.obeys(policy="local") for site in town.sites), lost
+
+    assert north.invoke("policy", "config").exit_code == 0
+    town.wait(policy="raise")
+
+
+@pytest.mark.parametrize("what", ["promote", "discard"])
+def test_an_attribute_that_stops_the_fleet_and_the_return_of_what_was_kept(town_of, what):
+    town = town_of(MSM_SERIALIZATION_POLICY="stop", MSM_ON_RECONNECT=what)
+    north, south = town.sites
+    cookie = north.store({"name": "anna"})
+    assert values(south, cookie) == [{"name": "anna"}] * WORKERS
+
+    assert north.ask("/unserializable/cart", {}).status_code == 200
+    town.wait(mode="stopped")
+    assert "stopped (chosen by policy 'stop'" in south.invoke("status").output
+    cookie = north.store({"city": "Ulm"}, cookie=cookie)
+    assert values(north, cookie) == [{"name": "anna", "city": "Ulm"}] * WORKERS
+    assert values(south, cookie) == [{"name": "anna"}] * WORKERS
+
+    south.command("resume", "--reason", "mended")
+    town.wait(mode="distributed")
+
+    kept = {"name": "anna", "city": "Ulm"} if what == "promote" else {"name": "anna"}
+    for site in town.sites:
+        site.wait(
+            lambda found: [one["values"] for one in found] == [kept] * WORKERS,
+            f"{what}: every worker has {kept}",
+            path="/shown",
+            cookie=cookie,
+        )
+    # Choosing the policy again stops nothing: only the next failure does.
+    assert all(site.obeys(mode="distributed") for site in town.sites)
+
+
+def test_distribution_is_stopped_and_resumed_and_a_session_is_ended_by_an_operator(town_of):
+    town = town_of()
+    north, south = town.sites
+    cookie = north.store({"name": "anna"})
+
+    north.command("stop", "--reason", "a look at the nodes")
+    assert town.wait(mode="stopped") < 2 * INTERVAL + SLACK
+    assert south.invoke("resume").exit_code == 0
+    assert town.wait(mode="distributed") < 2 * INTERVAL + SLACK
+
+    app = Flask("worker")
+    app.config.update(north.config)
+    manager = MemcachedSessionManager(app)
+    try:
+        console = manager.state(app).console
+        facts = console.lookup(cookie, actor="anna", reason="a call")
+        assert set(facts.holders) == {"n1", "n2"}
+        console.revoke(facts.handle, **BY)
+    finally:
+        manager.close(app)
+
+    for site in town.sites:
+        assert values(site, cookie) == [{}] * WORKERS
+
+
+def test_without_nodes_the_command_line_says_what_it_sees_and_makes_nothing(
+    town_of, tmp_path, monkeypatch
+):
+    town = town_of()
+    north, south = town.sites
+    town.outage()
+    empty = tmp_path / "elsewhere"
+    empty.mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(empty))
+    monkeypatch.setenv("TMPDIR", str(empty))
+
+    wait_until(lambda: "2 local" in north.invoke("status").output, "workers report to the host")
+    here = north.type("status")
+    assert here.returncode == 1
+    assert "of this host only: no node can be reached" in here.stdout
+    shown = json.loads(north.invoke("workers", "--json").output)
+    assert (shown["complete"], shown["source"]) == (False, "host")
+    assert len(shown["workers"]) == WORKERS
+
+    # A host without workers: nothing to see, nothing to make.
+    south.config["MSM_LOCAL_DIR"] = str(empty / "storage")
+    refused = south.type("policy", "local", folder=empty)
+    assert refused.returncode == 1
+    last = refused.stderr.splitlines()[-1]
+    assert last == "Error: no node could be reached, nothing was changed"
+    threads = threading.enumerate()
+    for arguments, code in (
+        (("status",), 1),
+        (("nodes",), 0),
+        (("workers",), 0),
+        (("blacklist",), 0),
+        (("policy",), 0),
+        (("check",), 1),
+        (("probe", "n1"), 1),
+        (("stop",), 1),
+        (("drain", "n1"), 1),
+        (("blacklist", "pin", "cart"), 1),
+    ):
+        done = south.invoke(*arguments)
+        assert done.exit_code == code, (arguments, done.output)
+        assert isinstance(done.exception, SystemExit | None), done.exception
+    assert "no worker can be seen" in south.invoke("workers").output
+    assert threading.enumerate() == threads
+    assert list(empty.iterdir()) == []
+
+
+def test_ten_thousand_bad_attributes_leave_memory_blacklist_and_log_bounded(town_of):
+    (site,) = town_of(sites=1, MSM_SERIALIZATION_POLICY="blacklist").sites
+    pids = list(site.answers())
+    for number in range(0, 1000, 100):
+        assert site.ask(f"/unserializable/{number}/100", {}).status_code == 200
+    before = sum(resident(pid) for pid in pids)
+
+    for number in range(1000, 10_000, 100):
+        assert site.ask(f"/unserializable/{number}/100", {}).status_code == 200
+
+    grown = sum(resident(pid) for pid in pids) - before
+    sys.stdout.write(f"\n9,000 more bad attributes took {grown / 1e6:.1f} MB in {WORKERS} workers")
+    assert grown < 20e6
+    assert len(site.said("attribute_blacklisted")) <= 200 * WORKERS
+    assert len(site.said("attributes_uncounted")) <= WORKERS
+    rows = json.loads(site.invoke("blacklist", "--json").output)["blacklist"]
+    assert 100 <= len(rows) <= 200
+    assert site.log.stat().st_size < 500_000
+
+
+def resident(pid):
+    """Return how many bytes of memory a process takes."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * mmap.PAGESIZE
