@@ -34,8 +34,12 @@ bench:  ## measure what sessions add to a request
 
 drill:  ## break everything while people click, and print who noticed
 	@scripts/system-packages.sh venv memcached
-	@scripts/venv.sh tests
-	@.venv/bin/python tests/drill $(ARGS)
+	@# Without HAProxy a small balancer of the drill does.
+	@scripts/system-packages.sh haproxy || true
+	@# Without HAProxy the drill takes a small balancer of its own, and says so.
+	@scripts/system-packages.sh haproxy || true
+	@scripts/venv.sh demo
+	@$(RUN) drill $(ARGS)
 
 screenshots:  ## take the pictures of the dashboard; ARGS="--url ..." of one that runs
 	@scripts/system-packages.sh venv chromium

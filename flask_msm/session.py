@@ -104,6 +104,7 @@ class Session(dict[str, Any]):
         "_modified",
         "_new",
         "accessed",
+        "shown",
         "told_absent",
     )
 
@@ -113,6 +114,8 @@ class Session(dict[str, Any]):
         self.accessed = False
         #: Names the application was told were not there although nobody knew.
         self.told_absent: set[str] = set()
+        #: Names that were there whenever the application saw the whole of a detached session.
+        self.shown: frozenset[str] = frozenset()
         self._backing = backing
         self._modified = False
         self._cleared = False
@@ -268,6 +271,9 @@ class Session(dict[str, Any]):
     def _all_absent(self) -> None:
         """Take note that the application saw the whole of a detached session."""
         if self._detached:
+            # What it had set before was there to be seen: only the others were told absent.
+            names = frozenset(dict.keys(self))
+            self.shown = self.shown & names if ALL in self.told_absent else names
             self.told_absent.add(ALL)
 
     # -- reading -------------------------------------------------------------------------------

@@ -351,7 +351,7 @@ class Unit(Differences):
             return set()
         told = session.told_absent
         if ALL in told:
-            return set(changes)
+            told = told | (changes.keys() - session.shown)
         # What an earlier request of the same outage could only guess stays a guess.
         guessed = self._record.attributes.guesses() if self._record else set()
         return (told | guessed) & changes.keys()

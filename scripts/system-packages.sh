@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Make sure that what pip cannot install is there.
 #
-# Usage: scripts/system-packages.sh WHAT...       WHAT is "venv", "memcached" or "chromium"
+# Usage: scripts/system-packages.sh WHAT...       WHAT is "venv", "memcached", "haproxy" or
+#                                                 "chromium"
 #
 # What is missing is installed where that is possible (root on Debian or a system like it);
 # otherwise this names the packages and the command, and fails.
@@ -25,12 +26,16 @@ for what in "$@"; do
     memcached)
         command -v memcached >/dev/null || missing+=(memcached)
         ;;
+    haproxy)
+        # Where Debian has it is not in everybody's PATH.
+        PATH="$PATH:/usr/sbin" command -v haproxy >/dev/null || missing+=(haproxy)
+        ;;
     chromium)
         command -v chromium >/dev/null || command -v google-chrome >/dev/null ||
             missing+=(chromium)
         ;;
     *)
-        echo "$0: '$what' is not one of: venv memcached chromium" >&2
+        echo "$0: '$what' is not one of: venv memcached haproxy chromium" >&2
         exit 2
         ;;
     esac

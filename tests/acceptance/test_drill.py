@@ -14,7 +14,7 @@ pytestmark = pytest.mark.memcached
 
 def test_in_the_short_drill_nothing_is_lost_and_nothing_fails():
     done = subprocess.run(
-        [sys.executable, "tests/drill", "--short", "--seconds", "0.5"],
+        [sys.executable, "-m", "drill", "--short", "--seconds", "0.5"],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -7,7 +7,8 @@ from playwright.sync_api import sync_playwright
 from support.browser import HOW_TO_INSTALL, Served, chromium, launched
 
 
-@pytest.fixture(scope="session")
+# Not for all tests: the loop of Playwright would run on in their thread.
+@pytest.fixture(scope="module")
 def browser():
     if chromium() is None:
         pytest.fail(HOW_TO_INSTALL, pytrace=False)

@@ -319,6 +319,9 @@ def settings_for(node_ids):
         "MSM_TIMEOUT": TIMEOUT,
         "MSM_REGENERATE_GRACE": GRACE,
         "MSM_KEY_PREFIX": PREFIX,
+        # Workers of other hosts: what one of them keeps no other one sees, and it ends with it.
+        "MSM_LOCAL_CACHE": "simple",
+        "MSM_MIRROR": False,
     }
     return Settings.from_mapping(config, app_name="model")
 
@@ -348,13 +351,16 @@ class Worker:
                 raise_unexpected=lambda: True,
                 scheduler=None,
                 make_node=lambda address: self.links[address.id],
+                root="model",
+                policy=None,
+                blacklisted=lambda _: None,
             )
         )
         cluster = self.parts.cluster
         self.monitor, self.state = cluster.monitor, cluster.state
         self.repository = self.parts.repository
         self.repository._stamps._worker = number
-        self.monitor._later = self._later
+        self.monitor._later = self.monitor._aside = self._later
         self.state._chance = lambda: 0.5
         cluster.rebuilder._copier._pause = world.rest
         self.jobs = deque()
@@ -938,13 +944,15 @@ class World:
 def world(seed, **options):
     """Make a ``World`` whose session ids are decided by its seed as well."""
     logging.getLogger("flask_msm").setLevel(logging.CRITICAL)
-    made = World(seed, **options)
-    with mock.patch("flask_msm.unit.new_sid", made.new_sid):
-        try:
-            yield made
-        finally:
-            made.close()
-            logging.getLogger("flask_msm").setLevel(logging.NOTSET)
+    try:
+        made = World(seed, **options)
+        with mock.patch("flask_msm.unit.new_sid", made.new_sid):
+            try:
+                yield made
+            finally:
+                made.close()
+    finally:
+        logging.getLogger("flask_msm").setLevel(logging.NOTSET)
 
 
 KINDS = (

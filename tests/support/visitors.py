@@ -91,8 +91,6 @@ class Load:
         during: What is the matter with the nodes at the moment, in words.
         clicks: Every request that was answered.
         lost: Changes that were acknowledged and not there later.
-        apart: Hosts cannot see each other's changes for now: what is missing is only unseen.
-        unseen: Changes that were acknowledged and not visible while hosts were apart.
         stale: Changes that a browser with two tabs did not see at once: the cookie of the slower
             answer may be the older one, and then asks for less.
         signed_out: Answers that took the session away.
@@ -102,9 +100,7 @@ class Load:
     def __init__(self, rotation: Rotation, *, visitors: int = 4, two_tabs: int = 2) -> None:
         self.during = "nothing"
         self.clicks: list[Click] = []
-        self.apart = False
         self.lost: list[str] = []
-        self.unseen: list[str] = []
         self.stale: list[str] = []
         self.signed_out: list[str] = []
         self.failed: list[str] = []
@@ -221,7 +217,6 @@ class _Visitor:
     def _click(self, tab: Tab, body: dict[str, int] | None, *, is_last: bool = False) -> bool:
         """Send one request and look at the answer; return whether it was a good one."""
         known = dict(self._acknowledged)
-        was_apart = self._load.apart
         where = f"{time.time():.3f} {self._name}, {body or 'read'}, {self._load.during}"
         path = "/get" if body is None else "/set"
         try:
@@ -237,9 +232,7 @@ class _Visitor:
             for name, value in known.items()
             if answer.body.get(name, -1) < value
         }
-        if missing and (was_apart or self._load.apart):
-            self._load.unseen.append(f"{where}: {missing}")
-        elif missing:
+        if missing:
             is_lost = self.tabs == 1 or is_last
             (self._load.lost if is_lost else self._load.stale).append(
                 f"{where}: {missing}, its last change took {self._last_took:.3f} s"

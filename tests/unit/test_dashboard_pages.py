@@ -270,6 +270,24 @@ def test_numbers_that_are_read_again_and_say_the_same_are_no_change():
     assert answer.json["sections"] == {}
 
 
+@pytest.mark.parametrize("scene", SCENES.values(), ids=lambda scene: scene.__name__)
+def test_a_fleet_that_stays_as_it_is_is_no_change_in_any_state(scene):
+    client, console = client_of(FakeConsole(scene()))
+    html = client.get("/msm-admin/").text
+    have = re.findall(r'data-live="(\w+)" data-rev="(\w+)"', html)
+    seen = console.snapshot.observer
+
+    console.snapshot = replace(
+        console.snapshot,
+        at=console.snapshot.at + 1,
+        observer=replace(seen, gathered_at=seen.gathered_at + 1),
+    )
+    answer = client.get("/msm-admin/?live=" + ",".join(":".join(pair) for pair in have))
+
+    assert answer.json["sections"] == {}
+    assert len(answer.data) <= 300
+
+
 def test_a_token_that_lies_open_is_renewed_by_the_poller():
     client, console = client_of(FakeConsole(all_well()))
     html = client.get("/msm-admin/nodes/n1").text

@@ -341,3 +341,22 @@ def test_a_fault_in_the_store_costs_no_request_and_is_logged_once(caplog):
     assert shop.token().sid == sid
     shop.heal()
     assert shop.ask(contents) == {"name": "anna"}
+
+
+def test_what_was_set_before_the_whole_session_was_shown_is_no_guess(shop):
+    """A view that sets something and returns ``dict(session)`` was not told that it is absent."""
+    shop.outage()
+    shop.do(lambda: (session.update(name="berta"), dict(session)))
+
+    shop.heal()
+
+    assert shop.ask(lambda: session["name"]) == "berta"
+
+
+def test_what_is_set_after_the_whole_session_was_shown_empty_is_a_guess(shop):
+    shop.outage()
+    shop.do(lambda: (dict(session), session.update(name="berta")))
+
+    shop.heal()
+
+    assert shop.ask(lambda: session["name"]) == "anna"

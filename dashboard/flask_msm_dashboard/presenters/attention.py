@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from ..formatting import duration, number
+from ..formatting import number
 from ..texts import _, listed, plural
 from . import facts
 
@@ -302,19 +302,16 @@ def _partial(snapshot: Snapshot) -> Iterator[Item]:
                 seen, "{n} worker of this host is visible", "{n} workers of this host are visible"
             ),
             text=_("Others are reached through memcached, which does not answer"),
-            since=observer.gathered_at,
+            since=snapshot.since,
             href="workers/",
             link=_("Workers"),
         )
     elif known is not None and seen < known:
-        age = duration(snapshot.at - observer.gathered_at) if observer.gathered_at else ""
         yield Item(
             level="info",
             code="partial",
             title=_("{k} of {n} workers visible", k=seen, n=known),
-            text=_("The others did not report yet; asked {age} ago", age=age)
-            if age
-            else _("The others did not report yet"),
+            text=_("The others did not report yet"),
             href="workers/",
             link=_("Workers"),
         )

@@ -1,0 +1,105 @@
+"""``python -m drill``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+from . import report
+from .acts import ACTS, SHORT
+from .balancer import haproxy
+from .play import Played, play
+from .waiting import DrillError
+
+
+def main() -> int:
+    """Play the acts, print the table, return the exit status."""
+    arguments = _arguments()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    played: list[Played] = []
+    try:
+        for name in arguments.acts or (SHORT if arguments.short else tuple(ACTS)):
+            print(f"{ACTS[name].title} ...", end=" ", file=sys.stderr, flush=True)
+            one = play(name, seconds=arguments.seconds, visitors=arguments.visitors)
+            print("well" if one.is_well else "NOT WELL", file=sys.stderr, flush=True)
+            played.append(one)
+    except DrillError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return _tell(played, arguments)
+
+
+def _tell(played: list[Played], arguments: argparse.Namespace) -> int:
+    notes = _notes(played)
+    table = report.markdown if arguments.markdown else report.text
+    print(table(played, notes))
+    if arguments.json:
+        arguments.json.write_text(report.as_json(played, notes), encoding="utf-8")
+    if all(one.is_well for one in played):
+        print("\nNothing was lost and nothing failed.", file=sys.stderr)
+        return 0
+    print(f"\n{report.complaints(played)}", file=sys.stderr)
+    return 1
+
+
+def _notes(played: list[Played]) -> list[str]:
+    """Return how it was played, where that differs from machine to machine."""
+    which = "HAProxy" if haproxy() else "a small one of the drill (HAProxy is not installed)"
+    notes = [f"balancer: {which}; processors: {os.cpu_count()}."]
+    remarks = {one.remark for one in played if one.remark}
+    notes += [f"full disk: {remark}." for remark in sorted(remarks)]
+    late = sum(one.late for one in played)
+    return notes + ([f"seen late by a parallel tab: {late}."] if late else [])
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """End everything that was started, once: nothing may disturb that."""
+    del number, frame
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m drill", description="Break everything while people click."
+    )
+    parser.add_argument("--short", action="store_true", help=f"only {', '.join(SHORT)}")
+    parser.add_argument("--acts", type=_acts, metavar="A,B", help=f"some of {', '.join(ACTS)}")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=2.0,
+        metavar="S",
+        help="seconds a fault lasts (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--visitors",
+        type=int,
+        default=6,
+        metavar="N",
+        help="browsers that click (default: %(default)s)",
+    )
+    parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there")
+    return parser.parse_args()
+
+
+def _acts(text: str) -> tuple[str, ...]:
+    names = tuple(text.split(","))
+    for name in names:
+        if name not in ACTS:
+            message = f"there is no act {name!r}; there are {', '.join(ACTS)}"
+            raise argparse.ArgumentTypeError(message)
+    return names
+
+
+if __name__ == "__main__":
+    sys.exit(main())

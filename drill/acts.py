@@ -1,0 +1,175 @@
+"""The acts: what happens to nodes and sites while people click."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+
+from .door import Way
+from .scene import Scene
+from .stage import EAST, WEST
+from .waiting import DrillError
+
+
+Play = Callable[[Scene], None]
+Fault = Callable[[Scene], object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """One act.
+
+    Attributes:
+        title: What happens, for the table.
+        play: Plays it.
+        settings: More settings of every worker.
+        one_site: Only one site is used.
+        affinity: The balancer sends browsers back to their site.
+        small_disk: It needs a disk that can be filled.
+    """
+
+    title: str
+    play: Play
+    settings: dict[str, object] = field(default_factory=dict)
+    one_site: bool = False
+    affinity: bool = True
+    small_disk: bool = False
+
+
+def each_node_killed(scene: Scene) -> None:
+    """Kill each node in turn, and start it again, empty."""
+    for node in scene.nodes:
+        scene.stage.cluster.kill([node])
+        scene.lasts(f"{node} killed")
+        scene.stage.cluster.restart([node])
+        scene.recover()
+
+
+def each_node_stopped(scene: Scene) -> None:
+    """Stop each node in turn (SIGSTOP), and let it go on (SIGCONT)."""
+    for node in scene.nodes:
+        scene.stage.cluster.stop([node])
+        scene.lasts(f"{node} stopped")
+        scene.stage.cluster.go_on([node])
+        scene.recover()
+
+
+def misbehaves(way: Way, place: str | None, scene: Scene) -> None:
+    """Have one node do something to everybody, or to one place."""
+    scene.stage.cluster.turn(way, ["n2"], place)
+    scene.lasts(f"n2 {way.value}")
+    scene.stage.cluster.turn(Way.OPEN, ["n2"], place)
+    scene.recover()
+
+
+def all_away(go: Fault, come_back: Fault, meanwhile: Fault | None, scene: Scene) -> None:
+    """Have no node be reached for a while, and all at once."""
+    scene.begin_outage()
+    go(scene)
+    scene.outage()
+    if meanwhile:
+        meanwhile(scene)
+        scene.lasts("local, a worker killed")
+    come_back(scene)
+    scene.recover()
+
+
+def worker_killed(scene: Scene) -> None:
+    """Kill a worker (SIGKILL) in the middle of requests."""
+    scene.kill_worker()
+    scene.lasts("a worker killed")
+    scene.recover()
+
+
+def site_killed(scene: Scene) -> None:
+    """Kill a site, and start it again."""
+    scene.kill_site(WEST)
+    scene.lasts("a site killed")
+    scene.stage.sites[WEST].start()
+    scene.recover()
+
+
+def disk_full(scene: Scene) -> None:
+    """Fill the disk of one site while a node dies."""
+    disk = scene.stage.disk
+    if disk is None:
+        raise DrillError("this act needs a disk that can be filled")
+    scene.remark = disk.how
+    with disk.full(scene.stage.sites[EAST].pids()):
+        scene.lasts("disk full")
+        scene.stage.cluster.kill(["n3"])
+        scene.lasts("disk full, n3 killed")
+    scene.stage.cluster.restart(["n3"])
+    scene.recover()
+
+
+def records_corrupted(scene: Scene) -> None:
+    """Put garbage in the place of every record in every node."""
+    scene.spoil()
+    scene.lasts("corrupted")
+    scene.recover()
+
+
+_STICKY: dict[str, object] = {"MSM_STICKY": True}
+#: How all nodes go and come back: name, title, both.
+_AWAY: tuple[tuple[str, str, Fault, Fault], ...] = (
+    (
+        "empty",
+        "gone, back empty",
+        lambda s: s.stage.cluster.kill(),
+        lambda s: s.stage.cluster.restart(),
+    ),
+    (
+        "data",
+        "gone, back with old data",
+        lambda s: s.stage.cluster.turn(Way.REFUSES),
+        lambda s: s.stage.cluster.turn(Way.OPEN),
+    ),
+    ("hung", "hung (SIGSTOP)", lambda s: s.stage.cluster.stop(), lambda s: s.stage.cluster.go_on()),
+)
+
+
+def _all_acts() -> Iterator[tuple[str, Act]]:
+    yield "nodes-killed", Act(title="each node killed, back empty", play=each_node_killed)
+    yield "nodes-stopped", Act(title="each node stopped (SIGSTOP)", play=each_node_stopped)
+    for name, title, way, place in (
+        ("cut", "one site cut off from a node", Way.SWALLOWS, WEST),
+        ("closes", "a node accepts and closes", Way.CLOSES, None),
+        ("garbage", "a node answers with garbage", Way.GARBAGE, None),
+        ("drips", "a node drips", Way.DRIPS, None),
+    ):
+        yield name, Act(title=title, play=partial(misbehaves, way, place))
+    for name, how, go, back in _AWAY:
+        play = partial(all_away, go, back, None)
+        title = f"all nodes {how}"
+        yield f"all-{name}", Act(title=f"{title}: sticky", play=play, settings=_STICKY)
+        yield f"all-{name}-site", Act(title=f"{title}: one site", play=play, one_site=True)
+        yield f"all-{name}-apart", Act(title=f"{title}: any site", play=play, affinity=False)
+    _, _, go, back = _AWAY[0]
+    yield (
+        "all-worker",
+        Act(
+            title="all nodes gone, a worker killed: sticky",
+            play=partial(all_away, go, back, Scene.kill_worker),
+            settings=_STICKY,
+        ),
+    )
+    yield "worker", Act(title="a worker killed", play=worker_killed)
+    yield "site", Act(title="a site killed", play=site_killed)
+    yield "disk", Act(title="local disk full, a node killed", play=disk_full, small_disk=True)
+    yield (
+        "disk-sticky",
+        Act(
+            title="the same: sticky",
+            play=disk_full,
+            small_disk=True,
+            settings=_STICKY,
+        ),
+    )
+    yield "corrupt", Act(title="every record corrupted", play=records_corrupted)
+
+
+ACTS: dict[str, Act] = dict(_all_acts())
+#: What tells most in the shortest time.
+SHORT = ("nodes-killed", "all-empty", "all-data-apart", "worker")

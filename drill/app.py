@@ -1,0 +1,83 @@
+"""The application that people click in: small, and set up as anybody would set it up."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, Response, g, request, session
+from flask.typing import ResponseReturnValue
+
+from flask_msm import MemcachedSessionManager, destroy, mode_changed, regenerate
+
+
+#: Environment variables: configuration as JSON, name of the site, folder of the workers' notes.
+CONFIG, SITE, NOTES = "DRILL_CONFIG", "DRILL_SITE", "DRILL_NOTES"
+#: Headers: where the session was kept before and after the request, and which site answered.
+MODE, PLACE = "X-Mode", "X-Site"
+
+manager = MemcachedSessionManager()
+
+
+def create_app() -> Flask:
+    """Return the application of one worker."""
+    app = Flask("drill")
+    app.config.update(json.loads(os.environ[CONFIG]))
+    manager.init_app(app)
+    mode_changed.connect(_note, app)
+
+    @app.before_request
+    def begin() -> None:
+        g.mode = manager.state().mode
+
+    @app.after_request
+    def end(response: Response) -> Response:
+        response.headers[MODE] = f"{g.mode} {manager.state().mode}"
+        response.headers[PLACE] = os.environ[SITE]
+        return response
+
+    @app.get("/")
+    def show() -> ResponseReturnValue:
+        return dict(session)
+
+    @app.post("/set")
+    def change() -> ResponseReturnValue:
+        # Nothing is read before: whoever asks and is told "not there" says he can do without.
+        session.update(request.get_json())
+        return dict(session)
+
+    @app.post("/sign-in")
+    def sign_in() -> ResponseReturnValue:
+        regenerate()
+        session.update(request.get_json())
+        return dict(session)
+
+    @app.post("/sign-out")
+    def sign_out() -> ResponseReturnValue:
+        destroy()
+        return {}
+
+    @app.get("/up")
+    def up() -> ResponseReturnValue:
+        return "up"
+
+    @app.get("/worker")
+    def worker() -> ResponseReturnValue:
+        session["visits"] = 1  # the upkeep of a worker begins with the first session it keeps
+        _note(app, mode=manager.state().mode)
+        return {"pid": os.getpid()}
+
+    return app
+
+
+def _note(sender: Flask, *, mode: str, **_: Any) -> None:
+    """Write down in which mode this worker is, for whoever waits for it."""
+    del sender
+    note = Path(os.environ[NOTES], f"{os.getpid()}")
+    fresh = note.with_suffix(".new")
+    with suppress(OSError):  # one of the acts leaves no room to write
+        fresh.write_text(mode)
+        fresh.rename(note)  # nobody reads half a note

@@ -1,0 +1,161 @@
+"""A browser: sends requests, keeps a cookie, takes note of how long it waited."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+import time
+from contextlib import contextmanager
+from http.cookies import SimpleCookie
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+from .app import MODE, PLACE
+from .gunicorn_settings import SPENT
+from .observations import Click
+from .processes import HOST
+from .site import HANGS
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .observations import Observations
+
+COOKIE = "session"
+#: So often a request is sent when nobody answers, and seconds in between.
+_ATTEMPTS, _PAUSE = 40, 0.05
+
+
+class Answer(NamedTuple):
+    """A good answer.
+
+    Attributes:
+        body: What the session held after the request.
+        cookie: The cookie it sets, ``""`` if it deletes it, ``None`` if it does neither.
+        site: Who answered.
+        mode: Where the worker kept sessions before and after it.
+        sent: When the request was sent first, monotonic time in seconds.
+    """
+
+    body: dict[str, object]
+    cookie: str | None
+    site: str
+    mode: str
+    sent: float
+
+
+class Gate:
+    """Lets requests through, or holds them back; safe for many threads."""
+
+    def __init__(self) -> None:
+        self.ending = threading.Event()
+        self._changed = threading.Condition()
+        self._inside, self._held = 0, False
+
+    @contextmanager
+    def passing(self) -> Iterator[None]:
+        """Wait until requests may pass, and count as one while the block runs."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._held)
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._inside -= 1
+                self._changed.notify_all()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let nobody pass while the block runs, which begins when the last one is through."""
+        with self._changed:
+            self._held = True
+            self._changed.wait_for(lambda: not self._inside)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._held = False
+                self._changed.notify_all()
+
+
+class Browser:
+    """One tab; a context manager.
+
+    Args:
+        port: Where it sends requests to.
+        seen: Told of everything.
+        gate: Holds its requests back at times.
+        patient: Sends a request again when the connection breaks, as people do.
+    """
+
+    def __init__(self, port: int, seen: Observations, gate: Gate, *, patient: bool = True) -> None:
+        self._attempts = _ATTEMPTS if patient else 1
+        self._seen = seen
+        self._gate = gate
+        self._connection = http.client.HTTPConnection(HOST, port, timeout=HANGS)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._connection.close()
+
+    def ask(self, path: str, cookie: str | None, body: object = None) -> Answer | None:
+        """Send a request, a POST if there is a *body*; ``None`` when there was no good answer."""
+        with self._gate.passing():
+            sent, phase = time.monotonic(), self._seen.phase
+            for _ in range(self._attempts):
+                try:
+                    response, raw = self._send(path, cookie, body)
+                except (OSError, http.client.HTTPException) as error:
+                    self._connection.close()
+                    trouble = type(error).__name__
+                else:
+                    # The balancer itself, when nobody answered it, has nothing to say of a worker.
+                    if SPENT in response.headers:
+                        return self._judge(response, raw, sent, (phase, path))
+                    trouble = f"{response.status} of the balancer"
+                self._broken(f"{phase}, {path}: {trouble}")
+                if self._gate.ending.wait(_PAUSE):
+                    break
+            if self._attempts > 1:
+                self._seen.failed.append(f"{phase}, {path}: nobody answers")
+            return None
+
+    def _send(
+        self, path: str, cookie: str | None, body: object
+    ) -> tuple[http.client.HTTPResponse, bytes]:
+        headers = {} if cookie is None else {"Cookie": f"{COOKIE}={cookie}"}
+        data = None if body is None else json.dumps(body)
+        if data is not None:
+            headers["Content-Type"] = "application/json"
+        self._connection.request("GET" if data is None else "POST", path, data, headers)
+        with self._connection.getresponse() as response:
+            return response, response.read()
+
+    def _judge(
+        self, response: http.client.HTTPResponse, raw: bytes, sent: float, what: tuple[str, str]
+    ) -> Answer | None:
+        took, _, starved = response.headers[SPENT].partition(" ")
+        # No less than nothing: threads wait at the same time.
+        spent = max(0.0, float(took) - float(starved))
+        mode = response.headers.get(MODE, "")
+        self._seen.clicks.append(Click(what[0], mode, spent, time.monotonic() - sent))
+        if response.status != http.HTTPStatus.OK:
+            self._seen.failed.append(f"{', '.join(what)}: status {response.status}")
+            return None
+        cookie = _cookie(response.headers.get_all("Set-Cookie") or [])
+        return Answer(json.loads(raw), cookie, response.headers.get(PLACE, ""), mode, sent)
+
+    def _broken(self, text: str) -> None:
+        (self._seen.broken if self._seen.may_break else self._seen.failed).append(text)
+
+
+def _cookie(lines: list[str]) -> str | None:
+    for line in lines:
+        found = SimpleCookie(line).get(COOKIE)
+        if found is not None:
+            return "" if found["max-age"] == "0" else found.value
+    return None

@@ -1,0 +1,106 @@
+"""All the people who click, and what they say when everything is over."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import Self
+
+from .browser import Browser, Gate
+from .leaver import Leavers
+from .observations import Observations
+from .visitor import Visitor
+from .waiting import wait_until
+
+
+#: Of so many visitors one uses two tabs at the same time.
+_TWO_TABS = 3
+#: So often each site is asked at the end: whichever worker is free answers.
+_LOOKS = 3
+
+
+class Clients:
+    """Visitors, and people who come and go; a context manager.
+
+    Args:
+        port: Where the balancer is.
+        sites: Port by name of each site.
+        visitors: How many there are.
+        bound: Time in seconds after which every worker must know of a logout.
+
+    Attributes:
+        seen: What they saw.
+        gate: Holds their requests back.
+    """
+
+    def __init__(self, port: int, sites: Mapping[str, int], *, visitors: int, bound: float) -> None:
+        self.seen = Observations()
+        self.gate = Gate()
+        self._sites = dict(sites)
+        self._visitors = [
+            Visitor(
+                f"visitor {number}",
+                port,
+                2 if number % _TWO_TABS == 0 else 1,
+                seen=self.seen,
+                gate=self.gate,
+            )
+            for number in range(visitors)
+        ]
+        self._leavers = Leavers(port, sites, bound, seen=self.seen, gate=self.gate)
+
+    def __enter__(self) -> Self:
+        for visitor in self._visitors:
+            visitor.begin()
+        self._leavers.begin()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Let them finish what they are at."""
+        self.gate.ending.set()
+        self._leavers.join()
+        for visitor in self._visitors:
+            visitor.join()
+
+    def wait_clicks(self, count: int) -> None:
+        """Wait until so many more requests were answered."""
+        target = len(self.seen.clicks) + count
+        wait_until(lambda: len(self.seen.clicks) >= target, f"{count} more clicks")
+
+    def look_from(self, port: int, until: float) -> None:
+        """Wait until all that was acknowledged is seen by a site; what is not, is lost.
+
+        Args:
+            port: The site's.
+            until: Monotonic time in seconds until which it may take.
+        """
+        # Nobody clicks meanwhile: a later change would hide that an earlier one was lost.
+        with self.gate.held(), Browser(port, self.seen, Gate()) as browser:
+            left = [(visitor, visitor.acknowledged()) for visitor in self._visitors]
+            while left and time.monotonic() < until:
+                left = [(one, wanted) for one, wanted in left if not one.sees(browser, wanted)]
+            for visitor, wanted in left:
+                visitor.look(browser, wanted, "after the return")
+
+    def look_back(self, ports: Sequence[int]) -> None:
+        """Now that all is well and nobody clicks: see whether all is there, and nobody is back.
+
+        Args:
+            ports: Those of all sites, each of which is asked directly.
+        """
+        self.seen.phase = "at the end"
+        with ExitStack() as stack:
+            browsers = [
+                stack.enter_context(Browser(port, self.seen, self.gate))
+                for port in ports
+                for _ in range(_LOOKS)
+            ]
+            for visitor in self._visitors:
+                for browser in browsers:
+                    visitor.look(browser, visitor.acknowledged(), self.seen.phase)
+            # There are many old cookies, and they were shown again and again already.
+            self._leavers.look(browsers[::_LOOKS])

@@ -1,0 +1,171 @@
+"""Three memcached processes, and a door in front of each for each site."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Self
+
+from .door import Door, Way
+from .processes import HOST, end, start
+from .waiting import DrillError, wait_until
+
+
+NODES = ("n1", "n2", "n3")
+#: Megabytes a node may take: far more than the drill stores, for memcached must not evict.
+_MEMORY = "64"
+#: Seconds a node may take to answer the drill itself.
+_TIMEOUT = 5.0
+
+
+class Node:
+    """One memcached.
+
+    Args:
+        node_id: Its id.
+        folder: Where its socket and its log are.
+    """
+
+    def __init__(self, node_id: str, folder: Path) -> None:
+        self.path = folder / f"{node_id}.sock"
+        self._log = folder / f"{node_id}.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, empty, and wait until it answers."""
+        binary = shutil.which("memcached")
+        if binary is None:
+            message = "memcached is not installed: `make drill` installs it as root, or says how."
+            raise DrillError(message)
+        self.path.unlink(missing_ok=True)
+        # memcached refuses to run as root unless it is told to.
+        user = ["-u", "root"] if os.geteuid() == 0 else []
+        command = [binary, "-s", str(self.path), "-t", "1", "-m", _MEMORY, *user]
+        self._process = start(command, self._log)
+        wait_until(self._answers, f"{self.path.stem} to start")
+
+    def kill(self) -> None:
+        """End it at once; what it held is gone."""
+        if self._process is not None:
+            end(self._process, signal.SIGKILL)
+
+    def stop(self) -> None:
+        """Stop it (SIGSTOP): it goes on accepting connections, and answers nobody."""
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let it go on, with the data of before."""
+        self._signal(signal.SIGCONT)
+
+    def keys(self) -> list[bytes]:
+        """Return the keys it holds."""
+        lines = self._ask(b"lru_crawler metadump hash\r\n")
+        names = (line.split()[0].removeprefix(b"key=") for line in lines if line[:4] == b"key=")
+        return [name.replace(b"%3A", b":") for name in names]
+
+    def spoil(self, keys: Iterable[bytes]) -> None:
+        """Put garbage in the place of what it holds of *keys*."""
+        for key in keys:
+            self._ask(b"replace %b 0 0 7\r\ngarbage\r\n" % key)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            os.kill(self._process.pid, number)
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self._ask(b"stats\r\n"))
+        except OSError:
+            return False
+
+    def _ask(self, command: bytes) -> list[bytes]:
+        """Return the lines of an answer, up to one that ends it."""
+        lines: list[bytes] = []
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(_TIMEOUT)
+            connection.connect(str(self.path))
+            with connection.makefile("rwb") as stream:
+                stream.write(command)
+                stream.flush()
+                for line in stream:
+                    if line.rstrip() in (b"END", b"STORED", b"NOT_STORED"):
+                        break
+                    lines.append(line)
+        return lines
+
+
+class Cluster:
+    """The nodes, and the doors through which sites reach them; a context manager.
+
+    Args:
+        folder: Where everything is kept.
+        places: Names of those who reach the nodes, each through doors of its own.
+    """
+
+    def __init__(self, folder: Path, places: Iterable[str]) -> None:
+        self.nodes = {node_id: Node(node_id, folder) for node_id in NODES}
+        self._places = tuple(places)
+        self._doors: dict[tuple[str, str], Door] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as started:
+            for node_id, node in self.nodes.items():
+                started.callback(node.kill)
+                node.start()
+                for place in self._places:
+                    self._doors[place, node_id] = door = Door(node.path)
+                    started.callback(door.close)
+            self._stack = started.pop_all()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._stack.close()
+
+    def addresses(self, place: str) -> str:
+        """Return ``MSM_NODES`` for a place."""
+        return " ".join(f"{one}:{HOST}:{self._doors[place, one].port}" for one in NODES)
+
+    def turn(self, way: Way, nodes: Sequence[str] = NODES, place: str | None = None) -> None:
+        """Treat what goes to some nodes as *way* says, from one place or from all."""
+        for (name, node_id), door in self._doors.items():
+            if node_id in nodes and place in (None, name):
+                door.turn(way)
+
+    def kill(self, nodes: Sequence[str] = NODES) -> None:
+        """Kill nodes; whoever calls is refused from then on, as by any machine without them."""
+        for node_id in nodes:
+            self.nodes[node_id].kill()
+        self.turn(Way.REFUSES, nodes)
+
+    def restart(self, nodes: Sequence[str] = NODES) -> None:
+        """Start nodes that were killed; they are empty."""
+        for node_id in nodes:
+            self.nodes[node_id].start()
+        self.turn(Way.OPEN, nodes)
+
+    def stop(self, nodes: Sequence[str] = NODES) -> None:
+        """Stop nodes (SIGSTOP)."""
+        for node_id in nodes:
+            self.nodes[node_id].stop()
+
+    def go_on(self, nodes: Sequence[str] = NODES) -> None:
+        """Let stopped nodes go on."""
+        for node_id in nodes:
+            self.nodes[node_id].go_on()
+
+    def spoil(self) -> int:
+        """Put garbage in the place of every record in every node; return how many."""
+        found = {node: node.keys() for node in self.nodes.values()}
+        for key in {key for keys in found.values() for key in keys}:
+            # Both copies of a record right after each other, before one can mend the other.
+            for node in found:
+                with suppress(OSError):
+                    node.spoil([key])
+        return sum(map(len, found.values()))

@@ -1,0 +1,168 @@
+"""Plays one act and says how it went."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .acts import ACTS
+from .clients import Clients
+from .scene import Scene
+from .stage import PROBE_INTERVAL, REQUEST_DEADLINE, Stage
+
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .observations import Observations
+
+#: Seconds a request may take in a worker: the deadline and a fifth of a second.
+SLOWEST = REQUEST_DEADLINE + 0.2
+#: Seconds it may take once the worker keeps sessions on its host.
+SLOWEST_LOCAL = 0.05
+#: Seconds after which every worker must know of a logout, while they disagree about a node.
+_BOUND = 2 * PROBE_INTERVAL + REQUEST_DEADLINE
+
+
+class Times(NamedTuple):
+    """Half of them, 99 of 100 of them, and all of them took at most so many seconds."""
+
+    p50: float
+    p99: float
+    slowest: float
+
+    @classmethod
+    def of(cls, times: Sequence[float]) -> Times:
+        """Return those of *times*, of which there is at least one."""
+        ordered = sorted(times)
+        return cls(ordered[len(ordered) // 2], ordered[len(ordered) * 99 // 100], ordered[-1])
+
+
+class Played(NamedTuple):
+    """How an act went.
+
+    Attributes:
+        act: Its name.
+        title: What happened.
+        remark: How it was played, where that differs from machine to machine.
+        requests: Requests that were answered.
+        errors: Answers with 5xx, connections that broke without a reason, faults of workers.
+        sent_again: Requests that were sent again because somebody was killed.
+        lost: Acknowledged changes that were not there when they had to be.
+        unseen: Acknowledged changes that could not be seen before the nodes returned.
+        late: Changes that a parallel tab saw late.
+        signed_out: Sessions that were gone, or whose cookie was replaced.
+        logouts: Logouts that were acknowledged.
+        undone: Times a session was served after its logout.
+        undone_elsewhere: The same on another host, before the nodes returned.
+        worker: Times in the worker, but for waiting for a processor.
+        client: Times at the browser.
+        slowest_local: The slowest request of a worker that kept sessions on its host, in seconds;
+            ``None`` when there was none.
+        recovery: Seconds from the end of the fault until all was well again.
+        phases: Times in the worker by what was the matter at the time.
+        complaints: What went wrong, in words.
+    """
+
+    act: str
+    title: str
+    remark: str
+    requests: int
+    errors: int
+    sent_again: int
+    lost: int
+    unseen: int
+    late: int
+    signed_out: int
+    logouts: int
+    undone: int
+    undone_elsewhere: int
+    worker: Times
+    client: Times
+    slowest_local: float | None
+    recovery: float
+    phases: dict[str, Times]
+    complaints: list[str]
+
+    @property
+    def is_well(self) -> bool:
+        """Whether nothing was lost, nothing failed, and nobody waited too long."""
+        return not self.complaints
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything as data."""
+        return {
+            **self._asdict(),
+            "worker": self.worker._asdict(),
+            "client": self.client._asdict(),
+            "phases": {phase: times._asdict() for phase, times in self.phases.items()},
+            "is_well": self.is_well,
+        }
+
+
+def play(name: str, *, seconds: float, visitors: int) -> Played:
+    """Play an act on a stage of its own.
+
+    Args:
+        name: Its name.
+        seconds: Time in seconds a fault lasts.
+        visitors: Number of browsers that click.
+    """
+    act = ACTS[name]
+    options: dict[str, bool] = {
+        "one_site": act.one_site,
+        "affinity": act.affinity,
+        "small_disk": act.small_disk,
+    }
+    with (
+        tempfile.TemporaryDirectory(prefix="flask_msm-") as folder,
+        Stage(Path(folder), act.settings, **options) as stage,
+    ):
+        sites = {site.name: site.port for site in stage.sites.values()}
+        with Clients(stage.balancer.port, sites, visitors=visitors, bound=_BOUND) as clients:
+            across = not act.affinity and not act.one_site
+            scene = Scene(stage, clients, seconds, across=across)
+            scene.lasts("before")
+            act.play(scene)
+        clients.look_back([*sites.values(), stage.fresh.port])
+        sent_again = stage.balancer.sent_again() + len(clients.seen.broken)
+        troubles = [f"failed: {line}" for line in stage.troubles()]
+    return _played(name, scene, clients.seen, sent_again=sent_again, troubles=troubles)
+
+
+def _played(
+    name: str, scene: Scene, seen: Observations, *, sent_again: int, troubles: list[str]
+) -> Played:
+    worker = Times.of([click.spent for click in seen.clicks])
+    local = [click.spent for click in seen.clicks if click.was_local]
+    slowest_local = max(local, default=None)
+    slow = []
+    if worker.slowest > SLOWEST:
+        slow.append(f"slow: {worker.slowest:.3f} s in the worker, allowed are {SLOWEST} s")
+    if slowest_local is not None and slowest_local > SLOWEST_LOCAL:
+        slow.append(f"slow: {slowest_local:.3f} s in a local worker, allowed {SLOWEST_LOCAL} s")
+    return Played(
+        act=name,
+        title=ACTS[name].title,
+        remark=scene.remark,
+        requests=len(seen.clicks),
+        errors=len(seen.failed) + len(troubles),
+        sent_again=sent_again,
+        lost=len(seen.lost),
+        unseen=len(seen.unseen),
+        late=len(seen.late),
+        signed_out=len(seen.signed_out),
+        logouts=seen.logouts,
+        undone=len(seen.undone),
+        undone_elsewhere=len(seen.undone_elsewhere),
+        worker=worker,
+        client=Times.of([click.waited for click in seen.clicks]),
+        slowest_local=slowest_local,
+        recovery=scene.recovery,
+        phases={
+            phase: Times.of([click.spent for click in seen.clicks if click.phase == phase])
+            for phase in dict.fromkeys(click.phase for click in seen.clicks)
+        },
+        complaints=[*seen.complaints(), *troubles, *slow],
+    )

@@ -1,0 +1,102 @@
+"""What an act can do: break something, let people click, and wait until all is well again."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from .stage import EAST
+from .waiting import wait_until
+
+
+if TYPE_CHECKING:
+    from .clients import Clients
+    from .stage import Stage
+
+#: Clicks between two faults, and while a fault lasts, at least: on a busy machine a second may be
+#: next to nothing.
+_CLICKS = 40
+#: Seconds after the return of nodes in which everything must be in the cluster.
+_RETURN = 10.0
+
+
+class Scene:
+    """An act that is being played.
+
+    Args:
+        stage: What it is played on.
+        clients: The people who click.
+        seconds: Time in seconds a fault lasts.
+        across: While no node can be reached requests go to any site, and these cannot see each
+            other.
+
+    Attributes:
+        stage: What it is played on.
+        recovery: Seconds from the end of a fault until all was well again, the longest.
+        remark: What there is to say of how it was played.
+    """
+
+    def __init__(self, stage: Stage, clients: Clients, seconds: float, *, across: bool) -> None:
+        self.stage = stage
+        self.recovery = 0.0
+        self.remark = ""
+        self._clients = clients
+        self._seen = clients.seen
+        self._seconds = seconds
+        self._across = across
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The ids of the nodes."""
+        return tuple(self.stage.cluster.nodes)
+
+    def lasts(self, phase: str) -> None:
+        """Let people click for as long as a fault lasts."""
+        self._seen.phase = phase
+        until = time.monotonic() + self._seconds
+        self._clients.wait_clicks(_CLICKS)
+        wait_until(lambda: time.monotonic() >= until, "the fault to last")
+
+    def begin_outage(self) -> None:
+        """Say that no node can be reached from now on."""
+        self._seen.phase = "nodes go"
+        self._seen.outage = True
+        self._seen.apart = self._across
+
+    def outage(self) -> None:
+        """Wait until every worker keeps sessions on its host, and let people click."""
+        self.stage.wait_local()
+        self.lasts("local")
+
+    def recover(self) -> None:
+        """Wait until losing any node would lose nothing, and everything is in the cluster."""
+        began, seen = time.monotonic(), self._seen
+        seen.phase = "back"
+        self.stage.wait_all_up()
+        if seen.outage:
+            # Asked where nobody has been so far: there is no local storage to help.
+            self._clients.look_from(self.stage.fresh.port, began + _RETURN)
+            seen.together = time.monotonic()
+            seen.outage = seen.apart = False
+        self.recovery = max(self.recovery, time.monotonic() - began)
+        seen.phase = "well again"
+        self._clients.wait_clicks(_CLICKS)
+
+    def kill_worker(self) -> None:
+        """Kill a worker of the first site; connections to it break."""
+        self._seen.may_break = True
+        self.stage.sites[EAST].kill_worker()
+
+    def kill_site(self, name: str) -> None:
+        """Kill a site; connections to it break, and are refused until it is started again."""
+        self._seen.may_break = True
+        self.stage.sites[name].kill()
+
+    def spoil(self) -> None:
+        """Put garbage in the place of every record.
+
+        People are held back for that moment: the mirror is made behind the response, so a change
+        of the last milliseconds is in the nodes only, which nobody claims to survive this.
+        """
+        with self._clients.gate.held():
+            self.stage.cluster.spoil()

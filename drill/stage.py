@@ -1,0 +1,135 @@
+"""What an act is played on: three nodes, two sites, a balancer, and a look from outside."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from flask import Flask
+
+from flask_msm import MemcachedSessionManager
+
+from .balancer import Rule, balancer
+from .cluster import Cluster
+from .disk import SmallDisk
+from .site import Site
+from .waiting import PATIENCE, wait_until
+
+
+if TYPE_CHECKING:
+    from .balancer import Balancer
+
+EAST, WEST, FRESH = "east", "west", "fresh"
+#: Who looks at the nodes as ``flask msm check`` does.
+OUTSIDE = "outside"
+PROBE_INTERVAL = 0.25
+REQUEST_DEADLINE = 1.0
+#: What in the log of a worker is a fault of the worker itself.
+_TROUBLES = ("Traceback", "unexpected", "tick failed")
+
+
+class Stage:
+    """Everything that is started for one act; a context manager.
+
+    Args:
+        folder: Where everything is kept.
+        settings: More settings of every worker.
+        one_site: Only the first site is used.
+        affinity: The balancer sends browsers back to their site.
+        small_disk: Give the first site a disk that can be filled, if we may.
+
+    Attributes:
+        cluster: The nodes.
+        sites: The sites people are sent to.
+        fresh: A site of one worker that nobody was sent to, with nothing in local storage.
+        balancer: In front of the sites.
+        disk: The disk of the first site; ``None`` if that is one like any other.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, object],
+        *,
+        one_site: bool = False,
+        affinity: bool = True,
+        small_disk: bool = False,
+    ) -> None:
+        names = (EAST,) if one_site else (EAST, WEST)
+        self.cluster = Cluster(folder, (*names, FRESH, OUTSIDE))
+        self._folder = folder
+        self._affinity = affinity
+        self._small_disk = small_disk
+        self.disk: SmallDisk | None = None
+        self._stack = ExitStack()
+        self._config = {
+            "SECRET_KEY": secrets.token_urlsafe(32),
+            "MSM_PROBE_INTERVAL": PROBE_INTERVAL,
+            "MSM_REQUEST_DEADLINE": REQUEST_DEADLINE,
+            **settings,
+        }
+        self._names = names
+
+    def __enter__(self) -> Self:
+        with ExitStack() as started:
+            started.enter_context(self.cluster)
+            made = {name: self._site(name, started) for name in (*self._names, FRESH)}
+            self.fresh = made.pop(FRESH)
+            self.sites = made
+            for site in made.values():
+                site.wait_ready()
+            self.wait_all_up()
+            rule = Rule(
+                sites={name: site.port for name, site in made.items()}, affinity=self._affinity
+            )
+            self.balancer: Balancer = balancer(rule, self._folder)
+            started.callback(self.balancer.close)
+            self._stack = started.pop_all()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._stack.close()
+
+    def wait_local(self) -> None:
+        """Wait until every worker keeps sessions on its host."""
+        self._wait_mode("local")
+
+    def wait_all_up(self) -> None:
+        """Wait until every worker uses the nodes and losing any one of them would lose nothing."""
+        self._wait_mode("distributed")
+        app = Flask("drill")
+        local = self._folder / "local-outside"
+        addresses = self.cluster.addresses(OUTSIDE)
+        app.config.update(self._config, MSM_NODES=addresses, MSM_LOCAL_DIR=str(local))
+        manager = MemcachedSessionManager(app)
+        try:
+            wait_until(lambda: manager.check(app, timeout=PATIENCE).all_up, "all nodes to be up")
+        finally:
+            manager.close(app)
+
+    def troubles(self) -> list[str]:
+        """Return the faults that workers wrote down of themselves."""
+        return [
+            f"{site.name}: {line}"
+            for site in (*self.sites.values(), self.fresh)
+            for line in site.log.read_text().splitlines()
+            if any(word in line for word in _TROUBLES)
+        ]
+
+    def _site(self, name: str, started: ExitStack) -> Site:
+        config = {**self._config, "MSM_NODES": self.cluster.addresses(name)}
+        site = Site(name, config, self._folder, workers=1 if name == FRESH else 2)
+        if name == EAST and self._small_disk:
+            self.disk = started.enter_context(SmallDisk(site.local))
+        started.callback(site.close)
+        site.start()
+        return site
+
+    def _wait_mode(self, mode: str) -> None:
+        for site in self.sites.values():
+            are_in = partial(site.is_in, mode)
+            wait_until(are_in, f"the workers of {site.name} to be {mode}")
