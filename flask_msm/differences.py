@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .changes import Baseline
-from .identity import Identity, Visit
+from .identity import Identity
 from .leftovers import Leftovers
 
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from .errors import SerializationError
     from .record.record import Record
     from .record.token import Token
-    from .repository import Repository
     from .session import Session
 
 
@@ -27,27 +26,23 @@ class Differences(Identity):
         visit: The request.
     """
 
-    __slots__ = ("_baseline", "_left")
-
-    def __init__(self, repository: Repository, visit: Visit) -> None:
-        super().__init__(repository, visit)
-        self._baseline: Baseline | None = None
-        # Made when there is something that cannot be stored, or must not be.
-        self._left: Leftovers | None = None
+    _baseline: Baseline | None = None
+    # Made when there is something that cannot be stored, or must not be.
+    _left: Leftovers | None = None
 
     def rebase(self, session: Session) -> None:
         """Take what *session* holds now as what is stored."""
         if self._baseline is None:
             return
         values = session.peek()
-        if self._repository.serialization.selective:
+        if self.repository.serialization.selective:
             values = self._leftovers.selected(values)
-        self._baseline.rebase(values, self._repository.codec)
+        self._baseline.rebase(values, self.repository.codec)
 
     @property
     def _leftovers(self) -> Leftovers:
         if self._left is None:
-            repository = self._repository
+            repository = self.repository
             self._left = Leftovers(
                 repository.serialization, repository.codec, self.visit.endpoint()
             )
@@ -64,19 +59,19 @@ class Differences(Identity):
         """
         baseline = self._baseline = Baseline()
         stored = record.attributes.alive()
-        if self._repository.serialization.attribute_filter is not None:
+        if self.repository.serialization.attribute_filter is not None:
             shared = self._leftovers.is_shared
             stored = {name: raw for name, raw in stored.items() if shared(name)}
-        values = baseline.decode(stored, self._repository.codec)
+        values = baseline.decode(stored, self.repository.codec)
         if not local:
             return values
         sure = record.version >= token.version
-        return self._leftovers.restore(key, values, baseline, sure=sure, life=self.visit.life())
+        return self._leftovers.restore(key, values, baseline, sure=sure, life=self.life)
 
     def _changes(self, session: Session, refused: Refused | None = None) -> Changes:
         if self._baseline is None:
             return {}
-        repository, values = self._repository, session.peek()
+        repository, values = self.repository, session.peek()
         if self._left is not None or repository.serialization.selective:
             values = self._leftovers.begin(values)
         changes = self._baseline.changes(
@@ -97,6 +92,6 @@ class Differences(Identity):
         """Keep here what could not be stored, and have the cookie say so."""
         if self._left is None:
             return
-        local = self._left.settle(self.key, life=self.visit.life())
+        local = self._left.settle(self.key, life=self.life)
         if local is not None and self._token is not None:
             self._token = self._token._replace(local=local)

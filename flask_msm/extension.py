@@ -257,13 +257,14 @@ class MemcachedSessionManager:
         record, token = unit.record, unit.token
         if record is None or token is None:
             return SessionInfo(ref=None, version="0", mode=state.mode, attributes=names)
-        slot = unit.slot(token)
+        with unit.timed(token) as slot:
+            holders = state.store.holders(slot.key, slot.deadline)
         return SessionInfo(
             ref=session.ref,
             version=str(record.version),
             mode=state.mode,
             home_nodes=state.parts.placement.homes(slot.key),
-            holders=state.store.holders(slot.key, slot.deadline),
+            holders=holders,
             size=len(state.parts.envelope.seal(record, slot.key, slot.keys)),
             created=None
             if record.created == PARTIAL

@@ -51,22 +51,32 @@ class Identity:
 
     Attributes:
         visit: The request.
+        repository: The application's sessions.
+        spent: Time in seconds this request has spent on stores.
     """
 
-    __slots__ = ("_repository", "_spent", "_token", "visit")
+    # On the class, because most requests need none of it.
+    spent = 0.0
+    _token: Token | None = _UNREAD
+    _life: float | None = None
 
     def __init__(self, repository: Repository, visit: Visit) -> None:
         self.visit = visit
-        self._repository = repository
-        self._token: Token | None = _UNREAD
-        self._spent = 0.0
+        self.repository = repository
+
+    @property
+    def life(self) -> float:
+        """Time in seconds a session lives without a request."""
+        if self._life is None:
+            self._life = self.visit.life()
+        return self._life
 
     @property
     def token(self) -> Token | None:
         """The verified cookie, and after a save what it shall become."""
         if self._token is _UNREAD:
             token = self.visit.token()
-            if token and self._age(token) > self.visit.life() * SLACK:
+            if token and self._age(token) > self.life * SLACK:
                 token = None  # too old to be anywhere, so nobody is asked
             self._token = token
         return self._token
@@ -79,9 +89,7 @@ class Identity:
     @property
     def key(self) -> str | None:
         """The storage key, ``None`` as long as nothing was stored."""
-        return (
-            storage_key(self._repository.rules.key_prefix, self.token.sid) if self.token else None
-        )
+        return storage_key(self.repository.rules.key_prefix, self.token.sid) if self.token else None
 
     @property
     def ref(self) -> str | None:
@@ -102,49 +110,37 @@ class Identity:
     @property
     def refresh_due(self) -> bool:
         """Whether a tenth of the session's life has passed since it was last written."""
-        return self.token is not None and self._age(self.token) >= self.visit.life() / 10
+        return self.token is not None and self._age(self.token) >= self.life / 10
 
     def _age(self, token: Token) -> float:
-        return self._repository.clock.time() - token.renewed
+        return self.repository.clock.time() - token.renewed
 
     def timed(self, token: Token) -> Timed:
         """Return the place of *token* for a ``with`` block, whose time the request spends."""
         return Timed(self, token)
 
-    def slot(self, token: Token) -> Slot:
-        """Return where the session of *token* is kept, and how long the store may take."""
-        rules = self._repository.rules
-        deadline = self._repository.clock.monotonic() + max(
-            0.0, rules.request_deadline - self._spent
-        )
-        key = storage_key(rules.key_prefix, token.sid)
-        return Slot(key, keyring(self.visit.secrets), deadline)
-
-    def monotonic(self) -> float:
-        """Return the monotonic time, seconds."""
-        return self._repository.clock.monotonic()
-
-    def spend(self, seconds: float) -> None:
-        """Take *seconds* off what this request may spend on the store."""
-        self._spent += seconds
-
 
 class Timed:
     """Hands out a slot, and takes the time that was spent off the request's budget."""
 
-    __slots__ = ("_began", "_identity", "_token")
+    __slots__ = ("_began", "_identity", "_monotonic", "_token")
 
     def __init__(self, identity: Identity, token: Token) -> None:
         self._identity = identity
         self._token = token
-        self._began = identity.monotonic()
+        self._monotonic = identity.repository.clock.monotonic
+        self._began = self._monotonic()
 
     def __enter__(self) -> Slot:
-        self._identity.visit.before_store()
-        now = self._identity.monotonic()
-        self._identity.spend(now - self._began)
-        self._began = now
-        return self._identity.slot(self._token)
+        identity = self._identity
+        identity.visit.before_store()
+        rules, now = identity.repository.rules, self._monotonic()
+        left = rules.request_deadline - identity.spent - (now - self._began)
+        return Slot(
+            storage_key(rules.key_prefix, self._token.sid),
+            keyring(identity.visit.secrets),
+            now + max(0.0, left),
+        )
 
     def __exit__(self, *_: object) -> None:
-        self._identity.spend(self._identity.monotonic() - self._began)
+        self._identity.spent += self._monotonic() - self._began

@@ -13,7 +13,7 @@ from werkzeug.http import dump_cookie
 from .commands import LOOKS_ON
 from .errors import ReadOnlyError, shown
 from .record.keys import Secrets
-from .record.token import PERMANENT, Token, peek_flags, signer_for
+from .record.token import PERMANENT, Token, cookie_pattern, peek_flags, signer_for
 from .session import Session
 from .unit import Action, Unit
 
@@ -57,7 +57,9 @@ class MsmSessionInterface(SessionInterface):
         self._idle_timeout = idle_timeout
         self._ignore = ignore
         self._route = route
-        self._on_load = on_load
+        #: Called before a session is read or written.
+        self.before_load: Callable[[], object] = on_load or _nothing
+        self._cookies: dict[str, re.Pattern[str]] = {}
         self._checked_parameters: dict[str, Any] = {}
         self._decides_itself = (
             type(self).should_set_cookie is not SessionInterface.should_set_cookie
@@ -71,11 +73,6 @@ class MsmSessionInterface(SessionInterface):
         if secrets is None:
             return None
         return Session(backing=Unit(self.repository, RequestVisit(self, app, request, secrets)))
-
-    def before_load(self) -> None:
-        """See to it that the process is ready to read and write sessions."""
-        if self._on_load is not None:
-            self._on_load()
 
     def life(self, app: Flask) -> float:
         """Return the time in seconds a session lives without a request."""
@@ -156,11 +153,19 @@ class MsmSessionInterface(SessionInterface):
             return False
         if not app.config["SESSION_REFRESH_EACH_REQUEST"]:
             return True
-        name = self.get_cookie_name(app)
-        if name not in request.environ.get("HTTP_COOKIE", ""):
-            return True
-        texts = request.cookies.getlist(name)
+        texts = self.cookie_texts(app, request)
         return not any(PERMANENT in (peek_flags(text) or "") for text in texts)
+
+    def cookie_texts(self, app: Flask, request: Request) -> list[str]:
+        """Return what may be cookies of ours, without parsing every other cookie."""
+        header = request.environ.get("HTTP_COOKIE", "")
+        name = self.get_cookie_name(app)
+        if name not in header:
+            return []
+        pattern = self._cookies.get(name)
+        if pattern is None:
+            pattern = self._cookies[name] = cookie_pattern(name)
+        return pattern.findall(header)
 
     def is_ignored(self, request: Request) -> bool:
         """Return whether *request* never stores anything nor sets a cookie."""
@@ -210,7 +215,7 @@ class RequestVisit:
     def token(self) -> Token | None:
         """Return the first cookie of the session's name that was signed here."""
         signer = signer_for(self.secrets)
-        for text in self.request.cookies.getlist(self._interface.get_cookie_name(self._app)):
+        for text in self._interface.cookie_texts(self._app, self.request):
             token = signer.loads(text)
             if token is not None:
                 return token
@@ -242,3 +247,7 @@ def secrets_of(app: Flask) -> Secrets | None:
     if not current:
         return None
     return (current, *(app.config["SECRET_KEY_FALLBACKS"] or ()))
+
+
+def _nothing() -> None:
+    """Be ready."""

@@ -14,11 +14,9 @@ from .errors import (
     SessionTooLargeError,
     SessionUnavailableError,
 )
-from .identity import Visit
 from .record.keys import ref_of
 from .record.record import PARTIAL, Kind, Record
 from .record.token import Token, new_sid
-from .repository import Repository
 from .session import ALL, PERMANENT, Contents, Session
 from .stores.ports import Loaded, Outcome, Saved
 
@@ -48,24 +46,12 @@ class Unit(Differences):
         frozen: The session moved on: what is seen here is not written any more.
     """
 
-    __slots__ = (
-        "_action",
-        "_ending",
-        "_failed",
-        "_loaded",
-        "_record",
-        "_regenerating",
-        "frozen",
-    )
-
-    def __init__(self, repository: Repository, visit: Visit) -> None:
-        super().__init__(repository, visit)
-        self.frozen = False
-        # What the stores are known to hold, and what each node was seen to hold.
-        self._record: Record | None = None
-        self._loaded: Loaded | None = None
-        self._failed = self._regenerating = self._ending = False
-        self._action = Action.KEEP
+    frozen = False
+    # What the stores are known to hold, and what each node was seen to hold.
+    _record: Record | None = None
+    _loaded: Loaded | None = None
+    _failed = _regenerating = _ending = False
+    _action = Action.KEEP
 
     @property
     def record(self) -> Record | None:
@@ -87,17 +73,17 @@ class Unit(Differences):
         if token is None or self._ending:
             return Contents({}, detached=False)
         with self.timed(token) as slot:
-            loaded = self._repository.load(slot, at_least=token.version)
+            loaded = self.repository.load(slot, at_least=token.version)
         if loaded.outcome is Outcome.UNKNOWN:
-            self._repository.counters.detached += 1
-            if self._repository.rules.on_unknown == "error":
+            self.repository.counters.detached += 1
+            if self.repository.rules.on_unknown == "error":
                 message = "nobody can tell what the session holds (MSM_ON_UNKNOWN is 'error')"
                 raise SessionUnavailableError(message)
             self._loaded = loaded
             return Contents({}, detached=True)
         if loaded.record is None or not self._alive(loaded.record):
             if token.local:
-                self._repository.serialization.live.discard(slot.key)
+                self.repository.serialization.live.discard(slot.key)
             self._forget()
             return Contents({}, detached=False)
         record = loaded.record
@@ -113,8 +99,8 @@ class Unit(Differences):
         return Contents(values, detached=partial or behind)
 
     def _alive(self, record: Record) -> bool:
-        now = self._repository.clock.time()
-        limit = self._repository.rules.absolute_timeout
+        now = self.repository.clock.time()
+        limit = self.repository.rules.absolute_timeout
         if record.kind is Kind.DESTROYED or record.expires_at < now:
             return False
         if limit is not None and record.created + limit < now:
@@ -201,7 +187,7 @@ class Unit(Differences):
         ending = self._ending
         if ending:
             self._end()
-        if session.peek():
+        if dict.__len__(session):
             action = self._store_values(session)
         else:
             action = Action.DELETE if ending else self._store_empty(session)
@@ -214,8 +200,10 @@ class Unit(Differences):
         if changes:
             session.mark_modified()
         if self.frozen:
-            self._repository.counters.dropped_frozen += bool(changes)
+            self.repository.counters.dropped_frozen += bool(changes)
             return Action.KEEP
+        if not (changes or session.modified or self._regenerating or self.refresh_due):
+            return Action.KEEP  # it was read, as most sessions are
         return self._fit(session, changes, self._store_changes)
 
     def _fit(
@@ -262,14 +250,14 @@ class Unit(Differences):
         record = self._drafts.first(changes)
         token = Token(new_sid(), record.version, int(record.renewed))
         with self.timed(token) as slot:
-            saved = self._repository.create(slot, record, endpoint=self.visit.endpoint())
+            saved = self.repository.create(slot, record, endpoint=self.visit.endpoint())
         if saved is None:
             # A cookie for a session that is nowhere would only hide the loss.
             return Action.KEEP
         self._regenerating = False
         self._stored(token, saved, changes, session)
         # Last, for whoever listens may raise, and the session is there by now.
-        self._repository.notify("created", ref_of(slot.key))
+        self.repository.notify("created", ref_of(slot.key))
         return Action.SET
 
     def _update(self, session: Session, changes: Changes) -> Action:
@@ -283,7 +271,7 @@ class Unit(Differences):
         if saved is None:
             return Action.SET
         if saved.record.kind is Kind.DATA:
-            self._repository.counters.refreshed += not changes
+            self.repository.counters.refreshed += not changes
             self._stored(token, saved, changes, session)
             return Action.SET
         return self._give_way(saved.record, changes, weak_names)
@@ -299,12 +287,12 @@ class Unit(Differences):
         draft = self._drafts.changed(record, changes, set(), after=old_token.version)
         token = Token(new_sid(), draft.version, int(draft.renewed))
         with self.timed(token) as slot:
-            saved = self._repository.create(slot, draft, endpoint=self.visit.endpoint())
+            saved = self.repository.create(slot, draft, endpoint=self.visit.endpoint())
         if saved is None:
             return self._update(session, changes)
         self._regenerating = False
         with self.timed(old_token) as old:
-            moved = self._repository.move(
+            moved = self.repository.move(
                 old, self._drafts, record, known=known, to=slot.key, avoid=saved.failed
             )
         if moved.lost_to is not None:
@@ -316,17 +304,17 @@ class Unit(Differences):
     def _give_way(self, final: Record, changes: Changes, weak_names: set[str]) -> Action:
         """Somebody else ended or moved the session first."""
         if final.kind is Kind.DESTROYED:
-            self._repository.counters.dropped_after_logout += bool(changes)
+            self.repository.counters.dropped_after_logout += bool(changes)
             self._forget()
             return Action.DELETE
         token = self.token
         if self._record is None:
             # Whoever could not see the session cannot have begun before it moved.
-            self._repository.counters.dropped_frozen += bool(changes)
+            self.repository.counters.dropped_frozen += bool(changes)
         elif changes and token:
             rewrite = self._drafts.rewrite(None, changes, weak_names, after=token.version)
             with self.timed(token) as slot:
-                self._repository.follow(slot, final, rewrite)
+                self.repository.follow(slot, final, rewrite)
         # The new id is for the browser that moved; whoever comes with the old one never gets it.
         self.frozen = True
         return Action.KEEP
@@ -336,7 +324,7 @@ class Unit(Differences):
         self._ending = False
         if self.token is not None:
             with self.timed(self.token) as slot:
-                self._repository.end(slot, self._drafts, self._record, known=self._loaded)
+                self.repository.end(slot, self._drafts, self._record, known=self._loaded)
         self._forget()
         self.frozen = self._regenerating = False
 
@@ -344,7 +332,7 @@ class Unit(Differences):
 
     @property
     def _drafts(self) -> Drafts:
-        return self._repository.drafts(self.visit.life())
+        return self.repository.drafts(self.life)
 
     def _weak_names(self, session: Session, changes: Changes) -> set[str]:
         if not session.detached:
@@ -365,7 +353,7 @@ class Unit(Differences):
             self._record, changes, weak_names, after=token.version, behind=behind
         )
         with self.timed(token) as slot:
-            return self._repository.save(
+            return self.repository.save(
                 slot, rewrite, known=self._loaded, endpoint=self.visit.endpoint()
             )
 

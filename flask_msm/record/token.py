@@ -50,6 +50,16 @@ def new_sid() -> str:
     return randomness.token_urlsafe(SID_BYTES)
 
 
+def cookie_pattern(name: str) -> re.Pattern[str]:
+    """Return what finds the values of cookies of this *name* that may be tokens, in a header.
+
+    A token needs no quotes or escapes in a cookie (RFC 6265, 4.1.1): what is written otherwise
+    was not set by us. Quotes around it are allowed, because some proxies add them.
+    """
+    start = rf"(?:^|;)[ \t]*{re.escape(name)}[ \t]*=[ \t]*"
+    return re.compile(rf'{start}"?([A-Za-z0-9_.-]{{50,{MAX_LENGTH}}})"?[ \t]*(?=;|$)', re.ASCII)
+
+
 def peek_flags(text: str) -> str | None:
     """Return the flags of a cookie that was *not* verified, ``None`` if it has no such shape.
 

@@ -87,7 +87,11 @@ class FileJournal:
 
     def __contains__(self, digest: object) -> bool:
         """Return whether a session is marked."""
-        return isinstance(digest, str) and os.path.exists(os.path.join(self._folder, digest))
+        try:
+            os.stat(f"{self._folder}/{digest}")
+        except (OSError, ValueError):
+            return False
+        return True
 
     def digests(self) -> list[str]:
         """Return all marked sessions; none when the folder cannot be read."""

@@ -73,6 +73,43 @@ def test_a_cookie_that_was_not_signed_here_is_no_cookie(shop, make, act):
     assert shop.operations() == []
 
 
+GOOD = {
+    "alone": "session={}",
+    "behind another": "theme=dark; session={}",
+    "before another": "session={}; theme=dark",
+    "without a blank": "theme=dark;session={};a=b",
+    "with many blanks": "a=b ; \t session = {} ; c=d",
+    "quoted": 'session="{}"',
+    "behind a forged one": "session=" + "a" * 43 + ".1.1.p.forged; session={}",
+    "behind an empty one": "session=; session={}",
+    "beside names that end or begin alike": "xsession=1; session={}; sessionx=2; session.a=3",
+    "beside what looks like it": 'a="; sessio=1"; b=session; session={}',
+}
+
+
+@pytest.mark.parametrize("header", GOOD.values(), ids=GOOD.keys())
+def test_a_cookie_is_found_wherever_it_stands(shop, header):
+    seen = []
+    headers = {"Cookie": header.format(shop.cookie())}
+
+    client = shop.app.test_client(use_cookies=False)
+    shop.do(lambda: seen.append(dict(session)), client=client, headers=headers)
+
+    assert seen == [{"name": "anna"}]
+
+
+def test_a_cookie_of_any_name_is_found():
+    shop = make_app(SESSION_COOKIE_NAME="a.b+c*|(x)")
+    shop.do(lambda: session.update(name="anna"))
+    seen = []
+    headers = {"Cookie": f"a.b+c*|(x)={shop.cookie()}"}
+
+    client = shop.app.test_client(use_cookies=False)
+    shop.do(lambda: seen.append(dict(session)), client=client, headers=headers)
+
+    assert seen == [{"name": "anna"}]
+
+
 @pytest.mark.parametrize("make", BAD.values(), ids=BAD.keys())
 def test_a_session_is_started_under_an_id_of_our_own(shop, make):
     bad = make(shop)
