@@ -68,6 +68,8 @@ def _measure(
     groups = {cell.name: _group(cell, contenders, nodes, browsers) for cell in CELLS}
     patterns = limits(nodes, closing)
     raw = Group("raw", {one.name: one.request for one in patterns})
+    for contender in contenders:
+        contender.wait_ready()
     measure([*groups.values(), raw], rounds)
     return Results(
         contenders,

@@ -33,6 +33,10 @@ except ModuleNotFoundError as error:
     raise SystemExit(advice) from error
 
 
+#: Time in seconds until all nodes are trusted.
+PATIENCE = 30.0
+
+
 @dataclass(frozen=True, slots=True)
 class Contender:
     """One application.
@@ -48,6 +52,11 @@ class Contender:
     label: tuple[str, str]
     app: Flask
     manager: MemcachedSessionManager | None = None
+
+    def wait_ready(self) -> None:
+        """Wait until the worker trusts its nodes, as it does but for the first few seconds."""
+        if self.manager is not None and self.app.config["MSM_NODES"]:
+            self.manager.check(self.app, timeout=PATIENCE)
 
     def settle(self) -> None:
         """Wait for what is done behind the responses."""
@@ -101,20 +110,33 @@ def _theirs(name: str, nodes: Sequence[Node], closing: ExitStack, **config: Any)
 
     Only its sessions are not permanent unless the application says so, as everybody else's.
     """
+    app = _application(name)
+    keep_by_theirs(app, nodes, closing, **config)
+    return app
+
+
+def keep_by_theirs(app: Flask, nodes: Sequence[Node], closing: ExitStack, **config: Any) -> None:
+    """Have Flask-Session keep the sessions of *app* on the first of *nodes*."""
     client = Client((HOST, nodes[0].port), no_delay=True)
     closing.callback(client.close)
-    app = _application(name)
     app.config.update(
         SESSION_TYPE="memcached", SESSION_MEMCACHED=client, SESSION_PERMANENT=False, **config
     )
     FlaskSession(app)
-    return app
 
 
 def _ours(
     name: str, label: str, nodes: Sequence[Node], closing: ExitStack, **config: Any
 ) -> Contender:
     app = _application(name)
+    manager = keep_by_ours(app, nodes, closing, **config)
+    return Contender(name, ("flask_msm", label), app, manager)
+
+
+def keep_by_ours(
+    app: Flask, nodes: Sequence[Node], closing: ExitStack, **config: Any
+) -> MemcachedSessionManager:
+    """Have flask_msm keep the sessions of *app*, which trusts its nodes when this returns."""
     folder = closing.enter_context(TemporaryDirectory(prefix="flask_msm-bench-", dir=_memory()))
     app.config.update(
         MSM_NODES=[f"{node.id}:{HOST}:{node.port}" for node in nodes],
@@ -123,7 +145,7 @@ def _ours(
     )
     manager = MemcachedSessionManager(app)
     closing.callback(manager.close, app)
-    return Contender(name, ("flask_msm", label), app, manager)
+    return manager
 
 
 def _memory() -> str | None:

@@ -34,8 +34,11 @@ for what in "$@"; do
         command -v chromium >/dev/null || command -v google-chrome >/dev/null ||
             missing+=(chromium)
         ;;
+    wrk)
+        command -v wrk >/dev/null || missing+=(wrk)
+        ;;
     *)
-        echo "$0: '$what' is not one of: venv memcached haproxy chromium" >&2
+        echo "$0: '$what' is not one of: venv memcached haproxy chromium wrk" >&2
         exit 2
         ;;
     esac

@@ -7,6 +7,7 @@ import logging
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,10 @@ from flask_msm.locks import ProcessLock
 if TYPE_CHECKING:
     from flask_msm.clock import Clock
 
+
+#: Time in seconds for the response to leave, before the first job begins: at once it would take
+#: turns with the request that asked for it, and only make that one slower.
+PAUSE = 0.001
 
 logger = logging.getLogger("flask_msm.background")
 
@@ -96,7 +101,14 @@ class Background:
             atexit.register(self.close)
 
     def _work(self, jobs: queue.Queue[Job | None]) -> None:
-        while (job := jobs.get()) is not None:
+        while True:
+            if jobs.empty():
+                job = jobs.get()
+                time.sleep(PAUSE)
+            else:
+                job = jobs.get()
+            if job is None:
+                return
             try:
                 job(self._clock.monotonic() + self._deadline)
             except Exception:  # the thread must outlive any job

@@ -1,0 +1,180 @@
+"""``python -m benchmarks.scale``: what more nodes, larger sessions and more attributes cost.
+
+Each row is a pair of applications, one with Flask-Session and one with ours in two copies, over
+the same memcached processes; the figures are medians of what a request takes longer than the same
+request without sessions. Only the ratios say something about another machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from flask import Flask, session
+
+from .contenders import NONE, THEIRS, Contender, NoSessions, keep_by_ours, keep_by_theirs
+from .measure import Group, measure
+from .nodes import MemcachedError, running
+from .visitors import Visitor
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .nodes import Node
+
+NODES, SIZE, ATTRIBUTES = 3, 300, 6
+#: What is varied, its values, and how values are called.
+SERIES: dict[str, tuple[int, ...]] = {
+    "nodes": (1, 3, 10, 30),
+    "bytes": (300, 3_000, 30_000, 300_000),
+    "attributes": (3, 30, 300),
+}
+OURS = "ours-2"
+
+
+class Row(NamedTuple):
+    """What one pair took.
+
+    Attributes:
+        series: What was varied.
+        value: To what.
+        act: ``read`` or ``write``.
+        theirs: Added by Flask-Session, microseconds.
+        ours: Added by flask_msm in two copies, microseconds.
+    """
+
+    series: str
+    value: int
+    act: str
+    theirs: float
+    ours: float
+
+
+def main() -> int:
+    """Measure, print, draw, and return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
+    parser.add_argument("--requests", type=int, default=300, metavar="N", help="of each kind")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw curves into this PNG")
+    arguments = parser.parse_args()
+    rows = []
+    try:
+        with running(max(SERIES["nodes"])) as nodes:
+            for series, values in SERIES.items():
+                for value in values:
+                    rows += _measured(series, value, nodes, arguments.requests)
+    except MemcachedError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print("microseconds that sessions add to a request, and the ratio to Flask-Session\n")
+    for row in rows:
+        print(
+            f"{row.value:7} {row.series:11} {row.act:6} Flask-Session {row.theirs:8.0f}"
+            f"   two copies {row.ours:8.0f}   ratio {row.ours / row.theirs:5.2f}"
+        )
+    if arguments.plot:
+        _draw(rows, arguments.plot)
+    return 0
+
+
+def _measured(series: str, value: int, nodes: Sequence[Node], requests: int) -> list[Row]:
+    shape = {"nodes": NODES, "bytes": SIZE, "attributes": ATTRIBUTES} | {series: value}
+    content = _content(shape["attributes"], shape["bytes"])
+    with ExitStack() as closing:
+        used = nodes[: shape["nodes"]]
+        none = Flask(f"{NONE}-{series}-{value}", static_folder=None)
+        none.session_interface = NoSessions()
+        theirs = Flask(f"theirs-{series}-{value}", static_folder=None)
+        keep_by_theirs(theirs, used, closing)
+        ours = Flask(f"ours-{series}-{value}", static_folder=None)
+        manager = keep_by_ours(ours, used, closing, MSM_MAX_RECORD_SIZE=900_000)
+        mine = Contender(OURS, ("", ""), ours, manager)
+        apps = {NONE: none, THEIRS: theirs, OURS: ours}
+        for name, app in apps.items():
+            _add_views(app, content, real=name != NONE)
+        groups = [
+            Group(act, {name: _visits(app, act) for name, app in apps.items()}, {OURS: mine.settle})
+            for act in ("read", "write")
+        ]
+        mine.wait_ready()
+        measure(groups, requests)
+    return [
+        Row(
+            series,
+            value,
+            group.name,
+            median(group.added(THEIRS, NONE)),
+            median(group.added(OURS, NONE)),
+        )
+        for group in groups
+    ]
+
+
+def _content(attributes: int, size: int) -> dict[str, str]:
+    each = max(1, size // attributes)
+    return {f"name{number:03}": "x" * each for number in range(attributes)}
+
+
+def _add_views(app: Flask, content: dict[str, str], *, real: bool) -> None:
+    app.secret_key = "only for measuring"  # noqa: S105
+    numbers = iter(range(10**9))
+
+    def first() -> str:
+        session.update(content)
+        return "ok"
+
+    def read() -> str:
+        if real and not session["name000"]:
+            message = "this is not the session that was stored"
+            raise LookupError(message)
+        return "ok"
+
+    def write() -> str:
+        if real:
+            session["name001"] = f"{next(numbers):08d}"
+        return "ok"
+
+    for view in (first, read, write):
+        app.add_url_rule(f"/{view.__name__}", view.__name__, view)
+
+
+def _visits(app: Flask, act: str) -> Callable[[int], float]:
+    cookie = ""
+    if not isinstance(app.session_interface, NoSessions):
+        newcomer = Visitor(app, "/first")
+        newcomer.request()
+        cookie = newcomer.cookie
+    visitor = Visitor(app, f"/{act}", cookie)
+    return lambda _: visitor.request()
+
+
+def _draw(rows: Sequence[Row], file: Path) -> None:
+    """Draw one panel for each series."""
+    import matplotlib as mpl  # noqa: PLC0415  (slow to import, and only needed here)
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt  # noqa: PLC0415
+
+    figure, panels = plt.subplots(1, len(SERIES), figsize=(11, 3.4), layout="constrained")
+    for panel, series in zip(panels, SERIES, strict=True):
+        values: list[Any] = list(SERIES[series])
+        for act, style in (("read", "-"), ("write", "--")):
+            chosen = [row for row in rows if (row.series, row.act) == (series, act)]
+            theirs, ours = [row.theirs for row in chosen], [row.ours for row in chosen]
+            panel.plot(values, theirs, f"C7{style}o", label=f"Flask-Session, {act}")
+            panel.plot(values, ours, f"C0{style}o", label=f"flask_msm, two copies, {act}")
+        panel.set(xscale="log", yscale="log", xlabel=series, xticks=values)
+        panel.set_xticklabels([f"{value:,}" for value in values])
+        panel.minorticks_off()
+        panel.grid(alpha=0.3)
+    panels[0].set_ylabel("added to a request, \u00b5s")
+    panels[-1].legend(fontsize=8)
+    figure.savefig(file, dpi=110)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
