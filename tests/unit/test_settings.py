@@ -1028,7 +1028,7 @@ def test_local_storage_may_be_a_cache_object():
     assert value_of("MSM_LOCAL_CACHE", cache) is cache
 
 
-@pytest.mark.parametrize("raw", [Cache, {}, object(), 5], ids=repr)
+@pytest.mark.parametrize("raw", [Cache, {}, object(), 5], ids=lambda raw: type(raw).__name__)
 def test_what_is_not_a_cache_object(raw):
     assert_refused("MSM_LOCAL_CACHE", raw)
 
