@@ -23,7 +23,8 @@ demo:  ## open the example shop on this machine, over three memcached nodes
 	@exec $(RUN) example_app $(ARGS)
 
 test: packages static  ## check everything: style, types, layers, tests
-	@$(RUN) pytest $(ARGS)
+	@# Whole files side by side: most tests wait for processes rather than compute.
+	@$(RUN) pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 lint: static  ## check what can be checked without running: style, types, layers
 
@@ -34,8 +35,6 @@ bench:  ## measure what sessions add to a request
 
 drill:  ## break everything while people click, and print who noticed
 	@scripts/system-packages.sh venv memcached
-	@# Without HAProxy a small balancer of the drill does.
-	@scripts/system-packages.sh haproxy || true
 	@# Without HAProxy the drill takes a small balancer of its own, and says so.
 	@scripts/system-packages.sh haproxy || true
 	@scripts/venv.sh demo
