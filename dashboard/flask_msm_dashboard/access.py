@@ -79,10 +79,15 @@ class Guard:
         except Exception:  # noqa: BLE001 - whatever it raises, it did not say yes
             self._complain("%s raised; nobody gets in", exc_info=True)
             return None
-        if isinstance(answer, Access) and answer.level in {"read", "write"}:
-            return Access(answer.level, _plain(answer.name))
-        if answer == "read" or answer == "write":  # noqa: PLR1714 - narrows the type
-            return Access(answer, "")
+        level, name = answer, ""
+        if isinstance(answer, Access):
+            level, name = answer.level, _plain(answer.name)
+        # A text first: other things may say that they are equal to anything.
+        if isinstance(level, str):
+            if level == "read":
+                return Access("read", name)
+            if level == "write":
+                return Access("write", name)
         if answer is not None:
             kind = type(answer).__name__
             self._complain(f"%s returned {kind}, not None, 'read', 'write' or an Access")

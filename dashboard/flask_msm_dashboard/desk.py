@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from flask import current_app, g, request, url_for
+from flask import current_app, request, url_for
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -105,9 +105,11 @@ class Desk:
 
     def operator(self) -> Access | None:
         """Return who sends this request; asked once for each."""
-        if not hasattr(g, _OPERATOR):
-            setattr(g, _OPERATOR, self.guard.operator(request))
-        found: Access | None = getattr(g, _OPERATOR)
+        # Kept with the request, not in ``g``: an application context that somebody left pushed
+        # is shared by all requests after it, and so would be the first one's answer.
+        if not hasattr(request, _OPERATOR):
+            setattr(request, _OPERATOR, self.guard.operator(request))
+        found: Access | None = getattr(request, _OPERATOR)
         return found
 
     def sight(self) -> Sight:
