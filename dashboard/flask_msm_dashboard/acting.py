@@ -91,7 +91,7 @@ class ActView(ActingView):
             return self.refusal(404, _("There is no such page."))
         if not sight.operator.can_write:
             return self.refusal(403, _("You can look but not change."))
-        return self._review(sight, action, request.args)
+        return self._review(sight, action, request.args, first=True)
 
     @exposed("/<action_name>", methods=("POST",))
     def carry_out(self, action_name: str) -> Response:  # noqa: PLR0911 - each refusal at once
@@ -154,6 +154,7 @@ class ActView(ActingView):
         action: Action,
         form: Any,
         *,
+        first: bool = False,
         faults: dict[str, str] | None = None,
         status: int = 200,
     ) -> Response:
@@ -172,8 +173,9 @@ class ActView(ActingView):
             action=action,
             faults=faults or {},
             # What the operator saw first, also when the form comes back with a fault.
-            based_on=form.get("based_on") or review.stamp,
-            reason=cut(form.get("reason"), _LONGEST_REASON) or "",
+            based_on=(not first and form.get("based_on")) or review.stamp,
+            # A link from elsewhere must not put words into anybody's mouth.
+            reason="" if first else cut(form.get("reason"), _LONGEST_REASON) or "",
             token=self.desk.token(action.name),
         )
 

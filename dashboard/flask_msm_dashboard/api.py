@@ -8,9 +8,14 @@ from . import metrics
 from .answers import exposed, json_response
 from .base import MsmView
 from .desk import Desk
+from .limits import Limits
 from .presenters import facts
 from .state import document
 from .texts import _
+
+
+#: Downloads of an operator that are written down.
+_DOWNLOADS = Limits(pause=10.0, most=6)
 
 
 class ApiView(MsmView):
@@ -35,11 +40,17 @@ class ApiView(MsmView):
         response.headers["Cache-Control"] = "no-cache, private"
         if request.args.get("download"):
             response.headers["Content-Disposition"] = 'attachment; filename="sessions.json"'
-            self.desk.console.note(
-                "exported", _("diagnostics were downloaded"), actor=sight.operator.name or "-"
-            )
+            self._note_download(sight.operator.name or "-")
         response.make_conditional(request)
         return response
+
+    def _note_download(self, who: str) -> None:
+        """Write a download down, seldom: any page can make a browser ask, as often as it likes."""
+        elsewhere = request.headers.get("Sec-Fetch-Site") in {"cross-site", "same-site"}
+        if request.method != "GET" or elsewhere:
+            return
+        if not self.desk.limiter.take(f"exported:{who}", _DOWNLOADS):
+            self.desk.console.note("exported", _("diagnostics were downloaded"), actor=who)
 
     @exposed("/metrics")
     def metrics(self) -> Response:

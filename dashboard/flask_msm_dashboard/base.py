@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Response, current_app, request
 from flask_admin import BaseView
+from werkzeug.exceptions import HTTPException
 
 from .access import Access
 from .answers import json_response
@@ -17,6 +18,7 @@ from .texts import _
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import NoReturn
 
     from flask import Blueprint
     from flask_admin import Admin
@@ -27,6 +29,14 @@ MAX_FORM = 256 * 1024
 #: Tokens in sections that are not swapped for other reasons are renewed so often, seconds.
 _TOKEN_AGE = 600
 
+#: Failures that are answered here, with what is said of them.
+_FAILURES = {
+    400: _("This request cannot be understood."),
+    404: _("There is no such page."),
+    413: _("This form is too large."),
+    500: _("Something failed while this was answered. The log of the application says what."),
+}
+
 MENU = (
     ("", "Overview"),
     ("nodes/", "Nodes"),
@@ -36,6 +46,10 @@ MENU = (
     ("events/", "Events"),
     ("policy/", "Policy"),
 )
+
+
+class ViewError(Exception):
+    """A view of the dashboard raised what it should not have: the cause."""
 
 
 class MsmView(BaseView):  # type: ignore[misc]
@@ -64,6 +78,11 @@ class MsmView(BaseView):  # type: ignore[misc]
         blueprint: Blueprint = super().create_blueprint(admin)
         blueprint.url_value_preprocessor(self._prepare)
         blueprint.after_request(harden)
+        # Our own pages for these, too: the application's may read the session, lead to a page to
+        # sign in, or say what went wrong in words that are none of a visitor's business.
+        for status in _FAILURES:
+            blueprint.register_error_handler(status, self._failed)
+        blueprint.register_error_handler(ViewError, _raised)
         return blueprint
 
     def is_visible(self) -> bool:
@@ -95,7 +114,12 @@ class MsmView(BaseView):  # type: ignore[misc]
 
     def _run_view(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         # The inherited one calls a view that raises TypeError a second time.
-        return fn(self, *args, **kwargs)
+        try:
+            return fn(self, *args, **kwargs)
+        except HTTPException:
+            raise
+        except Exception as error:
+            raise ViewError(request.endpoint) from error
 
     # -- pages ---------------------------------------------------------------------------------
 
@@ -176,7 +200,8 @@ class MsmView(BaseView):  # type: ignore[misc]
         """Return an error, as a page or for programs; never a redirect."""
         if self.wants_json():
             code = {400: "refused", 401: "signed_out", 403: "forbidden", 404: "missing"}
-            code |= {409: "conflict", 429: "too_many", 501: "not_installed"}
+            code |= {409: "conflict", 413: "too_large", 429: "too_many"}
+            code |= {500: "failed", 501: "not_installed"}
             error = {"code": code.get(status, "error"), "text": text}
             return json_response({"error": error}, status)
         heading = {
@@ -185,6 +210,7 @@ class MsmView(BaseView):  # type: ignore[misc]
             403: _("Closed"),
             404: _("Not found"),
             409: _("Somebody was faster"),
+            413: _("Too large"),
             429: _("Too fast"),
         }.get(status, _("Error"))
         body = self.desk.render(
@@ -199,6 +225,12 @@ class MsmView(BaseView):  # type: ignore[misc]
             build=self.desk.build,
         )
         return Response(body, status, mimetype="text/html")
+
+    def _failed(self, error: HTTPException) -> Any:
+        if error.response is not None:
+            return error.get_response()  # somebody answered already
+        status = error.code or 500
+        return self.refusal(status, _FAILURES.get(status, _FAILURES[500]))
 
     def wants_json(self) -> bool:
         """Return whether a program asks: our own poller, or one that says so."""
@@ -217,3 +249,8 @@ class MsmView(BaseView):  # type: ignore[misc]
         if protect is not None and blueprint is not None and hasattr(protect, "exempt"):
             # We bring our own check, one that needs no session.
             protect.exempt(blueprint)
+
+
+def _raised(error: ViewError) -> NoReturn:
+    """Pass *error* by the handlers of the application, to where Flask logs it and makes a 500."""
+    raise error

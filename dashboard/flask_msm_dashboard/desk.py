@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from . import formatting
+from .formatting import quoted
 from .limits import Limiter
 from .presenters import facts
 from .presenters.attention import attention
@@ -128,8 +129,11 @@ class Desk:
         )
 
     def base(self) -> str:
-        """Return the URL of the dashboard, whatever it is mounted under."""
-        return url_for(f"{ENDPOINT}.index")
+        """Return the URL of the dashboard, whatever it is mounted under: a path of this host."""
+        # A prefix may come from a header (``ProxyFix(x_prefix=1)``), and "//" or "/\\" would
+        # make a browser take what follows for a host.
+        path = quote(url_for(f"{ENDPOINT}.index"), safe="/%:@!$&'()*+,;=~")
+        return "/" + path.lstrip("/")
 
     def token(self, action: str) -> str:
         """Return the token for a form of this operator."""
@@ -138,8 +142,10 @@ class Desk:
 
     def render(self, template: str, **context: Any) -> Markup:
         """Return a template of ours, with nothing of the application's in it."""
+        html = _ENVIRONMENT.get_template(f"flask_msm/{template}").render(context)
+        # Half a surrogate pair in a name must not make a page that cannot be sent.
         # The environment escapes, so what it returns is markup.
-        return Markup(_ENVIRONMENT.get_template(f"flask_msm/{template}").render(context))  # noqa: S704
+        return Markup(html.encode(errors="replace").decode())  # noqa: S704
 
 
 def revision(html: str, salt: str = "") -> str:
@@ -200,7 +206,7 @@ def _environment() -> Environment:
         size=formatting.size,
         sparkline=sparkline,
     )
-    environment.filters["quoted"] = lambda text: quote(str(text), safe="")
+    environment.filters["quoted"] = quoted
     return environment
 
 

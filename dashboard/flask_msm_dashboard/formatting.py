@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from urllib.parse import quote
 
 from markupsafe import Markup
 
@@ -45,6 +46,11 @@ def cut(text: str | None, limit: int = MAX_NAME) -> str | None:
         return None
     line = text.split("\n", 1)[0]
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def quoted(text: object) -> str:
+    """Return *text* as a part of an address, whatever is in it."""
+    return quote(str(text), safe="", errors="replace")
 
 
 def number(value: float | None, digits: int = 0) -> str:

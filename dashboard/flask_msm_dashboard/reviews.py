@@ -111,7 +111,7 @@ def attributes_of(form: Any) -> list[str]:
         raise CommandError(_("Choose at least one attribute."))
     try:
         names = [json.loads(text) for text in texts]
-    except ValueError:
+    except (ValueError, RecursionError):
         names = [None]
     if not all(isinstance(name, str) for name in names):
         raise CommandError(_("That is no name of an attribute."))

@@ -30,7 +30,17 @@ _MOST_REMEMBERED = 256
 WRONG = Limits(pause=0.0, most=10, window=60.0)
 #: Any address together; checks cost time, and this is how much of it anybody can take.
 WRONG_ALL = Limits(pause=0.0, most=100, window=60.0)
-_FORWARDED = ("X-Forwarded-For", "Forwarded", "X-Real-IP", "X-Forwarded-Host", "Via")
+#: What proxies add, besides all headers that begin with ``X-Forwarded``.
+_FORWARDED = (
+    "Forwarded",
+    "Via",
+    "X-Real-IP",
+    "X-Client-IP",
+    "X-Cluster-Client-IP",
+    "X-Original-Host",
+    "True-Client-IP",
+    "CF-Connecting-IP",
+)
 _LOCAL_NAMES = {"localhost", "127.0.0.1", "[::1]"}
 
 
@@ -57,7 +67,10 @@ class BasicAuth:
         self._read = frozenset(read)
         self._clock = clock
         self._secret = secrets.token_bytes(32)
-        self._dummy = generate_password_hash(secrets.token_hex(16))
+        # Stands in for unknown names: one of the real ones, because how long a check takes
+        # depends on the method of the hash.
+        known = next(iter(self._users.values()), None)
+        self._decoy = known or generate_password_hash(secrets.token_hex(16))
         self._known: OrderedDict[bytes, float] = OrderedDict()
         self._lock = threading.Lock()
         self._wrong = Limiter(clock)
@@ -70,13 +83,17 @@ class BasicAuth:
         name, password = given.username or "", given.password or ""
         level: Level = "read" if name in self._read else "write"
         digest = self._digest(name, password)
-        if self._remembers(digest):
+        checked_at = self._checked_at(digest)
+        if checked_at is not None and self._clock() - checked_at < REMEMBERED:
             return Access(level, name)
         address = request.remote_addr or ""
-        if self._wrong.wait(address, WRONG) or self._wrong.wait("", WRONG_ALL):
+        # What was right before is no guess: nobody keeps an operator out by guessing.
+        if checked_at is None and (
+            self._wrong.wait(address, WRONG) or self._wrong.wait("", WRONG_ALL)
+        ):
             return None
         # An unknown name takes as long as a known one.
-        right = check_password_hash(self._users.get(name, self._dummy), password)
+        right = check_password_hash(self._users.get(name, self._decoy), password)
         if not right or name not in self._users:
             self._wrong.take(address, WRONG)
             self._wrong.take("", WRONG_ALL)
@@ -90,17 +107,18 @@ class BasicAuth:
         )
         return blake2b(text, key=self._secret).digest()
 
-    def _remembers(self, digest: bytes) -> bool:
-        now = self._clock()
+    def _checked_at(self, digest: bytes) -> float | None:
+        """Return when this was found right last."""
         with self._lock:
-            return any(
-                hmac.compare_digest(known, digest) and now - at < REMEMBERED
-                for known, at in self._known.items()
-            )
+            for known, at in self._known.items():
+                if hmac.compare_digest(known, digest):
+                    return at
+        return None
 
     def _remember(self, digest: bytes) -> None:
         with self._lock:
             self._known[digest] = self._clock()
+            self._known.move_to_end(digest)
             while len(self._known) > _MOST_REMEMBERED:
                 self._known.popitem(last=False)
 
@@ -122,9 +140,13 @@ def loopback_only(request: Request) -> Access | None:
     """Let anybody of this machine do everything. An ``MSM_ADMIN_ACCESS`` for development only.
 
     Requests that came through a proxy, or that call this machine by another name (as a page
-    elsewhere could make a browser do), are refused.
+    elsewhere could make a browser do), are refused. A proxy on this machine that adds no header
+    cannot be told from a browser on it: never use this where one stands before the application.
     """
-    if any(name in request.headers for name in _FORWARDED):
+    if any(name in request.headers for name in _FORWARDED) or any(
+        name.lower().startswith("x-forwarded")
+        for name in request.headers.keys()  # noqa: SIM118
+    ):
         return None
     if re.sub(r":\d+$", "", request.host) not in _LOCAL_NAMES:
         return None

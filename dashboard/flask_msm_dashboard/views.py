@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from .presenters.nodes import NodeRow
 
 
+#: Kinds of what operators tried and did not get.
+_REFUSED = frozenset({"action_denied", "action_failed"})
 #: Most rows of a list on the overview.
 _SHORT = 5
 #: Most chips on the overview.
@@ -267,4 +269,12 @@ def applied_event(sight: Sight) -> Event | None:
     wanted = cut(request.args.get("applied"), 120)
     if not wanted:
         return None
-    return next((event for event in sight.snapshot.events if event.id == wanted), None)
+    # What an operator did, and nothing else that a link may name.
+    return next(
+        (
+            event
+            for event in sight.snapshot.events
+            if event.id == wanted and event.actor and event.kind not in _REFUSED
+        ),
+        None,
+    )

@@ -2,12 +2,87 @@
 
 from __future__ import annotations
 
+import base64
+import re
+from dataclasses import replace
 from unittest.mock import ANY
 
 import pytest
-from support.dashboard import client_of, make_app
+from flask import Flask, session
+from itsdangerous import URLSafeTimedSerializer
+from support.clock import FakeClock
+from support.dashboard import ORIGIN, client_of, fields_in, make_app, post
+from support.fake_console import FakeConsole
+from support.fleet_scenes import all_down, all_well, node_down, partial, stopped
+from werkzeug.security import generate_password_hash
 
-from flask_msm_dashboard import Access
+from flask_msm_dashboard import Access, loopback_only
+from flask_msm_dashboard.limits import Limiter, Limits
+from flask_msm_dashboard.sign_in import BasicAuth
+
+
+def token_of(client, action, operator="anna.k"):
+    """Return the token of a form of *operator*."""
+    app = client.application
+    return app.extensions["desk"].tokens.make(app, operator, action)
+
+
+def review(client, path):
+    """Return the hidden fields of a review."""
+    return fields_in(client.get("/msm-admin/act/" + path).text)
+
+
+def named(scene, text):
+    """Return *scene* with *text* wherever a name or a sentence comes from elsewhere."""
+    workers = [
+        replace(worker, id=f"{text}{n}", host=text, version=text, policy=text, control=text)
+        for n, worker in enumerate(scene.workers)
+    ]
+    events = [
+        replace(event, id=f"{text}{n}", text=text, kind=text, actor=text, reason=text, node=text)
+        for n, event in enumerate(scene.events)
+    ]
+    blacklist = [
+        replace(
+            entry,
+            attribute=f"{text}{n}",
+            type_name=text,
+            path=text,
+            error=text,
+            reason=text,
+            endpoint=text,
+            added_by=text,
+            workers=(text,),
+        )
+        for n, entry in enumerate(scene.blacklist)
+    ]
+    nodes = [
+        replace(
+            node,
+            error=f"{text}: {text}",
+            address=text,
+            stats_error=text,
+            opinions=tuple(replace(o, worker=text, error=text) for o in node.opinions),
+            stats=replace(node.stats, version=text) if node.stats else None,
+        )
+        for node in scene.nodes
+    ]
+    observer = replace(
+        scene.observer, app=text, environment=text, worker=text, host=text, version=text
+    )
+    choices = {
+        name: replace(getattr(scene, name), set_by=text, reason=text)
+        for name in ("policy", "on_reconnect", "distribution")
+    }
+    return replace(
+        scene,
+        workers=tuple(workers),
+        events=tuple(events) * 20,
+        blacklist=tuple(blacklist),
+        nodes=tuple(nodes),
+        observer=observer,
+        **choices,
+    )
 
 
 # -- the answer of the access callable -------------------------------------------------------------
@@ -60,3 +135,656 @@ def test_who_got_in_does_not_open_it_for_the_next_in_the_same_application_contex
         next_one = client.get("/msm-admin/").status_code
 
     assert (let_in, next_one) == (200, 403)
+
+
+# -- the access callable again: what else it is asked by -------------------------------------------
+
+
+def test_a_reader_does_not_become_a_writer_by_the_same_name():
+    levels = ["write"]
+    client, console = client_of(admin_access=lambda request: Access(levels[0], "anna.k"))
+    fields = {**review(client, "policy?value=local"), "reason": "x"}
+    levels[0] = "read"
+
+    assert post(client, "/msm-admin/act/policy", fields).status_code == 403
+    assert console.calls == []
+
+
+# -- requests of other origins ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": None, "Sec-Fetch-Site": None, "Referer": "http://localhost/msm-admin/"},
+        {"Origin": "", "Sec-Fetch-Site": None},
+        {"Origin": "", "Sec-Fetch-Site": "same-origin"},
+        {"Origin": "null", "Sec-Fetch-Site": "same-origin"},
+        {"Origin": None, "Sec-Fetch-Site": ""},
+        {"Origin": None, "Sec-Fetch-Site": "same-origin, cross-site"},
+        {"Origin": None, "Sec-Fetch-Site": "Same-Origin"},
+        {"Origin": "http://localhost, https://evil.example", "Sec-Fetch-Site": None},
+        {"Origin": "http://localhost@evil.example", "Sec-Fetch-Site": None},
+        {"Origin": "http://localhost/", "Sec-Fetch-Site": None},
+        {"Origin": "https://ops.example.evil.example", "Sec-Fetch-Site": "same-origin"},
+        {"Origin": "https://evil.example", "X-Forwarded-Host": "evil.example"},
+        {"Origin": "https://evil.example", "X-Forwarded-Proto": "https"},
+        {"Origin": "https://evil.example", "Forwarded": "host=evil.example;proto=https"},
+    ],
+)
+def test_odd_words_about_where_a_change_comes_from_are_no(headers):
+    client, console = client_of(admin_trusted_origins=("https://ops.example",))
+    fields = {**review(client, "policy?value=local"), "reason": "x"}
+
+    assert post(client, "/msm-admin/act/policy", fields, **headers).status_code == 403
+    assert console.calls == []
+
+
+@pytest.mark.parametrize("name", ["act/stop", "sessions/look-up", "sessions/revoke"])
+def test_no_other_method_changes_anything(name):
+    client, console = client_of()
+    data = {"token": token_of(client, name.rpartition("/")[2]), "word": "stop", "reason": "x"}
+    data |= {"based_on": console.snapshot.distribution.stamp, "session": "x", "handle": "h"}
+    headers = {"Origin": ORIGIN, "Sec-Fetch-Site": "same-origin"}
+    headers["X-HTTP-Method-Override"] = "POST"
+
+    for method in ("GET", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE", "TRACE"):
+        url = f"/msm-admin/{name}?_method=POST"
+        client.open(url, method=method, data=data, headers=headers)
+        assert console.calls == [], method
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["application/json", "text/plain", "multipart/form-data", "text/x; boundary=x", ""],
+)
+def test_a_body_that_is_no_form_is_no_form(kind):
+    client, console = client_of()
+    stamp = console.snapshot.distribution.stamp
+    body = f"token={token_of(client, 'stop')}&word=stop&reason=x&based_on={stamp}"
+
+    response = client.post(
+        "/msm-admin/act/stop", data=body, content_type=kind, headers={"Origin": ORIGIN}
+    )
+
+    assert response.status_code == 403
+    assert console.calls == []
+
+
+def test_a_page_elsewhere_writes_no_events_by_get():
+    client, console = client_of()
+
+    for _ in range(20):
+        client.get("/msm-admin/api/v1/state?download=1", headers={"Sec-Fetch-Site": "cross-site"})
+        client.head("/msm-admin/api/v1/state?download=1")
+
+    assert console.notes == []
+
+
+def test_many_downloads_do_not_push_other_events_out():
+    client, console = client_of()
+
+    for _ in range(20):
+        assert client.get("/msm-admin/api/v1/state?download=1").status_code == 200
+
+    assert [kind for kind, _, _ in console.notes] == ["exported"]
+
+
+def test_a_link_does_not_say_the_reason_or_what_was_seen():
+    client, console = client_of()
+
+    html = client.get("/msm-admin/act/policy?value=local&reason=as+agreed&based_on=0").text
+
+    assert "as agreed" not in html
+    assert fields_in(html)["based_on"] == console.snapshot.policy.stamp
+
+
+def test_a_link_does_not_call_what_was_refused_accepted():
+    client, console = client_of()
+    denied = console.note("action_denied", "stop by a reader", actor="bob").event
+    machine = next(event.id for event in console.snapshot.events if not event.actor)
+
+    for event in (denied, machine):
+        html = client.get("/msm-admin/", query_string={"applied": event}).text
+        assert "Accepted." not in html
+
+
+# -- tokens ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "token", ["é", "\u202e", "a.b.c", "." * 5000, "x" * 100_000, "\0", '["anna.k","stop"]']
+)
+def test_an_odd_token_is_no_token(token):
+    client, console = client_of()
+
+    assert post(client, "/msm-admin/act/stop", {"token": token}).status_code == 403
+    assert console.calls == []
+
+
+@pytest.mark.parametrize(
+    "content", [None, "anna.k", ["anna.k"], ["anna.k", "stop", "x"], {"0": "anna.k"}, [0, 1]]
+)
+def test_a_token_that_was_signed_for_another_purpose_is_none(content):
+    client, _ = client_of()
+    token = URLSafeTimedSerializer("a secret", salt="flask-msm-admin").dumps(content)
+
+    assert post(client, "/msm-admin/act/stop", {"token": token}).status_code == 403
+
+
+def test_a_token_of_another_part_of_the_application_is_none():
+    client, _ = client_of()
+    token = URLSafeTimedSerializer("a secret", salt="itsdangerous").dumps(["anna.k", "stop"])
+
+    assert post(client, "/msm-admin/act/stop", {"token": token}).status_code == 403
+
+
+def test_a_token_from_the_future_is_none(monkeypatch):
+    client, _ = client_of()
+    with monkeypatch.context() as later:
+        later.setattr("itsdangerous.timed.time.time", lambda: 2**33)
+        token = token_of(client, "stop")
+
+    assert post(client, "/msm-admin/act/stop", {"token": token}).status_code == 403
+
+
+def test_a_form_that_is_sent_twice_changes_once():
+    client, console = client_of()
+    fields = {**review(client, "drain?node=n1"), "reason": "x"}
+    first = post(client, "/msm-admin/act/drain", fields)
+
+    second = post(client, "/msm-admin/act/drain", fields)
+
+    assert (first.status_code, second.status_code) == (303, 409)
+    assert [call[0] for call in console.calls] == ["drain"]
+
+
+# -- forms and addresses ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 3000, "[" * 20_000, "1" * 5000, "NaN", "{}", "null", '"a', "\0", "\ufffd"]
+)
+def test_an_odd_name_of_an_attribute_is_refused_in_words(text):
+    client, console = client_of()
+    data = {"token": token_of(client, "pin"), "reason": "x", "attribute": text}
+
+    by_form = post(client, "/msm-admin/act/pin", data)
+    by_link = client.get("/msm-admin/act/pin", query_string={"attribute": text})
+
+    assert by_form.status_code == by_link.status_code == 400
+    assert "That is no name of an attribute." in by_form.text
+    assert console.calls == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\xff\xfe=\xff&token=\xff",
+        b"token=" + b"%" * 1000,
+        b"a=1&" * 3000,
+        b"\0" * 1000,
+        b"token=1&token=2&token[]=3",
+        b"x" * 255_000,
+    ],
+)
+def test_an_odd_form_is_refused(body):
+    client, console = client_of()
+
+    response = client.post(
+        "/msm-admin/act/stop",
+        data=body,
+        content_type="application/x-www-form-urlencoded",
+        headers={"Origin": ORIGIN},
+    )
+
+    assert response.status_code == 403
+    assert console.calls == []
+
+
+def test_a_form_of_many_parts_is_refused():
+    client, console = client_of()
+    part = b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n'
+
+    response = client.post(
+        "/msm-admin/act/stop",
+        data=part * 3000 + b"--x--\r\n",
+        content_type="multipart/form-data; boundary=x",
+        headers={"Origin": ORIGIN},
+    )
+
+    assert response.status_code == 413
+    assert "This form is too large." in response.text
+    assert console.calls == []
+
+
+ODD_QUERIES = [
+    "live=",
+    "live=a:b,c",
+    "live[]=x",
+    "live=%ff%fe",
+    "live=%00",
+    "live=" + "a:b," * 10_000,
+    "applied=%00",
+    "applied=" + "x" * 10_000,
+    "a=1&" * 3000,
+    "mode[]=x&mode=y&mode=z&host=%00",
+    "before=zzz&kind=%ed%a0%80&actor=%ff",
+    "live=x&live=y",
+]
+
+
+@pytest.mark.parametrize("path", ["", "nodes/", "workers/", "events/", "api/v1/state"])
+def test_an_odd_query_is_answered(path):
+    client, _ = client_of()
+
+    for query in ODD_QUERIES:
+        assert client.get(f"/msm-admin/{path}?{query}").status_code == 200, query
+
+
+SPELLINGS = [
+    "//msm-admin/",
+    "/msm-admin/./",
+    "/msm-admin/%2e/",
+    "/msm-admin/%2e%2e/",
+    "/MSM-ADMIN/",
+    "/msm-admin;x/",
+    "/msm-admin\\",
+    "/msm-admin/nodes/%00",
+    "/msm-admin/nodes/..%2f..",
+    "/msm-admin/nodes/n1/",
+    "/msm-admin/act/stop/",
+    "/msm-admin/act/policy/../stop",
+    "/msm-admin/api/v1/health/",
+    "/msm-admin/api/v1//health",
+    "/msm-admin//nodes/",
+    "/msm-admin//",
+    "/msm-admin/static/../access.py",
+    "/msm-admin/static/%2e%2e/access.py",
+    "/msm-admin/static/..%2faccess.py",
+    "/msm-admin/static/..\\access.py",
+    "/msm-admin/static/%2fetc%2fpasswd",
+    "/msm-admin/static//etc/passwd",
+    "/msm-admin/static/msm.css%00",
+    "/msm-admin/static/",
+    "//evil.example/msm-admin/",
+]
+
+
+def test_no_spelling_of_a_path_gets_past_the_door():
+    client, console = client_of(admin_access=None)
+
+    for path in SPELLINGS:
+        response = client.get(path, follow_redirects=True)
+        assert response.status_code in {403, 404}, path
+    assert console.views == 0
+
+
+@pytest.mark.parametrize(
+    "prefix", ["//evil.example", "/\\evil.example", "\\\\evil.example", "/\t/evil.example", "x:"]
+)
+def test_a_prefix_of_a_proxy_leads_nowhere_else(prefix):
+    client, _ = client_of()
+
+    html = client.get("/msm-admin/act/drain?node=n1", headers={"X": "1"}).text
+    fields = {**fields_in(html), "reason": "x"}
+    response = client.post(
+        "/msm-admin/act/drain",
+        data=fields,
+        headers={"Origin": ORIGIN},
+        environ_overrides={"SCRIPT_NAME": prefix},
+    )
+
+    assert response.status_code == 303
+    location = response.headers["Location"]
+    assert location.startswith("/")
+    assert location[1] not in "/\\\t"
+
+
+def test_the_name_the_host_is_called_by_is_on_no_page():
+    client, _ = client_of()
+
+    for name in ("Host", "X-Forwarded-Host"):
+        for path in ("", "policy/", "api/v1/", "api/v1/state"):
+            response = client.get("/msm-admin/" + path, headers={name: "evil.example"})
+            assert "evil.example" not in response.text
+
+
+# -- names from elsewhere --------------------------------------------------------------------------
+
+
+PAGES = [
+    "",
+    "nodes/",
+    "nodes/n1",
+    "workers/",
+    "blacklist/",
+    "sessions/",
+    "events/",
+    "policy/",
+    "act/stop",
+    "act/resume",
+    "act/policy?value=local",
+    "act/clear?attribute=%22upload%22",
+    "api/v1/state",
+    "api/v1/metrics",
+]
+HOSTILE = [
+    "<img src=x onerror=alert(1)>",
+    "\"'><script>alert(1)</script>",
+    "</title><script>",
+    "javascript:alert(1)",
+    "\ud800",
+    "\0\r\n\x1b[31m\u2028\u2029",
+    "\u202e\u2066\u200b",
+    "{{7*7}}{n}{name}{0.__class__}%s%(x)s",
+    "é\U0001f600" * 500,
+    "x" * 1000,
+    "",
+]
+
+
+@pytest.mark.parametrize(
+    ("scene", "text"),
+    [
+        *((partial, text) for text in HOSTILE),
+        *((scene, HOSTILE[1]) for scene in (all_well, node_down, all_down, stopped)),
+    ],
+)
+def test_nothing_that_others_name_breaks_a_page(scene, text):
+    """Worker, host, version, environment, reasons, errors, kinds, actors, attributes: all of it."""
+    client, _ = client_of(FakeConsole(named(scene(), text)))
+
+    for path in PAGES:
+        response = client.get("/msm-admin/" + path)
+        assert response.status_code == 200, path
+        if response.mimetype != "text/html":
+            continue
+        # What a form carries and nobody sees arrives as it is.
+        html = re.sub(r'<input type="hidden"[^>]*>', "", response.text)
+        assert "<img" not in html
+        assert "<script>" not in html
+        assert html.count("<script ") == 1
+        assert (html.count("{{7*7}}") > 0) is (text in html) or "{{" not in text
+        assert not set(html) & set("\0\x1b\u202e\u2066\u200b\u2028\u2029\ud800")
+        assert 'href="javascript:' not in html
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_poll_is_json_whatever_others_name(text):
+    client, _ = client_of(FakeConsole(named(partial(), text)))
+
+    for path in PAGES[:8]:
+        response = client.get(f"/msm-admin/{path}?live=x:y")
+        assert response.status_code == 200
+        assert response.mimetype in {"application/json", "text/html"}
+        if response.mimetype == "application/json":
+            assert "<img" not in "".join(
+                part["html"] for part in response.json["sections"].values()
+            )
+            response.data.decode("ascii")
+
+
+# -- failures of others ----------------------------------------------------------------------------
+
+
+SECRET = "postgres://shop:hunter2@db"
+
+
+class FailingConsole(FakeConsole):
+    """Raises in every operation, also in those that never do."""
+
+    def __init__(self, *, but=()):
+        super().__init__()
+        self._but = but
+
+    def __getattribute__(self, name):
+        found = super().__getattribute__(name)
+        if name.startswith("_") or not callable(found) or name in self._but:
+            return found
+
+        def fail(*_args, **_more):
+            raise RuntimeError(SECRET)
+
+        return fail
+
+
+def quiet(app):
+    """Let errors be answered as in production."""
+    app.testing = False
+    return app.test_client()
+
+
+def test_a_console_that_fails_says_nothing_of_it():
+    app, _ = make_app(FailingConsole())
+    client = quiet(app)
+
+    for path in (*PAGES, "api/v1/health", "?live=x"):
+        response = client.get("/msm-admin/" + path)
+        assert response.status_code == 500, path
+        assert SECRET not in response.text
+        assert response.headers["Cache-Control"] == "no-store"
+        assert response.headers["Content-Security-Policy"].startswith("default-src 'none'")
+        if path.startswith("api/") or "live" in path:
+            assert response.json["error"]["code"] == "failed"
+        else:
+            assert "The log of the application says what." in response.text
+
+
+@pytest.mark.parametrize("name", ["drain", "probe", "reset", "undrain"])
+def test_a_command_that_fails_says_nothing_of_it_but_the_log_does(name, caplog):
+    app, _ = make_app(FailingConsole(but=("view", "note")))
+    client = quiet(app)
+    data = {**review(client, f"{name}?node=n1"), "reason": "x"}
+
+    response = post(client, f"/msm-admin/act/{name}", data)
+
+    assert response.status_code == 500
+    assert SECRET not in response.text
+    assert SECRET in caplog.text
+
+
+def test_handlers_of_the_application_are_not_asked_for_pages_of_the_dashboard():
+    app, _ = make_app(FailingConsole())
+    for what in (Exception, 404, 413, 500):
+        app.register_error_handler(what, lambda error: (f"oh: {error!r} {session['x']}", 200))
+    client = quiet(app)
+
+    assert client.get("/msm-admin/").status_code == 500
+    assert client.get("/msm-admin/static/x").status_code == 404
+    assert post(client, "/msm-admin/act/stop", {"x": "y" * 300_000}).status_code == 500
+
+
+def test_what_the_application_raises_itself_is_its_own():
+    app, _ = make_app()
+
+    class NotSignedInError(Exception):
+        pass
+
+    @app.before_request
+    def ask():
+        raise NotSignedInError
+
+    app.register_error_handler(NotSignedInError, lambda error: ("sign in", 401))
+
+    response = quiet(app).get("/msm-admin/")
+
+    assert (response.status_code, response.text) == (401, "sign in")
+
+
+def test_a_hook_of_the_application_that_fails_opens_nothing():
+    app, console = make_app()
+
+    @app.before_request
+    def fail():
+        raise RuntimeError(SECRET)
+
+    response = quiet(app).get("/msm-admin/")
+
+    assert response.status_code == 500
+    assert SECRET not in response.text
+    assert console.views == 0
+
+
+# -- passwords -------------------------------------------------------------------------------------
+
+
+HASH = generate_password_hash("right", method="pbkdf2:sha256:1000")
+
+
+def signing_in(ask, app=None):
+    app = app or Flask("x")
+
+    def sign_in(name, password, address="192.0.2.1"):
+        text = base64.b64encode(f"{name}:{password}".encode()).decode()
+        with app.test_request_context(
+            headers={"Authorization": f"Basic {text}"}, environ_base={"REMOTE_ADDR": address}
+        ) as context:
+            return ask(context.request)
+
+    return sign_in
+
+
+def test_who_was_in_is_not_kept_out_by_somebody_who_guesses():
+    clock = FakeClock()
+    sign_in = signing_in(BasicAuth({"ops": HASH}, clock=clock.monotonic))
+    assert sign_in("ops", "right")
+
+    clock.advance(301)  # it is checked anew
+    for _ in range(20):
+        sign_in("ops", "wrong")
+
+    assert sign_in("ops", "right") == Access("write", "ops")
+    assert sign_in("ops", "wrong") is None
+
+
+def test_guesses_from_many_addresses_are_slowed_down_and_take_bounded_memory(monkeypatch):
+    checks = []
+    monkeypatch.setattr(
+        "flask_msm_dashboard.sign_in.check_password_hash",
+        lambda known, password: checks.append(password) or False,
+    )
+    ask = BasicAuth({"ops": HASH}, clock=FakeClock().monotonic)
+    sign_in = signing_in(ask)
+
+    for number in range(3000):
+        sign_in("ops", "wrong", f"2001:db8::{number:x}")
+
+    assert len(checks) == 100
+    assert len(ask._wrong._done) <= 1001
+
+
+def test_a_limiter_forgets_names_and_not_the_newest_ones():
+    limiter = Limiter(FakeClock().monotonic)
+    limits = Limits(pause=5.0, most=1)
+
+    for number in range(5000):
+        limiter.take(str(number), limits)
+
+    assert len(limiter._done) == 1000
+    assert limiter.wait("4999", limits)
+
+
+def test_an_unknown_name_is_checked_with_the_method_of_a_known_one(monkeypatch):
+    checked = []
+    monkeypatch.setattr(
+        "flask_msm_dashboard.sign_in.check_password_hash",
+        lambda known, password: checked.append(known) or True,
+    )
+    sign_in = signing_in(BasicAuth({"ops": HASH}))
+
+    assert sign_in("eve", "right") is None, "and is no name all the same"
+    assert checked == [HASH]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Basic",
+        "Basic ",
+        "Basic !!!",
+        "Basic " + base64.b64encode(b"\xff\xfe:x").decode(),
+        "Basic " + base64.b64encode(b"ops").decode(),
+        "Basic " + base64.b64encode(b":").decode(),
+        "Basic " + base64.b64encode(b"ops:").decode(),
+        "Basic " + base64.b64encode(b"OPS:right").decode(),
+        "Basic " + base64.b64encode(b"ops:" + b"x" * 50_000).decode(),
+        "Bearer " + base64.b64encode(b"ops:right").decode(),
+        'Digest username="ops", password="right"',
+    ],
+)
+def test_odd_credentials_are_none(header):
+    client, _ = client_of(admin_access=BasicAuth({"ops": HASH}))
+
+    assert client.get("/msm-admin/", headers={"Authorization": header}).status_code == 401
+
+
+@pytest.mark.parametrize("known", ["", "right", "plain$x$right", "unknown:1$x$y", "scrypt:a$b$c"])
+def test_a_hash_that_is_none_opens_nothing(known, caplog):
+    client, _ = client_of(admin_access=BasicAuth({"ops": known}))
+    text = base64.b64encode(b"ops:right").decode()
+
+    assert client.get("/msm-admin/", headers={"Authorization": f"Basic {text}"}).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-Forwarded-Proto": "https"},
+        {"X-Forwarded-Port": "443"},
+        {"X-Forwarded-Prefix": "/"},
+        {"X-Forwarded-Server": "front"},
+        {"X-Client-IP": "192.0.2.1"},
+        {"CF-Connecting-IP": "192.0.2.1"},
+        {"Via": "1.1 front"},
+        {"Host": "localhost.evil.example"},
+        {"Host": "127.0.0.1.evil.example"},
+        {"Host": "evil.example#localhost"},
+    ],
+)
+def test_loopback_only_refuses_whatever_a_proxy_or_a_rebound_name_leaves(headers):
+    client, _ = client_of(admin_access=loopback_only)
+
+    assert client.get("/msm-admin/", headers=headers).status_code in {400, 403}
+
+
+# -- caches and frames -----------------------------------------------------------------------------
+
+
+def test_what_a_cache_keeps_is_asked_for_again_and_by_access():
+    allowed = [Access("write", "anna.k")]
+    client, _ = client_of(admin_access=lambda request: allowed[0])
+    tag = client.get("/msm-admin/api/v1/state").headers["ETag"]
+    headers = {"If-None-Match": tag}
+    same = client.get("/msm-admin/api/v1/state", headers=headers)
+    allowed[0] = None
+
+    closed = client.get("/msm-admin/api/v1/state", headers=headers)
+
+    assert same.status_code == 304
+    assert "private" in same.headers["Cache-Control"]
+    assert closed.status_code == 403
+    assert closed.headers["Cache-Control"] == "no-store"
+
+
+def test_no_page_is_kept_framed_or_shared():
+    client, _ = client_of()
+
+    for path in (*PAGES[:12], "api/v1/health", "nodes/nope"):
+        headers = client.get("/msm-admin/" + path).headers
+        assert headers["Cache-Control"] == "no-store", path
+        assert headers["X-Frame-Options"] == "DENY"
+        assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+        assert "Set-Cookie" not in headers
+        assert "Access-Control-Allow-Origin" not in headers
+
+
+def test_names_of_headers_are_not_taken_from_what_others_name():
+    client, console = client_of(FakeConsole(named(all_well(), "x\r\nSet-Cookie: a=b")))
+    fields = {**review(client, "drain?node=n1"), "reason": "x\r\nSet-Cookie: a=b"}
+
+    response = post(client, "/msm-admin/act/drain", fields)
+
+    assert response.status_code == 303
+    assert "Set-Cookie" not in response.headers
+    assert console.calls[0][3] == "x", "one line of it"

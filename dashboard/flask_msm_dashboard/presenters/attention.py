@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
-from ..formatting import number
+from ..formatting import number, quoted
 from ..texts import _, listed, plural
 from . import facts
 
@@ -60,12 +59,12 @@ def attention(snapshot: Snapshot) -> list[Item]:
 
 def node_href(node: Node) -> str:
     """Return where the page of a node is, relative to the dashboard."""
-    return f"nodes/{quote(node.id, safe='')}"
+    return f"nodes/{quoted(node.id)}"
 
 
 def worker_href(worker: Worker) -> str:
     """Return where a worker is shown, relative to the dashboard."""
-    return f"workers/#w-{quote(worker.id, safe='')}"
+    return f"workers/#w-{quoted(worker.id)}"
 
 
 def _stopped(snapshot: Snapshot) -> Iterator[Item]:

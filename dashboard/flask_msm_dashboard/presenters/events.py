@@ -96,7 +96,7 @@ def event_page(snapshot: Snapshot, query: Mapping[str, str]) -> EventPage:
     rows = found[begin : begin + PAGE]
     older = None
     if begin + PAGE < len(found):
-        older = urlencode({**chosen, "before": rows[-1].id})
+        older = urlencode({**chosen, "before": rows[-1].id}, errors="replace")
     return EventPage(
         rows=[event_row(event) for event in rows],
         total=len(found),

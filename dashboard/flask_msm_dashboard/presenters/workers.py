@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
-from ..formatting import UNKNOWN, number
+from ..formatting import UNKNOWN, number, quoted
 from ..texts import _, listed, plural
 from . import facts
 
@@ -99,7 +98,7 @@ def _row(
         rate = sum(known) / facts.elapsed(snapshot)
     return WorkerRow(
         worker=worker,
-        anchor="w-" + quote(worker.id, safe=""),
+        anchor="w-" + quoted(worker.id),
         short=str(worker.pid) if worker.pid is not None else worker.id,
         level=level,
         mode=mode_name(worker.mode),
