@@ -97,7 +97,7 @@ def document(snapshot: Snapshot, *, poll_after: float) -> dict[str, Any]:
         "replicas": snapshot.replicas,
         "nodes": [_node(node) for node in snapshot.nodes[:MOST_NODES]],
         "nodes_total": len(snapshot.nodes),
-        "workers": [_worker(worker, snapshot) for worker in snapshot.workers[:MOST_WORKERS]],
+        "workers": _workers(snapshot),
         "workers_total": len(snapshot.workers),
         "policy": _choice(snapshot.policy),
         "on_reconnect": _choice(snapshot.on_reconnect),
@@ -197,13 +197,19 @@ def _ms(value: float | None) -> float | None:
     return None if value is None else round(value * 1000, 3)
 
 
-def _worker(worker: Worker, snapshot: Snapshot) -> dict[str, Any]:
-    seen = {
-        node.id: opinion.state
-        for node in snapshot.nodes[:MOST_NODES]
-        for opinion in node.opinions
-        if opinion.worker == worker.id
-    }
+def _workers(snapshot: Snapshot) -> list[dict[str, Any]]:
+    here = snapshot.observer.worker
+    seen: dict[str, dict[str, str]] = {}
+    for node in snapshot.nodes[:MOST_NODES]:
+        for opinion in node.opinions:
+            seen.setdefault(opinion.worker, {})[node.id] = opinion.state
+    return [
+        _worker(worker, seen.get(worker.id, {}), here=worker.id == here)
+        for worker in snapshot.workers[:MOST_WORKERS]
+    ]
+
+
+def _worker(worker: Worker, seen: dict[str, str], *, here: bool) -> dict[str, Any]:
     traffic = worker.traffic
     return {
         "id": worker.id,
@@ -224,7 +230,7 @@ def _worker(worker: Worker, snapshot: Snapshot) -> dict[str, Any]:
         "failed": traffic.failed if traffic else None,
         "nodes": seen,
         "version": worker.version,
-        "self": worker.id == snapshot.observer.worker,
+        "self": here,
     }
 
 

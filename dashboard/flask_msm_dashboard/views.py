@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 _REFUSED = frozenset({"action_denied", "action_failed"})
 #: Most rows of a list on the overview.
 _SHORT = 5
+#: Most workers on their page.
+_MOST_WORKERS = 200
 #: Most chips on the overview.
 _CHIPS = 60
 
@@ -135,6 +137,7 @@ class WorkersView(MsmView):
         snapshot = sight.snapshot
         mode, host = request.args.get("mode", ""), request.args.get("host", "")
         workers = filtered(snapshot, mode, host)
+        rows = worker_rows(snapshot, workers[:_MOST_WORKERS])
         return self.show(
             "workers",
             _("Workers"),
@@ -142,7 +145,8 @@ class WorkersView(MsmView):
             sections={
                 "banner": {"applied": applied_event(sight)},
                 "workers": {
-                    "hosts": by_host(worker_rows(snapshot, workers)),
+                    "hosts": by_host(rows),
+                    "more": len(workers) - len(rows),
                     "agreements": agreements(snapshot),
                     "reporting": reporting(snapshot),
                     "kept": kept_text,

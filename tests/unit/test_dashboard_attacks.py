@@ -16,9 +16,11 @@ from support.fake_console import FakeConsole
 from support.fleet_scenes import all_down, all_well, node_down, partial, stopped
 from werkzeug.security import generate_password_hash
 
+from flask_msm.snapshot import Event, Opinion
 from flask_msm_dashboard import Access, loopback_only
 from flask_msm_dashboard.limits import Limiter, Limits
 from flask_msm_dashboard.sign_in import BasicAuth
+from flask_msm_dashboard.state import document
 
 
 def token_of(client, action, operator="anna.k"):
@@ -788,3 +790,72 @@ def test_names_of_headers_are_not_taken_from_what_others_name():
     assert response.status_code == 303
     assert "Set-Cookie" not in response.headers
     assert console.calls[0][3] == "x", "one line of it"
+
+
+# -- much of everything ----------------------------------------------------------------------------
+
+
+def crowd(nodes, workers):
+    """Return a fleet of so many nodes and workers, in which everybody has an opinion of each."""
+    scene = all_well()
+    opinion = scene.nodes[0].opinions[0]
+    opinions = tuple(replace(opinion, worker=f"w{n}") for n in range(workers))
+    return replace(
+        scene,
+        workers=tuple(replace(scene.workers[0], id=f"w{n}") for n in range(workers)),
+        nodes=tuple(replace(scene.nodes[0], id=f"n{n}", opinions=opinions) for n in range(nodes)),
+    )
+
+
+def test_the_state_of_a_large_fleet_looks_at_each_opinion_once():
+    looked_at = 0
+
+    class Counted(Opinion):
+        @property
+        def worker(self):
+            nonlocal looked_at
+            looked_at += 1
+            return "w1"
+
+        @worker.setter
+        def worker(self, _):
+            pass
+
+    scene = crowd(10, 40)
+    opinion = object.__new__(Counted)
+    for name in ("state", "trusted", "since", "error", "failures", "retry_at"):
+        object.__setattr__(opinion, name, getattr(scene.nodes[0].opinions[0], name))
+    nodes = tuple(replace(node, opinions=(opinion,) * 40) for node in scene.nodes)
+
+    state = document(replace(scene, nodes=nodes), poll_after=3.0)
+
+    assert state["workers"][1]["nodes"]["n9"] == "up"
+    assert looked_at == 10 * 40
+
+
+def test_no_page_grows_without_end_with_workers_that_somebody_made_up():
+    client, _ = client_of(FakeConsole(crowd(3, 2000)))
+
+    for path in ("", "nodes/", "nodes/n1", "workers/", "api/v1/state"):
+        assert len(client.get("/msm-admin/" + path).data) < 500_000, path
+    assert "and 1,800 more" in client.get("/msm-admin/workers/").text.replace("1800", "1,800")
+
+
+# -- what settings hide ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hidden", [{"admin_hide_errors": True}, {"admin_hide_addresses": True}])
+def test_what_is_hidden_is_not_told_by_an_event(hidden):
+    console = FakeConsole()
+    error = "NodeUnreachableError: 10.9.8.7:11211 refused, by db1.internal"
+    probed = console.note("probed", f"n1: {error}, by anna.k (why)", actor="anna.k").event
+    down = Event(id="x.1", at=1.0, level="error", kind="node_down", text=f"n1 is down ({error})")
+    console.snapshot = replace(console.snapshot, events=(down, *console.snapshot.events))
+    client, _ = client_of(console, **hidden)
+
+    for path in (f"nodes/?applied={probed}", "events/", "", "api/v1/state"):
+        html = client.get("/msm-admin/" + path).text
+        assert "n1: NodeUnreachableError, by anna.k (why)" in html, path
+        assert "10.9.8.7" not in html
+        assert "db1.internal" not in html
+    assert "n1 is down (NodeUnreachableError)" in client.get("/msm-admin/events/").text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
@@ -12,11 +13,13 @@ from ..texts import _, listed, plural
 
 
 if TYPE_CHECKING:
-    from flask_msm.snapshot import Histogram, Node, Snapshot, Worker
+    from flask_msm.snapshot import Event, Histogram, Node, Snapshot, Worker
 
 
 #: From so much on (seconds, 95 of 100) answers of a node are called slow.
 SLOW = 0.1
+#: An error at the end of a sentence: its class, and what it says.
+_ERROR = re.compile(r"\b([A-Za-z_]\w*(?:Error|Exception|Timeout)): .*?(\)?)\Z", re.DOTALL)
 MODES = ("distributed", "local", "stopped")
 ANSWERING = frozenset({"up", "suspect"})
 
@@ -48,10 +51,22 @@ def redacted(snapshot: Snapshot, *, addresses: bool, errors: bool) -> Snapshot:
     if errors:
         blacklist = tuple(replace(entry, reason=None) for entry in blacklist)
     events = tuple(
-        replace(event, detail=None) if event.level != "info" and event.actor is None else event
+        replace(
+            event,
+            text=_without_error(event),
+            detail=None if event.level != "info" and event.actor is None else event.detail,
+        )
         for event in snapshot.events
     )
     return replace(snapshot, nodes=tuple(nodes), blacklist=blacklist, events=events)
+
+
+def _without_error(event: Event) -> str:
+    """Return the text of *event* with the class of an error and not what it says."""
+    text, who, reason = event.text.rpartition(f", by {event.actor}")
+    if not who:
+        text, reason = event.text, ""
+    return _ERROR.sub(r"\1\2", text) + who + reason
 
 
 def error_class(error: str | None) -> str | None:
