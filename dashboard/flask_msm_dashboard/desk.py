@@ -157,7 +157,10 @@ def revision(html: str, salt: str = "") -> str:
 def nonce() -> str:
     """Return the nonce of the application's own content security policy, if it has one."""
     make = current_app.jinja_env.globals.get("csp_nonce")
-    found = make() if callable(make) else ""
+    try:
+        found = make() if callable(make) else ""
+    except Exception:  # noqa: BLE001 - the pages are needed most while the application fails
+        found = ""
     return found if isinstance(found, str) else ""
 
 

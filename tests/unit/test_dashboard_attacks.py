@@ -16,7 +16,7 @@ from support.fake_console import FakeConsole
 from support.fleet_scenes import all_down, all_well, node_down, partial, stopped
 from werkzeug.security import generate_password_hash
 
-from flask_msm.snapshot import Event, Opinion
+from flask_msm.snapshot import Event, Opinion, SessionFacts
 from flask_msm_dashboard import Access, loopback_only
 from flask_msm_dashboard.limits import Limiter, Limits
 from flask_msm_dashboard.sign_in import BasicAuth
@@ -527,6 +527,70 @@ def test_a_poll_is_json_whatever_others_name(text):
             response.data.decode("ascii")
 
 
+@pytest.mark.parametrize("text", [*HOSTILE[:4], "\u202e\n\x1b", "x" * 10_000])
+def test_the_name_of_an_operator_is_text(text):
+    client, console = client_of(admin_access=lambda request: Access("write", text))
+
+    fields = {**review(client, "drain?node=n1"), "reason": text}
+    post(client, "/msm-admin/act/drain", fields)
+
+    (called,) = console.calls
+    assert called[2].isprintable()
+    assert len(called[2]) <= 64
+    for path in ("", "events/", "nodes/n1", "act/stop"):
+        html = client.get("/msm-admin/" + path).text
+        assert "<img" not in html
+        assert html.count("<script") == 1
+        assert "x" * 1000 not in html
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_session_that_is_looked_up_may_have_any_names_in_it(text):
+    client, console = client_of()
+    console.found = SessionFacts(ref="0123456789", handle="h", attributes=((text, text),))
+
+    data = {"token": token_of(client, "look-up"), "session": "0123456789"}
+    response = post(client, "/msm-admin/sessions/look-up", data)
+
+    assert response.status_code == 200
+    assert "<img" not in response.text
+    assert response.text.count("<script") == 1
+
+
+ODD_HEADERS = [
+    ("Accept", "," * 5000),
+    ("Accept", "text/html;q=" + "9" * 500),
+    ("Accept", "*/*;q=abc"),
+    ("If-None-Match", '"' * 5000),
+    ("If-None-Match", "*"),
+    ("If-Modified-Since", "Mon, 99 Foo 99999999 99:99:99 GMT"),
+    ("Range", "bytes=" + "0-0," * 1000),
+    ("Range", "bytes=" + "9" * 100 + "-"),
+    ("Cookie", "msm_admin_theme=<img>"),
+    ("Cookie", "msm_admin_theme=dark; " * 500),
+    ("Content-Length", "abc"),
+    ("Content-Length", "-1"),
+    ("Content-Type", "multipart/form-data"),
+    ("Host", ""),
+    ("Host", "["),
+    ("Host", "user@host"),
+    ("Host", "localhost:99999999"),
+    ("Host", "x" * 5000),
+    ("Origin", "x" * 5000),
+]
+
+
+def test_odd_headers_are_answered():
+    client, _ = client_of()
+
+    for name, value in ODD_HEADERS:
+        for path in ("", "api/v1/state", "static/msm.js", "act/stop"):
+            with client.get("/msm-admin/" + path, headers={name: value}) as response:
+                assert response.status_code in {200, 206, 304, 400, 416}, (name, value[:30])
+                if response.mimetype == "text/html":
+                    assert "<img" not in response.text
+
+
 # -- failures of others ----------------------------------------------------------------------------
 
 
@@ -595,6 +659,14 @@ def test_handlers_of_the_application_are_not_asked_for_pages_of_the_dashboard():
     assert client.get("/msm-admin/").status_code == 500
     assert client.get("/msm-admin/static/x").status_code == 404
     assert post(client, "/msm-admin/act/stop", {"x": "y" * 300_000}).status_code == 500
+
+
+def test_a_nonce_that_cannot_be_made_takes_no_page_away():
+    client, _ = client_of()
+    client.application.jinja_env.globals["csp_nonce"] = lambda: 1 / 0
+
+    assert client.get("/msm-admin/").status_code == 200
+    assert client.get("/msm-admin/act/nope").status_code == 404
 
 
 def test_what_the_application_raises_itself_is_its_own():
