@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 
 
@@ -26,3 +27,23 @@ def test_the_page_of_states_is_up_to_date_with_the_tables():
     module = load("diagrams")
 
     assert module.PAGE.read_text(encoding="utf-8") == module.page()
+
+
+def test_every_test_that_a_page_names_exists():
+    tests = Path(__file__).parents[1]
+    there = {
+        name
+        for path in tests.rglob("*.py")
+        for name in re.findall(r"^def (test_\w+)\(", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    there |= {path.name for path in tests.rglob("test_*.py")}
+    named = {
+        name
+        for page in DOCS.glob("*.md")
+        for name in re.findall(
+            r"`(?:[\w/]+/)?(test_\w+(?:\.py)?)`", page.read_text(encoding="utf-8")
+        )
+    }
+
+    assert len(named) > 50
+    assert named <= there
