@@ -132,7 +132,7 @@ class Desk:
         """Return the URL of the dashboard, whatever it is mounted under: a path of this host."""
         # A prefix may come from a header (``ProxyFix(x_prefix=1)``), and "//" or "/\\" would
         # make a browser take what follows for a host.
-        path = quote(url_for(f"{ENDPOINT}.index"), safe="/%:@!$&'()*+,;=~")
+        path = quote(url_for(f"{ENDPOINT}.index"), safe="/%:@!$&'()*+=~")
         return "/" + path.lstrip("/")
 
     def token(self, action: str) -> str:

@@ -431,7 +431,15 @@ def test_no_spelling_of_a_path_gets_past_the_door():
 
 
 @pytest.mark.parametrize(
-    "prefix", ["//evil.example", "/\\evil.example", "\\\\evil.example", "/\t/evil.example", "x:"]
+    "prefix",
+    [
+        "//evil.example",
+        "/\\evil.example",
+        "\\\\evil.example",
+        "/\t/evil.example",
+        "x:",
+        "/x;domain=y",
+    ],
 )
 def test_a_prefix_of_a_proxy_leads_nowhere_else(prefix):
     client, _ = client_of()
@@ -449,6 +457,7 @@ def test_a_prefix_of_a_proxy_leads_nowhere_else(prefix):
     location = response.headers["Location"]
     assert location.startswith("/")
     assert location[1] not in "/\\\t"
+    assert ";" not in location
 
 
 def test_the_name_the_host_is_called_by_is_on_no_page():
