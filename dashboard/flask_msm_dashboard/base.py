@@ -31,10 +31,8 @@ _TOKEN_AGE = 600
 
 #: Failures that are answered here, with what is said of them.
 _FAILURES = {
-    400: _("This request cannot be understood."),
-    404: _("There is no such page."),
-    413: _("This form is too large."),
-    500: _("Something failed while this was answered. The log of the application says what."),
+    413: "This form is too large.",
+    500: "Something failed while this was answered. The log of the application says what.",
 }
 
 MENU = (
@@ -230,7 +228,7 @@ class MsmView(BaseView):  # type: ignore[misc]
         if error.response is not None:
             return error.get_response()  # somebody answered already
         status = error.code or 500
-        return self.refusal(status, _FAILURES.get(status, _FAILURES[500]))
+        return self.refusal(status, _(_FAILURES[status]))
 
     def wants_json(self) -> bool:
         """Return whether a program asks: our own poller, or one that says so."""

@@ -12,7 +12,7 @@ from dataclasses import replace
 from unittest.mock import ANY
 
 import pytest
-from flask import Flask, session
+from flask import Flask, abort, session
 from itsdangerous import URLSafeTimedSerializer
 from support.clock import FakeClock
 from support.crew import ODD, Crew
@@ -460,6 +460,17 @@ def test_a_prefix_of_a_proxy_leads_nowhere_else(prefix):
     assert ";" not in location
 
 
+@pytest.mark.parametrize("name", ["next", "url", "back", "return_to", "redirect"])
+def test_nobody_else_says_where_a_change_leads(name):
+    client, _ = client_of()
+    fields = {**review(client, "drain?node=n1"), "reason": "x", name: "https://evil.example/"}
+
+    response = post(client, f"/msm-admin/act/drain?{name}=https://evil.example/", fields)
+
+    assert response.status_code == 303
+    assert response.headers["Location"].startswith("/msm-admin/nodes/?applied=")
+
+
 def test_the_name_the_host_is_called_by_is_on_no_page():
     client, _ = client_of()
 
@@ -669,12 +680,11 @@ def test_a_command_that_fails_says_nothing_of_it_but_the_log_does(name, caplog):
 
 def test_handlers_of_the_application_are_not_asked_for_pages_of_the_dashboard():
     app, _ = make_app(FailingConsole())
-    for what in (Exception, 404, 413, 500):
+    for what in (Exception, 413, 500):
         app.register_error_handler(what, lambda error: (f"oh: {error!r} {session['x']}", 200))
     client = quiet(app)
 
     assert client.get("/msm-admin/").status_code == 500
-    assert client.get("/msm-admin/static/x").status_code == 404
     assert post(client, "/msm-admin/act/stop", {"x": "y" * 300_000}).status_code == 500
 
 
@@ -701,6 +711,16 @@ def test_what_the_application_raises_itself_is_its_own():
     response = quiet(app).get("/msm-admin/")
 
     assert (response.status_code, response.text) == (401, "sign in")
+
+
+def test_an_application_that_hides_the_dashboard_hides_it():
+    app, _ = make_app()
+    app.before_request(lambda: abort(404))
+    app.register_error_handler(404, lambda error: ("nothing here", 404))
+
+    response = quiet(app).get("/msm-admin/")
+
+    assert (response.status_code, response.text) == (404, "nothing here")
 
 
 def test_a_hook_of_the_application_that_fails_opens_nothing():
