@@ -60,12 +60,30 @@ def test_the_address_of_the_result_says_nothing_for_an_event_that_is_none():
 @pytest.mark.parametrize("name", ACTIONS)
 def test_nothing_is_done_by_get(name):
     client, console = client_of(FakeConsole(partial()))
-    fields = "node=n1&value=stop&worker=web-2:11211&attribute=%22upload%22&reason=x&word=stop"
+    snapshot = console.snapshot
+    seen = {"policy": snapshot.policy, "on_reconnect": snapshot.on_reconnect}
+    seen |= dict.fromkeys(("stop", "resume"), snapshot.distribution)
+    seen |= dict.fromkeys(("drain", "undrain"), snapshot.nodes[0])
+    # Everything a change needs, but the method.
+    fields = {
+        "token": signed(client.application, "anna.k", name),
+        "based_on": seen[name].stamp if name in seen else "",
+        "node": snapshot.nodes[0].id,
+        "value": "promote" if name == "on_reconnect" else "stop",
+        "worker": "web-2:11211",
+        "attribute": '"upload"',
+        "word": "stop",
+        **REASON,
+    }
+    headers = {"Origin": ORIGIN, "Sec-Fetch-Site": "same-origin"}
 
-    client.get(f"/msm-admin/act/{name}?{fields}")
-    client.head(f"/msm-admin/act/{name}?{fields}")
-
+    for method in ("GET", "HEAD"):
+        path = f"/msm-admin/act/{name}"
+        client.open(path, method=method, query_string=fields, data=fields, headers=headers)
     assert console.calls == []
+
+    # Nothing but the method was missing.
+    assert client.post(f"/msm-admin/act/{name}", data=fields, headers=headers).status_code == 303
 
 
 @pytest.mark.parametrize(
