@@ -4,13 +4,14 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint bench drill screenshots clean packages static
+.PHONY: help demo test lint docs bench drill screenshots clean packages static
 
 # PYTHON names the Python that makes .venv; scripts/python.sh finds one when it is not given.
 # ARGS are options for what a target runs, for example: make demo ARGS="--port 9000"
 ARGS ?=
 
 RUN := .venv/bin/python -m
+SITE := $(RUN) sphinx --quiet --fail-on-warning --keep-going --fresh-env --conf-dir docs . build/docs
 
 help:  ## print this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -22,11 +23,18 @@ demo:  ## open the example shop on this machine, over three memcached nodes
 	@scripts/venv.sh demo
 	@exec $(RUN) example_app $(ARGS)
 
-test: packages static  ## check everything: style, types, layers, tests
+test: packages static  ## check everything: style, types, layers, links, tests
 	@# Whole files side by side: most tests wait for processes rather than compute.
 	@$(RUN) pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
-lint: static  ## check what can be checked without running: style, types, layers
+lint: static  ## check what can be checked without running: style, types, layers, links
+
+docs:  ## build the documentation in build/docs; a broken link fails
+	@scripts/system-packages.sh venv
+	@scripts/venv.sh docs
+	@$(SITE)
+	@ln -sf README.html build/docs/index.html
+	@echo "Built: build/docs/index.html"
 
 bench:  ## measure what sessions add to a request
 	@scripts/system-packages.sh venv memcached
@@ -61,3 +69,4 @@ static:
 	@$(RUN) mypy
 	@# Its report is long even when all is well; then the last line is enough.
 	@report="$$(.venv/bin/lint-imports)" || { echo "$$report"; exit 1; }; tail -n 1 <<<"$$report"
+	@$(SITE)
