@@ -228,7 +228,7 @@ class MemcachedSessionManager:
 
     @property
     def console(self) -> FleetConsole:
-        """What shows and changes the fleet of the current application."""
+        """The ``flask_msm.commands.Console`` of the current application."""
         return self.state().console
 
     def close(self, app: Flask | None = None) -> None:
@@ -241,6 +241,9 @@ class MemcachedSessionManager:
         Args:
             app: The application, the current one if not given.
             timeout: Time in seconds to wait for that.
+
+        Returns:
+            A report: ``all_up``, and ``nodes`` with ``node``, ``up`` and ``text`` of each.
         """
         cluster = self.state(app).parts.cluster
         if cluster is None:

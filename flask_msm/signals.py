@@ -1,10 +1,4 @@
-"""Signals an application can subscribe to. The sender is the app; a session id is never sent.
-
-``session_created``, ``session_destroyed`` and ``session_relocated`` carry ``ref``, the public name
-of the session; ``attribute_blacklisted`` carries ``attribute``, ``type`` and ``path`` when an
-attribute is first stored as ``None`` because it cannot be stored. ``policy_changed`` carries
-``policy`` and ``text`` when this worker obeys another one than before.
-"""
+"""Signals an application can subscribe to. The sender is the app; a session id is never sent."""
 
 from __future__ import annotations
 
@@ -14,12 +8,19 @@ from blinker import Namespace
 _signals = Namespace()
 
 session_created = _signals.signal("msm-session-created")
+"""A session was stored for the first time: ``ref``, its public name."""
 session_destroyed = _signals.signal("msm-session-destroyed")
+"""A session was ended: ``ref``."""
 session_relocated = _signals.signal("msm-session-relocated")
+"""A copy of a session went to a node that is not its home, for one failed: ``ref``."""
 mode_changed = _signals.signal("msm-mode-changed")
+"""This worker keeps sessions elsewhere from now on: ``mode`` and ``text``."""
 node_changed = _signals.signal("msm-node-changed")
+"""Something became of a node, as this worker sees it: ``node``, ``kind``, ``text``."""
 attribute_blacklisted = _signals.signal("msm-attribute-blacklisted")
+"""``None`` is stored for an attribute from now on: ``attribute``, ``type`` and ``path``."""
 policy_changed = _signals.signal("msm-policy-changed")
+"""This worker obeys another policy than before: ``policy`` and ``text``."""
 
 #: By what a repository says.
 SESSION_SIGNALS = {

@@ -47,3 +47,9 @@ def test_every_test_that_a_page_names_exists():
 
     assert len(named) > 50
     assert named <= there
+
+
+def test_the_page_of_python_names_is_up_to_date_and_everything_public_has_a_docstring():
+    module = load("api_page")
+
+    assert module.PAGE.read_text(encoding="utf-8") == module.page()
