@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from .cells import CELLS
 from .contenders import LOCAL, NONE, OURS, all_contenders
+from .habits import habits
 from .measure import Group, count_operations, measure, taking_turns
 from .nodes import MemcachedError, Node, running
 from .profiling import profile
@@ -40,6 +41,9 @@ def main() -> int:
     try:
         with running(NODES) as nodes, ExitStack() as closing:
             contenders = all_contenders(nodes, closing)
+            if arguments.habits:
+                print(habits(contenders, nodes, closing))
+                return 0
             if arguments.profile:
                 print(_profile(arguments.profile, contenders, nodes))
                 return 0
@@ -139,6 +143,11 @@ def _arguments() -> argparse.Namespace:
         choices=[f"{cell.name}-{copies}" for cell in CELLS for copies in OURS],
         metavar="CELL",
         help="show what flask_msm spends its time on instead: one of %(choices)s",
+    )
+    parser.add_argument(
+        "--habits",
+        action="store_true",
+        help="try what becomes of sessions of each kind instead (docs/comparison.md)",
     )
     return parser.parse_args()
 
