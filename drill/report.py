@@ -60,7 +60,7 @@ def text(played: Sequence[Played], notes: Sequence[str]) -> str:
 
 
 def markdown(played: Sequence[Played], notes: Sequence[str]) -> str:
-    """Return the table as it stands in the README."""
+    """Return the table as it stands in ``docs/failures.md``."""
     head, *rows = _rows(played)
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     table = [f"| {' | '.join(line)} |" for line in lines]
