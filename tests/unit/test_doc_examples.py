@@ -1,0 +1,125 @@
+"""What the documentation shows can be run: its programs, its commands, the names it uses."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import click
+import flask
+import pytest
+from flask import Flask
+
+import flask_msm
+from flask_msm.cli import msm_commands
+from flask_msm.settings import Settings, setting_docs
+
+
+ROOT = Path(__file__).parents[2]
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+}
+#: Made from the code: signatures are no programs.
+GENERATED = {"docs/api.md"}
+
+
+def blocks(text, language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def commands(text):
+    """Return the lines of shell blocks, and what looks like a command of ours in the prose."""
+    lines = "".join(blocks(text, "sh")).replace("\\\n", " ").splitlines()
+    prose = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    return lines + re.findall(r"`((?:flask|make|pip)[^`]*)`", prose)
+
+
+#: A page is read from top to bottom: a program begins with its imports, what follows adds to it.
+PROGRAMS = [name for name in PAGES if name not in GENERATED and blocks(PAGES[name], "python")]
+
+
+@pytest.mark.parametrize("page", PROGRAMS)
+def test_the_programs_of_a_page_run(page, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    app = Flask("shop")
+    names = {
+        "__name__": "shop",
+        "app": app,
+        "session": flask.session,
+        "MemcachedSessionManager": flask_msm.MemcachedSessionManager,
+        "OPS_HASH": "scrypt:32768:8:1$a$b",
+        "DESK_HASH": "scrypt:32768:8:1$a$b",
+    }
+    for program in blocks(PAGES[page], "python"):
+        exec(compile(program, page, "exec"), names)
+
+    for found in (app, names["app"]):
+        Settings.from_mapping(found.config, app_name=found.name, testing=False)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_commands_of_a_page_exist_with_their_options(page):
+    for line in commands(PAGES[page]):
+        if match := re.search(r"(?<![-\w])msm ([a-z].*)", line.partition("#")[0]):
+            take(match[1])
+
+
+def take(line):
+    """Parse *line* as the command line would; ``...`` stands for anything."""
+    words = re.split(r" *(?:\|\||&&|;|\|) *", line)[0].replace('"', "").split()
+    if "..." in words:
+        return
+    command: click.Command = msm_commands
+    context = click.Context(msm_commands)
+    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+        name = words.pop(0).strip(",.")
+        found = command.get_command(context, name)
+        if found is None and command is not msm_commands:
+            break
+        assert found, f"there is no command {name!r}: {line}"
+        command = found
+    command.make_context(command.name, words, resilient_parsing=True)
+    for word in words:
+        known = {option for p in command.params for option in p.opts}
+        assert not word.startswith("--") or word in known, f"no option {word}: {line}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_make_targets_of_a_page_exist(page):
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+
+    for line in commands(PAGES[page]):
+        if match := re.match(r"make ([a-z]+)", line):
+            assert match[1] in targets, line
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_extras_a_page_installs_exist(page):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+    for line in commands(PAGES[page]):
+        for extra in re.findall(r"flask-msm\[(\w+)\]", line):
+            assert extra in project["optional-dependencies"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_settings_a_page_names_exist(page):
+    known = {doc.key for doc in setting_docs()}
+
+    for name in re.findall(r"(?<!FLASK_)\bMSM_[A-Z_]+\b(?!\*)", PAGES[page]):
+        assert name in known or name.endswith("_"), f"{page} names {name}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_names_a_page_imports_are_public(page):
+    """A program of the documentation keeps to what ``docs/api.md`` promises."""
+    for program in blocks(PAGES[page], "python") if page not in GENERATED else ():
+        for module, names in re.findall(
+            r"^from (flask_msm\S*) import ([^#\n]+)", program, re.MULTILINE
+        ):
+            promised = PAGES["docs/api.md"].partition(f"\n## {module}\n")[2]
+            for name in names.split(","):
+                assert f"### {name.strip()}\n" in promised, f"{page}: {module}.{name.strip()}"
