@@ -42,6 +42,8 @@ MENU = {
         "docs/limits",
         "docs/security",
         "docs/dashboard",
+        "docs/dashboard-security-review",
+        "docs/command-line",
     ),
     "Reference": ("docs/configuration", "docs/api", "docs/how-it-works", "docs/states"),
     "The project": (
