@@ -80,7 +80,7 @@ def take(line):
             break
         assert found, f"there is no command {name!r}: {line}"
         command = found
-    command.make_context(command.name, words, resilient_parsing=True)
+    command.make_context(command.name, [*words], resilient_parsing=True)
     for word in words:
         known = {option for p in command.params for option in p.opts}
         assert not word.startswith("--") or word in known, f"no option {word}: {line}"
