@@ -13,6 +13,8 @@ from flask import Flask
 
 import flask_msm
 from flask_msm.cli import msm_commands
+from flask_msm.cluster.health import NodeState
+from flask_msm.cluster.mode import Mode
 from flask_msm.settings import Settings, setting_docs
 
 
@@ -21,8 +23,8 @@ PAGES = {
     str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
     for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 }
-#: Made from the code: signatures are no programs.
-GENERATED = {"docs/api.md"}
+#: Signatures are no programs, and the page of the test kit has a test of its own.
+NO_PROGRAMS = {"docs/api.md", "docs/testing.md"}
 
 
 def blocks(text, language):
@@ -37,7 +39,7 @@ def commands(text):
 
 
 #: A page is read from top to bottom: a program begins with its imports, what follows adds to it.
-PROGRAMS = [name for name in PAGES if name not in GENERATED and blocks(PAGES[name], "python")]
+PROGRAMS = [name for name in PAGES if name not in NO_PROGRAMS and blocks(PAGES[name], "python")]
 
 
 @pytest.mark.parametrize("page", PROGRAMS)
@@ -116,10 +118,50 @@ def test_the_settings_a_page_names_exist(page):
 @pytest.mark.parametrize("page", PAGES)
 def test_the_names_a_page_imports_are_public(page):
     """A program of the documentation keeps to what ``docs/api.md`` promises."""
-    for program in blocks(PAGES[page], "python") if page not in GENERATED else ():
+    for program in blocks(PAGES[page], "python") if page not in NO_PROGRAMS else ():
         for module, names in re.findall(
             r"^from (flask_msm\S*) import ([^#\n]+)", program, re.MULTILINE
         ):
             promised = PAGES["docs/api.md"].partition(f"\n## {module}\n")[2]
             for name in names.split(","):
                 assert f"### {name.strip()}\n" in promised, f"{page}: {module}.{name.strip()}"
+
+
+FAILURES = PAGES["docs/failures.md"]
+
+
+def test_the_figures_of_failures_are_those_of_the_drill():
+    rows = {
+        cells[0]: cells
+        for line in FAILURES.partition("## The drill")[2].splitlines()
+        if len(cells := [cell.strip() for cell in line.strip("|").split("|")]) == 12
+    }
+    named = re.findall(r"\(\*([^*]+)\*: (\d+) ms\)", FAILURES)
+    worker = list(rows["act"]).index("worker ms")
+
+    assert len(named) > 10
+    for act, slowest in named:
+        assert rows[act][worker].split(" / ")[2] == slowest, act
+
+
+def test_the_acts_of_the_drill_are_those_that_are_played():
+    from drill.acts import ACTS
+
+    played = {act.title for act in ACTS.values()}
+    table = FAILURES.partition("| act |")[2]
+    assert {
+        line.split(" | ")[0].strip("| ") for line in table.splitlines()[2:] if "|" in line
+    } == played
+
+
+def test_the_events_that_failures_name_exist():
+    source = "".join(
+        path.read_text(encoding="utf-8") for path in (ROOT / "flask_msm").rglob("*.py")
+    )
+    composed = {"node": NodeState, "mode": Mode}
+
+    for name in re.findall(r"`([a-z]+_[a-z_]+)`", FAILURES):
+        kind, _, what = name.partition("_")
+        if kind in composed and what in {state.value for state in composed[kind]}:
+            continue
+        assert f'"{name}"' in source or f'"{{what}}_{what}"' in source, name
