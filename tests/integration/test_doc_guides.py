@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import contextmanager
 from pathlib import Path
@@ -154,3 +155,33 @@ def test_a_former_store_that_is_away_is_no_error(moved, memcached):
     assert browser.get("/").text == "None"
     # It is tried again when it is back.
     assert browser.get_cookie("session") is not None
+
+
+# -- sizing --------------------------------------------------------------------------------------
+
+
+def test_a_session_takes_what_the_sizing_of_operating_says(memcached):
+    node = memcached()
+    app = Flask("shop")
+    app.config.update(
+        SECRET_KEY="x", MSM_NODES=f"{node.host}:{node.port}", MSM_REPLICAS=1, MSM_PROBE_INTERVAL=0
+    )
+    flask_msm.MemcachedSessionManager(app)
+    values = {f"name{number}": os.urandom(100) for number in range(5)}
+    app.add_url_rule("/in", view_func=lambda: session.update(values) or "in")
+    app.add_url_rule("/out", "out", lambda: flask_msm.destroy() or "out")
+    browsers = [app.test_client() for _ in range(50)]
+
+    def each_takes(path):
+        for browser in browsers:
+            browser.get(path)
+        return (int(node.stats()["bytes"]) - before) / len(browsers)
+
+    with closing(app):
+        app.test_client().get("/in")  # what the fleet keeps there is there by now
+        before = int(node.stats()["bytes"])
+        content = sum(len(name) + len(value) for name, value in values.items())
+        by_the_formula = content + 200 + 12 * len(values)
+        assert 0.85 * by_the_formula < each_takes("/in") <= by_the_formula
+        # 180 bytes of a tombstone.
+        assert 150 < each_takes("/out") <= 180
