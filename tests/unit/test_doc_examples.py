@@ -91,10 +91,10 @@ def take(line):
 @pytest.mark.parametrize("page", PAGES)
 def test_the_make_targets_of_a_page_exist(page):
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
 
     for line in commands(PAGES[page]):
-        if match := re.match(r"make ([a-z]+)", line):
+        if match := re.match(r"make ([a-z-]+)", line):
             assert match[1] in targets, line
 
 
