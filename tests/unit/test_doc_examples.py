@@ -15,7 +15,7 @@ import flask_msm
 from flask_msm.cli import msm_commands
 from flask_msm.cluster.health import NodeState
 from flask_msm.cluster.mode import Mode
-from flask_msm.settings import Settings, setting_docs
+from flask_msm.settings import NOT_YET, Settings, setting_docs
 
 
 ROOT = Path(__file__).parents[2]
@@ -165,3 +165,9 @@ def test_the_events_that_failures_name_exist():
         if kind in composed and what in {state.value for state in composed[kind]}:
             continue
         assert f'"{name}"' in source or f'"{{what}}_{what}"' in source, name
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_a_page_says_has_no_effect_yet_has_none(page):
+    for name in re.findall(r"`MSM_([A-Z_]+)`[^.|]*no effect yet", PAGES[page]):
+        assert name.lower() in NOT_YET
