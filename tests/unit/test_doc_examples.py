@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -86,6 +87,13 @@ def take(line):
     for word in words:
         known = {option for p in command.params for option in p.opts}
         assert not word.startswith("--") or word in known, f"no option {word}: {line}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_shell_lines_of_a_page_are_well_formed(page):
+    for block in blocks(PAGES[page], "sh"):
+        checked = subprocess.run(["bash", "-n"], input=block, text=True, capture_output=True)
+        assert checked.returncode == 0, checked.stderr
 
 
 @pytest.mark.parametrize("page", PAGES)
