@@ -52,4 +52,4 @@ def test_every_test_that_a_page_names_exists():
 def test_the_page_of_python_names_is_up_to_date_and_everything_public_has_a_docstring():
     module = load("api_page")
 
-    assert module.PAGE.read_text(encoding="utf-8") == module.page()
+    assert module.PAGE.read_text(encoding="utf-8") == module.page(), "run python docs/api_page.py"
