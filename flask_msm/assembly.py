@@ -57,6 +57,7 @@ def assemble(needs: Needs) -> Parts:
         codec_id=needs.codec.id,
         compress_above=settings.compress_above or None,
         max_size=settings.max_record_size,
+        encryption=needs.encryption,
     )
     ids = [address.id for address in settings.nodes]
     placement = Placement(ids, replicas=settings.replicas, last=settings.failover_nodes)

@@ -184,7 +184,7 @@ def assemble_cluster(
         nodes=nodes,
         placement=placement,
         usable=lambda node_id: state.rights(node_id).joined,
-        envelope=_fleet_envelope(),
+        envelope=_fleet_envelope(needs),
         stamps=stamps,
         clock=clock,
     )
@@ -356,11 +356,16 @@ def _fleet(
 
 def _shared(needs: Needs, stamps: StampClock, suffix: str) -> SharedMap:
     key = needs.settings.key_prefix + suffix
-    return SharedMap(key, envelope=_fleet_envelope(), stamps=stamps, clock=needs.clock)
+    return SharedMap(key, envelope=_fleet_envelope(needs), stamps=stamps, clock=needs.clock)
 
 
-def _fleet_envelope() -> Envelope:
-    return Envelope(codec_id=FLEET_CODEC, compress_above=4096, max_size=MAX_SIZE)
+def _fleet_envelope(needs: Needs) -> Envelope:
+    return Envelope(
+        codec_id=FLEET_CODEC,
+        compress_above=4096,
+        max_size=MAX_SIZE,
+        encryption=needs.encryption,
+    )
 
 
 def memcached_node(address: NodeAddress, settings: Settings, clock: Clock) -> MemcachedNode:

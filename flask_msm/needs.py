@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from .record.encryption import Encryption, encryption_of
 from .record.keys import Keyring, keyring
 
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 MakeNode = Callable[["NodeAddress"], Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Needs:
     """What an application and its user bring.
 
@@ -55,6 +57,15 @@ class Needs:
     root: str
     policy: Policy | None
     blacklisted: Callable[[Failure], object]
+
+    @cached_property
+    def encryption(self) -> Encryption | None:
+        """What encrypts records, ``None`` without ``MSM_ENCRYPTION_KEYS``.
+
+        Raises:
+            ConfigError: cryptography is not installed.
+        """
+        return encryption_of(self.settings.encryption_keys)
 
     def keys(self) -> Keyring:
         """Return the keyring of the secrets as they are now."""

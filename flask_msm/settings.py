@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from flask_msm.addresses import ID_PATTERN, NODES_ALLOWED, NodeAddress, parse_nodes
+from flask_msm.encryption_keys import EncryptionKeys, encryption_keys
 from flask_msm.errors import ConfigError
 from flask_msm.settings_parsing import (
     CacheLike,
@@ -41,6 +42,7 @@ from flask_msm.settings_reading import PREFIX, is_secret, read, setting
 
 __all__ = [
     "CacheLike",
+    "EncryptionKeys",
     "NodeAddress",
     "OnReconnect",
     "OnUnknown",
@@ -66,11 +68,7 @@ _LONGEST_PREFIX = 150
 
 
 #: Accepted, checked, and without effect until the parts they belong to are there.
-NOT_YET = frozenset(
-    {
-        "encryption_keys",
-    }
-)
+NOT_YET: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -337,10 +335,11 @@ class Settings:
         kind=boolean(),
         meaning="Whether the dashboard leaves out the texts of errors.",
     )
-    encryption_keys: tuple[str, ...] | None = setting(
+    encryption_keys: EncryptionKeys | None = setting(
         default=None,
-        kind=optional(texts(r"\S+", "keys, each once, separated by blanks or commas, or a list")),
-        meaning="Keys that encrypt what is stored; the first encrypts, all decrypt.",
+        kind=optional(encryption_keys()),
+        meaning="Keys that encrypt what is stored, with the extra 'encryption'; the first encrypts,"
+        " all decrypt.",
         secret=True,
     )
 

@@ -7,7 +7,8 @@ forged or somebody else's without harm. Layout, big-endian::
     created 8 | renewed 8 | expires_at 8 | version 8 | body | hash 16
 
 The body is MessagePack: ``[floor, pointer, entries, weak]`` with entries as one flat list
-``name, stamp, value, name, ...``, because that packs and unpacks fastest.
+``name, stamp, value, name, ...``, because that packs and unpacks fastest. It may be deflated, and
+after that encrypted (``encryption.py``), as the flags say; the header stays readable.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import zlib
 from hashlib import blake2b
 from hmac import compare_digest
+from math import inf, isfinite
 from struct import Struct
 from typing import TYPE_CHECKING, Any, cast
 
@@ -23,9 +25,11 @@ from flask_msm.errors import CorruptRecordError, DecodeError, UnknownRecordError
 from .attributes import Attributes, Entries
 from .codec import pack, unpack
 from .record import Kind, Pointer, Record
+from .stamp import WEAK_OFFSET
 
 
 if TYPE_CHECKING:
+    from .encryption import Encryption
     from .keys import Keyring
 
 
@@ -35,6 +39,7 @@ FORMAT = 1
 HASH_SIZE = 16
 OVERHEAD = HEADER.size + HASH_SIZE
 _COMPRESSED = 1
+_ENCRYPTED = 2
 #: A body may inflate to this many times ``MSM_MAX_RECORD_SIZE``.
 INFLATE_FACTOR = 16
 _LAST_KIND = int(max(Kind))
@@ -48,10 +53,19 @@ class Envelope:
         compress_above: Bodies larger than this many bytes are deflated; ``None`` for never.
         max_size: Largest record, bytes (``MSM_MAX_RECORD_SIZE``); bounds what a body may inflate
             to.
+        encryption: Encrypts and decrypts bodies; ``None``: none is, and encrypted ones are unknown.
     """
 
-    def __init__(self, *, codec_id: int, compress_above: int | None, max_size: int) -> None:
+    def __init__(
+        self,
+        *,
+        codec_id: int,
+        compress_above: int | None,
+        max_size: int,
+        encryption: Encryption | None = None,
+    ) -> None:
         self.codec_id = codec_id
+        self._encryption = encryption
         self._compress_above = compress_above
         self._max_body = max_size * INFLATE_FACTOR
 
@@ -63,21 +77,24 @@ class Envelope:
             deflated = zlib.compress(body, 1)
             if len(deflated) < len(body) <= self._max_body:
                 body, flags = deflated, _COMPRESSED
-        data = (
-            HEADER.pack(
-                MAGIC,
-                FORMAT,
-                record.kind,
-                flags,
-                self.codec_id,
-                keys.current.id,
-                record.created,
-                record.renewed,
-                record.expires_at,
-                record.version,
-            )
-            + body
+        encryption = self._encryption
+        if encryption is not None and encryption.encrypts:
+            flags |= _ENCRYPTED
+        header = HEADER.pack(
+            MAGIC,
+            FORMAT,
+            record.kind,
+            flags,
+            self.codec_id,
+            keys.current.id,
+            record.created,
+            record.renewed,
+            record.expires_at,
+            record.version,
         )
+        if encryption is not None and encryption.encrypts:
+            body = encryption.encrypt(body, key, header)
+        data = header + body
         return data + _hash(data, key, keys.current.secret)
 
     def open(self, data: bytes, key: str, keys: Keyring) -> Record:
@@ -102,9 +119,18 @@ class Envelope:
             raise CorruptRecordError("the signature does not match")
         if codec != self.codec_id:
             raise UnknownRecordError(f"encoded with codec {codec}, this is codec {self.codec_id}")
-        if kind > _LAST_KIND or flags & ~_COMPRESSED:
+        if kind > _LAST_KIND or flags & ~(_COMPRESSED | _ENCRYPTED):
             raise UnknownRecordError("a kind or flag that is not known here")
+        # Nobody can reckon with other times; ``created`` may be infinite (``PARTIAL``).
+        if not (-inf < renewed < inf and -inf < expires_at < inf and -inf < created <= inf):
+            raise CorruptRecordError("a time that is none")
+        if not -WEAK_OFFSET <= version < WEAK_OFFSET:
+            raise CorruptRecordError("a version that is none")
         body = signed[HEADER.size :]
+        if flags & _ENCRYPTED:
+            if self._encryption is None:
+                raise UnknownRecordError("encrypted, and there is no key here")
+            body = self._encryption.decrypt(body, key, signed[: HEADER.size])
         if flags & _COMPRESSED:
             body = self._inflate(body)
         attributes, pointer = _unpack_body(body)
@@ -161,8 +187,8 @@ def _unpack_body(body: bytes) -> tuple[Attributes, Pointer | None]:
     try:
         floor, pointer, entries, weak = cast("Any", unpack(body))
         return (
-            Attributes(_entries(entries), _entries(weak), floor),
-            Pointer(*pointer) if pointer else None,
+            Attributes(_entries(entries), _entries(weak), _stamp(floor)),
+            _pointer(*pointer) if pointer else None,
         )
     except (DecodeError, TypeError, ValueError) as error:
         # The hash was right, so this was written by a program of ours with a fault.
@@ -173,7 +199,25 @@ def _entries(flat: list[Any]) -> Entries:
     entries = {}
     parts = iter(flat)
     for name, stamp, value in zip(parts, parts, parts, strict=True):
-        if type(name) is bytes:
-            name = name.decode("utf-8", "surrogatepass")  # noqa: PLW2901
+        # Written without calls, for this is in the way of every read.
+        if type(stamp) is not int or not -WEAK_OFFSET <= stamp < WEAK_OFFSET:
+            raise TypeError
+        if type(value) is not bytes and value is not None:
+            raise TypeError
+        if type(name) is not str:
+            # Bytes, or this raises.
+            name = bytes.decode(name, "utf-8", "surrogatepass")  # noqa: PLW2901
         entries[name] = (stamp, value)
     return entries
+
+
+def _stamp(value: object) -> int:
+    if type(value) is not int or not -WEAK_OFFSET <= value < WEAK_OFFSET:
+        raise TypeError
+    return value
+
+
+def _pointer(stamp: object, key: object, until: object) -> Pointer:
+    if type(key) is not str or type(until) is not float or not isfinite(until):
+        raise TypeError
+    return Pointer(_stamp(stamp), key, until)

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 
 WORKER_BITS = 16
+#: Every stamp, weak or not, is nearer to zero than this: it fits into 64 bits until the year 4199.
 WEAK_OFFSET = 1 << 62
+_LAST_MS = (WEAK_OFFSET >> WORKER_BITS) - 1
 #: A stamp further ahead of the own clock than this is obeyed but not adopted, milliseconds.
 MAX_AHEAD_MS = 60_000
 
@@ -63,7 +65,8 @@ class StampClock:
         worker must not be dragged along, or one broken machine would move the whole fleet.
         """
         now_ms = int(self._clock.time() * 1000)
-        floor_ms = (after >> WORKER_BITS) + 1
+        # At the end of all stamps there is nothing above *after*; equal times are told apart.
+        floor_ms = min((after >> WORKER_BITS) + 1, _LAST_MS)
         with self._lock:
             if floor_ms > now_ms + MAX_AHEAD_MS:
                 self.clock_ahead += 1

@@ -13,19 +13,20 @@ from flask_msm.record.attributes import Attributes
 from flask_msm.record.envelope import HEADER, OVERHEAD, Envelope
 from flask_msm.record.keys import Keyring, keyring, ref_of, storage_key
 from flask_msm.record.record import Kind, Pointer, Record
-from flask_msm.record.stamp import weak
+from flask_msm.record.stamp import WEAK_OFFSET, weak
 
 
 KEY = storage_key("msm:test:", "a" * 43)
 KEYS = Keyring(("secret",))
+LAST = WEAK_OFFSET - 1
 ENVELOPE = Envelope(codec_id=1, compress_above=4096, max_size=100_000)
 
 entries = st.dictionaries(
-    st.text(max_size=5), st.tuples(st.integers(1, 2**62), st.none() | st.binary(max_size=9))
+    st.text(max_size=5), st.tuples(st.integers(1, LAST), st.none() | st.binary(max_size=9))
 )
 weak_entries = st.dictionaries(
     st.text(max_size=5),
-    st.tuples(st.integers(1, 2**62).map(weak), st.none() | st.binary(max_size=9)),
+    st.tuples(st.integers(1, LAST).map(weak), st.none() | st.binary(max_size=9)),
 )
 moments = st.floats(0, 4e9)
 
@@ -35,14 +36,14 @@ def records(draw):
     kind = draw(st.sampled_from(Kind))
     pointer = None
     if kind is Kind.ALIAS:
-        pointer = Pointer(draw(st.integers(1, 2**62)), draw(st.text(max_size=9)), draw(moments))
-    attributes = Attributes(draw(entries), draw(weak_entries), draw(st.integers(0, 2**62)))
+        pointer = Pointer(draw(st.integers(1, LAST)), draw(st.text(max_size=9)), draw(moments))
+    attributes = Attributes(draw(entries), draw(weak_entries), draw(st.integers(0, LAST)))
     return Record(
         kind,
         draw(moments),
         draw(moments),
         draw(moments),
-        draw(st.integers(0, 2**62)),
+        draw(st.integers(0, LAST)),
         attributes,
         pointer,
     )

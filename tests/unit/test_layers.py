@@ -43,6 +43,7 @@ def copy(tmp_path):
         ("flask_msm/unit.py", "import cachelib", "One door to cachelib"),
         ("flask_msm/runtime.py", "import apscheduler", "One door to APScheduler"),
         ("flask_msm/record/envelope.py", "import ormsgpack", "One door to ormsgpack"),
+        ("flask_msm/record/envelope.py", "import cryptography", "One door to cryptography"),
         ("flask_msm/interface.py", "import itsdangerous", "One door to itsdangerous"),
         ("flask_msm/extension.py", "import flask_admin", "One door to Flask-Admin"),
         (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import base64
 import logging
 import re
 import ssl
@@ -992,26 +993,63 @@ def test_wrong_credentials_are_refused_and_not_shown(raw):
     assert error.__suppress_context__
 
 
+ONE, TWO = bytes(range(32)), bytes(range(100, 132))
+AS_HEX, AS_BASE64 = ONE.hex(), base64.urlsafe_b64encode(TWO).decode()
+
+
 @pytest.mark.parametrize(
-    ("raw", "expected"),
-    [("k1", ("k1",)), ("k1, k2 k3", ("k1", "k2", "k3")), (["k1", "k2\n"], ("k1", "k2"))],
+    ("raw", "encrypting", "decrypting"),
+    [
+        (AS_HEX, ONE, (ONE,)),
+        (AS_HEX.upper(), ONE, (ONE,)),
+        (f"{AS_BASE64}, {AS_HEX}", TWO, (TWO, ONE)),
+        (AS_BASE64.rstrip("="), TWO, (TWO,)),
+        ([AS_HEX, f"{AS_BASE64}\n"], ONE, (ONE, TWO)),
+        (f"plain {AS_HEX}", None, (ONE,)),
+        (base64.b64encode(b"\xff\xfe" * 16).decode(), b"\xff\xfe" * 16, (b"\xff\xfe" * 16,)),
+    ],
 )
-def test_encryption_keys(raw, expected):
-    assert value_of("MSM_ENCRYPTION_KEYS", raw) == expected
+def test_encryption_keys(raw, encrypting, decrypting):
+    keys = value_of("MSM_ENCRYPTION_KEYS", raw)
+
+    assert (keys.encrypting, keys.decrypting) == (encrypting, decrypting)
+    assert AS_HEX not in repr(keys)
+    assert str(ONE) not in repr(keys)
 
 
 @pytest.mark.parametrize(
-    "raw", ["swordfish swordfish", ["sword fish"], [b"swordfish"], 5], ids=repr
+    "raw",
+    [
+        "swordfish",
+        f"{AS_HEX} swordfish",
+        ["sword fish"],
+        [b"swordfish"],
+        5,
+        "plain",
+        f"{AS_HEX} plain",
+        f"{AS_HEX} {AS_HEX.upper()}",
+        "0" * 64,
+        AS_HEX[:-1],
+        AS_BASE64[:-2],
+        AS_BASE64 + "=",
+    ],
+    ids=repr,
 )
 def test_wrong_encryption_keys_are_refused_and_not_shown(raw):
-    assert "swordfish" not in str(assert_refused("MSM_ENCRYPTION_KEYS", raw))
+    error = assert_refused("MSM_ENCRYPTION_KEYS", raw)
+
+    assert "swordfish" not in str(error)
+    assert AS_HEX[:-1] not in str(error)
+    assert error.__cause__ is None
 
 
 def test_secrets_are_not_in_the_repr():
-    settings = read(MSM_AUTH="ops:swordfish", MSM_ENCRYPTION_KEYS="swordfish")
+    settings = read(MSM_AUTH="ops:swordfish", MSM_ENCRYPTION_KEYS=AS_HEX)
 
     assert settings.auth == ("ops", "swordfish")
     assert "swordfish" not in repr(settings)
+    assert AS_HEX not in repr(settings)
+    assert "encryption" not in repr(settings)
     assert "replicas=2" in repr(settings)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from support.clock import FakeClock
 
-from flask_msm.record.stamp import MAX_AHEAD_MS, StampClock, milliseconds, weak
+from flask_msm.record.stamp import MAX_AHEAD_MS, WEAK_OFFSET, StampClock, milliseconds, weak
 
 
 def test_stamps_rise_even_when_the_clock_does_not():
@@ -44,6 +44,13 @@ def test_a_clock_far_ahead_is_obeyed_but_not_adopted():
     assert stamps.next(far) > far
     assert stamps.clock_ahead == 1
     assert milliseconds(stamps.next()) < milliseconds(far)
+
+
+def test_at_the_end_of_all_stamps_a_stamp_still_fits():
+    stamps = StampClock(FakeClock(), worker=1)
+
+    assert stamps.next(WEAK_OFFSET - 1) < WEAK_OFFSET
+    assert stamps.next(2**63 - 1) < WEAK_OFFSET
 
 
 def test_a_weak_stamp_loses_against_every_ordinary_one_and_keeps_its_order():

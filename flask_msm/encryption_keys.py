@@ -1,0 +1,66 @@
+"""The keys of ``MSM_ENCRYPTION_KEYS``: what they look like, and that nobody sees them."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode
+from dataclasses import dataclass, field
+
+from flask_msm.settings_parsing import BLANKS_OR_COMMAS, Kind, RefusedError, split_list
+
+
+#: Length of a key, bytes.
+KEY_SIZE = 32
+#: In place of the first key: nothing is encrypted yet, or any more.
+PLAIN = "plain"
+
+_HEX = re.compile(r"[0-9A-Fa-f]{64}")
+_BASE64 = re.compile(r"[A-Za-z0-9_+/-]{43}=?")
+
+
+@dataclass(frozen=True, slots=True)
+class EncryptionKeys:
+    """What encrypts and what decrypts. Its ``repr`` shows no key.
+
+    Attributes:
+        encrypting: Encrypts what is written; ``None``: it is written as it is.
+        decrypting: All keys, each of ``KEY_SIZE`` bytes.
+    """
+
+    encrypting: bytes | None = field(repr=False)
+    decrypting: tuple[bytes, ...] = field(repr=False)
+
+
+def encryption_keys() -> Kind[EncryptionKeys]:
+    """Return the kind of lists of keys, a secret."""
+    return Kind(
+        f"keys of {KEY_SIZE} random bytes as base64 (43 or 44 characters) or hexadecimal (64), each"
+        f" once, separated by blanks or commas, or a list; '{PLAIN}' in front of them encrypts"
+        " nothing yet and decrypts with all",
+        _parse,
+    )
+
+
+def _parse(value: object) -> EncryptionKeys:
+    words = split_list(value, BLANKS_OR_COMMAS)
+    is_plain = bool(words) and words[0].lower() == PLAIN
+    keys = tuple(map(_key, words[1:] if is_plain else words))
+    if not keys:
+        msg = "there is no key"
+        raise RefusedError(msg)
+    if len(set(keys)) < len(keys):
+        msg = "one of them is given twice"
+        raise RefusedError(msg)
+    if any(len(set(key)) == 1 for key in keys):
+        msg = "one of them is the same byte over and over"
+        raise RefusedError(msg)
+    return EncryptionKeys(None if is_plain else keys[0], keys)
+
+
+def _key(word: str) -> bytes:
+    if _HEX.fullmatch(word):
+        return bytes.fromhex(word)
+    if not _BASE64.fullmatch(word):
+        msg = f"one of them is not {KEY_SIZE} bytes as base64 or hexadecimal"
+        raise RefusedError(msg)
+    return b64decode(word.rstrip("=") + "=", altchars=b"-_" if re.search("[-_]", word) else None)
