@@ -1,0 +1,182 @@
+"""Records from a store: verified before anything is decoded, and then bounded all the same."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from contextlib import contextmanager
+from unittest import mock
+
+import pytest
+from hypothesis import strategies as st
+from support.fuzzing import fuzz
+from support.mutation import mutated
+from support.sealing import KEY, KEYS, MAX_SIZE, SECRETS, encryption, envelope, record
+
+from flask_msm.errors import CorruptRecordError, RecordError
+from flask_msm.record import envelope as module
+from flask_msm.record.codec import pack
+from flask_msm.record.encryption import Encryption
+from flask_msm.record.envelope import FORMAT, HASH_SIZE, HEADER, INFLATE_FACTOR, MAGIC
+from flask_msm.record.record import Kind, Pointer, Record
+from flask_msm.record.stamp import WEAK_OFFSET
+
+
+PLAIN, ENCRYPTED = envelope(), envelope(SECRETS[0])
+ENVELOPES = st.sampled_from([PLAIN, ENCRYPTED])
+RECORDS = [
+    record(),
+    record({"text": b"x" * 9000, "name": None}),
+    record()._replace(kind=Kind.ALIAS, pointer=Pointer(9, "msm:test:" + "b" * 40, 4.0)),
+    record({})._replace(kind=Kind.DESTROYED),
+]
+SEALED = [e.seal(r, KEY, KEYS) for e in (PLAIN, ENCRYPTED) for r in RECORDS]
+#: What a verified record may take beside itself.
+INFLATED = MAX_SIZE * INFLATE_FACTOR + 8 * 1024 * 1024
+
+
+@contextmanager
+def nothing_decoded():
+    """Fail when anything behind the header is used."""
+
+    def used(*_):
+        pytest.fail("decoded before it was verified")
+
+    with (
+        mock.patch.object(module, "unpack", used),
+        mock.patch.object(zlib, "decompressobj", used),
+        mock.patch.object(Encryption, "decrypt", used),
+    ):
+        yield
+
+
+def opened(an_envelope, data):
+    """Return the record in *data*, ``None`` if it is refused as it should be."""
+    try:
+        return an_envelope.open(data, KEY, KEYS)
+    except RecordError:
+        return None
+
+
+def signed(data):
+    return data + module._hash(data, KEY, KEYS.current.secret)
+
+
+headers = st.builds(
+    HEADER.pack,
+    st.sampled_from([MAGIC, b"XX"]),
+    st.sampled_from([FORMAT, 0, 2, 255]),
+    st.integers(0, 255) | st.integers(0, 3),
+    st.integers(0, 255) | st.integers(0, 3),
+    st.sampled_from([1, 0, 255]),
+    st.sampled_from([KEYS.current.id, b"\0\0\0\0"]),
+    st.floats(),
+    st.floats(),
+    st.floats(),
+    st.integers(-(2**63), 2**63 - 1),
+)
+times = st.floats(allow_nan=False, allow_infinity=False)
+good_headers = st.builds(
+    HEADER.pack,
+    st.just(MAGIC),
+    st.just(FORMAT),
+    st.integers(0, 2),
+    st.just(0),
+    st.just(1),
+    st.just(KEYS.current.id),
+    times | st.floats(),
+    times | st.floats(),
+    times | st.floats(),
+    st.integers(-WEAK_OFFSET, WEAK_OFFSET - 1) | st.integers(-(2**63), 2**63 - 1),
+)
+leaves = st.none() | st.integers(-(2**63), 2**64 - 1) | st.binary(max_size=9) | st.text(max_size=5)
+values = st.recursive(leaves, lambda inner: st.lists(inner, max_size=4), max_leaves=9)
+entry_lists = st.lists(st.tuples(leaves, leaves, leaves), max_size=4).map(
+    lambda entries: [part for entry in entries for part in entry]
+)
+bodies = st.tuples(values, values, values | entry_lists, values | entry_lists).map(list) | values
+
+
+def packed(value):
+    try:
+        return pack(value)
+    except TypeError:  # a lone surrogate
+        return b"\xc0"
+
+
+@fuzz(st.binary(max_size=300), ENVELOPES)
+def test_foreign_bytes_are_refused_before_they_are_decoded(data, an_envelope):
+    with nothing_decoded():
+        assert opened(an_envelope, data) is None
+
+
+@fuzz(headers, st.binary(max_size=300), ENVELOPES)
+def test_a_forged_record_is_refused_before_it_is_decoded(header, body, an_envelope):
+    with nothing_decoded():
+        assert opened(an_envelope, header + body + bytes(HASH_SIZE)) is None
+
+
+@fuzz(mutated(st.sampled_from(SEALED)), ENVELOPES)
+def test_a_changed_record_is_refused_before_it_is_decoded(data, an_envelope):
+    if data in SEALED:
+        assert opened(ENCRYPTED, data) in RECORDS
+        return
+    with nothing_decoded():
+        assert opened(an_envelope, data) is None
+
+
+@fuzz(st.sampled_from(SEALED), st.sampled_from(SEALED), st.integers(0, 400), ENVELOPES)
+def test_records_that_were_spliced_are_refused(one, other, at, an_envelope):
+    data = one[:at] + other[at:]
+    if data not in SEALED:
+        with nothing_decoded():
+            assert opened(an_envelope, data) is None
+
+
+@fuzz(headers, st.binary(max_size=300), ENVELOPES, memory=INFLATED)
+def test_a_signed_record_of_any_bytes_is_a_record_or_refused(header, body, an_envelope):
+    found = opened(an_envelope, signed(header + body))
+
+    assert found is None or isinstance(found, Record)
+
+
+@fuzz(good_headers, bodies)
+def test_a_signed_record_of_any_values_has_the_right_types_or_is_refused(header, body):
+    found = opened(PLAIN, signed(header + packed(body)))
+    if found is None:
+        return
+    attributes = found.attributes
+    assert math.isfinite(found.expires_at + found.renewed)
+    stamps = [found.version, attributes.floor]
+    for name, (stamp, value) in [*attributes.entries.items(), *attributes.weak.items()]:
+        stamps.append(stamp)
+        assert type(name) is str
+        assert value is None or type(value) is bytes
+    if found.pointer is not None:
+        assert [type(part) for part in found.pointer] == [int, str, float]
+        assert math.isfinite(found.pointer.until)
+    # The clock of stamps can go on from each of them.
+    assert all(type(stamp) is int and abs(stamp) <= WEAK_OFFSET for stamp in stamps)
+
+
+bombs = st.integers(0, 60_000_000).map(lambda size: zlib.compress(bytes(size), 1))
+
+
+@fuzz(bombs, st.binary(max_size=3), share=0.1, memory=INFLATED)
+def test_what_inflates_without_end_is_cut_off(bomb, extra):
+    header = HEADER.pack(MAGIC, FORMAT, 0, 1, 1, KEYS.current.id, 1, 2, 3, 4)
+
+    with pytest.raises(CorruptRecordError):
+        PLAIN.open(signed(header + bomb + extra), KEY, KEYS)
+
+
+CIPHER = encryption(SECRETS[0])
+BODY = CIPHER.encrypt(b"the body", KEY, b"header")
+
+
+@fuzz(mutated(st.just(BODY)) | st.binary(max_size=100).map(lambda data: BODY[:4] + data))
+def test_a_changed_encrypted_body_is_refused(data):
+    if data == BODY:
+        return
+    with pytest.raises(RecordError):
+        CIPHER.decrypt(data, KEY, b"header")

@@ -1,0 +1,76 @@
+"""How parsers are fuzzed: so many inputs, each within bounds of time and memory, all counted.
+
+``FUZZ_EXAMPLES`` says how many inputs each test gets, new ones with every run; without it there
+are a few, always the same, so that the default run is short and says the same twice.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+import tracemalloc
+from collections import Counter
+
+from hypothesis import HealthCheck, given, settings
+
+
+#: Inputs of each test unless somebody says otherwise.
+BRIEF = 150
+#: One input may take so long, seconds; generous, for other programs run on the machine as well.
+SECONDS = 2.0
+#: One input may take so much memory at a time, bytes, beyond what its own size excuses.
+BYTES = 8 * 1024 * 1024
+
+EXECUTIONS: Counter[str] = Counter()
+LONGEST: dict[str, float] = {}
+
+
+def examples() -> int:
+    return int(os.environ.get("FUZZ_EXAMPLES") or BRIEF)
+
+
+def fuzz(*strategies, memory=BYTES, share=1.0):
+    """Run a test with many inputs of *strategies*.
+
+    Args:
+        strategies: Make its arguments.
+        memory: Most bytes that one input may take at a time.
+        share: Part of the inputs that other tests get, for a test that is slow.
+    """
+
+    def decorate(test):
+        name = f"{test.__module__.rpartition('.')[2]}::{test.__name__}"
+
+        @functools.wraps(test)
+        def counted(*args, **options):
+            EXECUTIONS[name] += 1
+            tracemalloc.start()
+            began = time.perf_counter()
+            try:
+                test(*args, **options)
+                taken, peak = time.perf_counter() - began, tracemalloc.get_traced_memory()[1]
+            finally:
+                tracemalloc.stop()
+            LONGEST[name] = max(taken, LONGEST.get(name, 0.0))
+            assert taken < SECONDS
+            assert peak < memory
+
+        limits = settings(
+            max_examples=max(1, int(examples() * share)),
+            deadline=None,
+            derandomize="FUZZ_EXAMPLES" not in os.environ,
+            suppress_health_check=list(HealthCheck),
+        )
+        return limits(given(*strategies)(counted))
+
+    return decorate
+
+
+def summary() -> list[str]:
+    """Return a line for each test that ran: how often, and the longest time it took."""
+    lines = [
+        f"{count:>9,} inputs, longest {LONGEST.get(name, 0.0) * 1000:7.1f} ms  {name}"
+        for name, count in sorted(EXECUTIONS.items())
+    ]
+    return [*lines, f"{sum(EXECUTIONS.values()):>9,} inputs in all"]
