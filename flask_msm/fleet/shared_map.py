@@ -43,12 +43,14 @@ class Pulled(NamedTuple):
         foreign: What it had must be left alone.
         record: The map it had.
         token: To replace it.
+        outdated: It was written with a key that was replaced since, and may go soon.
     """
 
     found: bool
     foreign: bool = False
     record: Record | None = None
     token: CasToken | None = None
+    outdated: bool = False
 
 
 class SharedMap:
@@ -146,10 +148,12 @@ class SharedMap:
             # Written with a newer secret or by a newer version.
             self.left_alone += 1
             return Pulled(found=True, foreign=True)
-        if theirs is not None:
-            with self._lock:
-                self._record = join(self._record, theirs)
-        return Pulled(found=True, record=theirs, token=item.token)
+        if theirs is None:
+            return Pulled(found=True, token=item.token)
+        with self._lock:
+            self._record = join(self._record, theirs)
+        outdated = not self._envelope.is_current(item.value, keys)
+        return Pulled(found=True, record=theirs, token=item.token, outdated=outdated)
 
     def push(self, node: NodeClient, pulled: Pulled, keys: Keyring, deadline: float) -> bool:
         """Bring *node* up to date, given what it was found to hold a moment ago.
@@ -165,7 +169,7 @@ class SharedMap:
             mine = self._renewed()
             if pulled.foreign:
                 return False
-            if pulled.record and not self._lacks(pulled.record, mine):
+            if pulled.record and not pulled.outdated and not self._lacks(pulled.record, mine):
                 return True
             data = self._envelope.seal(mine, self.key, keys)
             if len(data) > MAX_SIZE:
@@ -188,7 +192,11 @@ class SharedMap:
         return False
 
     def absorb(self, data: bytes, keys: Keyring) -> Attributes | None:
-        """Learn what was written down elsewhere, for example on this host; return what it was."""
+        """Learn what was written down elsewhere, for example on this host.
+
+        Returns:
+            What it was; ``None`` when it is to be written anew.
+        """
         try:
             theirs = self._open(data, keys)
         except UnknownRecordError:
@@ -197,7 +205,7 @@ class SharedMap:
             return None
         with self._lock:
             self._record = join(self._record, theirs)
-        return theirs.attributes
+        return theirs.attributes if self._envelope.is_current(data, keys) else None
 
     def sealed(self, keys: Keyring) -> bytes:
         """Return the map as bytes that ``absorb`` takes."""

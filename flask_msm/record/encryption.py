@@ -75,6 +75,10 @@ class Encryption:
             raise CorruptRecordError("the body does not decrypt") from error
         return body
 
+    def is_current(self, data: bytes) -> bool:
+        """Return whether *data* was encrypted with the key that encrypts now."""
+        return data.startswith(self._current)
+
     def _cipher_for(self, key_id: bytes, key: str) -> Any:
         return self._cipher(blake2b(key.encode(), key=self._by_id[key_id], digest_size=32).digest())
 

@@ -136,6 +136,18 @@ class Envelope:
         attributes, pointer = _unpack_body(body)
         return Record(_KINDS[kind], created, renewed, expires_at, version, attributes, pointer)
 
+    def is_current(self, data: bytes, keys: Keyring) -> bool:
+        """Return whether *data*, which could be opened, is as it would be written today.
+
+        What is written only when it changes has to be written anew before a key may go.
+        """
+        _, _, _, flags, _, key_id, *_ = HEADER.unpack_from(data)
+        if key_id != keys.current.id:
+            return False
+        if self._encryption is None or not self._encryption.encrypts:
+            return not flags & _ENCRYPTED
+        return bool(flags & _ENCRYPTED) and self._encryption.is_current(data[HEADER.size :])
+
     def _inflate(self, body: bytes) -> bytes:
         inflater = zlib.decompressobj()
         try:

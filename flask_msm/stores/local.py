@@ -12,7 +12,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple, TypeVar, TypeVarTuple
 
 from flask_msm.errors import CorruptRecordError, UnknownRecordError
-from flask_msm.record.attributes import NOTHING
+from flask_msm.record.attributes import NOTHING, Attributes
 from flask_msm.record.keys import digest_of
 from flask_msm.record.record import Kind, Record, join, join_optional, ttl_for
 
@@ -42,6 +42,7 @@ TRIM_EVERY = 60.0
 FLEET_LIFE = 30 * 24 * 3600
 
 _HEAD = Struct(">Bd")
+_NOTE = "note"
 
 
 class Mark(IntEnum):
@@ -277,16 +278,24 @@ class LocalStore:
     # -- what workers of this host tell each other ---------------------------------------------
 
     def get_note(self, name: str, keys: Keyring) -> bytes | None:
-        """Return what was noted under *name*."""
+        """Return what was noted under *name*; ``None`` for what was not written with our keys."""
+        key = self._prefix + name
         try:
-            return self._guarded(self._shelves.open(keys).cache.get, self._prefix + name)
-        except LocalStorageError:
+            data = self._guarded(self._shelves.open(keys).cache.get, key)
+            if data is None:
+                return None
+            return self._envelope.open(data, key, keys).attributes.entries[_NOTE][1]
+        except (CorruptRecordError, UnknownRecordError, LocalStorageError, KeyError):
             return None
 
     def put_note(self, name: str, data: bytes, keys: Keyring) -> None:
-        """Note *data* under *name* for all workers of this host."""
+        """Note *data* under *name* for all workers of this host, sealed as sessions are."""
+        key, now = self._prefix + name, self._clock.time()
+        attributes = Attributes({_NOTE: (0, data)}, {}, 0)
+        record = Record(Kind.DATA, now, now, now + FLEET_LIFE, 0, attributes)
+        sealed = self._envelope.seal(record, key, keys)
         try:
-            self._guarded(self._shelves.open(keys).cache.set, self._prefix + name, data, FLEET_LIFE)
+            self._guarded(self._shelves.open(keys).cache.set, key, sealed, FLEET_LIFE)
         except LocalStorageError:
             return
 

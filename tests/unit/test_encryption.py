@@ -74,6 +74,17 @@ def test_what_was_written_before_keys_were_set_is_read():
     assert ENCRYPTED.open(PLAIN.seal(record(), KEY, KEYS), KEY, KEYS) == record()
 
 
+def test_what_was_not_written_as_it_would_be_today_is_told():
+    """Maps of the fleet are written anew then, for they may not change before a key goes."""
+    plain, one, two = (an.seal(record(), KEY, KEYS) for an in (PLAIN, ENCRYPTED, envelope(TWO)))
+    announced, rotated = envelope(ONE, encrypts=False), envelope(TWO, ONE)
+
+    assert [PLAIN.is_current(plain, KEYS), PLAIN.is_current(one, KEYS)] == [True, False]
+    assert [announced.is_current(plain, KEYS), announced.is_current(one, KEYS)] == [True, False]
+    assert [rotated.is_current(data, KEYS) for data in (plain, one, two)] == [False, False, True]
+    assert not PLAIN.is_current(plain, Keyring(("newer", "secret")))
+
+
 @pytest.mark.parametrize("other", [PLAIN, envelope(TWO)], ids=["no key", "another key"])
 def test_without_the_right_key_a_record_is_unknown_not_corrupt(other):
     with pytest.raises(UnknownRecordError):

@@ -292,6 +292,21 @@ def test_a_map_survives_the_rotation_of_keys(node):
     rotated.sync(node, keys=keyring(("newer", "secret")))
 
     assert values(rotated.map) == {"a": b"1"}
+    # It changes seldom, so it has to be signed anew before the old key may go.
+    later = Worker()
+    later.sync(node, keys=keyring(("newer",)))
+    assert values(later.map) == {"a": b"1"}
+
+
+def test_a_map_that_is_signed_with_the_current_key_is_not_written_again(node):
+    worker = Worker()
+    worker.map.put("a", b"1")
+    worker.sync(node, keys=keyring(("newer", "secret")))
+    before = node.items[KEY]
+
+    Worker().sync(node, keys=keyring(("newer", "secret")))
+
+    assert node.items[KEY] == before
 
 
 @pytest.mark.parametrize("kind", [Kind.ALIAS, Kind.DESTROYED])

@@ -27,7 +27,7 @@ from support.storage import (
     values,
 )
 
-from flask_msm.record.keys import digest_of
+from flask_msm.record.keys import digest_of, keyring
 from flask_msm.stores.caches import ABANDONED
 from flask_msm.stores.local import Mark
 from flask_msm.stores.ports import LocalStorageError, Outcome
@@ -428,6 +428,18 @@ def test_notes_are_for_all_workers_of_the_host_and_are_no_sessions(tmp_path):
     assert other.local.all_keys(KEYS) == []
     other.local.trim(KEYS)
     assert one.local.get_note("fleet:x", KEYS) == b"text"
+
+
+@pytest.mark.parametrize("data", [b"text", b"", b"\xff" * 200])
+def test_a_note_that_was_not_written_with_our_keys_is_none(tmp_path, data):
+    one, other = Host(tmp_path / "local"), Host(tmp_path / "local")
+    one.local.put_note("fleet:x", b"text", keyring(("somebody else",)))
+    assert other.local.get_note("fleet:x", KEYS) is None
+
+    one.local.put_note("fleet:x", b"text", KEYS)
+    one.shelf.cache.set(f"{PREFIX}fleet:x", data, 60)
+
+    assert other.local.get_note("fleet:x", KEYS) is None
 
 
 def test_a_note_that_cannot_be_kept_is_no_error(files, monkeypatch):

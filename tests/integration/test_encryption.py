@@ -1,0 +1,88 @@
+"""What memcached and a host keep of real workers, with and without ``MSM_ENCRYPTION_KEYS``."""
+
+from __future__ import annotations
+
+import urllib.parse
+
+import pytest
+from support.memcached import wait_until
+from support.sealing import SECRETS
+from support.town import Town
+
+
+pytestmark = pytest.mark.memcached
+
+#: What must not be found: name and value of an attribute, what an operator wrote, what failed.
+MARKERS = {
+    "name": b"customer_address",
+    "value": b"12 Grimmauld Place",
+    "of the outage": b"4 Privet Drive",
+    "operator": b"because of the dementors",
+    "blacklist": b"time_turner",
+}
+
+
+def dumped(server):
+    """Return keys and values of all that a memcached holds."""
+    data = b""
+    with server.connect() as connection, connection.makefile("rwb") as stream:
+        for line in server.ask("lru_crawler metadump all").splitlines():
+            key = urllib.parse.unquote(line.split()[0].removeprefix("key="))
+            stream.write(b"get %b\r\n" % key.encode())
+            stream.flush()
+            data += b"".join(iter(stream.readline, b"END\r\n"))
+    return data
+
+
+def kept(folder):
+    """Return names and contents of all that local storage holds."""
+    data = b""
+    for path in folder.rglob("*"):
+        try:
+            data += path.name.encode() + (path.read_bytes() if path.is_file() else b"")
+        except FileNotFoundError:  # an unfinished file has got its name
+            continue
+    return data
+
+
+def found(data):
+    return {what for what, marker in MARKERS.items() if marker in data}
+
+
+@pytest.mark.parametrize("encrypted", [True, False], ids=["encrypted", "plain"])
+def test_nothing_is_at_rest_in_plain_text_on_nodes_and_hosts(memcached, tmp_path, encrypted):
+    """Without keys all of it is found, so that this test can fail."""
+    nodes = [memcached() for _ in range(2)]
+    keys = {"MSM_ENCRYPTION_KEYS": SECRETS[0].hex()} if encrypted else {}
+    town = Town(nodes, tmp_path, sites=1, MSM_SERIALIZATION_POLICY="blacklist", **keys)
+    site = town.sites[0]
+    name, value, later, reason, failed = (marker.decode() for marker in MARKERS.values())
+    try:
+        town.start()
+        cookie = site.store({name: value})
+        assert site.ask(f"/unserializable/{failed}", {}, cookie=cookie).status_code == 200
+        site.invoke("policy", "local", "--reason", reason)
+        town.wait(policy="local")
+        site.invoke("policy", "blacklist", "--reason", reason)
+        town.wait(policy="blacklist")
+        ref = site.ask("/where", cookie=cookie).json()["ref"]
+        notes = 5  # control, heartbeat, blacklist, and a report of each worker
+        wait_until(
+            lambda: (
+                any(site.storage.rglob(f"{ref}*"))
+                and sum(len(path.name) == 64 for path in site.storage.rglob("sessions/*")) >= notes
+            ),
+            "the host has copies of the session and of what workers tell each other",
+        )
+        on_nodes = b"".join(map(dumped, nodes))
+        town.outage()
+        site.store({"address": later}, cookie=cookie)
+        on_host = kept(site.storage)
+        shown = next(iter(site.answers("/shown", cookie).values()))["values"]
+    finally:
+        town.stop()
+
+    assert (shown[name], shown["address"]) == (value, later)
+    assert len(on_nodes) > 1000
+    assert found(on_nodes) == (set() if encrypted else set(MARKERS) - {"of the outage"})
+    assert found(on_host) == (set() if encrypted else set(MARKERS))
