@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint docs bench drill screenshots clean packages static
+.PHONY: help demo test lint docs fuzz bench drill screenshots clean packages static
 
 # PYTHON names the Python that makes .venv; scripts/python.sh finds one when it is not given.
 # ARGS are options for what a target runs, for example: make demo ARGS="--port 9000"
@@ -40,6 +40,11 @@ bench:  ## measure what sessions add to a request
 	@scripts/system-packages.sh venv memcached
 	@scripts/venv.sh bench
 	@$(RUN) benchmarks $(ARGS)
+
+fuzz:  ## feed all that is parsed with broken input; ARGS="--examples 100000"
+	@scripts/system-packages.sh venv
+	@scripts/venv.sh tests
+	@.venv/bin/python tests/fuzz/run.py $(ARGS)
 
 drill:  ## break everything while people click, and print who noticed
 	@scripts/system-packages.sh venv memcached

@@ -19,8 +19,7 @@ INTRODUCTION = """\
 Read from `app.config` when `init_app` is called, and nowhere else; a wrong value or an unknown
 `MSM_` key is a `ConfigError` that names the key, the value and what is allowed. Booleans may be
 `true/false`, `yes/no`, `on/off`, `1/0` in any case, numbers may be text, durations are seconds or
-a `timedelta`. Blank text means the default. Keys marked *not yet* are accepted and checked, and
-have no effect in this version; setting one is answered with a warning in the log.
+a `timedelta`. Blank text means the default.
 
 Flask's own settings keep their meaning: `SECRET_KEY`, `SECRET_KEY_FALLBACKS`,
 `PERMANENT_SESSION_LIFETIME`, `SESSION_REFRESH_EACH_REQUEST` and `SESSION_COOKIE_*`.
@@ -34,8 +33,7 @@ def page() -> str:
     """Return the page."""
     rows = []
     for doc in setting_docs():
-        mark = " *not yet*" if doc.not_yet else ""
-        cells = (f"`{doc.key}`{mark}", f"`{doc.default}`", doc.allowed, doc.help)
+        cells = (f"`{doc.key}`", f"`{doc.default}`", doc.allowed, doc.help)
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n")
     return INTRODUCTION + "".join(rows)
 

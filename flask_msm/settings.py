@@ -67,10 +67,6 @@ _TEN_YEARS = 3650 * _DAY
 _LONGEST_PREFIX = 150
 
 
-#: Accepted, checked, and without effect until the parts they belong to are there.
-NOT_YET: frozenset[str] = frozenset()
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All settings of one application, checked and typed.
@@ -374,7 +370,6 @@ class Settings:
             settings = replace(settings, probe_max_backoff=backoff)
         _check_failover(settings)
         _check_limits(settings)
-        _warn_of_idle_settings(settings)
         return _with_possible_replicas(settings)
 
 
@@ -387,7 +382,6 @@ class SettingDoc(NamedTuple):
         allowed: What it may be, in words.
         help: What it means, with its unit.
         secret: Whether its value is never shown.
-        not_yet: Whether it has no effect in this version.
     """
 
     key: str
@@ -395,7 +389,6 @@ class SettingDoc(NamedTuple):
     allowed: str
     help: str
     secret: bool
-    not_yet: bool
 
 
 def setting_docs() -> tuple[SettingDoc, ...]:
@@ -407,7 +400,6 @@ def setting_docs() -> tuple[SettingDoc, ...]:
             allowed=item.metadata["allowed"],
             help=item.metadata["help"],
             secret=is_secret(item),
-            not_yet=item.name in NOT_YET,
         )
         for key, item in _BY_KEY.items()
     )
@@ -440,15 +432,6 @@ def _check_limits(settings: Settings) -> None:
     if settings.probe_max_backoff < settings.probe_interval:
         allowed = f"at least MSM_PROBE_INTERVAL ({settings.probe_interval} seconds)"
         raise _refused(settings, "probe_max_backoff", allowed)
-
-
-def _warn_of_idle_settings(settings: Settings) -> None:
-    """Say which settings were changed in vain: silence would be taken for consent."""
-    plain = Settings()
-    idle = sorted(name for name in NOT_YET if getattr(settings, name) != getattr(plain, name))
-    if idle:
-        keys = ", ".join(f"{PREFIX}{name.upper()}" for name in idle)
-        _log.warning("%s: accepted, but without effect in this version", keys)
 
 
 def _refused(settings: Settings, name: str, allowed: str) -> ConfigError:

@@ -26,8 +26,13 @@ EXECUTIONS: Counter[str] = Counter()
 LONGEST: dict[str, float] = {}
 
 
+def is_long() -> bool:
+    """Return whether somebody asked for more than the default run."""
+    return "FUZZ_EXAMPLES" in os.environ
+
+
 def examples() -> int:
-    return int(os.environ.get("FUZZ_EXAMPLES") or BRIEF)
+    return int(os.environ["FUZZ_EXAMPLES"]) if is_long() else BRIEF
 
 
 def fuzz(*strategies, memory=BYTES, share=1.0):
@@ -59,7 +64,7 @@ def fuzz(*strategies, memory=BYTES, share=1.0):
         limits = settings(
             max_examples=max(1, int(examples() * share)),
             deadline=None,
-            derandomize="FUZZ_EXAMPLES" not in os.environ,
+            derandomize=not is_long(),
             suppress_health_check=list(HealthCheck),
         )
         return limits(given(*strategies)(counted))
@@ -69,8 +74,7 @@ def fuzz(*strategies, memory=BYTES, share=1.0):
 
 def summary() -> list[str]:
     """Return a line for each test that ran: how often, and the longest time it took."""
-    lines = [
+    return [
         f"{count:>9,} inputs, longest {LONGEST.get(name, 0.0) * 1000:7.1f} ms  {name}"
         for name, count in sorted(EXECUTIONS.items())
     ]
-    return [*lines, f"{sum(EXECUTIONS.values()):>9,} inputs in all"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from flask import session
-from support.apps import make_app
+from support.apps import LIFE, make_app
 from support.clock import FakeClock
 from support.crew import Crew
 from support.policies import SharedNodes
@@ -109,6 +109,17 @@ def test_sessions_from_before_keys_were_set_are_read_and_written_encrypted():
 
     assert is_encrypted(encrypting, cookie) == {True}
     assert shown(encrypting, encrypting.cookie(browser)) == {"a": 1, "b": 2}
+
+
+def test_a_session_that_is_only_read_is_encrypted_by_its_next_refresh():
+    plain, encrypting = fleet(None, ONE)
+    cookie = put(plain, a=1)
+
+    plain.clock.advance(LIFE / 5)
+    browser = encrypting.browser(cookie)
+    assert encrypting.ask(lambda: dict(session), client=browser) == {"a": 1}
+
+    assert is_encrypted(encrypting, cookie) == {True}
 
 
 def test_keys_are_switched_on_without_a_session_that_anybody_cannot_read():
