@@ -12,5 +12,5 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.section("fuzzing")
         for line in summary():
             terminalreporter.write_line(line)
-    inputs = f"fuzzing: {sum(EXECUTIONS.values()):,} inputs"
-    terminalreporter.write_line(f"{inputs}, {len(findings) or 'no'} tests found something")
+    total = f"{sum(EXECUTIONS.values()):,} inputs of {len(EXECUTIONS)} tests"
+    terminalreporter.write_line(f"fuzzing: {total}, findings: {len(findings)}")

@@ -91,10 +91,25 @@ good_headers = st.builds(
 )
 leaves = st.none() | st.integers(-(2**63), 2**64 - 1) | st.binary(max_size=9) | st.text(max_size=5)
 values = st.recursive(leaves, lambda inner: st.lists(inner, max_size=4), max_leaves=9)
-entry_lists = st.lists(st.tuples(leaves, leaves, leaves), max_size=4).map(
-    lambda entries: [part for entry in entries for part in entry]
+stamps = st.integers(-WEAK_OFFSET, WEAK_OFFSET - 1) | st.integers(-(2**63), 2**64 - 1)
+
+
+def entry_lists(*parts):
+    """Return a strategy of lists as an envelope packs entries: names, stamps and values in turn."""
+    return st.lists(st.tuples(*parts), max_size=3).map(
+        lambda entries: [part for entry in entries for part in entry]
+    )
+
+
+#: What is of the right types but for its bounds, and what is not.
+right = entry_lists(st.text(max_size=5), stamps, st.none() | st.binary(max_size=9))
+odd = entry_lists(leaves, leaves, leaves)
+pointers = st.none() | st.tuples(stamps, st.text(max_size=9), st.floats())
+bodies = (
+    st.tuples(stamps, pointers, right, right).map(list)
+    | st.tuples(values, values, values | odd, values | odd).map(list)
+    | values
 )
-bodies = st.tuples(values, values, values | entry_lists, values | entry_lists).map(list) | values
 
 
 def packed(value):
@@ -146,7 +161,9 @@ def test_a_signed_record_of_any_values_has_the_right_types_or_is_refused(header,
     if found is None:
         return
     attributes = found.attributes
-    assert math.isfinite(found.expires_at + found.renewed)
+    assert math.isfinite(found.expires_at)
+    assert math.isfinite(found.renewed)
+    assert not math.isnan(found.created)
     stamps = [found.version, attributes.floor]
     for name, (stamp, value) in [*attributes.entries.items(), *attributes.weak.items()]:
         stamps.append(stamp)

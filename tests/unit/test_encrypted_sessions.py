@@ -144,6 +144,25 @@ def test_keys_are_rotated_without_a_session_that_anybody_cannot_read():
     assert shown(during, cookie) == {"b": 2}
 
 
+@pytest.mark.parametrize(
+    ("before", "during", "after"),
+    [(ONE, f"{TWO} {ONE}", TWO), (ONE, f"plain {ONE}", None)],
+    ids=["rotated", "switched off"],
+)
+def test_what_operators_chose_outlasts_a_key(before, during, after):
+    """It may be written once in a year, and the key be taken away the day after the next."""
+    crew = Crew(0)
+    first = crew.hire(MSM_ENCRYPTION_KEYS=before)
+    first.console.set_policy("local", actor="anna", reason="x", based_on=None)
+    crew.tick(first)
+    crew.tick(crew.hire(MSM_ENCRYPTION_KEYS=during))
+
+    last = crew.hire(MSM_ENCRYPTION_KEYS=after)
+    crew.tick(last)
+
+    assert last.state.repository.serialization.policy.name == "local"
+
+
 @pytest.mark.parametrize("keys", [None, TWO], ids=["no key", "another key"])
 def test_a_worker_without_the_key_neither_reads_nor_overwrites(keys):
     encrypting, other = fleet(ONE, keys)

@@ -6,11 +6,12 @@ import subprocess
 import sys
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
+from support.apps import make_app
 from support.sealing import KEY, KEYS, SECRETS, encryption, envelope, record
 
-from flask_msm.encryption_keys import EncryptionKeys
 from flask_msm.errors import ConfigError, CorruptRecordError, RecordError, UnknownRecordError
 from flask_msm.record.encryption import OVERHEAD, Encryption
 from flask_msm.record.envelope import HEADER
@@ -124,6 +125,29 @@ def test_a_body_decrypts_under_its_own_storage_key_and_header_only(key, header):
         cipher.decrypt(sealed, key, header)
 
 
+def test_a_storage_key_is_part_of_what_is_authenticated_even_if_ciphers_were_the_same(monkeypatch):
+    made = Encryption._cipher_for
+    monkeypatch.setattr(Encryption, "_cipher_for", lambda self, key_id, _: made(self, key_id, KEY))
+    cipher = encryption(ONE)
+    sealed = cipher.encrypt(b"the body", KEY, b"header")
+
+    assert cipher.decrypt(sealed, KEY, b"header") == b"the body"
+    with pytest.raises(CorruptRecordError):
+        cipher.decrypt(sealed, storage_key("msm:test:", "b" * 43), b"header")
+
+
+def test_every_storage_key_has_a_cipher_key_of_its_own(monkeypatch):
+    used = []
+    cipher = encryption(ONE)
+    monkeypatch.setattr(cipher, "_cipher", lambda key: used.append(key) or AESGCM(key))
+
+    for key in (KEY, storage_key("msm:test:", "b" * 43)):
+        cipher.encrypt(b"the body", key, b"header")
+
+    assert len(set(used)) == 2
+    assert ONE not in used
+
+
 def test_nothing_is_decrypted_before_the_signature_is_verified(monkeypatch):
     sealed = ENCRYPTED.seal(record(), KEY, Keyring(("somebody else",)))
     named = sealed[:6] + KEYS.current.id + sealed[10:]
@@ -148,10 +172,11 @@ def test_keys_where_cryptography_is_missing_are_an_error_that_says_what_to_insta
     monkeypatch.setitem(sys.modules, "cryptography", None)
 
     with pytest.raises(ConfigError, match=r"flask-msm\[encryption\]") as caught:
-        Encryption(EncryptionKeys(ONE, (ONE,)))
+        make_app(MSM_ENCRYPTION_KEYS=ONE.hex())
 
     assert caught.value.key == "MSM_ENCRYPTION_KEYS"
     assert caught.value.value == "***"
+    assert ONE.hex() not in str(caught.value)
 
 
 def test_without_keys_cryptography_is_not_even_imported():

@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flask_msm.errors import CorruptRecordError, RecordError, UnknownRecordError
+from flask_msm.record import envelope as module
 from flask_msm.record.attributes import Attributes
-from flask_msm.record.envelope import HEADER, OVERHEAD, Envelope
+from flask_msm.record.codec import pack
+from flask_msm.record.envelope import FORMAT, HEADER, MAGIC, OVERHEAD, Envelope
 from flask_msm.record.keys import Keyring, keyring, ref_of, storage_key
 from flask_msm.record.record import Kind, Pointer, Record
 from flask_msm.record.stamp import WEAK_OFFSET, weak
@@ -193,3 +195,60 @@ def test_keys_of_one_secret_are_derived_once():
 
 def test_a_secret_may_be_bytes_of_any_length():
     assert Keyring((b"x" * 500,)).current.secret != Keyring((b"x" * 501,)).current.secret
+
+
+INF, NAN = float("inf"), float("nan")
+TIMES = {"created": [NAN, -INF], "renewed": [NAN, INF, -INF], "expires_at": [NAN, INF, -INF]}
+NO_STAMPS = [WEAK_OFFSET, -WEAK_OFFSET - 1, 2**64 - 1, 1.5, True, None, "1", b"1"]
+PLACES = {
+    "floor": lambda odd: [odd, None, [], []],
+    "a stamp": lambda odd: [0, None, ["name", odd, b"1"], []],
+    "a weak stamp": lambda odd: [0, None, [], ["name", odd, b"1"]],
+    "the stamp of a pointer": lambda odd: [0, [odd, "key", 1.0], [], []],
+}
+BODIES = {
+    "a value that is text": [0, None, ["name", 1, "text"], []],
+    "a value that is a number": [0, None, ["name", 1, 5], []],
+    "a name that is a number": [0, None, [5, 1, b"1"], []],
+    "a name that is none": [0, None, [None, 1, b"1"], []],
+    "half an entry": [0, None, ["name", 1], []],
+    "a pointer to no key": [0, [1, 5, 1.0], [], []],
+    "a pointer until never": [0, [1, "key", INF], [], []],
+    "a pointer until no time": [0, [1, "key", NAN], [], []],
+    "half a pointer": [0, [1, "key"], [], []],
+    "three parts": [0, None, []],
+    "no list": "text",
+} | {f"{place}: {odd!r}": make(odd) for place, make in PLACES.items() for odd in NO_STAMPS}
+
+
+def signed(body, version=1, **times):
+    """Return a record with a right signature, as only a faulty program of ours would write it."""
+    moments = {"created": 1.0, "renewed": 2.0, "expires_at": 3.0} | times
+    header = HEADER.pack(MAGIC, FORMAT, 0, 0, 1, KEYS.current.id, *moments.values(), version)
+    data = header + pack(body)
+    return data + module._hash(data, KEY, KEYS.current.secret)
+
+
+def test_what_is_signed_and_right_is_opened():
+    entries = ["name", WEAK_OFFSET - 1, b"1", "removed", -WEAK_OFFSET, None]
+
+    assert ENVELOPE.open(signed([0, [1, "key", 1.0], entries, []]), KEY, KEYS).version == 1
+    assert ENVELOPE.open(signed([0, None, [], []], created=INF), KEY, KEYS).created == INF
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+def test_a_signed_body_that_nobody_can_reckon_with_is_corrupt(body):
+    with pytest.raises(CorruptRecordError):
+        ENVELOPE.open(signed(body), KEY, KEYS)
+
+
+@pytest.mark.parametrize(("name", "odd"), [(n, odd) for n, found in TIMES.items() for odd in found])
+def test_a_signed_time_that_is_none_is_corrupt(name, odd):
+    with pytest.raises(CorruptRecordError):
+        ENVELOPE.open(signed([0, None, [], []], **{name: odd}), KEY, KEYS)
+
+
+@pytest.mark.parametrize("version", [WEAK_OFFSET, -WEAK_OFFSET - 1, 2**63 - 1])
+def test_a_signed_version_beyond_all_stamps_is_corrupt(version):
+    with pytest.raises(CorruptRecordError):
+        ENVELOPE.open(signed([0, None, [], []], version), KEY, KEYS)
