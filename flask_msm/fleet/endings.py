@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from flask_msm.record.keys import is_digest
+
 
 if TYPE_CHECKING:
     from .shared_map import SharedMap
@@ -43,8 +45,12 @@ class Endings:
         self.shared.keep_newest(LISTED)
 
     def fresh(self) -> list[tuple[str, int]]:
-        """Return the hashes and stamps of what was not returned before."""
+        """Return the hashes and stamps of what was not returned before, and is a hash."""
         entries = self.shared.attributes.entries
-        found = [(name, stamp) for name, (stamp, _) in entries.items() if name not in self._done]
+        found = [
+            (name, stamp)
+            for name, (stamp, _) in entries.items()
+            if name not in self._done and is_digest(name)
+        ]
         self._done = frozenset(entries)
         return found

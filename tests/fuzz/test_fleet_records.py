@@ -14,9 +14,11 @@ from support.sealing import SECRETS, envelope
 from flask_msm.cluster_assembly import FLEET_CODEC
 from flask_msm.fleet.blacklist import MAX_ENTRIES, Blacklist
 from flask_msm.fleet.control import KEY_SUFFIX, Control
+from flask_msm.fleet.endings import Endings
 from flask_msm.fleet.heartbeat import Heartbeat
 from flask_msm.fleet.reports import Report, Reports
 from flask_msm.fleet.shared_map import SharedMap
+from flask_msm.record.attributes import NOTHING
 from flask_msm.record.keys import keyring
 from flask_msm.record.stamp import StampClock
 
@@ -25,7 +27,12 @@ KEYS = keyring(("test",))
 KEY = "msm:shop:" + KEY_SUFFIX
 CLOCK = FakeClock()
 NODES = ("n1", "n2")
-FACTS = ("known:n1", "missed:n1", "rebuilt:n2", "drain:n1", "drain:n2", "lost:n1", "choice:policy")
+FACTS = (
+    *("known:n1", "missed:n1", "rebuilt:n2", "drain:n1", "drain:n2", "lost:n1"),
+    *("choice:policy", "choice:on_reconnect", "choice:distribution", "choice:other"),
+    *("choice:pin:cart", "choice:pin:", "choice:clear:cart", "choice:clear:"),
+    "a" * 40,  # as a session is called that ended
+)
 NAMES = ("by", "who", "why", "value", "at", "layout", "counts", "first", "last", "type")
 
 
@@ -38,12 +45,16 @@ plain_json = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | objects(inner),
     max_leaves=9,
 )
-known_words = st.sampled_from(["draining", "drained", 1e400, -1, 10**400, "n1"])
+known_words = st.sampled_from(
+    ["draining", "drained", "stopped", "blacklist", "pinned", 1e400, -1, 10**400, "n1", "\ud800"]
+)
 facts = st.dictionaries(st.sampled_from(NAMES), plain_json | known_words, max_size=6)
 stamps = st.integers(-(2**63), 2**63 - 1) | st.integers(0, 2**62)
 raw = st.binary(max_size=60) | (facts | plain_json).map(lambda value: json.dumps(value).encode())
 entries = st.dictionaries(
-    st.sampled_from(FACTS) | st.text(max_size=12), st.tuples(stamps, st.none() | raw), max_size=6
+    st.sampled_from(FACTS) | st.text(max_size=12) | st.text(st.characters(), max_size=40),
+    st.tuples(stamps, st.none() | raw),
+    max_size=6,
 )
 
 
@@ -72,8 +83,14 @@ def live_with(shared):
     heartbeat.announce()
     heartbeat.leave()
     shared.sealed(KEYS)
+    endings = Endings(shared)
+    for name, stamp in endings.fresh():
+        LOCAL.bury(name, KEYS, stamp)
+    endings.share()
 
 
+CREW = Crew(1)
+LOCAL = CREW.workers[0].state.parts.local
 OWN = shared_map()
 OWN.put("drain:n1", b'{"value": "drained"}')
 WRITTEN = [OWN.sealed(KEYS), sealed(KEY, {"known:n1": (5, b"{}")}, keys=KEYS)]
@@ -98,7 +115,6 @@ def test_a_signed_map_of_any_entries_can_be_lived_with(found):
     live_with(shared)
 
 
-CREW = Crew(1)
 REPORTS: Reports = CREW.workers[0].cluster.publisher._reports
 REPORT = REPORTS.seal("w2", {"mode": "distributed", "nodes": [1, 2]}, KEYS)
 
@@ -138,6 +154,19 @@ def test_the_fleet_is_shown_whatever_a_report_says(said):
     CREW.tick()
     worker.cluster.observer.seen()
 
+    assert worker.console.view() is not None
+
+
+@fuzz(entries, share=0.25)
+def test_any_signed_control_state_is_obeyed_and_shown(found):
+    worker = CREW.workers[0]
+    control = worker.cluster.control.shared
+    control._record = control._record._replace(attributes=NOTHING, version=0)
+    control.absorb(sealed(control.key, found, keys=KEYS), KEYS)
+
+    worker.cluster.monitor.on_learned()
+
+    assert worker.state.repository.serialization.policy.name
     assert worker.console.view() is not None
 
 
