@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 
 
 #: Inputs of each test unless somebody says otherwise.
-BRIEF = 150
+BRIEF = 100
 #: One input may take so long, seconds; generous, for other programs run on the machine as well.
 SECONDS = 2.0
 #: One input may take so much memory at a time, bytes, beyond what its own size excuses.
