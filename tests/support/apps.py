@@ -75,7 +75,7 @@ class Handle:
         if self.state is not None and self.state.nodes:
             # What the fleet thinks of the nodes is shown elsewhere; here a test says it.
             self.state.store.nodes.views = self.views
-            self.state.interface._on_load = None
+            self.state.interface.before_load = lambda: None
             # Whether a node remembers is asked of the fleet as well.
             object.__setattr__(self.state.store._rules, "remembers", lambda *_: True)
 

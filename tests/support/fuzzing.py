@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 
 #: Inputs of each test unless somebody says otherwise.
 BRIEF = 100
-#: One input may take so long, seconds; generous, for other programs run on the machine as well.
+#: One input may take so much time of the processor, seconds.
 SECONDS = 2.0
 #: One input may take so much memory at a time, bytes, beyond what its own size excuses.
 BYTES = 8 * 1024 * 1024
@@ -51,10 +51,10 @@ def fuzz(*strategies, memory=BYTES, share=1.0):
         def counted(*args, **options):
             EXECUTIONS[name] += 1
             tracemalloc.start()
-            began = time.perf_counter()
+            began = time.thread_time()
             try:
                 test(*args, **options)
-                taken, peak = time.perf_counter() - began, tracemalloc.get_traced_memory()[1]
+                taken, peak = time.thread_time() - began, tracemalloc.get_traced_memory()[1]
             finally:
                 tracemalloc.stop()
             LONGEST[name] = max(taken, LONGEST.get(name, 0.0))
