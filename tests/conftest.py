@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from support.memcached import HOW_TO_INSTALL, MemcachedProcess
-from support.peer import Peer
 
 from flask_msm.stores.memcached import MemcachedNode
+from flask_msm.testing.memcached import HOW_TO_INSTALL, MemcachedProcess
+from flask_msm.testing.peer import Peer
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,8 @@ import shutil
 
 import pytest
 from support.fleet import Fleet
-from support.memcached import HOW_TO_INSTALL
+
+from flask_msm.testing.memcached import HOW_TO_INSTALL
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
-from support.memcached import free_port, wait_until
 from support.workers import ROOT
 
 from flask_msm import MemcachedSessionManager
 from flask_msm.cluster.health import NodeState
+from flask_msm.testing.memcached import free_port, wait_until
 
 
 pytestmark = pytest.mark.memcached

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
-from support.memcached import wait_until
 from support.town import INTERVAL, WORKERS, Town
 
 from flask_msm import MemcachedSessionManager
+from flask_msm.testing.memcached import wait_until
 
 
 pytestmark = pytest.mark.memcached

@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 
 import pytest
-from support.memcached import wait_until
 
 from flask_msm.cluster.ports import CasToken, NodeClient
 from flask_msm.errors import (
@@ -22,6 +21,7 @@ from flask_msm.errors import (
 )
 from flask_msm.stores.failures import NotAskedError, PoolExhaustedError
 from flask_msm.stores.memcached import BATCH, MemcachedNode
+from flask_msm.testing.memcached import wait_until
 
 
 pytestmark = pytest.mark.memcached

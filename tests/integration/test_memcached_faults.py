@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 from support import peer as peers
-from support.memcached import free_port
-from support.peer import Peer
 
 from flask_msm.errors import NodeBusyError, NodeError, NodeUnreachableError, NodeValueError
 from flask_msm.stores.failures import NotAskedError
+from flask_msm.testing.memcached import free_port
+from flask_msm.testing.peer import Peer
 
 
 LOCALHOST = Path(peers.__file__).with_name("localhost.pem")

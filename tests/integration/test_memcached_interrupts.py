@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 from support import peer as peers
-from support.peer import Peer
 
 from flask_msm.errors import NodeError
 from flask_msm.stores import memcached as module
+from flask_msm.testing.peer import Peer
 
 
 pytestmark = pytest.mark.memcached

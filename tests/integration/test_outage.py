@@ -11,10 +11,10 @@ import pytest
 import requests
 from flask import Flask
 from support.fleet import Fleet
-from support.memcached import wait_until
 from support.workers import Browser
 
 from flask_msm import MemcachedSessionManager
+from flask_msm.testing.memcached import wait_until
 
 
 #: Time in seconds in which everything has to be in the cluster again.

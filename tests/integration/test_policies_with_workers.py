@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
-from support.memcached import wait_until
 from support.workers import Worker
+
+from flask_msm.testing.memcached import wait_until
 
 
 pytestmark = pytest.mark.memcached

@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
-from support.memcached import wait_until
 from support.workers import Browser, Worker
+
+from flask_msm.testing.memcached import wait_until
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from flask import Flask
-from support.memcached import wait_until
 from support.peer import Peer, answers
 
 from flask_msm import MemcachedSessionManager
@@ -13,6 +12,7 @@ from flask_msm.record.attributes import Attributes
 from flask_msm.record.keys import keyring, storage_key
 from flask_msm.record.record import Kind, Record
 from flask_msm.record.token import new_sid
+from flask_msm.testing.memcached import wait_until
 from flask_msm.upkeep.commander import Order
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 import requests
-from support.memcached import free_port, wait_until
 from support.workers import ROOT, Browser, Worker
 
 from flask_msm.fleet.heartbeat import KEY_SUFFIX
@@ -22,6 +21,7 @@ from flask_msm.fleet.shared_map import MAX_SIZE
 from flask_msm.record.envelope import Envelope
 from flask_msm.record.keys import keyring
 from flask_msm.stores.memcached import MemcachedNode
+from flask_msm.testing.memcached import free_port, wait_until
 
 
 pytestmark = pytest.mark.memcached

@@ -11,11 +11,11 @@ import threading
 from pathlib import Path
 
 import pytest
-from support.memcached import wait_until
 
 import flask_msm
 from flask_msm.clock import SystemClock
 from flask_msm.stores.background import Background
+from flask_msm.testing.memcached import wait_until
 
 
 ROOT = Path(flask_msm.__file__).parent.parent

@@ -12,12 +12,12 @@ import time
 from pathlib import Path
 
 import pytest
-from support.memcached import wait_until
 from support.storage import KEY, KEYS, Host, adding, changing, load, record, save, values
 
 import flask_msm
 from flask_msm.stores.key_locks import PATIENCE, STRIPES, KeyLocks
 from flask_msm.stores.local import Mark
+from flask_msm.testing.memcached import wait_until
 
 
 ROOT = Path(flask_msm.__file__).parent.parent

@@ -11,12 +11,12 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from flask import session
 from support.apps import FakeManager, make_app
 from support.clock import FakeClock
-from support.memcached import wait_until
 
 from flask_msm.clock import SystemClock
 from flask_msm.cluster.health import NodeState, Observation
 from flask_msm.locks import ProcessLock
 from flask_msm.scheduler import Scheduler
+from flask_msm.testing.memcached import wait_until
 
 
 class Job:

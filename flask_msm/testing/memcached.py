@@ -124,7 +124,9 @@ class MemcachedProcess:
         with self.connect() as connection, connection.makefile("rwb") as stream:
             stream.write(b"flush_all\r\n")
             stream.flush()
-            assert stream.readline() == b"OK\r\n"
+            if stream.readline() != b"OK\r\n":
+                message = "memcached did not flush"
+                raise AssertionError(message)
 
     def stats(self, *arguments: str) -> dict[str, str]:
         """Return its statistics, asked for on a connection of its own."""

@@ -1,0 +1,136 @@
+"""Workers as a test sees them: what they think of the nodes, and what others would see."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Literal
+
+from flask import Flask, session
+
+from flask_msm import MemcachedSessionManager
+
+
+if TYPE_CHECKING:
+    from flask.testing import FlaskClient
+
+    from flask_msm.extension import AppState
+
+
+#: Most time in seconds for what is done behind responses.
+PATIENCE = 10.0
+
+Mode = Literal["distributed", "local", "stopped"]
+
+
+def settle(app: Flask) -> None:
+    """Wait for what *app* does behind its responses: copies on this host, and their return.
+
+    Raises:
+        ConfigError: It was not set up.
+        AssertionError: That takes more than ten seconds.
+    """
+    for background in _state(app).parts.backgrounds:
+        if not background.flush(PATIENCE):
+            message = f"{app.name} was not done with its work behind responses in {PATIENCE} s"
+            raise AssertionError(message)
+
+
+def probe(app: Flask) -> None:
+    """Let *app* probe its nodes now, share what it knows with the fleet, and settle.
+
+    Raises:
+        ConfigError: It was not set up.
+        AssertionError: Its work behind that takes more than ten seconds.
+    """
+    cluster = _state(app).parts.cluster
+    if cluster is not None:
+        cluster.monitor.tick()
+    settle(app)
+
+
+def wait_for_mode(app: Flask, mode: Mode, *, timeout: float = 10.0) -> None:
+    """Probe until *app* is in *mode*.
+
+    Args:
+        app: The application.
+        mode: ``distributed``, ``local`` while no node can be written, or ``stopped``.
+        timeout: Most time in seconds to wait.
+
+    Raises:
+        AssertionError: It is in another mode after that time.
+    """
+    state = _state(app)
+    until = time.monotonic() + timeout
+    while state.mode != mode:
+        if time.monotonic() > until:
+            message = f"waited {timeout} s for mode {mode!r}, it is {state.mode!r}"
+            raise AssertionError(message)
+        probe(app)
+        time.sleep(0.01)
+
+
+def holders(client: FlaskClient) -> tuple[str, ...]:
+    """Return ids of the nodes that hold the session of *client* now, its home nodes first.
+
+    Nodes that do not answer are left out. Empty without a session.
+    """
+    state, cookie = _state(client.application), _cookie(client)
+    if cookie is None:
+        return ()
+    found = state.console.lookup(cookie, actor="test", reason="flask_msm.testing")
+    if found is None:
+        return ()
+    homes = [node_id for node_id in found.home_nodes if node_id in found.holders]
+    return (*homes, *(node_id for node_id in found.holders if node_id not in homes))
+
+
+def stored(client: FlaskClient) -> dict[str, Any]:
+    """Return the session of *client* as a worker on another host would read it from the nodes.
+
+    That worker has just been started and has seen nothing else: no memory of the application, and
+    no local storage. Empty without a session, and when no node can be read.
+    """
+    source = client.application
+    state = _state(source)
+    worker = Flask(source.name)
+    worker.config.update(source.config)
+    worker.config.update(
+        MSM_ADMIN=False,
+        MSM_KEY_PREFIX=state.settings.key_prefix,
+        MSM_LOCAL_CACHE="simple",
+        MSM_PROBE_INTERVAL=0,
+    )
+    manager = MemcachedSessionManager(worker, codec=state.repository.codec)
+    reader = worker.test_client()
+    same_browser(client, reader)
+    found: dict[str, Any] = {}
+    worker.add_url_rule("/", view_func=lambda: found.update(session) or "")
+    try:
+        reader.get("/").close()
+    finally:
+        manager.close(worker)
+    return found
+
+
+def same_browser(client: FlaskClient, other: FlaskClient) -> None:
+    """Let *other* send the session cookie that *client* sends: a browser that changes workers.
+
+    Args:
+        client: A client that has the cookie.
+        other: A client of another application, set up alike.
+    """
+    cookie = _cookie(client)
+    name = other.application.config["SESSION_COOKIE_NAME"]
+    if cookie is None:
+        other.delete_cookie(name)
+    else:
+        other.set_cookie(name, cookie)
+
+
+def _cookie(client: FlaskClient) -> str | None:
+    found = client.get_cookie(client.application.config["SESSION_COOKIE_NAME"])
+    return found.value if found else None
+
+
+def _state(app: Flask) -> AppState:
+    return MemcachedSessionManager().state(app)
