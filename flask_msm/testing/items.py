@@ -20,7 +20,8 @@ VERSION = "in-memory"
 #: Longer times to live are points in time, seconds.
 MONTH = 30 * 24 * 3600
 
-_STORING = {b"set", b"add", b"replace", b"cas"}
+# How many words the line of a command has that a value follows.
+_STORING = {b"set": 5, b"add": 5, b"replace": 5, b"cas": 6}
 _ERROR = b"ERROR\r\n"
 
 
@@ -227,9 +228,10 @@ class Conversation:
         if not end and len(line) <= LONGEST_LINE:
             return None
         words = line.split()
-        if not end or not words or words[0] not in _STORING:
+        wanted = _STORING.get(words[0]) if words and end else None
+        if wanted is None or len(words) < wanted:
             self._received = rest
-            return self._items.answer(words if end else [])
+            return self._items.answer(words) if end and not wanted else _ERROR
         return self._store(words, rest)
 
     def _store(self, words: list[bytes], rest: bytes) -> bytes | None:

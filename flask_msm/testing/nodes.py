@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 #: Time in seconds a node may take in a test: it is on this machine, and hanging should not be long.
 TIMEOUT = 0.1
-#: Time in seconds until a node that is down may be probed again.
+#: Time in seconds until a node that is down may be probed again when a test says so.
 BACKOFF = 0.01
+#: Time in seconds between two probes in the background.
+INTERVAL = 0.1
 
 
 class Nodes(Mapping[str, Node]):
@@ -66,14 +68,14 @@ class Nodes(Mapping[str, Node]):
     def __len__(self) -> int:
         return len(self._nodes)
 
-    def config(self, *, host: str = "here", **more: object) -> dict[str, Any]:
+    def config(self, *, host: str = "here", probes: bool = False, **more: object) -> dict[str, Any]:
         """Return what an application is configured with to keep its sessions in these nodes.
-
-        There are no probes in the background: a test calls ``probe()``.
 
         Args:
             host: Name of the host it pretends to run on. Applications on one host share local
                 storage, as workers do.
+            probes: Whether there are probes in the background, and so rebuilds; without them
+                nothing happens between requests until a test calls ``probe()``.
             more: Further settings, or others than these.
         """
         if self._folder is None:
@@ -87,8 +89,8 @@ class Nodes(Mapping[str, Node]):
             "MSM_LOCAL_CACHE": "filesystem",
             "MSM_MIRROR": True,
             "MSM_LOCAL_DIR": str(folder),
-            "MSM_PROBE_INTERVAL": 0,
-            "MSM_PROBE_MAX_BACKOFF": BACKOFF,
+            "MSM_PROBE_INTERVAL": INTERVAL if probes else 0,
+            "MSM_PROBE_MAX_BACKOFF": INTERVAL if probes else BACKOFF,
             "MSM_RECOVERY_THRESHOLD": 1,
             "MSM_FAILURE_THRESHOLD": 1,
             "MSM_CONNECT_TIMEOUT": TIMEOUT,

@@ -62,7 +62,7 @@ class Peer:
 
     Attributes:
         host: Address it listens on.
-        port: Port it listens on, the same whenever it listens.
+        port: Port it listens on, the same until it is left; 0 before it is entered.
         calls: How many connections were opened to it.
     """
 
@@ -82,17 +82,20 @@ class Peer:
         self._open: set[socket.socket] = set()
         self._threads: set[threading.Thread] = set()
         self._listener: socket.socket | None = None
+        self._place: socket.socket | None = None
+        self.port = 0
+
+    def __enter__(self) -> Self:
         # Keeps the port while nobody listens, so that nobody else gets it.
         self._place = self._bound(0)
         self.port = int(self._place.getsockname()[1])
-
-    def __enter__(self) -> Self:
         self.listen()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self.refuse()
-        self._place.close()
+        if self._place is not None:
+            self._place.close()
 
     def listen(self) -> None:
         """Take connections, if it does not."""

@@ -1,0 +1,245 @@
+"""What a shop sees of nodes that fail on demand, in memory and as memcached processes alike."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+import pytest
+from flask import Flask, session
+
+from flask_msm import MemcachedSessionManager, destroy
+from flask_msm.testing import Nodes, holders, probe, same_browser, settle, stored, wait_for_mode
+
+
+FAULTS = ["kill", "refuse", "hang", "answer_garbage"]
+
+
+@pytest.fixture(params=["memory", pytest.param("memcached", marks=pytest.mark.memcached)])
+def nodes(request):
+    with Nodes(real=request.param == "memcached") as nodes:
+        yield nodes
+
+
+@pytest.fixture
+def shop(nodes):
+    """Make a worker; end all of them."""
+    made = []
+
+    def make(**config):
+        app = Flask("shop")
+        app.config.update(SECRET_KEY="test", TESTING=True, MSM_ADMIN=False)
+        app.config.update(nodes.config(**config))
+        MemcachedSessionManager(app)
+
+        @app.post("/cart/<thing>")
+        def add(thing):
+            session.setdefault("cart", []).append(thing)
+            return "ok"
+
+        @app.get("/cart")
+        def cart():
+            return session.get("cart", [])
+
+        @app.post("/logout")
+        def logout():
+            destroy()
+            return "bye"
+
+        made.append(app)
+        return app
+
+    yield make
+    for app in made:
+        MemcachedSessionManager().close(app)
+
+
+@pytest.fixture
+def client(shop):
+    return shop().test_client()
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_session_survives_a_node_that_fails_and_its_change_is_seen_by_others(
+    nodes, client, fault
+):
+    client.post("/cart/apple")
+    first, *_ = holders(client)
+
+    getattr(nodes, fault)(first)
+    client.post("/cart/pear")
+
+    assert client.get("/cart").json == ["apple", "pear"]
+    assert stored(client) == {"cart": ["apple", "pear"]}
+    assert first not in holders(client)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_with_all_nodes_failing_others_see_nothing_and_after_the_return_everything(
+    nodes, client, fault
+):
+    client.post("/cart/apple")
+    settle(client.application)
+
+    getattr(nodes, fault)()
+    wait_for_mode(client.application, "local")
+    client.post("/cart/pear")
+    during = stored(client)
+    nodes.heal()
+    wait_for_mode(client.application, "distributed")
+
+    assert during == {}
+    assert stored(client) == {"cart": ["apple", "pear"]}
+
+
+def test_a_worker_of_the_same_host_shares_local_storage_and_one_of_another_does_not(
+    nodes, shop, client
+):
+    client.post("/cart/apple")
+    settle(client.application)
+    nodes.refuse()
+    wait_for_mode(client.application, "local")
+    here, there = shop().test_client(), shop(host="there").test_client()
+    same_browser(client, here)
+    same_browser(client, there)
+
+    assert here.get("/cart").json == ["apple"]
+    assert there.get("/cart").json == []
+
+
+def test_a_refusing_node_keeps_what_it_holds_and_a_killed_one_does_not(nodes, client):
+    client.post("/cart/apple")
+    first, second = holders(client)
+
+    nodes.refuse(first)
+    nodes.heal(first)
+    after_refusing = holders(client)
+    nodes.kill(first)
+    nodes.heal(first)
+
+    assert after_refusing == (first, second)
+    assert holders(client) == (second,)
+
+
+def test_a_restarted_node_is_found_to_have_lost_its_memory(nodes, client, caplog):
+    client.post("/cart/apple")
+    probe(client.application)
+    first, second = holders(client)
+
+    nodes.restart(first)
+    probe(client.application)
+
+    assert holders(client) == (second,)
+    assert f"{first} lost its memory" in caplog.text
+    assert client.get("/cart").json == ["apple"]
+
+
+def test_a_restarted_node_is_rebuilt_when_probes_are_on(nodes, shop):
+    app = shop(probes=True)
+    client = app.test_client()
+    client.post("/cart/apple")
+    first, second = holders(client)
+
+    nodes.restart(first)
+    report = MemcachedSessionManager().check(app, timeout=20)
+
+    assert report.all_up, report
+    assert holders(client) == (first, second)
+
+
+def test_what_is_sent_to_a_hanging_node_is_done_when_it_goes_on(nodes):
+    node = nodes["n1"]
+    with socket.create_connection((node.host, node.port), timeout=0.2) as connection:
+        connection.sendall(b"version\r\n")
+        assert connection.recv(64)
+        nodes.hang("n1")
+        connection.sendall(b"add a 0 0 1\r\nx\r\n")
+        with pytest.raises(TimeoutError):
+            connection.recv(64)
+        nodes.heal("n1")
+        connection.settimeout(10)
+
+        assert connection.recv(64) == b"STORED\r\n"
+
+
+def test_nobody_else_gets_the_port_of_a_node_that_refuses(nodes):
+    node = nodes["n1"]
+    nodes.refuse("n1")
+
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((node.host, node.port), timeout=1)
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind((node.host, node.port))
+
+
+def test_a_logged_out_session_is_stored_nowhere_else(client):
+    client.post("/cart/apple")
+    before = stored(client)
+    cookie = client.get_cookie("session").value
+    client.post("/logout")
+    client.set_cookie("session", cookie)
+
+    assert before
+    assert stored(client) == {}
+
+
+def test_without_a_session_nobody_holds_or_stores_it(client):
+    assert holders(client) == ()
+    assert stored(client) == {}
+
+
+def test_a_session_transaction_signs_somebody_in_for_all_workers(shop, client):
+    with client.session_transaction() as opened:
+        opened["cart"] = ["gift"]
+    other = shop().test_client()
+    same_browser(client, other)
+
+    assert client.get("/cart").json == ["gift"]
+    assert other.get("/cart").json == ["gift"]
+
+
+def test_a_browser_that_has_no_cookie_takes_it_from_the_other_client_as_well(shop, client):
+    client.post("/cart/apple")
+    other = shop().test_client()
+    same_browser(client, other)
+    client.delete_cookie("session")
+    same_browser(client, other)
+
+    assert other.get("/cart").json == []
+
+
+def test_an_unknown_node_is_named_and_nothing_is_done(nodes):
+    with pytest.raises(KeyError, match="n9"):
+        nodes.kill("n1", "n9")
+
+    with socket.create_connection((nodes["n1"].host, nodes["n1"].port), timeout=1):
+        pass
+
+
+def test_waiting_for_a_mode_that_does_not_come_says_which_it_is(client):
+    with pytest.raises(AssertionError, match=r"'local'.*'distributed'"):
+        wait_for_mode(client.application, "local", timeout=0.05)
+
+
+def test_nodes_leave_no_thread_and_no_port_behind():
+    before = threading.active_count()
+    with Nodes(2) as nodes:
+        addresses = [(node.host, node.port) for node in nodes.values()]
+        open_connections = [socket.create_connection(address) for address in addresses]
+        nodes.hang("n1")
+
+    assert threading.active_count() == before
+    for connection, address in zip(open_connections, addresses, strict=True):
+        connection.close()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(address)
+
+
+def test_nodes_that_are_not_started_say_so():
+    with pytest.raises(RuntimeError, match="with Nodes"):
+        Nodes(1).config()
+
+
+def test_arguments_without_processes_are_refused():
+    with pytest.raises(ValueError, match="real=True"):
+        Nodes(1, "-c", "16")
