@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from flask import Flask
-from support.peer import Peer, answers
+from support.peer import answers
 
 from flask_msm import MemcachedSessionManager
 from flask_msm.cluster.health import NodeState
@@ -13,6 +13,7 @@ from flask_msm.record.keys import keyring, storage_key
 from flask_msm.record.record import Kind, Record
 from flask_msm.record.token import new_sid
 from flask_msm.testing.memcached import wait_until
+from flask_msm.testing.peer import Peer
 from flask_msm.upkeep.commander import Order
 
 

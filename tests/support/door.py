@@ -7,7 +7,7 @@ import socket
 import threading
 from enum import Enum
 
-from .peer import PATIENCE, Caller, Peer
+from flask_msm.testing.peer import PATIENCE, Caller, Peer
 
 
 class Mode(Enum):

@@ -13,8 +13,8 @@ from typing import NamedTuple, Self
 from flask import Flask
 
 from flask_msm import MemcachedSessionManager
+from flask_msm.testing.memcached import MemcachedProcess, wait_until
 
-from .memcached import MemcachedProcess, wait_until
 from .workers import ROOT, Browser, Worker
 
 

@@ -15,9 +15,9 @@ from click.testing import Result
 from flask import Flask
 
 from flask_msm import MemcachedSessionManager
+from flask_msm.testing.memcached import MemcachedProcess, wait_until
 
 from .fleet import APP, SETTINGS
-from .memcached import MemcachedProcess, wait_until
 from .workers import ROOT, Worker
 
 

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from typing import NamedTuple, Self
 
-from .memcached import wait_until
+from flask_msm.testing.memcached import wait_until
+
 from .tab import PATIENCE, Answer, Tab
 from .workers import Worker
 
