@@ -14,8 +14,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from apscheduler.schedulers.background import BackgroundScheduler
-
 from .locks import ProcessLock
 
 
@@ -53,6 +51,9 @@ class Scheduler:
         self._own: Any = None
         self._lock = ProcessLock()
         self._pid = 0
+        if interval and theirs is None:
+            # Now, because no request should wait for it and forked workers can share it.
+            _scheduler_class()
 
     @property
     def running(self) -> bool:
@@ -94,7 +95,7 @@ class Scheduler:
         if scheduler is None:
             # The debug executor runs the job in the scheduler's own thread: one thread instead
             # of two, and nothing that makes the end of the process wait.
-            scheduler = BackgroundScheduler(
+            scheduler = _scheduler_class()(
                 timezone=UTC, executors={_EXECUTOR: {"type": "debug"}}, daemon=True
             )
             options["executor"] = _EXECUTOR
@@ -129,3 +130,10 @@ class Scheduler:
         if self._pid == os.getpid():
             self.stop()
             self._leave()
+
+
+def _scheduler_class() -> Any:
+    """Import APScheduler: applications without probes do without."""
+    from apscheduler.schedulers.background import BackgroundScheduler  # noqa: PLC0415
+
+    return BackgroundScheduler

@@ -70,7 +70,7 @@ class MemcachedProcess:
         self._last_words = ""
         self.host = host
         self.path = path
-        self.port = 0
+        self.port: int = 0
 
     def __enter__(self) -> Self:
         self.start()

@@ -7,7 +7,7 @@ import socket
 import threading
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from .items import Conversation, Items
 from .memcached import MemcachedProcess
@@ -118,7 +118,7 @@ class MemoryNode(Node):
 
     def __init__(self, node_id: str) -> None:
         super().__init__(node_id)
-        self.items = Items()
+        self.items: Items = Items()
 
     def _lose(self) -> None:
         self.items.forget()
@@ -139,10 +139,10 @@ class ProcessNode(Node):
 
     def __init__(self, node_id: str, *arguments: str) -> None:
         super().__init__(node_id)
-        self.process = MemcachedProcess(*arguments)
+        self.process: MemcachedProcess = MemcachedProcess(*arguments)
         self._running = False
 
-    def __enter__(self) -> Node:  # type: ignore[override]
+    def __enter__(self) -> Self:
         self._begin()
         return super().__enter__()
 

@@ -75,7 +75,7 @@ class Peer:
     ) -> None:
         self.behaviour = behaviour
         self.host = host
-        self.calls = 0
+        self.calls: int = 0
         self._tls = tls
         self._closing = threading.Event()
         self._lock = threading.Lock()
@@ -83,7 +83,7 @@ class Peer:
         self._threads: set[threading.Thread] = set()
         self._listener: socket.socket | None = None
         self._place: socket.socket | None = None
-        self.port = 0
+        self.port: int = 0
 
     def __enter__(self) -> Self:
         # Keeps the port while nobody listens, so that nobody else gets it.
