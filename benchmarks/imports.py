@@ -49,19 +49,33 @@ os._exit(0)
 CONTENDERS: Mapping[str, tuple[str, str]] = {
     "Flask": ("", ""),
     "Flask-Session": (
-        "from flask_session import Session\nfrom pymemcache.client.base import Client\n",
-        "client = Client((HOST, PORTS[0]), no_delay=True)\n"
-        'app.config.update(SESSION_TYPE="memcached", SESSION_MEMCACHED=client)\n'
-        "Session(app)\n",
+        """
+from flask_session import Session
+from pymemcache.client.base import Client
+""",
+        """
+client = Client((HOST, PORTS[0]), no_delay=True)
+app.config.update(SESSION_TYPE="memcached", SESSION_MEMCACHED=client)
+Session(app)
+""",
     ),
     "flask_msm": (
-        "from flask_msm import MemcachedSessionManager\n",
-        "app.config.update(MSM_NODES=NODES, MSM_LOCAL_DIR=FOLDER, MSM_ADMIN=False)\n"
-        "MemcachedSessionManager(app)\n",
+        """
+from flask_msm import MemcachedSessionManager
+""",
+        """
+app.config.update(MSM_NODES=NODES, MSM_LOCAL_DIR=FOLDER, MSM_ADMIN=False)
+MemcachedSessionManager(app)
+""",
     ),
     "flask_msm, dashboard": (
-        "from flask_msm import MemcachedSessionManager\n",
-        "app.config.update(MSM_NODES=NODES, MSM_LOCAL_DIR=FOLDER)\nMemcachedSessionManager(app)\n",
+        """
+from flask_msm import MemcachedSessionManager
+""",
+        """
+app.config.update(MSM_NODES=NODES, MSM_LOCAL_DIR=FOLDER)
+MemcachedSessionManager(app)
+""",
     ),
 }
 
