@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint docs fuzz bench drill screenshots clean packages static
+.PHONY: help demo test test-min lint docs fuzz bench drill screenshots clean packages static
 
 # PYTHON names the Python that makes .venv; scripts/python.sh finds one when it is not given.
 # ARGS are options for what a target runs, for example: make demo ARGS="--port 9000"
@@ -14,7 +14,7 @@ RUN := .venv/bin/python -m
 SITE := $(RUN) sphinx --quiet --fail-on-warning --keep-going --fresh-env --conf-dir docs . build/docs
 
 help:  ## print this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
 
 demo:  ## open the example shop on this machine, over three memcached nodes
 	@scripts/system-packages.sh venv
@@ -26,6 +26,13 @@ demo:  ## open the example shop on this machine, over three memcached nodes
 test: packages static  ## check everything: style, types, layers, links, tests
 	@# Whole files side by side: most tests wait for processes rather than compute.
 	@$(RUN) pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+
+test-min:  ## run unit and contract tests with the oldest versions of what is needed
+	@scripts/system-packages.sh venv memcached
+	@scripts/venv.sh min
+	@scripts/venv-min.sh
+	@.venv-min/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile \
+		tests/unit tests/contract $(ARGS)
 
 lint: static  ## check what can be checked without running: style, types, layers, links
 
@@ -59,7 +66,7 @@ screenshots:  ## take the pictures of the dashboard; ARGS="--url ..." of one tha
 	@.venv/bin/python tests/browser/screenshots.py $(ARGS)
 
 clean:  ## remove .venv and everything else that was made here
-	@rm -rf .venv build dist .coverage
+	@rm -rf .venv .venv-min build dist .coverage
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -68,7 +75,7 @@ packages:
 
 static:
 	@scripts/system-packages.sh venv
-	@scripts/venv.sh tests typing lint
+	@scripts/venv.sh tests typing lint release
 	@$(RUN) ruff check
 	@$(RUN) ruff format --check
 	@$(RUN) mypy

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-#: Time in seconds a node may take in a test: it is on this machine, and hanging should not be long.
-TIMEOUT = 0.1
+#: Time in seconds a node may take: long for a busy machine, short for a test of one that hangs.
+TIMEOUT = 0.3
 #: Time in seconds until a node that is down may be probed again when a test says so.
 BACKOFF = 0.01
 #: Time in seconds between two probes in the background.

@@ -151,8 +151,9 @@ class Peer:
 
         thread = threading.Thread(target=run, daemon=True)
         with self._lock:
+            # Whoever waits for threads finds none that did not begin.
             self._threads.add(thread)
-        thread.start()
+            thread.start()
 
     def _accept(self, listener: socket.socket, closing: threading.Event) -> None:
         while not closing.is_set():

@@ -55,12 +55,21 @@ def talk(node, commands):
     answers = []
     with socket.create_connection((node.host, node.port), timeout=10) as connection:
         for command in commands:
-            connection.sendall(command + b"\r\n")
-            received = b""
-            while not complete(command, received):
-                received += connection.recv(65536)
-            answers.append(plain(received))
+            answer = b"BUSY"
+            # memcached looks through its keys by itself as well.
+            while answer.startswith(b"BUSY"):
+                answer = ask(connection, command)
+            answers.append(plain(answer))
     return answers
+
+
+def ask(connection, command):
+    """Return all that is answered to *command*."""
+    connection.sendall(command + b"\r\n")
+    received = b""
+    while not complete(command, received):
+        received += connection.recv(65536)
+    return received
 
 
 def complete(command, received):

@@ -144,7 +144,7 @@ def test_a_restarted_node_is_rebuilt_when_probes_are_on(nodes, shop):
     report = MemcachedSessionManager().check(app, timeout=20)
 
     assert report.all_up, report
-    assert holders(client) == (first, second)
+    assert {first, second} <= set(holders(client))
 
 
 def test_what_is_sent_to_a_hanging_node_is_done_when_it_goes_on(nodes):

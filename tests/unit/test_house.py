@@ -1,0 +1,56 @@
+"""What the guide for contributors and continuous integration name is there."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+
+ROOT = Path(__file__).parents[2]
+GUIDE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+WORKFLOW = ROOT / ".github" / "workflows" / "ci.yml"
+TARGETS = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
+PLACES = [ROOT, ROOT / "flask_msm", ROOT / "dashboard", ROOT / "docs"]
+#: Named already, and still to be written.
+PENDING = {"docs", "fuzz"}
+
+
+def steps():
+    # An sdist has no workflow.
+    return WORKFLOW.read_text(encoding="utf-8") if WORKFLOW.exists() else ""
+
+
+def test_every_target_named_is_there():
+    named = set(re.findall(r"`make ([a-z-]+)", GUIDE)) | set(
+        re.findall(r"run: make (\S+)", steps())
+    )
+
+    assert {"test", "test-min"} <= named
+    assert named - PENDING <= TARGETS
+
+
+@pytest.mark.parametrize(
+    "path", sorted(set(re.findall(r"`([\w/.]+(?:/|\.py|\.md|\.toml))`", GUIDE)))
+)
+def test_every_file_and_folder_named_is_there(path):
+    assert any((place / path).exists() for place in PLACES), path
+
+
+def test_every_package_is_on_the_map():
+    packages = {path.parent.name for path in (ROOT / "flask_msm").glob("*/__init__.py")}
+
+    assert {name for name in packages if f"`flask_msm/{name}/`" not in GUIDE} == set()
+
+
+def test_every_layer_of_the_import_contract_is_a_module():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    layers = contracts["tool"]["importlinter"]["contracts"][0]["layers"]
+    names = re.findall(r"flask_msm\.(\w+)", " ".join(layers))
+    modules = {path.stem for path in (ROOT / "flask_msm").glob("*.py")}
+    modules |= {path.parent.name for path in (ROOT / "flask_msm").glob("*/__init__.py")}
+
+    assert set(names) == modules - {"__init__"}
