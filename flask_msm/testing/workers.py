@@ -49,7 +49,7 @@ def probe(app: Flask) -> None:
 
 
 def wait_for_mode(app: Flask, mode: Mode, *, timeout: float = 10.0) -> None:
-    """Probe until *app* is in *mode*.
+    """Probe until *app* is in *mode*, and settle.
 
     Args:
         app: The application.
@@ -67,6 +67,7 @@ def wait_for_mode(app: Flask, mode: Mode, *, timeout: float = 10.0) -> None:
             raise AssertionError(message)
         probe(app)
         time.sleep(0.01)
+    settle(app)
 
 
 def holders(client: FlaskClient) -> tuple[str, ...]:

@@ -221,6 +221,24 @@ def test_waiting_for_a_mode_that_does_not_come_says_which_it_is(client):
         wait_for_mode(client.application, "local", timeout=0.05)
 
 
+@pytest.mark.parametrize("wait", [settle, probe, lambda app: wait_for_mode(app, "distributed")])
+def test_what_is_done_behind_responses_is_waited_for(client, wait):
+    began, done = threading.Event(), []
+    client.post("/cart/apple")
+    behind = client.application.extensions["msm"].parts.backgrounds[-1]
+
+    def job(_):
+        began.set()
+        threading.Event().wait(0.1)
+        done.append("done")
+
+    behind.put(job)
+    began.wait(10)
+    wait(client.application)
+
+    assert done
+
+
 def test_nodes_leave_no_thread_and_no_port_behind():
     before = threading.active_count()
     with Nodes(2) as nodes:
