@@ -29,8 +29,12 @@ BESIDE = {
     "flask_msm.commands": ("Console", "Outcome"),
     "flask_msm.policies": ("Failure", "KeepLocal", "Reraise", "StopDistribution", "StoreNone"),
     "flask_msm.record.codec": ("MsgpackCodec",),
+    "flask_msm.testing": (
+        "Nodes", "assert_serializable", "holders", "probe", "same_browser", "settle", "stored",
+        "wait_for_mode",
+    ),
     "flask_msm_dashboard": ("Access", "basic_auth", "loopback_only"),
-}
+}  # fmt: skip
 #: Members of public classes that only this package uses.
 INTERNAL = {
     "MemcachedSessionManager": {"state"},
