@@ -286,7 +286,7 @@ def shops():
         # Here the upkeep runs as it does in earnest.
         cluster = shop.state.parts.cluster
         shop.state.store.nodes.views = cluster.state
-        shop.state.interface._on_load = cluster.runtime.on_load
+        shop.state.interface.before_load = cluster.runtime.on_load
         made.append(shop)
         return shop
 
@@ -360,7 +360,7 @@ def test_closing_ends_the_thread_and_the_next_request_begins_anew(shops):
 def test_an_application_under_test_has_no_thread():
     before = threading.enumerate()
     shop = make_app(nodes=0, clock=SystemClock(), MSM_NODES="n1:127.0.0.1:1", MSM_REPLICAS=1)
-    shop.state.interface._on_load = shop.state.parts.cluster.runtime.on_load
+    shop.state.interface.before_load = shop.state.parts.cluster.runtime.on_load
 
     shop.do(write(name="anna"))
 
@@ -379,7 +379,7 @@ class Unscheduled:
         self.shop = make_app(clock=self.clock, MSM_PROBE_INTERVAL=0)
         self.cluster = self.shop.state.parts.cluster
         self.shop.state.store.nodes.views = self.cluster.state
-        self.shop.state.interface._on_load = self.cluster.runtime.on_load
+        self.shop.state.interface.before_load = self.cluster.runtime.on_load
 
     def states(self):
         return {id_: view.state for id_, view in self.cluster.state.view().items()}
