@@ -12,6 +12,7 @@ from .fleet.labels import plain
 from .fleet_view import fleet_view
 from .settings import OnReconnect, PolicyName
 from .upkeep.commander import ON_RECONNECT, POLICY, Order, audit
+from .upkeep.observer import REFRESH
 from .viewing import Viewer
 
 
@@ -66,6 +67,7 @@ class FleetConsole:
             choice=cluster.control.choice,
             configured=cluster.commander.configured,
             me=cluster.heartbeat.worker,
+            delay=REFRESH,
         )
         return self._viewer.snapshot(picture, cluster)
 

@@ -208,6 +208,7 @@ def fleet_view(
     choice: Callable[[str], Choice],
     configured: Mapping[str, str],
     me: str | None,
+    delay: float = 0.0,
 ) -> FleetView:
     """Return one picture of the fleet.
 
@@ -219,9 +220,10 @@ def fleet_view(
         choice: Returns what was chosen at run time for a setting.
         configured: What the configuration says, by setting.
         me: This worker, whose opinion comes first; ``None`` for a command line.
+        delay: What was gathered may be so old, seconds: that is no silence of a worker.
     """
     workers = tuple(
-        _worker(report, seen.heard.get(name), now, interval)
+        _worker(report, seen.heard.get(name), now, interval, delay)
         for name, report in sorted(seen.reports.items())
     )
     live = [worker for worker in workers if worker.status == "live"]
@@ -247,15 +249,17 @@ def fleet_view(
     )
 
 
-def _worker(report: Report, heard_at: float | None, now: float, interval: float) -> WorkerView:
+def _worker(
+    report: Report, heard_at: float | None, now: float, interval: float, delay: float
+) -> WorkerView:
     facts = Facts(report.facts)
     if heard_at is None:
         heard_at = min(facts.number("at") or 0.0, now)
     age = max(0.0, now - heard_at)
     status = "live"
-    if age > GONE_AFTER * interval:
+    if age > GONE_AFTER * interval + delay:
         status = "gone"
-    elif age > STALE_AFTER * interval:
+    elif age > STALE_AFTER * interval + delay:
         status = "stale"
     return WorkerView(name=report.worker, facts=facts, heard_at=heard_at, age=age, status=status)
 

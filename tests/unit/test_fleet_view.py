@@ -15,7 +15,7 @@ NOW = 1_800_000_000.0
 INTERVAL = 2.0
 
 
-def picture(said, *, choice=Choice(), known=None, source="fleet", heard=None, me=None):
+def picture(said, *, choice=Choice(), known=None, source="fleet", heard=None, me=None, **more):
     reports = {name: Report(name, 1, facts) for name, facts in said.items()}
     known = frozenset(said if known is None else known)
     return fleet_view(
@@ -26,6 +26,7 @@ def picture(said, *, choice=Choice(), known=None, source="fleet", heard=None, me
         choice=lambda name: choice,
         configured={"policy": "raise"},
         me=me,
+        **more,
     )
 
 
@@ -47,6 +48,13 @@ def node(state, *, trusted=True, at=None):
 )
 def test_a_worker_is_stale_after_three_intervals_and_gone_after_ten(age, status):
     (worker,) = picture({"a": saying(NOW - age)}).workers
+
+    assert worker.status == status
+
+
+@pytest.mark.parametrize(("age", "status"), [(6.1, "live"), (8.1, "stale"), (22.1, "gone")])
+def test_how_long_ago_reports_were_gathered_is_no_silence_of_a_worker(age, status):
+    (worker,) = picture({"a": saying(NOW - age)}, delay=2.0).workers
 
     assert worker.status == status
 

@@ -1,0 +1,29 @@
+"""The operator of real workers: ``MSM_ADMIN_ACCESS = "support.operator:anna"``.
+
+A module of its own, so that workers without a dashboard do not import Flask-Admin.
+"""
+
+from __future__ import annotations
+
+import os
+
+from flask_msm_dashboard import Access, acting, desk
+from flask_msm_dashboard.presenters import facts
+
+
+#: Environment variable with the time in seconds between two polls of a page.
+POLL = "DASHBOARD_POLL"
+ANNA = "support.operator:anna"
+
+
+def anna(request):
+    """Let everybody do everything, under this name."""
+    return Access("write", "anna.k")
+
+
+if POLL in os.environ:
+    desk.POLL = desk.POLL_SLOWLY = float(os.environ[POLL])
+    # A machine that is busy makes no node slow.
+    facts.SLOW = 5.0
+    # What is done on a page of one worker is not too fast after the same on one of another.
+    acting._FLEET_PAUSE = 0.0
