@@ -23,6 +23,9 @@ KEY_SUFFIX = "fleet:workers"
 #: A worker is announced anew after so many probe intervals, and counts as gone after so many.
 RENEWED_AFTER = 3
 GONE_AFTER = 10
+#: Workers that ended without a word stay in the list for people to see: for so many seconds, and
+#: so many of them, those that were heard of last.
+SHOWN_FOR, MOST_GONE = 3600.0, 20
 
 
 class _Heard(NamedTuple):
@@ -80,10 +83,7 @@ class Heartbeat:
         self._announced_at, self._announced_as = now, self.worker
         entry = {"at": now, "layout": self._layout}
         self.shared.put(self.worker, json.dumps(entry).encode())
-        for name, stamp, entry in self._entries():
-            heard = self._hear(name, stamp, entry)
-            if name != self.worker and not self._is_recent(heard):
-                self.shared.put(name, None)
+        self._remove_old(now)
         left = {name for name, _, _ in self._entries()}
         self._heard = {name: heard for name, heard in self._heard.items() if name in left}
 
@@ -93,8 +93,16 @@ class Heartbeat:
         self.shared.put(self.worker, None)
 
     def names(self) -> list[str]:
-        """Return the names of all workers in the map."""
+        """Return the names of all workers in the map, also of those that are gone."""
         return sorted(self.shared.values(""))
+
+    def living(self) -> set[str]:
+        """Return the names of the workers that were heard of lately, and of this one."""
+        return {
+            name
+            for name, stamp, entry in self._entries()
+            if name == self.worker or self._lives(name, stamp, entry)
+        }
 
     def lives(self, worker: str) -> bool:
         """Return whether a worker was heard of lately."""
@@ -115,6 +123,19 @@ class Heartbeat:
             for name, stamp, entry in self._entries()
             if entry.get("layout") != self._layout
         )
+
+    def _remove_old(self, now: float) -> None:
+        """Remove who is gone for long, or too many of those that are gone."""
+        gone = []
+        for name, stamp, entry in self._entries():
+            if name == self.worker or self._is_recent(self._hear(name, stamp, entry)):
+                continue
+            # Its own clock is asked: a worker that is new here hears of all of them just now.
+            age = now - _at(entry)
+            gone.append((age if 0 <= age < SHOWN_FOR else SHOWN_FOR, name))
+        for place, (age, name) in enumerate(sorted(gone)):
+            if age >= SHOWN_FOR or place >= MOST_GONE:
+                self.shared.put(name, None)
 
     def _lives(self, name: str, stamp: int, entry: dict[str, object]) -> bool:
         """Return whether a worker was heard of lately, by the clock of this one.

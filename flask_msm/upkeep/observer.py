@@ -109,7 +109,7 @@ class Observer:
         own = self._own()
         return seen._replace(
             reports={**reports, **own},
-            known=seen.known & names,
+            known=seen.known & self._heartbeat.living(),
             heard={**seen.heard, **dict.fromkeys(own, self._clock.time())},
         )
 
@@ -130,7 +130,8 @@ class Observer:
                     found[name] = report
         source = "fleet" if usable else "host"
         heard = self._hear(found)
-        self._seen = Seen(self._clock.time(), found, frozenset(names), source, heard)
+        living = frozenset(self._heartbeat.living())
+        self._seen = Seen(self._clock.time(), found, living, source, heard)
         return self._seen
 
     def _hear(self, found: Mapping[str, Report]) -> dict[str, float]:

@@ -83,7 +83,7 @@ def test_it_shows_nodes_workers_and_how_much_it_sees(one, other):
 
 
 def test_workers_that_are_not_seen_are_missing_from_what_is_known(one, other):
-    one.cluster.heartbeat.shared.put("silent", b'{"at": 1}')
+    one.cluster.heartbeat.shared.put("silent", b'{"at": %d}' % one.clock.now)
     one.clock.advance(2)
 
     view = one.console.view()

@@ -14,7 +14,7 @@ from flask_msm.errors import NodeUnreachableError
 from flask_msm.fleet import shared_map
 from flask_msm.fleet.control import Control
 from flask_msm.fleet.events import RING, Events
-from flask_msm.fleet.heartbeat import GONE_AFTER, RENEWED_AFTER, Heartbeat
+from flask_msm.fleet.heartbeat import GONE_AFTER, MOST_GONE, RENEWED_AFTER, SHOWN_FOR, Heartbeat
 from flask_msm.fleet.shared_map import LIFE, MAX_SIZE, SharedMap
 from flask_msm.record.attributes import MAX_REMOVALS, NOTHING, Attributes
 from flask_msm.record.envelope import Envelope
@@ -649,7 +649,7 @@ def test_the_order_of_nodes_makes_no_difference(node):
     assert not other.heartbeat.layouts_differ()
 
 
-def test_a_worker_that_is_not_heard_of_any_more_does_not_count_and_is_removed(node):
+def test_a_worker_that_is_not_heard_of_any_more_does_not_count_and_is_removed_after_an_hour(node):
     clock = FakeClock()
     old, new = Worker(clock, nodes=("n1",)), Worker(clock)
     old.beat(node)
@@ -661,9 +661,18 @@ def test_a_worker_that_is_not_heard_of_any_more_does_not_count_and_is_removed(no
         new.beat(node)
 
     assert not new.heartbeat.layouts_differ()
-    clock.advance(RENEWED_AFTER * INTERVAL)
+    assert new.heartbeat.living() == {new.name}
+    clock.advance(SHOWN_FOR - 2 * GONE_AFTER * INTERVAL)
     new.beat(node)
-    assert names(new) == {new.name}
+    later = Worker(clock)
+    later.beat(node)
+    assert names(new) == {old.name, new.name}, "for people to see"
+    assert old.name in names(later)
+
+    for _ in range(2 * GONE_AFTER):
+        clock.advance(INTERVAL)
+        later.beat(node)
+    assert names(later) == {new.name, later.name}, "who came later waits no longer"
 
 
 def test_a_worker_that_goes_on_is_heard_of_whatever_its_clock_says(node):
@@ -772,8 +781,8 @@ def test_workers_that_come_and_go_do_not_make_the_map_grow(node):
         watcher.beat(node)
 
     shared = watcher.heartbeat.shared
-    assert len(shared.attributes.entries) <= MAX_REMOVALS + 2 * GONE_AFTER
-    assert len(watcher.heartbeat._heard) <= 2 * GONE_AFTER
+    assert len(shared.attributes.entries) <= MAX_REMOVALS + MOST_GONE + 2 * GONE_AFTER
+    assert len(watcher.heartbeat._heard) <= MOST_GONE + 2 * GONE_AFTER
     assert len(node.items[KEY][0]) < 50_000
 
 

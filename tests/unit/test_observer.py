@@ -6,6 +6,7 @@ import pytest
 from support.clock import FakeClock
 from support.crew import INTERVAL, Crew, report_of, sealed
 
+from flask_msm.fleet.heartbeat import SHOWN_FOR
 from flask_msm.record.keys import keyring
 from flask_msm.upkeep.observer import REFRESH
 
@@ -130,10 +131,14 @@ def test_a_worker_that_is_silent_becomes_stale_then_gone(crew, one, other):
     assert list(dict.fromkeys(found)) == ["live", "stale", "gone"]
 
 
-def test_a_worker_that_is_silent_for_long_is_forgotten(crew, one, other):
+def test_a_worker_that_is_silent_is_shown_as_gone_for_an_hour(crew, one, other):
     for _ in range(20):
         crew.tick(one)
 
+    assert statuses(one) == {one.name: "live", other.name: "gone"}
+    assert one.console.view().observer.complete
+    crew.clock.advance(SHOWN_FOR)
+    crew.tick(one)
     assert statuses(one) == {one.name: "live"}
 
 
