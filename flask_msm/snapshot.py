@@ -94,11 +94,16 @@ class NodeStats:
         hit_ratio: Share of reads that found something, in the window.
         evictions: Items thrown out for want of memory, since its start.
         evictions_per_minute: The same per minute, in the window.
+        evicted_unfetched: Those among all of them that nobody had read since they were written.
+        expired_unfetched: Items that ran out of time and that nobody had read, since its start.
         connections: Open now.
         max_connections: Allowed.
+        refused_connections: Times it took no more connections, since its start.
         latency: Time in seconds the statistics took.
+        latency_p50: Half of the answers in the window took at most so many seconds.
         latency_p95: 95 of 100 answers in the window took at most so many seconds.
-        latencies: One value for each step of the window, oldest first; ``None`` where none is
+        latency_p99: 99 of 100 answers in the window took at most so many seconds.
+        latencies: The worst of each step of the window, oldest first; ``None`` where none is
             known.
     """
 
@@ -113,10 +118,15 @@ class NodeStats:
     hit_ratio: float | None = None
     evictions: int | None = None
     evictions_per_minute: float | None = None
+    evicted_unfetched: int | None = None
+    expired_unfetched: int | None = None
     connections: int | None = None
     max_connections: int | None = None
+    refused_connections: int | None = None
     latency: float | None = None
+    latency_p50: float | None = None
     latency_p95: float | None = None
+    latency_p99: float | None = None
     latencies: tuple[float | None, ...] = ()
 
 
@@ -132,6 +142,8 @@ class Opinion:
         error: Class and reason of the last failure.
         failures: Failures in a row.
         retry_at: When it asks a node that is down again.
+        timeouts: How often it waited in vain since it was started, requests and probes.
+        breaks: How often the node refused, closed or could not be reached.
     """
 
     worker: str
@@ -141,6 +153,8 @@ class Opinion:
     error: str | None = None
     failures: int = 0
     retry_at: float | None = None
+    timeouts: int | None = None
+    breaks: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -385,6 +399,9 @@ class Event:
         workers: Names of the workers that saw it.
         actor: The operator who did it.
         reason: Why, in their words.
+        before: What held until then, if something was changed.
+        after: What holds since then.
+        result: What became of it: whom it was told to.
     """
 
     id: str
@@ -397,6 +414,9 @@ class Event:
     workers: tuple[str, ...] = ()
     actor: str | None = None
     reason: str | None = None
+    before: str | None = None
+    after: str | None = None
+    result: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -280,6 +280,9 @@ class Viewer:
             workers=tuple(name for name in workers if name),
             actor=facts.text("actor"),
             reason=facts.text("reason"),
+            before=facts.text("before"),
+            after=facts.text("after"),
+            result=facts.text("result"),
         )
 
     def _blacklist(
@@ -364,8 +367,6 @@ def _worst_of_most(states: list[doc.NodeStateName]) -> str | None:
 
 def _stats(node: NodeView) -> doc.NodeStats:
     numbers = node.facts.inner("numbers")
-    latencies = tuple(node.facts.series("latencies"))
-    told = sorted(latency for latency in latencies if latency is not None)
     return doc.NodeStats(
         at=numbers.number("at") or 0.0,
         version=numbers.text("version"),
@@ -378,11 +379,16 @@ def _stats(node: NodeView) -> doc.NodeStats:
         hit_ratio=node.facts.number("hit_ratio"),
         evictions=numbers.whole("evictions"),
         evictions_per_minute=node.facts.number("evictions_per_minute"),
+        evicted_unfetched=numbers.whole("evicted_unfetched"),
+        expired_unfetched=numbers.whole("expired_unfetched"),
         connections=numbers.whole("connections"),
         max_connections=numbers.whole("max_connections"),
+        refused_connections=numbers.whole("refused_connections"),
         latency=numbers.number("latency"),
-        latency_p95=told[int(len(told) * 0.95)] if told else None,
-        latencies=latencies,
+        latency_p50=node.facts.number("latency_p50"),
+        latency_p95=node.facts.number("latency_p95"),
+        latency_p99=node.facts.number("latency_p99"),
+        latencies=tuple(node.facts.series("latencies")),
     )
 
 
@@ -416,6 +422,8 @@ def _opinions(worker: WorkerView) -> dict[str, doc.Opinion]:
             error=facts.text("error") or None,
             failures=facts.whole("failures") or 0,
             retry_at=facts.number("retry_at"),
+            timeouts=facts.whole("timeouts"),
+            breaks=facts.whole("breaks"),
         )
         for node_id in said.names()
         if (state := (facts := said.inner(node_id)).text("state")) in _BAD

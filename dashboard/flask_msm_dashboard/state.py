@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
@@ -159,6 +160,8 @@ def _node(node: Node) -> dict[str, Any]:
             "failures": node.failures,
             "retry_at": _at(node.retry_at),
         },
+        "timeouts": _sum(opinion.timeouts for opinion in node.opinions),
+        "breaks": _sum(opinion.breaks for opinion in node.opinions),
         "last_error": None
         if node.error is None
         else {
@@ -167,7 +170,9 @@ def _node(node: Node) -> dict[str, Any]:
             "at": _at(node.error_at),
         },
         "latency_ms": {
+            "p50": _ms(stats.latency_p50 if stats else None),
             "p95": _ms(stats.latency_p95 if stats else None),
+            "p99": _ms(stats.latency_p99 if stats else None),
             "series": [_ms(value) for value in stats.latencies] if stats else [],
         },
         "hit_ratio": stats.hit_ratio if stats else None,
@@ -176,7 +181,10 @@ def _node(node: Node) -> dict[str, Any]:
         "limit_bytes": stats.limit_bytes if stats else None,
         "evictions": stats.evictions if stats else None,
         "evictions_per_min": stats.evictions_per_minute if stats else None,
+        "evicted_unfetched": stats.evicted_unfetched if stats else None,
+        "expired_unfetched": stats.expired_unfetched if stats else None,
         "connections": stats.connections if stats else None,
+        "refused_connections": stats.refused_connections if stats else None,
         "version": stats.version if stats else None,
         "stats_at": _at(stats.at if stats else None),
         "stale": stats is not None and node.state == "down",
@@ -191,6 +199,11 @@ def _node(node: Node) -> dict[str, Any]:
         },
         "drain_version": node.stamp,
     }
+
+
+def _sum(values: Iterable[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
 
 
 def _ms(value: float | None) -> float | None:
@@ -271,4 +284,7 @@ def _event(event: Event) -> dict[str, Any]:
         "workers": list(event.workers[:MOST_WORKERS]),
         "actor": event.actor,
         "reason": cut(event.reason, MAX_TEXT),
+        "before": cut(event.before, MAX_TEXT),
+        "after": cut(event.after, MAX_TEXT),
+        "result": cut(event.result, MAX_TEXT),
     }

@@ -12,8 +12,8 @@ from .formatting import cut
 from .policies import POLICIES, RECONNECTS, consequence, policy_name, reconnect_consequence, summary
 from .presenters import facts
 from .presenters.events import event_page, event_row
-from .presenters.nodes import circuit_of, node_row
-from .presenters.numbers import numbers
+from .presenters.nodes import circuit_of, failures_text, node_row
+from .presenters.numbers import latencies, numbers
 from .presenters.workers import (
     agreements,
     by_host,
@@ -86,6 +86,7 @@ class NodesView(MsmView):
             sections={
                 "banner": {"applied": applied_event(sight)},
                 "nodes": nodes_context(sight, short=False),
+                "latency": {"rows": latencies(sight.snapshot)},
                 "footer": {},
             },
             help=_(
@@ -114,6 +115,7 @@ class NodesView(MsmView):
                 "node": {
                     "row": node_row(node, sight.snapshot),
                     "circuit": circuit_of(node),
+                    "failures": failures_text(node),
                     "opinions": worker_opinions(node_row(node, sight.snapshot)),
                 },
                 "recent": {

@@ -50,6 +50,21 @@ class FleetFacts(NamedTuple):
     drains: Mapping[str, str] = {}
 
 
+class Failures(NamedTuple):
+    """How often a node failed this worker since it was started, requests and probes.
+
+    Attributes:
+        timeouts: It did not answer in time, or took no more connections.
+        breaks: It refused, closed or was not to be reached.
+    """
+
+    timeouts: int = 0
+    breaks: int = 0
+
+
+_TIMEOUTS = frozenset({Observation.SOFT, Observation.PROBE_SOFT})
+_BREAKS = frozenset({Observation.HARD, Observation.PROBE_HARD})
+
 #: Called outside of any lock with node id, the view before and the view after.
 Changed = Callable[[str, NodeView, NodeView], object]
 
@@ -81,6 +96,7 @@ class ClusterState:
         now = clock.monotonic()
         self._view = {node_id: self._seen(node_id, Health(since=now)) for node_id in self.node_ids}
         self._doubted: frozenset[str] = frozenset()
+        self._failures = dict.fromkeys(self.node_ids, Failures())
         #: Told of every change.
         self.on_change: Changed = lambda *_: None
         #: Told of a home node that did not get a write: node id and storage key.
@@ -126,6 +142,7 @@ class ClusterState:
         """Take note of what a request or a probe saw."""
         reason = f"{type(error).__name__}: {error.reason}" if error else ""
         with self._lock:
+            self._count(node_id, observation)
             before = self._view[node_id]
             last = not any(
                 view.rights.written for other, view in self._view.items() if other != node_id
@@ -145,6 +162,10 @@ class ClusterState:
             self._replace({node_id: after})
         self._tell(node_id, before, after)
 
+    def failures(self, node_id: str) -> Failures:
+        """Return how often the node failed so far."""
+        return self._failures[node_id]
+
     def forget_failures(self, node_id: str) -> None:
         """Let the node be probed at once."""
         with self._lock:
@@ -163,6 +184,12 @@ class ClusterState:
             self._replace(after)
         for node_id, view in after.items():
             self._tell(node_id, before[node_id], view)
+
+    def _count(self, node_id: str, observation: Observation) -> None:
+        timeouts, breaks = self._failures[node_id]
+        timeouts += observation in _TIMEOUTS
+        breaks += observation in _BREAKS
+        self._failures[node_id] = Failures(timeouts, breaks)
 
     def _seen(self, node_id: str, health: Health) -> NodeView:
         state = shown(health.state, self._facts.drains.get(node_id))

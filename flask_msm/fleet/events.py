@@ -32,6 +32,9 @@ class Event(NamedTuple):
         node: Id of the node it is about, if it is about one.
         actor: The operator who did it, if somebody did.
         reason: Their reason.
+        before: What held until then, if something was changed.
+        after: What holds since then.
+        result: What became of it.
     """
 
     id: int
@@ -42,6 +45,9 @@ class Event(NamedTuple):
     node: str | None = None
     actor: str | None = None
     reason: str | None = None
+    before: str | None = None
+    after: str | None = None
+    result: str | None = None
 
 
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -71,11 +77,24 @@ class Events:
         node: str | None = None,
         actor: str | None = None,
         reason: str | None = None,
+        before: str | None = None,
+        after: str | None = None,
+        result: str | None = None,
     ) -> int:
         """Take note of an event, log it, and tell the listener; return its id."""
         with self._lock:
             event = Event(
-                next(self._ids), self._clock.time(), level, kind, text, node, actor, reason
+                next(self._ids),
+                self._clock.time(),
+                level,
+                kind,
+                text,
+                node,
+                actor,
+                reason,
+                before,
+                after,
+                result,
             )
             self._ring.append(event)
         logger.log(_LEVELS[level], "%s: %s", kind, text)

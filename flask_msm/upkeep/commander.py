@@ -32,6 +32,7 @@ audit = logging.getLogger("flask_msm.audit")
 
 POLICY, ON_RECONNECT, PIN, CLEAR = "policy", "on_reconnect", "pin:", "clear:"
 RUNNING = "running"
+_IN_USE = "in use"
 _LONGEST = 200
 #: Most attributes whose clearing is remembered by name; of more, the oldest are forgotten.
 MAX_CLEARS = 200
@@ -65,6 +66,21 @@ class Done(NamedTuple):
     nodes: tuple[str, ...]
     event: int
     text: str
+
+
+class Change(NamedTuple):
+    """What a change changed, in words.
+
+    Attributes:
+        before: What held until then.
+        after: What holds since then.
+    """
+
+    before: str | None = None
+    after: str | None = None
+
+
+_NO_CHANGE = Change()
 
 
 class Commander:
@@ -128,7 +144,11 @@ class Commander:
 
         after = value if value is not None else f"{self._configured(name)} (configuration)"
         return self._carry_out(
-            f"{name}_changed", act, order, lambda: f"{name}: {before} -> {after}"
+            f"{name}_changed",
+            act,
+            order,
+            lambda: f"{name}: {before} -> {after}",
+            change=lambda: Change(before, after),
         )
 
     def distribute(self, order: Order, *, stop: bool) -> Done:
@@ -145,8 +165,12 @@ class Commander:
             known = ", ".join(self._nodes)
             raise CommandError(f"there is no node {shown(node_id)}; there are {known}")
 
+        before = _IN_USE
+
         def act(control: Control) -> int:
+            nonlocal before
             drains = control.drains()
+            before = drains.get(node_id, _IN_USE)
             stamp = control.shared.stamp(f"drain:{node_id}")
             self._check(node_id, stamp, order)
             if drains.get(node_id) == (None if back else "drained"):
@@ -161,7 +185,14 @@ class Commander:
             return control.shared.stamp(f"drain:{node_id}")
 
         kind, text = ("node_restored", "taken back") if back else ("node_drained", "being drained")
-        return self._carry_out(kind, act, order, lambda: f"{node_id} is {text}", node=node_id)
+        return self._carry_out(
+            kind,
+            act,
+            order,
+            lambda: f"{node_id} is {text}",
+            node=node_id,
+            change=lambda: Change(before, _IN_USE if back else "draining"),
+        )
 
     def pin(self, attribute: str, order: Order, *, pinned: bool) -> Done:
         """Store ``None`` for an attribute without trying, or try it again.
@@ -261,6 +292,7 @@ class Commander:
         text: Callable[[], str],
         *,
         node: str | None = None,
+        change: Callable[[], Change] = Change,
     ) -> Done:
         stamp = 0
 
@@ -269,7 +301,10 @@ class Commander:
             stamp = act(control)
 
         told = tuple(self._monitor.command(acted))
-        return self._written(kind, order, text(), stamp=stamp, told=told, node=node)
+        result = f"told to {', '.join(told) or 'this host only'}"
+        return self._written(
+            kind, order, text(), stamp=stamp, told=told, node=node, change=change(), result=result
+        )
 
     def _written(
         self,
@@ -280,11 +315,21 @@ class Commander:
         stamp: int = 0,
         told: tuple[str, ...] = (),
         node: str | None = None,
+        change: Change = _NO_CHANGE,
+        result: str | None = None,
     ) -> Done:
         actor, reason = plain(order.actor, _LONGEST), plain(order.reason, _LONGEST)
         because = f" ({reason})" if reason else ""
         event = self._events.add(
-            "info", kind, f"{text}, by {actor}{because}", node=node, actor=actor, reason=reason
+            "info",
+            kind,
+            f"{text}, by {actor}{because}",
+            node=node,
+            actor=actor,
+            reason=reason,
+            before=change.before,
+            after=change.after,
+            result=result,
         )
         audit.info(
             "%s: %s, by %s%s; told to %s",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import pairwise
+from math import ceil
 from typing import TYPE_CHECKING, NamedTuple
 
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 #: A point is kept every so many seconds, and so many points.
 STEP = 30.0
 POINTS = 31
+#: Answers that are kept one by one, for as long as the points: one every two seconds.
+SAMPLES = 450
 
 
 class Point(NamedTuple):
@@ -39,10 +42,17 @@ class History:
 
     def __init__(self) -> None:
         self._points: deque[Point] = deque(maxlen=POINTS)
+        #: When, and how long the node took.
+        self._answers: deque[tuple[float, float]] = deque(maxlen=SAMPLES)
 
     def add(self, numbers: Numbers) -> None:
         """Keep *numbers*, if the last point is old enough; the worst latency between counts."""
         point = Point(numbers.at, numbers.latency, numbers.hits, numbers.misses, numbers.evictions)
+        # While a node does not answer its last numbers come again and again.
+        if not self._answers or self._answers[-1][0] != point.at:
+            self._answers.append((point.at, point.latency))
+        while point.at - self._answers[0][0] >= STEP * (POINTS - 1):
+            self._answers.popleft()
         last = self._points[-1] if self._points else None
         if last is not None and 0 <= point.at - last.at < STEP:
             worst = max(last.latency, point.latency)
@@ -51,8 +61,13 @@ class History:
             self._points.append(point)
 
     def latencies(self) -> list[float]:
-        """Return the latencies, oldest first, seconds."""
+        """Return the worst latency of each step, oldest first, seconds."""
         return [point.latency for point in self._points]
+
+    def quantile(self, share: float) -> float | None:
+        """Return the latency in seconds that *share* of all answers did not exceed."""
+        sorted_ = sorted(latency for _, latency in self._answers)
+        return sorted_[max(0, ceil(len(sorted_) * share) - 1)] if sorted_ else None
 
     def hit_ratio(self) -> float | None:
         """Return the share of reads that found something, ``None`` when nobody read or told."""

@@ -131,7 +131,7 @@ class Publisher:
             },
             "traffic": self._traffic(),
             "local": self._kept(),
-            "events": [event._asdict() for event in self._events.newest(EVENTS)],
+            "events": [_said(event._asdict()) for event in self._events.newest(EVENTS)],
             "rebuild": self._rebuild(),
             "unlisted": sorted(self._rebuilder.unlisted),
             "refused": self._all_refused(),
@@ -176,12 +176,15 @@ class Publisher:
             "failures": health.doubts + health.losses,
             "good_probes": health.good_probes,
             "retry_at": wall + health.retry_at if health.retry_at > now else None,
+            **self._state.failures(node_id)._asdict(),
         }
         if numbers is not None:
             history = self.histories.get(node_id, History())
             facts["numbers"] = numbers._asdict()
             facts["hit_ratio"] = history.hit_ratio()
             facts["evictions_per_minute"] = history.evictions_per_minute()
+            for percent in (50, 95, 99):
+                facts[f"latency_p{percent}"] = history.quantile(percent / 100)
             facts["latencies"] = [round(latency, 6) for latency in history.latencies()]
         return facts
 
@@ -217,3 +220,8 @@ class Publisher:
             "limit_sessions": shelf.limits.sessions,
             "limit_bytes": shelf.limits.size,
         }
+
+
+def _said(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return *facts* without what is not known; nobody misses it."""
+    return {name: value for name, value in facts.items() if value is not None}

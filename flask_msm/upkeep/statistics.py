@@ -28,9 +28,12 @@ class Numbers(NamedTuple):
         hits: Reads that found something, since its start.
         misses: Reads that found nothing, since its start.
         evictions: Items thrown out for want of memory, since its start.
+        evicted_unfetched: Those among them that nobody had read since they were written.
+        expired_unfetched: Items that ran out of time and that nobody had read.
         flushes: ``flush_all`` commands, since its start.
         connections: Open now.
         max_connections: Allowed.
+        refused_connections: Times it took no more connections, since its start.
         item_size_max: Largest item, bytes.
     """
 
@@ -45,9 +48,12 @@ class Numbers(NamedTuple):
     hits: int | None
     misses: int | None
     evictions: int | None
+    evicted_unfetched: int | None
+    expired_unfetched: int | None
     flushes: int | None
     connections: int | None
     max_connections: int | None
+    refused_connections: int | None
     item_size_max: int | None
 
 
@@ -79,8 +85,11 @@ def numbers_from(found: Mapping[str, str], *, at: float, latency: float) -> Numb
         hits=number("get_hits"),
         misses=number("get_misses"),
         evictions=number("evictions"),
+        evicted_unfetched=number("evicted_unfetched"),
+        expired_unfetched=number("expired_unfetched"),
         flushes=number("cmd_flush"),
         connections=number("curr_connections"),
         max_connections=number("max_connections"),
+        refused_connections=number("listen_disabled_num"),
         item_size_max=largest if largest >= MIN_ITEM_SIZE else None,
     )

@@ -74,7 +74,9 @@ def node(number, *, items=184_220, share=0.61, latency=0.0014, ratio=0.991, work
         state="up",
         trusted=True,
         since=at - 2580,
-        opinions=tuple(Opinion(worker=worker.id, state="up") for worker in workers),
+        opinions=tuple(
+            Opinion(worker=worker.id, state="up", timeouts=0, breaks=0) for worker in workers
+        ),
         stats=NodeStats(
             at=at - 2,
             version="1.6.38",
@@ -87,10 +89,15 @@ def node(number, *, items=184_220, share=0.61, latency=0.0014, ratio=0.991, work
             hit_ratio=ratio,
             evictions=0,
             evictions_per_minute=0.0,
+            evicted_unfetched=0,
+            expired_unfetched=40_122,
             connections=72,
             max_connections=1024,
+            refused_connections=0,
             latency=latency * 0.8,
+            latency_p50=latency * 0.5,
             latency_p95=latency,
+            latency_p99=latency * 3,
             latencies=wave(latency, latency * 0.06, seed=number),
         ),
     )

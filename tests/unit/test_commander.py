@@ -71,6 +71,25 @@ def test_who_when_and_why_stay_with_it(crew, one, other):
     assert abs(choice.at - crew.clock.now) < 5
 
 
+def test_the_event_of_a_change_says_what_was_before_what_is_after_and_who_was_told(crew, one):
+    choose(one, "local")
+    one.commander.drain("n1", ANNA, back=False)
+    crew.outage()
+    crew.tick()
+    choose(one, None)
+
+    events = {
+        (event.kind, event.before, event.after, event.result)
+        for event in crew.workers[0].console.view().events
+        if event.actor == "anna"
+    }
+    assert events == {
+        ("policy_changed", "raise", "local", "told to n1, n2"),
+        ("node_drained", "in use", "draining", "told to n1, n2"),
+        ("policy_changed", "local", "raise (configuration)", "told to this host only"),
+    }
+
+
 def test_back_to_the_configuration_is_a_choice_that_wins_over_older_ones(crew, one, other):
     choose(one, "local")
     crew.tick()

@@ -6,15 +6,17 @@ import gzip
 import json
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from support.dashboard import client_of, make_app
 from support.fake_console import FakeConsole
 from support.fleet_scenes import SCENES, all_well, large, node_down, partial
 
-from flask_msm.snapshot import BlacklistEntry, SessionFacts
+from flask_msm.snapshot import BlacklistEntry, Histogram, SessionFacts, Traffic
 from flask_msm_dashboard import Access
 from flask_msm_dashboard.desk import STATIC
+from flask_msm_dashboard.formatting import UNKNOWN
 
 
 PAGES = ["", "nodes/", "nodes/n1", "workers/", "blacklist/", "sessions/", "events/", "policy/"]
@@ -223,6 +225,83 @@ def test_events_are_filtered_and_paged_by_the_address():
     assert 'id="e-w-50"' in second
     assert 'id="e-w-49"' not in second
     assert "No event is like that." in client.get("/msm-admin/events/?kind=x").text
+
+
+def test_events_since_a_time_are_those_since_then():
+    snapshot = node_down()
+    events = tuple(
+        replace(snapshot.events[0], id=f"w-{age}", at=snapshot.at - age)
+        for age in (60, 2000, 90_000)
+    )
+    client, _ = client_of(FakeConsole(replace(snapshot, events=events)))
+
+    def shown(since):
+        html = client.get("/msm-admin/events/", query_string={"since": since}).text
+        return re.findall(r'id="e-w-(\d+)"', html), words(html)
+
+    assert shown("15m")[0] == ["60"]
+    assert shown("1h")[0] == ["60", "2000"]
+    assert shown("")[0] == ["60", "2000", "90000"]
+    then = datetime.fromtimestamp(snapshot.at - 3000, UTC)
+    for text in (then.isoformat(), f"{then:%Y-%m-%dT%H:%M:%SZ}", f"{then:%Y-%m-%d %H:%M:%S}"):
+        assert shown(text)[0] == ["60", "2000"], text
+    assert shown("1969-01-01")[0] == ["60", "2000", "90000"]
+    ids, text = shown("<yesterday>")
+    assert len(ids) == 3
+    assert "since=&lt;yesterday&gt; is not understood, all events are shown." in text
+    assert "15m, 1h, 1d, or a time such as 2026-01-31T12:00:00Z" in text
+
+
+def test_what_an_operator_changed_is_shown_with_before_after_and_result():
+    changed = replace(
+        all_well().events[0],
+        actor="anna.k",
+        before="raise",
+        after="<b>",
+        result="told to n1, n2",
+    )
+    snapshot = replace(all_well(), events=(changed,))
+
+    assert "Before: raise. After: &lt;b&gt;. Result: told to n1, n2" in words(
+        page("events/", snapshot)
+    )
+    assert "Result:" not in words(page("", snapshot)), "the overview stays short"
+
+
+def test_a_node_shows_its_latencies_its_rare_counters_and_how_often_it_failed():
+    snapshot = node_down()
+    text = words(page("nodes/n1", snapshot))
+    assert "Answers to probes, p50, p95, p99 0.7, 1.4, 4.2 ms" in text
+    assert "Expired without having been read 40,122" in text
+    assert "Failed workers since they were started never" in text
+    first = snapshot.nodes[0]
+    stats = replace(first.stats, evictions=70, evicted_unfetched=9, refused_connections=2)
+    opinions = (
+        replace(first.opinions[0], timeouts=3, breaks=1),
+        replace(first.opinions[1], timeouts=None, breaks=None),
+    )
+    node = replace(first, stats=stats, opinions=opinions)
+
+    text = words(page("nodes/n1", replace(snapshot, nodes=(node,))))
+
+    assert "Evictions since its start 70, 9 of them never read" in text
+    assert "of 1,024, was full 2 times" in text
+    assert "3 time-outs, once not to be reached" in text
+
+
+def test_loads_and_saves_are_shown_each_with_its_quantiles():
+    bounds = (0.001, 0.01, 0.1)
+    traffic = Traffic(
+        loads=Histogram(bounds=bounds, counts=(60, 35, 5, 0)),
+        saves=Histogram(bounds=bounds, counts=(0, 10, 0, 0)),
+    )
+
+    text = words(page("nodes/", replace(all_well(), traffic=traffic)))
+
+    assert "Loads 100 1.0 10.0 100" in text
+    assert "Saves 10 10.0 10.0 10.0" in text
+    nothing = " ".join(["Loads", *[UNKNOWN] * 4])
+    assert nothing in words(page("nodes/", replace(all_well(), traffic=None)))
 
 
 def test_a_node_that_is_none_is_not_found():

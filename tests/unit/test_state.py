@@ -146,6 +146,18 @@ def test_the_class_and_reason_of_a_failure_are_kept(watched):
 # -- requests ------------------------------------------------------------------------------------
 
 
+def test_failures_are_counted_and_not_forgotten_with_a_success(watched):
+    watched.state.failed("n1", BUSY)
+    watched.state.answered("n1")
+    watched.state.observe("n1", Observation.PROBE_SOFT, BUSY)
+    watched.state.failed("n1", GONE)
+    watched.state.observe("n1", Observation.PROBE_HARD, GONE)
+    watched.state.observe("n1", Observation.PROBE_SUCCESS)
+
+    assert watched.state.failures("n1") == (2, 2)
+    assert watched.state.failures("n2") == (0, 0)
+
+
 def test_a_success_resets_a_node_in_doubt(watched):
     watched.state.failed("n1", BUSY)
     watched.state.failed("n1", BUSY)

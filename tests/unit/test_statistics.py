@@ -19,9 +19,12 @@ FOUND = {
     "get_hits": "900",
     "get_misses": "100",
     "evictions": "3",
+    "evicted_unfetched": "2",
+    "expired_unfetched": "40",
     "cmd_flush": "1",
     "curr_connections": "12",
     "max_connections": "1024",
+    "listen_disabled_num": "4",
     "item_size_max": "1048576",
 }
 COUNTED = [name for name in Numbers._fields if name not in ("at", "latency", "version")]
@@ -44,9 +47,12 @@ def test_the_statistics_of_a_node_become_numbers():
         hits=900,
         misses=100,
         evictions=3,
+        evicted_unfetched=2,
+        expired_unfetched=40,
         flushes=1,
         connections=12,
         max_connections=1024,
+        refused_connections=4,
         item_size_max=1048576,
     )
 

@@ -72,6 +72,23 @@ def circuit_of(node: Node) -> str:
     return _("half-open") if node.state == "recovering" else _("closed")
 
 
+def failures_text(node: Node) -> str:
+    """Return in words how often *node* failed the workers that can be seen."""
+    told = [o for o in node.opinions if o.timeouts is not None and o.breaks is not None]
+    if not told:
+        return UNKNOWN
+    timeouts = sum(opinion.timeouts or 0 for opinion in told)
+    breaks = sum(opinion.breaks or 0 for opinion in told)
+    if not timeouts + breaks:
+        return _("never")
+    return ", ".join(
+        [
+            plural(timeouts, "{n} time-out", "{n} time-outs"),
+            plural(breaks, "once not to be reached", "{n} times not to be reached"),
+        ]
+    )
+
+
 def node_row(node: Node, snapshot: Snapshot) -> NodeRow:
     """Return how *node* is shown."""
     level, word, detail = _state(node)

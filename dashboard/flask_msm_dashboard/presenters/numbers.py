@@ -50,6 +50,44 @@ class Number:
     spark: Markup
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latencies:
+    """How long operations of one kind took, in the window.
+
+    Attributes:
+        label: Which operations.
+        count: How many.
+        p50: Half of them took no longer, in milliseconds.
+        p95: 95 of 100 took no longer.
+        p99: 99 of 100 took no longer.
+    """
+
+    label: str
+    count: str
+    p50: str
+    p95: str
+    p99: str
+
+
+def latencies(snapshot: Snapshot) -> list[Latencies]:
+    """Return loads and saves of all workers that are seen."""
+    traffic = snapshot.traffic
+    kinds = (
+        (_("Loads"), traffic.loads if traffic else None),
+        (_("Saves"), traffic.saves if traffic else None),
+    )
+    return [
+        Latencies(
+            label=label,
+            count=number(sum(histogram.counts) if histogram else None),
+            p50=milliseconds(facts.quantile([histogram], 0.5)),
+            p95=milliseconds(facts.quantile([histogram], 0.95)),
+            p99=milliseconds(facts.quantile([histogram], 0.99)),
+        )
+        for label, histogram in kinds
+    ]
+
+
 def numbers(snapshot: Snapshot) -> list[Number]:
     """Return the four numbers, in their order."""
     waiting = _("Waiting for the first session") if facts.is_new(snapshot) else ""

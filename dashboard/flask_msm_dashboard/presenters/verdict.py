@@ -198,7 +198,12 @@ def _strained(snapshot: Snapshot) -> Verdict | None:
         return Verdict(
             level="warn",
             code="evicting",
-            title=_("Sessions are lost early: {names} has no room", names=_names(evicting)),
+            title=plural(
+                len(evicting),
+                "Sessions are lost early: {names} has no room",
+                "Sessions are lost early: {names} have no room",
+                names=_names(evicting),
+            ),
             text=_(
                 "An eviction is a copy of a session thrown out; the last copy signs a user out."
             ),
@@ -208,7 +213,12 @@ def _strained(snapshot: Snapshot) -> Verdict | None:
         return Verdict(
             level="warn",
             code="slow",
-            title=_("Sessions are slow: {names} takes long to answer", names=_names(slow)),
+            title=plural(
+                len(slow),
+                "Sessions are slow: {names} takes long to answer",
+                "Sessions are slow: {names} take long to answer",
+                names=_names(slow),
+            ),
             text=_("Every session is served, requests wait for it."),
             since=None,
         )
