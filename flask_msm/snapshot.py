@@ -296,6 +296,7 @@ class LocalStorage:
         dirty: Sessions in it with changes the cluster does not have.
         limit_sessions: Most sessions.
         limit_bytes: Most bytes.
+        error: Why it fails; ``None`` while it works.
     """
 
     kind: str
@@ -304,6 +305,7 @@ class LocalStorage:
     dirty: int | None = None
     limit_sessions: int | None = None
     limit_bytes: int | None = None
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

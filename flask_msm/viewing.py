@@ -469,6 +469,7 @@ def _worker(worker: WorkerView) -> doc.Worker:
             dirty=dirty,
             limit_sessions=local.whole("limit_sessions"),
             limit_bytes=local.whole("limit_bytes"),
+            error=local.text("error"),
         )
         if local.text("kind")
         else None,

@@ -98,6 +98,8 @@ class LocalStore:
     ) -> None:
         #: Sessions that had to be thrown out although nobody else has them.
         self.lost = 0
+        #: Why it fails, from the first failure until something was written again.
+        self.failing: str | None = None
         self._shelves = shelves
         self._envelope = envelope
         self._max_size = max_size
@@ -106,7 +108,6 @@ class LocalStore:
         self._alone = alone
         self._trouble = trouble
         self._later = later
-        self._failing = False
         self._trimmed_at = clock.monotonic()
         self._written = 0
 
@@ -362,15 +363,15 @@ class LocalStore:
         try:
             return act(*args)
         except LocalStorageError as error:
-            if not self._failing:
-                self._failing = True
+            if self.failing is None:
+                self.failing = error.reason
                 self._trouble(error.reason)
             raise
 
     def _stored(self) -> None:
         """Say when local storage works again; only a write tells, a full disk can be read."""
-        if self._failing:
-            self._failing = False
+        if self.failing is not None:
+            self.failing = None
             self._trouble(None)
 
 

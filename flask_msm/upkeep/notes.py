@@ -43,8 +43,11 @@ class Notes:
         """Learn what others of this host noted."""
         keys = self._keys()
         for name, shared in self._maps:
-            data = self._local.get_note(name, keys) or b""
-            if data != self._noted.get(name, (b"", None))[0]:
+            data = self._local.get_note(name, keys)
+            if not data:
+                # Local storage lost it, or fails: it is to be noted again.
+                self._noted.pop(name, None)
+            elif data != self._noted.get(name, (b"", None))[0]:
                 self._noted[name] = data, shared.absorb(data, keys)
 
     def write(self) -> None:

@@ -219,6 +219,7 @@ class Publisher:
             "dirty": len(shelf.journal.digests()),
             "limit_sessions": shelf.limits.sessions,
             "limit_bytes": shelf.limits.size,
+            "error": self._local.failing,
         }
 
 

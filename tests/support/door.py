@@ -39,6 +39,8 @@ class Door(Peer):
     def __init__(self, port: int) -> None:
         super().__init__(self._treat)
         self.mode = Mode.OPEN
+        #: Told of every piece of what goes to the memcached.
+        self.heard = lambda data: None
         self._node_port = port
 
     def turn(self, mode: Mode) -> None:
@@ -73,6 +75,7 @@ class Door(Peer):
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
                 if self.mode is not Mode.BLACK_HOLE:
+                    self.heard(data)
                     node.sendall(data)
         with contextlib.suppress(OSError):
             node.shutdown(socket.SHUT_RDWR)

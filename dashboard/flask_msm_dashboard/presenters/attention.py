@@ -48,6 +48,7 @@ def attention(snapshot: Snapshot) -> list[Item]:
     items = [
         *_stopped(snapshot),
         *_down(snapshot),
+        *_broken_storage(snapshot),
         *_kept_here(snapshot),
         *_nodes(snapshot),
         *_workers(snapshot),
@@ -97,6 +98,26 @@ def _down(snapshot: Snapshot) -> Iterator[Item]:
             href=node_href(nodes[0]) if len(nodes) == 1 else "nodes/",
             link=_("Node {id}", id=nodes[0].id) if len(nodes) == 1 else _("Nodes"),
         )
+
+
+def _broken_storage(snapshot: Snapshot) -> Iterator[Item]:
+    """Say which hosts would lose sessions, or do, because they cannot keep any."""
+    broken = [w for w in facts.living(snapshot) if w.local is not None and w.local.error]
+    if not broken:
+        return
+    hosts = listed(sorted({worker.host or _("unknown host") for worker in broken}))
+    needed = any(worker.mode != "distributed" for worker in broken)
+    error = broken[0].local.error if broken[0].local else ""
+    yield Item(
+        level="bad" if needed else "warn",
+        code="local_storage",
+        title=_("Local storage fails on {hosts}", hosts=hosts),
+        text=_("{error}: changes of sessions are lost there", error=error)
+        if needed
+        else _("{error}: sessions there would be lost without a node", error=error),
+        href="workers/",
+        link=_("Workers"),
+    )
 
 
 def _kept_here(snapshot: Snapshot) -> Iterator[Item]:

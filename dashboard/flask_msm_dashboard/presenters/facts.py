@@ -13,7 +13,7 @@ from ..texts import _, listed, plural
 
 
 if TYPE_CHECKING:
-    from flask_msm.snapshot import Event, Histogram, Node, Snapshot, Worker
+    from flask_msm.snapshot import Event, Histogram, LocalStorage, Node, Snapshot, Worker
 
 
 #: From so much on (seconds, 95 of 100) answers of a node are called slow.
@@ -50,6 +50,13 @@ def redacted(snapshot: Snapshot, *, addresses: bool, errors: bool) -> Snapshot:
     blacklist = snapshot.blacklist
     if errors:
         blacklist = tuple(replace(entry, reason=None) for entry in blacklist)
+        snapshot = replace(
+            snapshot,
+            local=_working(snapshot.local),
+            workers=tuple(
+                replace(worker, local=_working(worker.local)) for worker in snapshot.workers
+            ),
+        )
     events = tuple(
         replace(
             event,
@@ -67,6 +74,11 @@ def _without_error(event: Event) -> str:
     if not who:
         text, reason = event.text, ""
     return _ERROR.sub(r"\1\2", text) + who + reason
+
+
+def _working(local: LocalStorage | None) -> LocalStorage | None:
+    """Return *local* without the words of an error; that there is one stays."""
+    return replace(local, error=_("an error")) if local is not None and local.error else local
 
 
 def error_class(error: str | None) -> str | None:

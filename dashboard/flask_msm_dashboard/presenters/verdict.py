@@ -97,6 +97,10 @@ def _no_answer(snapshot: Snapshot) -> Verdict | None:
         code="no_answer",
         title=_("Local fallback: no memcached node answers"),
         text=_(
+            "Nobody keeps sessions: local storage fails as well, and what is changed now is lost."
+        )
+        if snapshot.local is not None and snapshot.local.error
+        else _(
             "Every worker keeps sessions {where}. The site works, but users may look signed out"
             " when {other} answers them.",
             where=facts.kept_where(snapshot),

@@ -1,0 +1,233 @@
+"""The dashboard while what it shows is broken: real nodes, killed or stopped, and a broken store.
+
+The application of each test reads the session before every request, as Flask-Login would.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from flask import Flask, session
+from support.door import Door
+from support.memcached import wait_until
+
+from flask_msm import MemcachedSessionManager
+from flask_msm_dashboard import Access
+
+
+pytestmark = pytest.mark.memcached
+
+PAGES = (
+    "",
+    "nodes/",
+    "nodes/n2",
+    "workers/",
+    "blacklist/",
+    "sessions/",
+    "events/",
+    "policy/",
+    "act/policy?value=local",
+    "act/stop",
+    "api/v1/state",
+    "api/v1/metrics",
+    "api/v1/health",
+)
+QUICK = 0.25
+#: Longest time in seconds a page may take, whatever is broken.
+LIMIT = 0.5
+
+
+class RaisingCache:
+    """A cache of the application of which nothing works."""
+
+    def _fail(self, *_args, **_more):
+        raise OSError("this cache is broken")
+
+    get = set = delete = add = has = clear = _fail
+
+
+class Shop:
+    """An application over real nodes, with a session in them."""
+
+    def __init__(self, nodes, folder, *, reads=True, **config):
+        self.app = app = Flask("shop")
+        app.config.update(
+            SECRET_KEY="dashboard " * 4,
+            MSM_NODES=[f"n{i}:127.0.0.1:{node.port}" for i, node in enumerate(nodes, 1)],
+            MSM_PROBE_INTERVAL=QUICK,
+            MSM_PROBE_MAX_BACKOFF=QUICK,
+            MSM_ADMIN_ACCESS=lambda request: Access("write", "anna.k"),
+        )
+        if "MSM_LOCAL_CACHE" not in config:
+            app.config["MSM_LOCAL_DIR"] = str(folder / "storage")
+        app.config.update(config)
+        self.manager = MemcachedSessionManager(app)
+
+        @app.before_request
+        def who():
+            if reads:
+                session.get("user")
+
+        @app.get("/in")
+        def sign_in():
+            session["user"] = "bob"
+            return "in"
+
+        self.client = app.test_client()
+        assert self.client.get("/in").status_code == 200
+        # Templates are compiled when a process shows its first pages.
+        self.pages(limit=60)
+
+    def states(self):
+        return [node.state for node in self.manager.state(self.app).console.view().nodes]
+
+    def wait(self, *states):
+        wait_until(lambda: self.states() == list(states), f"the nodes are {states}")
+
+    def pages(self, limit=LIMIT):
+        """Return what every page says; none of them may be late or fail."""
+        found, slowest = {}, (0.0, "")
+        for path in PAGES:
+            # On a busy machine anything may be late once; who waits for a node is late again.
+            for _ in range(4):
+                began = time.monotonic()
+                response = self.client.get(f"/msm-admin/{path}")
+                took = time.monotonic() - began
+                assert response.status_code == 200, (path, response.text)
+                if took < limit:
+                    break
+            slowest = max(slowest, (took, path))
+            found[path] = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.text))
+        sys.stdout.write(f"\nslowest page: {slowest[1] or 'overview'}, {slowest[0] * 1000:.0f} ms")
+        assert slowest[0] < limit, slowest
+        return found
+
+
+@pytest.fixture
+def nodes(memcached):
+    return [memcached() for _ in range(3)]
+
+
+@pytest.fixture
+def shop_over(tmp_path):
+    made = []
+
+    def make(nodes, **config):
+        made.append(Shop(nodes, tmp_path, **config))
+        return made[-1]
+
+    yield make
+    for shop in made:
+        shop.manager.close(shop.app)
+
+
+def test_while_all_nodes_are_down_every_page_says_whom_it_can_see(nodes, shop_over):
+    shop = shop_over(nodes)
+    shop.wait("up", "up", "up")
+    for node in nodes:
+        node.kill()
+    # Nobody has noticed yet.
+    shop.pages()
+
+    shop.wait("down", "down", "down")
+    wait_until(
+        lambda: "others cannot be seen" in shop.pages()["workers/"], "only this host is seen"
+    )
+    pages = shop.pages()
+    assert "Local fallback: no memcached node answers" in pages[""]
+    assert "1 worker of this host, others cannot be seen" in pages[""]
+    assert "onnection refused" in pages["nodes/n2"]
+    assert "Last numbers at" in pages["nodes/"]
+    assert "node_down" in pages["events/"]
+    for path in PAGES[:8]:
+        assert "through local storage of" in pages[path], path
+    review = pages["act/policy?value=local"]
+    assert "No node answers: only workers of host" in review, "whom it reaches is said before"
+
+
+def test_a_node_that_hangs_holds_up_no_page_and_is_named(nodes, shop_over):
+    shop = shop_over(nodes, reads=False)
+    shop.wait("up", "up", "up")
+    nodes[1].pause()
+    # Nobody has noticed yet: the page itself asks nobody.
+    shop.pages()
+
+    shop.wait("up", "down", "up")
+    pages = shop.pages()
+    assert "Degraded: sessions run on 2 of 3 nodes" in pages[""]
+    assert "timed out" in pages["nodes/n2"]
+    nodes[1].resume()
+    wait_until(lambda: "down" not in shop.states(), "the node is back")
+
+
+def test_a_node_that_hangs_and_code_that_reads_the_session_first(nodes, shop_over):
+    shop = shop_over(nodes)
+    shop.wait("up", "up", "up")
+    nodes[1].pause()
+    shop.wait("up", "down", "up")
+
+    assert "Degraded" in shop.pages()[""]
+
+
+def test_a_local_store_that_raises_whatever_it_is_asked_breaks_no_page(nodes, shop_over):
+    shop = shop_over(nodes, MSM_LOCAL_CACHE=RaisingCache())
+    shop.wait("up", "up", "up")
+    assert "All sessions are distributed" in shop.pages()[""]
+    for node in nodes:
+        node.kill()
+    shop.wait("down", "down", "down")
+
+    shop.client.get("/in")
+    pages = shop.pages()
+    assert "Local fallback: no memcached node answers" in pages[""]
+    assert "Nobody keeps sessions: local storage fails as well" in pages[""]
+    assert "the cache raised OSError: changes of sessions are lost there" in pages[""]
+    assert "local storage: the cache raised OSError" in pages["events/"]
+    assert "forged" not in pages["events/"], "what is not there was not forged"
+
+
+def test_twenty_open_dashboards_ask_the_nodes_no_more_than_one(nodes, shop_over, monkeypatch):
+    gathering = 0.25
+    monkeypatch.setattr("flask_msm.upkeep.observer.REFRESH", gathering)
+    asked = Counter()
+
+    def hear(data):
+        asked["commands"] += 1
+        asked["stats"] += data.startswith(b"stats")
+
+    with Door(nodes[0].port) as first, Door(nodes[1].port) as second:
+        first.heard = second.heard = hear
+        # The first probe is the only one: what else is asked for is asked for by pages.
+        slow = {"MSM_PROBE_INTERVAL": 600, "MSM_PROBE_MAX_BACKOFF": 600}
+        shop = shop_over([first, second], reads=False, **slow)
+        shop.wait("up", "up")
+        wait_until(lambda: asked["stats"] == 2, "the first probe")
+
+        def poll(until):
+            client, count = shop.app.test_client(), 0
+            while time.monotonic() < until:
+                assert client.get("/msm-admin/?live=nodes:0,verdict:0").status_code == 200
+                count += 1
+            return count
+
+        def asked_by(dashboards):
+            asked.clear()
+            began = time.monotonic()
+            until = began + 6 * gathering
+            with ThreadPoolExecutor(dashboards) as pool:
+                polls = sum(pool.map(poll, [until] * dashboards))
+            gatherings = (time.monotonic() - began) / gathering + 2
+            sys.stdout.write(f"\n{dashboards} dashboards, {polls} polls: {dict(asked)}")
+            return polls, asked.copy(), gatherings
+
+        for dashboards, least in ((1, 6), (20, 40)):
+            polls, found, gatherings = asked_by(dashboards)
+            assert polls >= least
+            assert found["stats"] == 0
+            # Each gathering asks each node once, however many look.
+            assert 0 < found["commands"] <= 2 * gatherings
