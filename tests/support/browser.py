@@ -65,7 +65,10 @@ class Served:
         self._server = make_server(
             "localhost", 0, app, threaded=True, request_handler=SilentRequestHandler
         )
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        # It looks so often (seconds) whether it is to end: half a second is the default.
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.02,), daemon=True
+        )
 
     @property
     def url(self):
