@@ -93,7 +93,9 @@ class NodesView(MsmView):
                 "Items are everything a memcached holds, also expired items and those of other"
                 " applications. An eviction is a copy of a session thrown out for want of memory:"
                 " a user may be signed out early. It happens below the limit, too, because memory"
-                " is split into classes of size."
+                " is split into classes of size. Loads and saves are what requests waited for,"
+                " whichever nodes were asked, with second tries and local storage; their times are"
+                " upper bounds of classes."
             ),
         )
 

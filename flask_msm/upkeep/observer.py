@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: What was gathered is shown for so long before it is gathered anew, seconds.
 REFRESH = 2.0
+#: What was gathered longer ago than this is not shown any more: nobody looked meanwhile, seconds.
+OLD = 30.0
 
 
 class Seen(NamedTuple):
@@ -102,14 +104,18 @@ class Observer:
             self._asked_at = now
             if not self._later(lambda _: self._refresh_and_release()):
                 self._refreshing.release()
-        seen = self._seen or Seen(self._clock.time(), {}, frozenset(), "self")
+        living = frozenset(self._heartbeat.living())
+        seen = self._seen
+        if seen is None or abs(self._clock.time() - seen.at) > OLD:
+            # Whoever looks first after a while sees this worker, and how many others there are.
+            seen = Seen(self._clock.time(), {}, living, "self")
         # Who left or was forgotten since is not shown any more.
         names = set(self._heartbeat.names())
         reports = {name: report for name, report in seen.reports.items() if name in names}
         own = self._own()
         return seen._replace(
             reports={**reports, **own},
-            known=seen.known & self._heartbeat.living(),
+            known=seen.known & living,
             heard={**seen.heard, **dict.fromkeys(own, self._clock.time())},
         )
 

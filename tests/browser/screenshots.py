@@ -1,7 +1,7 @@
 """Takes the pictures of the documentation: ``make screenshots``.
 
-Without an address it shows scenes of a fleet in memory; with one, the overview of a dashboard that
-runs, for example that of the example application.
+Without an option it shows scenes of a fleet in memory; with ``--url``, the overview of a dashboard
+that runs; with ``--tour``, the example shop with people in it, for ``docs/dashboard-tour.md``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "dashboard"), str(ROOT / "tests")]
 from playwright.sync_api import sync_playwright  # noqa: E402
 from support.browser import Served, launched  # noqa: E402
 from support.fleet_scenes import SCENES  # noqa: E402
+from tour import FOLDER, tour  # noqa: E402
 
 
 PAGES = ("nodes/", "nodes/n3", "workers/", "blacklist/", "sessions/", "events/", "policy/")
@@ -29,11 +30,17 @@ def main() -> None:
     """Take all pictures."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "docs" / "screens")
+    parser.add_argument("folder", nargs="?", type=Path, help="where to put them")
+    parser.add_argument("--tour", action="store_true", help="start the example shop and show that")
     parser.add_argument("--url", help="address of a dashboard that runs")
     parser.add_argument("--user", help="name:password for it")
     options = parser.parse_args()
-    options.folder.mkdir(parents=True, exist_ok=True)
+    if options.tour:
+        with sync_playwright() as playwright, launched(playwright) as browser:
+            tour(browser, options.folder or FOLDER)
+        return
+    folder = options.folder or ROOT / "build" / "screens"
+    folder.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright, launched(playwright) as browser:
         for width in SIZES:
             for theme in THEMES:
@@ -45,9 +52,9 @@ def main() -> None:
                     viewport={"width": width, "height": 800}, color_scheme=theme, **more
                 )
                 if options.url:
-                    take(page, options.url, options.folder / f"overview-{width}-{theme}.png")
+                    take(page, options.url, folder / f"overview-{width}-{theme}.png")
                 else:
-                    scenes(page, options.folder, f"{width}-{theme}")
+                    scenes(page, folder, f"{width}-{theme}")
                 page.close()
 
 

@@ -266,7 +266,7 @@ def downed(found, at, *, error, since, retry):
         error_at=at - 3,
         failures=9,
         retry_at=at + retry,
-        opinions=tuple(replace(o, state="down", error=error) for o in found.opinions),
+        opinions=tuple(replace(o, state="down", error=error, breaks=9) for o in found.opinions),
         stats=replace(
             found.stats, at=since, latencies=wave(0.0015, 0.0001, steps=21) + (None,) * 9
         ),

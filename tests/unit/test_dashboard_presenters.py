@@ -134,6 +134,14 @@ def test_a_fleet_younger_than_the_window_is_not_averaged_over_all_of_it():
     assert numbers(young)[0].raw == pytest.approx(10.0)
 
 
+def test_a_hit_ratio_is_steady_only_for_as_long_as_it_is_known():
+    snapshot = all_well()
+    young = replace(snapshot.traffic, hit_ratio_series=(*[None] * 26, 0.99, None, 0.99, 0.99))
+
+    assert numbers(snapshot)[1].note == "Steady for 15 min"
+    assert numbers(replace(snapshot, traffic=young))[1].note == "Steady for 2 min"
+
+
 def test_a_hit_ratio_that_fell_says_from_where():
     number = numbers(node_down())[1]
 

@@ -8,7 +8,7 @@ from support.crew import INTERVAL, Crew, report_of, sealed
 
 from flask_msm.fleet.heartbeat import SHOWN_FOR
 from flask_msm.record.keys import keyring
-from flask_msm.upkeep.observer import REFRESH
+from flask_msm.upkeep.observer import OLD, REFRESH
 
 
 DAY = 86_400.0
@@ -84,6 +84,21 @@ def test_before_anything_was_gathered_a_worker_shows_itself(crew):
 
     assert set(seen.reports) == {late.name}
     assert seen.source == "self"
+
+
+def test_who_looks_after_a_while_sees_itself_and_how_many_others_there_are(crew, one, other):
+    observer = one.cluster.observer
+    observer.refresh()
+    assert set(observer.seen().reports) == {one.name, other.name}
+    observer._later = lambda job: True
+    for _ in range(int(OLD / INTERVAL) + 1):
+        crew.tick()
+
+    seen = observer.seen()
+
+    assert set(seen.reports) == {one.name}, "what was gathered long ago is not shown as new"
+    assert (seen.source, seen.known) == ("self", {one.name, other.name})
+    assert not one.console.view().observer.complete
 
 
 def test_a_visitor_is_no_worker_and_starts_nothing(one, other):

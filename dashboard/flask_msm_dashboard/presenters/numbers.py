@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from ..formatting import UNKNOWN, milliseconds, number, percent
+from ..formatting import UNKNOWN, duration, milliseconds, number, percent
 from ..sparkline import sparkline
 from ..texts import _, plural
 from . import facts
@@ -95,7 +95,7 @@ def numbers(snapshot: Snapshot) -> list[Number]:
     alone = bool(snapshot.nodes) and not facts.answering(snapshot)
     return [
         _rate(snapshot, traffic, waiting),
-        _hits(traffic, waiting, alone=alone),
+        _hits(snapshot, traffic, waiting, alone=alone),
         _latency(snapshot, traffic, waiting, alone=alone),
         _failed(traffic, waiting),
     ]
@@ -126,7 +126,7 @@ def _rate(snapshot: Snapshot, traffic: Traffic | None, waiting: str) -> Number:
     )
 
 
-def _hits(traffic: Traffic | None, waiting: str, *, alone: bool) -> Number:
+def _hits(snapshot: Snapshot, traffic: Traffic | None, waiting: str, *, alone: bool) -> Number:
     ratio: float | None = None
     series: Sequence[float | None] = ()
     note, level = waiting or _("No session was read"), ""
@@ -140,7 +140,9 @@ def _hits(traffic: Traffic | None, waiting: str, *, alone: bool) -> Number:
             if before is not None and before - now > _FALL:
                 note, level = _("{n} % a quarter of an hour ago", n=percent(before)), "warn"
             else:
-                note = _("Steady for 15 minutes")
+                first = next((n for n, value in enumerate(series) if value is not None), 0)
+                span = (len(series) - first) * snapshot.step
+                note = _("Steady for {time}", time=duration(span)) if span else ""
         elif alone:
             note = _("No node to ask")
     return Number(

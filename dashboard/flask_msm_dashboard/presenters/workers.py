@@ -140,6 +140,8 @@ def workers_note(snapshot: Snapshot) -> str:
     odd = [worker for worker in workers if worker.mode != snapshot.mode]
     if not odd:
         mode = mode_name(snapshot.mode).lower()
+        if len(workers) <= 1 and (snapshot.observer.workers_known or 0) > 1:
+            return f"{_('What the others say is being gathered.')} {here}"
         if len(workers) <= 1:
             only = _(
                 "Only this worker reports. Others appear when they handle their first request."
