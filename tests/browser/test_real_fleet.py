@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.memcached]
 
 QUICK = 0.25
 #: Milliseconds in which something gets from a node through two workers to a page, on a machine
-#: that is busy as well: a probe, a report, a look at the reports (every 2 s), a poll.
+#: that is busy as well: a probe, a report, a look at the reports, a poll.
 PATIENCE = 15_000
 
 

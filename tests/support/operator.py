@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 
+from flask_msm.upkeep import observer
 from flask_msm_dashboard import Access, acting, desk
 from flask_msm_dashboard.presenters import facts
 
 
-#: Environment variable with the time in seconds between two polls of a page.
+#: Environment variable with the time in seconds between two polls of a page, and between two looks
+#: of a worker at what the others report.
 POLL = "DASHBOARD_POLL"
 ANNA = "support.operator:anna"
 
@@ -22,7 +24,7 @@ def anna(request):
 
 
 if POLL in os.environ:
-    desk.POLL = desk.POLL_SLOWLY = float(os.environ[POLL])
+    desk.POLL = desk.POLL_SLOWLY = observer.REFRESH = float(os.environ[POLL])
     # A machine that is busy makes no node slow.
     facts.SLOW = 5.0
     # What is done on a page of one worker is not too fast after the same on one of another.
