@@ -41,6 +41,7 @@ MENU = {
         "docs/failures",
         "docs/limits",
         "docs/security",
+        "docs/dashboard-tour",
         "docs/dashboard",
         "docs/dashboard-security-review",
         "docs/command-line",
