@@ -22,6 +22,7 @@ from .fleet.heartbeat import Heartbeat
 from .fleet.reports import Reports
 from .fleet.shared_map import MAX_SIZE, SharedMap
 from .gate import Gate
+from .inspection import Inspector
 from .record.envelope import Envelope
 from .record.keys import digest_of
 from .runtime import Runtime
@@ -73,6 +74,7 @@ class ClusterParts:
     monitor: Monitor
     runtime: Runtime
     gate: Gate
+    inspector: Inspector
     heartbeat: Heartbeat
     rebuilder: Rebuilder
     repairs: Repairs
@@ -282,6 +284,7 @@ def assemble_cluster(
         monitor=monitor,
         runtime=Runtime(monitor, scheduler, state=state, clock=clock),
         gate=gate,
+        inspector=Inspector(nodes, prefix=settings.key_prefix, keys=keys, clock=clock),
         heartbeat=heartbeat,
         rebuilder=rebuilder,
         repairs=repairs,

@@ -25,11 +25,13 @@ class Finding(NamedTuple):
         node: Its id.
         up: It answers and the fleet trusts it, or an operator drained it.
         text: In words.
+        drained: An operator drained it.
     """
 
     node: str
     up: bool
     text: str
+    drained: bool = False
 
 
 class Report(NamedTuple):
@@ -91,7 +93,9 @@ class Gate:
         for node_id, trouble in answers.items():
             drain = drains.get(node_id)
             if drain == "drained":
-                findings.append(Finding(node_id, up=True, text="drained by an operator"))
+                findings.append(
+                    Finding(node_id, up=True, text="drained by an operator", drained=True)
+                )
             elif trouble is not None:
                 findings.append(Finding(node_id, up=False, text=trouble))
             elif drain is not None:

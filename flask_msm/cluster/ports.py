@@ -142,6 +142,14 @@ class ManagedNode(NodeClient, Protocol):
         """
         ...
 
+    def sample(self, prefix: str, limit: int, deadline: float) -> list[str]:
+        """Return at most *limit* keys that begin with *prefix*, those listed by *deadline*.
+
+        Raises:
+            NodeValueError: The node does not list its keys.
+        """
+        ...
+
     def resolve(self) -> None:
         """Look the node's name up again; not to be called by a request."""
         ...

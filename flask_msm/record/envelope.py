@@ -38,6 +38,7 @@ MAGIC = b"Ms"
 FORMAT = 1
 HASH_SIZE = 16
 OVERHEAD = HEADER.size + HASH_SIZE
+_KEY_ID = slice(6, 10)
 _COMPRESSED = 1
 _ENCRYPTED = 2
 #: A body may inflate to this many times ``MSM_MAX_RECORD_SIZE``.
@@ -104,19 +105,10 @@ class Envelope:
             CorruptRecordError: It is not a record, was changed, or is not the record of *key*.
             UnknownRecordError: Only a process with other keys or a newer version can read it.
         """
-        if len(data) < OVERHEAD or data[:2] != MAGIC:
-            raise CorruptRecordError("not a record")
-        _, fmt, kind, flags, codec, key_id, created, renewed, expires_at, version = (
-            HEADER.unpack_from(data)
+        verify(data, key, keys)
+        _, _, kind, flags, codec, _, created, renewed, expires_at, version = HEADER.unpack_from(
+            data
         )
-        if fmt != FORMAT:
-            raise UnknownRecordError(f"format {fmt} is not known here")
-        secret = keys.by_id.get(key_id)
-        if secret is None:
-            raise UnknownRecordError("signed with a key that is not known here")
-        signed = data[:-HASH_SIZE]
-        if not compare_digest(_hash(signed, key, secret), data[-HASH_SIZE:]):
-            raise CorruptRecordError("the signature does not match")
         if codec != self.codec_id:
             raise UnknownRecordError(f"encoded with codec {codec}, this is codec {self.codec_id}")
         if kind > _LAST_KIND or flags & ~(_COMPRESSED | _ENCRYPTED):
@@ -126,11 +118,11 @@ class Envelope:
             raise CorruptRecordError("a time that is none")
         if not -WEAK_OFFSET <= version < WEAK_OFFSET:
             raise CorruptRecordError("a version that is none")
-        body = signed[HEADER.size :]
+        body = data[HEADER.size : -HASH_SIZE]
         if flags & _ENCRYPTED:
             if self._encryption is None:
                 raise UnknownRecordError("encrypted, and there is no key here")
-            body = self._encryption.decrypt(body, key, signed[: HEADER.size])
+            body = self._encryption.decrypt(body, key, data[: HEADER.size])
         if flags & _COMPRESSED:
             body = self._inflate(body)
         attributes, pointer = _unpack_body(body)
@@ -160,6 +152,24 @@ class Envelope:
 
 
 _KINDS = tuple(Kind)
+
+
+def verify(data: bytes, key: str, keys: Keyring) -> None:
+    """Return if *data* is a record that was signed for *key* with one of *keys*.
+
+    Raises:
+        CorruptRecordError: It is not a record, was changed, or is not the record of *key*.
+        UnknownRecordError: Only a process with other keys or a newer version can tell.
+    """
+    if len(data) < OVERHEAD or data[:2] != MAGIC:
+        raise CorruptRecordError("not a record")
+    if data[2] != FORMAT:
+        raise UnknownRecordError(f"format {data[2]} is not known here")
+    secret = keys.by_id.get(data[_KEY_ID])
+    if secret is None:
+        raise UnknownRecordError("signed with a key that is not known here")
+    if not compare_digest(_hash(data[:-HASH_SIZE], key, secret), data[-HASH_SIZE:]):
+        raise CorruptRecordError("the signature does not match")
 
 
 def _hash(data: bytes, key: str, secret: bytes) -> bytes:

@@ -37,6 +37,7 @@ BY_TYPE: tuple[tuple[type[Exception], type[NodeError], str], ...] = (
     (wire.PeerClosedError, NodeUnreachableError, "closed the connection without an answer"),
     (wire.GarbageError, NodeUnreachableError, "does not speak memcached"),
     (wire.StatsRefusedError, NodeValueError, "gives no statistics"),
+    (wire.EnoughError, NodeValueError, "was not listened to any longer"),
     (wire.IllegalKeyError, NodeValueError, "an illegal key"),
     (wire.ValueTooLargeError, NodeValueError, "the value is too large"),
 )

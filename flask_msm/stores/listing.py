@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import unquote
 
-from .wire import GarbageError, RefusalError, StatsRefusedError
+from .wire import EnoughError, GarbageError, RefusalError, StatsRefusedError
 
 
 #: A line holds a key of up to 250 bytes, each as ``%xx``, and some numbers.
@@ -14,12 +14,22 @@ KEY_LIMIT = 5_000_000
 
 
 class Listing:
-    """Collects the keys that begin with *prefix*."""
+    """Collects the keys that begin with *prefix*.
 
-    __slots__ = ("_found", "_prefix", "_received")
+    Args:
+        prefix: What keys begin with.
+        enough: So many keys end it; the rest of the reply is not read.
 
-    def __init__(self, prefix: str) -> None:
+    Attributes:
+        listing: The node has begun to list its keys.
+    """
+
+    __slots__ = ("_enough", "_found", "_prefix", "_received", "listing")
+
+    def __init__(self, prefix: str, enough: int | None = None) -> None:
+        self.listing = False
         self._prefix = prefix
+        self._enough = enough
         self._received = b""
         self._found: list[str] = []
 
@@ -31,6 +41,7 @@ class Listing:
             raise GarbageError("a line without an end")
         for position, line in enumerate(lines):
             if line.startswith(b"key="):
+                self.listing = True
                 self._add(line)
                 continue
             text = line.rstrip(b"\r")
@@ -55,6 +66,8 @@ class Listing:
         key = unquote(line[4:].partition(b" ")[0].decode("ascii", "replace"))
         if key.startswith(self._prefix):
             self._found.append(key)
+            if len(self._found) == self._enough:
+                raise EnoughError
             if len(self._found) > KEY_LIMIT:
                 raise GarbageError("more keys than can be listed")
 

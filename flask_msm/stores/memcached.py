@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pymemcache.client.base import Client, KeepaliveOpts
 
+from flask_msm.errors import NodeBusyError, NodeValueError
+
 from . import wire
 from .channel import Channel
 from .connection import Connection
@@ -223,12 +225,31 @@ class MemcachedNode:
         Raises:
             NodeValueError: The node does not list its keys, as some proxies and services do not.
         """
+        return self._listed(Listing(prefix), deadline)
+
+    def sample(self, prefix: str, limit: int, deadline: float) -> list[str]:
+        """Return some of the keys that begin with *prefix*, in no order.
+
+        Args:
+            prefix: What keys begin with.
+            limit: Most keys.
+            deadline: What was listed until then is returned, monotonic time in seconds.
+
+        Raises:
+            NodeValueError: The node does not list its keys.
+        """
+        listing = Listing(prefix, limit)
+        try:
+            return self._listed(listing, deadline)
+        except (NodeBusyError, NodeValueError):
+            if not listing.listing:
+                raise
+            return listing.outcome(0)
+
+    def _listed(self, listing: Listing, deadline: float) -> list[str]:
         patient = replace(self._channel, timeout=max(0.0, deadline - self._channel.monotonic()))
-        return (
-            PendingExchange(patient, wire.METADUMP, Listing(prefix), deadline, retries=BUSY_RETRIES)
-            .begin()
-            .result()
-        )
+        exchange = PendingExchange(patient, wire.METADUMP, listing, deadline, retries=BUSY_RETRIES)
+        return exchange.begin().result()
 
     def resolve(self) -> None:
         """Look the node's name up, however long that takes; not to be called by a request.

@@ -50,6 +50,10 @@ class RefusalError(WireError):
         super().__init__(kind)
 
 
+class EnoughError(WireError):
+    """The rest of the reply is of no interest."""
+
+
 class StatsRefusedError(WireError):
     """The peer speaks memcached and does not give these statistics."""
 

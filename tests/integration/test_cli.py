@@ -13,70 +13,15 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
+from support.cli_operator import Operator
 from support.workers import ROOT
 
 from flask_msm import MemcachedSessionManager
 from flask_msm.cluster.health import NodeState
-from flask_msm.testing.memcached import free_port, wait_until
+from flask_msm.testing.memcached import free_port
 
 
 pytestmark = pytest.mark.memcached
-
-PREFIX = "msm:cli:"
-
-
-class Operator:
-    """An operator at the command line, and one worker of the fleet that is ticked by hand."""
-
-    def __init__(self, nodes, **config) -> None:
-        self.nodes = nodes
-        self.config = {
-            "SECRET_KEY": "cli",
-            "MSM_NODES": " ".join(
-                f"n{number}:127.0.0.1:{node.port}" for number, node in enumerate(nodes, 1)
-            ),
-            "MSM_KEY_PREFIX": PREFIX,
-            "MSM_PROBE_INTERVAL": 0.05,
-            "MSM_REQUEST_DEADLINE": 0.5,
-            "MSM_RECOVERY_THRESHOLD": 1,
-            **config,
-        }
-        self.worker = self.app()
-        self.cluster = self.worker.extensions["msm"].parts.cluster
-
-    def app(self):
-        app = Flask("cli")
-        app.config.update(self.config)
-        MemcachedSessionManager(app)
-        return app
-
-    def run(self, *arguments):
-        """Run one command in an application of its own, as a new process would."""
-        app = self.app()
-        result = app.test_cli_runner().invoke(args=["msm", *arguments])
-        for node in app.extensions["msm"].nodes.values():
-            node.close()
-        return result
-
-    def settle(self):
-        def settled():
-            self.cluster.monitor.tick()
-            return all(
-                view.trusted and view.state is NodeState.UP
-                for view in self.cluster.state.view().values()
-            )
-
-        wait_until(settled, "all nodes are up and trusted")
-
-    def tick_until(self, node_id, state):
-        def reached():
-            self.cluster.monitor.tick()
-            return self.cluster.state.view()[node_id].state is state
-
-        wait_until(reached, f"{node_id} is {state.value}")
-
-    def close(self):
-        self.worker.extensions["msm"].close()
 
 
 @pytest.fixture

@@ -108,6 +108,9 @@ class FakeNode:
             raise self.failing
         return [key for key in self.items if key.startswith(prefix)]
 
+    def sample(self, prefix: str, limit: int, deadline: float) -> list[str]:
+        return self.metadump(prefix, deadline)[:limit]
+
     def resolve(self) -> None:
         pass
 

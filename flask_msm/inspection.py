@@ -1,0 +1,147 @@
+"""What is wrong with nodes that answer well: keys not listed, records that nobody here can verify.
+
+Looks at a part of what the nodes hold, for a bounded time; sets nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from .errors import CorruptRecordError, NodeError, NodeValueError, UnknownRecordError
+from .record.envelope import verify
+from .record.keys import is_digest
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from .clock import Clock
+    from .cluster.ports import ManagedNode
+    from .record.keys import Keyring
+
+
+#: Most records that are looked at on one node. Nodes list in the order of their hash table, so
+#: these are as good as chosen by chance.
+MAX_RECORDS = 2000
+#: Time in seconds one node may take, to list and to be read.
+NODE_TIME = 5.0
+#: Records read at once.
+BATCH = 20
+
+
+class Trouble(NamedTuple):
+    """Something an operator has to see to.
+
+    Attributes:
+        node: Id of the node it was found on.
+        what: One of ``not listed``, ``foreign``, ``damaged``, ``not looked at``.
+        text: What was found and what to do, in words.
+    """
+
+    node: str
+    what: str
+    text: str
+
+
+class Inspection(NamedTuple):
+    """What was found.
+
+    Attributes:
+        looked_at: Records that were looked at, on all nodes together.
+        troubles: What is to be done; empty when nothing is.
+    """
+
+    looked_at: int
+    troubles: tuple[Trouble, ...]
+
+
+class Inspector:
+    """Looks at what nodes hold under the application's prefix.
+
+    Args:
+        nodes: Node clients by id.
+        prefix: Keys of the application begin with it.
+        keys: Returns the keyring.
+        clock: Its monotonic clock is used.
+    """
+
+    def __init__(
+        self,
+        nodes: Mapping[str, ManagedNode],
+        *,
+        prefix: str,
+        keys: Callable[[], Keyring],
+        clock: Clock,
+    ) -> None:
+        self._nodes = nodes
+        self._prefix = prefix
+        self._keys = keys
+        self._clock = clock
+
+    def inspect(self, node_ids: Iterable[str]) -> Inspection:
+        """Return what is wrong with *node_ids*, in at most ``NODE_TIME`` seconds for each."""
+        looked_at = 0
+        troubles: list[Trouble] = []
+        for node_id in node_ids:
+            seen, found = self._look(self._nodes[node_id])
+            looked_at += seen
+            troubles += found
+        return Inspection(looked_at, tuple(troubles))
+
+    def _look(self, node: ManagedNode) -> tuple[int, list[Trouble]]:
+        """Return how many records of *node* were looked at, and what is wrong."""
+        until = self._clock.monotonic() + NODE_TIME
+        seen = foreign = damaged = 0
+        keys = self._keys()
+        try:
+            # A part of the time is left to read what was listed.
+            listed = node.sample(self._prefix, MAX_RECORDS, until - NODE_TIME / 2)
+            names = [name for name in listed if self._is_record(name)]
+            for start in range(0, len(names), BATCH):
+                if self._clock.monotonic() >= until:
+                    break
+                for name, item in node.get_many(names[start : start + BATCH], until).items():
+                    seen += 1
+                    try:
+                        verify(item.value, name, keys)
+                    except UnknownRecordError:
+                        foreign += 1
+                    except CorruptRecordError:
+                        damaged += 1
+        except NodeValueError:
+            return seen, [Trouble(node.id, "not listed", NOT_LISTED)]
+        except NodeError as error:
+            text = f"could not be looked at ({error.reason}): run the check again"
+            return seen, [Trouble(node.id, "not looked at", text)]
+        troubles = []
+        if foreign:
+            text = FOREIGN.format(count=foreign, seen=seen, prefix=self._prefix)
+            troubles.append(Trouble(node.id, "foreign", text))
+        if damaged:
+            text = DAMAGED.format(count=damaged, seen=seen, prefix=self._prefix)
+            troubles.append(Trouble(node.id, "damaged", text))
+        return seen, troubles
+
+    def _is_record(self, name: str) -> bool:
+        """Return whether what is kept under *name* has to be signed."""
+        rest = name.removeprefix(self._prefix)
+        # A lease is a word, and worth nothing to whoever changes it.
+        return is_digest(rest) or (
+            rest.startswith("fleet:") and not rest.startswith("fleet:lease:")
+        )
+
+
+NOT_LISTED = (
+    "does not list its keys (lru_crawler metadump), so no node can be rebuilt from it: start"
+    " memcached without -X (--disable-dumping) and with its LRU crawler, and use no proxy that"
+    " refuses the command"
+)
+FOREIGN = (
+    "{count} of {seen} records under {prefix!r} are signed with a secret that this application does"
+    " not have, or written by a newer version: add the lost secret to SECRET_KEY_FALLBACKS, or give"
+    " the other deployment an MSM_KEY_PREFIX of its own"
+)
+DAMAGED = (
+    "{count} of {seen} records under {prefix!r} are damaged, forged, or written by another program:"
+    " they are not used; find out who else writes to this node"
+)
