@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 #: Most entries; beyond, only what was not seen for ``RETAINED`` seconds makes room.
 MAX_ENTRIES = 200
 RETAINED = 3600.0
+#: Of so many workers the counts are said in a summary.
+COUNTS = 4
 #: What another clock says is believed up to so many seconds ahead of the own one.
 MAX_AHEAD = 60.0
 
@@ -130,22 +132,21 @@ class Blacklist:
                     del self._cleared[oldest]
             self._replace(self._entries.values())
 
-    def to_json(self, *, own: bool = False, limit: int = MAX_ENTRIES) -> bytes:
-        """Return the newest entries as bytes that ``merge`` takes.
+    def to_json(self) -> bytes:
+        """Return the entries as bytes that ``merge`` takes."""
+        return dump(self.all())
+
+    def summary(self, limit: int) -> bytes:
+        """Return the newest entries as bytes that ``merge`` takes: those of this worker first.
+
+        What others saw is said as well, for they may be gone; of their counts the greatest are.
 
         Args:
-            own: Only what this worker saw, and only its own counts.
             limit: Most entries.
         """
-        entries = self.all()
-        if own:
-            worker = self._worker()
-            entries = [
-                entry.counted(worker, entry.counts[worker], alone=True)
-                for entry in entries
-                if worker in entry.counts
-            ]
-        return dump(entries[:limit])
+        worker = self._worker()
+        entries = sorted(self.all(), key=lambda entry: worker not in entry.counts)
+        return dump(entry.shortened(COUNTS, worker) for entry in entries[:limit])
 
     def merge(self, *data: bytes | str) -> None:
         """Learn what ``to_json`` said, here or elsewhere; what is wrong with it is passed over."""

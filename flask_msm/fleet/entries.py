@@ -66,9 +66,9 @@ class Entry:
         """Names of the workers that saw it."""
         return tuple(sorted(self.counts))
 
-    def counted(self, worker: str, count: int, *, alone: bool = False) -> Entry:
-        """Return the entry with *count* for *worker*, and if *alone* without the others."""
-        return replace(self, counts={**({} if alone else self.counts), worker: count})
+    def shortened(self, limit: int, worker: str) -> Entry:
+        """Return the entry with at most *limit* counts: that of *worker*, and the greatest."""
+        return replace(self, counts=_greatest(self.counts, limit, first=worker))
 
 
 def join(*entries: Entry) -> Entry:
@@ -79,9 +79,7 @@ def join(*entries: Entry) -> Entry:
     for entry in entries:
         for worker, count in entry.counts.items():
             counts[worker] = max(count, counts.get(worker, 0))
-    if len(counts) > MAX_WORKERS:
-        most = sorted(counts, key=lambda worker: (counts[worker], worker))[-MAX_WORKERS:]
-        counts = {worker: counts[worker] for worker in most}
+    counts = _greatest(counts, MAX_WORKERS)
     first = min(entries, key=lambda entry: (entry.first_seen, entry.added_by))
     return replace(
         max(entries, key=_order),
@@ -89,6 +87,14 @@ def join(*entries: Entry) -> Entry:
         first_seen=first.first_seen,
         counts=counts,
     )
+
+
+def _greatest(counts: Mapping[str, int], limit: int, *, first: str = "") -> dict[str, int]:
+    """Return at most *limit* of *counts*, that of the worker *first* among them."""
+    if len(counts) <= limit:
+        return dict(counts)
+    order = sorted(counts, key=lambda worker: (worker == first, counts[worker], worker))
+    return {worker: counts[worker] for worker in order[-limit:]}
 
 
 def dump(entries: Iterable[Entry]) -> bytes:

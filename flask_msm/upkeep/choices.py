@@ -114,5 +114,5 @@ class Choices:
             self._noted = mine
 
     def entries(self) -> Any:
-        """Return this worker's own entries, as JSON takes them, for its report."""
-        return self._blacklist.to_json(own=True, limit=60).decode()
+        """Return the entries that this worker tells others of, as JSON takes them."""
+        return self._blacklist.summary(60).decode()

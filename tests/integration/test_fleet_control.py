@@ -27,8 +27,8 @@ SLACK = 1.0
 def town_of(memcached, tmp_path):
     made = []
 
-    def make(**config):
-        made.append(Town([memcached() for _ in range(2)], tmp_path, **config))
+    def make(nodes=2, **config):
+        made.append(Town([memcached() for _ in range(nodes)], tmp_path, **config))
         made[-1].start()
         return made[-1]
 
@@ -107,6 +107,62 @@ def test_without_nodes_the_host_obeys_and_afterwards_the_newest_word_wins_everyw
 
     assert north.invoke("policy", "config").exit_code == 0
     town.wait(policy="raise")
+
+
+def test_all_workers_and_all_nodes_killed_at_once_and_what_hosts_have_is_enough(town_of):
+    town = town_of(nodes=3)
+    north, south = town.sites
+    north.command("policy", "blacklist", "--reason", "before the power failed")
+    south.command("drain", "n3")
+    town.wait(policy="blacklist")
+    cookies = {site: site.store({"site": number}) for number, site in enumerate(town.sites)}
+    assert north.ask("/unserializable/cart", {}, cookie=cookies[north]).status_code == 200
+    for site in town.sites:
+        wait_until(lambda site=site: known(site) == SURVIVING, "every host has it", 20)
+        site.wait(
+            lambda found: all("site" in one["values"] for one in found),
+            "the change is seen",
+            path="/shown",
+            cookie=cookies[site],
+        )
+
+    for part in (*town.sites, *town.nodes):
+        part.kill()
+    for part in town.nodes:
+        part.start()
+    for site in town.sites:
+        site.open()
+
+    # The first request of each site is one of somebody who is signed in.
+    for number, site in enumerate(town.sites):
+        shown = site.ask("/shown", cookie=cookies[site]).json()["values"]
+        assert shown["site"] == number, site.said("memory")
+    for site in town.sites:
+        wait_until(lambda site=site: known(site) == SURVIVING, "all of it holds", 20)
+        for number, owner in enumerate(town.sites):
+            site.wait(
+                lambda found, number=number: (
+                    [one["values"].get("site") for one in found] == [number] * WORKERS
+                ),
+                "every session is everywhere",
+                path="/shown",
+                cookie=cookies[owner],
+            )
+        assert site.obeys(policy="blacklist", mode="distributed")
+
+
+SURVIVING = {"policy": "blacklist", "drained": True, "blacklist": ["cart"]}
+
+
+def known(site):
+    """Return what the command line tells at a site of what was chosen at run time."""
+    nodes = json.loads(site.invoke("nodes", "--json").output)["nodes"]
+    listed = json.loads(site.invoke("blacklist", "--json").output)["blacklist"]
+    return {
+        "policy": json.loads(site.invoke("policy", "--json").output)["policy"],
+        "drained": "drained" in nodes[2]["text"],
+        "blacklist": [row["attribute"] for row in listed],
+    }
 
 
 @pytest.mark.parametrize("what", ["promote", "discard"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -42,11 +43,23 @@ class Site:
         self._gunicorn: Worker | None = None
 
     def start(self) -> None:
+        self.open()
+        # The first session that is read begins the upkeep of a worker.
+        self.answers("/shown", self.store({"first": "visit"}))
+
+    def open(self) -> None:
+        """Start workers that have not met a session yet."""
         arguments = (*SETTINGS, "--workers", str(WORKERS))
         self._gunicorn = Worker(self.config, *arguments, EVENT_LOG=str(self.log))
         self._gunicorn.wait_ready()
-        # The first session that is read begins the upkeep of a worker.
-        self.answers("/shown", self.store({"first": "visit"}))
+
+    def kill(self) -> None:
+        """End all workers at once, whatever they are at."""
+        pids = list(self.answers())
+        os.kill(self._gunicorn.process.pid, signal.SIGKILL)
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        self.stop()
 
     def stop(self) -> None:
         if self._gunicorn is not None:

@@ -174,17 +174,33 @@ def test_what_others_saw_is_still_new_to_a_worker():
     assert note(other) is Noted.KNOWN
 
 
-def test_a_worker_may_tell_only_what_it_saw_itself():
+def test_a_worker_tells_what_it_saw_first_and_then_what_others_saw():
     one, other = make("one"), make("other")
     note(one)
     note(one, "job")
     other.merge(one.to_json())
     note(other)
 
-    own = make("third")
-    own.merge(other.to_json(own=True))
+    first, third = make("first"), make("third")
+    first.merge(other.summary(1))
+    third.merge(other.summary(2))
 
-    assert summary(own) == {("cart", "_thread.lock"): (1, ("other",))}
+    assert summary(first) == {("cart", "_thread.lock"): (2, ("one", "other"))}
+    assert summary(third) == summary(other)
+
+
+def test_a_worker_tells_its_own_count_and_the_greatest_of_the_others():
+    workers = [make(str(number)) for number in range(9)]
+    own = workers[0]
+    for number, worker in enumerate(workers):
+        for _ in range(number + 1):
+            note(worker)
+        own.merge(worker.to_json())
+
+    told = make("told")
+    told.merge(own.summary(1))
+
+    assert summary(told) == {("cart", "_thread.lock"): (1 + 7 + 8 + 9, ("0", "6", "7", "8"))}
 
 
 def test_a_report_may_be_limited_to_the_newest():
@@ -194,7 +210,7 @@ def test_a_report_may_be_limited_to_the_newest():
         clock.advance(1)
         note(blacklist, f"name {number}")
 
-    assert [facts["attribute"] for facts in json.loads(blacklist.to_json(limit=2))] == [
+    assert [facts["attribute"] for facts in json.loads(blacklist.summary(2))] == [
         "name 4",
         "name 3",
     ]

@@ -50,6 +50,7 @@ ROWS = [
     (wire.RefusalError("SERVER_ERROR", "object too large for cache"), NodeValueError),
     (wire.RefusalError("SERVER_ERROR", "out of memory storing object"), NodeValueError),
     (wire.StatsRefusedError(), NodeValueError),
+    (wire.EnoughError(), NodeValueError),
     (wire.IllegalKeyError(), NodeValueError),
     (wire.ValueTooLargeError(), NodeValueError),
     (OSError(errno.EMFILE, "x"), NotAskedError),
