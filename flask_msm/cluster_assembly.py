@@ -221,6 +221,7 @@ def assemble_cluster(
                 [
                     (control_file.KEY_SUFFIX, control.shared),
                     (heartbeat_file.KEY_SUFFIX, heartbeat.shared),
+                    (endings_file.KEY_SUFFIX, endings.shared),
                 ],
                 keys=keys,
             ),

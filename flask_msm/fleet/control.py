@@ -135,6 +135,11 @@ class Control:
         """Return by node id when it was last noticed that it had lost its memory, as a stamp."""
         return {node_id: stamp for node_id, (stamp, _) in self.shared.values(_LOST).items()}
 
+    def empty(self) -> set[str]:
+        """Return the ids of nodes that lost their memory and were not rebuilt since."""
+        lost = self.lost().items()
+        return {node_id for node_id, at in lost if self.standing(node_id).rebuilt <= at}
+
     def forget(self, node_ids: Iterable[str]) -> None:
         """Remove what is known of nodes that do not exist any more."""
         gone = set(node_ids)
@@ -157,7 +162,9 @@ class Control:
             known = bool(self.shared.stamp(_KNOWN + node_id))
             if known and not had_it:
                 self.set_missed(node_id, "lost its memory")
-                self.shared.put(_LOST + node_id, self._entry())
+                # Of the same stamp, so that the rebuild that answers the miss is above the loss.
+                missed = self.standing(node_id).missed
+                self.shared.put(_LOST + node_id, self._entry(), stamp=missed)
                 lost.add(node_id)
             elif not known:
                 self.shared.put(_KNOWN + node_id, self._entry())

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from flask_msm.cluster.mode import Mode
 from flask_msm.errors import CorruptRecordError, UnknownRecordError
-from flask_msm.record.record import Kind, join
+from flask_msm.record.record import PARTIAL, Kind, join
 
 from .local import Entry, Mark, joined_with
 from .ports import FRESH, Loaded, LocalStorageError, Outcome, Rewrite, Saved
@@ -93,14 +93,15 @@ class FailoverStore:
         near = None
         if self._rules.near_max_age is not None:
             near = self._find(key, keys)
-            if near and near.record.version >= at_least and self._is_fresh(near):
+            if near and near.record.version >= at_least and self._is_whole_and_fresh(near):
                 return Loaded(Outcome.FOUND, near.record, {})
         loaded = self.cluster.load(key, keys, at_least=at_least, deadline=deadline)
         record = loaded.record
         if loaded.outcome is Outcome.FOUND and record is not None:
             self._note(key, keys, record)
-            # What this host has yet to hand over may be newer, or a logout.
-            waits = near is not None or self.local.is_dirty(key, keys)
+            # What this host has yet to hand over may be newer, or a logout; and a node that was
+            # away may have an old copy, while nobody who must know can be asked.
+            waits = near is not None or self.local.is_dirty(key, keys) or not loaded.certain
             if not waits and record.version >= at_least:
                 return loaded
             if self._rules.near_max_age is not None and record.version < at_least:
@@ -123,7 +124,9 @@ class FailoverStore:
 
     def _with_local(self, key: str, loaded: Loaded, entry: Entry | None, deadline: float) -> Loaded:
         """Join what this host has with what the cluster said."""
-        if entry is None or self.is_dropped(entry):
+        # What is to be dropped counts until a node answers: others of this host may have noticed
+        # an outage that this worker is about to notice.
+        if entry is None or (loaded.copies and self.is_dropped(entry)):
             return loaded
         if loaded.record is not None:
             return loaded._replace(record=join(loaded.record, entry.record))
@@ -140,7 +143,9 @@ class FailoverStore:
         ended = entry.record.kind is Kind.DESTROYED
         return entry.mark is Mark.OUTAGE and not ended and self._rules.drops()
 
-    def _is_fresh(self, near: Entry) -> bool:
+    def _is_whole_and_fresh(self, near: Entry) -> bool:
+        if near.record.created == PARTIAL:
+            return False  # what was written here without seeing the rest, which the cluster has
         limit = self._rules.near_max_age or 0.0
         # What waits to be written is newer than anything the cluster could say.
         return 0.0 <= self._clock.time() - max(near.checked_at, near.record.renewed) < limit
@@ -219,10 +224,10 @@ class FailoverStore:
         if not near.copies:
             return self.cluster.save(key, keys, rewrite, known=known, deadline=deadline)
         fresh = known is FRESH
-        # A logout, or the move of a session, is not to be overtaken by anything: it waits.
-        if near.record.kind is Kind.DATA and self._rules.behind.put(
-            partial(self.hand_over, key, keys, fresh=fresh)
-        ):
+        # A logout, or the move of a session, is not to be overtaken by anything: it waits. So does
+        # a new session: nodes that do not have it tell another host that there is none.
+        waits = fresh or near.record.kind is not Kind.DATA
+        if not waits and self._rules.behind.put(partial(self.hand_over, key, keys)):
             return near
         saved = self.cluster.save(
             key, keys, joined_with(near.record), known=known, deadline=deadline
@@ -263,6 +268,9 @@ class FailoverStore:
         )
         if saved.copies:
             self.local.confirm(key, keys, saved.record)
+            if saved.record.kind is Kind.DESTROYED:
+                # Whoever ended it may be gone, and other hosts have not heard of it.
+                self._rules.ended(key)
         return bool(saved.copies)
 
     def _note(self, key: str, keys: Keyring, record: Record) -> None:

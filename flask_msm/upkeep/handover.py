@@ -128,8 +128,9 @@ class Returner:
         if self._mode() is not Mode.DISTRIBUTED:
             return False
         keys = self._keys()
-        self.is_filling = self._forgotten(keys) is not None and not self._drops()
-        return self.is_filling or bool(self._store.local.dirty_keys(keys))
+        forgotten = self._forgotten(keys) is not None
+        self.is_filling = forgotten and not self._drops()
+        return forgotten or bool(self._store.local.dirty_keys(keys))
 
     def run(self) -> None:
         """Hand over what there is. Ends early when nodes fail; the next tick goes on."""
@@ -224,6 +225,34 @@ class Returner:
             if not any(views[node_id].rights.alone for node_id in homes(key))
         ]
 
+    def _without_memory(self, keys: Keyring) -> list[str]:
+        """Return the sessions of this host whose homes all lost their memory.
+
+        That a node is not trusted, or cannot be reached for a moment, is not enough: what is found
+        here is dropped.
+        """
+        empty = self._control.empty()
+        return [
+            key for key in self._store.local.all_keys(keys) if empty.issuperset(self.homes(key))
+        ]
+
+    def _is_final(self, entry: Entry) -> bool:
+        """Return whether an end must reach the cluster whatever is dropped.
+
+        A node that was not emptied may hold a copy from before. A move during the outage is
+        dropped like any change of it: what it points to is dropped as well.
+        """
+        kind = entry.record.kind
+        return kind is Kind.DESTROYED or (kind is Kind.ALIAS and not self._store.is_dropped(entry))
+
+    def _is_over(self, key: str, keys: Keyring) -> bool:
+        """Return whether a node answers: others of this host may be in an outage already.
+
+        It is asked after the entry was read, so what is dropped is not of the next outage.
+        """
+        deadline = self._clock.monotonic() + self._timeout
+        return bool(self._store.cluster.load(key, keys, at_least=0, deadline=deadline).copies)
+
     def _forgotten(self, keys: Keyring) -> dict[str, int] | None:
         """Return which losses of memory this host has not dealt with, ``None`` without any."""
         lost = self._control.lost()
@@ -251,18 +280,20 @@ class Returner:
             everything: Where the cluster forgot its sessions it starts as if new: mirrors go, too.
         """
         local = self._store.local
-        forgotten = set(self._without_home(keys)) if everything else set()
+        forgotten = set(self._without_memory(keys)) if everything else set()
         dropped, behind = 0, []
         for key in forgotten.union(local.dirty_keys(keys)):
             entry = self._find(key, keys)
             if entry is None:
                 local.forget_mark(key, keys)
                 continue
-            ended = entry.mark and entry.record.kind is Kind.DESTROYED
-            if not ended and (key in forgotten or self._store.is_dropped(entry)):
+            goes = key in forgotten or self._store.is_dropped(entry)
+            if goes and not self._is_final(entry):
+                if not self._is_over(key, keys):
+                    return False
                 local.drop(key, keys, entry.record)
                 dropped += 1
-            elif entry.mark:
+            elif entry.mark or key in forgotten:
                 behind.append(key)
         if self._mirror is not None and dropped:
             self._mirror.forget()

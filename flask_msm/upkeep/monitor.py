@@ -157,12 +157,16 @@ class Monitor:
         parts = self._parts
         parts.heartbeat.leave()
         self._hand_over_repairs()
+        # Who ended a session just now has told nobody yet.
+        parts.endings.share()
+        parts.notes.write()
         until = self._clock.monotonic() + self._timeout
         for node_id, view in parts.state.view().items():
             if view.rights.joined:
-                node, shared = parts.nodes[node_id], parts.heartbeat.shared
+                node, keys = parts.nodes[node_id], self._keys()
                 try:
-                    shared.push(node, shared.pull(node, self._keys(), until), self._keys(), until)
+                    for shared in (parts.heartbeat.shared, parts.endings.shared):
+                        shared.push(node, shared.pull(node, keys, until), keys, until)
                 except NodeError:
                     continue
 

@@ -31,7 +31,7 @@ from flask_msm.stores import copies
 from flask_msm.stores.cluster import ClusterStore
 
 
-WORLDS = int(os.environ.get("MODEL_WORLDS", "3"))
+WORLDS = int(os.environ.get("MODEL_WORLDS", "1"))
 #: How many worlds are played until one shows what is missing.
 TRIES = 6
 #: Time in seconds in which a node that is back has to be trusted by everybody.

@@ -310,7 +310,7 @@ class SkewedClock:
         return self._clock.monotonic()
 
 
-def settings_for(node_ids):
+def settings_for(node_ids, **more):
     addresses = [f"{node_id}:127.0.0.1:{port}" for port, node_id in enumerate(node_ids, 1)]
     config = {
         "MSM_NODES": addresses,
@@ -322,6 +322,7 @@ def settings_for(node_ids):
         # Workers of other hosts: what one of them keeps no other one sees, and it ends with it.
         "MSM_LOCAL_CACHE": "simple",
         "MSM_MIRROR": False,
+        **more,
     }
     return Settings.from_mapping(config, app_name="model")
 
@@ -341,7 +342,7 @@ class Worker:
         self.clock = SkewedClock(world.clock, ahead) if world.skew else world.clock
         self.parts = assemble(
             Needs(
-                settings=settings_for(self.links),
+                settings=world.settings_for(self.links),
                 name="model",
                 codec=MsgpackCodec(),
                 clock=self.clock,
@@ -625,7 +626,7 @@ class World:
         elif not self._prepare(request, self._pick(self.browsers, browser_index)):
             return
         task = Task(partial(self._serve, request), request)
-        worker.requests.append(task)
+        request.worker.requests.append(task)
         self.live.append(task)
 
     def break_node(self, kind, node_id) -> None:
@@ -696,6 +697,9 @@ class World:
 
     # -- workers and browsers --------------------------------------------------------------------
 
+    def settings_for(self, node_ids):
+        return settings_for(node_ids)
+
     def _pick(self, choices, index):
         return self.chance.choice(choices) if index is None else choices[index % len(choices)]
 
@@ -707,6 +711,9 @@ class World:
         self._browsers_made += 1
         return Browser(self._browsers_made)
 
+    def _successor(self, worker) -> Worker:
+        return self._worker()
+
     def _replace(self, worker) -> None:
         if worker.left:
             self._swap(worker)
@@ -714,7 +721,7 @@ class World:
             worker.left, worker.upkeep = True, Task(worker.monitor.leave)
 
     def _swap(self, worker) -> None:
-        successor = self._worker()
+        successor = self._successor(worker)
         for node_id, link in successor.links.items():
             if node_id in worker.links:
                 link.way = worker.links[node_id].way
@@ -941,11 +948,11 @@ class World:
 
 
 @contextmanager
-def world(seed, **options):
+def world(seed, kind=World, **options):
     """Make a ``World`` whose session ids are decided by its seed as well."""
     logging.getLogger("flask_msm").setLevel(logging.CRITICAL)
     try:
-        made = World(seed, **options)
+        made = kind(seed, **options)
         with mock.patch("flask_msm.unit.new_sid", made.new_sid):
             try:
                 yield made

@@ -37,9 +37,13 @@ class Control:
 
     def __init__(self) -> None:
         self.losses: dict[str, int] = {}
+        self.rebuilt: set[str] = set()
 
     def lost(self):
         return dict(self.losses)
+
+    def empty(self):
+        return self.losses.keys() - self.rebuilt
 
 
 class State:
@@ -552,6 +556,45 @@ def test_a_logout_stands_when_one_node_forgot_and_another_has_old_data(worker):
     worker.returner.run()
 
     assert {worker.in_cluster(key(number)).kind for number in range(20)} == {Kind.DESTROYED}
+
+
+def test_a_cluster_that_forgot_begins_as_if_new_also_when_nothing_was_written_meanwhile(worker):
+    keep(worker, 5, Mark.MIRRORED)
+    worker.local.confirm(key(9), KEYS, tombstone(5))
+    worker.forget()
+    worker.drops = True
+
+    assert worker.returner.is_due()
+    worker.returner.run()
+
+    assert worker.local.all_keys(KEYS) == [key(9)]
+    assert worker.in_cluster(key(9)).kind is Kind.DESTROYED
+    assert worker.in_cluster(key(0)) is None
+
+
+def test_nothing_is_dropped_in_an_outage_that_this_worker_has_yet_to_notice(worker):
+    keep(worker, 3, Mark.OUTAGE)
+    worker.drops = True
+    for node in worker.nodes.values():
+        node.hang()
+
+    worker.returner.run()
+
+    assert len(worker.local.dirty_keys(KEYS)) == 3
+    assert len(worker.local.all_keys(KEYS)) == 3
+
+
+def test_nothing_is_dropped_because_nodes_hang_while_another_loss_is_dealt_with(worker):
+    keep(worker, 20, Mark.MIRRORED)
+    keep(worker, 5, Mark.BEHIND, begin=20)
+    worker.control.losses = {"n1": 1}
+    worker.views.untrusted = set(worker.nodes)
+    worker.drops = True
+
+    worker.returner.run()
+
+    assert len(worker.local.all_keys(KEYS)) == 25
+    assert worker.local.dirty_keys(KEYS) == []
 
 
 def test_one_node_that_forgot_costs_nothing_that_another_one_is_home_to(worker):

@@ -20,7 +20,7 @@ from support.storage import (
     values,
 )
 
-from flask_msm.record.record import Kind
+from flask_msm.record.record import PARTIAL, Kind
 from flask_msm.stores.local import LOCAL, Mark
 from flask_msm.stores.ports import FRESH, RecordTooLargeError
 
@@ -145,7 +145,7 @@ def test_a_change_is_kept_here_before_the_response_and_in_the_cluster_behind_it(
 
 def test_what_a_dead_worker_left_any_other_of_the_host_hands_over(tmp_path):
     dead = Nearby(tmp_path / "local", near_max_age=NEAR)
-    save(dead.store, adding(record(1, a=b"1")), known=FRESH)
+    save(dead.store, adding(record(1, a=b"1")))
     dead.behind.jobs.clear()
     alive = Nearby(tmp_path / "local", near_max_age=NEAR, nodes=dead.nodes)
 
@@ -153,6 +153,24 @@ def test_what_a_dead_worker_left_any_other_of_the_host_hands_over(tmp_path):
     assert alive.store.hand_over(KEY, KEYS, 1e9)
 
     assert alive.in_cluster().attributes.alive() == {"a": b"1"}
+
+
+def test_a_new_session_is_in_the_cluster_before_the_response():
+    """Another host would hear from trusted nodes that there is no such session."""
+    worker = Nearby(near_max_age=NEAR)
+
+    save(worker.store, adding(record(1, a=b"1")), known=FRESH)
+
+    assert values(load(elsewhere(worker).store)) == {"a": b"1"}
+    assert worker.behind.jobs == []
+    assert near(worker).mark is Mark.MIRRORED
+
+
+def test_what_was_written_without_seeing_the_rest_is_joined_with_the_cluster(worker):
+    other = elsewhere(worker)
+    other.local.write(KEY, KEYS, adding(record(2, b=b"2")._replace(created=PARTIAL)), Mark.OUTAGE)
+
+    assert values(load(other.store, at_least=2)) == {"a": b"1", "b": b"2"}
 
 
 def test_a_full_queue_means_that_the_request_writes_through(worker):

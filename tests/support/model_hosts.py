@@ -1,0 +1,566 @@
+"""Hosts in the model: local storage that the workers of a host share, and outages of all nodes.
+
+What has to be visible while nodes are away, and until all hosts have handed over what they kept, is
+what the host that answers was known to have. Afterwards everything is, as ever.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import ExitStack, contextmanager
+from unittest import mock
+
+from support.model import (
+    BOUND,
+    DEADLINE,
+    FAULTS,
+    INTERVAL,
+    KEYS,
+    KINDS,
+    PREFIX,
+    STEP,
+    VIOLATIONS,
+    Browser,
+    Expected,
+    Task,
+    Way,
+    Worker,
+    World,
+    settings_for,
+    world,
+)
+
+from flask_msm.cluster.mode import Mode
+from flask_msm.errors import RecordError
+from flask_msm.record.codec import MsgpackCodec
+from flask_msm.record.keys import storage_key
+from flask_msm.record.record import Kind
+from flask_msm.stores.key_locks import KeyLocks
+from flask_msm.stores.local import LocalStore
+from flask_msm.stores.shelf import Shelves
+from flask_msm.unit import Action
+
+
+OUTAGES = ("outage", "outage, back empty", "outage, hanging", "outage, some back empty")
+#: Time in seconds after which hosts have handed over what they kept.
+RETURN = 60.0
+#: Nodes come back one after another within so many seconds.
+STAGGER = 3.0
+
+VIOLATIONS |= {
+    "forgotten": "a host that had a change does not show it while nodes are away or returning",
+    "signed out": "a browser lost its cookie, or got another one, without having logged out",
+    "overwritten": "a default took the place of what was there",
+    "stuck": "what hosts kept was not handed over in time",
+}
+
+
+class OneAtATime(KeyLocks):
+    """Locks of a host: what one worker is at, no other one begins."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._at: set[str] = set()
+
+    @contextmanager
+    def alone(self, task):
+        if task in self._at:
+            yield False
+            return
+        self._at.add(task)
+        try:
+            yield True
+        finally:
+            self._at.discard(task)
+
+
+class Host:
+    """What the workers of one host share."""
+
+    def __init__(self, number) -> None:
+        self.number = number
+        self.shelves = Shelves(
+            "simple", base=None, name="model", sessions=1000, size=None, alone=False, trouble=print
+        )
+        self.shelf = self.shelves.open(KEYS)._replace(locks=OneAtATime())
+        self.shelves.opened = self.shelf
+
+    def __str__(self) -> str:
+        return f"h{self.number}"
+
+
+class Lane:
+    """Stands for a ``Background``: its jobs are tasks of the world, one after another."""
+
+    def __init__(self, worker) -> None:
+        self._worker = worker
+        self._jobs = deque()
+        self.task = None
+
+    @property
+    def idle(self) -> bool:
+        return self.task is None and not self._jobs
+
+    def put(self, job) -> bool:
+        self._jobs.append(job)
+        return True
+
+    def turn(self) -> None:
+        if self.task is not None and self.task.done:
+            if self.task.error is not None:
+                raise self.task.error
+            self.task = None
+        if self.task is None and self._jobs:
+            job = self._jobs.popleft()
+            self.task = Task(lambda: job(self._worker.clock.monotonic() + DEADLINE))
+
+
+class HostWorker(Worker):
+    """A worker whose host has local storage, and whose threads are all played."""
+
+    def __init__(self, world, number, host) -> None:
+        self.host = host
+        self.lanes: dict[str, Lane] = {}
+
+        def lane(name, **_):
+            return self.lanes.setdefault(name, Lane(self))
+
+        with ExitStack() as stack:
+            for module in ("assembly", "cluster_assembly"):
+                stack.enter_context(mock.patch(f"flask_msm.{module}.Background", lane))
+            super().__init__(world, number)
+        self.parts.local._shelves = host.shelves
+        self.monitor._later = self.lanes["flask-msm-upkeep"].put
+        self.monitor._aside = self.lanes["flask-msm-return"].put
+
+    @property
+    def mode(self) -> Mode:
+        return self.parts.cluster.mode.mode
+
+    @property
+    def idle(self) -> bool:
+        return super().idle and all(lane.idle for lane in self.lanes.values())
+
+    def tasks(self):
+        lanes = [lane.task for lane in self.lanes.values() if lane.task is not None]
+        return super().tasks() + lanes
+
+    def turn(self) -> None:
+        for lane in self.lanes.values():
+            lane.turn()
+        super().turn()
+
+    def _finished(self, task) -> None:
+        if task in super().tasks():
+            super()._finished(task)
+
+
+class HostWorld(World):
+    """A world of several hosts.
+
+    Args:
+        seed: Decides what is left to chance.
+        hosts: How many hosts there are; workers are spread over them.
+        routing: ``any``: requests go to any worker. ``home``: to the host of the browser, hardly
+            ever to another one.
+        sticky: Whether workers keep near copies (``MSM_STICKY``).
+        on_reconnect: What happens to changes of an outage.
+    """
+
+    def __init__(
+        self, seed, *, hosts=2, routing="any", sticky=False, on_reconnect="promote", **options
+    ) -> None:
+        self.hosts = [Host(number) for number in range(hosts)]
+        self.routing = routing
+        self.sticky = sticky
+        self.drops = on_reconnect == "discard"
+        self._more = {
+            "MSM_MIRROR": True,
+            "MSM_STICKY": sticky,
+            "MSM_ON_RECONNECT": on_reconnect,
+            "MSM_PROBE_MAX_BACKOFF": INTERVAL,
+        }
+        #: ``down`` from the moment nodes go, ``returning`` until hosts have handed over.
+        self.outage = None
+        self.emptied = False
+        self.out_at = self.back_at = self.calm_at = 0.0
+        self.coming: list[tuple[float, object]] = []
+        self._pending = None
+        self._codec = MsgpackCodec()
+        super().__init__(seed, **options)
+
+    # -- what the base asks for ------------------------------------------------------------------
+
+    def settings_for(self, node_ids):
+        return settings_for(node_ids, **self._more)
+
+    def _worker(self, host=None) -> HostWorker:
+        self._workers_made += 1
+        number = self._workers_made
+        return HostWorker(self, number, host or self.hosts[number % len(self.hosts)])
+
+    def _successor(self, worker) -> HostWorker:
+        return self._worker(worker.host)
+
+    def _browser(self) -> Browser:
+        browser = super()._browser()
+        browser.home = self.hosts[browser.number % len(self.hosts)]
+        browser.kept = {host: Expected() for host in self.hosts}
+        browser.acked_on = {}
+        browser.user = None
+        browser.moved_at = 0.0
+        return browser
+
+    @property
+    def settled(self) -> bool:
+        return self.outage is None and super().settled
+
+    def step(self, index=None) -> None:
+        super().step(index)
+        for item in [item for item in self.coming if item[0] <= self.now]:
+            self.coming.remove(item)
+            self.tell(f"{item[1].id} is back")
+            item[1].come_back()
+        if self.outage == "returning" and round(self.now / STEP) % 10 == 0:
+            self._look_for_calm()
+
+    def _prepare(self, request, browser) -> bool:
+        if self.routing == "home" and self.chance.random() > 0.02:
+            own = [w for w in self.workers if w.host is browser.home and w.ready and not w.leaving]
+            if not own:
+                return False
+            request.worker = self.chance.choice(own)
+        if not super()._prepare(request, browser):
+            return False
+        request.kept = Expected(browser.kept[request.worker.host])
+        request.stored_here = request.unseen = False
+        return True
+
+    def kill(self, worker) -> None:
+        super().kill(worker)
+        for gone in self.gone:
+            if gone.worker is worker and self.now - gone.known_at <= BOUND:
+                # The nodes know of it; other hosts were not told.
+                gone.known_at = float("inf")
+
+    def stored_here(self) -> None:
+        """Take note that the request that runs has stored its change on its host."""
+        task = self.baton.current
+        if task is not None and task.request is not None:
+            task.request.stored_here = True
+
+    # -- outages ---------------------------------------------------------------------------------
+
+    def break_all(self, kind) -> None:
+        """Take all nodes away."""
+        self.tell(f"all nodes: {kind}")
+        self.counts[kind] += 1
+        self.fault, self.outage, self.out_at = "all", "down", self.now
+        self._empty = {
+            "outage, back empty": list(self.nodes.values()),
+            "outage, some back empty": self.chance.sample(list(self.nodes.values()), 2),
+        }.get(kind, [])
+        self._note_mirrored()
+        for memory in self.nodes.values():
+            memory.way = Way.HANGING if kind == "outage, hanging" else Way.REFUSED
+        for memory in self._empty:
+            memory.wipe()
+
+    def heal(self) -> None:
+        if self.fault != "all":
+            super().heal()
+            return
+        self.fault, self.outage, self.back_at = None, "returning", self.now
+        self.healed_at = self.now + STAGGER
+        self.coming = [
+            (self.now + self.chance.uniform(0.0, STAGGER), memory) for memory in self.nodes.values()
+        ]
+        self._pending = None
+        for browser in list(self.browsers):
+            self._forgive(browser)
+
+    def _look_for_calm(self) -> None:
+        """See whether every host has handed over what it had when all nodes were back."""
+        settled = World.settled.fget(self) and not self.coming
+        if settled and not any(w.parts.cluster.returner.is_filling for w in self.workers):
+            marked = {(host, d) for host in self.hosts for d in host.shelf.journal.digests()}
+            self._pending = marked if self._pending is None else self._pending & marked
+            if not self._pending:
+                self.tell("everything is handed over")
+                self.counts["returns"] += 1
+                self.outage, self.calm_at = None, self.now
+                self.healed_at = self.now
+                for browser in self.browsers:
+                    browser.kept = {host: Expected() for host in self.hosts}
+                return
+        if self.now - self.back_at > RETURN:
+            self.violations["stuck"] += 1
+            self.tell(f"STUCK: {self._pending}")
+            self.first = self.first or (len(self.story), None)
+            self.back_at = self.now
+
+    # -- what places hold ------------------------------------------------------------------------
+
+    def _on_shelf(self, host, key):
+        data = host.shelf.cache.get(key)
+        try:
+            return self.workers[0].parts.envelope.open(data[9:], key, KEYS) if data else None
+        except RecordError:
+            return None
+
+    def _in_nodes(self, key):
+        envelope = self.workers[0].parts.envelope
+        return [memory.record(key, envelope) for memory in self.nodes.values()]
+
+    def _shown_by(self, record, name) -> int:
+        """Return the number a record shows under *name*, 0 if none."""
+        value = record.attributes.alive().get(name) if record is not None else None
+        return self._codec.loads(value) if value is not None else 0
+
+    def _note_mirrored(self) -> None:
+        """Take note of what each host has a copy of when the nodes go."""
+        for browser in self.browsers:
+            if browser.cookie is None:
+                continue
+            key = storage_key(PREFIX, browser.cookie.sid)
+            for host in self.hosts:
+                record = self._on_shelf(host, key)
+                if record is None or record.kind is not Kind.DATA:
+                    continue
+                for name, (number, at) in browser.acknowledged.items():
+                    if self._shown_by(record, name) >= number:
+                        browser.kept[host].note(name, number, at)
+
+    def _forgive(self, browser) -> None:
+        """Expect nothing that no place has which is here or returns."""
+        if self.drops:
+            for kept in browser.kept.values():
+                kept.clear()
+            since = self.out_at - (BOUND if self.sticky else 0.0)
+            self._forget(browser, lambda _, at: at >= since)
+            browser.shown.clear()
+            if self._empty or browser.user is None or browser.moved_at >= self.out_at:
+                self._leave(browser)
+            return
+        if browser.cookie is None:
+            return
+        key = storage_key(PREFIX, browser.cookie.sid)
+        held = [*self._in_nodes(key), *(self._on_shelf(host, key) for host in self.hosts)]
+        if not any(held):
+            self._leave(browser)
+            return
+
+        def is_gone(name, _):
+            number = browser.acknowledged[name][0]
+            kept = any(k.get(name, (0,))[0] >= number for k in browser.kept.values())
+            return not kept and all(self._shown_by(one, name) < number for one in held)
+
+        if self._empty:
+            self._forget(browser, is_gone)
+            browser.shown.clear()
+
+    def _forget(self, browser, is_gone) -> None:
+        for name, (_, at) in list(browser.acknowledged.items()):
+            if is_gone(name, at):
+                self.counts["changes nobody has"] += 1
+                del browser.acknowledged[name]
+                if name == "user":
+                    browser.user = None
+
+    # -- answers ---------------------------------------------------------------------------------
+
+    def _disturbed(self, request) -> bool:
+        return self.outage is not None or request.began <= self.calm_at
+
+    def _answer(self, request, unit, action) -> None:
+        browser, before = request.browser, request.token
+        own = request.kind in ("logout", "regenerate")
+        lasting = before is not None and not browser.ending and not self._may_have_expired(request)
+        replaced = action is Action.DELETE or (
+            action is Action.SET and unit.token is not None and unit.token.sid != before.sid
+            if before is not None
+            else False
+        )
+        if lasting and replaced and not own and browser in self.browsers:
+            if self._disturbed(request) and self._is_elsewhere_only(request):
+                self.counts["not there yet"] += 1
+                self._leave(browser)
+            else:
+                self._violated("signed out", request, action.value)
+        host = request.worker.host
+        acknowledged = Expected(browser.acknowledged)
+        was = len(self.gone)
+        super()._answer(request, unit, action)
+        if request.kind == "regenerate" and (
+            request.unseen or (self.drops and self._disturbed(request))
+        ):
+            # What this host could not see goes on under the old id; a move is dropped like others.
+            del self.gone[was:]
+        for gone in self.gone[was:]:
+            gone.browser, gone.worker = browser, request.worker
+            gone.host = host
+            gone.known_at = self.now
+        if browser.acknowledged != acknowledged:
+            self._acknowledged(request, browser, host, acknowledged)
+        moved = before is not None and browser.cookie and browser.cookie.sid != before.sid
+        if moved and request.kind == "regenerate":
+            # Other hosts know nothing of the new id; nor of what this one could not see.
+            kept = browser.kept[host]
+            browser.kept = {one: Expected() for one in self.hosts}
+            browser.moved_at = self.now
+            if not request.unseen:
+                browser.kept[host] = kept
+            else:
+                self.counts["moved unseen"] += 1
+                browser.acknowledged.clear()
+                browser.shown.clear()
+                browser.user = None
+
+    def _is_elsewhere_only(self, request) -> bool:
+        """Return whether a session that began in an outage is on another host and nowhere else.
+
+        Nodes that are trusted say that there is no such session: a limit, see the README.
+        """
+        key = storage_key(PREFIX, request.token.sid)
+        return not any([*self._in_nodes(key), self._on_shelf(request.worker.host, key)])
+
+    def _acknowledged(self, request, browser, host, before) -> None:
+        """Take note of where a change is that was just acknowledged."""
+        browser.acked_on[host] = self.now
+        for name, (number, at) in list(browser.acknowledged.items()):
+            if before.get(name, (0,))[0] == number:
+                continue
+            old = request.token is not None and request.token.sid != browser.cookie.sid
+            if old and self._disturbed(request):
+                # Nobody followed to an id that this host knew nothing of.
+                del browser.acknowledged[name]
+                continue
+            if name == "user" and browser.user is None:
+                browser.user = number
+            if request.stored_here:
+                self.counts["kept on a host"] += 1
+                browser.kept[host].note(name, number, at)
+            if self.drops and self._disturbed(request):
+                del browser.acknowledged[name]
+
+    # -- checks ----------------------------------------------------------------------------------
+
+    def _check(self, request, unit, session) -> None:
+        request.seen, request.unseen = dict(session.peek()), session.detached
+        if request.gone is not None or not self._disturbed(request):
+            if request.gone is None and request.browser is not None:
+                self._check_user(request, session.peek())
+            super()._check(request, unit, session)
+            return
+        self.counts["reads while disturbed"] += 1
+        self.counts["detached"] += session.detached
+        browser, seen = request.browser, session.peek()
+        if request.token is None or browser.ending or self._may_have_expired(request):
+            return
+        if request.kind == "outdated" or request.token.sid != browser.cookie.sid:
+            return
+        if self.drops and self.outage != "down":
+            return
+        missing = request.kept.missing_from(seen, browser.removed)
+        if missing and request.kept.items() <= browser.kept[request.worker.host].items():
+            text = ", ".join(f"{name}={request.kept[name]}" for name in missing)
+            self._violated("forgotten", request, f"{text}, seen {seen}")
+            browser.kept[request.worker.host].clear()
+        elif "user" in request.kept:
+            self._check_user(request, seen)
+
+    def _check_user(self, request, seen) -> None:
+        """See whether the first value is still there: nobody ever assigned another one."""
+        browser = request.browser
+        if browser.user is not None and "user" in browser.acknowledged and not browser.ending:
+            found = seen.get("user", browser.user)
+            if found != browser.user:
+                self._violated("overwritten", request, f"user={browser.user}, seen {found}")
+                browser.user = None
+
+    def _check_gone(self, request, *, alive) -> None:
+        gone = request.gone
+        if self._disturbed(request):
+            elsewhere = request.worker.host is not gone.host
+            lately = gone.known_at > self.out_at - BOUND
+            if gone.kind == "unended" or (elsewhere and lately):
+                self.counts["replays"] += 1
+                return
+            # A host that knows nothing of the session shows what replays wrote there meanwhile.
+            alive = alive and request.seen.keys() != {"late"}
+        at, gone.at = gone.at, max(gone.at, self.calm_at)
+        try:
+            super()._check_gone(request, alive=alive)
+        finally:
+            gone.at = at
+
+    def _overtaken(self, request, browser) -> bool:
+        return self._elsewhere(request, browser) or super()._overtaken(request, browser)
+
+    def _elsewhere(self, request, browser) -> bool:
+        """Return whether another host may have more of a sticky session for a moment."""
+        return self.sticky and any(
+            host is not request.worker.host and self.now - at <= BOUND
+            for host, at in browser.acked_on.items()
+        )
+
+    def _violated(self, kind, request, text) -> None:
+        if kind == "detached" and self._elsewhere(request, request.browser):
+            return
+        if request.gone is not None:
+            self.first = self.first or (len(self.story) + 1, request.gone.browser)
+        super()._violated(kind, request, text)
+
+
+@contextmanager
+def watched():
+    """Have worlds told which changes hosts keep."""
+    write = LocalStore.write
+
+    def told(store, key, keys, rewrite, mark):
+        saved = write(store, key, keys, rewrite, mark)
+        if saved.copies and HostWorld.played is not None:
+            HostWorld.played.stored_here()
+        return saved
+
+    with mock.patch.object(LocalStore, "write", told):
+        yield
+
+
+HostWorld.played = None
+
+
+@contextmanager
+def hosts(seed, **options):
+    """Make a ``HostWorld``."""
+    with watched(), world(seed, HostWorld, **options) as made:
+        HostWorld.played = made
+        try:
+            yield made
+        finally:
+            HostWorld.played = None
+
+
+def play_hosts(seed, steps=9_000, *, outages=OUTAGES, faults=(), kinds=None, **options):
+    """Play a world with outages at random; return it with what it counted."""
+    kinds, faults = kinds or KINDS, faults or FAULTS
+    with hosts(seed, **options) as made:
+        chance, heals_at = made.chance, 0.0
+        for _ in range(steps):
+            if len(made.live) < 4 and chance.random() < 0.2:
+                made.begin(chance.choice(kinds))
+            made.step()
+            if made.fault is not None:
+                if made.now >= heals_at:
+                    made.heal()
+            elif made.settled and chance.random() < 0.01:
+                if chance.random() < 0.6:
+                    made.break_all(chance.choice(outages))
+                else:
+                    made.break_node(chance.choice(faults), chance.choice(made.members))
+                heals_at = made.now + chance.uniform(0.3, 10.0)
+            if chance.random() < 0.0005 and (made.settled or made.outage == "down"):
+                made.kill(chance.choice(made.workers))
+            elif chance.random() < 0.0005:
+                made.retire(chance.choice(made.workers))
+    return made
