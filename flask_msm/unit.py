@@ -231,9 +231,13 @@ class Unit(Differences):
         return self._update(session, changes)
 
     def _store_empty(self, session: Session) -> Action:
-        # Nobody knows what was "emptied" in a detached session; only destroy() ends it unseen.
-        if not session.modified or session.detached:
+        if not session.modified:
             return Action.KEEP
+        if session.detached:
+            # Nobody knows what was "emptied" here; only destroy() ends it unseen. What was shown
+            # and taken out one by one is removed, the rest stays.
+            removals = {} if session.cleared or self.frozen else self._changes(session)
+            return self._update(session, removals) if removals and self.token else Action.KEEP
         if self.token is not None:
             if session.cleared:
                 self._end()

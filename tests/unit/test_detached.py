@@ -228,6 +228,62 @@ def test_a_later_request_of_the_same_outage_fills_a_gap_only_as_well(shop, first
     assert shop.ask(lambda: session["cart"]) == ["apple"]
 
 
+def append_if_there():
+    if "cart" in session:
+        session["cart"].append("plum")
+
+
+SEEN = {
+    "in": (append_if_there, ["pear", "plum"]),
+    "setdefault": (lambda: session.setdefault("cart", []).append("plum"), ["pear", "plum"]),
+    "get": (lambda: session.update(cart=[*session.get("cart", []), "plum"]), ["pear", "plum"]),
+    "truth": (lambda: session.update(cart=["plum"]) if session else None, ["plum"]),
+    "all": (lambda: session.update(cart=[*dict(session)["cart"], "plum"]), ["pear", "plum"]),
+    "pop": (lambda: session.pop("cart"), None),
+    "pop and put": (lambda: session.update(cart=[*session.pop("cart"), "plum"]), ["pear", "plum"]),
+}
+
+
+@pytest.mark.parametrize("nodes_left", [0, 1])
+@pytest.mark.parametrize(("second", "cart"), SEEN.values(), ids=SEEN.keys())
+def test_what_a_later_request_of_the_outage_saw_and_changed_is_a_change(
+    shop, second, cart, nodes_left
+):
+    """The first request set it without looking, so the second one is shown no guess."""
+    shop.outage(*(shop.homes() if nodes_left else ()))
+
+    shop.do(write(cart=["pear"]))
+    shop.do(second)
+    shop.heal()
+
+    assert shop.ask(contents) == {"name": "anna"} | ({} if cart is None else {"cart": cart})
+
+
+@pytest.mark.parametrize("nodes_left", [0, 1])
+@pytest.mark.parametrize("first", HABITS.values(), ids=HABITS.keys())
+@pytest.mark.parametrize("second", [one for one, _ in SEEN.values()], ids=SEEN.keys())
+def test_what_it_saw_of_a_guess_and_changed_is_a_guess(shop, first, second, nodes_left):
+    shop.outage(*(shop.homes() if nodes_left else ()))
+
+    shop.do(first)
+    shop.do(second)
+    shop.heal()
+
+    assert shop.ask(contents) == {"name": "anna", "cart": ["apple"]}
+
+
+@pytest.mark.parametrize("nodes_left", [0, 1])
+def test_a_guess_that_a_request_overrides_without_looking_is_one_still(shop, nodes_left):
+    """A third request cannot know which of two requests looked."""
+    shop.outage(*(shop.homes() if nodes_left else ()))
+
+    shop.do(HABITS["setdefault"])
+    shop.do(write(cart=["pear"]))
+    shop.heal()
+
+    assert shop.ask(contents) == {"name": "anna", "cart": ["apple"]}
+
+
 def test_emptying_what_an_outage_left_is_not_a_logout(shop):
     shop.outage(*shop.homes())
 

@@ -146,6 +146,17 @@ def test_what_is_set_without_looking_is_a_change(outage):
     assert outage.after() == {**BEFORE, "cart": ["pear"], "more": 1}
 
 
+def test_what_a_host_knew_and_two_requests_changed_is_a_change():
+    outage = Outage("how it began")
+
+    outage.do(
+        lambda: session.update(name=session["name"] + "!"),
+        lambda: session.update(name=session.setdefault("name", "nobody") + "?"),
+    )
+
+    assert outage.after() == {**BEFORE, "name": "anna!?"}
+
+
 def test_what_was_written_is_seen_by_the_next_request(outage):
     outage.do(lambda: session.setdefault("cart", []).append("pear"))
 
