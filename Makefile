@@ -72,6 +72,8 @@ clean:  ## remove .venv and everything else that was made here
 
 packages:
 	@scripts/system-packages.sh venv memcached chromium
+	@# Without HAProxy the tests of the route in the cookie are skipped, and say so.
+	@scripts/system-packages.sh haproxy || true
 
 static:
 	@scripts/system-packages.sh venv
