@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .bad_attribute import compare
 from .cells import CELLS
 from .contenders import LOCAL, NONE, OURS, all_contenders
 from .habits import habits
@@ -40,6 +41,9 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
         with running(NODES) as nodes, ExitStack() as closing:
+            if arguments.bad_attribute:
+                print(compare(nodes, arguments.requests))
+                return 0
             contenders = all_contenders(nodes, closing)
             if arguments.habits:
                 print(habits(contenders, nodes, closing))
@@ -136,6 +140,11 @@ def _arguments() -> argparse.Namespace:
         default=1,
         metavar="N",
         help="sessions they are spread over (default: %(default)s); many make caches miss",
+    )
+    parser.add_argument(
+        "--bad-attribute",
+        action="store_true",
+        help="measure instead what a save costs with one attribute that cannot be stored",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there")
     parser.add_argument(
