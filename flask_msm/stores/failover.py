@@ -112,6 +112,7 @@ class FailoverStore:
     def _load_here(
         self, key: str, keys: Keyring, mode: Mode, at_least: int, deadline: float
     ) -> Loaded:
+        self._catch_up(key, keys)
         loaded = self.local.load(key, keys, at_least=at_least, deadline=deadline)
         behind = loaded.record is None or loaded.record.version < at_least
         if mode is not Mode.STOPPED or not behind:
@@ -150,7 +151,12 @@ class FailoverStore:
         # What waits to be written is newer than anything the cluster could say.
         return 0.0 <= self._clock.time() - max(near.checked_at, near.record.renewed) < limit
 
+    def _catch_up(self, key: str, keys: Keyring) -> None:
+        if self._rules.mirror is not None:
+            self._rules.mirror.catch_up(key, keys)
+
     def _find(self, key: str, keys: Keyring) -> Entry | None:
+        self._catch_up(key, keys)
         try:
             return self.local.find(key, keys)
         except (CorruptRecordError, UnknownRecordError, LocalStorageError):

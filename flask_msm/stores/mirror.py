@@ -73,6 +73,11 @@ class Mirror:
                 self._recent.pop(key, None)
             self.dropped += 1
 
+    def catch_up(self, key: str, keys: Keyring) -> None:
+        """Make the copy of *key* now if it waits: this host is about to be asked for it."""
+        if key in self._waiting:
+            self._work(key, keys, 0.0)
+
     def forget(self) -> None:
         """Mirror everything anew: local storage was emptied."""
         with self._lock:

@@ -63,6 +63,16 @@ def test_what_is_written_or_read_is_mirrored_behind_the_response():
     assert near(reader).record == record(1, a=b"1")
 
 
+def test_what_waits_to_be_mirrored_is_seen_when_the_nodes_go():
+    worker = Nearby()
+    save(worker.store, adding(record(1, a=b"1")), known=FRESH)
+    worker.mirroring.run()
+    save(worker.store, changing(b=b"2"))
+    worker.outage()
+
+    assert values(load(worker.store)) == {"a": b"1", "b": b"2"}
+
+
 def test_what_was_mirrored_is_not_mirrored_again(worker):
     load(worker.store, at_least=1)
     load(worker.store, at_least=1)
