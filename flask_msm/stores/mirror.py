@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
 from flask_msm.locks import ProcessLock
+
+from .ports import RecordTooLargeError
 
 
 if TYPE_CHECKING:
@@ -76,7 +79,9 @@ class Mirror:
     def catch_up(self, key: str, keys: Keyring) -> None:
         """Make the copy of *key* now if it waits: this host is about to be asked for it."""
         if key in self._waiting:
-            self._work(key, keys, 0.0)
+            # Too large together with what is here: what is here stays.
+            with suppress(RecordTooLargeError):
+                self._work(key, keys, 0.0)
 
     def forget(self) -> None:
         """Mirror everything anew: local storage was emptied."""
@@ -84,9 +89,14 @@ class Mirror:
             self._recent.clear()
 
     def _work(self, key: str, keys: Keyring, _: float) -> None:
-        with self._lock:
-            record = self._waiting.pop(key, None)
-        if record is not None:
-            self._local.confirm(key, keys, record)
+        # It waits until it is there: who asks meanwhile makes the copy as well. While it is made
+        # a newer one may have come, for which no other job was queued.
+        while (record := self._waiting.get(key)) is not None:
+            try:
+                self._local.confirm(key, keys, record)
+            finally:
+                with self._lock:
+                    if self._waiting.get(key) is record:
+                        del self._waiting[key]
         if self._local.is_trim_due():
             self._local.trim(keys)

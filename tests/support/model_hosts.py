@@ -419,7 +419,7 @@ class HostWorld(World):
     def _is_elsewhere_only(self, request) -> bool:
         """Return whether a session that began in an outage is on another host and nowhere else.
 
-        Nodes that are trusted say that there is no such session: a limit, see the README.
+        Nodes that are trusted say that there is no such session: a limit, see docs/limits.md.
         """
         key = storage_key(PREFIX, request.token.sid)
         return not any([*self._in_nodes(key), self._on_shelf(request.worker.host, key)])
