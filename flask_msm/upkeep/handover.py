@@ -282,7 +282,7 @@ class Returner:
         local = self._store.local
         forgotten = set(self._without_memory(keys)) if everything else set()
         dropped, behind = 0, []
-        for key in forgotten.union(local.dirty_keys(keys)):
+        for key in sorted(forgotten.union(local.dirty_keys(keys))):
             entry = self._find(key, keys)
             if entry is None:
                 local.forget_mark(key, keys)

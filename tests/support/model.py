@@ -359,6 +359,9 @@ class Worker:
         )
         cluster = self.parts.cluster
         self.monitor, self.state = cluster.monitor, cluster.state
+        # Where a report is kept depends on the name of the worker, which is made up anew each time.
+        for part in (cluster.heartbeat, cluster.control):
+            part._worker = lambda: f"w{number}"
         self.repository = self.parts.repository
         self.repository._stamps._worker = number
         self.monitor._later = self.monitor._aside = self._later
