@@ -10,9 +10,10 @@ import re
 import pytest
 from playwright.sync_api import expect
 from support.fleet import Fleet
-from support.memcached import wait_until
 from support.operator import ANNA, POLL
 from support.workers import Browser
+
+from flask_msm.testing.memcached import wait_until
 
 
 pytestmark = [pytest.mark.browser, pytest.mark.memcached]

@@ -14,9 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from flask import Flask, session
 from support.door import Door
-from support.memcached import wait_until
 
 from flask_msm import MemcachedSessionManager
+from flask_msm.testing.memcached import wait_until
 from flask_msm_dashboard import Access
 
 

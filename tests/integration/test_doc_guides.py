@@ -12,9 +12,9 @@ from flask import Flask, session
 from flask_session import Session as FlaskSession
 from pymemcache.client.base import Client
 from support.apps import FakeManager
-from support.memcached import wait_until
 
 import flask_msm
+from flask_msm.testing.memcached import wait_until
 
 
 pytestmark = pytest.mark.memcached

@@ -5,9 +5,10 @@ from __future__ import annotations
 import urllib.parse
 
 import pytest
-from support.memcached import wait_until
 from support.sealing import SECRETS
 from support.town import Town
+
+from flask_msm.testing.memcached import wait_until
 
 
 pytestmark = pytest.mark.memcached

@@ -7,8 +7,9 @@ import signal
 import pytest
 from support.fleet import Fleet
 from support.haproxy import BINARY, HAProxy
-from support.memcached import wait_until
 from support.workers import Browser
+
+from flask_msm.testing.memcached import wait_until
 
 
 pytestmark = [

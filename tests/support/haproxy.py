@@ -10,7 +10,8 @@ import subprocess
 from pathlib import Path
 from typing import Self
 
-from .memcached import free_port, wait_until
+from flask_msm.testing.memcached import free_port, wait_until
+
 from .workers import ROOT
 
 
