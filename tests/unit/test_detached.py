@@ -335,7 +335,7 @@ def test_losing_one_node_after_the_other_loses_nothing(shop):
 
 
 def test_an_application_may_ask_for_an_error_instead():
-    shop = make_app(MSM_ON_UNKNOWN="error", testing=False)
+    shop = make_app(MSM_ON_UNKNOWN="error", MSM_MIRROR=False, testing=False)
     shop.do(write(name="anna"))
     shop.outage()
 
