@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-min lint docs fuzz bench drill screenshots clean packages static
+.PHONY: help demo test test-min lint docs fuzz bench bench-all drill screenshots clean packages static
 
 # PYTHON names the Python that makes .venv; scripts/python.sh finds one when it is not given.
 # ARGS are options for what a target runs, for example: make demo ARGS="--port 9000"
@@ -47,6 +47,16 @@ bench:  ## measure what sessions add to a request
 	@scripts/system-packages.sh venv memcached
 	@scripts/venv.sh bench
 	@$(RUN) benchmarks $(ARGS)
+
+bench-all: bench  ## the same, then throughput, scale, memory, imports; draws docs/plots
+	@scripts/system-packages.sh wrk
+	@$(RUN) benchmarks --bad-attribute
+	@$(RUN) benchmarks.mirror
+	@$(RUN) benchmarks.throughput
+	@mkdir -p docs/plots
+	@$(RUN) benchmarks.scale --plot docs/plots/scale.png
+	@$(RUN) benchmarks.imports
+	@$(RUN) benchmarks.memory
 
 fuzz:  ## feed all that is parsed with broken input; ARGS="--examples 100000"
 	@scripts/system-packages.sh venv

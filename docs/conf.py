@@ -39,6 +39,7 @@ MENU = {
     "In production": (
         "docs/operating",
         "docs/failures",
+        "docs/performance",
         "docs/limits",
         "docs/security",
         "docs/dashboard-tour",
