@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import resource
 import subprocess
 
 import pytest
@@ -330,15 +331,17 @@ def test_what_cannot_be_read_is_not_missing(files, caplog):
     assert caplog.records == []
 
 
-def test_a_process_without_free_files_does_not_sign_anybody_out(files, monkeypatch):
+def test_a_process_without_free_files_does_not_sign_anybody_out(files):
     save(files.local, adding(record(1, a=b"1")))
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)
 
-    def too_many(*_, **__):
-        raise OSError(errno.EMFILE, "")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, allowed[1]))
+    try:
+        found = load(files.local)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, allowed)
 
-    with monkeypatch.context() as patch:
-        patch.setattr("builtins.open", too_many)
-        assert load(files.local).outcome is Outcome.UNKNOWN
+    assert found.outcome is Outcome.UNKNOWN
     assert values(load(files.local)) == {"a": b"1"}
 
 
