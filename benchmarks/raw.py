@@ -1,9 +1,13 @@
-"""What nobody can be faster than: the bare round trips, on plain blocking sockets."""
+"""What nobody can be faster than: round trips on blocking sockets, system calls on files."""
 
 from __future__ import annotations
 
+import fcntl
+import os
 import socket
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -25,7 +29,7 @@ END = b"END\r\n"
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """One pattern of round trips.
+    """One pattern of round trips or system calls.
 
     Attributes:
         name: In JSON.
@@ -74,6 +78,38 @@ class Link:
         self.send(b"cas %b 0 0 %d %b\r\n%b\r\n" % (KEY, len(VALUE), unique, VALUE))
 
 
+class Shelf:
+    """A folder with one file, which is read and replaced as a whole, under a lock."""
+
+    def __init__(self, closing: ExitStack) -> None:
+        memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
+        folder = closing.enter_context(TemporaryDirectory(prefix="flask_msm-bench-", dir=memory))
+        self._path, self._unfinished = f"{folder}/session", f"{folder}/unfinished"
+        self._lock = os.open(f"{folder}/lock", os.O_RDWR | os.O_CREAT, 0o600)
+        closing.callback(os.close, self._lock)
+        self.replace()
+
+    def read(self) -> None:
+        """Read the file."""
+        descriptor = os.open(self._path, os.O_RDONLY)
+        os.read(descriptor, 65536)
+        os.close(descriptor)
+
+    def replace(self) -> None:
+        """Write another file and put it in the place of this one."""
+        descriptor = os.open(self._unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        os.write(descriptor, VALUE)
+        os.close(descriptor)
+        os.replace(self._unfinished, self._path)  # noqa: PTH105  (nothing but the system call)
+
+    def change(self) -> None:
+        """Read it and replace it before anybody else can."""
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self.read()
+        self.replace()
+        fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+
 def limits(nodes: Sequence[Node], closing: ExitStack) -> list[Limit]:
     """Return the patterns; what they open is closed by *closing*."""
     primary, backup = (Link(node, closing) for node in nodes[:2])
@@ -103,8 +139,16 @@ def limits(nodes: Sequence[Node], closing: ExitStack) -> list[Limit]:
         backup.receive(STORED)
         return perf_counter() - began
 
+    shelf = Shelf(closing)
+
+    def change_here(_: int) -> float:
+        began = perf_counter()
+        shelf.change()
+        return perf_counter() - began
+
     return [
         Limit("get", "get", read),
         Limit("get-set", "get, then set", read_and_store),
         Limit("two-copies", "get, cas beside get of the other, cas", read_and_store_twice),
+        Limit("file", "lock, read, write, rename a file", change_here),
     ]

@@ -38,7 +38,7 @@ def report(results: Results) -> str:
             _table(results.contenders, lambda cell, name: _time(results, cell, name)),
             "Operations of one request, counted by memcached\n",
             _table(results.contenders[1:], lambda cell, name: _operations(results, cell, name)),
-            "Bare round trips to the same memcached, the limit: medians in microseconds\n",
+            "Limits: nothing but round trips, nothing but system calls; medians in microseconds\n",
             *(
                 f"{one.label:{_FIRST + _TIMES}}{results.limit(one.name):6.1f}"
                 for one in results.limits
