@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -71,17 +70,13 @@ class Mirror:
                 self._recent.popitem(last=False)
         # Of a session that waits already only the newest copy is made.
         if before is None and not self._background.put(partial(self._work, key, keys)):
-            with self._lock:
-                self._waiting.pop(key, None)
-                self._recent.pop(key, None)
+            self._give_up(key)
             self.dropped += 1
 
     def catch_up(self, key: str, keys: Keyring) -> None:
         """Make the copy of *key* now if it waits: this host is about to be asked for it."""
         if key in self._waiting:
-            # Too large together with what is here: what is here stays.
-            with suppress(RecordTooLargeError):
-                self._work(key, keys, 0.0)
+            self._copy(key, keys)
 
     def forget(self) -> None:
         """Mirror everything anew: local storage was emptied."""
@@ -89,14 +84,29 @@ class Mirror:
             self._recent.clear()
 
     def _work(self, key: str, keys: Keyring, _: float) -> None:
+        self._copy(key, keys)
+        # Here only: it takes long, and no request is to wait for it.
+        if self._local.is_trim_due():
+            self._local.trim(keys)
+
+    def _copy(self, key: str, keys: Keyring) -> None:
         # It waits until it is there: who asks meanwhile makes the copy as well. While it is made
         # a newer one may have come, for which no other job was queued.
         while (record := self._waiting.get(key)) is not None:
             try:
                 self._local.confirm(key, keys, record)
-            finally:
-                with self._lock:
-                    if self._waiting.get(key) is record:
-                        del self._waiting[key]
-        if self._local.is_trim_due():
-            self._local.trim(keys)
+            except RecordTooLargeError:
+                self._give_up(key)  # together with what is here, which stays
+                return
+            except BaseException:
+                self._give_up(key)
+                raise
+            with self._lock:
+                if self._waiting.get(key) is record:
+                    del self._waiting[key]
+
+    def _give_up(self, key: str) -> None:
+        """Let nothing of *key* wait without a job; what comes next is looked at anew."""
+        with self._lock:
+            self._waiting.pop(key, None)
+            self._recent.pop(key, None)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from flask import session
 from support.apps import make_app
+from support.storage import KEY, KEYS, MAX_SIZE, Nearby, adding, load, record, save, values
 
 from flask_msm.record.keys import keyring
+from flask_msm.stores.ports import FRESH
 
 
 def test_of_a_session_that_waits_for_its_mirror_only_the_newest_is_copied(monkeypatch):
@@ -23,3 +26,47 @@ def test_of_a_session_that_waits_for_its_mirror_only_the_newest_is_copied(monkey
     entry = local.find(shop.key(), keyring(shop.secrets))
     assert len(jobs) == 1
     assert entry.record.version == shop.token().version
+
+
+def test_no_request_that_makes_its_own_copy_waits_for_the_removal_of_what_is_too_much(monkeypatch):
+    worker = Nearby()
+    trimmed = []
+    monkeypatch.setattr(worker.local, "is_trim_due", lambda: True)
+    monkeypatch.setattr(worker.local, "trim", trimmed.append)
+    save(worker.store, adding(record(1, a=b"1")), known=FRESH)
+    worker.outage()
+
+    assert values(load(worker.store)) == {"a": b"1"}
+    assert trimmed == []
+
+    worker.mirroring.run()
+    assert trimmed == [KEYS]
+
+
+@pytest.mark.parametrize("failure", ["too large", "fault"])
+def test_a_copy_that_fails_while_a_newer_one_comes_does_not_keep_later_ones_from_being_made(
+    monkeypatch, failure
+):
+    worker = Nearby()
+    confirm = worker.local.confirm
+
+    def fails_once(key, keys, found):
+        monkeypatch.setattr(worker.local, "confirm", confirm)
+        worker.mirror.note(KEY, KEYS, record(2, a=b"2"))
+        if failure == "fault":
+            raise MemoryError
+        big = found.attributes._replace(entries={"a": (1, bytes(MAX_SIZE))})
+        confirm(key, keys, found._replace(attributes=big))
+
+    monkeypatch.setattr(worker.local, "confirm", fails_once)
+    worker.mirror.note(KEY, KEYS, record(1, a=b"1"))
+    if failure == "fault":
+        with pytest.raises(MemoryError):
+            worker.mirroring.run()
+    else:
+        worker.mirroring.run()
+
+    worker.mirror.note(KEY, KEYS, record(2, a=b"2"))
+    worker.mirroring.run()
+
+    assert worker.local.find(KEY, KEYS).record == record(2, a=b"2")
