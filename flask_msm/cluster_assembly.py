@@ -147,6 +147,7 @@ def assemble_cluster(
             behind=copies,
             drops=drops,
             ended=lambda key: endings.add(digest_of(key) or ""),
+            has_ended=lambda key: endings.has(digest_of(key) or ""),
             remembers=lambda key, deadline: monitor.remembers(key, deadline),  # noqa: PLW0108  (made below)
         ),
         clock=clock,

@@ -1,8 +1,8 @@
 """Sessions that ended lately, told to every host: a mirror there must not outlive a logout.
 
 The tombstone in the cluster is what ends a session. This list is for copies that are read without
-asking the cluster: while no node can be reached, when what the nodes hold is corrupt, and the near
-copies of sticky sessions. It is bounded; what it forgets is still in the cluster.
+asking those who hold it: while none of them can be reached, when what the nodes hold is corrupt,
+and the near copies of sticky sessions. It is bounded; what it forgets is still in the cluster.
 """
 
 from __future__ import annotations
@@ -43,6 +43,13 @@ class Endings:
         while self._waiting:
             self.shared.put(self._waiting.popleft(), b"")
         self.shared.keep_newest(LISTED)
+
+    def has(self, digest: str) -> bool:
+        """Return whether a session is in the list. No I/O.
+
+        An id that ended is never used again, so what is in the list cannot be alive.
+        """
+        return digest in self.shared.attributes.entries
 
     def fresh(self) -> list[tuple[str, int]]:
         """Return the hashes and stamps of what was not returned before, and is a hash."""

@@ -31,6 +31,13 @@ if TYPE_CHECKING:
     from .mirror import Mirror
 
 
+FOUND = Outcome.FOUND
+#: The answer for a session that is known to have ended. Old copies of it do not count: one on a
+#: node that was left out when it ended, while those that hold the tombstone cannot be asked; or one
+#: that was made here after all hosts were told.
+ENDED = Loaded(Outcome.MISSING, None, {}, certain=True)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failover:
     """How the two are used together.
@@ -45,6 +52,8 @@ class Failover:
         behind: Writes to the cluster behind the response, with sticky sessions.
         drops: Returns whether changes of an outage are dropped when it is over.
         ended: Told of the storage key of each session that ended.
+        has_ended: Returns whether the session of a storage key is among those that ended lately,
+            wherever that was.
         remembers: Returns whether a home of a storage key has kept its memory, given the key and
             a deadline: one that was restarted or flushed cannot say that a session is not there.
     """
@@ -56,6 +65,7 @@ class Failover:
     behind: Background
     drops: Callable[[], bool]
     ended: Callable[[str], object]
+    has_ended: Callable[[str], bool]
     remembers: Callable[[str, float], bool]
 
 
@@ -94,10 +104,12 @@ class FailoverStore:
         if self._rules.near_max_age is not None:
             near = self._find(key, keys)
             if near and near.record.version >= at_least and self._is_whole_and_fresh(near):
-                return Loaded(Outcome.FOUND, near.record, {})
+                return ENDED if self._rules.has_ended(key) else Loaded(FOUND, near.record, {})
         loaded = self.cluster.load(key, keys, at_least=at_least, deadline=deadline)
         record = loaded.record
-        if loaded.outcome is Outcome.FOUND and record is not None:
+        if not (record and loaded.certain) and self._rules.has_ended(key):
+            return ENDED
+        if loaded.outcome is FOUND and record is not None:
             self._note(key, keys, record)
             # What this host has yet to hand over may be newer, or a logout; and a node that was
             # away may have an old copy, while nobody who must know can be asked.
@@ -112,6 +124,8 @@ class FailoverStore:
     def _load_here(
         self, key: str, keys: Keyring, mode: Mode, at_least: int, deadline: float
     ) -> Loaded:
+        if self._rules.has_ended(key):
+            return ENDED
         self._catch_up(key, keys)
         loaded = self.local.load(key, keys, at_least=at_least, deadline=deadline)
         behind = loaded.record is None or loaded.record.version < at_least
@@ -134,7 +148,7 @@ class FailoverStore:
         gone = loaded.outcome is Outcome.MISSING and not entry.mark
         if gone and self._rules.remembers(key, deadline):
             return loaded
-        return Loaded(Outcome.FOUND, entry.record, loaded.copies, False, loaded.failed)  # noqa: FBT003
+        return Loaded(FOUND, entry.record, loaded.copies, False, loaded.failed)  # noqa: FBT003
 
     def is_dropped(self, entry: Entry) -> bool:
         """Return whether *entry* is a change of an outage that does not go into the cluster.

@@ -83,6 +83,7 @@ def without_tombstones():
     with (
         mock.patch.object(Returner, "_hand_over", only_the_living),
         mock.patch.object(Endings, "fresh", return_value=[]),
+        mock.patch.object(Endings, "has", return_value=False),
     ):
         yield
 

@@ -194,6 +194,7 @@ class Nearby(Host):
         drops: Whether changes of an outage are dropped.
         remembers: Whether the nodes kept their memory.
         returning: Whether others of the host may not know yet that nodes are back.
+        ended: Storage keys of sessions that ended somewhere.
     """
 
     def __init__(self, folder: Path | None = None, *, near_max_age=None, nodes=None, **options):
@@ -201,6 +202,7 @@ class Nearby(Host):
         super().__init__(folder, options.pop("kind", kind), alone=False, **options)
         self.mode, self.drops, self.remembers = Mode.DISTRIBUTED, False, True
         self.returning = False
+        self.ended = set()
         self.nodes = nodes or {node_id: FakeNode(node_id) for node_id in ("n1", "n2", "n3")}
         self.views = Views()
         self.placement = Placement(self.nodes, replicas=2)
@@ -224,6 +226,7 @@ class Nearby(Host):
             behind=self.behind,
             drops=lambda: self.drops,
             ended=lambda _: None,
+            has_ended=lambda key: key in self.ended,
             remembers=lambda *_: self.remembers,
         )
         self.store = FailoverStore(self.cluster, self.local, rules, clock=self.clock)

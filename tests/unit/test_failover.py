@@ -40,6 +40,60 @@ def near(worker, at=KEY):
     return worker.local.find(at, KEYS)
 
 
+# -- what ended somewhere ------------------------------------------------------------------------
+
+
+def with_an_old_copy(**options):
+    """Return a worker and its nodes: both homes hold a tombstone, a third one an old copy."""
+    worker = Nearby(**options)
+    homes = worker.placement.homes(KEY)
+    spare = next(node_id for node_id in worker.nodes if node_id not in homes)
+    for node_id, held in [*((home, tombstone(2)) for home in homes), (spare, record(1, a=b"1"))]:
+        worker.nodes[node_id].start_add(KEY, ENVELOPE.seal(held, KEY, KEYS), 1000, 0).result()
+    for home in homes:
+        worker.nodes[home].fail()
+    worker.views.untrusted = set(worker.nodes)
+    return worker
+
+
+@pytest.mark.parametrize("near_max_age", [None, 5.0])
+def test_an_old_copy_does_not_open_a_session_that_ended_while_its_homes_are_away(near_max_age):
+    worker = with_an_old_copy(near_max_age=near_max_age)
+    assert load(worker.store).outcome is Outcome.FOUND  # nobody told this worker
+
+    worker = with_an_old_copy(near_max_age=near_max_age)
+    worker.ended.add(KEY)
+    found = load(worker.store)
+    worker.mirroring.run()
+
+    assert found.outcome is Outcome.MISSING
+    assert near(worker) is None
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_a_copy_made_here_after_all_hosts_were_told_does_not_open_it_either(mode):
+    worker = Nearby(near_max_age=5.0)
+    worker.local.confirm(KEY, KEYS, record(1, a=b"1"))
+    worker.outage()
+    worker.mode = mode
+    assert load(worker.store).outcome is Outcome.FOUND
+
+    worker.ended.add(KEY)
+
+    assert load(worker.store).outcome is Outcome.MISSING
+
+
+def test_a_session_that_ended_is_not_unknown_when_nobody_can_be_asked():
+    worker = Nearby()
+    for node in worker.nodes.values():
+        node.fail()
+    assert load(worker.store).outcome is Outcome.UNKNOWN
+
+    worker.ended.add(KEY)
+
+    assert load(worker.store).outcome is Outcome.MISSING
+
+
 # -- while the cluster answers -------------------------------------------------------------------
 
 
