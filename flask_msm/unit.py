@@ -344,6 +344,9 @@ class Unit(Differences):
         told = session.told_absent
         if ALL in told:
             told = told | (changes.keys() - session.shown)
+        if self._baseline is not None:
+            # What was there at first is absent only because this very request took it out.
+            told = told - self._baseline.encoded.keys()
         # What an earlier request of the same outage could only guess stays a guess.
         guessed = self._record.attributes.guesses() if self._record else set()
         return (told | guessed) & changes.keys()

@@ -240,6 +240,12 @@ SEEN = {
     "truth": (lambda: session.update(cart=["plum"]) if session else None, ["plum"]),
     "all": (lambda: session.update(cart=[*dict(session)["cart"], "plum"]), ["pear", "plum"]),
     "pop": (lambda: session.pop("cart"), None),
+    "pop and look": (lambda: (session.pop("cart"), list(session)), None),
+    "pop and ask": (lambda: (session.pop("cart"), session.setdefault("cart", ["plum"])), ["plum"]),
+    "pop, look, put": (
+        lambda: (session.pop("cart"), list(session), session.update(cart=["plum"])),
+        ["plum"],
+    ),
     "pop and put": (lambda: session.update(cart=[*session.pop("cart"), "plum"]), ["pear", "plum"]),
 }
 
