@@ -8,7 +8,8 @@ Rules, for one name:
 
 1. The higher stamp wins. A removal is an entry like any other (its value is ``None``).
 2. On a tie a removal wins, else the greater bytes.
-3. Weak entries are a map of their own. They show only where no ordinary entry is.
+3. Weak entries are a map of their own. They show only where nothing ordinary is: there is no entry,
+   or it was removed before.
 4. An ordinary entry at or below ``floor`` is dead: removals that old were forgotten to bound the
    record, and nothing that old may come back.
 """
@@ -16,6 +17,8 @@ Rules, for one name:
 from __future__ import annotations
 
 from typing import NamedTuple
+
+from .stamp import ordinary
 
 
 #: stamp and encoded value; ``None`` stands for "removed".
@@ -42,14 +45,19 @@ class Attributes(NamedTuple):
     def alive(self) -> dict[str, bytes]:
         """Return what an application sees: encoded values by name."""
         values = {name: entry[1] for name, entry in self.entries.items() if entry[1] is not None}
-        for name, (_, value) in self.weak.items():
-            if value is not None and name not in self.entries:
+        for name, (stamp, value) in self.weak.items():
+            if value is not None and self._is_gap(name, stamp):
                 values[name] = value
         return values
 
     def guesses(self) -> set[str]:
         """Return the names that only a weak entry is known of."""
-        return self.weak.keys() - self.entries.keys()
+        return {name for name, (stamp, _) in self.weak.items() if self._is_gap(name, stamp)}
+
+    def _is_gap(self, name: str, stamp: int) -> bool:
+        """Return whether there was nothing under *name* at a weak *stamp*, nor is there now."""
+        entry = self.entries.get(name)
+        return entry is None or (entry[1] is None and entry[0] < ordinary(stamp))
 
     def largest(self) -> str:
         """Return the name of the attribute that takes most room, empty without any."""

@@ -32,6 +32,11 @@ def weak(stamp: int) -> int:
     return stamp - WEAK_OFFSET
 
 
+def ordinary(stamp: int) -> int:
+    """Return the moment of a *weak* stamp, as an ordinary one."""
+    return stamp + WEAK_OFFSET
+
+
 def milliseconds(stamp: int) -> int:
     """Return the time part of an ordinary *stamp*, milliseconds since the epoch."""
     return stamp >> WORKER_BITS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -72,10 +73,21 @@ def test_a_weak_entry_fills_a_gap_only():
     assert join(gaps, ordinary).alive() == {"a": b"real", "b": b"weak"}
 
 
-def test_a_weak_entry_does_not_undo_a_removal():
-    gaps = Attributes({}, {"a": (weak(9), b"weak")}, 0)
+@pytest.mark.parametrize("removed_at", [5, 9])
+def test_a_weak_entry_does_not_undo_a_later_removal(removed_at):
+    gaps = Attributes({}, {"a": (weak(5), b"weak")}, 0)
+    joined = join(gaps, Attributes({"a": (removed_at, None)}, {}, 0))
 
-    assert join(gaps, Attributes({"a": (1, None)}, {}, 0)).alive() == {}
+    assert joined.alive() == {}
+    assert joined.guesses() == set()
+
+
+def test_a_weak_entry_fills_the_gap_that_an_earlier_removal_left():
+    gaps = Attributes({}, {"a": (weak(9), b"weak")}, 0)
+    joined = join(gaps, Attributes({"a": (5, None)}, {}, 0))
+
+    assert joined.alive() == {"a": b"weak"}
+    assert joined.guesses() == {"a"}
 
 
 def test_an_ordinary_change_replaces_the_weak_one():

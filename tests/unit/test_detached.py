@@ -208,6 +208,44 @@ def test_a_gap_is_filled_when_there_was_nothing(habit):
     assert "cart" in shop.ask(contents)
 
 
+@pytest.mark.parametrize("nodes_left", [0, 1])
+@pytest.mark.parametrize("habit", HABITS.values(), ids=HABITS.keys())
+def test_a_gap_is_filled_where_something_was_taken_out_before_the_outage(shop, habit, nodes_left):
+    shop.do(lambda: session.pop("cart"))
+    shop.outage(*(shop.homes() if nodes_left else ()))
+
+    shop.do(habit)
+    shop.heal()
+
+    assert "cart" in shop.ask(contents)
+
+
+@pytest.mark.parametrize("nodes_left", [0, 1])
+@pytest.mark.parametrize("habit", HABITS.values(), ids=HABITS.keys())
+def test_a_gap_is_filled_where_something_was_taken_out_in_the_outage(shop, habit, nodes_left):
+    shop.outage(*(shop.homes() if nodes_left else ()))
+    shop.do(write(cart=["pear"]))
+    shop.do(lambda: session.pop("cart"))
+
+    shop.do(habit)
+
+    assert "cart" in shop.ask(contents)
+    shop.heal()
+    assert "cart" in shop.ask(contents)
+
+
+@pytest.mark.parametrize("nodes_left", [0, 1])
+def test_a_guess_that_was_filled_in_and_taken_out_again_stays_out(shop, nodes_left):
+    shop.do(lambda: session.pop("cart"))
+    shop.outage(*(shop.homes() if nodes_left else ()))
+
+    shop.do(HABITS["setdefault"])
+    shop.do(lambda: session.pop("cart"))
+    shop.heal()
+
+    assert shop.ask(contents) == {"name": "anna"}
+
+
 def test_only_names_that_were_asked_for_are_weak(shop):
     shop.outage(*shop.homes())
 
