@@ -273,7 +273,8 @@ class Returner:
     def _drop_all(self, keys: Keyring, *, everything: bool) -> bool:
         """Drop what was kept during an outage; hand over what merely was not confirmed yet.
 
-        A logout is handed over in any case: a node may have come back with old data.
+        A logout is handed over in any case: a node may have come back with old data. Ends early
+        when nodes fail or it takes too long; the next tick goes on.
 
         Args:
             keys: Open and seal sessions.
@@ -281,24 +282,27 @@ class Returner:
         """
         local = self._store.local
         forgotten = set(self._without_memory(keys)) if everything else set()
-        dropped, behind = 0, []
+        dropped, behind, is_done = 0, [], True
+        until = self._clock.monotonic() + RUN_TIME
         for key in sorted(forgotten.union(local.dirty_keys(keys))):
             entry = self._find(key, keys)
             if entry is None:
                 local.forget_mark(key, keys)
                 continue
             goes = key in forgotten or self._store.is_dropped(entry)
-            if goes and not self._is_final(entry):
-                if not self._is_over(key, keys):
-                    return False
-                local.drop(key, keys, entry.record)
-                dropped += 1
-            elif entry.mark or key in forgotten:
-                behind.append(key)
+            if not goes or self._is_final(entry):
+                if entry.mark or key in forgotten:
+                    behind.append(key)
+                continue
+            if self._clock.monotonic() > until or not self._is_over(key, keys):
+                is_done = False
+                break
+            local.drop(key, keys, entry.record)
+            dropped += 1
         if self._mirror is not None and dropped:
             self._mirror.forget()
         if dropped:
             text = f"{dropped} sessions kept on this host were dropped (MSM_ON_RECONNECT)"
             self._events.add("warning", "dropped", text)
         until = self._clock.monotonic() + RUN_TIME
-        return self._hand_over(keys, behind, until, dirty=True)
+        return self._hand_over(keys, behind, until, dirty=True) and is_done

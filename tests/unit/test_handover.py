@@ -626,6 +626,56 @@ def test_what_is_dropped_is_mirrored_anew(worker):
     assert values(worker.local.find(key(0), KEYS)) == {"a": b"1"}
 
 
+def test_what_was_dropped_before_nodes_failed_again_is_mirrored_anew(worker):
+    first, second = sorted([key(0), key(1)])
+    for at in (first, second):
+        save(worker.store, adding(record(1, a=b"1")), at)
+    worker.mirroring.run()
+    worker.outage()
+    for at in (first, second):
+        save(worker.store, changing(b=b"2"), at)
+    worker.back()
+    worker.drops = True
+    drop = worker.local.drop
+
+    def drop_and_fail(*arguments):
+        drop(*arguments)
+        for node in worker.nodes.values():
+            node.hang()
+
+    worker.local.drop = drop_and_fail
+    worker.returner.run()
+    assert worker.kinds() == ["dropped"]
+    assert worker.local.all_keys(KEYS) == [second]
+
+    worker.back()
+    load(worker.store, first, at_least=1)
+    worker.mirroring.run()
+
+    assert values(worker.local.find(first, KEYS)) == {"a": b"1"}
+
+
+def test_dropping_that_takes_too_long_is_continued_by_the_next_tick(worker, monkeypatch):
+    monkeypatch.setattr(handover, "RUN_TIME", 3.5)
+    keep(worker, 10)
+    worker.drops = True
+    drop = worker.local.drop
+
+    def slow(*arguments):
+        worker.clock.advance(1.0)
+        drop(*arguments)
+
+    worker.local.drop = slow
+    left = []
+    for _ in range(3):
+        assert worker.returner.is_due()
+        worker.returner.run()
+        left.append(len(worker.local.all_keys(KEYS)))
+
+    assert left == [6, 2, 0]
+    assert not worker.returner.is_due()
+
+
 def test_what_changes_while_it_is_dropped_is_not(worker):
     keep(worker, 1)
     worker.drops = True
