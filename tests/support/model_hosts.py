@@ -46,6 +46,9 @@ OUTAGES = ("outage", "outage, back empty", "outage, hanging", "outage, some back
 RETURN = 60.0
 #: Nodes come back one after another within so many seconds.
 STAGGER = 3.0
+#: Time in seconds after which nodes have what a host with sticky sessions acknowledged, also when
+#: the worker that was to write it died.
+WRITTEN = INTERVAL + DEADLINE
 
 VIOLATIONS |= {
     "forgotten": "a host that had a change does not show it while nodes are away or returning",
@@ -336,10 +339,14 @@ class HostWorld(World):
         if self.drops:
             for kept in browser.kept.values():
                 kept.clear()
-            since = self.out_at - (BOUND if self.sticky else 0.0)
+            since = self.out_at - (WRITTEN if self.sticky else 0.0)
             self._forget(browser, lambda _, at: at >= since)
             browser.shown.clear()
-            if self._empty or browser.user is None or browser.moved_at >= self.out_at:
+            forgotten = self._empty and (
+                browser.cookie is None
+                or not any(self._in_nodes(storage_key(PREFIX, browser.cookie.sid)))
+            )
+            if forgotten or browser.user is None or browser.moved_at >= self.out_at:
                 self._leave(browser)
             return
         if browser.cookie is None:
@@ -483,7 +490,8 @@ class HostWorld(World):
         if self._disturbed(request):
             elsewhere = request.worker.host is not gone.host
             lately = gone.known_at > self.out_at - BOUND
-            if gone.kind == "unended" or (elsewhere and lately):
+            # Only what ended is told to other hosts, not what moved.
+            if elsewhere and (lately or gone.kind == "unended"):
                 self.counts["replays"] += 1
                 return
             # A host that knows nothing of the session shows what replays wrote there meanwhile.
