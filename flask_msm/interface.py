@@ -59,7 +59,6 @@ class MsmSessionInterface(SessionInterface):
         self._route = route
         #: Called before a session is read or written.
         self.before_load: Callable[[], object] = on_load or _nothing
-        self._cookies: dict[str, re.Pattern[str]] = {}
         self._checked_parameters: dict[str, Any] = {}
         self._decides_itself = (
             type(self).should_set_cookie is not SessionInterface.should_set_cookie
@@ -160,12 +159,7 @@ class MsmSessionInterface(SessionInterface):
         """Return what may be cookies of ours, without parsing every other cookie."""
         header = request.environ.get("HTTP_COOKIE", "")
         name = self.get_cookie_name(app)
-        if name not in header:
-            return []
-        pattern = self._cookies.get(name)
-        if pattern is None:
-            pattern = self._cookies[name] = cookie_pattern(name)
-        return pattern.findall(header)
+        return cookie_pattern(name).findall(header) if name in header else []
 
     def is_ignored(self, request: Request) -> bool:
         """Return whether *request* never stores anything nor sets a cookie."""

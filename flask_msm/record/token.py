@@ -50,6 +50,7 @@ def new_sid() -> str:
     return randomness.token_urlsafe(SID_BYTES)
 
 
+@lru_cache(maxsize=32)
 def cookie_pattern(name: str) -> re.Pattern[str]:
     """Return what finds the values of cookies of this *name* that may be tokens, in a header.
 
