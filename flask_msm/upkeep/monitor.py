@@ -260,7 +260,7 @@ class Monitor:
         Args:
             found: By node id, whether it had it, for the nodes that answered.
         """
-        for node_id in self._parts.control.note_found(found):
+        for node_id in sorted(self._parts.control.note_found(found)):
             text = f"{node_id} lost its memory (restarted or flushed)"
             self._parts.events.add("warning", "node_lost_memory", text, node=node_id)
 
