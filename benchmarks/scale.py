@@ -159,7 +159,9 @@ def _draw(rows: Sequence[Row], file: Path) -> None:
     mpl.use("Agg")
     import matplotlib.pyplot as plt  # noqa: PLC0415
 
-    figure, panels = plt.subplots(1, len(SERIES), figsize=(11, 3.4), layout="constrained")
+    figure, panels = plt.subplots(
+        1, len(SERIES), sharey=True, figsize=(11, 3.8), layout="constrained"
+    )
     for panel, series in zip(panels, SERIES, strict=True):
         values: list[Any] = list(SERIES[series])
         for act, style in (("read", "-"), ("write", "--")):
@@ -171,8 +173,11 @@ def _draw(rows: Sequence[Row], file: Path) -> None:
         panel.set_xticklabels([f"{value:,}" for value in values])
         panel.minorticks_off()
         panel.grid(alpha=0.3)
-    panels[0].set_ylabel("added to a request, \u00b5s")
-    panels[-1].legend(fontsize=8)
+    ticks = [200, 500, 1000, 2000, 5000, 10_000]
+    panels[0].set_yticks(ticks, [f"{tick:,}" for tick in ticks])
+    panels[0].minorticks_off()
+    panels[0].set_ylabel("added to a request, microseconds")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     figure.savefig(file, dpi=110)
 
 
