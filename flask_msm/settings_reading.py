@@ -20,6 +20,14 @@ PREFIX = "MSM_"
 #: Objects, not values: they are handed to the constructor.
 _ARGUMENTS = ("clock", "codec", "policy", "scheduler")
 
+#: What people look for here and Flask has a key for.
+_FLASK_HAS = {
+    **dict.fromkeys(("secret", "secret_key", "key"), "SECRET_KEY"),
+    **dict.fromkeys(
+        ("secrets", "secret_keys", "secret_key_fallbacks"), "SECRET_KEY and SECRET_KEY_FALLBACKS"
+    ),
+}
+
 _SOUNDS_SECRET = re.compile("auth|key|pass|secret|token|cred")
 
 
@@ -97,6 +105,8 @@ def _unknown(key: str, raw: object, known: Mapping[str, Field[Any]]) -> ConfigEr
     names = {item.name: item for item in known.values()}
     nearest = names[get_close_matches(name, names, n=1, cutoff=0)[0]]
     allowed = f"known names only, the nearest is {PREFIX}{nearest.name.upper()}"
+    if name in _FLASK_HAS:
+        allowed = f"known names only; sessions are signed with {_FLASK_HAS[name]}, as Flask's own"
     if name in _ARGUMENTS:
         allowed += f" ({name} is an argument of MemcachedSessionManager)"
     # A secret under a mistyped name is still a secret.

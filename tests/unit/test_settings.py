@@ -248,6 +248,21 @@ def test_an_unknown_key_is_refused_with_the_nearest_name(key, nearest):
     assert re.search("nearest is (MSM_[A-Z_]+)", error.allowed)[1] in DEFAULTS
 
 
+@pytest.mark.parametrize(
+    ("key", "instead"),
+    [
+        ("MSM_SECRET", "SECRET_KEY,"),
+        ("MSM_SECRET_KEY", "SECRET_KEY,"),
+        ("MSM_SECRETS", "SECRET_KEY and SECRET_KEY_FALLBACKS,"),
+    ],
+)
+def test_who_looks_for_the_secret_here_is_told_where_it_is(key, instead):
+    error = refusal(**{key: "a secret of mine"})
+
+    assert f"signed with {instead}" in str(error)
+    assert "a secret of mine" not in str(error)
+
+
 def test_an_unknown_key_is_refused_even_when_it_is_none():
     assert refusal(MSM_REPLICA=None).key == "MSM_REPLICA"
 
