@@ -57,7 +57,7 @@ class SessionInfo:
         version: Its version, a number too large for JavaScript and therefore a string.
         mode: Where sessions go now: ``distributed``, ``local`` or ``stopped``.
         home_nodes: Ids of the nodes that shall hold it.
-        holders: Ids of the nodes that hold it now.
+        holders: Ids of the nodes that hold it now, and ``local`` if local storage does.
         size: Its size in bytes as stored.
         created: When it began; ``None`` when that is not known.
         renewed: When it was last written.

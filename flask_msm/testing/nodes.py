@@ -60,7 +60,11 @@ class Nodes(Mapping[str, Node]):
         self._closing.close()
 
     def __getitem__(self, node_id: str) -> Node:
-        return self._nodes[node_id]
+        try:
+            return self._nodes[node_id]
+        except KeyError:
+            message = f"there is no node {node_id!r}; there are {', '.join(self._nodes)}"
+            raise KeyError(message) from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._nodes)

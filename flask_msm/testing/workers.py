@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from flask import Flask, session
 
@@ -58,7 +58,11 @@ def wait_for_mode(app: Flask, mode: Mode, *, timeout: float = 10.0) -> None:
 
     Raises:
         AssertionError: It is in another mode after that time.
+        ValueError: There is no such mode.
     """
+    if mode not in get_args(Mode):
+        message = f"mode is {mode!r}; allowed: {', '.join(get_args(Mode))}"
+        raise ValueError(message)
     state = _state(app)
     until = time.monotonic() + timeout
     while state.mode != mode:

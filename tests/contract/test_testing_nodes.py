@@ -209,7 +209,7 @@ def test_a_browser_that_has_no_cookie_takes_it_from_the_other_client_as_well(sho
 
 
 def test_an_unknown_node_is_named_and_nothing_is_done(nodes):
-    with pytest.raises(KeyError, match="n9"):
+    with pytest.raises(KeyError, match="no node 'n9'; there are n1, n2, n3"):
         nodes.kill("n1", "n9")
 
     with socket.create_connection((nodes["n1"].host, nodes["n1"].port), timeout=1):
@@ -219,6 +219,11 @@ def test_an_unknown_node_is_named_and_nothing_is_done(nodes):
 def test_waiting_for_a_mode_that_does_not_come_says_which_it_is(client):
     with pytest.raises(AssertionError, match=r"'local'.*'distributed'"):
         wait_for_mode(client.application, "local", timeout=0.05)
+
+
+def test_waiting_for_a_mode_that_does_not_exist_is_refused_at_once(client):
+    with pytest.raises(ValueError, match="'lokal'; allowed: distributed, local, stopped"):
+        wait_for_mode(client.application, "lokal")
 
 
 @pytest.mark.parametrize("wait", [settle, probe, lambda app: wait_for_mode(app, "distributed")])
