@@ -213,8 +213,9 @@ def clear(visit: Visit, attribute: str | None, reason: str, *, as_json: bool) ->
             None if attribute is None else [attribute], Order(WHO, reason)
         )
     )
-    what = attribute or "everything"
-    _told(visit, done, {"cleared": what}, f"{what!r} is forgotten.", as_json=as_json)
+    text = "everything" if attribute is None else repr(attribute)
+    cleared = {"cleared": attribute or "everything"}
+    _told(visit, done, cleared, f"{text} is forgotten.", as_json=as_json)
 
 
 def _pinning(*, pinned: bool) -> Callable[..., Any]:

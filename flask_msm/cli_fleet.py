@@ -41,6 +41,7 @@ class Visit:
     def __init__(self, state: AppState, cluster: ClusterParts) -> None:
         self.state = state
         self.cluster = cluster
+        state.parts.events.visit()
         cluster.monitor.visit()
         cluster.observer.visit()
         state.parts.local.visit()
@@ -94,6 +95,8 @@ def visiting(command: Callable[..., Any]) -> Callable[..., Any]:
             raise click.UsageError(f"{current_app.name} does not keep its sessions in memcached")
         if state.parts.cluster is None:
             raise click.UsageError("MSM_NODES is not set: there is no cluster to look after")
+        if not current_app.secret_key:
+            raise click.UsageError("SECRET_KEY is not set: what workers say cannot be verified")
         try:
             return command(Visit(state, state.parts.cluster), *args, **options)
         finally:
@@ -126,13 +129,26 @@ def status_lines(view: FleetView) -> tuple[list[tuple[str, str]], bool]:
         lines.append((node.id, f"{node.state}, {trusted}, up for {node.up} of {node.of} workers"))
     kept = sum(worker.facts.inner("local").whole("dirty") or 0 for worker in view.live)
     lines.append(("kept on hosts", f"{kept} sessions that the cluster does not know yet"))
+    failing = _failing(view)
+    if failing:
+        lines.append(("local storage", failing))
     well = (
         live == modes["distributed"] > 0
         and view.complete
+        and not failing
         and all(node.trusted and node.up == node.of for node in view.nodes)
     )
     lines.append(("all is well", "yes" if well else "no"))
     return lines, well
+
+
+def _failing(view: FleetView) -> str:
+    """Return what is wrong with local storage, and for how many workers; empty if nothing is."""
+    errors = [worker.facts.inner("local").text("error") for worker in view.live]
+    found = [error for error in errors if error]
+    if not found:
+        return ""
+    return f"fails for {len(found)} of {len(view.live)} workers: {found[0]}"
 
 
 def _way(view: FleetView) -> str:

@@ -67,6 +67,14 @@ class Events:
         self._ring: deque[Event] = deque(maxlen=RING)
         self._ids = count(1)
         self._lock = ProcessLock()
+        self._visits = False
+
+    def visit(self) -> None:
+        """Be a visitor's, for a command line: it prints what it found, so errors alone are logged.
+
+        What changes for a visitor is what it learns in its first look, and nothing that happened.
+        """
+        self._visits = True
 
     def add(
         self,
@@ -97,7 +105,8 @@ class Events:
                 result,
             )
             self._ring.append(event)
-        logger.log(_LEVELS[level], "%s: %s", kind, text)
+        if not self._visits or level == "error":
+            logger.log(_LEVELS[level], "%s: %s", kind, text)
         if self._listener is None:
             return event.id
         try:

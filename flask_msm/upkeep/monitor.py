@@ -395,6 +395,10 @@ class Monitor:
             Mode.STOPPED: "distribution is stopped: sessions are kept on this host",
         }
         level = "info" if after is Mode.DISTRIBUTED else "warning"
+        if before is Mode.STOPPED and after is Mode.LOCAL:
+            # Nobody knows yet whether nodes answer: the next probe tells.
+            level = "info"
+            texts[after] = "distribution goes on once a node answers: until then on this host"
         text = f"{texts[after]} (mode {after.value}, was {before.value})"
         self._parts.events.add(level, f"mode_{after.value}", text)
 

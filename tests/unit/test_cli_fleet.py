@@ -72,7 +72,8 @@ def test_one_attribute_or_all_are_cleared(crew, run, listed):
     assert run("blacklist", "clear", "a").exit_code == 0
     crew.tick()
     assert set(listed()) == {"b", "configured"}
-    assert run("blacklist", "clear").exit_code == 0
+    cleared = run("blacklist", "clear")
+    assert (cleared.exit_code, cleared.output.splitlines()[0]) == (0, "everything is forgotten.")
     crew.tick()
     assert set(listed()) == {"configured"}
 
@@ -163,6 +164,50 @@ def test_status_says_when_all_is_well_and_when_not(crew, run):
     assert stopped.exit_code == 1
     assert "2 stopped" in stopped.output
     assert "stopped (chosen by command line, applied by 2 of 2)" in stopped.output
+
+
+def test_all_is_not_well_while_local_storage_fails(crew, run):
+    crew.workers[0].state.parts.local.failing = "OSError: No space left on device"
+    crew.tick()
+    crew.tick()
+
+    status = run("status")
+
+    assert status.exit_code == 1
+    assert "local storage  fails for 1 of 2 workers: OSError: No space left" in status.output
+
+
+def test_without_a_secret_key_nothing_is_said_of_workers(crew):
+    app = crew.hire().app
+    app.secret_key = None
+
+    refused = app.test_cli_runner().invoke(args=["msm", "status"])
+
+    assert refused.exit_code == 2
+    assert "SECRET_KEY is not set" in refused.output
+
+
+def test_what_a_command_finds_is_printed_once_and_not_logged_as_news(crew, run, caplog):
+    crew.nodes["n1"].fail()
+    run("stop")
+    crew.tick()
+    caplog.clear()
+
+    assert "n1" in run("nodes").output
+
+    assert not [r for r in caplog.records if r.name == "flask_msm.events"]
+
+
+def test_who_resumes_is_not_told_that_nodes_are_away(crew, run):
+    run("stop")
+    crew.tick()
+    run("resume")
+    crew.tick()
+
+    texts = [event.text for event in crew.workers[0].state.parts.events.newest()]
+
+    assert any("distribution goes on once a node answers" in text for text in texts)
+    assert not any("no node can be reached" in text for text in texts)
 
 
 def test_a_probe_answers_by_its_exit_code(crew, run):
