@@ -117,19 +117,22 @@ def _local(needs: Needs, envelope: Envelope, events: Events, behind: Background)
         if reason is None:
             events.add("info", "local_storage_works", "local storage works again")
         else:
-            events.add("error", "local_storage_failed", f"local storage: {reason}")
+            place = shelves.opened.place if shelves.opened else None
+            where = f"local storage in {place}" if place else "local storage"
+            events.add("error", "local_storage_failed", f"{where}: {reason}")
 
     ids = [address.id for address in settings.nodes]
+    shelves = Shelves(
+        settings.local_cache,
+        base=settings.local_dir,
+        name=folder_name(settings.key_prefix, ids, needs.root),
+        sessions=settings.local_max_sessions,
+        size=settings.local_max_bytes,
+        alone=not ids,
+        trouble=trouble,
+    )
     return LocalStore(
-        Shelves(
-            settings.local_cache,
-            base=settings.local_dir,
-            name=folder_name(settings.key_prefix, ids, needs.root),
-            sessions=settings.local_max_sessions,
-            size=settings.local_max_bytes,
-            alone=not ids,
-            trouble=trouble,
-        ),
+        shelves,
         envelope=envelope,
         max_size=settings.max_record_size,
         clock=needs.clock,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from flask import session
 from support.apps import make_app
@@ -9,6 +11,7 @@ from support.storage import KEY, KEYS, MAX_SIZE, Nearby, adding, load, record, s
 
 from flask_msm.record.keys import keyring
 from flask_msm.stores.ports import FRESH
+from flask_msm.testing import settle
 
 
 def test_of_a_session_that_waits_for_its_mirror_only_the_newest_is_copied(monkeypatch):
@@ -70,3 +73,17 @@ def test_a_copy_that_fails_while_a_newer_one_comes_does_not_keep_later_ones_from
     worker.mirroring.run()
 
     assert worker.local.find(KEY, KEYS).record == record(2, a=b"2")
+
+
+def test_when_the_folder_fails_the_event_says_which(tmp_path):
+    shop = make_app(MSM_LOCAL_CACHE="filesystem", MSM_LOCAL_DIR=str(tmp_path), MSM_MIRROR=True)
+    shop.do(lambda: session.update(name="anna"))
+    local = shop.state.parts.local
+    settle(shop.app)
+    shutil.rmtree(local.shelf.place / "sessions")
+
+    shop.do(lambda: session.update(name="bob"))
+    settle(shop.app)
+
+    failed = [e for e in shop.state.parts.events.newest() if e.kind == "local_storage_failed"]
+    assert failed[0].text.startswith(f"local storage in {local.shelf.place}: ")
