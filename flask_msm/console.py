@@ -59,15 +59,17 @@ class FleetConsole:
         cluster = self._parts.cluster
         if cluster is None:
             return self._viewer.without_cluster()
+        seen, now = cluster.observer.seen(), self._clock.time()
         picture = fleet_view(
-            cluster.observer.seen(),
-            now=self._clock.time(),
+            seen,
+            now=now,
             interval=self._settings.probe_interval or UNSCHEDULED,
             node_ids=cluster.nodes,
             choice=cluster.control.choice,
             configured=cluster.commander.configured,
             me=cluster.heartbeat.worker,
-            delay=REFRESH,
+            # Longer than usual for who looks first after a while.
+            delay=max(REFRESH, now - seen.at),
         )
         return self._viewer.snapshot(picture, cluster)
 

@@ -149,5 +149,5 @@ def clock_tag(at: float | None, now: float) -> Markup:
 
 def left_tag(at: float, now: float) -> Markup:
     """Return how long it is until *at*; the element is counted down by the page."""
-    text = duration(at - now) if at > now else _("now")
+    text = duration(at - now) if at > now else _("a moment")
     return Markup('<time datetime="{}" data-left>{}</time>').format(iso(at), text)

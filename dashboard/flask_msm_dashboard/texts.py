@@ -41,7 +41,7 @@ def script_texts() -> dict[str, str]:
         "skew": _("A new version is running. Reload the page."),
         "reload": _("Reload"),
         "ago": _("{time} ago"),
-        "now": _("now"),
+        "moment": _("a moment"),
         "s": _("{n} s"),
         "min": _("{n} min"),
         "h": _("{n} h"),

@@ -16,7 +16,8 @@ from support.fleet_scenes import SCENES, all_well, large, node_down, partial
 from flask_msm.snapshot import BlacklistEntry, Histogram, SessionFacts, Traffic
 from flask_msm_dashboard import Access
 from flask_msm_dashboard.desk import STATIC
-from flask_msm_dashboard.formatting import UNKNOWN
+from flask_msm_dashboard.formatting import UNKNOWN, left_tag
+from flask_msm_dashboard.texts import script_texts
 
 
 PAGES = ["", "nodes/", "nodes/n1", "workers/", "blacklist/", "sessions/", "events/", "policy/"]
@@ -121,8 +122,8 @@ def test_before_the_others_were_heard_a_worker_does_not_call_itself_the_only_one
     text = words(page("", replace(snapshot, observer=observer, workers=snapshot.workers[:1])))
 
     assert "1 of 8 reporting" in text
-    assert "What the others say is being gathered." in text
-    assert "Only this worker reports." not in text
+    assert text.count("What the others say is being gathered.") == 2
+    assert "Only this worker reports" not in text
 
 
 def test_while_memcached_is_down_the_page_says_whom_it_sees():
@@ -460,3 +461,14 @@ def test_one_place_translates_every_page(monkeypatch):
     monkeypatch.setattr("flask_msm_dashboard.texts.CATALOG", {"Nodes": "Knoten"})
 
     assert "Knoten" in words(page())
+
+
+def test_a_node_that_is_asked_now_is_asked_in_a_moment():
+    assert "next try in" in page("nodes/", node_down())
+    assert words(left_tag(7.0, 7.0)).strip() == "a moment"
+
+
+def test_every_word_of_the_script_is_there():
+    script = (STATIC / "msm.js").read_text(encoding="utf-8")
+
+    assert set(re.findall(r"\btexts\.(\w+)", script)) <= set(script_texts())

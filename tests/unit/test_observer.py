@@ -101,6 +101,16 @@ def test_who_looks_after_a_while_sees_itself_and_how_many_others_there_are(crew,
     assert not one.console.view().observer.complete
 
 
+def test_a_worker_is_not_called_silent_because_nobody_looked_for_a_while(crew, one, other):
+    observer = one.cluster.observer
+    observer.refresh()
+    observer._later = lambda job: True
+    for _ in range(int(OLD / INTERVAL) - 1):
+        crew.tick()
+
+    assert statuses(one) == {one.name: "live", other.name: "live"}
+
+
 def test_a_visitor_is_no_worker_and_starts_nothing(one, other):
     observer = one.cluster.observer
     taken = []

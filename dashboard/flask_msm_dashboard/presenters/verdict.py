@@ -253,6 +253,8 @@ def _fine(snapshot: Snapshot) -> Verdict:
             if snapshot.observer.complete
             else _("{k} of {n} nodes answer all workers that can be seen.", k=up, n=total)
         )
+    elif (snapshot.observer.workers_known or 0) > 1:
+        text = _("{k} of {n} nodes answer. What the others say is being gathered.", k=up, n=total)
     else:
         text = _(
             "{k} of {n} nodes answer. Only this worker reports; others appear here when they"

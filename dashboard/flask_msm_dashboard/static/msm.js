@@ -29,7 +29,7 @@
     }
     for (const element of document.querySelectorAll("time[data-left]")) {
       const left = Date.parse(element.dateTime) / 1000 - now();
-      write(element, left > 0 ? length(left) : texts.now);
+      write(element, left > 0 ? length(left) : texts.moment);
     }
     const still = paused || over || failures > 1;
     if (live && wait) {
