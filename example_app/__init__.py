@@ -29,6 +29,8 @@ def create_app() -> Flask:
         app.config["MSM_NODES"] = [f"{node.id}:{node.address}" for node in place.nodes]
     app.config["MSM_LOCAL_DIR"] = place.local_dir
     app.config["MSM_ENVIRONMENT"] = "demo"
+    # Who starts a node again here watches for it; in production 30 seconds spare a dead one.
+    app.config["MSM_PROBE_MAX_BACKOFF"] = 4
     if place.admin_hash:
         app.config["MSM_ADMIN_ACCESS"] = basic_auth({OPERATOR: place.admin_hash})
     msm.init_app(app)

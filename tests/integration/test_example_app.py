@@ -240,6 +240,8 @@ class TestShop:
 
         assert page.count("Holds a copy") == 2
         assert page.count("No copy") == 1
+        assert re.search(r"<h2>In n\d and n\d</h2>\s*<p>2 nodes hold a copy", page)
+        assert "So does the local storage of this server" in page
         assert "Home 1 of this session" in page
         assert "Home 2 of this session" in page
         assert re.search(r"<dt>Mode</dt><dd>distributed</dd>", page)
