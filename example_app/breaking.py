@@ -30,7 +30,8 @@ SIGNALS = {
 def show() -> str:
     """Show what can be broken."""
     place = _place()
-    nodes = [(node, pid_of(place, node.id)) for node in place.nodes]
+    pids = [(node, pid_of(place, node.id)) for node in place.nodes]
+    nodes = [(node, pid, hangs(pid)) for node, pid in pids]
     return render_template("breaking.html", nodes=nodes, breakable=place.control is not None)
 
 
@@ -71,6 +72,15 @@ def pid_of(place: Place, node_id: str) -> int | None:
         return int(Path(place.control, f"{node_id}.pid").read_text())
     except (OSError, ValueError):
         return None
+
+
+def hangs(pid: int | None) -> bool:
+    """Return whether a process is stopped, as Linux tells it."""
+    try:
+        # The state follows the name of the program, which is in parentheses.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].startswith("T")
+    except OSError:
+        return False
 
 
 def _place() -> Place:

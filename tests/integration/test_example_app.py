@@ -390,6 +390,14 @@ def test_a_node_is_broken_and_mended_on_a_page_and_the_dashboard_shows_it(tmp_pa
         assert shows(visitor.get("/cart"), name="Anna", things=1)
         assert "n1 is up again" in shop.text
 
+        assert visitor.get("/break").count("Let it hang") == 3
+        visitor.post("/break/n2/hang", visitor.get("/break"))
+        page = visitor.get("/break")
+        assert page.count("This node hangs.") == page.count("Let it go on") == 1
+        assert shows(visitor.get("/cart"), name="Anna", things=1)
+        visitor.post("/break/n2/go-on", page)
+        eventually(lambda: "This node hangs." not in visitor.get("/break"), 10)
+
 
 def test_a_lock_in_the_session_is_named_on_the_page_that_fails(tmp_path: Path) -> None:
     """The failure policy is ``raise`` at first."""
