@@ -127,8 +127,7 @@ def status_lines(view: FleetView) -> tuple[list[tuple[str, str]], bool]:
     for node in view.nodes:
         trusted = "trusted" if node.trusted else "not trusted"
         lines.append((node.id, f"{node.state}, {trusted}, up for {node.up} of {node.of} workers"))
-    kept = sum(worker.facts.inner("local").whole("dirty") or 0 for worker in view.live)
-    lines.append(("kept on hosts", f"{kept} sessions that the cluster does not know yet"))
+    lines.append(("kept on hosts", f"{_kept(view)} sessions that the cluster does not know yet"))
     failing = _failing(view)
     if failing:
         lines.append(("local storage", failing))
@@ -140,6 +139,19 @@ def status_lines(view: FleetView) -> tuple[list[tuple[str, str]], bool]:
     )
     lines.append(("all is well", "yes" if well else "no"))
     return lines, well
+
+
+def _kept(view: FleetView) -> int:
+    """Return how many sessions hosts alone have; all workers of a host count the same folder."""
+    own, by_host = 0, dict[str, int]()
+    for worker in view.live:
+        dirty = worker.facts.inner("local").whole("dirty") or 0
+        host = worker.facts.text("host")
+        if host is None or worker.facts.inner("local").text("kind") == "simple":
+            own += dirty
+        else:
+            by_host[host] = max(by_host.get(host, 0), dirty)
+    return own + sum(by_host.values())
 
 
 def _failing(view: FleetView) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from support.crew import ODD
 
+from flask_msm.cli_fleet import status_lines
 from flask_msm.fleet.control import Choice
 from flask_msm.fleet.reports import Report
 from flask_msm.fleet_view import Facts, fleet_view
@@ -92,6 +93,24 @@ def test_modes_are_counted_over_live_workers():
 )
 def test_how_much_of_the_fleet_is_seen_is_said(source, known, complete):
     assert picture({"a": saying()}, known=known, source=source).complete is complete
+
+
+def test_a_session_in_a_folder_of_a_host_is_counted_once_for_all_its_workers():
+    def keeping(dirty, kind="filesystem", **facts):
+        return saying(mode="local", local={"kind": kind, "dirty": dirty}, **facts)
+
+    view = picture(
+        {
+            "a": keeping(2, host="one"),
+            "b": keeping(3, host="one"),
+            "c": keeping(4, host="other"),
+            "d": keeping(10, "simple", host="one"),
+            "e": keeping(20, "simple", host="one"),
+            "f": keeping(100),
+        }
+    )
+
+    assert dict(status_lines(view)[0])["kept on hosts"].startswith("137 sessions")
 
 
 # -- what was chosen -----------------------------------------------------------------------------
