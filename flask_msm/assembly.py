@@ -117,8 +117,9 @@ def _local(needs: Needs, envelope: Envelope, events: Events, behind: Background)
         if reason is None:
             events.add("info", "local_storage_works", "local storage works again")
         else:
-            place = shelves.opened.place if shelves.opened else None
-            where = f"local storage in {place}" if place else "local storage"
+            where, shelf = "local storage", shelves.opened
+            if shelf is not None and shelf.kind == "filesystem":
+                where = f"local storage in {shelf.place}"
             events.add("error", "local_storage_failed", f"{where}: {reason}")
 
     ids = [address.id for address in settings.nodes]
