@@ -166,11 +166,11 @@ class Settings:
         shown="2.0 (0 when TESTING)",
     )
     probe_max_backoff: float = setting(
-        default=30.0,
+        default=10.0,
         kind=seconds(at_most=_DAY),
         meaning="Longest time in seconds between two probes of a node that is down; at least"
-        " MSM_PROBE_INTERVAL.",
-        shown="30.0, or MSM_PROBE_INTERVAL if that is more",
+        " MSM_PROBE_INTERVAL. While no node is left, all are probed at every interval.",
+        shown="10.0, or MSM_PROBE_INTERVAL if that is more",
     )
     backup_async: bool = setting(
         default=False,

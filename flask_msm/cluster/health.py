@@ -117,7 +117,8 @@ class Thresholds(NamedTuple):
     Attributes:
         failures: Soft failures in a row that take it down.
         recoveries: Good probes in a row that bring it back.
-        backoff: Time in seconds a node is left alone after its first loss; doubles.
+        backoff: Time in seconds a node is left alone after its first loss; doubles while other
+            nodes are left.
         max_backoff: Longest such time, seconds.
     """
 
@@ -145,7 +146,7 @@ def advance(
         limits: When the state changes.
         now: Monotonic time, seconds.
         last: No other node is left: soft failures of requests do not take it down, for a busy
-            last node is worth more than none.
+            last node is worth more than none; and it is asked again soon, for everybody waits.
         jitter: From 0 to 1; spreads the next attempt of several workers.
         error: What the failure was.
     """
@@ -168,7 +169,8 @@ def advance(
         return _moved(health, Signal.DOUBTED, now)._replace(
             doubts=doubts, good_probes=0, error=error
         )
-    pause = min(limits.backoff * 2**health.losses, limits.max_backoff)
+    doubled = 0 if last else health.losses
+    pause = min(limits.backoff * 2**doubled, limits.max_backoff)
     return _moved(health, Signal.LOST, now)._replace(
         doubts=0,
         good_probes=0,

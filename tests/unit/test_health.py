@@ -266,6 +266,14 @@ def test_a_node_that_never_comes_back_is_asked_for_ever():
     assert health.retry_at == 130.0
 
 
+def test_as_long_as_no_node_is_left_each_is_asked_at_every_interval():
+    health = after(Health(), *[Observation.PROBE_HARD] * 5)
+
+    assert after(health, Observation.PROBE_HARD, last=True).retry_at == 102.0
+    assert after(health, Observation.PROBE_SOFT, last=True).retry_at == 102.0
+    assert after(health, Observation.PROBE_HARD).retry_at == 130.0
+
+
 def test_requests_that_still_fail_do_not_put_the_next_attempt_off():
     health = after(Health(), Observation.HARD, now=100.0)
 

@@ -39,7 +39,7 @@ DEFAULTS = {
     "MSM_FAILURE_THRESHOLD": 3,
     "MSM_RECOVERY_THRESHOLD": 2,
     "MSM_PROBE_INTERVAL": 2.0,
-    "MSM_PROBE_MAX_BACKOFF": 30.0,
+    "MSM_PROBE_MAX_BACKOFF": 10.0,
     "MSM_BACKUP_ASYNC": False,
     "MSM_REGENERATE_GRACE": 10.0,
     "MSM_IGNORE_PATTERN": None,
@@ -151,7 +151,7 @@ def test_documented_defaults_are_the_defaults_unless_they_are_not_constants():
         "MSM_FAILOVER_NODES": "None",
         "MSM_KEY_PREFIX": "'msm:<app name>:'",
         "MSM_PROBE_INTERVAL": "2.0 (0 when TESTING)",
-        "MSM_PROBE_MAX_BACKOFF": "30.0, or MSM_PROBE_INTERVAL if that is more",
+        "MSM_PROBE_MAX_BACKOFF": "10.0, or MSM_PROBE_INTERVAL if that is more",
     }
     expected = {key: in_words.get(key, repr(value)) for key, value in DEFAULTS.items()}
 
@@ -750,7 +750,7 @@ def test_a_timeout_may_exceed_the_deadline(key):
 
 def test_the_default_backoff_follows_a_longer_interval():
     assert read(MSM_PROBE_INTERVAL=60).probe_max_backoff == 60.0
-    assert read(MSM_PROBE_INTERVAL=5).probe_max_backoff == 30.0
+    assert read(MSM_PROBE_INTERVAL=5).probe_max_backoff == 10.0
 
 
 def test_a_backoff_below_the_interval_is_refused():
