@@ -96,7 +96,7 @@ def assemble(needs: Needs) -> Parts:
         ),
     )
     if cluster:
-        connect(cluster, needs, repository, local=local, events=events)
+        connect(cluster, needs, repository, stamps=stamps, local=local, events=events)
     return Parts(
         envelope=envelope,
         placement=placement,

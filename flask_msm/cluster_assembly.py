@@ -305,6 +305,7 @@ def connect(
     needs: Needs,
     repository: Repository,
     *,
+    stamps: StampClock,
     local: LocalStore,
     events: Events,
 ) -> None:
@@ -332,7 +333,11 @@ def connect(
         policy=lambda: serialization.policy.name,
         sessions=lambda: asdict(repository.counters),
         serialization=lambda: asdict(serialization.counts),
-        cluster=lambda: asdict(parts.store.nodes.counters),
+        cluster=lambda: {
+            **asdict(parts.store.nodes.counters),
+            "mirror_dropped": parts.mirror.dropped if parts.mirror else 0,
+            "clock_ahead": stamps.clock_ahead,
+        },
     )
 
 

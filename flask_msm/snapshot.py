@@ -10,7 +10,8 @@ session id and no cookie.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -308,6 +309,32 @@ class LocalStorage:
     error: str | None = None
 
 
+#: What a worker counts from its start on, and what that means.
+COUNTED = {
+    "conflicts": "Writes that met another writer of the same session and were joined with it.",
+    "written_back": "Reads that found copies apart and brought them together.",
+    "fewer_copies": "Writes that found fewer nodes than there shall be copies.",
+    "relocated": "Writes that had to use another node than a home of the session.",
+    "not_stored": "Writes that no node took; local storage did, unless it failed as well.",
+    "stale_served": "Reads that found nothing as new as the cookie asked for.",
+    "queued": "Copies that were made behind the response.",
+    "mirror_dropped": "Copies for local storage that were left out because too many waited.",
+    "corrupt": "Records that were damaged and not used.",
+    "unknown_records": "Records of another secret or a newer version, which were left alone.",
+    "detached": "Sessions that nobody could be asked for.",
+    "dropped_after_logout": "Changes of requests that ended after the session had.",
+    "dropped_frozen": "Changes of requests that came too late for the id they were sent with.",
+    "followed": "Changes sent with the id from before a regenerate(), brought to the new one.",
+    "refreshed": "Sessions whose life was prolonged without a change.",
+    "unexpected": "Errors that should not happen: please report what the log says.",
+    "refused": "Saves that failed because an attribute cannot be stored.",
+    "stored_as_none": "Attributes that were stored as None.",
+    "kept_local": "Attributes that stayed in this process.",
+    "stops_asked": "Times that distribution was to be stopped because of an attribute.",
+    "clock_ahead": "Stamps of another host whose clock is more than a minute ahead of this one.",
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worker:
     """One process.
@@ -330,6 +357,8 @@ class Worker:
         dirty: Sessions in its local storage with changes the cluster does not have.
         local: Its local storage; workers of a host share it unless it is ``simple``.
         traffic: What its sessions did.
+        counts: What happened in it since it started, by one of ``COUNTED``; what never did is
+            left out.
     """
 
     id: str
@@ -349,6 +378,7 @@ class Worker:
     dirty: int | None = None
     local: LocalStorage | None = None
     traffic: Traffic | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -474,7 +474,14 @@ def _worker(worker: WorkerView) -> doc.Worker:
         if local.text("kind")
         else None,
         traffic=_traffic([facts.inner("traffic")]),
+        counts=_counts(facts),
     )
+
+
+def _counts(facts: Facts) -> dict[str, int]:
+    said = [facts.inner(name) for name in ("sessions", "serialization", "cluster")]
+    found = {name: sum(one.whole(name) or 0 for one in said) for name in doc.COUNTED}
+    return {name: count for name, count in found.items() if count > 0}
 
 
 def _traffic(said: list[Facts]) -> doc.Traffic | None:

@@ -28,7 +28,10 @@ def is_available() -> bool:
 
 
 def exposition(snapshot: Snapshot) -> bytes:
-    """Return all metrics as Prometheus reads them. Everything is of the window, not since start."""
+    """Return all metrics as Prometheus reads them.
+
+    All are of the window, but for what ends in ``_total``: that is since the worker started.
+    """
     from prometheus_client import CollectorRegistry, generate_latest  # noqa: PLC0415 - an extra
 
     class Fleet:
@@ -65,6 +68,7 @@ def _metrics(snapshot: Snapshot) -> Iterator[Metric]:
         [],
         [([], snapshot.observer.workers_known)],
     )
+    yield _counted(snapshot)
     nodes = snapshot.nodes
     yield gauge(
         "node_state",
@@ -121,3 +125,14 @@ def _metrics(snapshot: Snapshot) -> Iterator[Metric]:
             [],
             [([], snapshot.local.dirty)],
         )
+
+
+def _counted(snapshot: Snapshot) -> Metric:
+    from prometheus_client.core import CounterMetricFamily  # noqa: PLC0415 - an extra
+
+    text = "What happened in a worker since it started."
+    family = CounterMetricFamily("flask_msm_worker_events", text, labels=["worker", "event"])
+    for worker in snapshot.workers:
+        for event, count in worker.counts.items():
+            family.add_metric([worker.id, event], count)
+    return family

@@ -243,6 +243,7 @@ def _worker(worker: Worker, seen: dict[str, str], *, here: bool) -> dict[str, An
         "failed": traffic.failed if traffic else None,
         "nodes": seen,
         "version": worker.version,
+        "counts": dict(worker.counts),
         "self": here,
     }
 

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 
 #: One of many, so that sessions hardly ever wait for each other.
 STRIPES = 64
-#: Time in seconds to wait for another process. One that is stopped in the middle of a write must
-#: not stop all others; what a write beside it can cost is one join.
-PATIENCE = 0.2
+#: Time in seconds to wait for another process: on a busy machine it may not run for a while, and a
+#: write beside it can cost a change. One that is stopped in the middle must not stop all others.
+PATIENCE = 1.0
+#: For so many seconds after a wait in vain nobody waits for that lock again.
+RESIGNED = 10.0
 _PAUSE = 0.001
 
 
@@ -35,6 +37,8 @@ class KeyLocks:
         self._folder = folder
         self._locks = [ProcessLock() for _ in range(STRIPES)]
         self._files: dict[str, int] = {}
+        #: By stripe: until when nobody waits, monotonic time in seconds.
+        self._resigned = [0.0] * STRIPES
         self._pid = 0
 
     @contextmanager
@@ -46,7 +50,10 @@ class KeyLocks:
             if file is None:
                 yield
                 return
-            locked = _lock(file, time.monotonic() + PATIENCE)
+            now = time.monotonic()
+            locked = _lock(file, now if now < self._resigned[stripe] else now + PATIENCE)
+            if not locked and now >= self._resigned[stripe]:
+                self._resigned[stripe] = time.monotonic() + RESIGNED
             try:
                 yield
             finally:

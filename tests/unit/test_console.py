@@ -19,7 +19,7 @@ from support.policies import visit, write
 from flask_msm import policy_changed
 from flask_msm.errors import CommandError, ConflictError
 from flask_msm.fleet.reports import Report
-from flask_msm.snapshot import Snapshot
+from flask_msm.snapshot import COUNTED, Snapshot
 from flask_msm.upkeep.observer import Seen
 from flask_msm.viewing import MOST_EVENTS
 
@@ -250,6 +250,34 @@ def test_own_facts_are_never_old(one):
 
     assert one.console.view().traffic.misses == 0
     assert sum(one.console.view().traffic.saves.counts) == 1
+
+
+def test_every_worker_says_what_happened_in_it_since_it_started():
+    crew = Crew(2, MSM_SERIALIZATION_POLICY="blacklist", MSM_MIRROR=True)
+    one, other = crew.workers
+    visit(other, write(cart=threading.Lock()), None)
+    other.cluster.mirror.dropped = 3
+    crew.tick()
+    crew.tick()
+    one.cluster.observer.refresh()
+
+    counts = {worker.id: worker.counts for worker in one.console.view().workers}
+
+    assert counts[other.name]["stored_as_none"] == 1
+    assert counts[other.name]["mirror_dropped"] == 3
+    assert "mirror_dropped" not in counts[one.name]
+
+
+def test_what_is_counted_has_a_meaning_and_nothing_else_is_shown(one, other):
+    facts = one.cluster.publisher.facts({})
+    counted = [*facts["sessions"], *facts["serialization"], *facts["cluster"]]
+    assert sorted(counted) == sorted(COUNTED)
+
+    odd = {"sessions": {"followed": 2, "a name": 7, "detached": -1}, "cluster": [1]}
+    show(one, {other.name: odd})
+
+    (shown,) = (w for w in one.console.view().workers if w.id == other.name)
+    assert shown.counts == {"followed": 2}
 
 
 def test_what_nobody_counts_is_not_zero(one):

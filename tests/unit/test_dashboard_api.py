@@ -109,6 +109,19 @@ def test_metrics_are_what_prometheus_reads():
     assert 'flask_msm_policy_info{value="blacklist"} 1.0' in lines
 
 
+def test_what_happened_in_a_worker_is_in_the_metrics_and_in_the_state():
+    scene = all_well()
+    first = replace(scene.workers[0], counts={"not_stored": 2})
+    client, _ = client_of(FakeConsole(replace(scene, workers=(first, *scene.workers[1:]))))
+
+    lines = client.get("/msm-admin/api/v1/metrics").text.splitlines()
+    workers = client.get(STATE).json["workers"]
+
+    name = f'flask_msm_worker_events_total{{event="not_stored",worker="{first.id}"}} 2.0'
+    assert name in lines
+    assert [worker["counts"] for worker in workers[:2]] == [{"not_stored": 2}, {}]
+
+
 @pytest.mark.parametrize("scene", SCENES.values(), ids=lambda scene: scene.__name__)
 def test_metrics_and_state_are_there_in_every_state(scene):
     client, _ = client_of(FakeConsole(scene()))

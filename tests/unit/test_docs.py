@@ -6,6 +6,8 @@ import importlib.util
 import re
 from pathlib import Path
 
+from flask_msm.snapshot import COUNTED
+
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -63,3 +65,10 @@ def test_what_cannot_be_done_names_the_test_that_shows_it():
     assert len(tables) >= 5
     for row in "".join(tables).splitlines():
         assert re.search(r"`test_\w+`[^|]*\|$", row), row
+
+
+def test_the_page_of_the_dashboard_says_what_every_count_of_a_worker_means():
+    page = (DOCS / "dashboard.md").read_text()
+
+    for name, meaning in COUNTED.items():
+        assert f"| `{name}` | {meaning[0].lower()}{meaning[1:].rstrip('.')} |" in page

@@ -15,7 +15,7 @@ import pytest
 from support.storage import KEY, KEYS, Host, adding, changing, load, record, save, values
 
 import flask_msm
-from flask_msm.stores.key_locks import PATIENCE, STRIPES, KeyLocks
+from flask_msm.stores.key_locks import PATIENCE, STRIPES, KeyLocks, _lock
 from flask_msm.stores.local import Mark
 from flask_msm.testing.memcached import wait_until
 
@@ -97,6 +97,26 @@ def test_a_process_that_is_stopped_with_the_lock_stops_nobody(folder, run):
     assert saved.copies == 1
     assert PATIENCE * 0.9 <= took < PATIENCE + 0.3
     assert values(load(host.local)) == {"a": b"1"}
+
+    began = time.monotonic()
+    save(host.local, changing(b=b"2"))
+
+    assert time.monotonic() - began < PATIENCE / 2, "one waits in vain, not everybody"
+    assert values(load(host.local)) == {"a": b"1", "b": b"2"}
+
+
+def test_after_a_wait_in_vain_a_lock_that_is_free_again_is_taken(folder, run):
+    host = Host(folder, alone=False)
+    holder = run(HOLDS)
+    assert holder.stdout.readline() == "held\n"
+    os.kill(holder.pid, signal.SIGSTOP)
+    save(host.local, adding(record(1)))
+    holder.kill()
+    holder.wait(LONG)
+
+    others = Host(folder, alone=False).shelf.locks
+    with host.shelf.locks.hold(KEY):
+        assert not _lock(others._file(f"{int(KEY[-2:], 16) % STRIPES:02}"), 0.0)
 
 
 def test_the_lock_of_a_process_that_died_is_free_at_once(folder, run):
