@@ -21,8 +21,8 @@ STRIPES = 64
 #: Time in seconds to wait for another process: on a busy machine it may not run for a while, and a
 #: write beside it can cost a change. One that is stopped in the middle must not stop all others.
 PATIENCE = 1.0
-#: For so many seconds after a wait in vain nobody waits for that lock again.
-RESIGNED = 10.0
+#: For so many seconds after a wait in vain nobody waits for that lock as long again, but this long.
+RESIGNED, SHORT_PATIENCE = 10.0, 0.1
 _PAUSE = 0.001
 
 
@@ -37,7 +37,7 @@ class KeyLocks:
         self._folder = folder
         self._locks = [ProcessLock() for _ in range(STRIPES)]
         self._files: dict[str, int] = {}
-        #: By stripe: until when nobody waits, monotonic time in seconds.
+        #: By stripe: until when nobody waits long, monotonic time in seconds.
         self._resigned = [0.0] * STRIPES
         self._pid = 0
 
@@ -51,8 +51,9 @@ class KeyLocks:
                 yield
                 return
             now = time.monotonic()
-            locked = _lock(file, now if now < self._resigned[stripe] else now + PATIENCE)
-            if not locked and now >= self._resigned[stripe]:
+            patient = now >= self._resigned[stripe]
+            locked = _lock(file, now + (PATIENCE if patient else SHORT_PATIENCE))
+            if patient and not locked:
                 self._resigned[stripe] = time.monotonic() + RESIGNED
             try:
                 yield
