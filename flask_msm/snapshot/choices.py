@@ -1,0 +1,30 @@
+"""What operators may change at run time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """A setting that operators may change at run time.
+
+    Attributes:
+        value: What holds now.
+        configured: What the configuration of the observing worker says.
+        set_by: Operator who chose *value*; ``None`` while the configuration holds.
+        set_at: When.
+        reason: Why, in their words.
+        stamp: What a command passes as ``based_on``; ``"0"`` when nobody ever chose.
+        applied_by: Workers whose report says that they obey this stamp (or a later one).
+        of: Workers that could be asked: those seen and not gone.
+    """
+
+    value: str
+    configured: str
+    set_by: str | None = None
+    set_at: float | None = None
+    reason: str | None = None
+    stamp: str = "0"
+    applied_by: int | None = None
+    of: int | None = None
