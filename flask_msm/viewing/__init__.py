@@ -1,0 +1,9 @@
+"""From the picture of the fleet to the document that is shown; what is not known is ``None``."""
+
+from __future__ import annotations
+
+from .events import MOST_EVENTS
+from .viewer import Viewer
+
+
+__all__ = ["MOST_EVENTS", "Viewer"]

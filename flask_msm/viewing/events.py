@@ -1,0 +1,69 @@
+"""What happened, and who saw it: one event for all workers that saw the same."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from hashlib import blake2b
+from typing import TYPE_CHECKING, cast
+
+from .. import snapshot as doc
+from ..fleet_view import Facts
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+#: What several workers saw within so many seconds is one event.
+SAME = 5.0
+MOST_EVENTS = 300
+
+#: When, seen by which worker, and what.
+Sighting = tuple[float, str, Facts]
+#: What one worker said of a node, and what it is that happened: kind, text, node.
+_Same = tuple[str | None, str | None, str | None]
+
+
+def newest(seen: Iterable[Sighting]) -> tuple[tuple[doc.Event, ...], int]:
+    """Return the newest of the events that were seen, newest first, and how many there are."""
+    last: dict[_Same, tuple[float, str, Facts, dict[str, None]]] = {}
+    rows: list[tuple[float, str, Facts, dict[str, None]]] = []
+    for at, worker, facts in sorted(seen, key=lambda event: event[0]):
+        key = facts.text("kind"), facts.text("text"), facts.text("node")
+        # What an operator did happened once, however alike it looks.
+        same = None if facts.text("actor") else last.get(key)
+        if same is not None and at - same[0] <= SAME:
+            same[3][worker] = None
+            continue
+        last[key] = at, worker, facts, {worker: None}
+        rows.append(last[key])
+    return tuple(event_of(*row) for row in rows[: -MOST_EVENTS - 1 : -1]), len(rows)
+
+
+def event_of(at: float, worker: str, facts: Facts, workers: Iterable[str]) -> doc.Event:
+    """Return an event that *worker* saw first."""
+    level = facts.text("level")
+    return doc.Event(
+        id=event_id(worker, facts.whole("id") or 0),
+        at=at,
+        level=cast("doc.Level", level if level in ("info", "warning", "error") else "info"),
+        kind=(facts.text("kind") or "event")[:60],
+        text=(facts.text("text") or "")[:500],
+        node=facts.text("node"),
+        workers=tuple(name for name in workers if name),
+        actor=facts.text("actor"),
+        reason=facts.text("reason"),
+        before=facts.text("before"),
+        after=facts.text("after"),
+        result=facts.text("result"),
+    )
+
+
+def event_id(worker: str, number: int) -> str:
+    """Return the name of an event in the fleet."""
+    return f"{_short(worker)}.{number}"
+
+
+@lru_cache(maxsize=1024)
+def _short(worker: str) -> str:
+    return blake2b(worker.encode(errors="replace"), digest_size=4).hexdigest()

@@ -1,0 +1,80 @@
+"""What the other workers said, read once for all who look at it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ..fleet.blacklist import Blacklist
+from .nodes import opinions_of
+from .workers import worker_of
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .. import snapshot as doc
+    from ..clock import Clock
+    from ..fleet_view import FleetView
+    from .events import Sighting
+
+
+@dataclass(slots=True)
+class Told:
+    """What the other workers said, put together once for everything that was gathered at once.
+
+    Attributes:
+        reports: Their reports, the very objects.
+        workers: Each of them, by name, as if it were heard of lately.
+        opinions: How each of them sees each node, by its name and the node's.
+        events: Worker and event, oldest first.
+        blacklist: Of all of them.
+    """
+
+    reports: tuple[Mapping[str, Any], ...] = ()
+    workers: dict[str, doc.Worker] = field(default_factory=dict)
+    opinions: dict[str, dict[str, doc.Opinion]] = field(default_factory=dict)
+    events: list[Sighting] = field(default_factory=list)
+    blacklist: bytes = b""
+
+
+class Others:
+    """Reads what the other workers said, anew only when something else was gathered.
+
+    Args:
+        clock: Tells the time.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        #: Replaced whole: two threads that do so at once do the same work twice, and that is all.
+        self._told = Told()
+
+    def told(self, view: FleetView, me: str) -> Told:
+        """Return what the workers of *view* said, all but *me*."""
+        others = [worker for worker in view.workers if worker.name != me]
+        reports = tuple(view.seen.reports[worker.name].facts for worker in others)
+        told = self._told
+        if len(told.reports) == len(reports) and all(
+            one is other for one, other in zip(told.reports, reports, strict=True)
+        ):
+            return told
+        blacklist = Blacklist(self._clock, lambda: "")
+        blacklist.merge(*filter(None, (w.facts.long_text("blacklist") for w in others)))
+        told = Told(
+            reports=reports,
+            workers={worker.name: worker_of(worker) for worker in others},
+            opinions={worker.name: opinions_of(worker) for worker in others},
+            events=sorted(
+                (
+                    # Nothing happened later than the report that tells of it.
+                    (min(row.number("at") or 0.0, worker.heard_at), worker.name, row)
+                    for worker in others
+                    for row in worker.facts.rows("events")
+                ),
+                key=lambda event: event[0],
+            ),
+            blacklist=blacklist.to_json(),
+        )
+        self._told = told
+        return told
