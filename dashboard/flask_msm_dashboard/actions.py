@@ -8,24 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from .limits import Limits
 from .policies import POLICIES, RECONNECTS
-from .reviews import (
-    Form,
-    Review,
-    attributes_of,
-    clear_review,
-    drain_review,
-    forget_review,
-    pin_review,
-    policy_review,
-    probe_review,
-    reconnect_review,
-    reset_review,
-    resume_review,
-    stop_review,
-    undrain_review,
-    unpin_review,
-    value_of,
-)
+from .reviews.attributes import attributes_of, clear_review, pin_review, unpin_review
+from .reviews.choices import policy_review, reconnect_review, resume_review, stop_review, value_of
+from .reviews.nodes import drain_review, probe_review, reset_review, undrain_review
+from .reviews.review import Form, Review
+from .reviews.workers import forget_review
 
 
 if TYPE_CHECKING:

@@ -1,0 +1,35 @@
+"""What an operator should look at, worst first, each with the place to go to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .fleet import disagreements, partial, stopped
+from .item import Item
+from .nodes import nodes_down, odd_nodes, rebuild_text
+from .storage import broken_storage, kept_here
+from .workers import odd_workers
+
+
+if TYPE_CHECKING:
+    from flask_msm.snapshot import Snapshot
+
+
+__all__ = ["Item", "attention", "rebuild_text"]
+
+_ORDER = {"bad": 0, "off": 1, "warn": 2, "info": 3}
+
+
+def attention(snapshot: Snapshot) -> list[Item]:
+    """Return everything worth a look, worst first."""
+    items = [
+        *stopped(snapshot),
+        *nodes_down(snapshot),
+        *broken_storage(snapshot),
+        *kept_here(snapshot),
+        *odd_nodes(snapshot),
+        *odd_workers(snapshot),
+        *disagreements(snapshot),
+        *partial(snapshot),
+    ]
+    return sorted(items, key=lambda item: _ORDER[item.level])

@@ -1,0 +1,88 @@
+"""Sessions that only a worker or a host has, and hosts that can keep none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...texts import _, listed, plural
+from .. import facts
+from .item import Item
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from flask_msm.snapshot import Snapshot, Worker
+
+
+def broken_storage(snapshot: Snapshot) -> Iterator[Item]:
+    """Say which hosts would lose sessions, or do, because they cannot keep any."""
+    broken = [w for w in facts.living(snapshot) if w.local is not None and w.local.error]
+    if not broken:
+        return
+    hosts = listed(sorted({worker.host or _("unknown host") for worker in broken}))
+    needed = any(worker.mode != "distributed" for worker in broken)
+    error = broken[0].local.error if broken[0].local else ""
+    yield Item(
+        level="bad" if needed else "warn",
+        code="local_storage",
+        title=_("Local storage fails on {hosts}", hosts=hosts),
+        text=_("{error}: changes of sessions are lost there", error=error)
+        if needed
+        else _("{error}: sessions there would be lost without a node", error=error),
+        href="workers/",
+        link=_("Workers"),
+    )
+
+
+def kept_here(snapshot: Snapshot) -> Iterator[Item]:
+    """Say how many sessions a restart or the loss of a host would take."""
+    stopped = snapshot.distribution.value == "stopped"
+    live = sum(worker.live or 0 for worker in snapshot.workers)
+    if live:
+        yield Item(
+            level="warn",
+            code="live_sessions",
+            title=plural(
+                live,
+                "{n} session exists in one worker only",
+                "{n} sessions exist in one worker only",
+            ),
+            text=_("A restart or deploy now would lose what cannot be serialized"),
+            href="workers/",
+            link=_("Workers"),
+        )
+    workers = facts.living(snapshot)
+    local = [worker for worker in workers if worker.mode == "local"]
+    dirty = dirty_sessions(snapshot.workers)
+    # A few workers that lost the cluster are an item of their own, which says what they keep.
+    told = dirty_sessions(local) if len(local) < len(workers) else 0
+    if dirty > told and not stopped:
+        simple = snapshot.local is not None and snapshot.local.kind == "simple"
+        yield Item(
+            level="warn",
+            code="local_changes",
+            title=plural(
+                dirty,
+                "{n} session has changes the cluster does not have",
+                "{n} sessions have changes the cluster does not have",
+            ),
+            text=_("A restart or deploy now would lose them")
+            if simple
+            else _("They are kept on this host and survive a deploy, not the loss of the host"),
+            href="workers/",
+            link=_("Workers"),
+        )
+
+
+def dirty_sessions(workers: Iterable[Worker]) -> int:
+    """Return how many sessions have changes of their own; workers of a host share storage."""
+    by_host: dict[str, int] = {}
+    own = 0
+    for worker in workers:
+        if worker.local is not None and worker.local.kind == "simple":
+            own += worker.dirty or 0
+        elif worker.dirty:
+            host = worker.host or worker.id
+            by_host[host] = max(by_host.get(host, 0), worker.dirty)
+    return own + sum(by_host.values())

@@ -1,0 +1,87 @@
+"""Before something is done with attributes that cannot be stored."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from flask_msm.errors import CommandError
+
+from ..formatting import cut
+from ..texts import _, listed, plural
+from .review import Review, reach
+
+
+if TYPE_CHECKING:
+    from flask_msm.snapshot import Snapshot
+
+
+#: Most attributes of one request.
+_MOST_ATTRIBUTES = 200
+
+
+def attributes_of(form: Any) -> list[str]:
+    """Return the names of attributes a form carries, exactly as they are.
+
+    They travel as JSON: browsers change line ends and drop characters in plain fields.
+    """
+    texts = form.getlist("attribute")
+    if not texts or len(texts) > _MOST_ATTRIBUTES:
+        raise CommandError(_("Choose at least one attribute."))
+    try:
+        names = [json.loads(text) for text in texts]
+    except (ValueError, RecursionError):
+        names = [None]
+    if not all(isinstance(name, str) for name in names):
+        raise CommandError(_("That is no name of an attribute."))
+    return names
+
+
+def clear_review(_snapshot: Snapshot, form: Any) -> Review:
+    """Return what follows from removing attributes from the blacklist."""
+    names = attributes_of(form)
+    quoted = listed([cut(name, 60) or "" for name in names], most=8)
+    return Review(
+        title=plural(
+            len(names),
+            "Remove {n} attribute from the blacklist?",
+            "Remove {n} attributes from the blacklist?",
+        ),
+        points=[
+            quoted,
+            _(
+                "What was counted is forgotten. An attribute that still cannot be serialized comes"
+                " back with its next failure. Pins stay."
+            ),
+        ],
+        submit=_("Remove from the blacklist"),
+        reason=False,
+        hidden=tuple(("attribute", json.dumps(name)) for name in names),
+    )
+
+
+def pin_review(snapshot: Snapshot, form: Any) -> Review:
+    """Return what follows from pinning an attribute."""
+    name = attributes_of(form)[0]
+    return Review(
+        title=_("Pin {name}?", name=cut(name, 60)),
+        points=[
+            _("It is stored as None from now on, without trying, also where it could be stored."),
+            reach(snapshot),
+        ],
+        submit=_("Pin it"),
+        danger=True,
+        hidden=(("attribute", json.dumps(name)),),
+    )
+
+
+def unpin_review(snapshot: Snapshot, form: Any) -> Review:
+    """Return what follows from unpinning an attribute."""
+    name = attributes_of(form)[0]
+    return Review(
+        title=_("Unpin {name}?", name=cut(name, 60)),
+        points=[_("It is stored again, where it can be."), reach(snapshot)],
+        submit=_("Unpin it"),
+        reason=False,
+        hidden=(("attribute", json.dumps(name)),),
+    )

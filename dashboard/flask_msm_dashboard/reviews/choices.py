@@ -1,0 +1,116 @@
+"""Before something is chosen for the whole fleet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flask_msm.errors import CommandError
+
+from ..policies import POLICIES, RECONNECTS, consequence, policy_name
+from ..presenters import facts
+from ..texts import _
+from .review import Form, Review, reach
+
+
+if TYPE_CHECKING:
+    from flask_msm.snapshot import Snapshot
+
+
+def value_of(form: Form, allowed: tuple[str, ...]) -> str | None:
+    """Return the choice of a form; ``None`` for what is configured."""
+    value = form.get("value", "")
+    if value == "configured":
+        return None
+    if value not in allowed:
+        raise CommandError(_("Choose one of: {names}.", names=", ".join(allowed)))
+    return str(value)
+
+
+def policy_review(snapshot: Snapshot, form: Form) -> Review:
+    """Return what follows from a choice of policy."""
+    value, choice = value_of(form, POLICIES), snapshot.policy
+    to = value or choice.configured
+    points = [consequence(to)]
+    if to == "stop":
+        points = [
+            _(
+                "Nothing stops now. The first attribute that cannot be serialized stops"
+                " distribution for all workers until somebody resumes."
+            )
+        ]
+    if value is None:
+        points.append(_("This goes back to what the configuration of each worker says."))
+    return Review(
+        title=_("Change from {old} to {new}?", old=policy_name(choice.value), new=policy_name(to)),
+        points=[*points, reach(snapshot)],
+        submit=_("Change to {new}", new=policy_name(to)),
+        word="stop" if to == "stop" else None,
+        danger=to == "stop",
+        stamp=choice.stamp,
+        hidden=(("value", value or "configured"),),
+    )
+
+
+def reconnect_review(snapshot: Snapshot, form: Form) -> Review:
+    """Return what follows from a choice for reconnects."""
+    value, choice = value_of(form, RECONNECTS), snapshot.on_reconnect
+    to = value or choice.configured
+    point = (
+        _("When a node is back, what was changed locally is joined into the cluster.")
+        if to == "promote"
+        else _(
+            "When a node is back, what was changed locally is dropped. Users lose what they did"
+            " during the outage."
+        )
+    )
+    return Review(
+        title=_("Change from {old} to {new}?", old=policy_name(choice.value), new=policy_name(to)),
+        points=[point, reach(snapshot)],
+        submit=_("Change to {new}", new=policy_name(to)),
+        word="discard" if to == "discard" else None,
+        danger=to == "discard",
+        stamp=choice.stamp,
+        hidden=(("value", value or "configured"),),
+    )
+
+
+def stop_review(snapshot: Snapshot, _form: Form) -> Review:
+    """Return what follows from stopping distribution."""
+    return Review(
+        title=_("Stop distribution?"),
+        points=[
+            _(
+                "At once, all workers stop reading and writing sessions in memcached, until"
+                " somebody starts distribution again. Use it only to protect the nodes."
+            ),
+            _(
+                "Each worker keeps sessions {where}. Users may look signed out when another one"
+                " answers them.",
+                where=facts.kept_where(snapshot),
+            ),
+            reach(snapshot),
+        ],
+        submit=_("Stop distribution"),
+        word="stop",
+        danger=True,
+        stamp=snapshot.distribution.stamp,
+    )
+
+
+def resume_review(snapshot: Snapshot, _form: Form) -> Review:
+    """Return what follows from starting distribution again."""
+    joined = (
+        _("What was changed locally meanwhile is joined into the cluster.")
+        if snapshot.on_reconnect.value == "promote"
+        else _("What was changed locally meanwhile is dropped (on-reconnect is discard).")
+    )
+    return Review(
+        title=_("Start distribution again?"),
+        points=[
+            _("All workers read and write sessions in memcached again, as far as nodes answer."),
+            joined,
+            reach(snapshot),
+        ],
+        submit=_("Start distribution"),
+        stamp=snapshot.distribution.stamp,
+    )
