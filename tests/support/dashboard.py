@@ -81,3 +81,14 @@ def post(client, path, data, **headers):
     """Send a form as a browser does from a page of the dashboard."""
     headers = {"Origin": ORIGIN, "Sec-Fetch-Site": "same-origin", **headers}
     return client.post(path, data=data, headers={k: v for k, v in headers.items() if v is not None})
+
+
+def token_of(client, action, operator="anna.k"):
+    """Return the token of a form of *operator*."""
+    app = client.application
+    return app.extensions["desk"].tokens.make(app, operator, action)
+
+
+def review(client, path):
+    """Return the hidden fields of a review."""
+    return fields_in(client.get("/msm-admin/act/" + path).text)
