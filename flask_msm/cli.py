@@ -21,8 +21,7 @@ from .cli_fleet import (
 )
 from .errors import CommandError, shown
 from .settings import OnReconnect, PolicyName
-from .upkeep.commander import ON_RECONNECT, POLICY, RUNNING, Order
-from .upkeep.monitor import DISTRIBUTION
+from .upkeep.orders import DISTRIBUTION, ON_RECONNECT, POLICY, RUNNING, Order
 
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
     from .gate import Report
     from .inspection import Inspection
-    from .upkeep.commander import Done
+    from .upkeep.orders import Done
 
 WHO = "command line"
 
@@ -102,7 +101,7 @@ def probe(visit: Visit, node: str, *, as_json: bool) -> None:
     """Ask NODE how it is; exit code 0 if it answers, 1 if not."""
     _known(visit, node)
     began = time.monotonic()
-    trouble = visit.cluster.monitor.probe(node)
+    trouble = visit.cluster.prober.probe(node)
     took = (time.monotonic() - began) * 1000
     text = f"{node} answered in {took:.1f} ms" if trouble is None else f"{node}: {trouble}"
     show({"node": node, "error": trouble, "milliseconds": round(took, 1)}, [text], as_json)

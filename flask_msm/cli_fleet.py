@@ -51,7 +51,7 @@ class Visit:
     def view(self) -> FleetView:
         """Return the fleet as it can be seen now."""
         cluster, settings = self.cluster, self.state.settings
-        cluster.monitor.look()
+        cluster.sharing.look()
         return fleet_view(
             cluster.observer.refresh(),
             now=self.state.repository.clock.time(),
@@ -69,7 +69,7 @@ class Visit:
         known: Blacklist = parts.repository.serialization.blacklist
         if noted := parts.local.get_note(BLACKLIST_NOTE, self.state.repository_keys()):
             known.merge(noted)
-        self.cluster.monitor.on_learned()
+        self.cluster.learner.on_learned()
         return [
             {
                 "attribute": entry.attribute,

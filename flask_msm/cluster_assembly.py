@@ -34,15 +34,23 @@ from .stores.memcached import MemcachedNode
 from .stores.mirror import Mirror
 from .stores.nodes import Nodes
 from .upkeep.choices import Choices
-from .upkeep.commander import ON_RECONNECT, POLICY, RUNNING, Commander
+from .upkeep.commander import Commander
 from .upkeep.copier import Copier
 from .upkeep.handover import Returner
-from .upkeep.monitor import DISTRIBUTION, Monitor, Upkeep
+from .upkeep.lanes import Lanes
+from .upkeep.learner import Learner
+from .upkeep.monitor import Monitor
 from .upkeep.notes import Notes
 from .upkeep.observer import Observer
+from .upkeep.orders import DISTRIBUTION, ON_RECONNECT, POLICY, RUNNING
+from .upkeep.parts import Upkeep
+from .upkeep.prober import Prober
 from .upkeep.publisher import Publisher
+from .upkeep.reactions import Reactions
 from .upkeep.rebuild import Rebuilder
+from .upkeep.rebuild_starter import RebuildStarter
 from .upkeep.repairs import Repairs
+from .upkeep.sharing import Sharing
 from .version import VERSION
 
 
@@ -72,6 +80,11 @@ class ClusterParts:
     mode: ModeKeeper
     control: Control
     monitor: Monitor
+    prober: Prober
+    learner: Learner
+    sharing: Sharing
+    reactions: Reactions
+    lanes: Lanes
     runtime: Runtime
     gate: Gate
     inspector: Inspector
@@ -148,7 +161,7 @@ def assemble_cluster(
             drops=drops,
             ended=lambda key: endings.add(digest_of(key) or ""),
             has_ended=lambda key: endings.has(digest_of(key) or ""),
-            remembers=lambda key, deadline: monitor.remembers(key, deadline),  # noqa: PLW0108  (made below)
+            remembers=lambda key, deadline: sharing.remembers(key, deadline),  # noqa: PLW0108  (made below)
         ),
         clock=clock,
     )
@@ -178,7 +191,7 @@ def assemble_cluster(
     )
     repairs = Repairs(
         rejoin=lambda key: cluster_store.rejoin(key, keys(), clock.monotonic() + settings.timeout),
-        give_up=lambda node_id: monitor.give_up(node_id),  # noqa: PLW0108  (made below)
+        give_up=lambda node_id: reactions.give_up(node_id),  # noqa: PLW0108  (made below)
         clock=clock,
         patience=interval,
     )
@@ -206,44 +219,55 @@ def assemble_cluster(
         timeout=settings.timeout,
         version=VERSION,
     )
-    monitor = Monitor(
-        Upkeep(
-            nodes=nodes,
-            state=state,
-            mode=mode,
-            control=control,
-            heartbeat=heartbeat,
-            endings=endings,
-            rebuilder=rebuilder,
-            repairs=repairs,
-            returner=returner,
-            notes=Notes(
-                local,
-                [
-                    (control_file.KEY_SUFFIX, control.shared),
-                    (heartbeat_file.KEY_SUFFIX, heartbeat.shared),
-                    (endings_file.KEY_SUFFIX, endings.shared),
-                ],
-                keys=keys,
-            ),
-            publisher=publisher,
-            events=events,
+    lanes = Lanes(later=upkeep.put, aside=aside.put)
+    upkeep_parts = Upkeep(
+        nodes=nodes,
+        state=state,
+        mode=mode,
+        control=control,
+        heartbeat=heartbeat,
+        endings=endings,
+        rebuilder=rebuilder,
+        repairs=repairs,
+        returner=returner,
+        notes=Notes(
+            local,
+            [
+                (control_file.KEY_SUFFIX, control.shared),
+                (heartbeat_file.KEY_SUFFIX, heartbeat.shared),
+                (endings_file.KEY_SUFFIX, endings.shared),
+            ],
+            keys=keys,
         ),
+        publisher=publisher,
+        events=events,
+        lanes=lanes,
         keys=keys,
         clock=clock,
         timeout=settings.timeout,
+    )
+    prober, learner = Prober(upkeep_parts), Learner(upkeep_parts)
+    sharing = Sharing(upkeep_parts, prober=prober, learner=learner)
+    reactions = Reactions(upkeep_parts, learner=learner, sharing=sharing)
+    monitor = Monitor(
+        upkeep_parts,
+        prober=prober,
+        sharing=sharing,
+        rebuilds=RebuildStarter(
+            upkeep_parts,
+            learner=learner,
+            sharing=sharing,
+            hold_off=hold_off(interval, settings.request_deadline),
+            rebuilds=bool(settings.probe_interval),
+        ),
         deadline=settings.request_deadline,
-        hold_off=hold_off(interval, settings.request_deadline),
-        later=upkeep.put,
-        aside=aside.put,
-        rebuilds=bool(settings.probe_interval),
     )
     observer = Observer(
         reports,
         heartbeat=heartbeat,
         local=local,
         publisher=publisher,
-        numbers=lambda: monitor.numbers,
+        numbers=lambda: prober.numbers,
         usable=lambda: any(view.rights.joined for view in state.view().values()),
         keys=keys,
         clock=clock,
@@ -256,7 +280,7 @@ def assemble_cluster(
         DISTRIBUTION: RUNNING,
     }
     commander = Commander(
-        monitor,
+        sharing,
         control=control,
         heartbeat=heartbeat,
         state=state,
@@ -284,6 +308,11 @@ def assemble_cluster(
         mode=mode,
         control=control,
         monitor=monitor,
+        prober=prober,
+        learner=learner,
+        sharing=sharing,
+        reactions=reactions,
+        lanes=lanes,
         runtime=Runtime(monitor, scheduler, state=state, clock=clock),
         gate=gate,
         inspector=Inspector(nodes, prefix=settings.key_prefix, keys=keys, clock=clock),
@@ -321,8 +350,8 @@ def connect(
         clock=needs.clock,
     )
     serialization.policy.chosen = choices.policy
-    serialization.connect(stop_distribution=parts.monitor.stop_distribution)
-    parts.monitor.on_learned = choices.apply
+    serialization.connect(stop_distribution=parts.sharing.stop_distribution)
+    parts.learner.on_learned = choices.apply
     publisher = parts.publisher
     publisher.meter = repository.meter
     publisher.before.append(choices.keep)

@@ -11,8 +11,9 @@ from .errors import CommandError, shown
 from .fleet.labels import plain
 from .fleet_view import fleet_view
 from .settings import OnReconnect, PolicyName
-from .upkeep.commander import ON_RECONNECT, POLICY, Order, audit
+from .upkeep.commander import audit
 from .upkeep.observer import REFRESH
+from .upkeep.orders import ON_RECONNECT, POLICY, Order
 from .viewing import Viewer
 
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from .lookups import Lookups
     from .settings import Settings
     from .snapshot import SessionFacts, Snapshot
-    from .upkeep.commander import Done
+    from .upkeep.orders import Done
 
 
 POLICIES: tuple[str, ...] = PolicyName.__args__  # type: ignore[attr-defined]
@@ -131,7 +132,7 @@ class FleetConsole:
 
         def ask(cluster: ClusterParts) -> Done:
             began = time.monotonic()
-            trouble = cluster.monitor.probe(node)
+            trouble = cluster.prober.probe(node)
             took = (time.monotonic() - began) * 1000
             text = f"{node} answered in {took:.1f} ms" if trouble is None else f"{node}: {trouble}"
             return cluster.commander.note("probed", text, Order(actor, reason), node=node)
@@ -144,7 +145,7 @@ class FleetConsole:
 
         def reset(cluster: ClusterParts) -> Done:
             done = cluster.commander.reset_circuit(node, Order(actor, reason, based_on))
-            cluster.monitor.probe(node)
+            cluster.prober.probe(node)
             return done
 
         return self._do(reset)

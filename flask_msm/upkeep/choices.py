@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask_msm.fleet.pins import Pin
 
-from .commander import CLEAR, ON_RECONNECT, PIN, POLICY
-from .monitor import DISTRIBUTION
+from .orders import CLEAR, DISTRIBUTION, ON_RECONNECT, PIN, POLICY
 
 
 if TYPE_CHECKING:

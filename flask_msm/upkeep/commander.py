@@ -7,13 +7,24 @@ faster the change is refused: nobody is to undo what they have not seen.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from flask_msm.errors import CommandError, ConflictError, shown
 from flask_msm.fleet.labels import label, plain
 from flask_msm.fleet.pins import MAX_PINS
 
-from .monitor import DISTRIBUTION, STOPPED
+from .orders import (
+    CLEAR,
+    DISTRIBUTION,
+    ON_RECONNECT,
+    PIN,
+    POLICY,
+    RUNNING,
+    STOPPED,
+    Change,
+    Done,
+    Order,
+)
 
 
 if TYPE_CHECKING:
@@ -25,61 +36,17 @@ if TYPE_CHECKING:
     from flask_msm.fleet.events import Events
     from flask_msm.fleet.heartbeat import Heartbeat
 
-    from .monitor import Monitor
+    from .sharing import Sharing
 
+
+__all__ = ["CLEAR", "MAX_CLEARS", "ON_RECONNECT", "POLICY", "Commander", "audit"]
 
 audit = logging.getLogger("flask_msm.audit")
 
-POLICY, ON_RECONNECT, PIN, CLEAR = "policy", "on_reconnect", "pin:", "clear:"
-RUNNING = "running"
 _IN_USE = "in use"
 _LONGEST = 200
 #: Most attributes whose clearing is remembered by name; of more, the oldest are forgotten.
 MAX_CLEARS = 200
-
-
-class Order(NamedTuple):
-    """Who changes something, and on what grounds.
-
-    Attributes:
-        actor: The operator.
-        reason: Why, in their words.
-        based_on: Stamp of the setting as they saw it; ``None`` to change it whatever it is.
-    """
-
-    actor: str
-    reason: str = ""
-    based_on: str | None = None
-
-
-class Done(NamedTuple):
-    """What became of a change.
-
-    Attributes:
-        stamp: Its stamp.
-        nodes: Nodes that know it; with none, only workers of this host hear of it now.
-        event: Id of the event that was written down.
-        text: What was done, in one sentence.
-    """
-
-    stamp: int
-    nodes: tuple[str, ...]
-    event: int
-    text: str
-
-
-class Change(NamedTuple):
-    """What a change changed, in words.
-
-    Attributes:
-        before: What held until then.
-        after: What holds since then.
-    """
-
-    before: str | None = None
-    after: str | None = None
-
-
 _NO_CHANGE = Change()
 
 
@@ -87,7 +54,7 @@ class Commander:
     """Changes what holds for the fleet.
 
     Args:
-        monitor: Brings changes to the nodes and to the host.
+        sharing: Brings changes to the nodes and to the host.
         control: Keeps them.
         heartbeat: Knows the workers.
         state: How the nodes are seen.
@@ -98,7 +65,7 @@ class Commander:
 
     def __init__(
         self,
-        monitor: Monitor,
+        sharing: Sharing,
         *,
         control: Control,
         heartbeat: Heartbeat,
@@ -107,7 +74,7 @@ class Commander:
         events: Events,
         configured: Callable[[str], str],
     ) -> None:
-        self._monitor = monitor
+        self._sharing = sharing
         self._control = control
         self._heartbeat = heartbeat
         self._state = state
@@ -300,7 +267,7 @@ class Commander:
             nonlocal stamp
             stamp = act(control)
 
-        told = tuple(self._monitor.command(acted))
+        told = tuple(self._sharing.command(acted))
         result = f"told to {', '.join(told) or 'this host only'}"
         return self._written(
             kind, order, text(), stamp=stamp, told=told, node=node, change=change(), result=result

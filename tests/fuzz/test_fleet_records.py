@@ -164,7 +164,7 @@ def test_any_signed_control_state_is_obeyed_and_shown(found):
     control._record = control._record._replace(attributes=NOTHING, version=0)
     control.absorb(sealed(control.key, found, keys=KEYS), KEYS)
 
-    worker.cluster.monitor.on_learned()
+    worker.cluster.learner.on_learned()
 
     assert worker.state.repository.serialization.policy.name
     assert worker.console.view() is not None

@@ -14,7 +14,7 @@ from flask_msm.record.record import Kind, Record
 from flask_msm.record.token import new_sid
 from flask_msm.testing.memcached import wait_until
 from flask_msm.testing.peer import Peer
-from flask_msm.upkeep.commander import Order
+from flask_msm.upkeep.orders import Order
 
 
 SECRET = "upkeep"
@@ -163,7 +163,7 @@ def test_a_restart_between_two_ticks_is_not_hidden_by_news_of_another_node(fleet
     other, _ = fleet.worker()
     fleet.nodes[0].restart()
 
-    one.monitor.give_up("n2")
+    one.reactions.give_up("n2")
     one.backgrounds[1].flush(5)
     other.monitor.tick()
 
@@ -213,7 +213,7 @@ def test_every_worker_learns_what_one_of_them_saw(fleet):
     one, _ = fleet.worker()
     other, _ = fleet.worker()
 
-    one.monitor.give_up("n2")
+    one.reactions.give_up("n2")
     one.backgrounds[1].flush(5)
     other.monitor.tick()
 

@@ -68,8 +68,8 @@ class Crew:
         worker.cluster = worker.state.parts.cluster
         worker.console = worker.state.console
         # What is behind a request is done at once, and no thread is left over.
-        worker.cluster.observer._later = worker.cluster.monitor._later = _at_once
-        worker.cluster.monitor._aside = _at_once
+        worker.cluster.observer._later = _at_once
+        worker.cluster.lanes.later = worker.cluster.lanes.aside = _at_once
         worker.name = f"worker {id(worker)}"
         for part in (worker.cluster.heartbeat, worker.cluster.control):
             part._worker = lambda: worker.name

@@ -364,7 +364,7 @@ class Worker:
             part._worker = lambda: f"w{number}"
         self.repository = self.parts.repository
         self.repository._stamps._worker = number
-        self.monitor._later = self.monitor._aside = self._later
+        cluster.lanes.later = cluster.lanes.aside = self._later
         self.state._chance = lambda: 0.5
         cluster.rebuilder._copier._pause = world.rest
         self.jobs = deque()

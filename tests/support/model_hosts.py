@@ -133,8 +133,9 @@ class HostWorker(Worker):
                 stack.enter_context(mock.patch(f"flask_msm.{module}.Background", lane))
             super().__init__(world, number)
         self.parts.local._shelves = host.shelves
-        self.monitor._later = self.lanes["flask-msm-upkeep"].put
-        self.monitor._aside = self.lanes["flask-msm-return"].put
+        lanes = self.parts.cluster.lanes
+        lanes.later = self.lanes["flask-msm-upkeep"].put
+        lanes.aside = self.lanes["flask-msm-return"].put
 
     @property
     def mode(self) -> Mode:

@@ -11,7 +11,8 @@ from support.crew import Crew, sealed
 from flask_msm.errors import CommandError, ConflictError
 from flask_msm.fleet.pins import MAX_PINS
 from flask_msm.record.keys import keyring
-from flask_msm.upkeep.commander import CLEAR, MAX_CLEARS, ON_RECONNECT, PIN, POLICY, Order
+from flask_msm.upkeep.commander import MAX_CLEARS
+from flask_msm.upkeep.orders import CLEAR, ON_RECONNECT, PIN, POLICY, Order
 
 
 POLICIES = ("raise", "local", "stop", "blacklist")

@@ -68,7 +68,7 @@ class Outage:
         shop = self.shop
         shop.heal(trusted=True)
         shop.state.parts.cluster.mode.signal(ModeSignal.NODES_BACK)
-        keys = shop.state.parts.cluster.monitor._keys()
+        keys = shop.state.parts.cluster.monitor._parts.keys()
         for key in shop.state.parts.local.dirty_keys(keys):
             assert shop.state.store.hand_over(key, keys, 1e9)
         return shop.ask(contents)

@@ -295,7 +295,7 @@ def test_what_was_told_to_be_absent_while_it_waited_elsewhere_fills_a_gap_only()
     browser = other.browser(one.cookie())
     other.do(lambda: session.setdefault("cart", []).append("pear"), client=browser)
     other.state.close()
-    one.state.store.hand_over(one.key(), one.state.parts.cluster.monitor._keys(), 1e9)
+    one.state.store.hand_over(one.key(), one.state.parts.cluster.monitor._parts.keys(), 1e9)
     other.clock.advance(100)
 
     answer = other.ask(lambda: dict(session), client=browser)

@@ -1,0 +1,61 @@
+"""What upkeep works on, put together once for all who do a piece of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from flask_msm.clock import Clock
+    from flask_msm.cluster.mode import ModeKeeper
+    from flask_msm.cluster.ports import ManagedNode
+    from flask_msm.cluster.state import ClusterState
+    from flask_msm.fleet.control import Control
+    from flask_msm.fleet.endings import Endings
+    from flask_msm.fleet.events import Events
+    from flask_msm.fleet.heartbeat import Heartbeat
+    from flask_msm.record.keys import Keyring
+
+    from .handover import Returner
+    from .lanes import Lanes
+    from .notes import Notes
+    from .publisher import Publisher
+    from .rebuild import Rebuilder
+    from .repairs import Repairs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upkeep:
+    """The parts a monitor drives.
+
+    Attributes:
+        keys: Returns the keyring.
+        clock: Its monotonic clock is used.
+        timeout: Time in seconds one node may take.
+    """
+
+    nodes: Mapping[str, ManagedNode]
+    state: ClusterState
+    mode: ModeKeeper
+    control: Control
+    heartbeat: Heartbeat
+    endings: Endings
+    rebuilder: Rebuilder
+    repairs: Repairs
+    returner: Returner
+    notes: Notes
+    publisher: Publisher
+    events: Events
+    lanes: Lanes
+    keys: Callable[[], Keyring]
+    clock: Clock
+    timeout: float
+
+    def by(self, until: float | None = None) -> float:
+        """Return when one node must have answered, at the latest *until* (monotonic, seconds)."""
+        deadline = self.clock.monotonic() + self.timeout
+        return deadline if until is None else min(deadline, until)

@@ -1,0 +1,66 @@
+"""Asks nodes how they are, and takes note of what they answer or that they do not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flask_msm.cluster.health import NodeState, Observation
+from flask_msm.errors import NodeBusyError, NodeError, NodeUnreachableError, NodeValueError
+
+from .statistics import Numbers, numbers_from
+
+
+if TYPE_CHECKING:
+    from flask_msm.cluster.ports import ManagedNode
+
+    from .parts import Upkeep
+
+
+class Prober:
+    """Probes the nodes for one worker.
+
+    Args:
+        parts: The nodes, and what is to know of them.
+
+    Attributes:
+        numbers: The latest statistics of each node.
+    """
+
+    def __init__(self, parts: Upkeep) -> None:
+        self.numbers: dict[str, Numbers] = {}
+        self._parts = parts
+
+    def probe(self, node_id: str) -> str | None:
+        """Ask a node how it is; return what failed, ``None`` when it answered."""
+        try:
+            self.ask(self._parts.nodes[node_id], self._parts.by())
+        except NodeError as error:
+            self.failed(node_id, error)
+            return f"{type(error).__name__}: {error.reason}"
+        return None
+
+    def ask(self, node: ManagedNode, deadline: float) -> None:
+        """Take note of the statistics of *node*.
+
+        Raises:
+            NodeError: It did not answer by *deadline* (monotonic time, seconds).
+        """
+        clock = self._parts.clock
+        began = clock.monotonic()
+        try:
+            found = node.stats(deadline)
+        except NodeValueError:
+            return  # health is known from traffic only
+        numbers = numbers_from(found, at=clock.time(), latency=clock.monotonic() - began)
+        node.item_size_max = numbers.item_size_max or node.item_size_max
+        self.numbers[node.id] = numbers
+
+    def failed(self, node_id: str, error: NodeError) -> None:
+        """Take note that a node did not answer a probe, or what is shared with it."""
+        parts = self._parts
+        if isinstance(error, NodeUnreachableError):
+            parts.state.observe(node_id, Observation.PROBE_HARD, error)
+        elif isinstance(error, NodeBusyError):
+            parts.state.observe(node_id, Observation.PROBE_SOFT, error)
+        if parts.state.view()[node_id].health.state is NodeState.DOWN:
+            parts.control.set_missed(node_id, "not reachable")

@@ -1,0 +1,94 @@
+"""Which node is rebuilt or drained next, and when: one at a time, behind ticks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flask_msm.cluster.health import NodeState
+from flask_msm.locks import ProcessLock
+
+
+if TYPE_CHECKING:
+    from .learner import Learner
+    from .parts import Upkeep
+    from .sharing import Sharing
+
+
+class RebuildStarter:
+    """Has nodes rebuilt and drained that are to be.
+
+    Args:
+        parts: The rebuilder, and what tells that it is needed.
+        learner: Knows whether the fleet can be believed.
+        sharing: Brings to the fleet what became of it.
+        hold_off: See ``cluster/trust.py``, seconds.
+        rebuilds: Whether this worker rebuilds nodes.
+    """
+
+    def __init__(
+        self,
+        parts: Upkeep,
+        *,
+        learner: Learner,
+        sharing: Sharing,
+        hold_off: float,
+        rebuilds: bool,
+    ) -> None:
+        self._parts = parts
+        self._learner = learner
+        self._sharing = sharing
+        self._hold_off = hold_off
+        self._rebuilds = rebuilds
+        self._rebuilding = ProcessLock()
+        # Stamp of the last miss of each node, and since when this worker knows of it.
+        self._missed_since: dict[str, tuple[int, float]] = {}
+
+    def start(self) -> None:
+        """Begin what is to be done, unless something is being done."""
+        candidate = self._candidate()
+        if candidate is None or not self._rebuilding.acquire(blocking=False):
+            return
+        if not self._parts.lanes.later(lambda _: self._rebuild(*candidate)):
+            self._rebuilding.release()
+
+    def _candidate(self) -> tuple[str, str, list[str]] | None:
+        """Return what to do, for which node, with which others; ``None`` for nothing."""
+        parts = self._parts
+        views = parts.state.view()
+        if self._learner.differ or not self._learner.informed or not self._rebuilds:
+            return None
+        for node_id, view in views.items():
+            others = [
+                other
+                for other, seen in views.items()
+                if other != node_id and seen.state is not NodeState.DRAINED
+            ]
+            if any(views[other].health.state is NodeState.DOWN for other in others):
+                continue  # what only that one holds would be missing
+            if view.state is NodeState.DRAINING:
+                return "drain", node_id, [other for other in others if views[other].rights.written]
+            if view.state is NodeState.UP and not view.trusted and self._is_quiet(node_id):
+                return "rebuild", node_id, others
+        return None
+
+    def _is_quiet(self, node_id: str) -> bool:
+        """Return whether nobody has missed the node for long enough."""
+        missed = self._parts.control.standing(node_id).missed
+        now = self._parts.clock.monotonic()
+        stamp, since = self._missed_since.get(node_id, (0, now))
+        if stamp != missed:
+            self._missed_since[node_id] = missed, now
+            return False
+        return now - since >= self._hold_off
+
+    def _rebuild(self, what: str, node_id: str, others: list[str]) -> None:
+        parts = self._parts
+        try:
+            if what == "drain":
+                if parts.rebuilder.drain(node_id, others):
+                    parts.control.set_drain(node_id, "drained", who="drain", why="all copied")
+            elif not parts.rebuilder.rebuild(node_id, others):
+                return
+            self._sharing.publish()
+        finally:
+            self._rebuilding.release()

@@ -1,0 +1,197 @@
+"""What workers know of the fleet, put together through the nodes.
+
+Always in this order: each node is asked what it knows, it is joined with what is known here, and
+each is given the result.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flask_msm.cluster.health import NodeState, Observation
+from flask_msm.errors import NodeError
+
+from .orders import DISTRIBUTION, STOPPED
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from flask_msm.fleet.control import Control
+    from flask_msm.fleet.shared_map import Pulled
+
+    from .learner import Learner
+    from .parts import Upkeep
+    from .prober import Prober
+
+
+class Sharing:
+    """Shares what one worker knows with the nodes.
+
+    Args:
+        parts: The nodes, and what is shared.
+        prober: Probes them on the way, and hears which did not answer.
+        learner: Told when something may be new.
+    """
+
+    def __init__(self, parts: Upkeep, *, prober: Prober, learner: Learner) -> None:
+        self._parts = parts
+        self._prober = prober
+        self._learner = learner
+
+    def share(self, until: float | None, *, probe: bool) -> None:
+        """Ask all nodes, put together what they know, and bring each up to date.
+
+        Args:
+            until: When it has to be over (monotonic time, seconds); ``None`` for no such time.
+            probe: Whether nodes are asked how they are as well.
+        """
+        parts = self._parts
+        parts.notes.read()
+        parts.heartbeat.announce()
+        parts.endings.share()
+        pulled: dict[str, tuple[Pulled, Pulled, Pulled]] = {}
+        for node_id, node in parts.nodes.items():
+            if not parts.state.due(node_id):
+                parts.control.set_missed(node_id, "not reachable")
+                continue
+            deadline = parts.by(until)
+            try:
+                if probe:
+                    self._prober.ask(node, deadline)
+                keys = parts.keys()
+                pulled[node_id] = (
+                    parts.control.shared.pull(node, keys, deadline),
+                    parts.heartbeat.shared.pull(node, keys, deadline),
+                    parts.endings.shared.pull(node, keys, deadline),
+                )
+            except NodeError as error:
+                self._prober.failed(node_id, error)
+            else:
+                parts.state.observe(node_id, Observation.PROBE_SUCCESS)
+        self._learner.informed = bool(pulled)
+        self._learner.note_found({node_id: pair[0].found for node_id, pair in pulled.items()})
+        self._learner.keep_distrust()
+        self._learner.compare_layouts()
+        parts.returner.bury(parts.endings.fresh())
+        for node_id, (control, workers, endings) in pulled.items():
+            deadline = parts.by(until)
+            try:
+                parts.control.shared.push(parts.nodes[node_id], control, parts.keys(), deadline)
+                parts.heartbeat.shared.push(parts.nodes[node_id], workers, parts.keys(), deadline)
+                parts.endings.shared.push(parts.nodes[node_id], endings, parts.keys(), deadline)
+            except NodeError as error:
+                self._prober.failed(node_id, error)
+        self._learner.learn()
+        parts.notes.write()
+
+    def look(self) -> list[str]:
+        """Learn what the fleet knows and change nothing; return the nodes that answered."""
+        parts = self._parts
+        parts.notes.read()
+        answered = []
+        for node_id, node in parts.nodes.items():
+            try:
+                for shared in (parts.control.shared, parts.heartbeat.shared):
+                    shared.pull(node, parts.keys(), parts.by())
+            except NodeError as error:
+                self._prober.failed(node_id, error)
+            else:
+                answered.append(node_id)
+        return answered
+
+    def command(self, act: Callable[[Control], object]) -> list[str]:
+        """Change what holds for the fleet; return the nodes that know it now.
+
+        Args:
+            act: Makes the change, given what the fleet knows at this moment. What it raises comes
+                out, and nothing was changed.
+        """
+        parts = self._parts
+        parts.notes.read()
+        # What the fleet knows comes first, so that the change is the newest word.
+        reached = self._exchange_with(parts.nodes)
+        self._learner.learn()
+        act(parts.control)
+        told = self._exchange_with(reached)
+        parts.notes.write()
+        self._learner.learn()
+        return told
+
+    def stop_distribution(self, why: str) -> None:
+        """Stop distribution for the fleet: here at once, elsewhere as soon as they hear of it."""
+        control = self._parts.control
+        if control.choice(DISTRIBUTION).value != STOPPED:
+            control.choose(DISTRIBUTION, STOPPED, who="policy 'stop'", why=why[:200])
+            self._learner.tell_mode()
+            self._parts.lanes.later(self.publish)
+
+    def publish(self, _: float = 0.0) -> None:
+        """Bring the control state to all nodes that answer, without waiting for the next tick."""
+        views = self._parts.state.view().items()
+        self._exchange_with([id_ for id_, view in views if view.health.state is not NodeState.DOWN])
+        self._parts.notes.write()
+        self._learner.learn()
+
+    def remembers(self, key: str, deadline: float) -> bool:
+        """Return whether the homes of *key* kept their memory since the fleet began to use them.
+
+        A node that was restarted or flushed a moment ago, and not probed since, says of every
+        session that it is not there.
+
+        Args:
+            key: A storage key.
+            deadline: Monotonic time, seconds.
+        """
+        parts = self._parts
+        lost = False
+        for node_id in parts.returner.homes(key):
+            if not parts.state.rights(node_id).missing:
+                continue
+            try:
+                found = parts.control.shared.pull(
+                    parts.nodes[node_id], parts.keys(), deadline
+                ).found
+            except NodeError as error:
+                parts.state.failed(node_id, error)
+                continue
+            if not found:
+                lost = True
+                self._learner.note_found({node_id: False})
+        if lost:
+            self._learner.learn()
+            parts.lanes.later(self.publish)
+        return not lost
+
+    def leave(self) -> None:
+        """Say good-bye: workers that end must not look like workers with other nodes."""
+        parts = self._parts
+        until = parts.by()
+        for node_id, view in parts.state.view().items():
+            if view.rights.joined:
+                node, keys = parts.nodes[node_id], parts.keys()
+                try:
+                    for shared in (parts.heartbeat.shared, parts.endings.shared):
+                        shared.push(node, shared.pull(node, keys, until), keys, until)
+                except NodeError:
+                    continue
+
+    def _exchange_with(self, node_ids: Iterable[str]) -> list[str]:
+        """Share the control state with nodes, one of which may hang; return which answered."""
+        parts, keys = self._parts, self._parts.keys()
+        shared = parts.control.shared
+        pulled: dict[str, Pulled] = {}
+        for node_id in node_ids:
+            try:
+                pulled[node_id] = shared.pull(parts.nodes[node_id], keys, parts.by())
+            except NodeError as error:
+                parts.state.failed(node_id, error)
+        self._learner.note_found({node_id: found.found for node_id, found in pulled.items()})
+        reached = []
+        for node_id, found in pulled.items():
+            try:
+                if shared.push(parts.nodes[node_id], found, keys, parts.by()):
+                    reached.append(node_id)
+            except NodeError as error:
+                parts.state.failed(node_id, error)
+        return reached
