@@ -1,4 +1,4 @@
-"""The composition root: puts the parts together, here and in ``cluster_assembly.py``."""
+"""The composition root: puts the parts together, here and in ``*_assembly.py``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from .cluster.mode import Mode
 from .cluster.placement import Placement
-from .cluster_assembly import ClusterParts, assemble_cluster, connect, memcached_node
+from .cluster_assembly import ClusterParts, assemble_cluster, connect
 from .fleet.events import Events
 from .needs import Needs
 from .record.envelope import Envelope
@@ -17,13 +17,16 @@ from .serialization_assembly import assemble_serialization
 from .stores.background import Background
 from .stores.folder import folder_name
 from .stores.local import LocalStore
+from .stores.memcached import MemcachedNode
 from .stores.shelf import Shelves
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .clock import Clock
     from .record.keys import Keyring
+    from .settings import NodeAddress, Settings
     from .stores.ports import SessionStore
 
 
@@ -141,4 +144,22 @@ def _local(needs: Needs, envelope: Envelope, events: Events, behind: Background)
         alone=not ids,
         trouble=trouble,
         later=behind.put,
+    )
+
+
+def memcached_node(address: NodeAddress, settings: Settings, clock: Clock) -> MemcachedNode:
+    """Return the client of one node."""
+    return MemcachedNode(
+        address.id,
+        host=address.host,
+        port=address.port,
+        path=address.path,
+        connect_timeout=settings.connect_timeout,
+        timeout=settings.timeout,
+        pool_size=settings.pool_size,
+        retry_attempts=settings.retry_attempts,
+        retry_delay=settings.retry_delay,
+        tls_context=settings.tls_context,
+        auth=settings.auth,
+        clock=clock,
     )

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-import socket
-import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from .cluster.health import Thresholds
 from .cluster.mode import ModeKeeper
 from .cluster.state import ClusterState
-from .cluster.trust import hold_off
-from .fleet import control as control_file
-from .fleet import endings as endings_file
-from .fleet import heartbeat as heartbeat_file
 from .fleet.control import Control
-from .fleet.endings import Endings
 from .fleet.heartbeat import Heartbeat
-from .fleet.reports import Reports
-from .fleet.shared_map import MAX_SIZE, SharedMap
+from .fleet_assembly import assemble_fleet, control_and_heartbeat
 from .gate import Gate
 from .inspection import Inspector
 from .record.envelope import Envelope
@@ -30,43 +20,34 @@ from .scheduler import Scheduler
 from .stores.background import Background
 from .stores.cluster import ClusterStore
 from .stores.failover import Failover, FailoverStore
-from .stores.memcached import MemcachedNode
 from .stores.mirror import Mirror
 from .stores.nodes import Nodes
 from .upkeep.choices import Choices
 from .upkeep.commander import Commander
-from .upkeep.copier import Copier
 from .upkeep.handover import Returner
 from .upkeep.lanes import Lanes
 from .upkeep.learner import Learner
 from .upkeep.monitor import Monitor
-from .upkeep.notes import Notes
 from .upkeep.observer import Observer
 from .upkeep.orders import DISTRIBUTION, ON_RECONNECT, POLICY, RUNNING
-from .upkeep.parts import Upkeep
 from .upkeep.prober import Prober
 from .upkeep.publisher import Publisher
 from .upkeep.reactions import Reactions
 from .upkeep.rebuild import Rebuilder
-from .upkeep.rebuild_starter import RebuildStarter
 from .upkeep.repairs import Repairs
 from .upkeep.sharing import Sharing
-from .version import VERSION
+from .upkeep_assembly import assemble_upkeep
 
 
 if TYPE_CHECKING:
-    from .clock import Clock
     from .cluster.placement import Placement
     from .fleet.events import Events
     from .needs import Needs
     from .record.stamp import StampClock
     from .repository import Repository
-    from .settings import NodeAddress, Settings
     from .stores.local import LocalStore
 
 
-#: What the fleet's own records name as their codec; sessions begin at 1.
-FLEET_CODEC = 0
 #: How ticks are spaced when MSM_PROBE_INTERVAL is 0 and requests have to do them, seconds.
 UNSCHEDULED = 2.0
 
@@ -126,7 +107,7 @@ def assemble_cluster(
         clock=clock,
     )
     copies = Background("flask-msm-copies", clock=clock, deadline=settings.request_deadline)
-    upkeep = Background("flask-msm-upkeep", clock=clock, deadline=settings.request_deadline)
+    later = Background("flask-msm-upkeep", clock=clock, deadline=settings.request_deadline)
     aside = Background("flask-msm-return", clock=clock, deadline=settings.request_deadline)
     cluster_store = ClusterStore(
         Nodes(
@@ -139,8 +120,14 @@ def assemble_cluster(
         ),
         background=copies if settings.backup_async else None,
     )
-    control, heartbeat = _fleet(needs, stamps, nodes, placement)
-    endings = Endings(_shared(needs, stamps, endings_file.KEY_SUFFIX))
+    fleet = assemble_fleet(
+        needs,
+        stamps=stamps,
+        nodes=nodes,
+        placement=placement,
+        usable=lambda node_id: state.rights(node_id).joined,
+    )
+    control, endings = fleet.control, fleet.endings
     mode = ModeKeeper(clock)
     mirror = Mirror(local, behind) if settings.mirror or settings.sticky else None
 
@@ -161,113 +148,34 @@ def assemble_cluster(
             drops=drops,
             ended=lambda key: endings.add(digest_of(key) or ""),
             has_ended=lambda key: endings.has(digest_of(key) or ""),
-            remembers=lambda key, deadline: sharing.remembers(key, deadline),  # noqa: PLW0108  (made below)
+            remembers=lambda key, deadline: upkeep.sharing.remembers(key, deadline),  # noqa: PLW0108  (made below)
         ),
         clock=clock,
     )
-    returner = Returner(
-        store,
-        mirror=mirror,
-        control=control,
-        state=state,
-        events=events,
-        mode=lambda: mode.mode,
-        drops=drops,
-        keys=keys,
-        clock=clock,
-        timeout=settings.timeout,
-    )
-    rebuilder = Rebuilder(
-        nodes,
-        placement=placement,
-        control=control,
-        copier=Copier(
-            envelope=envelope, keys=keys, clock=clock, timeout=settings.timeout, pause=time.sleep
-        ),
-        events=events,
-        clock=clock,
-        key_prefix=settings.key_prefix,
-        timeout=settings.timeout,
-    )
-    repairs = Repairs(
-        rejoin=lambda key: cluster_store.rejoin(key, keys(), clock.monotonic() + settings.timeout),
-        give_up=lambda node_id: reactions.give_up(node_id),  # noqa: PLW0108  (made below)
-        clock=clock,
-        patience=interval,
-    )
-    reports = Reports(
-        settings.key_prefix,
+    lanes = Lanes(later=later.put, aside=aside.put)
+    upkeep = assemble_upkeep(
+        needs,
         nodes=nodes,
         placement=placement,
-        usable=lambda node_id: state.rights(node_id).joined,
-        envelope=_fleet_envelope(needs),
-        stamps=stamps,
-        clock=clock,
-    )
-    publisher = Publisher(
-        reports,
-        heartbeat=heartbeat,
+        envelope=envelope,
         state=state,
         mode=mode,
-        control=control,
-        events=events,
+        fleet=fleet,
+        store=store,
+        cluster_store=cluster_store,
         local=local,
-        rebuilder=rebuilder,
-        returner=returner,
-        keys=keys,
-        clock=clock,
-        timeout=settings.timeout,
-        version=VERSION,
-    )
-    lanes = Lanes(later=upkeep.put, aside=aside.put)
-    upkeep_parts = Upkeep(
-        nodes=nodes,
-        state=state,
-        mode=mode,
-        control=control,
-        heartbeat=heartbeat,
-        endings=endings,
-        rebuilder=rebuilder,
-        repairs=repairs,
-        returner=returner,
-        notes=Notes(
-            local,
-            [
-                (control_file.KEY_SUFFIX, control.shared),
-                (heartbeat_file.KEY_SUFFIX, heartbeat.shared),
-                (endings_file.KEY_SUFFIX, endings.shared),
-            ],
-            keys=keys,
-        ),
-        publisher=publisher,
+        mirror=mirror,
+        drops=drops,
         events=events,
         lanes=lanes,
-        keys=keys,
-        clock=clock,
-        timeout=settings.timeout,
-    )
-    prober, learner = Prober(upkeep_parts), Learner(upkeep_parts)
-    sharing = Sharing(upkeep_parts, prober=prober, learner=learner)
-    reactions = Reactions(upkeep_parts, learner=learner, sharing=sharing)
-    monitor = Monitor(
-        upkeep_parts,
-        prober=prober,
-        sharing=sharing,
-        rebuilds=RebuildStarter(
-            upkeep_parts,
-            learner=learner,
-            sharing=sharing,
-            hold_off=hold_off(interval, settings.request_deadline),
-            rebuilds=bool(settings.probe_interval),
-        ),
-        deadline=settings.request_deadline,
+        interval=interval,
     )
     observer = Observer(
-        reports,
-        heartbeat=heartbeat,
+        fleet.reports,
+        heartbeat=fleet.heartbeat,
         local=local,
-        publisher=publisher,
-        numbers=lambda: prober.numbers,
+        publisher=upkeep.parts.publisher,
+        numbers=lambda: upkeep.prober.numbers,
         usable=lambda: any(view.rights.joined for view in state.view().values()),
         keys=keys,
         clock=clock,
@@ -280,24 +188,24 @@ def assemble_cluster(
         DISTRIBUTION: RUNNING,
     }
     commander = Commander(
-        sharing,
+        upkeep.sharing,
         control=control,
-        heartbeat=heartbeat,
+        heartbeat=fleet.heartbeat,
         state=state,
         nodes=nodes,
         events=events,
         configured=configured.__getitem__,
     )
     scheduler = Scheduler(
-        monitor.tick,
+        upkeep.monitor.tick,
         name=f"{needs.name}:{settings.key_prefix}",
         interval=settings.probe_interval,
-        leave=monitor.leave,
+        leave=upkeep.monitor.leave,
         theirs=needs.scheduler,
     )
     gate = Gate(
         nodes,
-        look=lambda: _fleet(needs, stamps, nodes, placement),
+        look=lambda: control_and_heartbeat(needs, stamps, nodes, placement),
         keys=keys,
         clock=clock,
         timeout=settings.connect_timeout + settings.timeout,
@@ -307,25 +215,25 @@ def assemble_cluster(
         state=state,
         mode=mode,
         control=control,
-        monitor=monitor,
-        prober=prober,
-        learner=learner,
-        sharing=sharing,
-        reactions=reactions,
+        monitor=upkeep.monitor,
+        prober=upkeep.prober,
+        learner=upkeep.learner,
+        sharing=upkeep.sharing,
+        reactions=upkeep.reactions,
         lanes=lanes,
-        runtime=Runtime(monitor, scheduler, state=state, clock=clock),
+        runtime=Runtime(upkeep.monitor, scheduler, state=state, clock=clock),
         gate=gate,
         inspector=Inspector(nodes, prefix=settings.key_prefix, keys=keys, clock=clock),
-        heartbeat=heartbeat,
-        rebuilder=rebuilder,
-        repairs=repairs,
-        returner=returner,
-        publisher=publisher,
+        heartbeat=fleet.heartbeat,
+        rebuilder=upkeep.parts.rebuilder,
+        repairs=upkeep.parts.repairs,
+        returner=upkeep.parts.returner,
+        publisher=upkeep.parts.publisher,
         commander=commander,
         observer=observer,
         mirror=mirror,
         store=store,
-        backgrounds=(copies, upkeep, aside),
+        backgrounds=(copies, later, aside),
     )
 
 
@@ -367,59 +275,4 @@ def connect(
             "mirror_dropped": parts.mirror.dropped if parts.mirror else 0,
             "clock_ahead": stamps.clock_ahead,
         },
-    )
-
-
-def _fleet(
-    needs: Needs, stamps: StampClock, nodes: dict[str, Any], placement: Placement
-) -> tuple[Control, Heartbeat]:
-    settings, clock = needs.settings, needs.clock
-    token = secrets.token_hex(4)
-
-    def worker() -> str:
-        # Processes that were forked from one are workers of their own.
-        return f"{socket.gethostname()}:{os.getpid()}:{token}"
-
-    return (
-        Control(_shared(needs, stamps, control_file.KEY_SUFFIX), worker=worker),
-        Heartbeat(
-            _shared(needs, stamps, heartbeat_file.KEY_SUFFIX),
-            worker=worker,
-            nodes=nodes,
-            replicas=placement.replicas,
-            interval=settings.probe_interval,
-            clock=clock,
-        ),
-    )
-
-
-def _shared(needs: Needs, stamps: StampClock, suffix: str) -> SharedMap:
-    key = needs.settings.key_prefix + suffix
-    return SharedMap(key, envelope=_fleet_envelope(needs), stamps=stamps, clock=needs.clock)
-
-
-def _fleet_envelope(needs: Needs) -> Envelope:
-    return Envelope(
-        codec_id=FLEET_CODEC,
-        compress_above=4096,
-        max_size=MAX_SIZE,
-        encryption=needs.encryption,
-    )
-
-
-def memcached_node(address: NodeAddress, settings: Settings, clock: Clock) -> MemcachedNode:
-    """Return the client of one node."""
-    return MemcachedNode(
-        address.id,
-        host=address.host,
-        port=address.port,
-        path=address.path,
-        connect_timeout=settings.connect_timeout,
-        timeout=settings.timeout,
-        pool_size=settings.pool_size,
-        retry_attempts=settings.retry_attempts,
-        retry_delay=settings.retry_delay,
-        tls_context=settings.tls_context,
-        auth=settings.auth,
-        clock=clock,
     )

@@ -1,0 +1,122 @@
+"""Puts together what workers tell each other through the nodes."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .fleet import control as control_file
+from .fleet import endings as endings_file
+from .fleet import heartbeat as heartbeat_file
+from .fleet.control import Control
+from .fleet.endings import Endings
+from .fleet.heartbeat import Heartbeat
+from .fleet.reports import Reports
+from .fleet.shared_map import MAX_SIZE, SharedMap
+from .record.envelope import Envelope
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .cluster.placement import Placement
+    from .needs import Needs
+    from .record.stamp import StampClock
+
+
+#: What the fleet's own records name as their codec; sessions begin at 1.
+FLEET_CODEC = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """What workers tell each other."""
+
+    control: Control
+    heartbeat: Heartbeat
+    endings: Endings
+    reports: Reports
+
+    @property
+    def shared(self) -> list[tuple[str, SharedMap]]:
+        """What all of them share, each with the end of its key."""
+        return [
+            (control_file.KEY_SUFFIX, self.control.shared),
+            (heartbeat_file.KEY_SUFFIX, self.heartbeat.shared),
+            (endings_file.KEY_SUFFIX, self.endings.shared),
+        ]
+
+
+def assemble_fleet(
+    needs: Needs,
+    *,
+    stamps: StampClock,
+    nodes: dict[str, Any],
+    placement: Placement,
+    usable: Callable[[str], bool],
+) -> Fleet:
+    """Return what workers tell each other.
+
+    Args:
+        needs: What the application brings.
+        stamps: Makes stamps.
+        nodes: Node clients by id.
+        placement: Where keys belong.
+        usable: Whether a node may be asked for reports.
+    """
+    control, heartbeat = control_and_heartbeat(needs, stamps, nodes, placement)
+    return Fleet(
+        control=control,
+        heartbeat=heartbeat,
+        endings=Endings(_shared(needs, stamps, endings_file.KEY_SUFFIX)),
+        reports=Reports(
+            needs.settings.key_prefix,
+            nodes=nodes,
+            placement=placement,
+            usable=usable,
+            envelope=_fleet_envelope(needs),
+            stamps=stamps,
+            clock=needs.clock,
+        ),
+    )
+
+
+def control_and_heartbeat(
+    needs: Needs, stamps: StampClock, nodes: dict[str, Any], placement: Placement
+) -> tuple[Control, Heartbeat]:
+    """Return what this worker knows of the fleet's choices and nodes, and of its workers."""
+    settings, clock = needs.settings, needs.clock
+    token = secrets.token_hex(4)
+
+    def worker() -> str:
+        # Processes that were forked from one are workers of their own.
+        return f"{socket.gethostname()}:{os.getpid()}:{token}"
+
+    return (
+        Control(_shared(needs, stamps, control_file.KEY_SUFFIX), worker=worker),
+        Heartbeat(
+            _shared(needs, stamps, heartbeat_file.KEY_SUFFIX),
+            worker=worker,
+            nodes=nodes,
+            replicas=placement.replicas,
+            interval=settings.probe_interval,
+            clock=clock,
+        ),
+    )
+
+
+def _shared(needs: Needs, stamps: StampClock, suffix: str) -> SharedMap:
+    key = needs.settings.key_prefix + suffix
+    return SharedMap(key, envelope=_fleet_envelope(needs), stamps=stamps, clock=needs.clock)
+
+
+def _fleet_envelope(needs: Needs) -> Envelope:
+    return Envelope(
+        codec_id=FLEET_CODEC,
+        compress_above=4096,
+        max_size=MAX_SIZE,
+        encryption=needs.encryption,
+    )

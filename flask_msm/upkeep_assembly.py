@@ -1,0 +1,179 @@
+"""Puts together what keeps nodes and sessions whole, behind requests."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .cluster.trust import hold_off
+from .upkeep.copier import Copier
+from .upkeep.handover import Returner
+from .upkeep.learner import Learner
+from .upkeep.monitor import Monitor
+from .upkeep.notes import Notes
+from .upkeep.parts import Upkeep
+from .upkeep.prober import Prober
+from .upkeep.publisher import Publisher
+from .upkeep.reactions import Reactions
+from .upkeep.rebuild import Rebuilder
+from .upkeep.rebuild_starter import RebuildStarter
+from .upkeep.repairs import Repairs
+from .upkeep.sharing import Sharing
+from .version import VERSION
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .cluster.mode import ModeKeeper
+    from .cluster.placement import Placement
+    from .cluster.state import ClusterState
+    from .fleet.events import Events
+    from .fleet_assembly import Fleet
+    from .needs import Needs
+    from .record.envelope import Envelope
+    from .stores.cluster import ClusterStore
+    from .stores.failover import FailoverStore
+    from .stores.local import LocalStore
+    from .stores.mirror import Mirror
+    from .upkeep.lanes import Lanes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Driven:
+    """The upkeep of one worker: what is driven, and what drives it."""
+
+    parts: Upkeep
+    prober: Prober
+    learner: Learner
+    sharing: Sharing
+    reactions: Reactions
+    monitor: Monitor
+
+
+def assemble_upkeep(
+    needs: Needs,
+    *,
+    nodes: dict[str, Any],
+    placement: Placement,
+    envelope: Envelope,
+    state: ClusterState,
+    mode: ModeKeeper,
+    fleet: Fleet,
+    store: FailoverStore,
+    cluster_store: ClusterStore,
+    local: LocalStore,
+    mirror: Mirror | None,
+    drops: Callable[[], bool],
+    events: Events,
+    lanes: Lanes,
+    interval: float,
+) -> Driven:
+    """Return what keeps nodes and sessions whole.
+
+    Args:
+        needs: What the application brings.
+        nodes: Node clients by id.
+        placement: Where keys belong.
+        envelope: Seals and opens sessions.
+        state: How the nodes are seen.
+        mode: Where sessions go now.
+        fleet: What workers tell each other.
+        store: The store of sessions.
+        cluster_store: Its part for nodes.
+        local: Its part for this host.
+        mirror: Keeps copies on this host, if any are kept.
+        drops: Whether sessions of an outage are thrown away when the cluster is back.
+        events: Where changes are written down.
+        lanes: Where upkeep is done that may take its time.
+        interval: Time between two ticks, seconds.
+    """
+    settings, clock = needs.settings, needs.clock
+    keys = needs.keys
+    returner = Returner(
+        store,
+        mirror=mirror,
+        control=fleet.control,
+        state=state,
+        events=events,
+        mode=lambda: mode.mode,
+        drops=drops,
+        keys=keys,
+        clock=clock,
+        timeout=settings.timeout,
+    )
+    rebuilder = Rebuilder(
+        nodes,
+        placement=placement,
+        control=fleet.control,
+        copier=Copier(
+            envelope=envelope, keys=keys, clock=clock, timeout=settings.timeout, pause=time.sleep
+        ),
+        events=events,
+        clock=clock,
+        key_prefix=settings.key_prefix,
+        timeout=settings.timeout,
+    )
+    repairs = Repairs(
+        rejoin=lambda key: cluster_store.rejoin(key, keys(), clock.monotonic() + settings.timeout),
+        give_up=lambda node_id: reactions.give_up(node_id),  # noqa: PLW0108  (made below)
+        clock=clock,
+        patience=interval,
+    )
+    publisher = Publisher(
+        fleet.reports,
+        heartbeat=fleet.heartbeat,
+        state=state,
+        mode=mode,
+        control=fleet.control,
+        events=events,
+        local=local,
+        rebuilder=rebuilder,
+        returner=returner,
+        keys=keys,
+        clock=clock,
+        timeout=settings.timeout,
+        version=VERSION,
+    )
+    parts = Upkeep(
+        nodes=nodes,
+        state=state,
+        mode=mode,
+        control=fleet.control,
+        heartbeat=fleet.heartbeat,
+        endings=fleet.endings,
+        rebuilder=rebuilder,
+        repairs=repairs,
+        returner=returner,
+        notes=Notes(local, fleet.shared, keys=keys),
+        publisher=publisher,
+        events=events,
+        lanes=lanes,
+        keys=keys,
+        clock=clock,
+        timeout=settings.timeout,
+    )
+    prober, learner = Prober(parts), Learner(parts)
+    sharing = Sharing(parts, prober=prober, learner=learner)
+    reactions = Reactions(parts, learner=learner, sharing=sharing)
+    return Driven(
+        parts=parts,
+        prober=prober,
+        learner=learner,
+        sharing=sharing,
+        reactions=reactions,
+        monitor=Monitor(
+            parts,
+            prober=prober,
+            sharing=sharing,
+            rebuilds=RebuildStarter(
+                parts,
+                learner=learner,
+                sharing=sharing,
+                hold_off=hold_off(interval, settings.request_deadline),
+                rebuilds=bool(settings.probe_interval),
+            ),
+            deadline=settings.request_deadline,
+        ),
+    )
