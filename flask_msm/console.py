@@ -11,7 +11,7 @@ from .errors import CommandError, shown
 from .fleet.labels import plain
 from .fleet_view import fleet_view
 from .settings import OnReconnect, PolicyName
-from .upkeep.commander import audit
+from .upkeep.audit import audit
 from .upkeep.observer import REFRESH
 from .upkeep.orders import ON_RECONNECT, POLICY, Order
 from .viewing import Viewer

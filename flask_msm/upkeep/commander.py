@@ -6,16 +6,17 @@ faster the change is refused: nobody is to undo what they have not seen.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 from flask_msm.errors import CommandError, ConflictError, shown
 from flask_msm.fleet.labels import label, plain
 from flask_msm.fleet.pins import MAX_PINS
 
+from .audit import write_down
 from .orders import (
     CLEAR,
     DISTRIBUTION,
+    LONGEST,
     ON_RECONNECT,
     PIN,
     POLICY,
@@ -39,15 +40,11 @@ if TYPE_CHECKING:
     from .sharing import Sharing
 
 
-__all__ = ["CLEAR", "MAX_CLEARS", "ON_RECONNECT", "POLICY", "Commander", "audit"]
-
-audit = logging.getLogger("flask_msm.audit")
+__all__ = ["CLEAR", "MAX_CLEARS", "ON_RECONNECT", "POLICY", "Commander"]
 
 _IN_USE = "in use"
-_LONGEST = 200
 #: Most attributes whose clearing is remembered by name; of more, the oldest are forgotten.
 MAX_CLEARS = 200
-_NO_CHANGE = Change()
 
 
 class Commander:
@@ -106,7 +103,7 @@ class Commander:
             nonlocal before
             before = self.value(name)
             self._check(name, control.choice(name).stamp, order)
-            who, why = plain(order.actor, _LONGEST), plain(order.reason, _LONGEST)
+            who, why = plain(order.actor, LONGEST), plain(order.reason, LONGEST)
             return control.choose(name, value, who=who, why=why)
 
         after = value if value is not None else f"{self._configured(name)} (configuration)"
@@ -147,7 +144,7 @@ class Commander:
                 raise CommandError(text)
             if back:
                 control.set_missed(node_id, "was drained")
-            who, why = plain(order.actor, _LONGEST), plain(order.reason, _LONGEST)
+            who, why = plain(order.actor, LONGEST), plain(order.reason, LONGEST)
             control.set_drain(node_id, None if back else "draining", who=who, why=why)
             return control.shared.stamp(f"drain:{node_id}")
 
@@ -175,7 +172,7 @@ class Commander:
                 raise CommandError(f"{MAX_PINS} attributes are pinned, more are not allowed")
             if not pinned:
                 return control.shared.put(f"choice:{name}", None)
-            who, why = plain(order.actor, _LONGEST), plain(order.reason, _LONGEST)
+            who, why = plain(order.actor, LONGEST), plain(order.reason, LONGEST)
             return control.choose(name, "pinned", who=who, why=why)
 
         kind = "pinned" if pinned else "unpinned"
@@ -196,7 +193,7 @@ class Commander:
             if attributes is None:
                 for name in control.choices(CLEAR):
                     control.shared.put(f"choice:{CLEAR}{name}", None)
-            who, why = plain(order.actor, _LONGEST), plain(order.reason, _LONGEST)
+            who, why = plain(order.actor, LONGEST), plain(order.reason, LONGEST)
             # The empty name stands for all attributes.
             names = [""] if attributes is None else [label(name) for name in attributes]
             stamps = [control.choose(CLEAR + name, "cleared", who=who, why=why) for name in names]
@@ -240,11 +237,13 @@ class Commander:
             known = ", ".join(self._nodes)
             raise CommandError(f"there is no node {shown(node_id)}; there are {known}")
         self._state.forget_failures(node_id)
-        return self._written("circuit_reset", order, f"{node_id} is asked again", node=node_id)
+        return write_down(
+            self._events, "circuit_reset", order, f"{node_id} is asked again", node=node_id
+        )
 
     def note(self, kind: str, text: str, order: Order, *, node: str | None = None) -> Done:
         """Write down what an operator did that changes nothing of the fleet's."""
-        return self._written(kind, order, text, node=node)
+        return write_down(self._events, kind, order, text, node=node)
 
     def _check(self, name: str, stamp: int, order: Order) -> None:
         if order.based_on is not None and order.based_on != str(stamp):
@@ -269,41 +268,14 @@ class Commander:
 
         told = tuple(self._sharing.command(acted))
         result = f"told to {', '.join(told) or 'this host only'}"
-        return self._written(
-            kind, order, text(), stamp=stamp, told=told, node=node, change=change(), result=result
-        )
-
-    def _written(
-        self,
-        kind: str,
-        order: Order,
-        text: str,
-        *,
-        stamp: int = 0,
-        told: tuple[str, ...] = (),
-        node: str | None = None,
-        change: Change = _NO_CHANGE,
-        result: str | None = None,
-    ) -> Done:
-        actor, reason = plain(order.actor, _LONGEST), plain(order.reason, _LONGEST)
-        because = f" ({reason})" if reason else ""
-        event = self._events.add(
-            "info",
+        return write_down(
+            self._events,
             kind,
-            f"{text}, by {actor}{because}",
+            order,
+            text(),
+            stamp=stamp,
+            told=told,
             node=node,
-            actor=actor,
-            reason=reason,
-            before=change.before,
-            after=change.after,
+            change=change(),
             result=result,
         )
-        audit.info(
-            "%s: %s, by %s%s; told to %s",
-            kind,
-            text,
-            actor,
-            because,
-            ", ".join(told) or "this host only",
-        )
-        return Done(stamp, told, event, text)

@@ -9,6 +9,8 @@ from typing import NamedTuple
 POLICY, ON_RECONNECT, PIN, CLEAR = "policy", "on_reconnect", "pin:", "clear:"
 #: The choice of operators that stops distribution, and its values.
 DISTRIBUTION, STOPPED, RUNNING = "distribution", "stopped", "running"
+#: Most characters that are kept of a name or a reason.
+LONGEST = 200
 
 
 class Order(NamedTuple):
