@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.locks import ProcessLock
 
-from .caches import FileCache, IndexedCache, Limits, RecordCache, is_private, memory_cache
+from .caches import is_private, memory_cache
+from .file_cache import FileCache
 from .folder import default_size, open_folder
+from .indexed_cache import IndexedCache
 from .journal import FileJournal, Journal, MemoryJournal
 from .key_locks import KeyLocks
 from .ports import LocalStorageError
+from .record_cache import Limits, RecordCache
 
 
 if TYPE_CHECKING:

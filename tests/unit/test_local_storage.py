@@ -29,7 +29,7 @@ from support.storage import (
 )
 
 from flask_msm.record.keys import digest_of, keyring
-from flask_msm.stores.caches import ABANDONED
+from flask_msm.stores.file_cache import ABANDONED
 from flask_msm.stores.local import Mark
 from flask_msm.stores.ports import LocalStorageError, Outcome
 

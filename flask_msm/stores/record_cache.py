@@ -1,0 +1,70 @@
+"""What local storage needs of a cache, whatever keeps the bytes."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple, Protocol
+
+
+class Limits(NamedTuple):
+    """How much local storage may hold.
+
+    Attributes:
+        sessions: Most sessions.
+        size: Most bytes.
+    """
+
+    sessions: int
+    size: int
+
+
+class Usage(NamedTuple):
+    """How much local storage holds.
+
+    Attributes:
+        sessions: Number of sessions.
+        size: Bytes.
+    """
+
+    sessions: int
+    size: int
+
+
+class RecordCache(Protocol):
+    """What local storage needs of a cache. All methods may raise ``LocalStorageError``."""
+
+    def get(self, key: str) -> bytes | None:
+        """Return what is stored under *key*."""
+        ...
+
+    def set(self, key: str, data: bytes, ttl: int) -> None:
+        """Store *data* for *ttl* seconds."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove *key*."""
+        ...
+
+    def digests(self) -> list[str]:
+        """Return the hashes in the storage keys of all sessions in the cache."""
+        ...
+
+    def trim(self) -> int:
+        """Remove what has expired and what is too much; return how many dirty sessions went."""
+        ...
+
+    def usage(self) -> Usage:
+        """Return how much is stored, as of the last ``trim``, or now if that costs nothing."""
+        ...
+
+
+def as_bytes(found: object) -> bytes | None:
+    """Return what was found in a cache if it can be a record."""
+    # Whatever else lies under a key of ours is not ours.
+    return found if isinstance(found, bytes) else None
+
+
+def reason_of(error: Exception) -> str:
+    """Return why a cache failed, without anything it was given."""
+    text = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
