@@ -1,35 +1,31 @@
 """One memcached node over pymemcache.
 
-pymemcache opens the connections: TCP, unix sockets, keepalive. What travels on them is written
-and read here as bytes, because commands to two nodes must be on their way at once, because a
-reply that was not read to its end must close its connection whatever the reason, and because a
-deadline must cover the whole operation; ``pymemcache.Client`` does none of the three. This is the
-only module that imports pymemcache and touches ``Client._connect``.
+pymemcache opens the connections (``dialing.py``). What travels on them is written and read here
+as bytes, because commands to two nodes must be on their way at once, because a reply that was not
+read to its end must close its connection whatever the reason, and because a deadline must cover
+the whole operation; ``pymemcache.Client`` does none of the three.
 """
 
 from __future__ import annotations
 
-import platform
 import socket
 import time
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
-
-from pymemcache.client.base import Client, KeepaliveOpts
+from typing import TYPE_CHECKING, TypeVar
 
 from flask_msm.errors import NodeBusyError, NodeValueError
 
 from . import wire
 from .channel import Channel
-from .connection import Connection
+from .dialing import dial
 from .exchange import CasExchange, PendingExchange, Settled
 from .failures import classify
 from .listing import Listing
 from .opener import Opener
 from .pool import Pool
 from .replies import Answer, ManyItems, OneItem, Statistics
-from .resolver import Address, Resolver, UnixSocket
+from .resolver import Resolver, UnixSocket
 
 
 if TYPE_CHECKING:
@@ -48,8 +44,6 @@ T = TypeVar("T")
 ITEM_OVERHEAD = 512
 # Keys in one command.
 BATCH = 100
-# Idle connections to a host that is gone are noticed after about a minute.
-KEEPALIVE = KeepaliveOpts(idle=30, intvl=10, cnt=3) if platform.system() == "Linux" else None
 
 # A crawl of somebody else is over soon; then the keys can be listed.
 BUSY_RETRIES = 50
@@ -104,10 +98,10 @@ class MemcachedNode:
         monotonic = time.monotonic if clock is None else clock.monotonic
         if path is not None:
             self._addresses: Resolver | UnixSocket = UnixSocket(path)
-            dial = partial(_dial, monotonic=monotonic, tls_context=None, host=None)
+            dial_one = partial(dial, monotonic=monotonic, tls_context=None, host=None)
         elif host is not None and port is not None:
             self._addresses = Resolver(host, port)
-            dial = partial(_dial, monotonic=monotonic, tls_context=tls_context, host=host)
+            dial_one = partial(dial, monotonic=monotonic, tls_context=tls_context, host=host)
         else:
             message = "a node has host and port or the path of a unix socket"
             raise ValueError(message)
@@ -115,7 +109,7 @@ class MemcachedNode:
         self._pool = Pool(node_id, pool_size, monotonic)
         opener = Opener(
             addresses=self._addresses,
-            dial=dial,
+            dial=dial_one,
             pool=self._pool,
             connect_timeout=connect_timeout,
             timeout=timeout,
@@ -285,78 +279,3 @@ class MemcachedNode:
             return {wire.key_bytes(key): key for key in keys}
         except wire.IllegalKeyError as exc:
             raise classify(self.id, exc) from exc
-
-
-def _dial(
-    address: Address,
-    until: float,
-    *,
-    monotonic: Callable[[], float],
-    tls_context: ssl.SSLContext | None,
-    host: str | None,
-) -> Connection:
-    """Connect to *address* by the time *until*, and shake hands if this is TLS.
-
-    pymemcache's own TLS is not used: its time-out would run twice, and it would want the
-    certificate to name the address instead of *host*.
-    """
-    sockets = _Sockets(address, monotonic)
-    try:
-        _Dialer(address, until - monotonic(), sockets).dial()
-        connection = sockets.made[0]
-        if tls_context is not None:
-            connection.socket = tls_context.wrap_socket(
-                connection.socket, server_hostname=host, do_handshake_on_connect=False
-            )
-            connection.arm(until - monotonic())
-            connection.socket.do_handshake()
-    except BaseException:
-        for connection in sockets.made:
-            connection.close()
-        raise
-    return connection
-
-
-class _Sockets:
-    """The socket module as pymemcache sees it: one address, and nothing it makes is lost."""
-
-    def __init__(self, address: Address, monotonic: Callable[[], float]) -> None:
-        self._address = address
-        self._monotonic = monotonic
-        self.made: list[Connection] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(socket, name)
-
-    def getaddrinfo(self, *_: Any) -> list[Address]:
-        """Return the address, which was looked up before."""
-        return [self._address]
-
-    def socket(self, *arguments: int) -> socket.socket:
-        """Make a socket."""
-        connection = Connection(self._monotonic)
-        self.made.append(connection)
-        connection.socket = socket.socket(*arguments)
-        return connection.socket
-
-
-class _Dialer(Client):  # type: ignore[misc]  # pymemcache has no types
-    """A client that is used to connect once."""
-
-    def __init__(self, address: Address, seconds: float, sockets: _Sockets) -> None:
-        if seconds <= 0:
-            raise TimeoutError
-        local = address.family == socket.AF_UNIX
-        super().__init__(
-            address.address if local else tuple(address.address[:2]),
-            # Its own, unused here, is a reference cycle for every connection.
-            serde=object(),
-            connect_timeout=seconds,
-            no_delay=True,
-            socket_module=sockets,
-            socket_keepalive=None if local else KEEPALIVE,
-        )
-
-    def dial(self) -> None:
-        """Connect."""
-        self._connect()

@@ -40,7 +40,7 @@ def copy(tmp_path):
         ("flask_msm/cluster/state.py", "import flask_msm.stores.pool", "Arrows point down only"),
         ("flask_msm/extension.py", "import flask_msm.testing", "Arrows point down only"),
         ("flask_msm/unit.py", "import flask", "Only the edge knows Flask"),
-        ("flask_msm/stores/pool.py", "import pymemcache", "One door to pymemcache"),
+        ("flask_msm/stores/memcached.py", "import pymemcache", "One door to pymemcache"),
         ("flask_msm/unit.py", "import cachelib", "One door to cachelib"),
         ("flask_msm/runtime.py", "import apscheduler", "One door to APScheduler"),
         ("flask_msm/record/envelope.py", "import ormsgpack", "One door to ormsgpack"),
