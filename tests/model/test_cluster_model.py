@@ -27,7 +27,7 @@ from support.model import BOUND, FAULTS, INTERVAL, KINDS, PREFIX, Way, play, wor
 
 from flask_msm.cluster.trust import Standing
 from flask_msm.record.keys import storage_key
-from flask_msm.stores import copies
+from flask_msm.stores import copies, copy_writer
 from flask_msm.stores.cluster import ClusterStore
 
 
@@ -118,6 +118,7 @@ def without_join():
 
     with (
         mock.patch.object(copies, "join_optional", the_other),
+        mock.patch.object(copy_writer, "join_optional", the_other),
         mock.patch.object(copies._Write, "learn", return_value=False),
     ):
         yield

@@ -1,0 +1,137 @@
+"""Writing one record to one node by joining: one command, then its reply, until the node has it."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from flask_msm.record.record import Record, join_optional
+
+from .ports import Copy
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from flask_msm.cluster.ports import Exchange, NodeClient
+
+
+class Standing(Enum):
+    """What a writer knows about its node."""
+
+    BLIND = "must be read first"
+    KNOWN = "may be replaced"
+    WRITTEN = "holds what was written; to replace it, it must be read again"
+
+
+class CopyWriter:
+    """Brings one node's copy to a record.
+
+    Attributes:
+        node: The node.
+        record: What it holds as far as is known, ``None`` for nothing usable.
+        read: The last reply told what the node holds.
+        gone: The copy disappeared under the last ``cas``.
+    """
+
+    __slots__ = (
+        "_exchange",
+        "_key",
+        "_sent",
+        "_standing",
+        "_token",
+        "gone",
+        "node",
+        "read",
+        "record",
+    )
+
+    def __init__(self, node: NodeClient, key: str, known: Copy | None) -> None:
+        self.node = node
+        self.record = known.record if known else None
+        self.read = self.gone = False
+        self._key = key
+        self._token = known.token if known else None
+        self._standing = Standing.KNOWN if known else Standing.BLIND
+        self._exchange: Exchange[Any] | None = None
+        self._sent: Record | None = None
+
+    @property
+    def blind(self) -> bool:
+        """Whether the node must be read before it can be written."""
+        return self._standing is Standing.BLIND
+
+    def holds(self, record: Record, base: Record | None) -> bool:
+        """Return whether the node is known to hold *record*, made from *base*, or more."""
+        if self.blind or self.record is None:
+            return False
+        if self.record is record:
+            return True
+        if self.record is base:
+            return record == base
+        return join_optional(self.record, record) == self.record
+
+    def start(
+        self,
+        record: Record,
+        base: Record | None,
+        seal: Callable[[Record], tuple[bytes, int]],
+        deadline: float,
+        *,
+        may_put: bool,
+    ) -> bool:
+        """Send what brings the node closer to *record*; return whether anything was sent."""
+        if self.holds(record, base):
+            return False
+        if self._standing is not Standing.KNOWN:
+            self._standing = Standing.BLIND
+            self._exchange = self.node.start_gets(self._key, deadline)
+            return True
+        if not may_put:
+            return False
+        # What was made from this very copy contains it already.
+        if self.record is base:
+            self._sent = record
+        else:
+            joined = join_optional(self.record, record)
+            self._sent = record if joined == record else joined
+        assert self._sent is not None  # noqa: S101  (record is not None)
+        data, ttl = seal(self._sent)
+        if self._token is None:
+            self._exchange = self.node.start_add(self._key, data, ttl, deadline)
+        else:
+            self._exchange = self.node.start_cas(self._key, data, ttl, self._token, deadline)
+        return True
+
+    def finish(self, opened: Callable[[Any], Copy]) -> None:
+        """Read the reply and take note of what the node holds now.
+
+        Afterwards ``record`` is what was read, what was written, or the old knowledge when a
+        ``cas`` was refused; ``read`` tells the first from the others.
+
+        Raises:
+            NodeError: The node failed.
+            UnknownRecordError: The node holds something that must be left alone.
+        """
+        exchange, self._exchange = self._exchange, None
+        assert exchange is not None  # noqa: S101  (start() said that something was sent)
+        reply = exchange.result()
+        self.read = self._standing is Standing.BLIND
+        if self.read:
+            self.record, self._token = opened(reply)
+            self._standing = Standing.KNOWN
+        elif reply is True:
+            self.record, self._token, self._standing = self._sent, None, Standing.WRITTEN
+        elif reply is False:
+            self._standing = Standing.BLIND
+        else:
+            self.record, self._token, self.gone = None, None, True
+            return
+        self.gone = False
+
+    def abandon(self) -> None:
+        """Give up a reply that nobody will read."""
+        if self._exchange is not None:
+            self._exchange.abandon()
+            self._exchange = None
