@@ -94,7 +94,7 @@ class Monitor:
             self._ticking.release()
 
     def leave(self) -> None:
-        """End: nothing this worker alone knows is lost, and nobody waits for it."""
+        """Say good-bye: workers that end must not look like workers with other nodes."""
         parts = self._parts
         parts.heartbeat.leave()
         self._hand_over_repairs()

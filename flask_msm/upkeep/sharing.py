@@ -164,7 +164,7 @@ class Sharing:
         return not lost
 
     def leave(self) -> None:
-        """Say good-bye: workers that end must not look like workers with other nodes."""
+        """Bring to the nodes what a worker says as it ends; all of them have the time of one."""
         parts = self._parts
         until = parts.by()
         for node_id, view in parts.state.view().items():
