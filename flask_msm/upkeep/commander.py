@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from .sharing import Sharing
 
 
-__all__ = ["CLEAR", "MAX_CLEARS", "ON_RECONNECT", "POLICY", "Commander"]
-
 _IN_USE = "in use"
 #: Most attributes whose clearing is remembered by name; of more, the oldest are forgotten.
 MAX_CLEARS = 200

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 from flask_msm.errors import NodeError
 from flask_msm.locks import ProcessLock
 
-from .orders import DISTRIBUTION
-
 
 if TYPE_CHECKING:
     from .parts import Upkeep
@@ -22,8 +20,6 @@ if TYPE_CHECKING:
     from .sharing import Sharing
     from .statistics import Numbers
 
-
-__all__ = ["DISTRIBUTION", "Monitor"]
 
 logger = logging.getLogger("flask_msm.monitor")
 

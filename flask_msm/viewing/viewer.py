@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, cast
 from .. import snapshot as doc
 from ..fleet_view import Facts
 from ..meter import STEP, STEPS
-from ..upkeep.commander import CLEAR, ON_RECONNECT, POLICY
-from ..upkeep.monitor import DISTRIBUTION
+from ..upkeep.orders import CLEAR, DISTRIBUTION, ON_RECONNECT, POLICY
 from ..version import VERSION
 from .blacklist import entries_of
 from .choices import choice_of, fixed
