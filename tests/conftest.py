@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -20,6 +21,15 @@ def local_storage(tmp_path_factory, monkeypatch) -> None:
     folder = tmp_path_factory.mktemp("runtime")
     folder.chmod(0o700)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
+
+
+@pytest.fixture(autouse=True)
+def loud_loggers() -> Iterator[None]:
+    """Let a logger that a test has silenced speak again: applications of one name share it."""
+    yield
+    for logger in list(logging.Logger.manager.loggerDict.values()):
+        if isinstance(logger, logging.Logger):
+            logger.disabled = False
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import ssl
 import weakref
@@ -131,3 +132,13 @@ def close_inherited() -> None:
     for connection in list(_connections):
         if connection.process != process:
             connection.close()
+
+
+def _close_all() -> None:
+    for connection in list(_connections):
+        connection.close()
+
+
+# At the very end connections go with all other garbage in any order, and a socket that goes before
+# its connection complains. What is registered first runs last: whoever still talks comes before.
+atexit.register(_close_all)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
+import textwrap
 import time
 
 import pytest
@@ -163,3 +166,30 @@ def test_a_connection_closes_its_socket_when_nobody_holds_it():
 
 def test_a_connection_without_a_socket_is_closed_without_a_fuss():
     Connection(time.monotonic).close()
+
+
+def test_at_the_end_of_a_process_no_socket_complains_in_whatever_order_garbage_goes():
+    code = textwrap.dedent(
+        """
+        import gc, socket, time
+        from flask_msm.stores.connection import Connection
+
+        gc.disable()
+        opened = socket.socket()  # older than its connection, so it would go first
+        connection = Connection(time.monotonic)
+        connection.socket = opened
+        kept = [connection]
+        kept.append(kept)
+        del opened, connection, kept
+        """
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-W", "always::ResourceWarning", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    assert done.stderr == ""
