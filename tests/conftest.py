@@ -9,10 +9,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from flask_msm.stores.memcached import MemcachedNode
 from flask_msm.testing.memcached import HOW_TO_INSTALL, MemcachedProcess
 from flask_msm.testing.peer import Peer
+
+
+# The same examples in every run, however busy the machine; ``make fuzz`` looks for others.
+settings.register_profile("steady", derandomize=True, deadline=None, database=None)
+settings.load_profile("steady")
 
 
 @pytest.fixture(autouse=True)

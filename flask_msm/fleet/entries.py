@@ -120,8 +120,9 @@ def parse(data: bytes | str, *, limit: int, latest: float) -> list[Entry]:
     return [entry for entry in entries if entry is not None]
 
 
-def _order(entry: Entry) -> tuple[float, str, str, str, str]:
-    return entry.last_seen, entry.path, entry.error, entry.reason, entry.endpoint or ""
+def _order(entry: Entry) -> tuple[object, ...]:
+    where = entry.endpoint is not None, entry.endpoint or ""
+    return entry.last_seen, entry.path, entry.error, entry.reason, where
 
 
 def _facts(entry: Entry) -> dict[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -237,6 +238,24 @@ def test_joining_is_commutative_associative_and_idempotent(a, b, c):
     assert join(a, a) == a
     assert join(a, b) == join(b, a)
     assert join(join(a, b), c) == join(a, join(b, c))
+
+
+def test_an_unknown_endpoint_and_an_empty_one_are_told_apart_in_any_order():
+    unknown = Entry(
+        attribute="cart",
+        type_name="lock",
+        path="",
+        error="",
+        reason="",
+        endpoint=None,
+        added_by="",
+        first_seen=0.0,
+        last_seen=5.0,
+        counts={"a": 1},
+    )
+    empty = replace(unknown, endpoint="")
+
+    assert join(unknown, empty) == join(empty, unknown)
 
 
 def test_an_entry_counts_for_so_many_workers():
