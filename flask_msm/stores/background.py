@@ -35,7 +35,7 @@ class Background:
         name: Name of the thread.
         clock: Its monotonic clock makes deadlines.
         deadline: Time in seconds a job may take.
-        limit: How many jobs may wait.
+        limit: How many jobs may wait; threads that come at the same moment may add one each.
     """
 
     def __init__(self, name: str, *, clock: Clock, deadline: float, limit: int = 1000) -> None:
@@ -45,17 +45,17 @@ class Background:
         self._limit = limit
         self._lock = ProcessLock()
         self._pid = 0
-        self._jobs: queue.Queue[Job | None] = queue.Queue(limit)
+        # Without a limit of its own: what a request pays for a job is to be as little as can be.
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
     def put(self, job: Job) -> bool:
         """Queue *job*; return ``False`` when the queue is full, then nothing was queued."""
         if self._pid != os.getpid():
             self._start()
-        try:
-            self._jobs.put_nowait(job)
-        except queue.Full:
+        if self._jobs.qsize() >= self._limit:
             return False
+        self._jobs.put(job)
         return True
 
     def flush(self, timeout: float) -> bool:
@@ -67,10 +67,7 @@ class Background:
         if self._pid != os.getpid():
             return True
         done = threading.Event()
-        try:
-            self._jobs.put(lambda _: done.set(), timeout=timeout)
-        except queue.Full:
-            return False
+        self._jobs.put(lambda _: done.set())
         return done.wait(timeout)
 
     def close(self, timeout: float = 1.0) -> None:
@@ -81,10 +78,7 @@ class Background:
         self.flush(timeout)
         self._pid = 0
         atexit.unregister(self.close)
-        try:
-            self._jobs.put_nowait(None)
-        except queue.Full:
-            return
+        self._jobs.put(None)
         thread.join(timeout)
 
     def _start(self) -> None:
@@ -92,7 +86,7 @@ class Background:
             if self._pid == os.getpid():
                 return
             # A fork left the thread behind; what it had queued is the parent's to do.
-            self._jobs = queue.Queue(self._limit)
+            self._jobs = queue.SimpleQueue()
             self._thread = threading.Thread(
                 target=self._work, args=(self._jobs,), name=self._name, daemon=True
             )
@@ -100,7 +94,7 @@ class Background:
             self._pid = os.getpid()
             atexit.register(self.close)
 
-    def _work(self, jobs: queue.Queue[Job | None]) -> None:
+    def _work(self, jobs: queue.SimpleQueue[Job | None]) -> None:
         while True:
             if jobs.empty():
                 job = jobs.get()
