@@ -114,6 +114,7 @@ def tour(browser, folder):
             http_credentials=who, viewport={"width": 390, "height": 844}, device_scale_factor=2
         )
         phone.goto(admin)
+        expect(phone.locator("body")).to_contain_text("seen by all 4 workers", timeout=PATIENCE)
         all_report(phone)
         take(phone, folder / "phone.png", whole=False)
 
