@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from pymemcache.client.base import Client
 from flask_msm import MemcachedSessionManager
 
 from .cells import CELLS, CONTENT, Cell, nothing
-from .nodes import HOST
+from .nodes import HOST, memory
 
 
 if TYPE_CHECKING:
@@ -137,7 +136,7 @@ def keep_by_ours(
     app: Flask, nodes: Sequence[Node], closing: ExitStack, **config: Any
 ) -> MemcachedSessionManager:
     """Have flask_msm keep the sessions of *app*, which trusts its nodes when this returns."""
-    folder = closing.enter_context(TemporaryDirectory(prefix="flask_msm-bench-", dir=_memory()))
+    folder = closing.enter_context(TemporaryDirectory(prefix="flask_msm-bench-", dir=memory()))
     app.config.update(
         MSM_NODES=[f"{node.id}:{HOST}:{node.port}" for node in nodes],
         MSM_LOCAL_DIR=folder,
@@ -146,11 +145,6 @@ def keep_by_ours(
     manager = MemcachedSessionManager(app)
     closing.callback(manager.close, app)
     return manager
-
-
-def _memory() -> str | None:
-    """Return a folder in memory, where local storage is kept by default as well."""
-    return "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 
 
 def _act(cell: Cell) -> Callable[[], None]:

@@ -6,12 +6,11 @@ import fcntl
 import os
 import socket
 from dataclasses import dataclass
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from .nodes import HOST
+from .nodes import HOST, memory
 
 
 if TYPE_CHECKING:
@@ -82,8 +81,7 @@ class Shelf:
     """A folder with one file, which is read and replaced as a whole, under a lock."""
 
     def __init__(self, closing: ExitStack) -> None:
-        memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
-        folder = closing.enter_context(TemporaryDirectory(prefix="flask_msm-bench-", dir=memory))
+        folder = closing.enter_context(TemporaryDirectory(prefix="flask_msm-bench-", dir=memory()))
         self._path, self._unfinished = f"{folder}/session", f"{folder}/unfinished"
         self._lock = os.open(f"{folder}/lock", os.O_RDWR | os.O_CREAT, 0o600)
         closing.callback(os.close, self._lock)

@@ -98,7 +98,7 @@ class Files(FileSystemCache):
         descriptor = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
             try:
-                _write(descriptor, struct.pack("I", self._normalize_timeout(timeout)) + value)
+                _write(descriptor, _EXPIRY.pack(self._normalize_timeout(timeout)) + value)
             finally:
                 os.close(descriptor)
             os.replace(own, path)

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from .mirror import Mirror
 
 
-FOUND = Outcome.FOUND
 #: The answer for a session that is known to have ended. Old copies of it do not count: one on a
 #: node that was left out when it ended, while those that hold the tombstone cannot be asked; or one
 #: that was made here after all hosts were told.
@@ -104,12 +103,14 @@ class FailoverStore:
         if self._rules.near_max_age is not None:
             near = self._find(key, keys)
             if near and near.record.version >= at_least and self._is_whole_and_fresh(near):
-                return ENDED if self._rules.has_ended(key) else Loaded(FOUND, near.record, {})
+                if self._rules.has_ended(key):
+                    return ENDED
+                return Loaded(Outcome.FOUND, near.record, {})
         loaded = self.cluster.load(key, keys, at_least=at_least, deadline=deadline)
         record = loaded.record
         if not (record and loaded.certain) and self._rules.has_ended(key):
             return ENDED
-        if loaded.outcome is FOUND and record is not None:
+        if loaded.outcome is Outcome.FOUND and record is not None:
             self._note(key, keys, record)
             # What this host has yet to hand over may be newer, or a logout; and a node that was
             # away may have an old copy, while nobody who must know can be asked.
@@ -148,7 +149,7 @@ class FailoverStore:
         gone = loaded.outcome is Outcome.MISSING and not entry.mark
         if gone and self._rules.remembers(key, deadline):
             return loaded
-        return Loaded(FOUND, entry.record, loaded.copies, False, loaded.failed)  # noqa: FBT003
+        return Loaded(Outcome.FOUND, entry.record, loaded.copies, False, loaded.failed)  # noqa: FBT003
 
     def is_dropped(self, entry: Entry) -> bool:
         """Return whether *entry* is a change of an outage that does not go into the cluster.

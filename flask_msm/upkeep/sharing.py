@@ -50,7 +50,8 @@ class Sharing:
         parts.notes.read()
         parts.heartbeat.announce()
         parts.endings.share()
-        pulled: dict[str, tuple[Pulled, Pulled, Pulled]] = {}
+        maps = parts.control.shared, parts.heartbeat.shared, parts.endings.shared
+        pulled: dict[str, list[Pulled]] = {}
         for node_id, node in parts.nodes.items():
             if not parts.state.due(node_id):
                 parts.control.set_missed(node_id, "not reachable")
@@ -60,26 +61,21 @@ class Sharing:
                 if probe:
                     self._prober.ask(node, deadline)
                 keys = parts.keys()
-                pulled[node_id] = (
-                    parts.control.shared.pull(node, keys, deadline),
-                    parts.heartbeat.shared.pull(node, keys, deadline),
-                    parts.endings.shared.pull(node, keys, deadline),
-                )
+                pulled[node_id] = [shared.pull(node, keys, deadline) for shared in maps]
             except NodeError as error:
                 self._prober.failed(node_id, error)
             else:
                 parts.state.observe(node_id, Observation.PROBE_SUCCESS)
         self._learner.informed = bool(pulled)
-        self._learner.note_found({node_id: pair[0].found for node_id, pair in pulled.items()})
+        self._learner.note_found({node_id: found[0].found for node_id, found in pulled.items()})
         self._learner.keep_distrust()
         self._learner.compare_layouts()
         parts.returner.bury(parts.endings.fresh())
-        for node_id, (control, workers, endings) in pulled.items():
+        for node_id, found in pulled.items():
             deadline = parts.by(until)
             try:
-                parts.control.shared.push(parts.nodes[node_id], control, parts.keys(), deadline)
-                parts.heartbeat.shared.push(parts.nodes[node_id], workers, parts.keys(), deadline)
-                parts.endings.shared.push(parts.nodes[node_id], endings, parts.keys(), deadline)
+                for shared, there in zip(maps, found, strict=True):
+                    shared.push(parts.nodes[node_id], there, parts.keys(), deadline)
             except NodeError as error:
                 self._prober.failed(node_id, error)
         self._learner.learn()

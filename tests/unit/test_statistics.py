@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_msm.upkeep.statistics import Numbers, numbers_from
@@ -98,7 +98,6 @@ def test_a_version_is_cut_and_has_no_control_characters():
     assert numbers({"version": ""}).version is None
 
 
-@settings(deadline=None, derandomize=True, database=None)
 @given(st.dictionaries(st.sampled_from([*FOUND, "other"]), st.text()))
 def test_no_statistics_raise(found):
     said = numbers(found)

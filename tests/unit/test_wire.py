@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_msm.cluster.ports import CasToken, Item
@@ -252,7 +252,6 @@ WORDS = b"VALUE k 0 1 7\r\n|VALUE a 0 2 7\r\n|v|\r\n|END|STORED|ERROR|STAT a b| 
 PIECES = st.lists(st.sampled_from(WORDS.split(b"|")) | st.binary(max_size=6), max_size=8)
 
 
-@settings(deadline=None)
 @given(PIECES)
 def test_whatever_comes_is_a_reply_an_error_or_unfinished(pieces):
     """No input makes a parser fail in another way, and pieces mean what they mean in one."""
