@@ -284,6 +284,37 @@ class TestShop:
 
 @pytest.mark.memcached
 @needs_memcached
+def test_policy_of_demo_is_changed_and_changed_back_in_its_dashboard(tmp_path):
+    with launched(tmp_path) as shop:
+        operator = requests.Session()
+        operator.trust_env = False
+        operator.auth = ("ops", re.search(r"password (\S+)", shop.text)[1])
+        dashboard = f"{shop.url}/msm-admin/"
+
+        def policy():
+            document = operator.get(f"{dashboard}api/v1/state", timeout=10).json()
+            return document["policy"]["value"]
+
+        def choose(value):
+            page = operator.get(f"{dashboard}act/policy?value={value}", timeout=10).text
+            fields = dict(re.findall(r'name="(\w+)" value="([^"]*)"', page))
+            answer = operator.post(
+                f"{dashboard}act/policy",
+                data={**fields, "reason": "a look around"},
+                headers={"Origin": shop.url},
+                timeout=10,
+            )
+            return answer.status_code
+
+        assert policy() == "raise"
+        assert choose("blacklist") == 200
+        eventually(lambda: policy() == "blacklist", 10)
+        # Between two changes of the fleet a pause is asked for, with 429.
+        eventually(lambda: choose("raise") == 200, 20)
+        eventually(lambda: policy() == "raise", 10)
+
+
+@needs_memcached
 @needs_proc
 class TestLauncher:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
