@@ -102,6 +102,22 @@ class Control:
         entry = None if value is None else self._entry(value=value, who=who, why=why)
         self.shared.put(_DRAIN + node_id, entry)
 
+    def drain_stamp(self, node_id: str) -> int:
+        """Return when the drain of a node was ordered or taken back last, 0 for never."""
+        return self.shared.stamp(_DRAIN + node_id)
+
+    def set_drained(self, node_id: str, *, ordered: int) -> bool:
+        """Say that a drain is complete; return whether that was so.
+
+        An operator may have given another order while the node was copied: that one holds.
+
+        Args:
+            node_id: The node.
+            ordered: Stamp of the order that was carried out.
+        """
+        entry = self._entry(value="drained", who="drain", why="all copied")
+        return self.shared.replace(_DRAIN + node_id, entry, stamp=ordered)
+
     def choice(self, name: str) -> Choice:
         """Return what was chosen for *name* at run time."""
         found = self.shared.attributes.entries.get(_CHOICE + name)

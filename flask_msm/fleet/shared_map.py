@@ -109,16 +109,15 @@ class SharedMap:
             above: Without *stamp*: the stamp is above this one, too.
         """
         with self._lock:
-            record = self._record
-            if stamp is None:
-                above = max(above, self.stamp(name), record.attributes.floor)
-                stamp = self._stamps.next(above)
-            change = Attributes({name: (stamp, value)}, {}, 0)
-            joined = attribute_map.compact(attribute_map.join(record.attributes, change))
-            self._record = record._replace(
-                attributes=joined, version=max(record.version, stamp), expires_at=self._expiry()
-            )
-        return stamp
+            return self._put(name, value, stamp, above)
+
+    def replace(self, name: str, value: bytes, *, stamp: int) -> bool:
+        """Set *name* here if it was set last at *stamp*; return whether that was so."""
+        with self._lock:
+            if self.stamp(name) != stamp:
+                return False
+            self._put(name, value, None, 0)
+            return True
 
     def keep_newest(self, count: int) -> None:
         """Forget all but the *count* newest names, for good: older ones do not come back."""
@@ -210,6 +209,20 @@ class SharedMap:
     def sealed(self, keys: Keyring) -> bytes:
         """Return the map as bytes that ``absorb`` takes."""
         return self._envelope.seal(self._renewed(), self.key, keys)
+
+    def _put(self, name: str, value: bytes | None, stamp: int | None, above: int) -> int:
+        record = self._record
+        if stamp is None:
+            above = max(above, self.stamp(name), record.attributes.floor)
+            stamp = self._stamps.next(above)
+        change = Attributes({name: (stamp, value)}, {}, 0)
+        joined = attribute_map.join(record.attributes, change)
+        self._record = record._replace(
+            attributes=attribute_map.compact(joined),
+            version=max(record.version, stamp),
+            expires_at=self._expiry(),
+        )
+        return stamp
 
     def _opened(self, item: Item, keys: Keyring) -> Record | None:
         return self._open(item.value, keys)

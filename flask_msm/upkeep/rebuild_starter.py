@@ -85,8 +85,9 @@ class RebuildStarter:
         parts = self._parts
         try:
             if what == "drain":
+                ordered = parts.control.drain_stamp(node_id)
                 if parts.rebuilder.drain(node_id, others):
-                    parts.control.set_drain(node_id, "drained", who="drain", why="all copied")
+                    parts.control.set_drained(node_id, ordered=ordered)
             elif not parts.rebuilder.rebuild(node_id, others):
                 return
             self._sharing.publish()

@@ -596,6 +596,24 @@ def test_a_drain_that_cannot_be_read_is_no_drain(raw):
     assert worker.control.drains() == {"n2": "draining"}
 
 
+def test_a_drain_that_ends_does_not_undo_what_an_operator_took_back_meanwhile():
+    worker = Worker()
+    worker.control.set_drain("n1", "draining", who="anna", why="new disk")
+    ordered = worker.control.drain_stamp("n1")
+    worker.control.set_drain("n1", None, who="anna", why="changed my mind")
+
+    assert not worker.control.set_drained("n1", ordered=ordered)
+    assert worker.control.drains() == {}
+
+
+def test_a_drain_that_ends_as_it_was_ordered_is_written_down():
+    worker = Worker()
+    worker.control.set_drain("n1", "draining", who="anna", why="new disk")
+
+    assert worker.control.set_drained("n1", ordered=worker.control.drain_stamp("n1"))
+    assert worker.control.drains() == {"n1": "drained"}
+
+
 def test_what_is_known_of_nodes_that_are_gone_can_be_forgotten(nodes):
     worker = Worker()
     worker.look(nodes)
