@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     from .unit import Unit
 
 
+#: Records name their codec in one byte; 0 is that of the fleet's own records.
+MAX_CODEC_ID = 255
+
 logger = logging.getLogger("flask_msm")
 
 EXTENSION = "msm"
@@ -148,7 +151,7 @@ class MemcachedSessionManager:
         scheduler: Any = None,
         policy: Policy | None = None,
     ) -> None:
-        self._codec = codec or MsgpackCodec()
+        self._codec = MsgpackCodec() if codec is None else _checked_codec(codec)
         self._clock = clock or SystemClock()
         self._scheduler = scheduler
         self._policy = policy
@@ -159,8 +162,12 @@ class MemcachedSessionManager:
         """Set *app* up. Opens no connection and starts no thread.
 
         Raises:
-            ConfigError: A setting is wrong, or *app* was set up before.
+            ConfigError: A setting is wrong, *app* was set up before, or is no application.
         """
+        if not isinstance(app, Flask):
+            raise ConfigError("init_app", type(app).__name__, "a Flask application")
+        if isinstance(app.config.get("SECRET_KEY_FALLBACKS"), str | bytes):
+            raise ConfigError("SECRET_KEY_FALLBACKS", "one text", "a list of secrets")
         if EXTENSION in app.extensions:
             raise ConfigError("init_app", app.name, "once for each application")
         settings = Settings.from_mapping(app.config, app_name=app.name, testing=app.testing)
@@ -300,6 +307,24 @@ def _blacklist_signal(app: Flask, failure: Failure) -> None:
     attribute_blacklisted.send(
         app, attribute=failure.attribute, type=failure.type_name, path=failure.path
     )
+
+
+def _checked_codec(codec: Codec) -> Codec:
+    """Return *codec*, an instance that has all that a codec needs.
+
+    Raises:
+        ConfigError: Something is missing.
+    """
+    name = codec.__name__ if isinstance(codec, type) else type(codec).__name__
+    if isinstance(codec, type):
+        raise ConfigError("codec", f"the class {name}", "an instance of it")
+    for method in ("dumps", "loads"):
+        if not callable(getattr(codec, method, None)):
+            raise ConfigError("codec", f"{name} without {method}()", "a codec with dumps and loads")
+    number = getattr(codec, "id", None)
+    if type(number) is not int or not 1 <= number <= MAX_CODEC_ID:
+        raise ConfigError("codec", f"{name} with id {number!r}", "an id from 1 to 255")
+    return codec
 
 
 def _unavailable(error: Exception) -> tuple[str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 from flask.sessions import SessionInterface, SessionMixin
@@ -240,7 +241,20 @@ def secrets_of(app: Flask) -> Secrets | None:
     current = app.secret_key
     if not current:
         return None
-    return (current, *(app.config["SECRET_KEY_FALLBACKS"] or ()))
+    fallbacks = app.config["SECRET_KEY_FALLBACKS"] or ()
+    if isinstance(fallbacks, str | bytes):
+        _warn_of_text_fallbacks()
+        return (current,)
+    return (current, *fallbacks)
+
+
+@cache
+def _warn_of_text_fallbacks() -> None:
+    """Log once that the fallbacks are one text: taken as a list, each letter would be a key."""
+    logger.error(
+        "SECRET_KEY_FALLBACKS is one text, must be a list of secrets: it is ignored, and cookies"
+        " signed with an older secret are not accepted"
+    )
 
 
 def _nothing() -> None:

@@ -19,6 +19,7 @@ from flask_msm import (
     regenerate,
     session_created,
 )
+from flask_msm.interface import _warn_of_text_fallbacks, secrets_of
 from flask_msm.record.record import Kind
 
 
@@ -303,3 +304,79 @@ def add_read_only_view(app):
     @read_only
     def looked_at():
         return session.get("name", "nobody")
+
+
+# -- what cannot work is refused at the start ----------------------------------------------------
+
+
+class PlainCodec:
+    """A codec that has all it needs."""
+
+    id = 9
+
+    def dumps(self, value):
+        return str(value).encode()
+
+    def loads(self, data):
+        return data.decode()
+
+
+class NoDumps:
+    id = 9
+
+    def loads(self, data):
+        return data
+
+
+class LargeId(PlainCodec):
+    id = 300
+
+
+class Falsy(NoDumps):
+    def __bool__(self):
+        return False
+
+
+@pytest.mark.parametrize(
+    ("codec", "text"),
+    [
+        (PlainCodec, "the class PlainCodec"),
+        (NoDumps(), "NoDumps without dumps"),
+        (LargeId(), "LargeId with id 300"),
+        (Falsy(), "Falsy without dumps"),
+    ],
+    ids=["a class", "no dumps", "an id of two bytes", "a falsy object"],
+)
+def test_a_codec_that_cannot_work_is_refused_by_name(codec, text):
+    with pytest.raises(ConfigError, match=text):
+        MemcachedSessionManager(codec=codec)
+
+
+def test_a_complete_codec_is_taken():
+    MemcachedSessionManager(codec=PlainCodec())
+
+
+def test_an_object_that_is_no_application_is_refused_by_type():
+    with pytest.raises(ConfigError, match="init_app is 'str'; allowed: a Flask application"):
+        MemcachedSessionManager().init_app("text")
+
+
+@pytest.mark.parametrize("fallbacks", ["older", b"older"], ids=["str", "bytes"])
+def test_fallback_secrets_given_as_one_text_are_refused(fallbacks):
+    app = Flask("shop")
+    app.config.update(TESTING=True, SECRET_KEY="test", SECRET_KEY_FALLBACKS=fallbacks)
+
+    with pytest.raises(ConfigError, match="SECRET_KEY_FALLBACKS") as caught:
+        MemcachedSessionManager(app)
+    assert "older" not in str(caught.value)
+
+
+def test_a_letter_of_fallback_secrets_assigned_later_verifies_no_cookie(caplog):
+    shop = make_app(SECRET_KEY="test")
+    shop.app.config["SECRET_KEY_FALLBACKS"] = "letters"
+    _warn_of_text_fallbacks.cache_clear()
+
+    assert secrets_of(shop.app) == ("test",)
+    assert secrets_of(shop.app) == ("test",)
+    assert caplog.text.count("SECRET_KEY_FALLBACKS is one text") == 1
+    assert "letters" not in caplog.text
