@@ -314,6 +314,7 @@ def test_policy_of_demo_is_changed_and_changed_back_in_its_dashboard(tmp_path):
         eventually(lambda: policy() == "raise", 10)
 
 
+@pytest.mark.memcached
 @needs_memcached
 @needs_proc
 class TestLauncher:
