@@ -112,11 +112,15 @@ class SharedMap:
             return self._put(name, value, stamp, above)
 
     def replace(self, name: str, value: bytes, *, stamp: int) -> bool:
-        """Set *name* here if it was set last at *stamp*; return whether that was so."""
+        """Set *name* here if it was set last at *stamp*; return whether that was so.
+
+        The new stamp is just above *stamp*: what another worker has set since wins, also if this
+        one has not learned of it yet.
+        """
         with self._lock:
             if self.stamp(name) != stamp:
                 return False
-            self._put(name, value, None, 0)
+            self._put(name, value, stamp + 1, 0)
             return True
 
     def keep_newest(self, count: int) -> None:

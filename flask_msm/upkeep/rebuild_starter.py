@@ -48,7 +48,14 @@ class RebuildStarter:
         candidate = self._candidate()
         if candidate is None or not self._rebuilding.acquire(blocking=False):
             return
-        if not self._parts.lanes.later(lambda _: self._rebuild(*candidate)):
+        what, node_id, _ = candidate
+        control = self._parts.control
+        # The order that is seen now is the one that is carried out.
+        ordered = control.drain_stamp(node_id)
+        taken_back = what == "drain" and control.drains().get(node_id) != "draining"
+        if taken_back or not self._parts.lanes.later(
+            lambda _: self._rebuild(*candidate, ordered=ordered)
+        ):
             self._rebuilding.release()
 
     def _candidate(self) -> tuple[str, str, list[str]] | None:
@@ -81,11 +88,10 @@ class RebuildStarter:
             return False
         return now - since >= self._hold_off
 
-    def _rebuild(self, what: str, node_id: str, others: list[str]) -> None:
+    def _rebuild(self, what: str, node_id: str, others: list[str], *, ordered: int) -> None:
         parts = self._parts
         try:
             if what == "drain":
-                ordered = parts.control.drain_stamp(node_id)
                 if parts.rebuilder.drain(node_id, others):
                     parts.control.set_drained(node_id, ordered=ordered)
             elif not parts.rebuilder.rebuild(node_id, others):

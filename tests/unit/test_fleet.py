@@ -606,6 +606,25 @@ def test_a_drain_that_ends_does_not_undo_what_an_operator_took_back_meanwhile():
     assert worker.control.drains() == {}
 
 
+def test_a_drain_that_ends_does_not_undo_what_was_taken_back_on_another_worker(nodes):
+    drainer, operator = Worker(), Worker()
+    drainer.control.set_drain("n1", "draining", who="anna", why="new disk")
+    drainer.sync(*nodes)
+    operator.sync(*nodes)
+    ordered = drainer.control.drain_stamp("n1")
+    operator.clock.advance(1)
+    operator.control.set_drain("n1", None, who="anna", why="changed my mind")
+    operator.sync(*nodes)
+
+    # Later than the take-back, of which this worker has not learned yet.
+    drainer.clock.advance(2)
+    drainer.control.set_drained("n1", ordered=ordered)
+    drainer.sync(*nodes)
+    operator.sync(*nodes)
+
+    assert drainer.control.drains() == operator.control.drains() == {}
+
+
 def test_a_drain_that_ends_as_it_was_ordered_is_written_down():
     worker = Worker()
     worker.control.set_drain("n1", "draining", who="anna", why="new disk")

@@ -1,0 +1,107 @@
+"""Which order a drain carries out, and what becomes of one that is taken back meanwhile."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from support.clock import FakeClock
+
+from flask_msm.cluster.health import NodeState
+from flask_msm.fleet.control import Control
+from flask_msm.fleet.shared_map import MAX_SIZE, SharedMap
+from flask_msm.record.envelope import Envelope
+from flask_msm.record.stamp import StampClock
+from flask_msm.upkeep.rebuild_starter import RebuildStarter
+
+
+class Drain:
+    """A node that is being drained; ``meanwhile`` is called while it is copied."""
+
+    def __init__(self):
+        clock = FakeClock()
+        envelope = Envelope(codec_id=0, compress_above=4096, max_size=MAX_SIZE)
+        shared = SharedMap("control", envelope=envelope, stamps=StampClock(clock), clock=clock)
+        self.control = Control(shared, worker=lambda: "worker")
+        self.jobs = []
+        self.seen = NodeState.DRAINING
+        self.copied = []
+        self.meanwhile = lambda: None
+        parts = SimpleNamespace(
+            control=self.control,
+            rebuilder=SimpleNamespace(drain=self.copy),
+            clock=clock,
+            lanes=SimpleNamespace(later=self.queue),
+            state=SimpleNamespace(view=self.view),
+        )
+        self.starter = RebuildStarter(
+            parts,
+            learner=SimpleNamespace(differ=False, informed=True),
+            sharing=SimpleNamespace(publish=lambda: None),
+            hold_off=0.0,
+            rebuilds=True,
+        )
+        self.order("draining")
+
+    def order(self, value):
+        self.control.set_drain("n1", value, who="anna", why="")
+
+    def queue(self, job):
+        self.jobs.append(job)
+        return True
+
+    def copy(self, node_id, others):
+        self.copied.append(node_id)
+        self.meanwhile()
+        return True
+
+    def view(self):
+        up = SimpleNamespace(state=NodeState.UP)
+        other = SimpleNamespace(
+            state=NodeState.UP, health=up, trusted=True, rights=SimpleNamespace(written=True)
+        )
+        return {"n1": SimpleNamespace(state=self.seen, health=up), "n2": other}
+
+    def work(self):
+        while self.jobs:
+            self.jobs.pop()(0.0)
+
+
+@pytest.fixture
+def drain():
+    return Drain()
+
+
+def test_a_drain_that_is_complete_is_written_down(drain):
+    drain.starter.start()
+    drain.work()
+
+    assert drain.control.drains() == {"n1": "drained"}
+
+
+def test_an_order_taken_back_while_the_node_is_copied_stays_taken_back(drain):
+    drain.meanwhile = lambda: drain.order(None)
+    drain.starter.start()
+    drain.work()
+
+    assert drain.copied == ["n1"]
+    assert drain.control.drains() == {}
+
+
+def test_an_order_taken_back_before_copying_begins_stays_taken_back(drain):
+    drain.starter.start()
+    drain.order(None)
+    drain.work()
+
+    assert drain.control.drains() == {}
+
+
+def test_an_order_taken_back_before_it_is_seen_is_not_carried_out(drain):
+    drain.order(None)
+    drain.starter.start()
+
+    assert drain.jobs == []
+    drain.order("draining")
+    drain.starter.start()
+    drain.work()
+    assert drain.control.drains() == {"n1": "drained"}
