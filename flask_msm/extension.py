@@ -17,10 +17,11 @@ from .clock import Clock, SystemClock
 from .console import FleetConsole
 from .errors import ConfigError, SessionUnavailableError
 from .gate import Report
-from .interface import MsmSessionInterface, secrets_of
+from .interface import MsmSessionInterface
 from .lookups import Lookups
 from .record.codec import Codec, MsgpackCodec
 from .record.record import PARTIAL
+from .secret_keys import check_fallbacks, secrets_of
 from .session import Session
 from .settings import NodeAddress, Settings
 from .signals import (
@@ -140,6 +141,9 @@ class MemcachedSessionManager:
         policy: Decides what happens when an attribute cannot be stored, instead of
             ``MSM_SERIALIZATION_POLICY``: gets a ``flask_msm.policies.Failure``, returns one of
             the verdicts there.
+
+    Raises:
+        ConfigError: *codec* cannot work, or *app* cannot be set up.
     """
 
     def __init__(
@@ -166,8 +170,7 @@ class MemcachedSessionManager:
         """
         if not isinstance(app, Flask):
             raise ConfigError("init_app", type(app).__name__, "a Flask application")
-        if isinstance(app.config.get("SECRET_KEY_FALLBACKS"), str | bytes):
-            raise ConfigError("SECRET_KEY_FALLBACKS", "one text", "a list of secrets")
+        check_fallbacks(app)
         if EXTENSION in app.extensions:
             raise ConfigError("init_app", app.name, "once for each application")
         settings = Settings.from_mapping(app.config, app_name=app.name, testing=app.testing)

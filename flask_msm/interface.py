@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
-from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 from flask.sessions import SessionInterface, SessionMixin
@@ -13,8 +12,8 @@ from werkzeug.http import dump_cookie
 
 from .commands import LOOKS_ON
 from .errors import ReadOnlyError, shown
-from .record.keys import Secrets
 from .record.token import PERMANENT, Token, cookie_pattern, peek_flags, signer_for
+from .secret_keys import secrets_of
 from .session import Session
 from .unit import Action, Unit
 
@@ -22,6 +21,7 @@ from .unit import Action, Unit
 if TYPE_CHECKING:
     from flask import Flask, Request, Response
 
+    from .record.keys import Secrets
     from .repository import Repository
 
 
@@ -234,27 +234,6 @@ class RequestVisit:
         return not (
             interface.is_ignored(self.request) or interface.is_read_only(self._app, self.request)
         )
-
-
-def secrets_of(app: Flask) -> Secrets | None:
-    """Return the current secret and the fallbacks, read at use as Flask does."""
-    current = app.secret_key
-    if not current:
-        return None
-    fallbacks = app.config["SECRET_KEY_FALLBACKS"] or ()
-    if isinstance(fallbacks, str | bytes):
-        _warn_of_text_fallbacks()
-        return (current,)
-    return (current, *fallbacks)
-
-
-@cache
-def _warn_of_text_fallbacks() -> None:
-    """Log once that the fallbacks are one text: taken as a list, each letter would be a key."""
-    logger.error(
-        "SECRET_KEY_FALLBACKS is one text, must be a list of secrets: it is ignored, and cookies"
-        " signed with an older secret are not accepted"
-    )
 
 
 def _nothing() -> None:

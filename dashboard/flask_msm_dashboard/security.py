@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
+from flask_msm.secret_keys import secrets_of
+
 
 if TYPE_CHECKING:
     from flask import Flask, Request, Response
@@ -79,8 +81,9 @@ class Tokens:
         return bool(found == [operator, action])
 
     def _serializer(self, app: Flask) -> URLSafeTimedSerializer | None:
-        if not app.secret_key:
+        secrets = secrets_of(app)
+        if secrets is None:
             return None
         # The last one signs, all of them are taken.
-        keys = [*reversed(app.config["SECRET_KEY_FALLBACKS"] or ()), app.secret_key]
+        keys = [key.encode() if isinstance(key, str) else key for key in reversed(secrets)]
         return URLSafeTimedSerializer(keys, salt=_SALT)

@@ -163,6 +163,15 @@ def test_a_token_of_before_the_secret_was_changed_is_taken():
     assert post(client, "/msm-admin/act/policy", fields).status_code == 303
 
 
+def test_a_token_signed_with_a_letter_of_fallbacks_in_one_text_is_refused():
+    client, console = client_of()
+    client.application.config["SECRET_KEY_FALLBACKS"] = "letters"
+    token = signed(client.application, "anna.k", "policy", "l")
+
+    assert change(client, data={"token": token}).status_code == 403
+    assert console.calls == []
+
+
 def test_an_old_form_is_refused(monkeypatch):
     client, _ = client_of()
     monkeypatch.setattr("flask_msm_dashboard.security.TOKEN_LIFE", -1)

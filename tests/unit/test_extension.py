@@ -19,8 +19,8 @@ from flask_msm import (
     regenerate,
     session_created,
 )
-from flask_msm.interface import _warn_of_text_fallbacks, secrets_of
 from flask_msm.record.record import Kind
+from flask_msm.secret_keys import _log_text_fallbacks, secrets_of
 
 
 def write(**values):
@@ -374,7 +374,7 @@ def test_fallback_secrets_given_as_one_text_are_refused(fallbacks):
 def test_a_letter_of_fallback_secrets_assigned_later_verifies_no_cookie(caplog):
     shop = make_app(SECRET_KEY="test")
     shop.app.config["SECRET_KEY_FALLBACKS"] = "letters"
-    _warn_of_text_fallbacks.cache_clear()
+    _log_text_fallbacks.cache_clear()
 
     assert secrets_of(shop.app) == ("test",)
     assert secrets_of(shop.app) == ("test",)

@@ -24,7 +24,6 @@ class Drain:
         shared = SharedMap("control", envelope=envelope, stamps=StampClock(clock), clock=clock)
         self.control = Control(shared, worker=lambda: "worker")
         self.jobs = []
-        self.seen = NodeState.DRAINING
         self.copied = []
         self.meanwhile = lambda: None
         parts = SimpleNamespace(
@@ -60,7 +59,7 @@ class Drain:
         other = SimpleNamespace(
             state=NodeState.UP, health=up, trusted=True, rights=SimpleNamespace(written=True)
         )
-        return {"n1": SimpleNamespace(state=self.seen, health=up), "n2": other}
+        return {"n1": SimpleNamespace(state=NodeState.DRAINING, health=up), "n2": other}
 
     def work(self):
         while self.jobs:
