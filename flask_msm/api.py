@@ -39,7 +39,8 @@ def destroy() -> None:
 def read_only(view: View) -> View:
     """Mark *view*: its requests save nothing.
 
-    A change of the session raises ``ReadOnlyError`` in debug mode and is logged otherwise.
+    A change of the session raises ``ReadOnlyError`` in debug mode and is logged otherwise; either
+    names each attribute that was changed. The session stays alive as with any other view.
     """
     setattr(view, READ_ONLY, True)
     return view

@@ -83,10 +83,17 @@ class Differences(Identity):
         assert self._baseline is not None  # noqa: S101  (it is asking)
         return self._leftovers.refused(self._baseline, name, value, error)
 
-    def _refuse_new(self, name: Any, value: Any, error: SerializationError) -> None:
-        """Let an attribute fail, unless it is what this request was given."""
-        if self._left is None or not self._left.is_restored(name, value):
-            raise error
+    def _changed_attributes(self, session: Session) -> set[str]:
+        """Return the names of all attributes that this request changed, stored ones or not."""
+        failed: set[str] = set()
+
+        def note(name: Any, value: Any, error: SerializationError) -> None:
+            # What cannot be stored is no change if this request was given it.
+            if self._left is None or not self._left.is_restored(name, value):
+                failed.add(error.attribute or error.path)
+
+        changed = set(self._changes(session, note)) | failed
+        return changed if self._left is None else changed | self._left.changed(session.peek())
 
     def _settle(self) -> None:
         """Keep here what could not be stored, and have the cookie say so."""

@@ -99,19 +99,31 @@ class MsmSessionInterface(SessionInterface):
             return
         if not session.loaded and self._nothing_to_do(app, session, request):
             return
-        if session.loaded and self.is_read_only(app, request):
+        saves = not self.is_read_only(app, request)
+        if not saves and session.loaded:
             changed = unit.changed_names(session)
             if changed:
                 self._refuse_changes(app, changed, request.endpoint)
                 return
-        self._answer(app, session, unit, response)
+        self._answer(app, session, unit, response, saves=saves)
 
-    def _answer(self, app: Flask, session: Session, unit: Unit, response: Response) -> None:
+    def _answer(
+        self, app: Flask, session: Session, unit: Unit, response: Response, *, saves: bool
+    ) -> None:
+        """Store what is to be stored, and set the headers.
+
+        Args:
+            app: The application.
+            session: The session of the request.
+            unit: What stands behind it.
+            response: Gets the headers.
+            saves: Changes are stored; without it the session is refreshed at most.
+        """
         parameters = self._cookie_parameters(app)
         before = unit.token
-        if session.modified and before is None:
+        if saves and session.modified and before is None:
             session.load()  # costs nothing without a cookie
-        if session.loaded:
+        if saves and session.loaded:
             action = unit.finish(session)
         elif unit.refresh_due and (unit.token_permanent or session.accessed or session.modified):
             action = unit.refresh(session)

@@ -139,6 +139,15 @@ class Leftovers:
         kept = self._restored.get(name)
         return kept is not None and kept.value is value
 
+    def changed(self, values: Mapping[Any, Any]) -> set[str]:
+        """Return which names of what is not stored were set to other objects, or removed."""
+        names = [name for name in values if not self.is_shared(name)]
+        return {
+            str(name)
+            for name in (*names, *self._restored)
+            if name not in values or not self.is_restored(name, values[name])
+        }
+
     def without_held(self, changes: Changes, values: Mapping[str, Any]) -> Changes:
         """Return *changes*, or nothing if they are just what was too large before."""
         held = {

@@ -155,13 +155,15 @@ class Unit(Differences):
         return earlier if action is Action.KEEP else action
 
     def refresh(self, session: Session) -> Action:
-        """Lengthen the life of a session that the application did not look at."""
-        try:
-            contents = self.load()
-        except SessionUnavailableError:
-            # Nobody looks at the session, so nobody is refused.
-            return Action.KEEP
-        if contents.detached:
+        """Lengthen the life of a session that the application did not change."""
+        detached = session.detached
+        if not session.loaded:
+            try:
+                detached = self.load().detached
+            except SessionUnavailableError:
+                # The application does not look at the session: there is no reason to fail.
+                return Action.KEEP
+        if detached:
             return Action.SET
         if self._token is None or self.frozen:
             return Action.KEEP
@@ -173,10 +175,7 @@ class Unit(Differences):
 
     def changed_names(self, session: Session) -> set[str]:
         """Return what a save would change: names of attributes, and calls that end or move it."""
-        try:
-            names = set(self._changes(session, self._refuse_new))
-        except SerializationError as error:
-            names = {error.path}
+        names = self._changed_attributes(session)
         if self._ending:
             names.add("destroy()")
         if self._regenerating:

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 from flask import session
-from support.apps import make_app, receiving, set_cookie
+from support.apps import LIFE, make_app, receiving, set_cookie
 from support.policies import (
     LOCK,
     FailingCodec,
@@ -20,7 +20,13 @@ from support.policies import (
     write,
 )
 
-from flask_msm import SessionTooLargeError, attribute_blacklisted, regenerate
+from flask_msm import (
+    ReadOnlyError,
+    SessionTooLargeError,
+    attribute_blacklisted,
+    read_only,
+    regenerate,
+)
 from flask_msm.fleet.blacklist import MAX_ENTRIES
 from flask_msm.fleet.pins import Pin
 
@@ -454,3 +460,70 @@ def test_pins_and_filter_are_looked_at_only_if_there_are_any(monkeypatch):
     shop.ask(contents)
 
     assert made == []
+
+
+def watched(action, **config):
+    """Return an application whose view ``/report`` is read-only and does *action*."""
+
+    def setup(app):
+        @app.get("/report")
+        @read_only
+        def report():
+            action()
+            return "ok"
+
+    return make_app(setup=setup, **FILTER, **config)
+
+
+def test_a_read_only_view_that_sets_what_is_filtered_creates_nothing(caplog):
+    shop = watched(write(tmp=1, lock=LOCK))
+
+    response = shop.client.get("/report")
+
+    assert "Set-Cookie" not in response.headers
+    assert shop.all_keys() == set()
+    assert len(shop.state.repository.serialization.live) == 0
+    (warning,) = warnings(caplog)
+    assert "'lock'" in warning
+    assert "'tmp'" in warning
+
+
+@pytest.mark.parametrize(
+    ("action", "names"),
+    [
+        (write(tmp=2), ["'tmp'"]),
+        (lambda: session.pop("tmp"), ["'tmp'"]),
+        (write(other=[1], name="eve"), ["'name'", "'other'"]),
+        (write(name=LOCK, cart=LOCK), ["'cart'", "'name'"]),
+    ],
+    ids=["set", "removed", "both kinds", "two that cannot be stored"],
+)
+def test_each_change_of_a_read_only_view_is_named(action, names, caplog):
+    shop = watched(action)
+    shop.do(write(name="anna", tmp=1))
+    caplog.clear()
+
+    shop.client.get("/report")
+
+    (warning,) = warnings(caplog)
+    assert warning.endswith(f"changed the session: {', '.join(names)}; nothing was saved")
+    assert shop.ask(contents) == {"name": "anna", "tmp": 1}
+
+
+def test_in_debug_mode_the_error_of_a_read_only_view_names_what_is_filtered():
+    shop = watched(write(tmp=2), testing=False)
+    shop.app.debug = True
+
+    with pytest.raises(ReadOnlyError, match="'tmp'"):
+        shop.client.get("/report")
+
+
+def test_a_read_only_view_keeps_the_session_and_what_is_filtered_alive():
+    shop = watched(contents)
+    shop.do(write(name="anna", tmp=1))
+
+    for _ in range(10):
+        shop.clock.advance(LIFE / 2)
+        assert set_cookie(shop.client.get("/report"))
+
+    assert shop.ask(contents) == {"name": "anna", "tmp": 1}
