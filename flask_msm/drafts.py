@@ -62,6 +62,20 @@ class Drafts:
         attributes = write(NOTHING, changes, stamp, weak(stamp), set())
         return Record(Kind.DATA, now, now, self.expiry(now, now), stamp, attributes)
 
+    def moved(self, known: Record | None, changes: Changes, *, after: int) -> Record:
+        """Return the first record of a session that gets another id.
+
+        Args:
+            known: What is known of the session: under the new id there is nothing else.
+            changes: What the request changed.
+            after: The new stamp is above this one and above everything in *known*.
+        """
+        if known is None:
+            return self.first(changes)
+        if known.created == PARTIAL:
+            known = known._replace(created=known.renewed)
+        return self.changed(known, changes, set(), after=after)
+
     def changed(
         self, base: Record, changes: Changes, weak_names: set[str], *, after: int
     ) -> Record:

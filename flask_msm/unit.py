@@ -249,8 +249,8 @@ class Unit(Differences):
                 self._forget()
         return Action.DELETE
 
-    def _create(self, session: Session, changes: Changes) -> Action:
-        record = self._drafts.first(changes)
+    def _create(self, session: Session, changes: Changes, record: Record | None = None) -> Action:
+        record = record or self._drafts.first(changes)
         token = Token(new_sid(), record.version, int(record.renewed))
         with self.timed(token) as slot:
             saved = self.repository.create(slot, record, endpoint=self.visit.endpoint())
@@ -283,11 +283,11 @@ class Unit(Differences):
         """Write the session under a new id, then put an alias in place of the old one."""
         old_token, record, known = self.token, self._record, self._loaded
         assert old_token is not None  # noqa: S101  (the caller looked)
+        draft = self._drafts.moved(record, changes, after=old_token.version)
         if record is None or session.detached:
-            # Detached: what is known goes on under the new id, the rest stays with the old one.
-            self._token = None
-            return self._create(session, changes)
-        draft = self._drafts.changed(record, changes, set(), after=old_token.version)
+            # All that this host shows goes along; the rest stays with the old id, which goes on.
+            action = self._create(session, changes, draft)
+            return action if self._token is not old_token else self._update(session, changes)
         token = Token(new_sid(), draft.version, int(draft.renewed))
         with self.timed(token) as slot:
             saved = self.repository.create(slot, draft, endpoint=self.visit.endpoint())

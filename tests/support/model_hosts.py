@@ -412,13 +412,13 @@ class HostWorld(World):
             self._acknowledged(request, browser, host, acknowledged)
         moved = before is not None and browser.cookie and browser.cookie.sid != before.sid
         if moved and request.kind == "regenerate":
-            # Other hosts know nothing of the new id; nor of what this one could not see.
+            # Other hosts know nothing of the new id. What this one showed goes along to it, what it
+            # could not see does not.
             kept = browser.kept[host]
             browser.kept = {one: Expected() for one in self.hosts}
+            browser.kept[host] = kept
             browser.moved_at = self.now
-            if not request.unseen:
-                browser.kept[host] = kept
-            else:
+            if request.unseen:
                 self.counts["moved unseen"] += 1
                 browser.acknowledged.clear()
                 browser.shown.clear()

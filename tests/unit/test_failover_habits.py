@@ -8,7 +8,7 @@ from __future__ import annotations
 import flask_login
 import pytest
 from flask import flash, get_flashed_messages, session
-from support.apps import make_app
+from support.apps import NoLocalStorage, make_app
 
 from flask_msm import destroy, regenerate
 from flask_msm.cluster.mode import ModeSignal
@@ -247,3 +247,47 @@ def test_a_move_during_an_outage_leaves_the_rest_where_it_was(outage):
     assert outage.shop.cookie() != cookie
     outage.after()
     assert outage.shop.ask(lambda: session["more"]) == 1
+    assert outage.shop.ask(contents, client=outage.shop.browser(cookie)) == BEFORE
+
+
+def test_all_that_was_shown_in_an_outage_goes_along_to_a_new_id(outage):
+    shop, old = outage.shop, outage.shop.cookie()
+    outage.do(lambda: session.update(cart=["pear"], hint="new here"))
+    outage.do(lambda: session.pop("hint"))
+    shown = shop.ask(contents)
+
+    shop.do(lambda: (session.update(user=7), regenerate()))
+
+    assert shop.token().sid != shop.token(old).sid
+    assert shop.ask(contents) == {**shown, "user": 7}
+    outage.after()
+    assert shop.ask(contents) == {**shown, "user": 7}
+    assert not shop.ask(lambda: session.detached)
+    assert "user" not in shop.ask(contents, client=shop.browser(old))
+
+
+def test_a_copy_older_than_the_cookie_goes_along_to_a_new_id():
+    shop = make_app(nodes=1, replicas=1)
+    shop.do(lambda: session.update(cart=CART))
+    (node,) = shop.nodes.values()
+    old = dict(node.items)
+    shop.do(lambda: session.update(name="anna"))
+    node.items.update(old)
+    shop.views.doubted.update(shop.nodes)
+
+    shop.do(lambda: (session.update(user=7), regenerate()))
+
+    assert shop.ask(contents) == {"cart": CART, "user": 7}
+
+
+def test_a_move_that_nothing_takes_in_an_outage_leaves_the_cookie():
+    shop = make_app(MSM_LOCAL_CACHE=NoLocalStorage())
+    shop.do(lambda: session.update(BEFORE))
+    sid = shop.token().sid
+    shop.outage()
+
+    shop.do(lambda: (session.update(user=7), regenerate()))
+
+    assert shop.token().sid == sid
+    shop.heal(trusted=True)
+    assert shop.ask(contents) == BEFORE
