@@ -23,9 +23,9 @@ class ProcessLock:
         self._left = 0
         _locks.add(self)
 
-    def acquire(self, *, blocking: bool = True) -> bool:
-        """Take the lock; return whether that was possible."""
-        taken = self._lock.acquire(blocking)
+    def acquire(self, *, blocking: bool = True, timeout: float = -1) -> bool:
+        """Take the lock; return whether that was possible (within *timeout* seconds, if given)."""
+        taken = self._lock.acquire(blocking, timeout)
         if taken:
             self._owner = threading.get_ident()
             if self._left == self._owner:

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from werkzeug.exceptions import TooManyRequests
+
 from flask_msm.errors import ConfigError
 
 
@@ -71,11 +73,17 @@ class Guard:
         return found if isinstance(found, str) else None
 
     def operator(self, request: Request) -> Access | None:
-        """Return what the sender of *request* may do; ``None`` for nothing."""
+        """Return what the sender of *request* may do; ``None`` for nothing.
+
+        Raises:
+            TooManyRequests: The callable raised it: it did not look, and the sender may come back.
+        """
         if self._ask is None:
             return None
         try:
             answer = self._ask(request)
+        except TooManyRequests:
+            raise
         except Exception:  # noqa: BLE001 - whatever it raises, it did not say yes
             self._complain("%s raised; nobody gets in", exc_info=True)
             return None

@@ -32,6 +32,7 @@ _TOKEN_AGE = 600
 #: Failures that are answered here, with what is said of them.
 _FAILURES = {
     413: "This form is too large.",
+    429: "Too many sign in at once. Try again in a second.",
     500: "Something failed while this was answered. The log of the application says what.",
 }
 
@@ -228,7 +229,11 @@ class MsmView(BaseView):  # type: ignore[misc]
         if error.response is not None:
             return error.get_response()  # somebody answered already
         status = error.code or 500
-        return self.refusal(status, _(_FAILURES[status]))
+        response = self.refusal(status, _(_FAILURES[status]))
+        retry_after = getattr(error, "retry_after", None)
+        if retry_after is not None:
+            response.headers["Retry-After"] = str(retry_after)
+        return response
 
     def wants_json(self) -> bool:
         """Return whether a program asks: our own poller, or one that says so."""

@@ -57,6 +57,15 @@ class Limiter:
                     self._done.popitem(last=False)
             return wait
 
+    def give_back(self, name: str) -> None:
+        """Do not count the newest of *name*."""
+        with self._lock:
+            done = self._done.get(name)
+            if done:
+                done.pop()
+                if not done:
+                    del self._done[name]
+
     def _wait(self, name: str, limits: Limits, now: float) -> float:
         done = self._done.get(name)
         if not done:
