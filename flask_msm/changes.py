@@ -54,6 +54,10 @@ class Baseline:
             except DecodeError as error:
                 undecodable.append(name)
                 logger.warning("session attribute %s cannot be decoded: %s", shown(name), error)
+            except Exception as error:  # noqa: BLE001  (a codec of the application may raise anything)
+                undecodable.append(name)
+                reason = raised_by(codec, error)
+                logger.warning("session attribute %s cannot be decoded: %s", shown(name), reason)
         self.undecodable = tuple(undecodable)
         self.encoded = {name: stored[name] for name in values} if undecodable else dict(stored)
         self._originals = dict(values)
@@ -126,7 +130,10 @@ def encode(name: Any, value: object, codec: Codec, endpoint: str | None) -> byte
         )
     kind = ""
     try:
-        return codec.dumps(value)
+        encoded: object = codec.dumps(value)
+        if isinstance(encoded, bytes):
+            return encoded
+        reason = f"the codec {type(codec).__name__} returned {type_name(type(encoded))}, not bytes"
     except EncodeError as error:
         raise SerializationError(
             name,
@@ -137,13 +144,18 @@ def encode(name: Any, value: object, codec: Codec, endpoint: str | None) -> byte
             raised=type(error).__qualname__,
         ) from error
     except Exception as error:  # noqa: BLE001  (a codec of the application may raise anything)
-        kind = type(error).__qualname__
+        kind, reason = type(error).__qualname__, raised_by(codec, error)
     # Outside of the handler, so that no cause with data in its text is attached.
     raise SerializationError(
         name,
         path=name,
         type_name=type_name(type(value)),
         endpoint=endpoint,
-        reason=f"encoding it raised {kind}",
+        reason=reason,
         raised=kind,
     )
+
+
+def raised_by(codec: Codec, error: Exception) -> str:
+    """Return that *codec* raised *error*, without the error's text: it may hold data."""
+    return f"the codec {type(codec).__name__} raised {type(error).__qualname__}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flask_msm.errors import EncodeError
+from flask_msm.changes import encode
+from flask_msm.errors import SerializationError
 from flask_msm.record.codec import MsgpackCodec
 
 
@@ -31,9 +32,9 @@ def assert_serializable(contents: Mapping[str, object], *, codec: Codec | None =
             problems.append(f"a name is a {type(name).__qualname__}: names are str")
             continue
         try:
-            codec.dumps(value)
-        except EncodeError as error:
-            problems.append(f"{name}{error.path} ({error.type_name}): {error.reason}")
+            encode(name, value, codec, None)
+        except SerializationError as error:
+            problems.append(f"{error.path} ({error.type_name}): {error.reason}")
     if problems:
         message = "these cannot be stored in a session:\n  " + "\n  ".join(problems)
         raise AssertionError(message)

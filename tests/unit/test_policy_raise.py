@@ -108,10 +108,47 @@ def test_whatever_a_codec_raises_is_the_same_and_its_text_is_kept_secret(error):
     refused = raised.value
     assert refused.attribute == "card"
     assert refused.raised == type(error).__name__
-    assert f"encoding it raised {type(error).__name__}" in str(refused)
+    assert f"the codec FailingCodec raised {type(error).__name__}" in str(refused)
     assert "4111" not in str(refused)
     assert refused.__cause__ is refused.__context__ is None
     assert shop.ask(contents) == {"name": "anna"}
+
+
+class OneWayCodec(FailingCodec):
+    """Encodes everything, and decodes nothing whose text is in *fails*."""
+
+    def __init__(self, fails):
+        self.fails = fails
+
+    def loads(self, data):
+        if self.fails in data:
+            raise KeyError("4111")
+        return super().loads(data)
+
+
+def test_what_a_codec_raises_when_it_decodes_names_the_codec_and_hides_one_attribute(caplog):
+    (shop,) = make_workers(1, codec=OneWayCodec(b"broken"))
+    shop.do(write(name="anna", card="broken"))
+
+    assert shop.ask(contents) == {"name": "anna"}
+    shop.do(write(name="eve"))
+
+    assert "'card' cannot be decoded: the codec OneWayCodec raised KeyError" in caplog.text
+    assert "4111" not in caplog.text
+    (record, _) = shop.records().values()
+    assert record.attributes.alive()["card"] == b"'broken'"
+
+
+@pytest.mark.parametrize("answer", [None, "text", bytearray(b"x")], ids=repr)
+def test_a_codec_that_returns_no_bytes_is_named(answer):
+    class Codec(FailingCodec):
+        def dumps(self, value):
+            return answer
+
+    (shop,) = make_workers(1, codec=Codec())
+
+    with pytest.raises(SerializationError, match=r"the codec Codec returned .*, not bytes"):
+        shop.do(write(name="anna"))
 
 
 def test_a_request_that_is_to_end_is_not_kept_from_it():

@@ -55,6 +55,17 @@ def test_types_registered_with_a_codec_pass_with_it():
     assert_serializable({"made": Address("Ulm")}, codec=codec)
 
 
+def test_a_codec_that_fails_is_named_without_the_text_of_its_error():
+    class Codec(MsgpackCodec):
+        def dumps(self, value):
+            raise RuntimeError("4111")
+
+    with pytest.raises(AssertionError, match="the codec Codec raised RuntimeError") as raised:
+        assert_serializable({"made": 1}, codec=Codec())
+
+    assert "4111" not in str(raised.value)
+
+
 def test_names_that_are_no_text_are_refused():
     with pytest.raises(AssertionError, match="a name is a int"):
         assert_serializable({1: "one"})
