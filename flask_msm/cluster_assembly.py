@@ -146,7 +146,7 @@ def assemble_cluster(
             ),
             behind=copies,
             drops=drops,
-            ended=lambda key: endings.add(digest_of(key) or ""),
+            ended=lambda key, stamp: endings.add(digest_of(key) or "", stamp=stamp),
             has_ended=lambda key: endings.has(digest_of(key) or ""),
             remembers=lambda key, deadline: upkeep.sharing.remembers(key, deadline),  # noqa: PLW0108  (made below)
         ),

@@ -8,8 +8,10 @@ and the near copies of sticky sessions. It is bounded; what it forgets is still 
 from __future__ import annotations
 
 from collections import deque
+from heapq import heappush, heappushpop
 from typing import TYPE_CHECKING
 
+from flask_msm.locks import ProcessLock
 from flask_msm.record.keys import is_digest
 
 
@@ -32,14 +34,35 @@ class Endings:
     def __init__(self, shared: SharedMap) -> None:
         self.shared = shared
         self._waiting: deque[str] = deque(maxlen=WAITING)
+        self._lock = ProcessLock()
+        #: Stamps and hashes of sessions that ended earlier, the oldest first; no more of them than
+        #: the list has room for.
+        self._earlier: list[tuple[int, str]] = []
         self._done: frozenset[str] = frozenset()
 
-    def add(self, digest: str) -> None:
-        """Take note that a session ended; others hear of it with the next tick. No I/O."""
-        self._waiting.append(digest)
+    def add(self, digest: str, *, stamp: int | None = None) -> None:
+        """Take note that a session ended; others hear of it with the next tick. No I/O.
+
+        Args:
+            digest: The hash in its storage key.
+            stamp: When it ended, if that was earlier: it takes the place in the list that it would
+                have now, and none from a session that ended later.
+        """
+        if stamp is None:
+            self._waiting.append(digest)
+            return
+        with self._lock:
+            if len(self._earlier) < LISTED:
+                heappush(self._earlier, (stamp, digest))
+            else:
+                heappushpop(self._earlier, (stamp, digest))
 
     def share(self) -> None:
         """Put what waits into the list, for it to be brought to the nodes."""
+        with self._lock:
+            earlier, self._earlier = self._earlier, []
+        for stamp, digest in earlier:
+            self.shared.put(digest, b"", stamp=stamp)
         while self._waiting:
             self.shared.put(self._waiting.popleft(), b"")
         self.shared.keep_newest(LISTED)

@@ -31,9 +31,10 @@ if TYPE_CHECKING:
     from .mirror import Mirror
 
 
-#: The answer for a session that is known to have ended. Old copies of it do not count: one on a
-#: node that was left out when it ended, while those that hold the tombstone cannot be asked; or one
-#: that was made here after all hosts were told.
+#: The answer for a session that is known to have ended, whatever copies of it say: one on a node
+#: that was left out when it ended, while those that hold the tombstone cannot be asked; one made
+#: here after all hosts were told; one on a trusted node, because the host that took the logout died
+#: before it could hand it over.
 ENDED = Loaded(Outcome.MISSING, None, {}, certain=True)
 
 
@@ -50,7 +51,8 @@ class Failover:
             they read local storage only.
         behind: Writes to the cluster behind the response, with sticky sessions.
         drops: Returns whether changes of an outage are dropped when it is over.
-        ended: Told of the storage key of each session that ended.
+        ended: Told of the storage key of each session that ended; and of its version, a stamp, if
+            that was earlier and is only handed over now.
         has_ended: Returns whether the session of a storage key is among those that ended lately,
             wherever that was.
         remembers: Returns whether a home of a storage key has kept its memory, given the key and
@@ -63,7 +65,7 @@ class Failover:
     returning: Callable[[], bool]
     behind: Background
     drops: Callable[[], bool]
-    ended: Callable[[str], object]
+    ended: Callable[[str, int | None], object]
     has_ended: Callable[[str], bool]
     remembers: Callable[[str, float], bool]
 
@@ -96,6 +98,8 @@ class FailoverStore:
 
     def load(self, key: str, keys: Keyring, *, at_least: int, deadline: float) -> Loaded:
         """Return the record of *key*; from this host if the cluster cannot tell or is behind."""
+        if self._rules.has_ended(key):
+            return ENDED
         mode = self._rules.mode()
         if mode is not Mode.DISTRIBUTED:
             return self._load_here(key, keys, mode, at_least, deadline)
@@ -103,13 +107,9 @@ class FailoverStore:
         if self._rules.near_max_age is not None:
             near = self._find(key, keys)
             if near and near.record.version >= at_least and self._is_whole_and_fresh(near):
-                if self._rules.has_ended(key):
-                    return ENDED
                 return Loaded(Outcome.FOUND, near.record, {})
         loaded = self.cluster.load(key, keys, at_least=at_least, deadline=deadline)
         record = loaded.record
-        if not (record and loaded.certain) and self._rules.has_ended(key):
-            return ENDED
         if loaded.outcome is Outcome.FOUND and record is not None:
             self._note(key, keys, record)
             # What this host has yet to hand over may be newer, or a logout; and a node that was
@@ -125,8 +125,6 @@ class FailoverStore:
     def _load_here(
         self, key: str, keys: Keyring, mode: Mode, at_least: int, deadline: float
     ) -> Loaded:
-        if self._rules.has_ended(key):
-            return ENDED
         self._catch_up(key, keys)
         loaded = self.local.load(key, keys, at_least=at_least, deadline=deadline)
         behind = loaded.record is None or loaded.record.version < at_least
@@ -195,7 +193,7 @@ class FailoverStore:
         """
         saved = self._save(key, keys, rewrite, known=known, deadline=deadline)
         if saved.record.kind is Kind.DESTROYED and saved.copies:
-            self._rules.ended(key)
+            self._rules.ended(key, None)
         return saved
 
     def _save(
@@ -291,7 +289,7 @@ class FailoverStore:
             self.local.confirm(key, keys, saved.record)
             if saved.record.kind is Kind.DESTROYED:
                 # Whoever ended it may be gone, and other hosts have not heard of it.
-                self._rules.ended(key)
+                self._rules.ended(key, saved.record.version)
         return bool(saved.copies)
 
     def _note(self, key: str, keys: Keyring, record: Record) -> None:

@@ -271,7 +271,7 @@ class Returner:
     # -- discard -------------------------------------------------------------------------------
 
     def _drop_all(self, keys: Keyring, *, everything: bool) -> bool:
-        """Drop what was kept during an outage; hand over what merely was not confirmed yet.
+        """Hand over what merely was not confirmed yet; drop what was kept during an outage.
 
         A logout is handed over in any case: a node may have come back with old data. Ends early
         when nodes fail or it takes too long; the next tick goes on.
@@ -282,17 +282,23 @@ class Returner:
         """
         local = self._store.local
         forgotten = set(self._without_memory(keys)) if everything else set()
-        dropped, behind, is_done = 0, [], True
+        found = sorted(forgotten.union(local.dirty_keys(keys)))
+        # Logouts first: until they are there, a node with old data lets in who signed out.
+        kept = {key for key in found if self._is_kept(key, keys, forgotten)}
         until = self._clock.monotonic() + RUN_TIME
-        for key in sorted(forgotten.union(local.dirty_keys(keys))):
+        if not self._hand_over(keys, sorted(kept), until, dirty=True):
+            return False
+        dropped, is_done = 0, True
+        until = self._clock.monotonic() + RUN_TIME
+        for key in found:
+            if key in kept:
+                continue
             entry = self._find(key, keys)
             if entry is None:
                 local.forget_mark(key, keys)
                 continue
-            goes = key in forgotten or self._store.is_dropped(entry)
-            if not goes or self._is_final(entry):
-                if entry.mark or key in forgotten:
-                    behind.append(key)
+            if not self._is_to_drop(key, entry, forgotten):
+                is_done = False  # a logout of this very moment
                 continue
             if self._clock.monotonic() > until or not self._is_over(key, keys):
                 is_done = False
@@ -304,5 +310,12 @@ class Returner:
         if dropped:
             text = f"{dropped} sessions kept on this host were dropped (MSM_ON_RECONNECT)"
             self._events.add("warning", "dropped", text)
-        until = self._clock.monotonic() + RUN_TIME
-        return self._hand_over(keys, behind, until, dirty=True) and is_done
+        return is_done
+
+    def _is_kept(self, key: str, keys: Keyring, forgotten: set[str]) -> bool:
+        """Return whether what this host has of *key* goes into the cluster."""
+        entry = self._find(key, keys)
+        return entry is not None and not self._is_to_drop(key, entry, forgotten)
+
+    def _is_to_drop(self, key: str, entry: Entry, forgotten: set[str]) -> bool:
+        return (key in forgotten or self._store.is_dropped(entry)) and not self._is_final(entry)

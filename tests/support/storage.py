@@ -195,6 +195,8 @@ class Nearby(Host):
         remembers: Whether the nodes kept their memory.
         returning: Whether others of the host may not know yet that nodes are back.
         ended: Storage keys of sessions that ended somewhere.
+        told: What other hosts are told of: storage key of each session that ended here, and its
+            stamp if that was earlier.
     """
 
     def __init__(self, folder: Path | None = None, *, near_max_age=None, nodes=None, **options):
@@ -203,6 +205,7 @@ class Nearby(Host):
         self.mode, self.drops, self.remembers = Mode.DISTRIBUTED, False, True
         self.returning = False
         self.ended = set()
+        self.told: list[tuple[str, int | None]] = []
         self.nodes = nodes or {node_id: FakeNode(node_id) for node_id in ("n1", "n2", "n3")}
         self.views = Views()
         self.placement = Placement(self.nodes, replicas=2)
@@ -225,7 +228,7 @@ class Nearby(Host):
             returning=lambda: self.returning,
             behind=self.behind,
             drops=lambda: self.drops,
-            ended=lambda _: None,
+            ended=lambda *told: self.told.append(told),
             has_ended=lambda key: key in self.ended,
             remembers=lambda *_: self.remembers,
         )

@@ -83,6 +83,26 @@ def test_a_copy_made_here_after_all_hosts_were_told_does_not_open_it_either(mode
     assert load(worker.store).outcome is Outcome.MISSING
 
 
+@pytest.mark.parametrize("near_max_age", [None, 5.0])
+def test_a_session_that_ended_stays_ended_whatever_a_trusted_copy_says(near_max_age):
+    """The host that took the logout told others of it, and died before it handed it over."""
+    worker = Nearby(near_max_age=near_max_age)
+    save(worker.cluster, adding(record(1, a=b"1")), known=FRESH)
+    worker.ended.add(KEY)
+
+    found = load(worker.store, at_least=1)
+    worker.mirroring.run()
+
+    assert found.outcome is Outcome.MISSING
+    assert near(worker) is None
+
+
+def test_others_are_told_of_a_logout_as_of_now(worker):
+    save(worker.store, adding(tombstone(5)))
+
+    assert worker.told == [(KEY, None)]
+
+
 def test_a_session_that_ended_is_not_unknown_when_nobody_can_be_asked():
     worker = Nearby()
     for node in worker.nodes.values():

@@ -346,6 +346,14 @@ def test_sessions_whose_join_is_too_large_stay_here_and_keep_nobody_up(worker, c
     assert len([line for line in caplog.records if "handed over:" in line.message]) == 1
 
 
+def test_others_are_told_of_a_logout_that_is_handed_over_and_when_it_was(worker):
+    worker.local.write(key(0), KEYS, adding(tombstone(5)), Mark.OUTAGE)
+
+    worker.returner.run()
+
+    assert worker.told == [(key(0), 5)]
+
+
 def test_a_corrupt_session_is_given_up(worker):
     worker.put(b"rubbish", key(0))
     worker.shelf.journal.add(digest_of(key(0)))
@@ -529,6 +537,71 @@ def test_a_logout_of_an_outage_is_handed_over_all_the_same(worker):
     assert not worker.returner.is_due()
 
 
+def test_logouts_are_handed_over_before_anything_is_dropped(worker, monkeypatch):
+    monkeypatch.setattr(handover, "RUN_TIME", 3.5)
+    out, *others = sorted(map(key, range(10)), reverse=True)
+    save(worker.cluster, adding(record(1, a=b"1")), out)
+    for at in others:
+        worker.local.write(at, KEYS, adding(record(1, a=b"1")), Mark.OUTAGE)
+    worker.local.write(out, KEYS, adding(tombstone(5)), Mark.OUTAGE)
+    worker.drops = True
+    drop = worker.local.drop
+    seen = []
+
+    def slow(at, *arguments):
+        seen.append(worker.in_cluster(out).kind)
+        worker.clock.advance(1.0)
+        drop(at, *arguments)
+
+    worker.local.drop = slow
+    worker.returner.run()
+
+    assert set(seen) == {Kind.DESTROYED}
+    assert worker.local.dirty_keys(KEYS) != []  # one run is not enough for all drops
+
+
+def test_nothing_is_dropped_while_logouts_cannot_be_handed_over(worker):
+    keep(worker, 3)
+    worker.local.write(key(9), KEYS, adding(tombstone(5)), Mark.OUTAGE)
+    worker.drops = True
+    worker.store.hand_over = lambda *_, **__: False
+
+    worker.returner.run()
+
+    assert len(worker.local.all_keys(KEYS)) == 4
+
+
+def test_a_logout_during_the_drops_is_handed_over_by_the_next_run(worker):
+    first, second = sorted([key(0), key(1)])
+    for at in (first, second):
+        worker.local.write(at, KEYS, adding(record(1, a=b"1")), Mark.OUTAGE)
+    worker.drops = True
+    drop = worker.local.drop
+
+    def meanwhile(*arguments):
+        drop(*arguments)
+        worker.local.write(second, KEYS, adding(tombstone(5)), Mark.OUTAGE)
+
+    worker.local.drop = meanwhile
+    worker.returner.run()
+    assert worker.local.find(second, KEYS).record.kind is Kind.DESTROYED
+    assert worker.returner.is_due()
+    worker.returner.run()
+
+    assert worker.in_cluster(second).kind is Kind.DESTROYED
+
+
+def test_a_mark_without_need_is_removed_with_discard_as_well(worker):
+    keep(worker, 1, Mark.MIRRORED)
+    worker.shelf.journal.add(digest_of(key(0)))
+    worker.drops = True
+
+    worker.returner.run()
+
+    assert not worker.returner.is_due()
+    assert worker.local.all_keys(KEYS) == [key(0)]
+
+
 def test_a_cluster_that_forgot_begins_as_if_new(worker):
     keep(worker, 5, Mark.MIRRORED)
     keep(worker, 5, begin=5)
@@ -680,7 +753,7 @@ def test_what_changes_while_it_is_dropped_is_not(worker):
     keep(worker, 1)
     worker.drops = True
     find = worker.local.find
-    looks = iter([True])
+    looks = iter([False, True])  # one for what is handed over, one for what is dropped
 
     def found(*arguments):
         entry = find(*arguments)

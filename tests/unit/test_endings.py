@@ -1,0 +1,107 @@
+"""The list of sessions that ended lately: which ones it keeps."""
+
+from __future__ import annotations
+
+import pytest
+from support.clock import FakeClock
+
+from flask_msm.fleet import endings as endings_file
+from flask_msm.fleet.endings import Endings
+from flask_msm.fleet.shared_map import MAX_SIZE, SharedMap
+from flask_msm.record.envelope import Envelope
+from flask_msm.record.stamp import StampClock
+
+
+ENVELOPE = Envelope(codec_id=0, compress_above=None, max_size=MAX_SIZE)
+
+
+def digest(number: int) -> str:
+    return f"{number:064x}"
+
+
+class List(Endings):
+    """A list that has room for four sessions, with a clock."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.stamps = StampClock(self.clock)
+        super().__init__(
+            SharedMap("ended", envelope=ENVELOPE, stamps=self.stamps, clock=self.clock)
+        )
+
+    def add_now(self, *numbers: int) -> None:
+        for number in numbers:
+            self.clock.advance(1.0)
+            self.add(digest(number))
+            self.share()
+
+    def numbers(self) -> set[int]:
+        return {int(name, 16) for name in self.shared.attributes.entries}
+
+
+@pytest.fixture
+def ended(monkeypatch):
+    monkeypatch.setattr(endings_file, "LISTED", 4)
+    return List()
+
+
+def test_the_newest_are_kept(ended):
+    ended.add_now(*range(6))
+
+    assert ended.numbers() == {2, 3, 4, 5}
+
+
+def test_one_that_ended_earlier_does_not_take_the_place_of_a_newer_one(ended):
+    old = [ended.stamps.next(0) for _ in range(10)]
+    ended.add_now(1, 2, 3, 4)
+
+    for number, stamp in enumerate(old, 100):
+        ended.add(digest(number), stamp=stamp)
+    ended.share()
+
+    assert ended.numbers() == {1, 2, 3, 4}
+
+
+def test_one_that_ended_earlier_is_listed_if_it_is_younger_than_the_oldest(ended):
+    ended.add_now(1)
+    between = ended.stamps.next(0)
+    ended.add_now(2, 3, 4)
+
+    ended.add(digest(9), stamp=between)
+    ended.share()
+
+    assert ended.numbers() == {2, 3, 4, 9}
+
+
+def test_one_that_ended_earlier_is_listed_while_there_is_room(ended):
+    old = ended.stamps.next(0)
+    ended.add_now(1)
+
+    ended.add(digest(9), stamp=old)
+    ended.share()
+
+    assert ended.numbers() == {1, 9}
+    assert ended.shared.stamp(digest(9)) == old
+
+
+def test_many_that_ended_earlier_push_nothing_out_that_waits_to_be_listed(ended, monkeypatch):
+    old = [ended.stamps.next(0) for _ in range(50)]
+    ended.clock.advance(1.0)
+    ended.add(digest(1))
+    for number, stamp in enumerate(old, 100):
+        ended.add(digest(number), stamp=stamp)
+
+    ended.share()
+
+    # Of those that ended earlier the newest, as far as there is room.
+    assert ended.numbers() == {1, 147, 148, 149}
+
+
+def test_a_session_told_twice_stands_where_it_stood(ended):
+    ended.add_now(1, 2)
+    before = dict(ended.shared.attributes.entries)
+
+    ended.add(digest(2), stamp=ended.shared.stamp(digest(2)) - 1)
+    ended.share()
+
+    assert ended.shared.attributes.entries == before
