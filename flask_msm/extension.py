@@ -135,7 +135,7 @@ class MemcachedSessionManager:
 
     Args:
         app: An application to set up at once; or call ``init_app`` later, for several if wanted.
-        codec: Encodes attributes; MessagePack with Flask's types if not given.
+        codec: Encodes attributes; MessagePack, with what Flask's own session takes, if not given.
         clock: Tells the time; for tests.
         scheduler: An APScheduler scheduler to use instead of an own one.
         policy: Decides what happens when an attribute cannot be stored, instead of
@@ -180,7 +180,7 @@ class MemcachedSessionManager:
             Needs(
                 settings=settings,
                 name=app.name,
-                codec=self._codec,
+                codec=self._bound_codec(app),
                 clock=self._clock,
                 secrets=lambda: secrets_of(app) or ("",),
                 notify=partial(_session_signal, app),
@@ -287,9 +287,28 @@ class MemcachedSessionManager:
             attributes=names,
         )
 
+    def _bound_codec(self, app: Flask) -> Codec:
+        """Return the codec as *app* uses it: what it does not know goes to the JSON of *app*."""
+        if not isinstance(self._codec, MsgpackCodec):
+            return self._codec
+        return self._codec.bound(strict=False, default=partial(_json_default, app))
+
     def _node(self, address: NodeAddress, settings: Settings) -> Any:
         """Return the client of one node; tests put others in its place."""
         return memcached_node(address, settings, self._clock)
+
+
+def _json_default(app: Flask, value: object) -> object:
+    """Return what the JSON provider of *app* makes of *value*.
+
+    Raises:
+        TypeError: It makes nothing of it.
+    """
+    # Looked up at use: an application may set ``app.json`` after ``init_app``.
+    default = getattr(app.json, "default", None)
+    if callable(default):
+        return default(value)
+    return app.json.loads(app.json.dumps(value))
 
 
 def _session_signal(app: Flask, what: str, ref: str) -> None:

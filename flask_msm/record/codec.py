@@ -1,4 +1,8 @@
-"""Values of a session as bytes and back, each equal and of the same type, or refused by name.
+"""Values of a session as bytes and back, at least as exact as from Flask, or refused by name.
+
+What MessagePack or an extension holds comes back equal and of the same type. What only Flask's own
+session takes besides, a subclass most often, is written as the plain value it stands for
+(``lowering.py``): the stored form knows no more types than before.
 
 The only module that imports ormsgpack. The built-in codec writes one of two forms:
 
@@ -12,6 +16,7 @@ comparing bytes. What is shared inside of a value (one list in two places) comes
 
 from __future__ import annotations
 
+import copy
 import os
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -28,6 +33,8 @@ from .tree import Mark, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from .lowering import Default
 
 
 T = TypeVar("T")
@@ -58,7 +65,11 @@ _MARKS = {mark.value: mark for mark in Mark}
 
 
 class Codec(Protocol):
-    """What turns the value of one attribute into bytes and back."""
+    """What turns the value of one attribute into bytes and back.
+
+    The object that an application has set is never replaced within the request that has set it;
+    later requests get what ``loads`` returns.
+    """
 
     @property
     def id(self) -> int:
@@ -68,13 +79,16 @@ class Codec(Protocol):
     def dumps(self, value: object) -> bytes:
         """Return *value* as bytes, the same for equal values.
 
+        A change inside of a value is found by comparing these bytes with those of before.
+
         Raises:
-            EncodeError: It would not come back equal and of the same type.
+            EncodeError: It cannot be stored, or would come back as something that the codec does
+                not want to pass off as it.
         """
         ...
 
     def loads(self, data: bytes) -> object:
-        """Return the value that became *data*.
+        """Return the value that became *data*, or the plain value that stands for it.
 
         Raises:
             DecodeError: There is none, or it cannot be made here.
@@ -83,7 +97,10 @@ class Codec(Protocol):
 
 
 class MsgpackCodec:
-    """The built-in codec: MessagePack, exact types, and the types an application registers.
+    """The built-in codec: MessagePack, what Flask's own session takes, and registered types.
+
+    Exact types come back as they are. A subclass of one comes back as that one (a namedtuple as
+    tuple, a MultiDict as dict of its first values), and what has ``__html__`` as Markup.
 
     Register types before the first request, in every process that shares the sessions. A type
     is registered for itself alone, not for its subclasses, and not as a key of dicts. Objects of
@@ -94,6 +111,20 @@ class MsgpackCodec:
 
     def __init__(self) -> None:
         self._registry = Registry()
+        self._strict = False
+        self._default: Default | None = None
+
+    def bound(self, *, strict: bool, default: Default | None) -> MsgpackCodec:
+        """Return this codec as one application uses it; registered types are those of both.
+
+        Args:
+            strict: Whether what would come back as another type is refused.
+            default: Makes something plainer of a value that is of no type this codec takes, or
+                raises ``TypeError``, as the ``default`` of a JSON provider.
+        """
+        bound = copy.copy(self)
+        bound._strict, bound._default = strict, default  # noqa: SLF001 - its own class
+        return bound
 
     def register(
         self, type_: type[T], name: str, encode: Callable[[T], object], decode: Callable[[Any], T]
@@ -132,7 +163,7 @@ class MsgpackCodec:
         """Return *value* as bytes, the same for equal values in equal order.
 
         Raises:
-            EncodeError: A part of it would not come back equal and of the same type.
+            EncodeError: A part of it cannot be stored.
         """
         try:
             if is_plain(value):
@@ -173,7 +204,9 @@ class MsgpackCodec:
         raise error
 
     def _dumps_tree(self, value: object) -> bytes:
-        flattener = Flattener(ormsgpack.Ext, pack, self._registry)
+        flattener = Flattener(
+            ormsgpack.Ext, pack, self._registry, strict=self._strict, default=self._default
+        )
         packed = pack(flattener.flatten(value))
         return bytes([_TREE]) + packed if flattener.marked else packed
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .extensions import BIG_INT, ENCODERS, SURROGATES, encode_int, encode_text
+from .lowering import lowered, lowered_item, lowered_key
 from .refusal import Refused, key_segment
 from .tree import MAX_DEPTH, Mark
 
@@ -12,12 +13,14 @@ from .tree import MAX_DEPTH, Mark
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .lowering import Default
     from .registry import Registered, Registry
 
 
 TOO_DEEP = f"it is nested in more than {MAX_DEPTH} containers, or contains itself"
 CHANGED = "it changed while it was being encoded"
-BAD_KEY = "a dict key may be a str, int, bool, None, float or bytes, and no subclass of these"
+ONE_KEY = "two of its keys would come back as one"
+STRICT_KEY = "a dict key may be a str, int, bool, None, float or bytes, and no subclass of these"
 
 _SCALARS = frozenset({str, int, type(None), bool, float, bytes})
 _KEYS = (int, bytes, bool, type(None), float, str)
@@ -54,29 +57,37 @@ class Flattener:
         extension: Makes the extension of a number and bytes, for MessagePack.
         pack: Turns a tree into bytes.
         registry: The types of the application.
+        strict: Whether what would come back as another type is refused.
+        default: Asked about what Flask has no tag for; see ``lowering.py``.
 
     Attributes:
         marked: Whether the tree has marks in it, so that it must be resolved after decoding.
     """
 
-    __slots__ = ("_extension", "_pack", "_registry", "marked")
+    __slots__ = ("_default", "_extension", "_in_set", "_pack", "_registry", "_strict", "marked")
 
     def __init__(
         self,
         extension: Callable[[int, bytes], object],
         pack: Callable[[object], bytes],
         registry: Registry,
+        *,
+        strict: bool,
+        default: Default | None,
     ) -> None:
         self._extension = extension
         self._pack = pack
         self._registry = registry
+        self._strict = strict
+        self._default = default
+        self._in_set = False
         self.marked = False
 
     def flatten(self, value: Any, depth: int = 0) -> object:
         """Return *value*, found inside *depth* containers, as a tree.
 
         Raises:
-            Refused: A part of it would not come back as it is.
+            Refused: A part of it cannot be stored.
         """
         kind = type(value)
         if kind is str:
@@ -96,9 +107,18 @@ class Flattener:
             return self._leaf(value, *leaf)
         if container is not None:
             return container(self, value, _deeper(value, depth))
+        return self._foreign(value, registered, depth)
+
+    def _foreign(self, value: object, registered: Registered | None, depth: int) -> object:
         if registered is not None:
             return self._object(value, registered, _deeper(value, depth))
-        raise Refused(value)
+        if self._strict:
+            raise Refused(value)
+        if self._in_set:
+            return self.flatten(lowered_item(value), depth)
+        plain, by_default = lowered(value, self._default)
+        # What a JSON provider makes may need it again, and again.
+        return self.flatten(plain, _deeper(value, depth) if by_default else depth)
 
     def _mark(self, mark: Mark) -> object:
         self.marked = True
@@ -123,11 +143,14 @@ class Flattener:
         except Exception as error:  # noqa: BLE001 - code of the application
             reason = f"its registered encoder raised {type(error).__name__}"
             raise Refused(value, reason) from None
+        in_set, self._in_set = self._in_set, False
         try:
             return [self._mark(Mark.OBJECT), registered.name, self.flatten(encoded, depth)]
         except Refused as refused:
             refused.within(registered.segment)
             raise
+        finally:
+            self._in_set = in_set
 
     def _list(self, value: list[object], depth: int) -> list[object]:
         flat = self._items(tuple(value), depth)
@@ -149,6 +172,7 @@ class Flattener:
         return flat
 
     def _set(self, value: set[object] | frozenset[object], depth: int) -> list[object]:
+        in_set, self._in_set = self._in_set, True
         try:
             flat = [self.flatten(item, depth) for item in value]
         except Refused as refused:
@@ -156,29 +180,44 @@ class Flattener:
             raise
         except RuntimeError as error:
             raise _changed(value, error) from None
+        finally:
+            self._in_set = in_set
         # The order of a set differs between processes, that of bytes does not.
         flat.sort(key=self._pack)
         return [self._mark(Mark.SET if type(value) is set else Mark.FROZENSET), *flat]
 
     def _dict(self, value: dict[Any, object], depth: int) -> object:
         flat: dict[Any, object] = {}
-        only_text = True
+        only_text, plainer = True, False
         key = None
         try:
             for key, item in value.items():
+                plain = key
                 if type(key) is not str or not (key.isascii() or _is_utf8(key)):
-                    only_text = False
-                    _check_key(key)
-                flat[key] = self.flatten(item, depth)
+                    plain = self._key(key)
+                    plainer = plainer or plain is not key
+                    only_text = only_text and type(plain) is str and _is_utf8(plain)
+                flat[plain] = self.flatten(item, depth)
         except Refused as refused:
             refused.within(key_segment(key))
             raise
         except RuntimeError as error:
             raise _changed(value, error) from None
+        if plainer and len(flat) != len(value):
+            raise Refused(value, ONE_KEY)
         if only_text:
             return flat
         pairs = (part for key, item in flat.items() for part in (self.flatten(key), item))
         return [self._mark(Mark.DICT), *pairs]
+
+    def _key(self, key: object) -> object:
+        kind = type(key)
+        # Not ``in``, which hashes and compares classes that anybody may have made.
+        if any(kind is one for one in _KEYS):
+            return key
+        if self._strict:
+            raise Refused(key, STRICT_KEY)
+        return lowered_key(key)
 
     _containers: ClassVar[dict[type, Callable[[Flattener, Any, int], object]]] = {
         list: _list,
@@ -193,13 +232,6 @@ def _deeper(value: object, depth: int) -> int:
     if depth >= MAX_DEPTH:
         raise Refused(value, TOO_DEEP)
     return depth + 1
-
-
-def _check_key(key: object) -> None:
-    kind = type(key)
-    # Not ``in``, which hashes and compares classes that anybody may have made.
-    if not any(kind is one for one in _KEYS):
-        raise Refused(key, BAD_KEY)
 
 
 def _is_utf8(value: str) -> bool:

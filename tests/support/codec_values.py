@@ -20,6 +20,8 @@ from flask_msm.record.codec import MsgpackCodec
 SECRET = "hunter2"
 
 codec = MsgpackCodec()
+#: Takes nothing that would come back as another type.
+strict = codec.bound(strict=True, default=None)
 dumps, loads = codec.dumps, codec.loads
 
 thorough = partial(settings, derandomize=True, deadline=None, database=None)

@@ -25,6 +25,7 @@ from support.codec_values import (
     nested,
     numbered,
     refusal,
+    strict,
 )
 
 
@@ -146,6 +147,21 @@ PLACES = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_would_change_is_refused_with_its_place(case, place):
     value, type_name, reason = REFUSED[case]
+    error = refusal(PLACES[place](value), strict)
+
+    assert error.path == place
+    assert error.type_name == type_name
+    assert reason in error.reason
+    assert_silent(error)
+
+
+ALWAYS = [case for case in REFUSED if "plain" not in REFUSED[case][2] and case != "__html__"]
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("case", ALWAYS)
+def test_what_flask_does_not_take_either_is_refused_with_its_place(case, place):
+    value, type_name, reason = REFUSED[case]
     error = refusal(PLACES[place](value))
 
     assert error.path == place
@@ -183,12 +199,25 @@ OTHER_KEYS = [
 def test_other_keys_are_refused(key, segment):
     """They would come back as str, or not at all."""
     for value in ({key: 1}, {"other": 1, key: 1}):
-        error = refusal([value])
+        error = refusal([value], strict)
 
         assert error.path == f"[0]{segment}"
         assert error.type_name == segment[2:-2]
         assert "dict key" in error.reason
         assert_silent(error)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [(1, SECRET), UUID(int=1), frozenset(), Plain(), Unhashable()],
+    ids=lambda key: type.__repr__(type(key)),
+)
+def test_keys_that_are_no_kind_of_text_or_number_are_refused(key):
+    error = refusal([{key: 1}])
+
+    assert error.path == f"[0][<{error.type_name}>]"
+    assert error.reason.endswith("use a text")
+    assert_silent(error)
 
 
 KEY_PATHS = [

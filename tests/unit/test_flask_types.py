@@ -1,0 +1,300 @@
+"""What Flask's own session takes is taken, and comes back at least as exact as from there."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import json
+import threading
+
+import pytest
+from flask import Flask, flash, get_flashed_messages, request, session
+from flask.json.provider import DefaultJSONProvider, JSONProvider
+from markupsafe import Markup
+from support.apps import FakeManager, make_app
+from support.clock import FakeClock
+from support.codec_values import SECRET, assert_silent, codec, numbered, refusal
+from support.flask_values import (
+    CASES,
+    REFUSED,
+    Colour,
+    Item,
+    Lazy,
+    Measure,
+    Point,
+    Role,
+    Text,
+    Token,
+    alike,
+    from_flask,
+)
+
+from flask_msm import SerializationError
+from flask_msm.record.codec import MsgpackCodec
+
+
+def comes_back(value, **options):
+    """Return what the next request gets of *value*."""
+    shop = make_app(**options)
+    try:
+        shop.do(lambda: session.update(name=value))
+    except SerializationError:
+        return REFUSED
+    return shop.ask(lambda: session["name"])
+
+
+def exact(value, out):
+    """Return whether *out* says all that *value* says."""
+    if dataclasses.is_dataclass(value):
+        value = dataclasses.asdict(value)
+    return out == value
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.label)
+def test_what_flask_takes_comes_back_at_least_as_exact(case):
+    theirs = from_flask(Flask(__name__), case.value)
+    ours = comes_back(case.value)
+
+    assert alike(ours, case.out)
+    if theirs is not REFUSED:
+        assert alike(ours, theirs) or exact(case.value, ours)
+
+
+TAKEN = [
+    case for case in CASES if case.out is not REFUSED and not dataclasses.is_dataclass(case.value)
+]
+
+
+@pytest.mark.parametrize("case", TAKEN, ids=lambda case: case.label)
+def test_what_is_stored_is_what_the_version_before_writes_for_the_plain_value(case):
+    assert codec.dumps(case.value) == codec.dumps(case.out)
+
+
+def test_the_arguments_of_a_request_can_be_kept():
+    shop = make_app()
+    shop.do(lambda: session.update(search=request.args), "/?q=first&q=second&page=2")
+
+    assert shop.ask(lambda: session["search"]) == {"q": "first", "page": "2"}
+
+
+def test_a_lazy_text_can_be_flashed():
+    shop = make_app()
+    shop.do(lambda: flash(Lazy()))
+
+    assert shop.ask(get_flashed_messages) == [Markup("Bitte <b>anmelden</b>")]
+
+
+def test_the_request_that_set_a_value_keeps_its_own_object_and_a_change_inside_is_found():
+    shop = make_app()
+
+    def sign_in():
+        token = Token(scope=["a"])
+        session["token"] = token
+        session.save()
+        token["scope"].append("b")
+        token.refreshed = True
+        assert session["token"] is token
+
+    shop.do(sign_in)
+
+    assert shop.ask(lambda: session["token"]) == {"scope": ["a", "b"]}
+
+
+def test_a_value_is_encoded_once_for_each_save():
+    class Counted:
+        asked = 0
+
+        def __html__(self):
+            self.asked += 1
+            return "text"
+
+    shop, value = make_app(), Counted()
+    shop.do(lambda: session.update(message=value))
+    assert value.asked == 1
+
+    shop.do(lambda: (session.update(message=value), session.save()))
+    assert value.asked == 3
+
+
+def test_a_policy_has_nothing_to_do_with_what_flask_takes():
+    shop = make_app(MSM_SERIALIZATION_POLICY="blacklist")
+    shop.do(lambda: session.update(token=Token(a=1)))
+
+    assert shop.ask(lambda: session["token"]) == {"a": 1}
+    assert shop.state.repository.serialization.counts.stored_as_none == 0
+
+
+# -- what the JSON provider of the application knows -----------------------------------------------
+
+
+class Provider(DefaultJSONProvider):
+    @staticmethod
+    def default(value):
+        if isinstance(value, collections.deque):
+            return {"items": list(value), "first": Item("a"), "by": Role.ADMIN}
+        if isinstance(value, Colour):
+            return value.name
+        return DefaultJSONProvider.default(value)
+
+
+class OtherProvider(JSONProvider):
+    """As one that is made with another library: without ``default``."""
+
+    def dumps(self, obj, **kwargs):
+        return json.dumps(obj, default=repr)
+
+    def loads(self, s, **kwargs):
+        return json.loads(s)
+
+
+def with_json(provider):
+    # After init_app, as an application may do.
+    return lambda app: setattr(app, "json", provider(app))
+
+
+def test_what_flask_has_no_tag_for_goes_to_the_json_provider():
+    app = Flask(__name__)
+    app.json = Provider(app)
+    value = [collections.deque([1, (2,)]), Colour.RED]
+    back = comes_back(value, setup=with_json(Provider))
+
+    assert from_flask(app, value) == [
+        {"items": [1, [2]], "first": {"sku": "a", "tags": []}, "by": "admin"},
+        "RED",
+    ]
+    assert back == [{"items": [1, (2,)], "first": {"sku": "a", "tags": []}, "by": "admin"}, "RED"]
+
+
+def test_a_json_provider_without_default_is_asked_as_a_whole():
+    app = Flask(__name__)
+    app.json = OtherProvider(app)
+    value = {"a": 1j}
+
+    assert from_flask(app, value) == {"a": "1j"}
+    assert comes_back(value, setup=with_json(OtherProvider)) == {"a": "1j"}
+
+
+def test_what_the_codec_takes_is_not_shown_to_the_json_provider():
+    class Broken(DefaultJSONProvider):
+        @staticmethod
+        def default(value):
+            raise AssertionError
+
+    value = [case.value for case in TAKEN]
+
+    assert comes_back(value, setup=with_json(Broken)) == [case.out for case in TAKEN]
+
+
+def test_one_manager_of_two_applications_asks_the_provider_of_each():
+    manager = FakeManager(clock=FakeClock())
+    one = make_app(manager=manager, setup=with_json(Provider), name="one")
+    two = make_app(manager=manager, name="two")
+    one.do(lambda: session.update(colour=Colour.RED))
+
+    assert one.ask(lambda: session["colour"]) == "RED"
+    with pytest.raises(SerializationError):
+        two.do(lambda: session.update(colour=Colour.RED))
+
+
+def test_a_type_registered_after_the_start_is_known():
+    registered = MsgpackCodec()
+    shop = make_app(manager=FakeManager(clock=FakeClock(), codec=registered))
+    registered.register(Colour, "colour", lambda colour: colour.value, Colour)
+    shop.do(lambda: session.update(colour=Colour.RED))
+
+    assert shop.ask(lambda: session["colour"]) is Colour.RED
+
+
+def failing_with(error):
+    def fail(*_):
+        raise error
+
+    return fail
+
+
+DEFAULTS = {
+    "nothing": (failing_with(TypeError(SECRET)), "not a type the codec takes"),
+    "error": (failing_with(ValueError(SECRET)), "provider raised ValueError"),
+    "the same": (lambda value: value, "200 containers"),
+    "around it": (lambda value: [value], "200 containers"),
+    "something else": (lambda value: {"a": threading.Lock()}, "200 containers"),
+}
+
+
+@pytest.mark.parametrize("case", DEFAULTS)
+def test_a_json_provider_that_has_nothing_is_an_error_that_tells_no_value(case):
+    default, reason = DEFAULTS[case]
+    error = refusal({"x": 1j}, MsgpackCodec().bound(strict=False, default=default))
+
+    assert error.path.startswith(".x")
+    assert reason in error.reason
+    assert_silent(error)
+
+
+# -- classes that are not what they say ------------------------------------------------------------
+
+
+failing = failing_with(LookupError(SECRET))
+
+
+FAILING = {
+    "items raises": lambda: type("Mapping", (dict,), {"items": failing})(a=1),
+    "items are no pairs": lambda: type("Items", (dict,), {"items": lambda self: [1, 2]})(a=1),
+    "list raises": lambda: type("Rows", (list,), {"__iter__": failing})(),
+    "tuple raises": lambda: type("Pair", (tuple,), {"__iter__": failing})(),
+    "html raises": lambda: type("Html", (), {"__html__": failing})(),
+    "getattr raises": lambda: type("Asked", (), {"__getattr__": failing})(),
+    "class raises": lambda: type("Proxy", (), {"__class__": property(failing)})(),
+    "class with __html__": lambda: Markup,
+}
+
+
+@pytest.mark.parametrize("case", FAILING)
+def test_a_class_whose_methods_fail_is_refused_and_no_value_is_told(case):
+    error = refusal([FAILING[case]()])
+
+    assert error.path == "[0]"
+    assert_silent(error)
+
+
+IN_SETS = [{Lazy()}, {Point(1, Lazy())}, {Token}, frozenset({Colour.RED})]
+
+
+@pytest.mark.parametrize("value", IN_SETS, ids=numbered(IN_SETS))
+def test_a_set_holds_only_what_compares_as_its_plain_value(value):
+    """Two items must not become one, and each must be hashable when it comes back."""
+    assert refusal(value).path.startswith("{…}")
+
+
+def test_items_in_registered_objects_in_a_set_are_taken():
+    registered = MsgpackCodec()
+    registered.register(Colour, "colour", lambda _: Token(a=Lazy()), lambda _: Colour.RED)
+
+    assert registered.loads(registered.dumps({Colour.RED})) == {Colour.RED}
+    assert "{…}" in refusal([{Colour.RED, Lazy()}], registered).path
+
+
+class Loud(str):
+    """Equal to no other text."""
+
+    __slots__ = ()
+
+    def __eq__(self, other):
+        return self is other
+
+    def __hash__(self):
+        return id(self)
+
+
+ONE_KEY = [{Loud("a"): 1, Loud("a"): 2}, {Loud("a"): 1, "a": 2}]
+
+
+@pytest.mark.parametrize("value", ONE_KEY, ids=numbered(ONE_KEY))
+def test_keys_that_would_become_one_are_refused(value):
+    assert "as one" in refusal(value).reason
+
+
+def test_keys_come_back_as_what_they_are_plain():
+    value = {Text("é"): 1, Text("\ud800"): 2, Measure(1.5): 3, Role.ADMIN: 4, 5: 6}
+
+    assert alike(codec.loads(codec.dumps(value)), {"é": 1, "\ud800": 2, 1.5: 3, "admin": 4, 5: 6})
