@@ -15,6 +15,7 @@ from .cli_fleet import (
     node_rows,
     reason_option,
     show,
+    status_facts,
     status_lines,
     visiting,
     worker_rows,
@@ -43,7 +44,8 @@ def status(visit: Visit, *, as_json: bool) -> None:
     """Say how the fleet is; exit code 0 if all is well, 1 if not."""
     view = visit.view()
     lines, well = status_lines(view)
-    show({**dict(lines), "well": well}, [f"{name:<14} {text}" for name, text in lines], as_json)
+    facts = status_facts(view, lines, well=well)
+    show(facts, [f"{name:<14} {text}" for name, text in lines], as_json)
     raise SystemExit(0 if well else 1)
 
 

@@ -59,6 +59,7 @@ class Visit:
             node_ids=cluster.nodes,
             choice=cluster.control.choice,
             configured=cluster.commander.configured,
+            conditions=cluster.conditions.lasting(),
             me=None,
         )
 
@@ -131,14 +132,34 @@ def status_lines(view: FleetView) -> tuple[list[tuple[str, str]], bool]:
     failing = _failing(view)
     if failing:
         lines.append(("local storage", failing))
+    for condition in view.conditions:
+        lasts = _span(view.seen.at - condition.since)
+        lines.append((condition.level, f"{condition.text} (for {lasts})"))
     well = (
         live == modes["distributed"] > 0
         and view.complete
         and not failing
+        and not any(condition.error for condition in view.conditions)
         and all(node.trusted and node.up == node.of for node in view.nodes)
     )
     lines.append(("all is well", "yes" if well else "no"))
     return lines, well
+
+
+def status_facts(view: FleetView, lines: list[tuple[str, str]], *, well: bool) -> dict[str, Any]:
+    """Return what ``status_lines`` said as JSON takes it; there may be several conditions."""
+    several = {condition.level for condition in view.conditions}
+    conditions = [condition._asdict() for condition in view.conditions]
+    said = {name: text for name, text in lines if name not in several}
+    return {**said, "conditions": conditions, "well": well}
+
+
+def _span(seconds: float) -> str:
+    """Return a time in the largest unit of which it has more than two."""
+    for unit, name in ((86_400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:.0f} {name}"
+    return f"{max(seconds, 0):.0f} s"
 
 
 def _kept(view: FleetView) -> int:

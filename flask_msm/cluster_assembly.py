@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .cluster.health import Thresholds
 from .cluster.mode import ModeKeeper
 from .cluster.state import ClusterState
+from .fleet.conditions import Conditions
 from .fleet.control import Control
 from .fleet.heartbeat import Heartbeat
 from .fleet_assembly import assemble_fleet, control_and_heartbeat
@@ -60,6 +61,7 @@ class ClusterParts:
     state: ClusterState
     mode: ModeKeeper
     control: Control
+    conditions: Conditions
     monitor: Monitor
     prober: Prober
     learner: Learner
@@ -109,6 +111,14 @@ def assemble_cluster(
     copies = Background("flask-msm-copies", clock=clock, deadline=settings.request_deadline)
     later = Background("flask-msm-upkeep", clock=clock, deadline=settings.request_deadline)
     aside = Background("flask-msm-return", clock=clock, deadline=settings.request_deadline)
+    fleet = assemble_fleet(
+        needs,
+        stamps=stamps,
+        nodes=nodes,
+        placement=placement,
+        usable=lambda node_id: state.rights(node_id).joined,
+        events=events,
+    )
     cluster_store = ClusterStore(
         Nodes(
             clients=nodes,
@@ -119,13 +129,6 @@ def assemble_cluster(
             clock=clock,
         ),
         background=copies if settings.backup_async else None,
-    )
-    fleet = assemble_fleet(
-        needs,
-        stamps=stamps,
-        nodes=nodes,
-        placement=placement,
-        usable=lambda node_id: state.rights(node_id).joined,
     )
     control, endings = fleet.control, fleet.endings
     mode = ModeKeeper(clock)
@@ -215,6 +218,7 @@ def assemble_cluster(
         state=state,
         mode=mode,
         control=control,
+        conditions=fleet.conditions,
         monitor=upkeep.monitor,
         prober=upkeep.prober,
         learner=upkeep.learner,

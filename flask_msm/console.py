@@ -68,6 +68,7 @@ class FleetConsole:
             node_ids=cluster.nodes,
             choice=cluster.control.choice,
             configured=cluster.commander.configured,
+            conditions=cluster.conditions.lasting(),
             me=cluster.heartbeat.worker,
             # Longer than usual for who looks first after a while.
             delay=max(REFRESH, now - seen.at),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .fleet import control as control_file
 from .fleet import endings as endings_file
 from .fleet import heartbeat as heartbeat_file
+from .fleet.conditions import Conditions
 from .fleet.control import Control
 from .fleet.endings import Endings
 from .fleet.heartbeat import Heartbeat
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .cluster.placement import Placement
+    from .fleet.events import Events
     from .needs import Needs
     from .record.stamp import StampClock
 
@@ -38,6 +40,7 @@ class Fleet:
     control: Control
     heartbeat: Heartbeat
     endings: Endings
+    conditions: Conditions
     reports: Reports
 
     @property
@@ -57,6 +60,7 @@ def assemble_fleet(
     nodes: dict[str, Any],
     placement: Placement,
     usable: Callable[[str], bool],
+    events: Events,
 ) -> Fleet:
     """Return what workers tell each other.
 
@@ -66,12 +70,21 @@ def assemble_fleet(
         nodes: Node clients by id.
         placement: Where keys belong.
         usable: Whether a node may be asked for reports.
+        events: Where changes are written down.
     """
     control, heartbeat = control_and_heartbeat(needs, stamps, nodes, placement)
     return Fleet(
         control=control,
         heartbeat=heartbeat,
         endings=Endings(_shared(needs, stamps, endings_file.KEY_SUFFIX)),
+        conditions=Conditions(
+            control.shared,
+            worker=lambda: heartbeat.worker,
+            # Without ticks no worker says that it lives.
+            living=lambda: heartbeat.living() if needs.settings.probe_interval else None,
+            events=events,
+            clock=needs.clock,
+        ),
         reports=Reports(
             needs.settings.key_prefix,
             nodes=nodes,

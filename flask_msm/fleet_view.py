@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from .fleet.conditions import Condition
     from .fleet.control import Choice
     from .fleet.reports import Report
     from .upkeep.observer import Seen
@@ -103,6 +104,7 @@ class FleetView:
         workers: Every worker that can be seen, by name.
         nodes: Every node.
         settings: What can be changed at run time, by name.
+        conditions: What is wrong for a while, oldest first.
         complete: Every worker that is known to live was heard.
     """
 
@@ -110,6 +112,7 @@ class FleetView:
     workers: tuple[WorkerView, ...]
     nodes: tuple[NodeView, ...]
     settings: Mapping[str, SettingView]
+    conditions: tuple[Condition, ...]
     complete: bool
 
     @property
@@ -208,6 +211,7 @@ def fleet_view(
     choice: Callable[[str], Choice],
     configured: Mapping[str, str],
     me: str | None,
+    conditions: Iterable[Condition] = (),
     delay: float = 0.0,
 ) -> FleetView:
     """Return one picture of the fleet.
@@ -220,6 +224,7 @@ def fleet_view(
         choice: Returns what was chosen at run time for a setting.
         configured: What the configuration says, by setting.
         me: This worker, whose opinion comes first; ``None`` for a command line.
+        conditions: What is wrong for a while, oldest first.
         delay: What was gathered may be so old, seconds: that is no silence of a worker.
     """
     workers = tuple(
@@ -245,6 +250,7 @@ def fleet_view(
         workers=workers,
         nodes=tuple(_node(node_id, live, me) for node_id in node_ids),
         settings=settings,
+        conditions=tuple(conditions),
         complete=seen.source == "fleet" and seen.known <= heard,
     )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .cluster.trust import hold_off
 from .upkeep.copier import Copier
 from .upkeep.handover import Returner
+from .upkeep.host_log import HostLog
 from .upkeep.learner import Learner
 from .upkeep.monitor import Monitor
 from .upkeep.notes import Notes
@@ -143,10 +144,12 @@ def assemble_upkeep(
         control=fleet.control,
         heartbeat=fleet.heartbeat,
         endings=fleet.endings,
+        conditions=fleet.conditions,
         rebuilder=rebuilder,
         repairs=repairs,
         returner=returner,
         notes=Notes(local, fleet.shared, keys=keys),
+        host_log=HostLog(fleet.control.shared, local, keys=keys),
         publisher=publisher,
         events=events,
         lanes=lanes,

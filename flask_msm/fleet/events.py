@@ -88,8 +88,12 @@ class Events:
         before: str | None = None,
         after: str | None = None,
         result: str | None = None,
+        logged: bool = True,
     ) -> int:
-        """Take note of an event, log it, and tell the listener; return its id."""
+        """Take note of an event, log it, and tell the listener; return its id.
+
+        Without *logged* it has its line of the log from elsewhere.
+        """
         with self._lock:
             event = Event(
                 next(self._ids),
@@ -105,7 +109,7 @@ class Events:
                 result,
             )
             self._ring.append(event)
-        if not self._visits or level == "error":
+        if logged and (not self._visits or level == "error"):
             logger.log(_LEVELS[level], "%s: %s", kind, text)
         if self._listener is None:
             return event.id

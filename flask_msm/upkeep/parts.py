@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from flask_msm.cluster.mode import ModeKeeper
     from flask_msm.cluster.ports import ManagedNode
     from flask_msm.cluster.state import ClusterState
+    from flask_msm.fleet.conditions import Conditions
     from flask_msm.fleet.control import Control
     from flask_msm.fleet.endings import Endings
     from flask_msm.fleet.events import Events
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from flask_msm.record.keys import Keyring
 
     from .handover import Returner
+    from .host_log import HostLog
     from .lanes import Lanes
     from .notes import Notes
     from .publisher import Publisher
@@ -44,10 +46,12 @@ class Upkeep:
     control: Control
     heartbeat: Heartbeat
     endings: Endings
+    conditions: Conditions
     rebuilder: Rebuilder
     repairs: Repairs
     returner: Returner
     notes: Notes
+    host_log: HostLog
     publisher: Publisher
     events: Events
     lanes: Lanes

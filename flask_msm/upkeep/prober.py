@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from flask_msm.cluster.health import NodeState, Observation
 from flask_msm.errors import NodeBusyError, NodeError, NodeUnreachableError, NodeValueError
 
+from .node_watch import NodeWatch
 from .statistics import Numbers, numbers_from
 
 
@@ -29,6 +30,7 @@ class Prober:
     def __init__(self, parts: Upkeep) -> None:
         self.numbers: dict[str, Numbers] = {}
         self._parts = parts
+        self._watch = NodeWatch(parts.conditions)
 
     def probe(self, node_id: str) -> str | None:
         """Ask a node how it is; return what failed, ``None`` when it answered."""
@@ -53,6 +55,7 @@ class Prober:
             return  # health is known from traffic only
         numbers = numbers_from(found, at=clock.time(), latency=clock.monotonic() - began)
         node.item_size_max = numbers.item_size_max or node.item_size_max
+        self._watch.look(node.id, self.numbers.get(node.id), numbers, now=clock.monotonic())
         self.numbers[node.id] = numbers
 
     def failed(self, node_id: str, error: NodeError) -> None:

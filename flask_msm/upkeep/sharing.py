@@ -71,6 +71,8 @@ class Sharing:
         self._learner.keep_distrust()
         self._learner.compare_layouts()
         parts.returner.bury(parts.endings.fresh())
+        # When it is known what others found.
+        parts.conditions.settle()
         for node_id, found in pulled.items():
             deadline = parts.by(until)
             try:
@@ -80,6 +82,7 @@ class Sharing:
                 self._prober.failed(node_id, error)
         self._learner.learn()
         parts.notes.write()
+        parts.host_log.write()
 
     def look(self) -> list[str]:
         """Learn what the fleet knows and change nothing; return the nodes that answered."""

@@ -35,6 +35,8 @@ class Numbers(NamedTuple):
         max_connections: Allowed.
         refused_connections: Times it took no more connections, since its start.
         item_size_max: Largest item, bytes.
+        refused_full: Times it did not store an item for want of memory, since its start.
+        refused_large: Times it did not store an item that was too large, since its start.
     """
 
     at: float
@@ -55,6 +57,8 @@ class Numbers(NamedTuple):
     max_connections: int | None
     refused_connections: int | None
     item_size_max: int | None
+    refused_full: int | None
+    refused_large: int | None
 
 
 def numbers_from(found: Mapping[str, str], *, at: float, latency: float) -> Numbers:
@@ -92,4 +96,6 @@ def numbers_from(found: Mapping[str, str], *, at: float, latency: float) -> Numb
         max_connections=number("max_connections"),
         refused_connections=number("listen_disabled_num"),
         item_size_max=largest if largest >= MIN_ITEM_SIZE else None,
+        refused_full=number("store_no_memory"),
+        refused_large=number("store_too_large"),
     )

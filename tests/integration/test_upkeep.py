@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 from flask import Flask
 from support.peer import answers
@@ -355,3 +357,34 @@ def test_one_write_that_did_not_arrive_is_repaired_without_a_rebuild(fleet):
     record = state.envelope.open(item.value, key, KEYS)
     assert record.attributes.alive() == {"number": b"9"}
     assert not cluster.control.standing(f"n{home}").missed
+
+
+def test_evictions_of_a_node_are_said_once_for_the_fleet(memcached):
+    fleet = Fleet([memcached("-m", "2"), memcached(), memcached()])
+    try:
+        (one, state), (other, other_state) = fleet.worker(), fleet.worker()
+        settle(one, other)
+        fill(fleet.nodes[0])
+
+        def said():
+            one.monitor.tick()
+            other.monitor.tick()
+            return kinds(state).count("node_evicts") + kinds(other_state).count("node_evicts")
+
+        wait_until(said, "evictions are said")
+        assert (said(), said()) == (1, 1)
+        assert [found.node for found in other.conditions.lasting()] == ["n1"]
+        # They change nothing about whom the fleet believes.
+        assert all(view.trusted for view in one.state.view().values())
+    finally:
+        fleet.close()
+
+
+def fill(node):
+    """Store more than a node of 2 MB can hold."""
+    with socket.create_connection(("127.0.0.1", node.port), 5) as connection:
+        value = b"x" * 3000
+        for number in range(1500):
+            connection.sendall(b"set other:%d 0 0 3000 noreply\r\n%s\r\n" % (number, value))
+        connection.sendall(b"version\r\n")
+        assert connection.recv(100).startswith(b"VERSION")

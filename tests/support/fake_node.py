@@ -31,6 +31,8 @@ class FakeNode:
         self.operations: list[str] = []
         self.failing: Exception | None = None
         self.before: dict[str, Any] = {}
+        #: More statistics.
+        self.said: dict[str, str] = {}
         self._cas = count(1)
 
     def fail(self, error: Exception | None = None) -> None:
@@ -101,7 +103,7 @@ class FakeNode:
     def stats(self, deadline: float) -> dict[str, str]:
         if self.failing is not None:
             raise self.failing
-        return {"version": "fake", "curr_items": str(len(self.items))}
+        return {"version": "fake", "curr_items": str(len(self.items)), **self.said}
 
     def metadump(self, prefix: str, deadline: float) -> list[str]:
         if self.failing is not None:

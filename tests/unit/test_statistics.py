@@ -26,6 +26,8 @@ FOUND = {
     "max_connections": "1024",
     "listen_disabled_num": "4",
     "item_size_max": "1048576",
+    "store_no_memory": "6",
+    "store_too_large": "8",
 }
 COUNTED = [name for name in Numbers._fields if name not in ("at", "latency", "version")]
 
@@ -54,6 +56,8 @@ def test_the_statistics_of_a_node_become_numbers():
         max_connections=1024,
         refused_connections=4,
         item_size_max=1048576,
+        refused_full=6,
+        refused_large=8,
     )
 
 

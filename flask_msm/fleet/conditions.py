@@ -1,0 +1,243 @@
+"""What is wrong for a while, said once for the whole fleet.
+
+A part of a worker that finds something wrong notes it under a kind and a subject, as often as it
+likes, and notes when it is over. The tick brings this to the fleet: while it lasts there is one
+entry ``condition:<kind>:<subject>`` in the control map, however many workers found it, and there
+is one event when it begins and one when it ends.
+
+An entry belongs to the worker that wrote it. When that worker does not find it any more, or is not
+heard of any more, a worker that still finds it takes the entry over; if none does, the entry is
+removed after ``ROUNDS`` ticks, by any worker.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, NamedTuple
+
+from flask_msm.locks import ProcessLock
+
+from .labels import plain
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flask_msm.clock import Clock
+
+    from .events import Events
+    from .shared_map import SharedMap
+
+
+PREFIX = "condition:"
+#: Most conditions that last at one time in the fleet, and most that one worker finds.
+MOST = 50
+#: Longest text and longest subject, characters.
+MAX_TEXT, MAX_SUBJECT = 500, 100
+#: A condition that no worker finds any more lasts for so many more ticks.
+ROUNDS = 3
+#: Where workers do not say that they live, one that wrote an entry is believed to for so long,
+#: seconds.
+BELIEVED = 24 * 3600.0
+
+
+class Condition(NamedTuple):
+    """Something that is wrong.
+
+    Attributes:
+        kind: Short name, for example ``node_full``.
+        subject: What it is about, for example the id of a node.
+        text: One sentence, with what to do.
+        node: Id of the node it is about, if it is about one.
+        error: Whether it is an error; otherwise it is a warning.
+        since: When it was found first, seconds since the epoch.
+        by: The worker that answers for it; empty when it does not find it any more.
+    """
+
+    kind: str
+    subject: str
+    text: str
+    node: str | None
+    error: bool
+    since: float
+    by: str
+
+    @property
+    def level(self) -> str:
+        """``error`` or ``warning``."""
+        return "error" if self.error else "warning"
+
+
+class _Words(NamedTuple):
+    """An event that is added if the entry that goes with it is the one that counts."""
+
+    stamp: int
+    level: str
+    kind: str
+    text: str
+    node: str | None
+
+
+class Conditions:
+    """The conditions that this worker finds, and those of the fleet.
+
+    Args:
+        shared: The control map of the fleet.
+        worker: Returns the name of this worker.
+        living: Returns the names of the workers that live; ``None`` when workers do not say so.
+        events: Where the beginning and the end are written down.
+        clock: Its wall clock is used.
+    """
+
+    def __init__(
+        self,
+        shared: SharedMap,
+        *,
+        worker: Callable[[], str],
+        living: Callable[[], set[str] | None],
+        events: Events,
+        clock: Clock,
+    ) -> None:
+        self.shared = shared
+        self._worker = worker
+        self._living = living
+        self._events = events
+        self._clock = clock
+        self._lock = ProcessLock()
+        #: What this worker finds, by name of the entry.
+        self._found: dict[str, Condition] = {}
+        #: What it wrote in its last tick, and has not said yet.
+        self._unsaid: dict[str, _Words] = {}
+        #: For how many ticks nobody answered for an entry of this stamp.
+        self._left: dict[str, tuple[int, int]] = {}
+
+    def note(
+        self,
+        kind: str,
+        subject: str,
+        text: str | None,
+        *,
+        node: str | None = None,
+        error: bool = False,
+    ) -> None:
+        """Take note that something is wrong, or that it is not any more. No I/O; any thread.
+
+        The same may be noted again and again: while it lasts, the text of the first time stands.
+
+        Args:
+            kind: Short name, for example ``node_full``; letters, digits and underscores.
+            subject: What it is about, for example the id of a node. Each is said by itself.
+            text: One sentence that says what to do; ``None`` when it is over.
+            node: Id of the node it is about, if it is about one.
+            error: Whether it is an error; otherwise it is a warning.
+        """
+        subject = plain(subject, MAX_SUBJECT)
+        name = f"{PREFIX}{kind}:{subject}"
+        with self._lock:
+            if text is None:
+                self._found.pop(name, None)
+            elif name not in self._found and len(self._found) < MOST:
+                now = self._clock.time()
+                text = plain(text, MAX_TEXT)
+                self._found[name] = Condition(kind, subject, text, node, error, now, "")
+
+    def lasting(self) -> list[Condition]:
+        """Return what the fleet knows to be wrong, oldest first. No I/O."""
+        return sorted(lasting(self.shared).values(), key=lambda found: found.since)
+
+    def settle(self) -> None:
+        """Bring what this worker finds together with what the fleet knows. No I/O.
+
+        To be called in a tick, when the nodes were asked and before they are told.
+        """
+        self._say()
+        with self._lock:
+            found = dict(self._found)
+        there = lasting(self.shared)
+        living = self._living() if there else set()
+        for name, mine in found.items():
+            theirs = there.get(name)
+            if theirs is None:
+                if len(there) < MOST:
+                    there[name] = mine
+                    stamp = self._put(name, mine)
+                    self._unsaid[name] = _Words(stamp, mine.level, mine.kind, mine.text, mine.node)
+            elif not self._is_answered_for(theirs, living):
+                self._put(name, theirs)
+        left = {}
+        for name, theirs in there.items():
+            if name in found:
+                continue
+            if theirs.by == self._worker():
+                self._put(name, theirs, by="")
+            elif not self._is_answered_for(theirs, living):
+                stamp = self.shared.stamp(name)
+                before, rounds = self._left.get(name, (0, 0))
+                rounds = rounds + 1 if before == stamp else 1
+                if rounds < ROUNDS:
+                    left[name] = stamp, rounds
+                else:
+                    self._end(name, theirs)
+        self._left = left
+
+    def _is_answered_for(self, theirs: Condition, living: set[str] | None) -> bool:
+        if living is None:
+            recent = abs(self._clock.time() - theirs.since) < BELIEVED
+            return recent and bool(theirs.by)
+        return theirs.by in living
+
+    def _end(self, name: str, theirs: Condition) -> None:
+        stamp = self.shared.put(name, None)
+        text = f"over: {theirs.text}"
+        self._unsaid[name] = _Words(stamp, "info", f"{theirs.kind}_over", text, theirs.node)
+
+    def _say(self) -> None:
+        """Add the events of the last tick, unless another worker wrote the entry that counts."""
+        for name, words in list(self._unsaid.items()):
+            if self.shared.stamp(name) == words.stamp:
+                self._events.add(words.level, words.kind, words.text, node=words.node, logged=False)
+        self._unsaid = {}
+
+    def _put(self, name: str, condition: Condition, *, by: str | None = None) -> int:
+        facts = condition._replace(by=self._worker() if by is None else by)._asdict()
+        return self.shared.put(name, json.dumps(facts, ensure_ascii=True).encode())
+
+
+def lasting(shared: SharedMap) -> dict[str, Condition]:
+    """Return what is wrong, by name of the entry.
+
+    Args:
+        shared: The control map of the fleet.
+    """
+    found = {}
+    for rest, (_, raw) in shared.values(PREFIX).items():
+        condition = _parsed(rest, raw)
+        if condition is not None:
+            found[PREFIX + rest] = condition
+    return found
+
+
+def _parsed(name: str, raw: bytes) -> Condition | None:
+    """Return what an entry says; the map is signed, but a newer version may write otherwise."""
+    kind, _, subject = name.partition(":")
+    try:
+        facts = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(facts, dict):
+        return None
+    node, since = facts.get("node"), facts.get("since")
+    return Condition(
+        plain(kind, MAX_SUBJECT),
+        plain(subject, MAX_SUBJECT),
+        _text(facts, "text"),
+        plain(node, MAX_SUBJECT) if isinstance(node, str) else None,
+        facts.get("error") is True,
+        float(since) if isinstance(since, int | float) and abs(since) < 1e12 else 0.0,
+        _text(facts, "by"),
+    )
+
+
+def _text(facts: dict[str, object], name: str) -> str:
+    text = facts.get(name)
+    return plain(text, MAX_TEXT) if isinstance(text, str) else ""

@@ -1,0 +1,62 @@
+"""What the statistics of a node say that an operator has to act on."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+
+if TYPE_CHECKING:
+    from flask_msm.fleet.conditions import Conditions
+
+    from .statistics import Numbers
+
+
+#: What happened to a node is over when it did not happen again for so long, seconds.
+QUIET = 600.0
+
+EVICTS, FULL = "node_evicts", "node_full"
+
+
+class NodeWatch:
+    """Compares the statistics of nodes from tick to tick.
+
+    Args:
+        conditions: Where it says what it finds.
+    """
+
+    def __init__(self, conditions: Conditions) -> None:
+        self._conditions = conditions
+        #: When it happened last, by kind and node id, monotonic time in seconds.
+        self._last: dict[tuple[str, str], float] = {}
+
+    def look(self, node_id: str, before: Numbers | None, found: Numbers, *, now: float) -> None:
+        """Say what happened between two answers of a node.
+
+        Args:
+            node_id: The node.
+            before: Its last answer; ``None`` for the first one, which says nothing of now.
+            found: Its answer.
+            now: Monotonic time, seconds.
+        """
+        if before is None:
+            return
+        evicts = (
+            f"{node_id} has no memory left and throws sessions out (evictions): give memcached"
+            " more memory (-m), add a node, or let sessions end sooner"
+        )
+        full = (
+            f"{node_id} is full and refuses to store sessions (store_no_memory): give memcached"
+            " more memory (-m), add a node, or start it without -M"
+        )
+        for kind, text, had, has in (
+            (EVICTS, evicts, before.evictions, found.evictions),
+            (FULL, full, before.refused_full, found.refused_full),
+        ):
+            # A node that was restarted begins at 0 again.
+            if has and had is not None and has != had:
+                self._last[kind, node_id] = now
+            elif has == 0:
+                self._last.pop((kind, node_id), None)
+            lasts = now - self._last.get((kind, node_id), -math.inf) < QUIET
+            self._conditions.note(kind, node_id, text if lasts else None, node=node_id)
