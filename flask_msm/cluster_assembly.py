@@ -23,6 +23,7 @@ from .stores.cluster import ClusterStore
 from .stores.failover import Failover, FailoverStore
 from .stores.mirror import Mirror
 from .stores.nodes import Nodes
+from .stores.second_looks import SecondLooks
 from .upkeep.choices import Choices
 from .upkeep.commander import Commander
 from .upkeep.handover import Returner
@@ -129,6 +130,8 @@ def assemble_cluster(
             clock=clock,
         ),
         background=copies if settings.backup_async else None,
+        second_looks=SecondLooks(clock),
+        behind=copies,
     )
     control, endings = fleet.control, fleet.endings
     mode = ModeKeeper(clock)

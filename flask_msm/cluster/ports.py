@@ -70,6 +70,11 @@ class NodeClient(Protocol):
         """The node's name in the configuration, for example ``n1``."""
         ...
 
+    @property
+    def largest(self) -> int:
+        """Size in bytes of the largest value that it takes."""
+        ...
+
     def start_gets(self, key: str, deadline: float) -> Exchange[Item | None]:
         """Read one item; ``None`` when the node does not have it."""
         ...
@@ -112,6 +117,10 @@ class NodeViews(Protocol):
         """Take note that a write went past the node, which is home to *key*."""
         ...
 
+    def may_lack(self, node_id: str) -> bool:
+        """Return whether the node may have evicted or refused values. No I/O, no lock."""
+        ...
+
 
 class ManagedNode(NodeClient, Protocol):
     """What probes and rebuilds need of a node beyond what requests do.
@@ -126,8 +135,8 @@ class ManagedNode(NodeClient, Protocol):
         """Return those of *keys* that the node has."""
         ...
 
-    def stats(self, deadline: float) -> dict[str, str]:
-        """Return the node's statistics.
+    def stats(self, deadline: float, *arguments: str) -> dict[str, str]:
+        """Return the node's statistics; *arguments* name others than the general ones.
 
         Raises:
             NodeValueError: The node gives none; nothing else is wrong with it.

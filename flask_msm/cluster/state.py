@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from flask_msm.errors import NodeBusyError, NodeUnreachableError
+from flask_msm.errors import NodeBusyError, NodeUnreachableError, NodeValueError
 from flask_msm.locks import ProcessLock
 
 from .health import Health, NodeState, Observation, Rights, Thresholds, advance, rights, shown
@@ -97,6 +97,8 @@ class ClusterState:
         self._view = {node_id: self._seen(node_id, Health(since=now)) for node_id in self.node_ids}
         self._doubted: frozenset[str] = frozenset()
         self._failures = dict.fromkeys(self.node_ids, Failures())
+        self._complete: frozenset[str] = frozenset()
+        self._refused: frozenset[str] = frozenset()
         #: Told of every change.
         self.on_change: Changed = lambda *_: None
         #: Told of a home node that did not get a write: node id and storage key.
@@ -119,11 +121,20 @@ class ClusterState:
             self.observe(node_id, Observation.HARD, error)
         elif isinstance(error, NodeBusyError):
             self.observe(node_id, Observation.SOFT, error)
-        # Any other was never asked, or refused one value: that says nothing about the node.
+        elif isinstance(error, NodeValueError):
+            # The node is well, and lacks a value from now on.
+            self._refused |= {node_id}
 
     def left_out(self, node_id: str, key: str) -> None:
         """Take note that a write went past the node, which is home to *key*."""
         self.on_left_out(node_id, key)
+
+    def may_lack(self, node_id: str) -> bool:
+        """Return whether the node may have evicted or refused values. No I/O, no lock.
+
+        True also before its first probe, and for a node that gives no statistics.
+        """
+        return node_id not in self._complete or node_id in self._refused
 
     # -- what the upkeep needs -----------------------------------------------------------------
 
@@ -161,6 +172,12 @@ class ClusterState:
             after = self._seen(node_id, health)
             self._replace({node_id: after})
         self._tell(node_id, before, after)
+
+    def note_complete(self, node_id: str, *, complete: bool) -> None:
+        """Take note whether the node says that it has evicted and refused nothing so far."""
+        with self._lock:
+            others = self._complete - {node_id}
+            self._complete = others | {node_id} if complete else others
 
     def failures(self, node_id: str) -> Failures:
         """Return how often the node failed so far."""

@@ -22,16 +22,87 @@ from .ports import ABSENT, FRESH, Copy, Loaded, Outcome, RecordTooLargeError, Re
 
 
 if TYPE_CHECKING:
+    from flask_msm.cluster.ports import Exchange, Item
     from flask_msm.record.keys import Keyring
 
     from .background import Background
     from .nodes import Nodes
+    from .second_looks import SecondLooks
 
 
 logger = logging.getLogger("flask_msm.cluster")
 
 #: As ``at_least``: no copy is new enough, so all are read and joined.
 ANY_COPY = 1 << 63
+
+
+class _Read:
+    """What one load has learned so far.
+
+    That a session is *missing* takes the word of every home; or of those that can be asked, if
+    they have evicted and refused nothing.
+    """
+
+    def __init__(self, nodes: Nodes, key: str, keys: Keyring, at_least: int) -> None:
+        self.nodes = nodes
+        self.key = key
+        self.keys = keys
+        self.at_least = at_least
+        self.homes = nodes.placement.homes(key)
+        self.seen: Record | None = None
+        self.copies: dict[str, Copy] = {}
+        self.failed: set[str] = set()
+        self.said_no: set[str] = set()
+        self.certain = self.enough = self.unsure = self.both = False
+
+    def asks_more(self) -> bool:
+        """Return whether another node is to be asked."""
+        return not self.enough and len(self.copies) <= len(self.homes)
+
+    def receive(self, node_id: str, exchange: Exchange[Item | None]) -> None:
+        """Take in what a node answers."""
+        # As it was when the node was asked: a failure while others are asked does not count back.
+        rights = self.nodes.views.rights(node_id)
+        try:
+            item = exchange.result()
+            self.nodes.views.answered(node_id)
+            copy = self.nodes.opened(item, self.key, self.keys)
+        except NodeError as error:
+            self.nodes.report(node_id, error)
+            self.failed.add(node_id)
+            return
+        except UnknownRecordError:
+            self.unsure = True
+            return
+        self.copies[node_id] = copy
+        record = copy.record
+        self.seen = join_optional(self.seen, record)
+        # A copy that is there and cannot be read is not "not there".
+        self.unsure |= record is None and copy is not ABSENT
+        if node_id not in self.homes:
+            return
+        if record is not None:
+            self.certain |= rights.missing
+            self.enough |= rights.alone and record.version >= self.at_least
+        elif copy is ABSENT and rights.missing:
+            self.said_no.add(node_id)
+            self.certain |= not self.nodes.views.may_lack(node_id)
+
+    def agreed(self) -> bool:
+        """Return whether no copy says anything else than another."""
+        return all(copy is ABSENT or copy.record == self.seen for copy in self.copies.values())
+
+    def loaded(self) -> Loaded:
+        """Return the answer."""
+        failed = frozenset(self.failed)
+        if self.seen is not None:
+            return Loaded(Outcome.FOUND, self.seen, self.copies, self.certain, failed)
+        all_said = len(self.said_no) == len(self.homes)
+        some_said = bool(self.said_no) and not any(map(self.nodes.views.may_lack, self.said_no))
+        gone = (all_said or some_said) and not self.unsure
+        return Loaded(
+            Outcome.MISSING if gone else Outcome.UNKNOWN, None, self.copies, failed=failed
+        )
 
 
 class ClusterStore:
@@ -41,51 +112,67 @@ class ClusterStore:
         nodes: Where sessions are kept.
         background: Writes all copies but the first behind the response; ``None`` to write every
             copy before it.
+        second_looks: Says which reads ask both homes; ``None`` for none.
+        behind: Makes a copy again that a node has lost, behind the response.
     """
 
-    def __init__(self, nodes: Nodes, *, background: Background | None = None) -> None:
+    def __init__(
+        self,
+        nodes: Nodes,
+        *,
+        background: Background | None = None,
+        second_looks: SecondLooks | None = None,
+        behind: Background | None = None,
+    ) -> None:
         self.nodes = nodes
         self._background = background
+        self._second_looks = second_looks
+        self._behind = behind
 
     def load(self, key: str, keys: Keyring, *, at_least: int, deadline: float) -> Loaded:
         """Return the record of *key*: one round trip when all is well."""
-        homes = self.nodes.placement.homes(key)
-        seen: Record | None = None
-        copies: dict[str, Copy] = {}
-        failed: set[str] = set()
-        certain = said_no = unsure = False
-        for node_id in self.nodes.placement.rank(key):
-            rights = self.nodes.views.rights(node_id)
-            if not rights.joined:
-                continue
-            try:
-                item = self.nodes.clients[node_id].start_gets(key, deadline).result()
-                self.nodes.views.answered(node_id)
-                copies[node_id] = copy = self.nodes.opened(item, key, keys)
-            except NodeError as error:
-                self.nodes.report(node_id, error)
-                failed.add(node_id)
-                continue
-            except UnknownRecordError:
-                unsure = True
-                continue
-            seen = join_optional(seen, copy.record)
-            certain = certain or (rights.missing and node_id in homes)
-            home = node_id in homes
-            if copy.record and rights.alone and home and copy.record.version >= at_least:
-                break
-            said_no = said_no or (rights.missing and home and copy is ABSENT)
-            # A copy that is there and cannot be read is not "not there".
-            unsure = unsure or (copy.record is None and copy is not ABSENT)
-            if len(copies) > len(homes):
-                break
-        if seen is None:
-            outcome = Outcome.MISSING if said_no and not unsure else Outcome.UNKNOWN
-            return Loaded(outcome, None, copies, failed=frozenset(failed))
-        if seen.version < at_least < ANY_COPY:
+        read = _Read(self.nodes, key, keys, at_least)
+        beside = self._sent_to_both(read, deadline) if at_least < ANY_COPY else {}
+        try:
+            for node_id in self.nodes.placement.rank(key):
+                if node_id in beside:
+                    read.receive(node_id, beside.pop(node_id))
+                    read.both = True
+                elif read.asks_more() and self.nodes.views.rights(node_id).joined:
+                    read.receive(node_id, self.nodes.clients[node_id].start_gets(key, deadline))
+        finally:
+            for exchange in beside.values():
+                exchange.abandon()
+        loaded = read.loaded()
+        record = loaded.record
+        if record is None:
+            return loaded
+        if record.version < at_least < ANY_COPY:
             self.nodes.counters.stale_served += 1
-        loaded = Loaded(Outcome.FOUND, seen, copies, certain, frozenset(failed))
-        return loaded if len(copies) == 1 else self._written_back(key, keys, loaded, deadline)
+        if read.both and read.enough and read.agreed():
+            self._make_again(key, keys, loaded)
+            return loaded
+        return (
+            loaded if len(loaded.copies) == 1 else self._written_back(key, keys, loaded, deadline)
+        )
+
+    def _sent_to_both(self, read: _Read, deadline: float) -> dict[str, Exchange[Item | None]]:
+        """Ask all homes side by side, if a second look is due and none of them is in doubt."""
+        due = self._second_looks is not None and self._second_looks.due(read.key)
+        if not due or not all(self.nodes.views.rights(node_id).alone for node_id in read.homes):
+            return {}
+        return {
+            node_id: self.nodes.clients[node_id].start_gets(read.key, deadline)
+            for node_id in read.homes
+        }
+
+    def _make_again(self, key: str, keys: Keyring, loaded: Loaded) -> None:
+        """Bring back a copy that a home has lost; the first one is enough for this request."""
+        record = loaded.record
+        lost = any(copy is ABSENT for copy in loaded.copies.values())
+        if lost and record is not None and self._behind is not None:
+            # With a full queue a later read does it.
+            self._behind.put(partial(self._finish, key, keys, record))
 
     def save(
         self,

@@ -137,6 +137,11 @@ class MemcachedNode:
         """What happened on the way to the node so far."""
         return self._channel.counters
 
+    @property
+    def largest(self) -> int:
+        """Size in bytes of the largest value that it takes."""
+        return self.item_size_max - ITEM_OVERHEAD
+
     def start_gets(self, key: str, deadline: float) -> Exchange[Item | None]:
         """Read one item; ``None`` when the node does not have it."""
         try:
@@ -270,7 +275,7 @@ class MemcachedNode:
         return PendingExchange(self._channel, command, reply, deadline, retries=retries).begin()
 
     def _checked(self, key: str, value: bytes) -> bytes:
-        if len(value) > self.item_size_max - ITEM_OVERHEAD:
+        if len(value) > self.largest:
             raise wire.ValueTooLargeError
         return wire.key_bytes(key)
 

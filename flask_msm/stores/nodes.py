@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from flask_msm.errors import CorruptRecordError, NodeValueError, UnknownRecordError
+from flask_msm.errors import CorruptRecordError, UnknownRecordError
 from flask_msm.record.keys import ref_of
 
 from .ports import ABSENT, Copy
@@ -85,5 +85,4 @@ class Nodes:
 
     def report(self, node_id: str, error: NodeError) -> None:
         """Tell the view of the nodes what an operation ran into."""
-        if not isinstance(error, NodeValueError):
-            self.views.failed(node_id, error)
+        self.views.failed(node_id, error)

@@ -64,7 +64,7 @@ class Monitor:
     def begin(self) -> None:
         """Learn what the fleet knows, before the first session is read; until then trust nobody."""
         with self._ticking:
-            self._sharing.share(self._parts.clock.monotonic() + self._deadline, probe=False)
+            self._sharing.share(self._parts.clock.monotonic() + self._deadline)
         self._start_return()
 
     def tick(self, *, in_request: bool = False) -> None:
@@ -78,7 +78,7 @@ class Monitor:
         try:
             self._resolve_names()
             until = self._parts.clock.monotonic() + self._deadline if in_request else None
-            self._sharing.share(until, probe=True)
+            self._sharing.share(until)
             self._parts.repairs.run()
             self._start_return()
             self._rebuilds.start()

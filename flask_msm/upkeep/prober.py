@@ -54,9 +54,14 @@ class Prober:
         except NodeValueError:
             return  # health is known from traffic only
         numbers = numbers_from(found, at=clock.time(), latency=clock.monotonic() - began)
-        node.item_size_max = numbers.item_size_max or node.item_size_max
-        self._watch.look(node.id, self.numbers.get(node.id), numbers, now=clock.monotonic())
-        self.numbers[node.id] = numbers
+        before = self.numbers.get(node.id)
+        if before is None or numbers.is_of_another_start(before):
+            # Settings change with a restart only.
+            said = numbers_from(node.stats(deadline, "settings"), at=0.0, latency=0.0)
+            node.item_size_max = said.item_size_max or node.item_size_max
+        self._watch.look(node.id, before, numbers, now=clock.monotonic())
+        self._parts.state.note_complete(node.id, complete=numbers.complete)
+        self.numbers[node.id] = numbers._replace(item_size_max=node.item_size_max)
 
     def failed(self, node_id: str, error: NodeError) -> None:
         """Take note that a node did not answer a probe, or what is shared with it."""

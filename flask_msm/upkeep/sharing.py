@@ -39,12 +39,11 @@ class Sharing:
         self._prober = prober
         self._learner = learner
 
-    def share(self, until: float | None, *, probe: bool) -> None:
+    def share(self, until: float | None) -> None:
         """Ask all nodes, put together what they know, and bring each up to date.
 
         Args:
             until: When it has to be over (monotonic time, seconds); ``None`` for no such time.
-            probe: Whether nodes are asked how they are as well.
         """
         parts = self._parts
         parts.notes.read()
@@ -58,8 +57,7 @@ class Sharing:
                 continue
             deadline = parts.by(until)
             try:
-                if probe:
-                    self._prober.ask(node, deadline)
+                self._prober.ask(node, deadline)
                 keys = parts.keys()
                 pulled[node_id] = [shared.pull(node, keys, deadline) for shared in maps]
             except NodeError as error:

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 #: memcached takes no smaller ``-I``, bytes.
 MIN_ITEM_SIZE = 1024
 
+#: By how much two answers of one process may differ in when it was started, seconds.
+START_TOLERANCE = 3.0
+
 
 class Numbers(NamedTuple):
     """Statistics of one node; ``None`` for what it did not say.
@@ -28,6 +31,7 @@ class Numbers(NamedTuple):
         hits: Reads that found something, since its start.
         misses: Reads that found nothing, since its start.
         evictions: Items thrown out for want of memory, since its start.
+        too_large: Values it refused because of their size, since its start.
         evicted_unfetched: Those among them that nobody had read since they were written.
         expired_unfetched: Items that ran out of time and that nobody had read.
         flushes: ``flush_all`` commands, since its start.
@@ -50,6 +54,7 @@ class Numbers(NamedTuple):
     hits: int | None
     misses: int | None
     evictions: int | None
+    too_large: int | None
     evicted_unfetched: int | None
     expired_unfetched: int | None
     flushes: int | None
@@ -59,6 +64,23 @@ class Numbers(NamedTuple):
     item_size_max: int | None
     refused_full: int | None
     refused_large: int | None
+
+    def is_of_another_start(self, before: Numbers) -> bool:
+        """Return whether the process that said this was started after *before* was said."""
+        if self.uptime is None or before.uptime is None:
+            return True
+        # Both clocks are read to a second; in containers every process has the same pid.
+        moved = abs((self.at - self.uptime) - (before.at - before.uptime)) > START_TOLERANCE
+        return self.pid != before.pid or moved
+
+    @property
+    def complete(self) -> bool:
+        """Whether the node has evicted and refused nothing since its start.
+
+        Its *no* is believed then. Versions of memcached that do not count refusals say nothing
+        of them; all count evictions.
+        """
+        return self.evictions == 0 and not self.refused_full and not self.too_large
 
 
 def numbers_from(found: Mapping[str, str], *, at: float, latency: float) -> Numbers:
@@ -89,6 +111,7 @@ def numbers_from(found: Mapping[str, str], *, at: float, latency: float) -> Numb
         hits=number("get_hits"),
         misses=number("get_misses"),
         evictions=number("evictions"),
+        too_large=number("store_too_large"),
         evicted_unfetched=number("evicted_unfetched"),
         expired_unfetched=number("expired_unfetched"),
         flushes=number("cmd_flush"),

@@ -10,6 +10,7 @@ from support.fake_node import FakeNode
 
 from flask_msm import MemcachedSessionManager
 from flask_msm.cluster.health import NodeState, rights
+from flask_msm.errors import NodeValueError
 from flask_msm.record.keys import keyring, storage_key
 from flask_msm.record.token import signer_for
 
@@ -43,6 +44,7 @@ class Views:
 
     def __init__(self) -> None:
         self.doubted: set[str] = set()
+        self.lossy = set()
 
     def rights(self, node_id):
         if node_id in self.doubted:
@@ -50,13 +52,17 @@ class Views:
         return rights(NodeState.UP, trusted=True)
 
     def failed(self, node_id, error):
-        self.doubted.add(node_id)
+        if not isinstance(error, NodeValueError):
+            self.doubted.add(node_id)
 
     def answered(self, node_id):
         pass
 
     def left_out(self, node_id, *_):
         pass
+
+    def may_lack(self, node_id):
+        return node_id in self.lossy
 
 
 class Handle:
@@ -76,6 +82,8 @@ class Handle:
             # What the fleet thinks of the nodes is shown elsewhere; here a test says it.
             self.state.store.nodes.views = self.views
             self.state.interface.before_load = lambda: None
+            # Which reads ask both homes is shown elsewhere; here operations are counted.
+            self.state.store.cluster._second_looks = None
             # Whether a node remembers is asked of the fleet as well.
             object.__setattr__(self.state.store._rules, "remembers", lambda *_: True)
 

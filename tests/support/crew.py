@@ -34,9 +34,9 @@ class CountingNode(FakeNode):
         self.asked.append((name, threading.get_ident()))
         return super()._exchange(name, key, act)
 
-    def stats(self, deadline):
+    def stats(self, deadline, *arguments):
         self.asked.append(("stats", threading.get_ident()))
-        return super().stats(deadline)
+        return super().stats(deadline, *arguments)
 
     def metadump(self, prefix, deadline):
         self.asked.append(("metadump", threading.get_ident()))

@@ -31,8 +31,8 @@ class FakeNode:
         self.operations: list[str] = []
         self.failing: Exception | None = None
         self.before: dict[str, Any] = {}
-        #: More statistics.
-        self.said: dict[str, str] = {}
+        #: Statistics.
+        self.said: dict[str, str] = {"uptime": "1", "evictions": "0"}
         self._cas = count(1)
 
     def fail(self, error: Exception | None = None) -> None:
@@ -100,9 +100,15 @@ class FakeNode:
         found = {key: self.start_gets(key, deadline).result() for key in keys}
         return {key: item for key, item in found.items() if item is not None}
 
-    def stats(self, deadline: float) -> dict[str, str]:
+    @property
+    def largest(self) -> int:
+        return self.item_size_max - 512
+
+    def stats(self, deadline: float, *arguments: str) -> dict[str, str]:
         if self.failing is not None:
             raise self.failing
+        if arguments:
+            return {"item_size_max": str(self.item_size_max)}
         return {"version": "fake", "curr_items": str(len(self.items)), **self.said}
 
     def metadump(self, prefix: str, deadline: float) -> list[str]:

@@ -240,8 +240,14 @@ class Link:
         found = self._send(lambda: {key: self.memory.get(key) for key in keys}, deadline)()
         return {key: item for key, item in found.items() if item is not None}
 
-    def stats(self, deadline):
-        return self._send(lambda: {"version": "model"}, deadline)()
+    @property
+    def largest(self) -> int:
+        return self.item_size_max - 512
+
+    def stats(self, deadline, *arguments):
+        settings = {"item_size_max": str(self.item_size_max)}
+        general = {"version": "model", "uptime": "1", "evictions": "0"}
+        return self._send(lambda: settings if arguments else general, deadline)()
 
     def metadump(self, prefix, deadline):
         return self._send(lambda: self.memory.keys(prefix), deadline)()

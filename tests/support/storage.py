@@ -13,6 +13,7 @@ from support.fake_node import FakeNode
 from flask_msm.cluster.health import NodeState, rights
 from flask_msm.cluster.mode import Mode
 from flask_msm.cluster.placement import Placement
+from flask_msm.errors import NodeValueError
 from flask_msm.record.attributes import NOTHING, Attributes
 from flask_msm.record.envelope import Envelope
 from flask_msm.record.keys import Keyring, storage_key
@@ -144,19 +145,24 @@ class Views:
     def __init__(self) -> None:
         self.down: set[str] = set()
         self.untrusted: set[str] = set()
+        self.lossy = set()
 
     def rights(self, node_id):
         state = NodeState.DOWN if node_id in self.down else NodeState.UP
         return rights(state, trusted=node_id not in self.untrusted)
 
     def failed(self, node_id, error):
-        self.untrusted.add(node_id)
+        if not isinstance(error, NodeValueError):
+            self.untrusted.add(node_id)
 
     def answered(self, node_id):
         pass
 
     def left_out(self, node_id, key):
         pass
+
+    def may_lack(self, node_id):
+        return node_id in self.lossy
 
 
 class Behind:

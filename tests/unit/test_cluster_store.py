@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 from support.clock import FakeClock
 from support.fake_node import FakeNode
+from support.storage import Behind
 
 from flask_msm.cluster.health import NodeState, rights
 from flask_msm.cluster.placement import Placement
+from flask_msm.errors import NodeValueError
 from flask_msm.record.attributes import NOTHING, Attributes
 from flask_msm.record.envelope import Envelope
 from flask_msm.record.keys import Keyring, storage_key
@@ -15,6 +17,7 @@ from flask_msm.record.record import Kind, Record, join
 from flask_msm.stores.cluster import ClusterStore
 from flask_msm.stores.nodes import Nodes
 from flask_msm.stores.ports import FRESH, Outcome, RecordTooLargeError
+from flask_msm.stores.second_looks import SecondLooks
 
 
 KEYS = Keyring(("secret",))
@@ -31,13 +34,15 @@ class Views:
         self.untrusted = set()
         self.failures = []
         self.missed = []
+        self.lossy = set()
 
     def rights(self, node_id):
         state = self.states.get(node_id, NodeState.UP)
         return rights(state, trusted=node_id not in self.untrusted)
 
     def failed(self, node_id, error):
-        self.failures.append(node_id)
+        if not isinstance(error, NodeValueError):
+            self.failures.append(node_id)
 
     def answered(self, node_id):
         pass
@@ -45,9 +50,12 @@ class Views:
     def left_out(self, node_id, key):
         self.missed.append(node_id)
 
+    def may_lack(self, node_id):
+        return node_id in self.lossy
+
 
 class Cluster:
-    def __init__(self, count=3, replicas=2):
+    def __init__(self, count=3, replicas=2, *, both=False):
         self.nodes = {f"n{number}": FakeNode(f"n{number}") for number in range(1, count + 1)}
         self.views = Views()
         self.placement = Placement(self.nodes, replicas=replicas)
@@ -61,6 +69,12 @@ class Cluster:
                 clock=FakeClock(),
             )
         )
+        self.behind, self.clock = Behind(), FakeClock()
+        if both:
+            second_looks = SecondLooks(self.clock)
+            self.store = ClusterStore(
+                self.store.nodes, second_looks=second_looks, behind=self.behind
+            )
         ranking = self.placement.rank(KEY)
         self.first, self.second = self.nodes[ranking[0]], self.nodes[ranking[1]]
         self.third = self.nodes[ranking[2]] if count > 2 else None
@@ -253,6 +267,157 @@ def test_one_trusted_home_that_says_no_is_enough_while_the_other_is_away():
     cluster.first.fail()
 
     assert cluster.load().outcome is Outcome.MISSING
+
+
+@pytest.mark.parametrize("state", [NodeState.DOWN, NodeState.RECOVERING, NodeState.DRAINING])
+def test_a_home_that_may_lack_values_is_not_believed_alone_that_a_session_is_gone(state):
+    cluster = Cluster()
+    cluster.views.states[cluster.first.id] = state
+    cluster.views.lossy = {cluster.second.id}
+
+    assert cluster.load().outcome is Outcome.UNKNOWN
+
+
+def test_a_home_that_fails_and_one_that_may_lack_values_cannot_tell():
+    cluster = Cluster()
+    cluster.first.fail()
+    cluster.views.lossy = {cluster.second.id}
+
+    assert cluster.load().outcome is Outcome.UNKNOWN
+
+
+def test_homes_that_may_lack_values_are_believed_if_all_of_them_say_no():
+    cluster = Cluster()
+    cluster.views.lossy = set(cluster.nodes)
+
+    assert cluster.load().outcome is Outcome.MISSING
+
+
+def test_the_word_of_the_only_home_counts_also_if_it_may_lack_values():
+    cluster = Cluster(replicas=1)
+    cluster.views.lossy = set(cluster.nodes)
+
+    assert cluster.load().outcome is Outcome.MISSING
+
+
+def test_what_is_found_beside_a_home_that_may_lack_it_is_not_certain(cluster):
+    cluster.first.items.clear()
+    cluster.second.fail()
+    cluster.seal(cluster.third, record(1, a=b"1"))
+    cluster.views.lossy = {cluster.first.id}
+
+    assert not cluster.load(at_least=1).certain
+
+
+def test_what_is_found_beside_a_corrupt_copy_is_not_certain(cluster):
+    cluster.first.put(KEY, b"rubbish")
+    cluster.views.untrusted.add(cluster.second.id)
+
+    assert not cluster.load(at_least=1).certain
+
+
+# -- keeping both copies young -------------------------------------------------------------------
+
+
+def test_the_other_home_is_read_beside_the_first_at_the_first_read_and_every_fourth_after():
+    cluster = Cluster(both=True)
+    cluster.create(record(1, a=b"1"))
+    cluster.operations()
+
+    counts = [(cluster.load(at_least=1), len(cluster.operations()))[1] for _ in range(9)]
+
+    assert counts == [2, 1, 1, 1, 2, 1, 1, 1, 2]
+
+
+def test_after_ten_minutes_the_other_home_is_read_at_the_next_read():
+    cluster = Cluster(both=True)
+    cluster.create(record(1, a=b"1"))
+    cluster.load(at_least=1)
+    cluster.operations()
+
+    cluster.clock.advance(600)
+    cluster.load(at_least=1)
+
+    assert cluster.operations() == ["gets", "gets"]
+
+
+def test_a_copy_that_the_other_home_lost_is_made_again_behind_the_response():
+    cluster = Cluster(both=True)
+    cluster.create(record(1, a=b"1"))
+    cluster.second.items.clear()
+
+    assert cluster.load(at_least=1).record == record(1, a=b"1")
+    assert cluster.stored(cluster.second) is None
+    cluster.behind.run()
+
+    assert cluster.stored(cluster.second) == record(1, a=b"1")
+
+
+def test_a_copy_made_again_behind_the_response_does_not_undo_a_logout_of_that_moment():
+    cluster = Cluster(both=True)
+    cluster.create(record(1, a=b"1"))
+    cluster.second.items.clear()
+    cluster.load(at_least=1)
+    for node in (cluster.first, cluster.second):
+        cluster.seal(node, tombstone(5))
+
+    cluster.behind.run()
+
+    assert cluster.stored(cluster.first) == cluster.stored(cluster.second) == tombstone(5)
+
+
+def test_what_the_other_home_knows_more_is_joined_before_it_is_served():
+    cluster = Cluster(both=True)
+    cluster.create(record(1, a=b"1"))
+    cluster.seal(cluster.second, record(9, b=b"9"))
+
+    loaded = cluster.load(at_least=1)
+
+    assert loaded.record.attributes.alive() == {"a": b"1", "b": b"9"}
+    assert cluster.stored(cluster.first) == loaded.record
+
+
+def test_equal_copies_are_not_written():
+    cluster = Cluster(both=True)
+    cluster.create(record(1, a=b"1"))
+    cluster.operations()
+
+    cluster.load(at_least=1)
+    cluster.behind.run()
+
+    assert cluster.operations() == ["gets", "gets"]
+
+
+@pytest.mark.parametrize("state", [NodeState.SUSPECT, NodeState.DOWN, NodeState.DRAINING])
+def test_a_home_in_doubt_is_not_read_beside_the_first(state):
+    cluster = Cluster(both=True)
+    cluster.create(record(1, a=b"1"))
+    cluster.views.states[cluster.second.id] = state
+    cluster.operations()
+
+    cluster.load(at_least=1)
+
+    assert cluster.operations() == ["gets"]
+
+
+def test_the_first_copy_is_served_when_the_other_home_fails_beside_it():
+    cluster = Cluster(both=True)
+    cluster.create(record(1, a=b"1"))
+    cluster.second.fail()
+
+    assert cluster.load(at_least=1).record == record(1, a=b"1")
+    assert cluster.second.id in cluster.views.failures
+
+
+def test_a_change_after_both_copies_were_read_costs_no_more_than_a_cas_on_each():
+    cluster = Cluster(both=True)
+    cluster.create(record(1, a=b"1"))
+    loaded = cluster.load(at_least=1)
+    cluster.operations()
+
+    cluster.change(loaded, b=b"2")
+
+    assert cluster.operations() == ["cas", "cas"]
 
 
 # -- records that cannot be used -----------------------------------------------------------------

@@ -9,7 +9,7 @@ from support.clock import FakeClock
 
 from flask_msm.cluster.health import NodeState, Observation, Thresholds
 from flask_msm.cluster.state import ClusterState, FleetFacts
-from flask_msm.errors import NodeBusyError, NodeUnreachableError
+from flask_msm.errors import NodeBusyError, NodeUnreachableError, NodeValueError
 
 
 LIMITS = Thresholds(failures=3, recoveries=2, backoff=2.0, max_backoff=30.0)
@@ -323,3 +323,24 @@ def test_facts_about_nodes_that_are_not_configured_here_are_ignored(watched):
     watched.state.learn(FleetFacts(frozenset({*ALL, "n9"}), {"n8": "drained"}))
 
     assert set(watched.state.view()) == ALL
+
+
+def test_a_node_may_lack_values_until_it_says_that_it_dropped_none(watched):
+    state = watched.state
+    assert state.may_lack("n1")
+
+    state.note_complete("n1", complete=True)
+    assert not state.may_lack("n1")
+
+    state.note_complete("n1", complete=False)
+    assert state.may_lack("n1")
+
+
+def test_a_node_that_refused_a_value_may_lack_it_and_is_not_in_doubt(watched):
+    state = watched.state
+    state.note_complete("n1", complete=True)
+
+    state.failed("n1", NodeValueError("n1", "refused the value: out of memory"))
+
+    assert state.may_lack("n1")
+    assert watched.told == []

@@ -19,6 +19,7 @@ FOUND = {
     "get_hits": "900",
     "get_misses": "100",
     "evictions": "3",
+    "store_too_large": "6",
     "evicted_unfetched": "2",
     "expired_unfetched": "40",
     "cmd_flush": "1",
@@ -49,6 +50,7 @@ def test_the_statistics_of_a_node_become_numbers():
         hits=900,
         misses=100,
         evictions=3,
+        too_large=6,
         evicted_unfetched=2,
         expired_unfetched=40,
         flushes=1,
@@ -107,3 +109,33 @@ def test_no_statistics_raise(found):
     said = numbers(found)
 
     assert all(getattr(said, name) is None or getattr(said, name) >= 0 for name in COUNTED)
+
+
+@pytest.mark.parametrize(
+    ("said", "complete"),
+    [
+        ({"evictions": "0", "store_no_memory": "0", "store_too_large": "0"}, True),
+        ({"evictions": "0"}, True),
+        ({"evictions": "1"}, False),
+        ({"evictions": "0", "store_no_memory": "1"}, False),
+        ({"evictions": "0", "store_too_large": "1"}, False),
+        ({}, False),
+    ],
+)
+def test_a_node_is_complete_that_says_it_evicted_and_refused_nothing(said, complete):
+    assert numbers(said).complete is complete
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "another"),
+    [
+        ({"pid": "1", "uptime": "100"}, {"pid": "1", "uptime": "105"}, False),
+        ({"pid": "1", "uptime": "100"}, {"pid": "2", "uptime": "105"}, True),
+        ({"pid": "1", "uptime": "100"}, {"pid": "1", "uptime": "1"}, True),
+        ({}, {"pid": "1", "uptime": "1"}, True),
+    ],
+)
+def test_another_start_of_a_node_shows_in_its_pid_or_in_its_uptime(before, after, another):
+    first, then = (numbers_from(said, at=at, latency=0) for said, at in [(before, 10), (after, 15)])
+
+    assert then.is_of_another_start(first) is another
