@@ -31,7 +31,6 @@ class Numbers(NamedTuple):
         hits: Reads that found something, since its start.
         misses: Reads that found nothing, since its start.
         evictions: Items thrown out for want of memory, since its start.
-        too_large: Values it refused because of their size, since its start.
         evicted_unfetched: Those among them that nobody had read since they were written.
         expired_unfetched: Items that ran out of time and that nobody had read.
         flushes: ``flush_all`` commands, since its start.
@@ -54,7 +53,6 @@ class Numbers(NamedTuple):
     hits: int | None
     misses: int | None
     evictions: int | None
-    too_large: int | None
     evicted_unfetched: int | None
     expired_unfetched: int | None
     flushes: int | None
@@ -80,7 +78,7 @@ class Numbers(NamedTuple):
         Its *no* is believed then. Versions of memcached that do not count refusals say nothing
         of them; all count evictions.
         """
-        return self.evictions == 0 and not self.refused_full and not self.too_large
+        return self.evictions == 0 and not self.refused_full and not self.refused_large
 
 
 def numbers_from(found: Mapping[str, str], *, at: float, latency: float) -> Numbers:
@@ -111,7 +109,6 @@ def numbers_from(found: Mapping[str, str], *, at: float, latency: float) -> Numb
         hits=number("get_hits"),
         misses=number("get_misses"),
         evictions=number("evictions"),
-        too_large=number("store_too_large"),
         evicted_unfetched=number("evicted_unfetched"),
         expired_unfetched=number("expired_unfetched"),
         flushes=number("cmd_flush"),
