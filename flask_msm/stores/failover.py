@@ -38,6 +38,12 @@ if TYPE_CHECKING:
 ENDED = Loaded(Outcome.MISSING, None, {}, certain=True)
 
 
+def _doubted(loaded: Loaded) -> Loaded:
+    """Return *loaded* as the word of nodes that cannot know all there is."""
+    is_missing = loaded.outcome is Outcome.MISSING
+    return loaded._replace(outcome=Outcome.UNKNOWN if is_missing else loaded.outcome, certain=False)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failover:
     """How the two are used together.
@@ -47,8 +53,8 @@ class Failover:
         near_max_age: With sticky sessions: time in seconds for which the copy of this host is
             read without asking the cluster; ``None`` without them.
         mirror: Copies to local storage behind the response; ``None`` for no copies.
-        returning: Returns whether other workers of this host may not know yet that nodes are back:
-            they read local storage only.
+        returning: Returns whether nodes came back, or distribution was resumed, so lately that
+            other workers may not know of it: they read and write local storage only.
         behind: Writes to the cluster behind the response, with sticky sessions.
         drops: Returns whether changes of an outage are dropped when it is over.
         ended: Told of the storage key of each session that ended; and of its version, a stamp, if
@@ -120,7 +126,11 @@ class FailoverStore:
             if self._rules.near_max_age is not None and record.version < at_least:
                 # What the browser has seen may wait on another host: no node can know of it yet.
                 loaded = loaded._replace(certain=False)
-        return self._with_local(key, loaded, near or self._find(key, keys), deadline)
+        found = self._with_local(key, loaded, near or self._find(key, keys), deadline)
+        behind = found.record is None or found.record.version < at_least
+        # Other hosts are handing over what they kept, which no node knows of yet.
+        is_early = behind and self._rules.returning() and not self._rules.drops()
+        return _doubted(found) if is_early else found
 
     def _load_here(
         self, key: str, keys: Keyring, mode: Mode, at_least: int, deadline: float
@@ -130,8 +140,9 @@ class FailoverStore:
         behind = loaded.record is None or loaded.record.version < at_least
         if mode is not Mode.STOPPED or not behind:
             return loaded
-        # Distribution is stopped, but whoever was not on this host before is not signed out.
-        found = self.cluster.load(key, keys, at_least=at_least, deadline=deadline)
+        # Distribution is stopped, but whoever was not on this host before is not signed out. What
+        # other hosts keep meanwhile no node knows of: it cannot say that a session is not there.
+        found = _doubted(self.cluster.load(key, keys, at_least=at_least, deadline=deadline))
         if found.record is None or loaded.record is None:
             return found if loaded.record is None else loaded
         return found._replace(record=join(found.record, loaded.record))

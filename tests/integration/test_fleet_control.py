@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
-from support.town import INTERVAL, WORKERS, Town
+from support.town import COOKIE, INTERVAL, WORKERS, Town
 
 from flask_msm import MemcachedSessionManager
 from flask_msm.testing.memcached import wait_until
@@ -35,6 +35,11 @@ def town_of(memcached, tmp_path):
     yield make
     for town in made:
         town.stop()
+
+
+def sid(cookie: str) -> str:
+    """Return the id of a session, which a cookie begins with."""
+    return cookie.split(".", maxsplit=1)[0]
 
 
 def values(site, cookie):
@@ -192,6 +197,31 @@ def test_an_attribute_that_stops_the_fleet_and_the_return_of_what_was_kept(town_
         )
     # Choosing the policy again stops nothing: only the next failure does.
     assert all(site.obeys(mode="distributed") for site in town.sites)
+
+
+def test_a_session_begun_while_distribution_is_stopped_keeps_its_id_on_every_host(town_of):
+    town = town_of()
+    north, south = town.sites
+    north.command("stop", "--reason", "a look at the nodes")
+    town.wait(mode="stopped")
+
+    cookie = north.store({"name": "anna"})
+    there = south.ask("/set", {"city": "Ulm"}, cookie=cookie).cookies.get(COOKIE)
+    assert sid(there) == sid(cookie)
+    cookie = north.store({"cart": "full"}, cookie=there)
+    assert sid(cookie) == sid(there)
+
+    south.command("resume")
+    town.wait(mode="distributed")
+    for site in town.sites:
+        site.wait(
+            lambda found: all(
+                one["values"] == {"name": "anna", "city": "Ulm", "cart": "full"} for one in found
+            ),
+            "every worker has what both hosts kept",
+            path="/shown",
+            cookie=cookie,
+        )
 
 
 def test_distribution_is_stopped_and_resumed_and_a_session_is_ended_by_an_operator(town_of):

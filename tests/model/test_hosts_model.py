@@ -66,8 +66,11 @@ def test_no_outage_loses_what_a_host_has_or_undoes_a_logout(shape):
 
 @contextmanager
 def without_marks():
-    """Nobody remembers which sessions the cluster does not know."""
-    with mock.patch.object(MemoryJournal, "add", return_value=None):
+    """It is not remembered which sessions the cluster does not know, nor which ones ended."""
+    with (
+        mock.patch.object(MemoryJournal, "add", return_value=None),
+        mock.patch.object(Endings, "has", return_value=False),
+    ):
         yield
 
 

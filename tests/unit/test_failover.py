@@ -375,7 +375,58 @@ def test_when_stopped_nobody_is_signed_out_whose_session_only_the_cluster_has(wo
     other.mode = Mode.STOPPED
 
     assert values(load(other.store, at_least=1)) == {"a": b"1"}
-    assert load(other.store, key(1)).outcome is Outcome.MISSING
+
+
+def test_when_stopped_a_session_begun_on_another_host_is_unknown_and_never_missing(worker):
+    worker.mode = Mode.STOPPED
+    save(worker.store, adding(record(5, a=b"1")), key(1), known=FRESH)
+    other = Nearby(nodes=worker.nodes)
+    other.mode = Mode.STOPPED
+
+    found = load(other.store, key(1), at_least=5)
+
+    assert (found.outcome, found.certain) == (Outcome.UNKNOWN, False)
+
+
+def test_when_stopped_what_nodes_have_is_no_certain_answer(worker):
+    """Another host may have changed it meanwhile: what seems absent may only be elsewhere."""
+    other = Nearby(nodes=worker.nodes)
+    other.mode = Mode.STOPPED
+
+    found = load(other.store, at_least=5)
+
+    assert values(found) == {"a": b"1"}
+    assert not found.certain
+
+
+def test_when_stopped_a_session_that_ended_before_is_not_there(worker):
+    save(worker.cluster, adding(tombstone(5)))
+    other = Nearby(nodes=worker.nodes)
+    other.mode = Mode.STOPPED
+
+    assert load(other.store, at_least=1).record.kind is Kind.DESTROYED
+
+
+@pytest.mark.parametrize("drops", [False, True])
+def test_after_resume_nodes_say_missing_again_once_other_hosts_had_time_to_hand_over(worker, drops):
+    worker.returning, worker.drops = True, drops
+
+    found = load(worker.store, key(1), at_least=5)
+    behind = load(worker.store, at_least=5)
+
+    # With MSM_ON_RECONNECT=discard there is nothing to wait for.
+    assert found.outcome is (Outcome.MISSING if drops else Outcome.UNKNOWN)
+    assert behind.certain is drops
+    worker.returning = False
+    assert load(worker.store, key(1), at_least=5).outcome is Outcome.MISSING
+    assert load(worker.store, at_least=5).certain
+
+
+def test_after_resume_a_session_that_nodes_show_as_the_browser_knows_it_is_certain(worker):
+    worker.returning = True
+
+    assert load(worker.store, at_least=1).certain
+    assert worker.asked() == 1
 
 
 def test_when_stopped_what_is_behind_here_is_joined_with_the_cluster(worker):
