@@ -112,12 +112,17 @@ def assemble_cluster(
     copies = Background("flask-msm-copies", clock=clock, deadline=settings.request_deadline)
     later = Background("flask-msm-upkeep", clock=clock, deadline=settings.request_deadline)
     aside = Background("flask-msm-return", clock=clock, deadline=settings.request_deadline)
+
+    def reads() -> list[str]:
+        return envelope.reads(keys())
+
     fleet = assemble_fleet(
         needs,
         stamps=stamps,
         nodes=nodes,
         placement=placement,
         usable=lambda node_id: state.rights(node_id).joined,
+        reads=reads,
         events=events,
     )
     cluster_store = ClusterStore(
@@ -211,7 +216,7 @@ def assemble_cluster(
     )
     gate = Gate(
         nodes,
-        look=lambda: control_and_heartbeat(needs, stamps, nodes, placement),
+        look=lambda: control_and_heartbeat(needs, stamps, nodes, placement, reads),
         keys=keys,
         clock=clock,
         timeout=settings.connect_timeout + settings.timeout,

@@ -61,6 +61,7 @@ def assemble_fleet(
     placement: Placement,
     usable: Callable[[str], bool],
     events: Events,
+    reads: Callable[[], list[str]],
 ) -> Fleet:
     """Return what workers tell each other.
 
@@ -71,8 +72,9 @@ def assemble_fleet(
         placement: Where keys belong.
         usable: Whether a node may be asked for reports.
         events: Where changes are written down.
+        reads: Returns what this worker can read.
     """
-    control, heartbeat = control_and_heartbeat(needs, stamps, nodes, placement)
+    control, heartbeat = control_and_heartbeat(needs, stamps, nodes, placement, reads)
     return Fleet(
         control=control,
         heartbeat=heartbeat,
@@ -98,7 +100,11 @@ def assemble_fleet(
 
 
 def control_and_heartbeat(
-    needs: Needs, stamps: StampClock, nodes: dict[str, Any], placement: Placement
+    needs: Needs,
+    stamps: StampClock,
+    nodes: dict[str, Any],
+    placement: Placement,
+    reads: Callable[[], list[str]],
 ) -> tuple[Control, Heartbeat]:
     """Return what this worker knows of the fleet's choices and nodes, and of its workers."""
     settings, clock = needs.settings, needs.clock
@@ -115,6 +121,7 @@ def control_and_heartbeat(
             worker=worker,
             nodes=nodes,
             replicas=placement.replicas,
+            reads=reads,
             interval=settings.probe_interval,
             clock=clock,
         ),

@@ -115,6 +115,7 @@ def assemble_upkeep(
         clock=clock,
         key_prefix=settings.key_prefix,
         timeout=settings.timeout,
+        read_elsewhere=fleet.heartbeat.is_read_elsewhere,
     )
     repairs = Repairs(
         rejoin=lambda key: cluster_store.rejoin(key, keys(), clock.monotonic() + settings.timeout),

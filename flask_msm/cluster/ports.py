@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from flask_msm.errors import NodeError
 
@@ -93,6 +93,14 @@ class NodeClient(Protocol):
         """
         ...
 
+    def delete(self, key: str, deadline: float) -> bool:
+        """Remove an item; ``False`` when there was none.
+
+        Raises:
+            NodeError: The node failed.
+        """
+        ...
+
     def close(self) -> None:
         """Close idle connections; the client stays usable."""
         ...
@@ -145,6 +153,14 @@ class ManagedNode(NodeClient, Protocol):
 
     def metadump(self, prefix: str, deadline: float) -> list[str]:
         """Return the keys it holds that begin with *prefix*; not a snapshot.
+
+        Raises:
+            NodeValueError: The node does not list its keys.
+        """
+        ...
+
+    def expiries(self, prefix: str, keys: Collection[str], deadline: float) -> dict[str, int]:
+        """Return when those of *keys* that it lists expire: seconds since the epoch, -1 for never.
 
         Raises:
             NodeValueError: The node does not list its keys.

@@ -13,7 +13,7 @@ from .shared_map import SharedMap
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from flask_msm.clock import Clock
 
@@ -44,6 +44,7 @@ class Heartbeat:
         worker: Returns the name of this worker; another one after a fork.
         nodes: Ids of the nodes this worker uses.
         replicas: How many copies it writes.
+        reads: Returns what this worker can read, see ``record/envelope.py``.
         interval: Time in seconds between two ticks; 0 without ticks.
         clock: Tells the time.
     """
@@ -55,12 +56,14 @@ class Heartbeat:
         worker: Callable[[], str],
         nodes: Iterable[str],
         replicas: int,
+        reads: Callable[[], list[str]],
         interval: float,
         clock: Clock,
     ) -> None:
         self.shared = shared
         self._worker = worker
         self._layout = [*sorted(nodes), replicas]
+        self._reads = reads
         self._interval = interval
         self._clock = clock
         self._announced_at = 0.0
@@ -81,7 +84,7 @@ class Heartbeat:
         if recent and self._announced_as == self.worker:
             return
         self._announced_at, self._announced_as = now, self.worker
-        entry = {"at": now, "layout": self._layout}
+        entry = {"at": now, "layout": self._layout, "reads": self._reads()}
         self.shared.put(self.worker, json.dumps(entry).encode())
         self._remove_old(now)
         left = {name for name, _, _ in self._entries()}
@@ -122,6 +125,18 @@ class Heartbeat:
             self._lives(name, stamp, entry)
             for name, stamp, entry in self._entries()
             if entry.get("layout") != self._layout
+        )
+
+    def is_read_elsewhere(self, needs: Collection[str]) -> bool:
+        """Return whether another worker that lives says that it can read a record.
+
+        Args:
+            needs: What reading it takes, see ``record/envelope.py``.
+        """
+        return any(
+            _reads(entry).issuperset(needs)
+            for name, stamp, entry in self._entries()
+            if name != self.worker and self._lives(name, stamp, entry)
         )
 
     def _remove_old(self, now: float) -> None:
@@ -169,6 +184,11 @@ def _parsed(raw: bytes) -> dict[str, object]:
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def _reads(entry: dict[str, object]) -> set[str]:
+    reads = entry.get("reads")
+    return {name for name in reads if isinstance(name, str)} if isinstance(reads, list) else set()
 
 
 def _at(entry: dict[str, object]) -> float:

@@ -48,6 +48,11 @@ class Encryption:
         self._by_id = {_id(key): derive(key, b"encryption") for key in keys.decrypting}
         self._current = _id(keys.encrypting or keys.decrypting[0])
 
+    @property
+    def key_ids(self) -> list[bytes]:
+        """Ids of the keys it decrypts with."""
+        return list(self._by_id)
+
     def encrypt(self, body: bytes, key: str, header: bytes) -> bytes:
         """Return *body* so that it decrypts under the same storage *key* and *header* only."""
         nonce = secrets.token_bytes(_NONCE_SIZE)
@@ -90,6 +95,11 @@ def encryption_of(keys: EncryptionKeys | None) -> Encryption | None:
         ConfigError: cryptography is not installed.
     """
     return None if keys is None else Encryption(keys)
+
+
+def key_id_of(body: bytes) -> bytes:
+    """Return the id of the key that an encrypted *body* names."""
+    return body[:_ID_SIZE]
 
 
 def _id(key: bytes) -> bytes:

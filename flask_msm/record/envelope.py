@@ -24,6 +24,7 @@ from flask_msm.errors import CorruptRecordError, DecodeError, UnknownRecordError
 
 from .attributes import Attributes, Entries
 from .codec import pack, unpack
+from .encryption import key_id_of
 from .record import Kind, Pointer, Record
 from .stamp import WEAK_OFFSET
 
@@ -128,6 +129,18 @@ class Envelope:
         attributes, pointer = _unpack_body(body)
         return Record(_KINDS[kind], created, renewed, expires_at, version, attributes, pointer)
 
+    def reads(self, keys: Keyring) -> list[str]:
+        """Return what this process can read, as ``needs_of`` names it."""
+        encryption = self._encryption.key_ids if self._encryption else []
+        return sorted(
+            [
+                f"format:{FORMAT}",
+                f"codec:{self.codec_id}",
+                *(f"key:{key_id.hex()}" for key_id in keys.by_id),
+                *(f"encryption:{key_id.hex()}" for key_id in encryption),
+            ]
+        )
+
     def is_current(self, data: bytes, keys: Keyring) -> bool:
         """Return whether *data*, which could be opened, is as it would be written today.
 
@@ -170,6 +183,25 @@ def verify(data: bytes, key: str, keys: Keyring) -> None:
         raise UnknownRecordError("signed with a key that is not known here")
     if not compare_digest(_hash(data[:-HASH_SIZE], key, secret), data[-HASH_SIZE:]):
         raise CorruptRecordError("the signature does not match")
+
+
+def needs_of(data: bytes) -> frozenset[str]:
+    """Return what a process must know to read *data*: a format, a codec, keys by their ids.
+
+    Of another format no more is known than its number. The header is not verified here.
+    """
+    if len(data) < OVERHEAD or data[2] != FORMAT:
+        return frozenset({f"format:{data[2] if len(data) > len(MAGIC) else 0}"})
+    kind, flags, codec = data[3], data[4], data[5]
+    needs = {f"format:{FORMAT}", f"codec:{codec}", f"key:{data[_KEY_ID].hex()}"}
+    if flags & _ENCRYPTED:
+        needs.add(f"encryption:{key_id_of(data[HEADER.size :]).hex()}")
+    # A later version that knows more kinds and flags says so; all know these.
+    if kind > _LAST_KIND:
+        needs.add(f"kind:{kind}")
+    if unknown := flags & ~(_COMPRESSED | _ENCRYPTED):
+        needs.add(f"flags:{unknown}")
+    return frozenset(needs)
 
 
 def _hash(data: bytes, key: str, secret: bytes) -> bytes:

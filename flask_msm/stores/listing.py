@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from .wire import EnoughError, GarbageError, RefusalError, StatsRefusedError
+
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 
 #: A line holds a key of up to 250 bytes, each as ``%xx``, and some numbers.
 LINE_LIMIT = 4096
 #: More keys than this are not listed at once; memory has to stay bounded.
 KEY_LIMIT = 5_000_000
+_EXPIRES = re.compile(rb" exp=(-?[0-9]{1,19}) ")
 
 
 class Listing:
@@ -62,14 +69,49 @@ class Listing:
         self._found = []
 
     def _add(self, line: bytes) -> None:
-        # "key=app%3A1 exp=... la=... cas=...": the key is URL-encoded.
-        key = unquote(line[4:].partition(b" ")[0].decode("ascii", "replace"))
+        key = _key(line)
         if key.startswith(self._prefix):
             self._found.append(key)
             if len(self._found) == self._enough:
                 raise EnoughError
             if len(self._found) > KEY_LIMIT:
                 raise GarbageError("more keys than can be listed")
+
+
+class Expiries(Listing):
+    """Collects when the keys *wanted* expire, by the clock of the node.
+
+    Args:
+        prefix: What they begin with.
+        wanted: The keys.
+    """
+
+    __slots__ = ("_expiries", "_wanted")
+
+    def __init__(self, prefix: str, wanted: Collection[str]) -> None:
+        super().__init__(prefix)
+        self._wanted = frozenset(wanted)
+        self._expiries: dict[str, int] = {}
+
+    def expiries(self) -> dict[str, int]:
+        """Return seconds since the epoch by key; -1 for a key that does not expire."""
+        return self._expiries
+
+    def reset(self) -> None:
+        """Forget what came in."""
+        super().reset()
+        self._expiries = {}
+
+    def _add(self, line: bytes) -> None:
+        key = _key(line)
+        expires = _EXPIRES.search(line)
+        if key in self._wanted and expires:
+            self._expiries[key] = int(expires[1])
+
+
+def _key(line: bytes) -> str:
+    # "key=app%3A1 exp=... la=... cas=...": the key is URL-encoded.
+    return unquote(line[4:].partition(b" ")[0].decode("ascii", "replace"))
 
 
 def _refusal(text: bytes) -> Exception:

@@ -21,7 +21,7 @@ from .channel import Channel
 from .dialing import dial
 from .exchange import CasExchange, PendingExchange, Settled
 from .failures import classify
-from .listing import Listing
+from .listing import Expiries, Listing
 from .opener import Opener
 from .pool import Pool
 from .replies import Answer, ManyItems, OneItem, Statistics
@@ -30,7 +30,7 @@ from .resolver import Resolver, UnixSocket
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from flask_msm.clock import Clock
     from flask_msm.cluster.ports import CasToken, Exchange, Item
@@ -225,6 +225,24 @@ class MemcachedNode:
             NodeValueError: The node does not list its keys, as some proxies and services do not.
         """
         return self._listed(Listing(prefix), deadline)
+
+    def expiries(self, prefix: str, keys: Collection[str], deadline: float) -> dict[str, int]:
+        """Return when those of *keys* that the node lists expire, by its clock.
+
+        Args:
+            prefix: What they begin with.
+            keys: The keys.
+            deadline: Monotonic time, seconds.
+
+        Returns:
+            Seconds since the epoch by key; -1 for a key that does not expire.
+
+        Raises:
+            NodeValueError: The node does not list its keys.
+        """
+        expiries = Expiries(prefix, keys)
+        self._listed(expiries, deadline)
+        return expiries.expiries()
 
     def sample(self, prefix: str, limit: int, deadline: float) -> list[str]:
         """Return some of the keys that begin with *prefix*, in no order.

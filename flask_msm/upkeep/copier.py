@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
-from flask_msm.errors import CorruptRecordError, NodeBusyError, RecordError
-from flask_msm.record.record import Record, join_optional, ttl_for
+from flask_msm.errors import (
+    CorruptRecordError,
+    NodeBusyError,
+    NodeValueError,
+    UnknownRecordError,
+)
+from flask_msm.record.envelope import needs_of
+from flask_msm.record.record import Kind, Record, join_optional, ttl_for
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from flask_msm.clock import Clock
-    from flask_msm.cluster.ports import CasToken, Exchange, Item, ManagedNode
+    from flask_msm.cluster.ports import Exchange, Item, ManagedNode
     from flask_msm.record.envelope import Envelope
     from flask_msm.record.keys import Keyring
 
@@ -23,6 +30,23 @@ WINDOW = 4
 MAX_TRIES = 8
 #: Part of the time a copier works; the rest is left to requests.
 DUTY = 0.8
+
+
+class Tally:
+    """What became of the records that were to be copied.
+
+    Attributes:
+        written: How many were written.
+        refused: How many the target refused; it is well all the same.
+        foreign: Those only others can read, and that the target does not have.
+        unread: How many could not be joined with what the target holds, by what reading both
+            takes (see ``record/envelope.py``).
+    """
+
+    def __init__(self) -> None:
+        self.written = self.refused = 0
+        self.foreign: list[str] = []
+        self.unread: Counter[frozenset[str]] = Counter()
 
 
 class Copier:
@@ -51,20 +75,59 @@ class Copier:
         self._timeout = timeout
         self._pause = pause
 
-    def copy(self, keys: Sequence[str], source: ManagedNode, target: ManagedNode) -> int:
-        """Join what *source* holds of *keys* into *target*; return how many were written.
+    def copy(
+        self, keys: Sequence[str], source: ManagedNode, target: ManagedNode, tally: Tally
+    ) -> None:
+        """Join what *source* holds of *keys* into *target*.
+
+        Args:
+            keys: Storage keys of sessions.
+            source: Where they are.
+            target: Where they shall be.
+            tally: Told what became of them.
 
         Raises:
             NodeError: One of the two failed; what was written until then stays.
         """
-        written = 0
         for start in range(0, len(keys), BATCH):
             began = self._clock.monotonic()
-            written += self._copy_batch(keys[start : start + BATCH], source, target)
+            self._copy_batch(keys[start : start + BATCH], source, target, tally)
             self._pause((self._clock.monotonic() - began) * (1 / DUTY - 1))
-        return written
 
-    def _copy_batch(self, keys: Sequence[str], source: ManagedNode, target: ManagedNode) -> int:
+    def copy_as_is(
+        self, expiries: Mapping[str, int], source: ManagedNode, target: ManagedNode, tally: Tally
+    ) -> None:
+        """Copy records that only others can read, where *target* has nothing.
+
+        Args:
+            expiries: When each expires, by its key: seconds since the epoch, -1 for never.
+            source: Where they are.
+            target: Where they shall be.
+            tally: Told how many were written.
+
+        Raises:
+            NodeError: One of the two failed; what was written until then stays.
+        """
+        keys = list(expiries)
+        for start in range(0, len(keys), BATCH):
+            began = self._clock.monotonic()
+            found = source.get_many(keys[start : start + BATCH], self._deadline())
+            for key, item in found.items():
+                now, expires_at = self._clock.time(), expiries[key]
+                if 0 <= expires_at <= now:
+                    continue
+                ttl = 0 if expires_at < 0 else ttl_for(expires_at, now)
+                try:
+                    added = target.start_add(key, item.value, ttl, self._deadline()).result()
+                except NodeValueError:
+                    tally.refused += 1
+                else:
+                    tally.written += added
+            self._pause((self._clock.monotonic() - began) * (1 / DUTY - 1))
+
+    def _copy_batch(
+        self, keys: Sequence[str], source: ManagedNode, target: ManagedNode, tally: Tally
+    ) -> None:
         deadline = self._deadline()
         there = source.get_many(keys, deadline)
         here = target.get_many(there, deadline)
@@ -74,32 +137,63 @@ class Copier:
             for key, item in there.items()
             if key not in here or here[key].value != item.value
         ]
-        written = 0
-        for start in range(0, len(todo), WINDOW):
+        readable = [
+            (key, record)
+            for key, item in todo
+            if (record := self._readable(key, item, here.get(key), tally)) is not None
+        ]
+        for start in range(0, len(readable), WINDOW):
             window = [
                 (key, record, self._write(key, record, here.get(key), target))
-                for key, item in todo[start : start + WINDOW]
-                if (record := self._opened(key, item)) is not None
+                for key, record in readable[start : start + WINDOW]
             ]
             try:
                 for key, record, exchange in window:
-                    if exchange is None:
-                        continue
-                    written += bool(exchange.result() or self._again(key, record, target))
+                    if exchange is not None:
+                        self._settle(key, record, exchange, target, tally)
             except BaseException:
                 for _, _, exchange in window:
                     if exchange is not None:
                         exchange.abandon()
                 raise
-        return written
+
+    def _settle(
+        self,
+        key: str,
+        record: Record,
+        exchange: Exchange[bool | None] | Exchange[bool],
+        target: ManagedNode,
+        tally: Tally,
+    ) -> None:
+        """Take note of what became of one write."""
+        try:
+            tally.written += bool(exchange.result() or self._again(key, record, target))
+        except NodeValueError:
+            tally.refused += 1
+            if record.kind is not Kind.DATA:
+                # The copy from before must not be found in place of the logout.
+                target.delete(key, self._deadline())
+
+    def _readable(self, key: str, item: Item, there: Item | None, tally: Tally) -> Record | None:
+        """Return the record in *item* if it can be read, and joined with what is *there*."""
+        record, needs = self._opened(key, item)
+        _, needs_there = self._opened(key, there) if there else (None, frozenset())
+        if not needs and not needs_there:
+            return record
+        if there is None:
+            tally.foreign.append(key)
+        else:
+            tally.unread[needs | needs_there] += 1
+        return None
 
     def _write(
         self, key: str, record: Record, item: Item | None, target: ManagedNode
     ) -> Exchange[bool | None] | Exchange[bool] | None:
         """Send the join of *record* and *item*; ``None`` when there is nothing to write."""
-        current, token = self._current(key, item)
-        if item is not None and token is None:
-            return None  # something that must be left alone
+        token = item.token if item else None
+        current, needs = self._opened(key, item) if item else (None, frozenset())
+        if needs:
+            return None  # written by others since it was looked at: the next pass finds it
         joined = join_optional(current, record)
         if joined is None or joined == current:
             return None
@@ -123,22 +217,14 @@ class Copier:
                 return True
         raise NodeBusyError(target.id, "a session changes faster than it can be copied")
 
-    def _opened(self, key: str, item: Item) -> Record | None:
+    def _opened(self, key: str, item: Item) -> tuple[Record | None, frozenset[str]]:
+        """Return the record, ``None`` if it is corrupt; and what reading it takes if others can."""
         try:
-            return self._envelope.open(item.value, key, self._keys())
-        except RecordError:
-            return None
-
-    def _current(self, key: str, item: Item | None) -> tuple[Record | None, CasToken | None]:
-        """Return what the target holds and how to replace it."""
-        if item is None:
-            return None, None
-        try:
-            return self._envelope.open(item.value, key, self._keys()), item.token
+            return self._envelope.open(item.value, key, self._keys()), frozenset()
         except CorruptRecordError:
-            return None, item.token
-        except RecordError:
-            return None, None
+            return None, frozenset()
+        except UnknownRecordError:
+            return None, needs_of(item.value)
 
     def _deadline(self) -> float:
         return self._clock.monotonic() + self._timeout

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.errors import NodeError, NodeValueError
 
+from .copier import Tally
+
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -53,6 +55,18 @@ class Progress(NamedTuple):
 
 class LeaseLostError(Exception):
     """Somebody else does it, or this worker was too slow."""
+
+
+class UnreadableError(Exception):
+    """Records are in the way that this worker cannot read, and another one can.
+
+    Attributes:
+        count: How many.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        super().__init__(f"{count} records can be read by other workers only")
 
 
 class Lease:
@@ -124,10 +138,13 @@ class Rebuilder:
         clock: Its monotonic clock is used.
         key_prefix: Keys of sessions and leases begin with it.
         timeout: Time in seconds one operation may take.
+        read_elsewhere: Returns whether another worker that lives can read what takes so much (see
+            ``record/envelope.py``).
 
     Attributes:
         progress: Of what is going on now, ``None`` when nothing is.
         unlisted: Nodes that do not list their keys.
+        left_to_others: Nodes of which another worker can read more than this one.
     """
 
     def __init__(
@@ -141,8 +158,10 @@ class Rebuilder:
         clock: Clock,
         key_prefix: str,
         timeout: float,
+        read_elsewhere: Callable[[frozenset[str]], bool],
     ) -> None:
         self.progress: Progress | None = None
+        self.left_to_others: set[str] = set()
         self.unlisted: set[str] = set()
         self._nodes = nodes
         self._placement = placement
@@ -152,6 +171,7 @@ class Rebuilder:
         self._clock = clock
         self._prefix = key_prefix
         self._timeout = timeout
+        self._read_elsewhere = read_elsewhere
 
     def rebuild(self, node_id: str, sources: list[str]) -> bool:
         """Bring *node_id* up to date from *sources*; return whether it is.
@@ -204,14 +224,16 @@ class Rebuilder:
         self._events.add("info", f"{what}_began", f"{what} of {node_id} began", node=node_id)
         self.progress = Progress(node_id, 0, 0, self._clock.monotonic())
         try:
-            self._passes(sources, target_of, lease)
+            last = self._passes(sources, target_of, lease)
         except LeaseLostError:
             return False
-        except NodeError as error:
+        except (UnreadableError, NodeError) as error:
+            if isinstance(error, UnreadableError):
+                self.left_to_others.add(node_id)
             self._failed(what, node_id, error)
             return False
         else:
-            self._finished(what, node_id, self.progress)
+            self._finished(what, node_id, self.progress, last)
             return True
         finally:
             self.progress = None
@@ -225,14 +247,30 @@ class Rebuilder:
 
     def _passes(
         self, sources: list[str], target_of: Callable[[str], list[str]], lease: Lease
-    ) -> None:
-        for _ in range(MAX_PASSES):
-            copied = sum(self._pass(source, target_of, lease) for source in sources)
-            if not copied:
-                return
+    ) -> Tally:
+        """Copy until nothing is left to copy; return what the last pass met.
 
-    def _pass(self, source: str, target_of: Callable[[str], list[str]], lease: Lease) -> int:
-        """Copy what *source* holds; return how many records were written."""
+        Raises:
+            UnreadableError: Records are left that another worker can read.
+        """
+        tally = Tally()
+        for _ in range(MAX_PASSES):
+            tally = Tally()
+            for source in sources:
+                self._pass(source, target_of, lease, tally)
+            if not tally.written:
+                break
+        readable = sum(
+            count for needs, count in tally.unread.items() if self._read_elsewhere(needs)
+        )
+        if readable:
+            raise UnreadableError(readable)
+        return tally
+
+    def _pass(
+        self, source: str, target_of: Callable[[str], list[str]], lease: Lease, tally: Tally
+    ) -> None:
+        """Copy what *source* holds."""
         try:
             listed = self._nodes[source].metadump(self._prefix, self._clock.monotonic() + LIST_TIME)
         except NodeValueError:
@@ -245,31 +283,47 @@ class Rebuilder:
                 for target in target_of(key):
                     if target != source:
                         by_target.setdefault(target, []).append(key)
-        copied = 0
         for target, keys in by_target.items():
             for start in range(0, len(keys), CHUNK):
                 lease.renew()
                 chunk = keys[start : start + CHUNK]
-                written = self._copier.copy(chunk, self._nodes[source], self._nodes[target])
-                copied += written
-                if self.progress is not None:
-                    self.progress = self.progress._replace(
-                        looked_at=self.progress.looked_at + len(chunk),
-                        copied=self.progress.copied + written,
-                    )
-        return copied
+                before = tally.written
+                self._copier.copy(chunk, self._nodes[source], self._nodes[target], tally)
+                self._go_on(len(chunk), tally.written - before)
+            if tally.foreign:
+                lease.renew()
+                self._copy_foreign(source, target, tally)
 
-    def _finished(self, what: str, node_id: str, progress: Progress) -> None:
+    def _copy_foreign(self, source: str, target: str, tally: Tally) -> None:
+        """Copy what only others can read as it is; the listing tells how long it lives."""
+        foreign, tally.foreign = tally.foreign, []
+        node, before = self._nodes[source], tally.written
+        deadline = self._clock.monotonic() + LIST_TIME
+        expiries = node.expiries(self._prefix, foreign, deadline)
+        self._copier.copy_as_is(expiries, node, self._nodes[target], tally)
+        self._go_on(0, tally.written - before)
+
+    def _go_on(self, looked_at: int, copied: int) -> None:
+        if self.progress is not None:
+            self.progress = self.progress._replace(
+                looked_at=self.progress.looked_at + looked_at,
+                copied=self.progress.copied + copied,
+            )
+
+    def _finished(self, what: str, node_id: str, progress: Progress, last: Tally) -> None:
         seconds = self._clock.monotonic() - progress.began
-        self._events.add(
-            "info",
-            f"{what}_finished",
+        text = (
             f"{what} of {node_id} finished: {progress.copied} records copied,"
-            f" {progress.looked_at} compared in {seconds:.1f} s",
-            node=node_id,
+            f" {progress.looked_at} compared in {seconds:.1f} s"
         )
+        if last.refused:
+            text += f"; {last.refused} were refused, their other copy counts"
+        if unread := last.unread.total():
+            text += f"; {unread} were left that no worker can read"
+        level = "warning" if last.refused or unread else "info"
+        self._events.add(level, f"{what}_finished", text, node=node_id)
 
-    def _failed(self, what: str, node_id: str, error: NodeError) -> None:
+    def _failed(self, what: str, node_id: str, error: NodeError | UnreadableError) -> None:
         text = f"{what} of {node_id} was broken off: {error}"
         if isinstance(error, NodeValueError):
             text += "; the node stays in use and is read together with others"

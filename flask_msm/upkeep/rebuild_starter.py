@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from .sharing import Sharing
 
 
+#: Ticks for which a node is left to workers that can read records which this one cannot.
+LEFT_FOR = 3
+
+
 class RebuildStarter:
     """Has nodes rebuilt and drained that are to be.
 
@@ -40,11 +44,14 @@ class RebuildStarter:
         self._hold_off = hold_off
         self._rebuilds = rebuilds
         self._rebuilding = ProcessLock()
+        # Ticks for which nodes are left to workers that can read more, by node id.
+        self._left: dict[str, int] = {}
         # Stamp of the last miss of each node, and since when this worker knows of it.
         self._missed_since: dict[str, tuple[int, float]] = {}
 
     def start(self) -> None:
         """Begin what is to be done, unless something is being done."""
+        self._leave_to_others()
         candidate = self._candidate()
         if candidate is None or not self._rebuilding.acquire(blocking=False):
             return
@@ -65,6 +72,8 @@ class RebuildStarter:
         if self._learner.differ or not self._learner.informed or not self._rebuilds:
             return None
         for node_id, view in views.items():
+            if node_id in self._left:
+                continue
             others = [
                 other
                 for other, seen in views.items()
@@ -77,6 +86,13 @@ class RebuildStarter:
             if view.state is NodeState.UP and not view.trusted and self._is_quiet(node_id):
                 return "rebuild", node_id, others
         return None
+
+    def _leave_to_others(self) -> None:
+        """Leave nodes alone for a while of which another worker can read more than this one."""
+        self._left = {node_id: ticks - 1 for node_id, ticks in self._left.items() if ticks > 1}
+        left = self._parts.rebuilder.left_to_others
+        while left:
+            self._left[left.pop()] = LEFT_FOR
 
     def _is_quiet(self, node_id: str) -> bool:
         """Return whether nobody has missed the node for long enough."""

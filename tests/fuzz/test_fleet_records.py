@@ -76,10 +76,17 @@ def live_with(shared):
     control.note_found({"n1": True, "n2": False})
     control.forget(["n1"])
     heartbeat = Heartbeat(
-        shared, worker=lambda: "w1", nodes=NODES, replicas=2, interval=2.0, clock=CLOCK
+        shared,
+        worker=lambda: "w1",
+        nodes=NODES,
+        replicas=2,
+        reads=list,
+        interval=2.0,
+        clock=CLOCK,
     )
     heartbeat.layouts_differ()
     heartbeat.names()
+    heartbeat.is_read_elsewhere({"format:1"})
     heartbeat.announce()
     heartbeat.leave()
     shared.sealed(KEYS)

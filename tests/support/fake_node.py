@@ -28,6 +28,8 @@ class FakeNode:
         self.item_size_max = 1024 * 1024
         self.items: dict[str, tuple[bytes, int]] = {}
         self.ttls: dict[str, int] = {}
+        #: When keys expire, as a listing shows it.
+        self.ends: dict[str, int] = {}
         self.operations: list[str] = []
         self.failing: Exception | None = None
         self.before: dict[str, Any] = {}
@@ -118,6 +120,13 @@ class FakeNode:
 
     def sample(self, prefix: str, limit: int, deadline: float) -> list[str]:
         return self.metadump(prefix, deadline)[:limit]
+
+    def expiries(self, prefix: str, keys, deadline: float) -> dict[str, int]:
+        listed = self.metadump(prefix, deadline)
+        return {key: self.ends.get(key, -1) for key in listed if key in keys}
+
+    def delete(self, key: str, deadline: float) -> bool:
+        return self._exchange("delete", key, lambda: self.items.pop(key, None) is not None).result()
 
     def resolve(self) -> None:
         pass

@@ -252,6 +252,13 @@ class Link:
     def metadump(self, prefix, deadline):
         return self._send(lambda: self.memory.keys(prefix), deadline)()
 
+    def expiries(self, prefix, keys, deadline):
+        listed = self.metadump(prefix, deadline)
+        return {key: -1 for key in listed if key in keys}
+
+    def delete(self, key, deadline):
+        return self._send(lambda: self.memory.delete(key, deadline), deadline)()
+
     def resolve(self) -> None:
         pass
 

@@ -37,6 +37,7 @@ class Worker:
 
     def __init__(self, clock=None, *, nodes=("n1", "n2"), replicas=2, name=None, bits=None):
         number = next(self.numbers)
+        self.reads = ["format:1"]
         self.name = name or f"worker-{number}"
         self.clock = clock or FakeClock()
         self.stamps = StampClock(self.clock, worker=number if bits is None else bits)
@@ -48,6 +49,7 @@ class Worker:
             worker=lambda: self.name,
             nodes=nodes,
             replicas=replicas,
+            reads=lambda: self.reads,
             interval=INTERVAL,
             clock=self.clock,
         )

@@ -28,7 +28,7 @@ class Drain:
         self.meanwhile = lambda: None
         parts = SimpleNamespace(
             control=self.control,
-            rebuilder=SimpleNamespace(drain=self.copy),
+            rebuilder=SimpleNamespace(drain=self.copy, left_to_others=set()),
             clock=clock,
             lanes=SimpleNamespace(later=self.queue),
             state=SimpleNamespace(view=self.view),

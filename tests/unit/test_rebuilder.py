@@ -1,0 +1,340 @@
+"""What a rebuild copies, what it leaves alone, and when it counts."""
+
+from __future__ import annotations
+
+import pytest
+from support.clock import FakeClock
+from support.fake_node import FakeNode
+
+from flask_msm.cluster.placement import Placement
+from flask_msm.errors import NodeValueError
+from flask_msm.record.attributes import NOTHING, Attributes
+from flask_msm.record.envelope import Envelope, needs_of
+from flask_msm.record.keys import Keyring, storage_key
+from flask_msm.record.record import Kind, Record
+from flask_msm.upkeep.copier import Copier, Tally
+from flask_msm.upkeep.rebuild import MAX_PASSES, Rebuilder
+
+
+PREFIX = "msm:test:"
+KEYS = Keyring(("secret",))
+MAX_SIZE = 100_000
+
+
+def envelope(codec_id=1):
+    return Envelope(codec_id=codec_id, compress_above=None, max_size=MAX_SIZE)
+
+
+OURS, THEIRS = envelope(1), envelope(2)
+
+
+def key(number):
+    return storage_key(PREFIX, str(number))
+
+
+def record(version=1, *, kind=Kind.DATA, expires_at=1_800_001_000.0, **values):
+    entries = {name: (version, value) for name, value in values.items()}
+    attributes = Attributes(entries, {}, 0) if kind is Kind.DATA else NOTHING
+    return Record(kind, 1.0, 2.0, expires_at, version, attributes)
+
+
+class Refusing(FakeNode):
+    """A node that refuses some keys."""
+
+    def __init__(self, node_id):
+        super().__init__(node_id)
+        self.refuses = set()
+
+    def start_add(self, key, value, ttl, deadline):
+        return self._or_refuse(key, super().start_add(key, value, ttl, deadline))
+
+    def start_cas(self, key, value, ttl, token, deadline):
+        return self._or_refuse(key, super().start_cas(key, value, ttl, token, deadline))
+
+    def _or_refuse(self, key, exchange):
+        def refuse():
+            raise NodeValueError(self.id, "refused the value: out of memory")
+
+        return self._exchange("refused", key, refuse) if key in self.refuses else exchange
+
+
+class Site:
+    """Two nodes, each home to everything; n1 is rebuilt from n2."""
+
+    def __init__(self):
+        self.clock = FakeClock()
+        self.target, self.source = Refusing("n1"), Refusing("n2")
+        self.nodes = {"n1": self.target, "n2": self.source}
+        self.elsewhere = set()
+        self.told = []
+        self.rebuilt = []
+        self.copier = Copier(
+            envelope=OURS, keys=lambda: KEYS, clock=self.clock, timeout=1.0, pause=lambda _: None
+        )
+        self.rebuilder = Rebuilder(
+            self.nodes,
+            placement=Placement(self.nodes, replicas=2),
+            control=self,
+            copier=self.copier,
+            events=self,
+            clock=self.clock,
+            key_prefix=PREFIX,
+            timeout=1.0,
+            read_elsewhere=lambda needs: bool(self.elsewhere) and self.elsewhere >= needs,
+        )
+
+    # -- what the rebuilder needs of others
+
+    def standing(self, _):
+        return self
+
+    missed = 7
+
+    def set_rebuilt(self, node_id, stamp):
+        self.rebuilt.append((node_id, stamp))
+
+    def add(self, level, kind, text, *, node):
+        self.told.append((level, kind, text, node))
+
+    # -- what tests need
+
+    def holds(self, node, number, made, *, by=OURS):
+        node.put(key(number), by.seal(made, key(number), KEYS))
+
+    def held(self, node, number, *, by=OURS):
+        found = node.items.get(key(number))
+        return by.open(found[0], key(number), KEYS) if found else None
+
+    def rebuild(self):
+        return self.rebuilder.rebuild("n1", ["n2"])
+
+    def copy(self, *numbers):
+        tally = Tally()
+        self.copier.copy([key(number) for number in numbers], self.source, self.target, tally)
+        return tally
+
+
+@pytest.fixture
+def site():
+    return Site()
+
+
+# -- what is copied ------------------------------------------------------------------------------
+
+
+def test_what_the_target_lacks_is_copied_with_its_time_to_live(site):
+    site.holds(site.source, 1, record(a=b"1"))
+
+    assert site.copy(1).written == 1
+    assert site.held(site.target, 1) == record(a=b"1")
+    assert site.target.ttls[key(1)] == 1001
+
+
+def test_what_both_hold_is_joined(site):
+    site.holds(site.source, 1, record(1, a=b"1"))
+    site.holds(site.target, 1, record(2, b=b"2"))
+
+    site.copy(1)
+
+    assert site.held(site.target, 1).attributes.alive() == {"a": b"1", "b": b"2"}
+
+
+def test_what_the_target_knows_already_is_not_written(site):
+    site.holds(site.source, 1, record(1, a=b"1"))
+    site.holds(site.target, 1, record(2, a=b"2"))
+    before = site.target.items[key(1)]
+
+    assert site.copy(1).written == 0
+    assert site.target.items[key(1)] == before
+
+
+def test_a_tombstone_is_copied_over_an_old_copy(site):
+    site.holds(site.source, 1, record(5, kind=Kind.DESTROYED))
+    site.holds(site.target, 1, record(1, a=b"1"))
+
+    assert site.copy(1).written == 1
+    assert site.held(site.target, 1).kind is Kind.DESTROYED
+
+
+def test_what_has_expired_is_not_copied(site):
+    site.holds(site.source, 1, record(a=b"1", expires_at=1_799_999_999.0))
+
+    assert site.copy(1).written == 0
+    assert key(1) not in site.target.items
+
+
+def test_a_corrupt_copy_of_the_source_is_not_copied(site):
+    site.source.put(key(1), b"rubbish")
+
+    assert site.copy(1).written == 0
+    assert key(1) not in site.target.items
+
+
+def test_a_corrupt_copy_of_the_target_is_replaced(site):
+    site.holds(site.source, 1, record(a=b"1"))
+    site.target.put(key(1), b"rubbish")
+
+    assert site.copy(1).written == 1
+    assert site.held(site.target, 1) == record(a=b"1")
+
+
+def test_what_a_request_changed_meanwhile_is_joined_as_well(site):
+    site.holds(site.source, 1, record(1, a=b"1"))
+    site.holds(site.target, 1, record(0, z=b"0"))
+    site.target.before["cas"] = lambda: site.holds(site.target, 1, record(2, b=b"2"))
+
+    site.copy(1)
+
+    assert site.held(site.target, 1).attributes.alive() == {"a": b"1", "b": b"2"}
+
+
+# -- what the target refuses ---------------------------------------------------------------------
+
+
+def test_a_refused_value_is_counted_and_keeps_no_other_from_being_copied(site):
+    for number in range(1, 10):
+        site.holds(site.source, number, record(a=b"1"))
+    site.target.refuses = {key(3)}
+
+    assert site.rebuild()
+    assert set(site.target.items) == {key(number) for number in range(1, 10)} - {key(3)}
+    assert site.rebuilt == [("n1", 8)]
+    (finished,) = [said for said in site.told if said[1] == "rebuild_finished"]
+    assert finished[0] == "warning"
+    assert "1 were refused" in finished[2]
+
+
+def test_in_place_of_a_tombstone_that_is_refused_no_old_copy_stays(site):
+    site.holds(site.source, 1, record(5, kind=Kind.DESTROYED))
+    site.holds(site.target, 1, record(1, a=b"1"))
+    site.target.refuses = {key(1)}
+
+    assert site.copy(1).refused == 1
+    assert key(1) not in site.target.items
+
+
+# -- what only other workers can read ------------------------------------------------------------
+
+
+def test_a_record_that_only_others_can_read_is_copied_as_it_is(site):
+    site.holds(site.source, 1, record(a=b"1"), by=THEIRS)
+    site.source.ends[key(1)] = 1_800_000_500
+
+    assert site.rebuild()
+    assert site.target.items[key(1)][0] == site.source.items[key(1)][0]
+    assert site.target.ttls[key(1)] == 501
+    assert "1 records copied" in site.told[-1][2]
+
+
+def test_a_tombstone_that_only_others_can_read_is_copied_as_it_is(site):
+    site.holds(site.source, 1, record(5, kind=Kind.DESTROYED), by=THEIRS)
+
+    assert site.rebuild()
+    assert site.held(site.target, 1, by=THEIRS).kind is Kind.DESTROYED
+
+
+def test_a_record_that_only_others_can_read_never_replaces_another(site):
+    site.holds(site.source, 1, record(5, a=b"5"), by=THEIRS)
+    site.holds(site.target, 1, record(1, a=b"1"))
+
+    site.rebuild()
+
+    assert site.held(site.target, 1) == record(1, a=b"1")
+
+
+@pytest.mark.parametrize("foreign", ["source", "target"])
+def test_a_pass_does_not_count_while_another_worker_can_read_what_is_in_the_way(site, foreign):
+    site.holds(site.source, 1, record(5, a=b"5"), by=THEIRS if foreign == "source" else OURS)
+    site.holds(site.target, 1, record(1, a=b"1"), by=THEIRS if foreign == "target" else OURS)
+    site.elsewhere = needs_of(getattr(site, foreign).items[key(1)][0])
+
+    assert not site.rebuild()
+    assert site.rebuilt == []
+    assert site.rebuilder.left_to_others == {"n1"}
+    assert site.told[-1][1] == "rebuild_failed"
+
+
+def test_a_pass_counts_and_says_the_number_if_no_worker_can_read_what_is_in_the_way(site):
+    site.holds(site.source, 1, record(5, a=b"5"), by=THEIRS)
+    site.holds(site.target, 1, record(1, a=b"1"))
+
+    assert site.rebuild()
+    assert site.told[-1][0] == "warning"
+    assert "1 were left that no worker can read" in site.told[-1][2]
+
+
+# -- passes and the lease ------------------------------------------------------------------------
+
+
+def test_passes_are_repeated_until_one_finds_nothing(site):
+    site.holds(site.source, 1, record(a=b"1"))
+    late = iter(range(2, 4))
+
+    def listed(prefix, deadline):
+        number = next(late, None)
+        found = FakeNode.metadump(site.source, prefix, deadline)
+        if number:
+            site.holds(site.source, number, record(a=b"1"))
+        return found
+
+    site.source.metadump = listed
+
+    assert site.rebuild()
+    assert set(site.target.items) == {key(1), key(2), key(3)}
+
+
+def test_passes_are_bounded(site):
+    passes = []
+
+    def listed(prefix, deadline):
+        passes.append(1)
+        site.holds(site.source, len(passes), record(a=b"1"))
+        return FakeNode.metadump(site.source, prefix, deadline)
+
+    site.source.metadump = listed
+
+    assert site.rebuild()
+    assert len(passes) == MAX_PASSES
+
+
+def test_only_keys_of_sessions_are_copied(site):
+    site.source.put(f"{PREFIX}fleet:control", b"x")
+    site.source.put(f"{PREFIX}{'a' * 39}", b"x")
+
+    assert site.rebuild()
+    assert site.target.items == {}
+
+
+def test_a_rebuild_counts_from_just_above_the_miss_it_answers(site):
+    assert site.rebuild()
+    assert site.rebuilt == [("n1", site.missed + 1)]
+
+
+def test_a_rebuild_under_the_lease_of_another_worker_is_not_begun(site):
+    site.source.put(f"{PREFIX}fleet:lease:n1", b"another")
+    site.holds(site.source, 1, record(a=b"1"))
+
+    assert not site.rebuild()
+    assert site.target.items == {}
+
+
+def test_the_lease_is_given_back(site):
+    site.rebuild()
+
+    assert site.source.ttls[f"{PREFIX}fleet:lease:n1"] == 1
+
+
+def test_a_source_that_fails_leaves_the_node_untrusted(site):
+    site.holds(site.source, 1, record(a=b"1"))
+    site.source.before["gets"] = site.source.hang
+
+    assert not site.rebuild()
+    assert site.rebuilt == []
+    assert site.told[-1][1] == "rebuild_failed"
+
+
+def test_a_drain_copies_to_the_nodes_that_take_over(site):
+    site.holds(site.target, 1, record(a=b"1"))
+
+    assert site.rebuilder.drain("n1", ["n2"])
+    assert site.held(site.source, 1) == record(a=b"1")
