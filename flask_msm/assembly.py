@@ -91,6 +91,7 @@ def assemble(needs: Needs) -> Parts:
             absolute_timeout=settings.absolute_timeout,
             regenerate_grace=settings.regenerate_grace,
             on_unknown=settings.on_unknown,
+            strict_types=settings.strict_types,
             raise_unexpected=needs.raise_unexpected,
         ),
         notify=needs.notify,

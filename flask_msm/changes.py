@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .errors import DecodeError, EncodeError, SerializationError, shown
+from .record.names import why_refused
 from .record.refusal import type_name
 
 
@@ -82,7 +83,7 @@ class Baseline:
             if name in encoded and originals.get(name) is value and type(value) in IMMUTABLE:
                 continue
             try:
-                raw = encode(name, value, codec, endpoint)
+                raw = encode(name, value, codec, endpoint, values)
             except SerializationError as error:
                 instead = refused(name, value, error)
                 if instead is None:
@@ -117,8 +118,21 @@ class Baseline:
         self.encoded, self._originals = encoded, originals
 
 
-def encode(name: Any, value: object, codec: Codec, endpoint: str | None) -> bytes:
+def encode(
+    name: Any,
+    value: object,
+    codec: Codec,
+    endpoint: str | None,
+    names: Collection[object] = (),
+) -> bytes:
     """Return *value* encoded.
+
+    Args:
+        name: Its name.
+        value: The value of an attribute.
+        codec: Encodes it.
+        endpoint: Endpoint of the request.
+        names: All names of the session.
 
     Raises:
         SerializationError: It cannot be, or its *name* is not a string.
@@ -126,7 +140,11 @@ def encode(name: Any, value: object, codec: Codec, endpoint: str | None) -> byte
     if type(name) is not str:
         kind = type(name).__qualname__
         raise SerializationError(
-            None, path=f"[{kind}]", type_name=kind, endpoint=endpoint, reason="names must be str"
+            None,
+            path=f"[{kind}]",
+            type_name=kind,
+            endpoint=endpoint,
+            reason=why_refused(name, names),
         )
     kind = ""
     try:

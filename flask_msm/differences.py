@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from .changes import Baseline
 from .identity import Identity
 from .leftovers import Leftovers
+from .record.names import by_text
 
 
 if TYPE_CHECKING:
@@ -34,10 +35,15 @@ class Differences(Identity):
         """Take what *session* holds now as what is stored."""
         if self._baseline is None:
             return
-        values = session.peek()
+        values = self._named(session)
         if self.repository.serialization.selective:
             values = self._leftovers.selected(values)
         self._baseline.rebase(values, self.repository.codec)
+
+    def _named(self, session: Session) -> dict[str, Any]:
+        """Return the attributes under the names they are stored under."""
+        values = session.peek()
+        return values if self.repository.rules.strict_types else by_text(values)
 
     @property
     def _leftovers(self) -> Leftovers:
@@ -71,7 +77,7 @@ class Differences(Identity):
     def _changes(self, session: Session, refused: Refused | None = None) -> Changes:
         if self._baseline is None:
             return {}
-        repository, values = self.repository, session.peek()
+        repository, values = self.repository, self._named(session)
         if self._left is not None or repository.serialization.selective:
             values = self._leftovers.begin(values)
         changes = self._baseline.changes(

@@ -24,6 +24,9 @@
 from __future__ import annotations
 
 
+_ADVICE = "Store plain data (an id, not the object), or register the type with the codec."
+
+
 class MsmError(Exception):
     """Root of all errors of this package."""
 
@@ -92,11 +95,12 @@ class SerializationError(MsmError, TypeError):
         self.endpoint = endpoint
         self.reason = reason
         self.raised = raised
+        # Without an attribute it is a name that cannot be stored: no value is to blame.
+        advice = "" if attribute is None else f"{_ADVICE} "
         super().__init__(
             f"session attribute {shown(path)} ({type_name}) set in endpoint"
-            f" {endpoint or 'unknown'!r} cannot be stored: {reason}. Store plain data (an id,"
-            " not the object), or register the type with the codec. The session keeps what was"
-            " stored before this request."
+            f" {endpoint or 'unknown'!r} cannot be stored: {reason}. {advice}The session keeps what"
+            " was stored before this request."
         )
 
 

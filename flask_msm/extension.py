@@ -20,6 +20,7 @@ from .gate import Report
 from .interface import MsmSessionInterface
 from .lookups import Lookups
 from .record.codec import Codec, MsgpackCodec
+from .record.names import text_of
 from .record.record import PARTIAL
 from .secret_keys import check_fallbacks, secrets_of
 from .session import Session
@@ -180,7 +181,7 @@ class MemcachedSessionManager:
             Needs(
                 settings=settings,
                 name=app.name,
-                codec=self._bound_codec(app),
+                codec=self._bound_codec(app, strict=settings.strict_types),
                 clock=self._clock,
                 secrets=lambda: secrets_of(app) or ("",),
                 notify=partial(_session_signal, app),
@@ -265,7 +266,7 @@ class MemcachedSessionManager:
         state = self.state()
         if not isinstance(session, Session):
             return SessionInfo(ref=None, version="0", mode="foreign")
-        names = tuple(session)
+        names = tuple(name for key in session if (name := text_of(key)) is not None)
         unit: Unit = session.backing  # type: ignore[assignment]
         record, token = unit.record, unit.token
         if record is None or token is None:
@@ -287,11 +288,11 @@ class MemcachedSessionManager:
             attributes=names,
         )
 
-    def _bound_codec(self, app: Flask) -> Codec:
+    def _bound_codec(self, app: Flask, *, strict: bool) -> Codec:
         """Return the codec as *app* uses it: what it does not know goes to the JSON of *app*."""
         if not isinstance(self._codec, MsgpackCodec):
             return self._codec
-        return self._codec.bound(strict=False, default=partial(_json_default, app))
+        return self._codec.bound(strict=strict, default=partial(_json_default, app))
 
     def _node(self, address: NodeAddress, settings: Settings) -> Any:
         """Return the client of one node; tests put others in its place."""

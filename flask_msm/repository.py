@@ -64,6 +64,7 @@ class Rules:
         absolute_timeout: Time in seconds after which a session ends regardless, or ``None``.
         regenerate_grace: Time in seconds an old id still shows the frozen attributes.
         on_unknown: ``detached`` or ``error``.
+        strict_types: Whether what would come back as another type is refused.
         raise_unexpected: Whether to raise unexpected errors of a store (tests).
     """
 
@@ -72,6 +73,7 @@ class Rules:
     absolute_timeout: float | None
     regenerate_grace: float
     on_unknown: str
+    strict_types: bool
     raise_unexpected: Callable[[], bool]
 
 

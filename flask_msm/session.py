@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, SupportsIndex
 
+from .record.names import by_text, text_of
+
 
 if TYPE_CHECKING:
     from collections.abc import ItemsView, KeysView, ValuesView
@@ -265,14 +267,14 @@ class Session(dict[str, Any]):
             self._loaded = True
 
     def _absent(self, key: Any) -> None:
-        if self._detached and isinstance(key, str):
-            self.told_absent.add(key)
+        if self._detached and (name := text_of(key)) is not None:
+            self.told_absent.add(name)
 
     def _all_absent(self) -> None:
         """Take note that the application saw the whole of a detached session."""
         if self._detached:
             # What it had set before was there to be seen: only the others were told absent.
-            names = frozenset(dict.keys(self))
+            names = frozenset(by_text(self.peek()))
             self.shown = self.shown & names if ALL in self.told_absent else names
             self.told_absent.add(ALL)
 

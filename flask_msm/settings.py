@@ -258,6 +258,12 @@ class Settings:
         kind=choice(get_args(PolicyName)),
         meaning="What happens when an attribute cannot be serialized.",
     )
+    strict_types: bool = setting(
+        default=False,
+        kind=boolean(),
+        meaning="Whether what would come back as another type is refused: subclasses, dataclasses,"
+        " what has __html__, names that are no str.",
+    )
     blacklist: tuple[str, ...] = setting(
         default=(),
         kind=texts(r"(?s:.+)", "names, each once, separated by commas, or a list", separator=","),

@@ -215,7 +215,9 @@ class Unit(Differences):
                 return store(session, changes)
             except SessionTooLargeError as error:
                 assert self._baseline is not None  # noqa: S101  (it was loaded)
-                fewer = self._leftovers.smaller(error, changes, session.peek(), self._baseline)
+                fewer = self._leftovers.smaller(
+                    error, changes, self._named(session), self._baseline
+                )
             if fewer is None:
                 return Action.SET if session.modified else Action.KEEP
             self._regenerating = regenerating
@@ -368,7 +370,7 @@ class Unit(Differences):
         record = saved.record
         self._record, self._loaded = record, None
         if self._baseline is not None:
-            self._baseline.accept(changes, session.peek())
+            self._baseline.accept(changes, self._named(session))
         permanent = bool(session.peek().get(PERMANENT)) if session.loaded else token.permanent
         version = max(token.version, record.version)
         self._token = Token(token.sid, version, int(record.renewed), permanent, token.local)

@@ -20,6 +20,9 @@ TAKEN_TYPES: frozenset[type] = frozenset(
     | {UUID, Markup, Decimal, dt.datetime, dt.date, dt.time, dt.timedelta}
 )
 
+#: Called with a value of a subclass these make the plain value of it, and ``str`` does not.
+_MAKERS = (dict, list, tuple, set, frozenset, int, float, bytes)
+
 _KEY_LENGTH = 40
 _KEY_TYPES = (str, int, bool, type(None), float, bytes)
 
@@ -74,7 +77,9 @@ def _why(kind: type) -> str:
         return "it would come back as bytes; store bytes"
     for base in bases[1:]:
         if _is_one_of(base, TAKEN_TYPES):
-            return f"a subclass of {base.__name__}, which would come back as plain {base.__name__}"
+            name = base.__name__
+            plain = f"{name}(value)" if _is_one_of(base, _MAKERS) else f"a plain {name}"
+            return f"a subclass of {name}, which would come back as plain {name}; store {plain}"
     if any("__dataclass_fields__" in _ask("__dict__", base) for base in bases):
         return "a dataclass that is not registered with the codec"
     if any("__html__" in _ask("__dict__", base) for base in bases):

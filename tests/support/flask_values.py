@@ -23,6 +23,18 @@ class Text(str):
     __slots__ = ()
 
 
+class Loud(str):
+    """Equal to no other text."""
+
+    __slots__ = ()
+
+    def __eq__(self, other):
+        return self is other
+
+    def __hash__(self):
+        return id(self)
+
+
 class Number(int):
     pass
 
@@ -227,14 +239,18 @@ CASES = [
 ]
 
 
-def from_flask(app: Flask, value: object) -> object:
-    """Return what Flask's own session makes of *value*; ``REFUSED`` if it fails."""
+def from_flask(app: Flask, value: object, *, alone: bool = False) -> object:
+    """Return what Flask's own session makes of *value*; ``REFUSED`` if it fails.
+
+    With *alone* it is the whole session, otherwise one attribute of it.
+    """
     tagged = TaggedJSONSerializer()
     with app.app_context():
         try:
-            return tagged.loads(tagged.dumps({"name": value}))["name"]
-        except TypeError:
+            back = tagged.loads(tagged.dumps(value if alone else {"name": value}))
+        except (TypeError, ValueError):
             return REFUSED
+    return back if alone else back["name"]
 
 
 def alike(one: object, other: object) -> bool:

@@ -20,6 +20,7 @@ from support.flask_values import (
     Colour,
     Item,
     Lazy,
+    Loud,
     Measure,
     Point,
     Role,
@@ -274,18 +275,6 @@ def test_items_in_registered_objects_in_a_set_are_taken():
     assert "{…}" in refusal([{Colour.RED, Lazy()}], registered).path
 
 
-class Loud(str):
-    """Equal to no other text."""
-
-    __slots__ = ()
-
-    def __eq__(self, other):
-        return self is other
-
-    def __hash__(self):
-        return id(self)
-
-
 ONE_KEY = [{Loud("a"): 1, Loud("a"): 2}, {Loud("a"): 1, "a": 2}]
 
 
@@ -298,3 +287,33 @@ def test_keys_come_back_as_what_they_are_plain():
     value = {Text("é"): 1, Text("\ud800"): 2, Measure(1.5): 3, Role.ADMIN: 4, 5: 6}
 
     assert alike(codec.loads(codec.dumps(value)), {"é": 1, "\ud800": 2, 1.5: 3, "admin": 4, 5: 6})
+
+
+# -- MSM_STRICT_TYPES ------------------------------------------------------------------------------
+
+CHANGED = [case for case in CASES if type(case.out) is not type(case.value)]
+
+
+@pytest.mark.parametrize("case", CHANGED, ids=lambda case: case.label)
+def test_strict_types_refuse_what_would_come_back_as_another_type(case):
+    assert comes_back(case.value, MSM_STRICT_TYPES=True) is REFUSED
+    assert comes_back([case.value], MSM_STRICT_TYPES=True) is REFUSED
+
+
+KEPT = [case for case in CASES if case.out is case.value]
+
+
+@pytest.mark.parametrize("case", KEPT, ids=lambda case: case.label)
+def test_strict_types_take_what_comes_back_as_it_is(case):
+    assert alike(comes_back(case.value, MSM_STRICT_TYPES=True), case.value)
+
+
+def test_a_refused_subclass_is_told_with_what_to_store():
+    shop = make_app(MSM_STRICT_TYPES=True)
+
+    with pytest.raises(SerializationError) as raised:
+        shop.do(lambda: session.update(token=Token(a=1)))
+
+    assert raised.value.reason == (
+        "a subclass of dict, which would come back as plain dict; store dict(value)"
+    )

@@ -44,7 +44,7 @@ def start(**config):
 BAD = {
     "value": (write(lock=threading.Lock()), SerializationError, "lock"),
     "nested": (write(cart=[{"lock": threading.Lock()}]), SerializationError, "cart"),
-    "name": (lambda: session.update({5: 1}), SerializationError, None),
+    "name": (lambda: session.update({(5,): 1}), SerializationError, None),
     "size": (write(small=1, blob="x" * 2_000), SessionTooLargeError, "blob"),
 }
 

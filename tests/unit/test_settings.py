@@ -56,6 +56,7 @@ DEFAULTS = {
     "MSM_ON_RECONNECT": "promote",
     "MSM_ON_UNKNOWN": "detached",
     "MSM_SERIALIZATION_POLICY": "raise",
+    "MSM_STRICT_TYPES": False,
     "MSM_BLACKLIST": (),
     "MSM_ATTRIBUTE_FILTER": None,
     "MSM_MAX_RECORD_SIZE": 1_000_000,

@@ -66,9 +66,22 @@ def test_a_codec_that_fails_is_named_without_the_text_of_its_error():
     assert "4111" not in str(raised.value)
 
 
-def test_names_that_are_no_text_are_refused():
-    with pytest.raises(AssertionError, match="a name is a int"):
-        assert_serializable({1: "one"})
+def test_names_that_cannot_be_a_text_are_refused():
+    assert_serializable({1: "one", None: "none"})
+
+    with pytest.raises(AssertionError, match="a name is a tuple: a name must be a text"):
+        assert_serializable({(1,): "one"})
+    with pytest.raises(AssertionError, match="a name is a int: the text that stands for it"):
+        assert_serializable({1: "one", "1": "uno"})
+
+
+def test_what_the_current_application_takes_passes():
+    shop, strict = make_app(), make_app(name="strict", MSM_STRICT_TYPES=True)
+
+    shop.do(lambda: assert_serializable({1: Address("Ulm")}))
+    for contents in ({1: "one"}, {"made": Address("Ulm")}):
+        with pytest.raises(AssertionError):
+            strict.do(lambda contents=contents: assert_serializable(contents))
 
 
 def test_a_session_is_taken_as_it_is():
