@@ -47,7 +47,13 @@ MENU = {
         "docs/dashboard-security-review",
         "docs/command-line",
     ),
-    "Reference": ("docs/configuration", "docs/api", "docs/how-it-works", "docs/states"),
+    "Reference": (
+        "docs/configuration",
+        "docs/types",
+        "docs/api",
+        "docs/how-it-works",
+        "docs/states",
+    ),
     "The project": (
         "CHANGELOG",
         "CONTRIBUTING",

@@ -199,7 +199,7 @@ CASES = [
     Case("subclass of `bytes`", Raw(b"\xff"), b"\xff"),
     Case("subclass of `list`", Rows([Rows([1]), Role.ADMIN]), [[1], "admin"]),
     Case("`NamedTuple`", Point(1, 2), (1, 2)),
-    Case("`namedtuple`", [Size(1, Size(2, 3))], [(1, (2, 3))]),
+    Case("`namedtuple`", Size(1, Size(2, 3)), (1, (2, 3))),
     Case("enum that is a `tuple`", Corner.TOP, (0, 1)),
     Case(
         "subclass of `dict` (`OAuth2Token`, `UserInfo`)",
@@ -263,3 +263,17 @@ def alike(one: object, other: object) -> bool:
     if isinstance(one, list | tuple):
         return len(one) == len(other) and all(map(alike, one, other))
     return one == other
+
+
+def row(case: Case, ours: object, theirs: object) -> str:
+    """Return a row of the table in the documentation."""
+    beside = _named(theirs)
+    if type(theirs) is type(ours) and not alike(theirs, ours):
+        beside += ", changed"
+    return f"| {case.label} | {_named(ours)} | {beside} |"
+
+
+def _named(value: object) -> str:
+    if value is REFUSED:
+        return "an error"
+    return "`None`" if value is None else f"`{type(value).__name__}`"

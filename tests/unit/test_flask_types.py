@@ -6,6 +6,7 @@ import collections
 import dataclasses
 import json
 import threading
+from pathlib import Path
 
 import pytest
 from flask import Flask, flash, get_flashed_messages, request, session
@@ -28,6 +29,7 @@ from support.flask_values import (
     Token,
     alike,
     from_flask,
+    row,
 )
 
 from flask_msm import SerializationError
@@ -59,6 +61,15 @@ def test_what_flask_takes_comes_back_at_least_as_exact(case):
     assert alike(ours, case.out)
     if theirs is not REFUSED:
         assert alike(ours, theirs) or exact(case.value, ours)
+
+
+def test_the_table_in_the_documentation_is_what_comes_back():
+    app = Flask(__name__)
+    page = (Path(__file__).parents[2] / "docs" / "types.md").read_text(encoding="utf-8")
+    rows = [row(case, comes_back(case.value), from_flask(app, case.value)) for case in CASES]
+    shown = page.split("|---|---|---|\n")[1].split("\n\n")[0].splitlines()
+
+    assert shown == rows, "\n".join(["the table in docs/types.md should be", *rows])
 
 
 TAKEN = [
