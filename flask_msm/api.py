@@ -15,8 +15,11 @@ View = TypeVar("View", bound=Callable[..., object])
 
 
 def regenerate() -> None:
-    """Give the current session another id when it is saved; call it when somebody signs in.
+    """Give the current session another id; call it at a sign-in, against session fixation.
 
+    ``session.sid`` and ``session.ref`` name the new session from now on, and it is stored when the
+    session is saved. When another request has moved the session already (a double click), this one
+    gets a session of its own: with what it set, and with what it had read if that was before.
     Does nothing where sessions are not kept by this extension (``MSM_ENABLED = False``).
     """
     current = session._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001

@@ -59,6 +59,8 @@ class Identity:
     spent = 0.0
     _token: Token | None = _UNREAD
     _life: float | None = None
+    # The id that the session gets with the next save.
+    _next_sid: str | None = None
 
     def __init__(self, repository: Repository, visit: Visit) -> None:
         self.visit = visit
@@ -83,7 +85,9 @@ class Identity:
 
     @property
     def sid(self) -> str | None:
-        """The session id, ``None`` as long as nothing was stored."""
+        """The session id, ``None`` as long as nothing was stored and no id was asked for."""
+        if self._next_sid is not None:
+            return self._next_sid
         return self.token.sid if self.token else None
 
     @property
@@ -93,9 +97,9 @@ class Identity:
 
     @property
     def ref(self) -> str | None:
-        """The public name of the session, ``None`` as long as nothing was stored."""
-        key = self.key
-        return ref_of(key) if key else None
+        """The public name of the session, ``None`` as long as it has no id."""
+        sid = self.sid
+        return ref_of(storage_key(self.repository.rules.key_prefix, sid)) if sid else None
 
     @property
     def token_permanent(self) -> bool | None:

@@ -95,13 +95,14 @@ class Moved(NamedTuple):
     """How the move of a session ended.
 
     Attributes:
-        lost_to: The alias or tombstone of somebody who moved or ended the session first; ``None``
-            when the move stands.
+        lost: Another request had moved the session elsewhere: both go on, apart from each other.
+        over: The session had ended: what was written under the new id was ended, too.
         taken_along: What the session became when changes of parallel requests were added to it;
             ``None`` without any.
     """
 
-    lost_to: Record | None = None
+    lost: bool = False
+    over: bool = False
     taken_along: Saved | None = None
 
 
@@ -243,8 +244,8 @@ class Repository:
             avoid: Nodes that failed when it was written.
 
         Returns:
-            How it ended. When somebody else was first the session at *to* is ended again, for two
-            ids must not live on.
+            How it ended. When the session had ended before, by its old id or by the one it had
+            moved to, the one at *to* is ended again: a logout is final.
         """
         grace = self.rules.regenerate_grace
         known = known or Loaded(Outcome.UNKNOWN, None, {})
@@ -255,8 +256,10 @@ class Repository:
         final = saved.record
         target = slot._replace(key=to)
         if final.kind is not Kind.ALIAS or final.pointer is None or final.pointer.key != to:
-            self.end(target, drafts, None, known=None)
-            return Moved(lost_to=final)
+            if self._is_over(slot, final):
+                self.end(target, drafts, None, known=None)
+                return Moved(over=True)
+            return Moved(lost=True)
         if final.attributes == record.attributes:
             return Moved()
         # Parallel requests wrote between this request's load and the move: take it along.
@@ -266,19 +269,28 @@ class Repository:
 
     def follow(self, slot: Slot, alias: Record, rewrite: Rewrite) -> None:
         """Apply a change to the session that *alias* points to, if that is alive."""
+        target, loaded = self._behind(slot, alias)
+        if loaded.record is None or loaded.record.kind is Kind.DESTROYED:
+            self.counters.dropped_after_logout += 1
+        elif loaded.record.kind is Kind.DATA:
+            self.save(target, rewrite, known=loaded)
+            self.counters.followed += 1
+
+    def _is_over(self, slot: Slot, record: Record) -> bool:
+        """Return whether *record*, or what it points to, is known to have ended."""
+        _, loaded = self._behind(slot, record)
+        return loaded.record is not None and loaded.record.kind is Kind.DESTROYED
+
+    def _behind(self, slot: Slot, alias: Record) -> tuple[Slot, Loaded]:
+        """Return where the session that moved is now, and what is known of it there."""
+        loaded = Loaded(Outcome.FOUND, alias, {})
         for _ in range(MAX_HOPS):
-            if alias.pointer is None:
-                return
-            target = slot._replace(key=alias.pointer.key)
-            loaded = self.load(target, at_least=0)
-            if loaded.record is None or loaded.record.kind is Kind.DESTROYED:
-                self.counters.dropped_after_logout += 1
-                return
-            if loaded.record.kind is Kind.DATA:
-                self.save(target, rewrite, known=loaded)
-                self.counters.followed += 1
-                return
-            alias = loaded.record
+            record = loaded.record
+            if record is None or record.kind is not Kind.ALIAS or record.pointer is None:
+                break
+            slot = slot._replace(key=record.pointer.key)
+            loaded = self.load(slot._replace(deadline=self._in_time(slot.deadline)), at_least=0)
+        return slot, loaded
 
     def _in_time(self, deadline: float) -> float:
         """Return *deadline*, or a little later if it is over: nothing may be left unwritten."""

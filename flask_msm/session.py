@@ -79,7 +79,7 @@ class Backing(Protocol):
         ...
 
     def regenerate(self) -> None:
-        """Give the session another id with the next save."""
+        """Make another id for the session, which it gets with the next save."""
         ...
 
     def destroy(self) -> None:
@@ -106,6 +106,7 @@ class Session(dict[str, Any]):
         "_modified",
         "_new",
         "accessed",
+        "assigned",
         "shown",
         "told_absent",
     )
@@ -114,6 +115,8 @@ class Session(dict[str, Any]):
         self, initial: Mapping[str, Any] | None = None, *, backing: Backing | None = None
     ) -> None:
         self.accessed = False
+        #: Names the application set in this request, whether or not to what was there before.
+        self.assigned: set[Any] = set()
         #: Names the application was told were not there although nobody knew.
         self.told_absent: set[str] = set()
         #: Names that were there whenever the application saw the whole of a detached session.
@@ -160,7 +163,8 @@ class Session(dict[str, Any]):
     def new(self) -> bool:
         """Whether nothing was stored for this browser before this request."""
         self._load()
-        return self._backing is None or self._backing.sid is None
+        # Not the id: regenerate() makes that before anything is stored.
+        return self._backing is None or self._backing.token_permanent is None
 
     @property
     def is_local(self) -> bool:
@@ -179,6 +183,7 @@ class Session(dict[str, Any]):
     def modified(self, value: bool) -> None:
         if not value and self._backing is not None and self._loaded:
             self._backing.rebase(self)
+            self.assigned.clear()
         self._modified = bool(value)
 
     def mark_modified(self) -> None:
@@ -198,6 +203,7 @@ class Session(dict[str, Any]):
         if not self._loaded and self._backing and self._backing.token_permanent == bool(value):
             # Nothing to store, and no need to read: the cookie is sent again, as Flask does.
             self._modified = True
+            self.assigned.add(PERMANENT)
             return
         self[PERMANENT] = bool(value)
 
@@ -209,6 +215,11 @@ class Session(dict[str, Any]):
     def peek(self) -> dict[str, Any]:
         """Return the attributes without loading them; empty as long as they are not loaded."""
         return dict(dict.items(self)) if self._loaded else {}
+
+    def keep_only(self, names: set[Any]) -> None:
+        """Forget all attributes but those of *names*, because the others belong to another id."""
+        for name in dict.keys(self) - names:
+            dict.__delitem__(self, name)
 
     # -- identity ------------------------------------------------------------------------------
 
@@ -225,13 +236,16 @@ class Session(dict[str, Any]):
             dict.clear(self)
             dict.__setitem__(self, _PLACEHOLDER, None)
             self._loaded = self._modified = self._cleared = self._detached = False
+            self.assigned.clear()
             self.told_absent.clear()
 
     def regenerate(self) -> None:
-        """Give the session another id when it is saved, against session fixation.
+        """Give the session another id, against session fixation; call it at a sign-in.
 
-        Call it when somebody signs in. Requests that are under way with the old id still find
-        their way; the old id ends.
+        ``sid`` and ``ref`` name the new session from now on; it is stored when the session is
+        saved. Requests that are under way with the old id still find their way; the old id ends.
+        When another request has moved the session already, this one gets a session of its own:
+        with what it set, and with what it had read if that was before the move.
         """
         self._load()
         if self._backing is not None:
@@ -244,6 +258,7 @@ class Session(dict[str, Any]):
         if self._backing is not None:
             self._backing.destroy()
         dict.clear(self)
+        self.assigned.clear()
         self._modified = True
         self._detached = False
         self.told_absent.clear()
@@ -388,6 +403,7 @@ class Session(dict[str, Any]):
         if not self._loaded:
             self._load()
         self._modified = True
+        self.assigned.add(key)
         dict.__setitem__(self, key, value)
 
     def __delitem__(self, key: str) -> None:
@@ -426,7 +442,9 @@ class Session(dict[str, Any]):
         """Take over the items of a mapping, an iterable of pairs, or keyword arguments."""
         self._load()
         self._modified = True
-        dict.update(self, *args, **kwargs)
+        values: dict[Any, Any] = dict(*args, **kwargs)
+        self.assigned.update(values)
+        dict.update(self, values)
 
     def __ior__(self, other: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> Session:  # type: ignore[override, misc]
         self.update(other)
@@ -438,6 +456,7 @@ class Session(dict[str, Any]):
         if not dict.__contains__(self, key):
             self._absent(key)
             self._modified = True
+            self.assigned.add(key)
         return dict.setdefault(self, key, default)
 
 

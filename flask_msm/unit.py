@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from .errors import (
     SessionTooLargeError,
     SessionUnavailableError,
 )
-from .record.keys import ref_of
+from .record.keys import ref_of, storage_key
 from .record.record import PARTIAL, Kind, Record
 from .record.token import Token, new_sid
 from .session import ALL, PERMANENT, Contents, Session
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .drafts import Drafts
+
+
+logger = logging.getLogger("flask_msm")
 
 
 class Action(Enum):
@@ -50,7 +54,7 @@ class Unit(Differences):
     # What the stores are known to hold, and what each node was seen to hold.
     _record: Record | None = None
     _loaded: Loaded | None = None
-    _failed = _regenerating = _ending = False
+    _failed = _ending = False
     _action = Action.KEEP
 
     @property
@@ -113,12 +117,14 @@ class Unit(Differences):
     # -- requests of the application -----------------------------------------------------------
 
     def regenerate(self) -> None:
-        """Give the session another id with the next save."""
-        self._regenerating = True
+        """Make another id for the session, which it gets with the next save."""
+        if self._next_sid is None:
+            self._next_sid = new_sid()
 
     def destroy(self) -> None:
         """End the stored session with the next save; what is set from now on is a new one."""
         self._ending = True
+        self._next_sid = None
         self._baseline = Baseline()
 
     def save(self, session: Session) -> None:
@@ -178,7 +184,7 @@ class Unit(Differences):
         names = self._changed_attributes(session)
         if self._ending:
             names.add("destroy()")
-        if self._regenerating:
+        if self._next_sid is not None:
             names.add("regenerate()")
         return names
 
@@ -186,6 +192,8 @@ class Unit(Differences):
         ending = self._ending
         if ending:
             self._end()
+        elif self.frozen and self._next_sid is not None:
+            self._part(session)
         if dict.__len__(session):
             action = self._store_values(session)
         else:
@@ -199,9 +207,10 @@ class Unit(Differences):
         if changes:
             session.mark_modified()
         if self.frozen:
-            self.repository.counters.dropped_frozen += bool(changes)
+            self._drop(changes)
             return Action.KEEP
-        if not (changes or session.modified or self._regenerating or self.refresh_due):
+        asked = changes or session.modified or self._next_sid is not None
+        if not (asked or self.refresh_due):
             return Action.KEEP  # it was read, as most sessions are
         return self._fit(session, changes, self._store_changes)
 
@@ -209,7 +218,7 @@ class Unit(Differences):
         self, session: Session, changes: Changes, store: Callable[[Session, Changes], Action]
     ) -> Action:
         """Store *changes*, or as much of them as fits and the policy wants."""
-        regenerating = self._regenerating
+        next_sid = self._next_sid
         while True:
             try:
                 return store(session, changes)
@@ -220,14 +229,14 @@ class Unit(Differences):
                 )
             if fewer is None:
                 return Action.SET if session.modified else Action.KEEP
-            self._regenerating = regenerating
+            self._next_sid = next_sid
             changes = fewer
 
     def _store_changes(self, session: Session, changes: Changes) -> Action:
         if self.token is None:
             created = changes or session.modified
             return self._create(session, changes) if created else Action.KEEP
-        if self._regenerating:
+        if self._next_sid is not None:
             return self._move(session, changes)
         return self._update(session, changes)
 
@@ -243,6 +252,7 @@ class Unit(Differences):
             if session.cleared:
                 self._end()
             elif self.frozen:
+                self._drop(self._changes(session))
                 return Action.KEEP
             elif removals := self._changes(session):
                 saved = self._write(removals, set())
@@ -253,13 +263,13 @@ class Unit(Differences):
 
     def _create(self, session: Session, changes: Changes, record: Record | None = None) -> Action:
         record = record or self._drafts.first(changes)
-        token = Token(new_sid(), record.version, int(record.renewed))
+        token = Token(self._next_sid or new_sid(), record.version, int(record.renewed))
         with self.timed(token) as slot:
             saved = self.repository.create(slot, record, endpoint=self.visit.endpoint())
         if saved is None:
             # A cookie for a session that is nowhere would only hide the loss.
             return Action.KEEP
-        self._regenerating = False
+        self._next_sid = None
         self._stored(token, saved, changes, session)
         # Last, for whoever listens may raise, and the session is there by now.
         self.repository.notify("created", ref_of(slot.key))
@@ -290,21 +300,40 @@ class Unit(Differences):
             # All that this host shows goes along; the rest stays with the old id, which goes on.
             action = self._create(session, changes, draft)
             return action if self._token is not old_token else self._update(session, changes)
-        token = Token(new_sid(), draft.version, int(draft.renewed))
+        token = Token(self._next_sid or new_sid(), draft.version, int(draft.renewed))
         with self.timed(token) as slot:
             saved = self.repository.create(slot, draft, endpoint=self.visit.endpoint())
         if saved is None:
             return self._update(session, changes)
-        self._regenerating = False
+        self._next_sid = None
         with self.timed(old_token) as old:
             moved = self.repository.move(
                 old, self._drafts, record, known=known, to=slot.key, avoid=saved.failed
             )
-        if moved.lost_to is not None:
-            return self._give_way(moved.lost_to, changes, set())
+        if moved.over:
+            self.repository.counters.dropped_after_logout += bool(changes)
+            self._forget()
+            return Action.DELETE
         # The cookie asks for what was taken along, too.
         self._stored(token, moved.taken_along or saved, changes, session)
+        if moved.lost:
+            self.repository.notify("created", ref_of(slot.key))
         return Action.SET
+
+    def _part(self, session: Session) -> None:
+        """Ask for a session of its own, because the one that the cookie names has moved.
+
+        What the request that moved it stored is of no concern to this one, and neither are the
+        frozen attributes, which every request with the old cookie is shown.
+        """
+        if self._record is not None and self._record.kind is Kind.DATA:
+            self.frozen = False  # it was read before it moved: that goes along
+            return
+        own = session.assigned & session.peek().keys()
+        if own - {PERMANENT}:
+            session.keep_only(own)
+            self._forget()
+            self.frozen = False
 
     def _give_way(self, final: Record, changes: Changes, weak_names: set[str]) -> Action:
         """Somebody else ended or moved the session first."""
@@ -313,9 +342,10 @@ class Unit(Differences):
             self._forget()
             return Action.DELETE
         token = self.token
-        if self._record is None:
-            # Whoever could not see the session cannot have begun before it moved.
-            self.repository.counters.dropped_frozen += bool(changes)
+        if self._record is None or self._next_sid is not None:
+            # A request that could not see the session did not begin before it moved, and what is
+            # meant for an id of its own belongs to no other.
+            self._drop(changes)
         elif changes and token:
             rewrite = self._drafts.rewrite(None, changes, weak_names, after=token.version)
             with self.timed(token) as slot:
@@ -331,7 +361,7 @@ class Unit(Differences):
             with self.timed(self.token) as slot:
                 self.repository.end(slot, self._drafts, self._record, known=self._loaded)
         self._forget()
-        self.frozen = self._regenerating = False
+        self.frozen = False
 
     # -- pieces --------------------------------------------------------------------------------
 
@@ -374,6 +404,20 @@ class Unit(Differences):
         permanent = bool(session.peek().get(PERMANENT)) if session.loaded else token.permanent
         version = max(token.version, record.version)
         self._token = Token(token.sid, version, int(record.renewed), permanent, token.local)
+
+    def _drop(self, changes: Changes) -> None:
+        """Leave *changes* out, which came with an id that was given up."""
+        if not changes:
+            return
+        self.repository.counters.dropped_frozen += 1
+        token = self.token
+        assert token is not None  # noqa: S101  (only what has an id can have moved)
+        logger.warning(
+            "session %s has moved to another id: what endpoint %r changed with the old one is not"
+            " stored",
+            ref_of(storage_key(self.repository.rules.key_prefix, token.sid)),
+            self.visit.endpoint(),
+        )
 
     def _forget(self) -> None:
         self._token = self._record = self._loaded = None

@@ -424,6 +424,9 @@ class HostWorld(World):
                 browser.shown.clear()
                 browser.user = None
 
+    def _is_apart(self, request, token) -> bool:
+        return not request.unseen and super()._is_apart(request, token)
+
     def _is_elsewhere_only(self, request) -> bool:
         """Return whether a session that began in an outage is on another host and nowhere else.
 
