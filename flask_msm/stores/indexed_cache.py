@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from flask_msm.settings_parsing import CacheLike
 
+    from .key_locks import KeyLocks
+
 
 #: Of so many of the oldest sessions one is looked for that the cluster holds by now.
 LOOK_AT = 64
@@ -31,16 +33,21 @@ class IndexedCache:
         cache: Where bytes are kept.
         limits: How much may be kept; beyond, what was used longest ago goes at once.
         dirty: Hashes of sessions that are nowhere else: they go last.
+        locks: Held around each change.
 
     Attributes:
         lost: How many dirty sessions had to go.
     """
 
-    def __init__(self, cache: CacheLike, limits: Limits, dirty: Container[str]) -> None:
+    def __init__(
+        self, cache: CacheLike, limits: Limits, dirty: Container[str], locks: KeyLocks
+    ) -> None:
         self.lost = 0
         self._cache = cache
         self._limits = limits
         self._dirty = dirty
+        self._locks = locks
+        #: Guards the index.
         self._lock = ProcessLock()
         #: Size and time of expiry (monotonic clock, seconds) by storage key, oldest use first.
         self._index: OrderedDict[str, tuple[int, float]] = OrderedDict()
@@ -50,10 +57,13 @@ class IndexedCache:
 
     def get(self, key: str) -> bytes | None:
         """Return what is stored under *key*."""
+        before = self._index.get(key)
         found = as_bytes(self._call(self._cache.get, key))
         with self._lock:
             if found is None:
-                self._forget(key)
+                # Unless it was stored again meanwhile: reading holds no lock of a session.
+                if self._index.get(key) is before:
+                    self._forget(key)
             elif key in self._index:
                 self._index.move_to_end(key)
                 if key in self._clean:
@@ -64,18 +74,26 @@ class IndexedCache:
         """Store *data*."""
         if self._call(self._cache.set, key, data, timeout=ttl) is False:
             raise LocalStorageError("the cache refused to store it")
-        gone = []
         with self._lock:
             self._forget(key)
             self._index[key] = len(data), time.monotonic() + ttl
             self._size += len(data)
             if (digest_of(key) or "") not in self._dirty:
                 self._clean[key] = None
-            while len(self._index) > self._limits.sessions or self._size > self._limits.size:
-                gone.append(self._least_needed())
-                self._forget(gone[-1])
-        for other in gone:
-            self._call(self._cache.delete, other)
+
+    def evict(self) -> None:
+        """Remove what was used longest ago, as long as there is too much."""
+        for _ in range(len(self._index)):
+            with self._lock:
+                if not self._is_too_much():
+                    return
+                key = self._least_needed()
+                seen = self._index[key]
+            with self._locks.hold(key, wait=False) as held:
+                if not held:
+                    return  # the next change goes on
+                if self._is_to_go(key, seen):
+                    self._call(self._cache.delete, key)
 
     def delete(self, key: str) -> None:
         """Remove *key*."""
@@ -93,26 +111,48 @@ class IndexedCache:
         """Remove what has expired; what is too much never stays."""
         now = time.monotonic()
         with self._lock:
-            gone = [key for key, (_, expiry) in self._index.items() if expiry <= now]
-            for key in gone:
-                self._forget(key)
+            expired = [(key, one) for key, one in self._index.items() if one[1] <= now]
             lost, self.lost = self.lost, 0
-        for key in gone:
-            self._call(self._cache.delete, key)
+        for key, seen in expired:
+            with self._locks.hold(key, wait=False) as held:
+                # Another process may have stored it again: only the cache knows.
+                if held and self._call(self._cache.get, key) is None:
+                    with self._lock:
+                        if self._index.get(key) is not seen:
+                            continue
+                        self._forget(key)
+                    self._call(self._cache.delete, key)
         return lost
 
     def usage(self) -> Usage:
         """Return how much is stored."""
         return Usage(len(self._index), self._size)
 
+    def _is_too_much(self) -> bool:
+        return len(self._index) > self._limits.sessions or self._size > self._limits.size
+
     def _least_needed(self) -> str:
         for key in islice(self._index, LOOK_AT):
-            if (digest_of(key) or "") not in self._dirty:
+            if not self._is_dirty(key):
                 return key
-        if self._clean:
-            return next(iter(self._clean))
-        self.lost += 1
-        return next(iter(self._index))
+        return next(iter(self._clean or self._index))
+
+    def _is_to_go(self, key: str, seen: tuple[int, float]) -> bool:
+        """Take *key* out of the index, unless something happened since it was *seen* there."""
+        with self._lock:
+            if self._index.get(key) is not seen or not self._is_too_much():
+                return False
+            is_dirty = self._is_dirty(key)
+            if is_dirty and key in self._clean:
+                # Another process has written it: those that the cluster holds go first.
+                del self._clean[key]
+                return False
+            self._forget(key)
+            self.lost += is_dirty
+            return True
+
+    def _is_dirty(self, key: str) -> bool:
+        return (digest_of(key) or "") in self._dirty
 
     def _forget(self, key: str) -> None:
         size, _ = self._index.pop(key, (0, 0.0))

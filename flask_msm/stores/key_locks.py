@@ -42,23 +42,29 @@ class KeyLocks:
         self._pid = 0
 
     @contextmanager
-    def hold(self, key: str) -> Iterator[None]:
-        """Hold the lock of *key* for a ``with`` block."""
+    def hold(self, key: str, *, wait: bool = True) -> Iterator[bool]:
+        """For a ``with`` block: hold the lock of *key*, and say whether it is held.
+
+        It is not when another process keeps it for too long, or lock files cannot be opened. A
+        change is written all the same, for a stopped process must not stop all others; but nothing
+        is deleted then, for what is deleted may be what another process is writing.
+
+        Args:
+            key: A storage key, or the hash in it.
+            wait: Whether to wait for another process. Threads of this process always wait for each
+                other, so the locks of two sessions must not be held at once.
+        """
         stripe = int(key[-2:], 16) % STRIPES
         with self._locks[stripe]:
-            file = self._file(f"{stripe:02}") if self._folder else None
-            if file is None:
-                yield
+            if self._folder is None:
+                yield True
                 return
-            now = time.monotonic()
-            patient = now >= self._resigned[stripe]
-            locked = _lock(file, now + (PATIENCE if patient else SHORT_PATIENCE))
-            if patient and not locked:
-                self._resigned[stripe] = time.monotonic() + RESIGNED
+            file = self._file(f"{stripe:02}")
+            locked = file is not None and self._lock(file, stripe, wait=wait)
             try:
-                yield
+                yield locked
             finally:
-                if locked:
+                if file is not None and locked:
                     fcntl.flock(file, fcntl.LOCK_UN)
 
     @contextmanager
@@ -74,6 +80,16 @@ class KeyLocks:
         finally:
             if locked:
                 fcntl.flock(file, fcntl.LOCK_UN)
+
+    def _lock(self, file: int, stripe: int, *, wait: bool) -> bool:
+        if not wait:
+            return _lock(file, 0.0)
+        now = time.monotonic()
+        patient = now >= self._resigned[stripe]
+        locked = _lock(file, now + (PATIENCE if patient else SHORT_PATIENCE))
+        if patient and not locked:
+            self._resigned[stripe] = time.monotonic() + RESIGNED
+        return locked
 
     def _file(self, name: str) -> int | None:
         """Return a lock file that this process opened itself: a child shares its parent's locks."""

@@ -7,11 +7,12 @@ of the session that all workers of the host share.
 
 from __future__ import annotations
 
+from contextlib import contextmanager, suppress
 from enum import IntEnum
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple, TypeVar, TypeVarTuple
 
-from flask_msm.errors import CorruptRecordError, UnknownRecordError
+from flask_msm.errors import CorruptRecordError, RecordError, UnknownRecordError
 from flask_msm.record.attributes import NOTHING, Attributes
 from flask_msm.record.keys import digest_of
 from flask_msm.record.record import Kind, Record, join, join_optional, ttl_for
@@ -20,7 +21,7 @@ from .ports import Loaded, LocalStorageError, Outcome, RecordTooLargeError, Rewr
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from flask_msm.clock import Clock
@@ -174,7 +175,7 @@ class LocalStore:
             RecordTooLargeError: It does not fit; what was stored stays.
         """
         shelf = self._shelves.open(keys)
-        with shelf.locks.hold(key):
+        with self._changing(shelf, key):
             try:
                 entry = self._usable(key, keys)
                 record = rewrite(entry.record if entry else None)
@@ -188,14 +189,19 @@ class LocalStore:
             self._later(lambda _: self.trim(keys))
         return Saved(record, frozenset({LOCAL}))
 
-    def confirm(self, key: str, keys: Keyring, record: Record) -> None:
+    def confirm(self, key: str, keys: Keyring, record: Record) -> bool:
         """Take note that the cluster holds *record*, and keep a copy of it.
 
         What is here and was not in it stays, and stays marked.
+
+        Returns:
+            Whether that was done: not while another process may be writing the session.
         """
         shelf = self._shelves.open(keys)
         now = self._clock.time()
-        with shelf.locks.hold(key):
+        with self._changing(shelf, key) as held:
+            if not held:
+                return False
             try:
                 entry = self._usable(key, keys)
                 joined = join(entry.record, record) if entry else record
@@ -206,19 +212,19 @@ class LocalStore:
                 elif joined != entry.record:
                     self._put(shelf, key, keys, Entry(joined, entry.mark, now))
             except (UnknownRecordError, LocalStorageError):
-                return
+                pass
+        return True
 
-    def drop(self, key: str, keys: Keyring, record: Record) -> None:
-        """Remove *key*, if it is still *record*."""
+    def drop(self, key: str, keys: Keyring, record: Record) -> bool:
+        """Remove *key*, if it is still *record*; return whether it went."""
         shelf = self._shelves.open(keys)
-        with shelf.locks.hold(key):
-            try:
-                entry = self._usable(key, keys)
-                if entry is None or entry.record == record:
-                    self._guarded(shelf.cache.delete, key)
-                    shelf.journal.discard(digest_of(key) or "")
-            except (UnknownRecordError, LocalStorageError):
-                return
+        with shelf.locks.hold(key) as held, suppress(RecordError, LocalStorageError):
+            entry = self.find(key, keys) if held else None
+            if entry is not None and entry.record == record:
+                self._guarded(shelf.cache.delete, key)
+                shelf.journal.discard(digest_of(key) or "")
+                return True
+        return False
 
     def bury(self, digest: str, keys: Keyring, version: int) -> None:
         """End the copy of a session that was ended elsewhere, if there is one.
@@ -230,7 +236,7 @@ class LocalStore:
         """
         key = self._prefix + digest
         shelf = self._shelves.open(keys)
-        with shelf.locks.hold(key):
+        with self._changing(shelf, key):
             try:
                 entry = self._usable(key, keys)
                 if entry is None or entry.record.kind is Kind.DESTROYED:
@@ -255,9 +261,9 @@ class LocalStore:
     def forget_mark(self, key: str, keys: Keyring) -> None:
         """Remove the mark of a session that is not there any more, if it is not."""
         shelf = self._shelves.open(keys)
-        with shelf.locks.hold(key):  # the mark is set first: somebody may be about to write it
+        with shelf.locks.hold(key) as held:  # the mark is set first: a write may be about to follow
             try:
-                if self._usable(key, keys) is None:
+                if held and self._usable(key, keys) is None:
                     shelf.journal.discard(digest_of(key) or "")
             except (UnknownRecordError, LocalStorageError):
                 return
@@ -296,7 +302,9 @@ class LocalStore:
         record = Record(Kind.DATA, now, now, now + FLEET_LIFE, 0, attributes)
         sealed = self._envelope.seal(record, key, keys)
         try:
-            self._guarded(self._shelves.open(keys).cache.set, key, sealed, FLEET_LIFE)
+            cache = self._shelves.open(keys).cache
+            self._guarded(cache.set, key, sealed, FLEET_LIFE)
+            self._guarded(cache.evict)
         except LocalStorageError:
             return
 
@@ -335,6 +343,15 @@ class LocalStore:
 
     def _note_trim(self) -> None:
         self._trimmed_at, self._written = self._clock.monotonic(), 0
+
+    @contextmanager
+    def _changing(self, shelf: Shelf, key: str) -> Iterator[bool]:
+        """For a ``with`` block: hold the lock of *key* and say so; then make room."""
+        with shelf.locks.hold(key) as held:
+            yield held
+        # Afterwards, for other sessions have locks of their own.
+        with suppress(LocalStorageError):
+            self._guarded(shelf.cache.evict)
 
     def _usable(self, key: str, keys: Keyring) -> Entry | None:
         """Return what is there; what is corrupt counts as nothing and is replaced."""

@@ -94,13 +94,15 @@ class Mirror:
         # a newer one may have come, for which no other job was queued.
         while (record := self._waiting.get(key)) is not None:
             try:
-                self._local.confirm(key, keys, record)
+                done = self._local.confirm(key, keys, record)
             except RecordTooLargeError:
-                self._give_up(key)  # together with what is here, which stays
-                return
+                done = False  # together with what is here, which stays
             except BaseException:
                 self._give_up(key)
                 raise
+            if not done:
+                self._give_up(key)
+                return
             with self._lock:
                 if self._waiting.get(key) is record:
                     del self._waiting[key]

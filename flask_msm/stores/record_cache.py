@@ -49,6 +49,14 @@ class RecordCache(Protocol):
         """Return the hashes in the storage keys of all sessions in the cache."""
         ...
 
+    def evict(self) -> None:
+        """Remove what is too much, if that is to be done at once.
+
+        Nothing is deleted but under the lock of its key and after a second look: call it, and
+        ``trim``, while none is held.
+        """
+        ...
+
     def trim(self) -> int:
         """Remove what has expired and what is too much; return how many dirty sessions went."""
         ...

@@ -110,10 +110,10 @@ class Shelves:
         locks = KeyLocks(folder.locks)
         limits = Limits(self._sessions, self._size or default_size(folder))
         if self._kind == "filesystem":
-            files = FileCache(folder.sessions, limits, self._dirty(journal))
+            files = FileCache(folder.sessions, limits, self._dirty(journal), locks)
             return Shelf("filesystem", files, journal, locks, limits, folder.sessions.parent)
         assert not isinstance(self._kind, str)  # noqa: S101  (the settings allow no other word)
-        cache = IndexedCache(self._kind, limits, self._dirty(journal))
+        cache = IndexedCache(self._kind, limits, self._dirty(journal), locks)
         kind = type(self._kind).__name__
         return Shelf(kind, cache, journal, locks, limits, folder.sessions.parent)
 
@@ -121,8 +121,9 @@ class Shelves:
         journal = MemoryJournal()
         limits = Limits(self._sessions, self._size or MEMORY_SIZE)
         cache = cache or memory_cache(self._sessions)
-        indexed = IndexedCache(cache, limits, self._dirty(journal))
-        return Shelf(kind, indexed, journal, KeyLocks(), limits, None)
+        locks = KeyLocks()
+        indexed = IndexedCache(cache, limits, self._dirty(journal), locks)
+        return Shelf(kind, indexed, journal, locks, limits, None)
 
     def _dirty(self, journal: Journal) -> Container[str]:
         return _Everything() if self._alone else journal

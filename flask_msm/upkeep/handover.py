@@ -303,8 +303,9 @@ class Returner:
             if self._clock.monotonic() > until or not self._is_over(key, keys):
                 is_done = False
                 break
-            local.drop(key, keys, entry.record)
-            dropped += 1
+            gone = local.drop(key, keys, entry.record)
+            dropped += gone
+            is_done = is_done and gone  # what changed meanwhile is looked at again
         if self._mirror is not None and dropped:
             self._mirror.forget()
         if dropped:

@@ -551,7 +551,7 @@ def test_logouts_are_handed_over_before_anything_is_dropped(worker, monkeypatch)
     def slow(at, *arguments):
         seen.append(worker.in_cluster(out).kind)
         worker.clock.advance(1.0)
-        drop(at, *arguments)
+        return drop(at, *arguments)
 
     worker.local.drop = slow
     worker.returner.run()
@@ -579,8 +579,9 @@ def test_a_logout_during_the_drops_is_handed_over_by_the_next_run(worker):
     drop = worker.local.drop
 
     def meanwhile(*arguments):
-        drop(*arguments)
+        gone = drop(*arguments)
         worker.local.write(second, KEYS, adding(tombstone(5)), Mark.OUTAGE)
+        return gone
 
     worker.local.drop = meanwhile
     worker.returner.run()
@@ -712,9 +713,10 @@ def test_what_was_dropped_before_nodes_failed_again_is_mirrored_anew(worker):
     drop = worker.local.drop
 
     def drop_and_fail(*arguments):
-        drop(*arguments)
+        gone = drop(*arguments)
         for node in worker.nodes.values():
             node.hang()
+        return gone
 
     worker.local.drop = drop_and_fail
     worker.returner.run()
@@ -736,7 +738,7 @@ def test_dropping_that_takes_too_long_is_continued_by_the_next_tick(worker, monk
 
     def slow(*arguments):
         worker.clock.advance(1.0)
-        drop(*arguments)
+        return drop(*arguments)
 
     worker.local.drop = slow
     left = []

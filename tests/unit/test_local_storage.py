@@ -388,15 +388,19 @@ def test_foreign_files_are_left_alone_and_are_no_sessions(files):
 
 def test_files_that_dead_processes_left_unfinished_are_removed_in_time(files):
     save(files.local, adding(record(1)))
-    old, new = (path_of(files).with_name(f"{name}.1.2.__wz_cache") for name in ("old", "new"))
-    for path in (old, new):
+    digest = path_of(files).name
+    names = [f"{digest}.1.2", f"{digest}.1.3", "foreign"]
+    old, new, foreign = (path_of(files).with_name(f"{name}.__wz_cache") for name in names)
+    for path in (old, new, foreign):
         path.write_bytes(b"half")
-    age(old, ABANDONED + 1)
+    for path in (old, foreign):
+        age(path, ABANDONED + 1)
 
     files.local.trim(KEYS)
 
     assert not old.exists()
     assert new.exists()
+    assert foreign.exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"\0", b"\0\0\0", b"\xff" * 4, b"\xff" * 500])
