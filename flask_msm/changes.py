@@ -96,6 +96,16 @@ class Baseline:
                 changed[name] = None
         return changed
 
+    def differs(self, name: Any, value: Any, codec: Codec) -> bool:
+        """Return whether *value* is another one than what is stored under *name*."""
+        stored = self.encoded.get(name)
+        if stored is not None and self._originals.get(name) is value and type(value) in IMMUTABLE:
+            return False
+        try:
+            return codec.dumps(value) != stored
+        except Exception:  # noqa: BLE001 - a codec of the application may raise anything
+            return True
+
     def accept(self, changed: Mapping[str, bytes | None], values: Mapping[str, Any]) -> None:
         """Take *changed* as stored, of *values* or of what others stored beside them."""
         for name, raw in changed.items():

@@ -40,6 +40,21 @@ class Differences(Identity):
             values = self._leftovers.selected(values)
         self._baseline.rebase(values, self.repository.codec)
 
+    def differs(self, values: dict[Any, Any]) -> bool:
+        """Return whether one of *values*, of this session, is not what is stored."""
+        if self._baseline is None:
+            return False
+        if not self.repository.rules.strict_types:
+            values = by_text(values)
+        serialization, stored = self.repository.serialization, self._baseline
+        if serialization.selective:
+            # The others are not stored as they are: nothing inside of them is a change.
+            pins, shared = serialization.pins, self._leftovers.is_shared
+            values = {name: v for name, v in values.items() if shared(name) and name not in pins}
+        return any(
+            stored.differs(name, value, self.repository.codec) for name, value in values.items()
+        )
+
     def _named(self, session: Session) -> dict[str, Any]:
         """Return the attributes under the names they are stored under."""
         values = session.peek()

@@ -105,7 +105,8 @@ class MsmSessionInterface(SessionInterface):
             if changed:
                 self._refuse_changes(app, changed, request.endpoint)
                 return
-        self._answer(app, session, unit, response, saves=saves)
+        with session.saving():
+            self._answer(app, session, unit, response, saves=saves)
 
     def _answer(
         self, app: Flask, session: Session, unit: Unit, response: Response, *, saves: bool

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, SupportsIndex
 
 from .record.names import by_text, text_of
@@ -74,6 +75,10 @@ class Backing(Protocol):
         """Store what differs from what is stored."""
         ...
 
+    def differs(self, values: dict[Any, Any]) -> bool:
+        """Return whether one of *values*, of this session, is not what is stored."""
+        ...
+
     def rebase(self, session: Session) -> None:
         """Take what *session* holds now as what is stored."""
         ...
@@ -101,10 +106,11 @@ class Session(dict[str, Any]):
         "_backing",
         "_cleared",
         "_detached",
+        "_handed_out",
         "_loaded",
         "_lock",
         "_modified",
-        "_new",
+        "_saving",
         "accessed",
         "assigned",
         "shown",
@@ -123,6 +129,9 @@ class Session(dict[str, Any]):
         self.shown: frozenset[str] = frozenset()
         self._backing = backing
         self._modified = False
+        self._saving = False
+        #: Names of attributes whose values the application got, so that it may change them.
+        self._handed_out: set[Any] = set()
         self._cleared = False
         self._detached = False
         self._loaded = backing is None
@@ -173,18 +182,43 @@ class Session(dict[str, Any]):
 
     @property
     def modified(self) -> bool:
-        """Whether the session was changed; changes inside values count when it is saved.
+        """Whether the session was changed, or a value that the application got from it.
 
-        Setting ``False`` suppresses the changes made so far: they are not stored.
+        Such values are compared with what is stored each time this is asked; a value that cannot
+        be stored counts as changed. Setting ``False`` suppresses the changes made so far: they are
+        not stored.
         """
-        return self._modified
+        return self._modified or self._is_changed_inside()
 
     @modified.setter
     def modified(self, value: bool) -> None:
         if not value and self._backing is not None and self._loaded:
             self._backing.rebase(self)
             self.assigned.clear()
+            # What was set until now may change from now on.
+            self._handed_out.add(ALL)
         self._modified = bool(value)
+
+    def _is_changed_inside(self) -> bool:
+        backing, names = self._backing, self._handed_out
+        if self._saving or not self._loaded or backing is None or not names:
+            return False
+        values = self.peek()
+        if ALL not in names:
+            values = {name: value for name, value in values.items() if name in names}
+        try:
+            return backing.differs(values)
+        except Exception:  # noqa: BLE001 - whoever asks is not the one to be told
+            return True
+
+    @contextmanager
+    def saving(self) -> Iterator[None]:
+        """Compare nothing for ``modified`` meanwhile: saving compares all values by itself."""
+        self._saving = True
+        try:
+            yield
+        finally:
+            self._saving = False
 
     def mark_modified(self) -> None:
         """Set ``modified`` because a change inside a value was found."""
@@ -226,7 +260,8 @@ class Session(dict[str, Any]):
     def save(self) -> None:
         """Store the changes now; in a streamed response nothing is stored after its start."""
         if self._backing is not None and self._loaded:
-            self._backing.save(self)
+            with self.saving():
+                self._backing.save(self)
 
     def reload(self) -> None:
         """Forget all changes and read the session again at the next access."""
@@ -238,6 +273,7 @@ class Session(dict[str, Any]):
             self._loaded = self._modified = self._cleared = self._detached = False
             self.assigned.clear()
             self.told_absent.clear()
+            self._handed_out.clear()
 
     def regenerate(self) -> None:
         """Give the session another id, against session fixation; call it at a sign-in.
@@ -299,10 +335,12 @@ class Session(dict[str, Any]):
         if not self._loaded:
             self._load()
         try:
-            return dict.__getitem__(self, key)
+            value = dict.__getitem__(self, key)
         except KeyError:
             self._absent(key)
             raise
+        self._handed_out.add(key)
+        return value
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return the value of *key*, or *default*."""
@@ -312,6 +350,7 @@ class Session(dict[str, Any]):
         if value is _MISSING:
             self._absent(key)
             return default
+        self._handed_out.add(key)
         return value
 
     def __contains__(self, key: object) -> bool:
@@ -367,18 +406,21 @@ class Session(dict[str, Any]):
         """Return a view of the values."""
         self._load()
         self._all_absent()
+        self._handed_out.add(ALL)
         return dict.values(self)
 
     def items(self) -> ItemsView[str, Any]:  # type: ignore[override]
         """Return a view of names and values."""
         self._load()
         self._all_absent()
+        self._handed_out.add(ALL)
         return dict.items(self)
 
     def copy(self) -> dict[str, Any]:
         """Return the attributes as a plain dictionary."""
         self._load()
         self._all_absent()
+        self._handed_out.add(ALL)
         return dict(dict.items(self))
 
     __copy__ = copy
@@ -457,8 +499,9 @@ class Session(dict[str, Any]):
             self._absent(key)
             self._modified = True
             self.assigned.add(key)
+        self._handed_out.add(key)
         return dict.setdefault(self, key, default)
 
 
-#: In ``told_absent``: the application saw the whole session empty.
+#: In place of a name: the application saw the whole session empty, or got all values.
 ALL = "\0all"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-#: What the codec takes by itself: each exact type, no subclass of it.
+#: The types of the codec itself: a value of exactly one of them comes back as it is.
 TAKEN_TYPES: frozenset[type] = frozenset(
     {type(None), bool, int, float, str, bytes, list, dict, tuple, set, frozenset}
     | {UUID, Markup, Decimal, dt.datetime, dt.date, dt.time, dt.timedelta}

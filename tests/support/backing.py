@@ -20,6 +20,7 @@ class Backing:
 
     def __init__(self, values=DATA, *, detached=False, permanent=False):
         self.values = copy.deepcopy(dict(values))
+        self.stored = copy.deepcopy(self.values)
         self.detached = detached
         self.token_permanent = permanent
         self.loads = 0
@@ -34,6 +35,10 @@ class Backing:
 
     def rebase(self, session):
         self.rebased += 1
+        self.stored = copy.deepcopy(session.peek())
+
+    def differs(self, values):
+        return any(self.stored.get(name) != value for name, value in values.items())
 
     def regenerate(self):
         pass
