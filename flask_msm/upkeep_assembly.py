@@ -103,6 +103,7 @@ def assemble_upkeep(
         keys=keys,
         clock=clock,
         timeout=settings.timeout,
+        conditions=fleet.conditions,
     )
     rebuilder = Rebuilder(
         nodes,

@@ -11,8 +11,8 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from flask_msm.errors import NodeError, UnknownRecordError
-from flask_msm.record.record import Record, join_optional, ttl_for
+from flask_msm.errors import NodeError, NodeValueError, UnknownRecordError
+from flask_msm.record.record import Kind, Record, join_optional, ttl_for
 
 from .copy_writer import CopyWriter
 from .ports import Copy, RecordTooLargeError, Rewrite, Saved
@@ -47,16 +47,16 @@ class _Write:
         self.replicas = 0
         self.active: list[CopyWriter] = []
         self.failed: set[str] = set()
+        self.refused: set[str] = set()
         self._sealed: tuple[Record, bytes, int] | None = None
 
     def seal(self, record: Record) -> tuple[bytes, int]:
         """Return the bytes and the time to live of *record*."""
         if self._sealed is None or self._sealed[0] is not record:
             data = self.nodes.envelope.seal(record, self.key, self.keys)
-            if len(data) > self.nodes.max_size:
-                raise RecordTooLargeError(
-                    len(data), self.nodes.max_size, record.attributes.largest()
-                )
+            limit = self.nodes.limit(self.key)
+            if len(data) > limit:
+                raise RecordTooLargeError(len(data), limit, record.attributes.largest())
             ttl = ttl_for(record.expires_at, self.nodes.clock.time())
             self._sealed = record, data, ttl
         return self._sealed[1:]
@@ -80,7 +80,8 @@ class _Write:
                 self.nodes.views.answered(writer.node.id)
             except NodeError as error:
                 self.nodes.report(writer.node.id, error)
-                self.failed.add(writer.node.id)
+                refused = isinstance(error, NodeValueError)
+                (self.refused if refused else self.failed).add(writer.node.id)
                 lost.append(writer)
             except UnknownRecordError:
                 lost.append(writer)
@@ -168,7 +169,7 @@ class _Write:
         counters = self.nodes.counters
         # With copies behind the response the other homes come later.
         for node_id in homes if self.replicas == len(homes) else ():
-            if node_id not in confirmed:
+            if node_id not in confirmed and not self.is_forgiven(node_id, mine):
                 self.nodes.views.left_out(node_id, self.key)
         if not confirmed:
             counters.not_stored += 1
@@ -176,7 +177,25 @@ class _Write:
             counters.fewer_copies += 1
         relocated = not confirmed.issubset(homes)
         counters.relocated += relocated
-        return Saved(mine, frozenset(confirmed), relocated, frozenset(self.failed))
+        failed, refused = frozenset(self.failed), frozenset(self.refused)
+        return Saved(mine, frozenset(confirmed), relocated, failed, refused)
+
+    def is_forgiven(self, node_id: str, mine: Record) -> bool:
+        """Return whether the node refused *mine*, and shows nothing that must not be seen.
+
+        It keeps its trust: who reads an old copy there has a token that asks for a newer one. But
+        a copy from before a logout has to go.
+        """
+        if node_id not in self.refused:
+            return False
+        if mine.kind is Kind.DATA:
+            return True
+        try:
+            self.nodes.clients[node_id].delete(self.key, self.deadline)
+        except NodeError as error:
+            self.nodes.report(node_id, error)
+            return False
+        return True
 
 
 def write_copies(

@@ -8,6 +8,7 @@ behind what a browser has seen.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,7 +18,16 @@ from flask_msm.errors import CorruptRecordError, UnknownRecordError
 from flask_msm.record.record import PARTIAL, Kind, join
 
 from .local import Entry, Mark, joined_with
-from .ports import FRESH, Loaded, LocalStorageError, Outcome, Rewrite, Saved
+from .ports import (
+    FRESH,
+    Loaded,
+    LocalStorageError,
+    Outcome,
+    RecordRefusedError,
+    RecordTooLargeError,
+    Rewrite,
+    Saved,
+)
 
 
 if TYPE_CHECKING:
@@ -220,7 +230,10 @@ class FailoverStore:
             return self._save_here(key, keys, rewrite, Mark.OUTAGE)
         if self._rules.near_max_age is not None:
             return self._save_near(key, keys, rewrite, known=known, deadline=deadline)
-        saved = self.cluster.save(key, keys, rewrite, known=known, deadline=deadline)
+        try:
+            saved = self.cluster.save(key, keys, rewrite, known=known, deadline=deadline)
+        except RecordTooLargeError as error:
+            return self._kept_too_large(key, keys, rewrite, known, error)
         if not saved.copies:
             here = self._save_here(key, keys, rewrite, Mark.BEHIND)
             return here._replace(failed=saved.failed)
@@ -236,6 +249,28 @@ class FailoverStore:
             return near
         return (*self.cluster.holders(key, deadline), *near)
 
+    def _kept_too_large(
+        self,
+        key: str,
+        keys: Keyring,
+        rewrite: Rewrite,
+        known: Loaded | None,
+        error: RecordTooLargeError,
+    ) -> Saved:
+        """Keep a change here that makes a record no larger which is too large already.
+
+        It was stored when nodes took larger records, or during an outage.
+
+        Raises:
+            RecordTooLargeError: It was not, or is larger now.
+        """
+        before = known.record if known else None
+        size = len(self.nodes.envelope.seal(before, key, keys)) if before else 0
+        if size <= error.limit or error.size > size:
+            raise error
+        self.saved_locally += 1
+        return self.local.write(key, keys, rewrite, Mark.BEHIND, limit=size)
+
     def _save_here(self, key: str, keys: Keyring, rewrite: Rewrite, mark: Mark) -> Saved:
         self.saved_locally += 1
         return self.local.write(key, keys, rewrite, mark)
@@ -250,22 +285,34 @@ class FailoverStore:
         deadline: float,
     ) -> Saved:
         """Store the change on this host before the response, in the cluster behind it."""
-        near = self.local.write(key, keys, rewrite, Mark.BEHIND)
+        try:
+            near = self.local.write(key, keys, rewrite, Mark.BEHIND, limit=self.nodes.limit(key))
+        except RecordTooLargeError as error:
+            return self._kept_too_large(key, keys, rewrite, known, error)
         if not near.copies:
             return self.cluster.save(key, keys, rewrite, known=known, deadline=deadline)
         fresh = known is FRESH
         # A logout, or the move of a session, is not to be overtaken by anything: it waits. So does
         # a new session: nodes that do not have it tell another host that there is none.
         waits = fresh or near.record.kind is not Kind.DATA
-        if not waits and self._rules.behind.put(partial(self.hand_over, key, keys)):
+        if not waits and self._rules.behind.put(partial(self._hand_over_behind, key, keys)):
             return near
-        saved = self.cluster.save(
-            key, keys, joined_with(near.record), known=known, deadline=deadline
-        )
+        try:
+            saved = self.cluster.save(
+                key, keys, joined_with(near.record), known=known, deadline=deadline
+            )
+        except RecordTooLargeError:
+            # Only with what the cluster has joined in: it stays here, and is tried again.
+            return near
         if not saved.copies:
             return near._replace(failed=saved.failed)
         self.local.confirm(key, keys, saved.record)
         return saved
+
+    def _hand_over_behind(self, key: str, keys: Keyring, deadline: float) -> None:
+        # What cannot be handed over stays marked, and the upkeep says so.
+        with suppress(RecordTooLargeError, RecordRefusedError, UnknownRecordError):
+            self.hand_over(key, keys, deadline)
 
     def hand_over(self, key: str, keys: Keyring, deadline: float, *, fresh: bool = False) -> bool:
         """Join what this host has of *key* into the cluster; return whether that knows it now.
@@ -279,6 +326,7 @@ class FailoverStore:
         Raises:
             UnknownRecordError: It was written with another key or by a newer version.
             RecordTooLargeError: What the cluster has joined with it does not fit.
+            RecordRefusedError: The nodes that answered do not take it.
         """
         try:
             entry = self.local.find(key, keys)
@@ -301,6 +349,8 @@ class FailoverStore:
             if saved.record.kind is Kind.DESTROYED:
                 # Whoever ended it may be gone, and other hosts have not heard of it.
                 self._rules.ended(key, saved.record.version)
+        if not saved.copies and saved.refused and not saved.failed:
+            raise RecordRefusedError("the nodes refuse it, for want of memory or for its size")
         return bool(saved.copies)
 
     def _note(self, key: str, keys: Keyring, record: Record) -> None:

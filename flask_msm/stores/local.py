@@ -165,8 +165,23 @@ class LocalStore:
         record = self._envelope.open(data[_HEAD.size :], key, keys)
         return Entry(record, Mark(min(mark, Mark.OUTAGE)), checked_at)
 
-    def write(self, key: str, keys: Keyring, rewrite: Rewrite, mark: Mark) -> Saved:
+    def write(
+        self,
+        key: str,
+        keys: Keyring,
+        rewrite: Rewrite,
+        mark: Mark,
+        *,
+        limit: int | None = None,
+    ) -> Saved:
         """Store what *rewrite* makes of the record that is there.
+
+        Args:
+            key: Storage key.
+            keys: Open and seal it.
+            rewrite: See ``SessionStore.save``.
+            mark: What is to be remembered of it.
+            limit: Largest size in bytes, if it is another one than usual.
 
         Returns:
             Nobody holds it when local storage failed.
@@ -181,7 +196,7 @@ class LocalStore:
                 record = rewrite(entry.record if entry else None)
                 if entry is None or record != entry.record or mark > entry.mark:
                     before = entry.mark if entry else Mark.MIRRORED
-                    self._put(shelf, key, keys, Entry(record, max(mark, before), 0.0))
+                    self._put(shelf, key, keys, Entry(record, max(mark, before), 0.0), limit)
             except (UnknownRecordError, LocalStorageError):
                 return Saved(rewrite(None), frozenset())
         if self.is_trim_due():
@@ -360,11 +375,14 @@ class LocalStore:
         except CorruptRecordError:
             return None
 
-    def _put(self, shelf: Shelf, key: str, keys: Keyring, entry: Entry) -> None:
+    def _put(
+        self, shelf: Shelf, key: str, keys: Keyring, entry: Entry, limit: int | None = None
+    ) -> None:
         sealed = self._envelope.seal(entry.record, key, keys)
-        if len(sealed) > self._max_size:
+        allowed = self._max_size if limit is None else limit
+        if len(sealed) > allowed:
             largest = entry.record.attributes.largest()
-            raise RecordTooLargeError(len(sealed), self._max_size, largest)
+            raise RecordTooLargeError(len(sealed), allowed, largest)
         now = self._clock.time()
         ttl = ttl_for(entry.record.expires_at, now)
         if entry.mark:

@@ -63,6 +63,11 @@ class Nodes:
     clock: Clock
     counters: ClusterCounters = field(default_factory=ClusterCounters)
 
+    def limit(self, key: str) -> int:
+        """Return the size in bytes of the largest record that all homes of *key* take."""
+        homes = self.placement.homes(key)
+        return min(self.max_size, *(self.clients[node_id].largest for node_id in homes))
+
     def opened(self, item: Item | None, key: str, keys: Keyring) -> Copy:
         """Return what a node holds.
 

@@ -68,12 +68,14 @@ class Saved(NamedTuple):
         holders: Nodes that confirmed their copy; empty when nothing was stored.
         relocated: A copy had to go to a node that is not home to the session.
         failed: Nodes that failed just now.
+        refused: Nodes that are well and refused this very value.
     """
 
     record: Record
     holders: frozenset[str]
     relocated: bool = False
     failed: frozenset[str] = frozenset()
+    refused: frozenset[str] = frozenset()
 
     @property
     def copies(self) -> int:
@@ -99,6 +101,10 @@ class RecordTooLargeError(Exception):
         self.limit = limit
         self.largest = largest
         super().__init__(f"{size} bytes, allowed are {limit}")
+
+
+class RecordRefusedError(Exception):
+    """The nodes are well and none of them takes this record; it stays where it was."""
 
 
 class LocalStorageError(Exception):

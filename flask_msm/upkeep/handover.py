@@ -12,19 +12,20 @@ data is that the nodes came back with, or at which point a worker dies.
 from __future__ import annotations
 
 import json
-import logging
+import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.cluster.mode import Mode
 from flask_msm.errors import RecordError, UnknownRecordError
 from flask_msm.record.record import Kind
-from flask_msm.stores.ports import LocalStorageError, RecordTooLargeError
+from flask_msm.stores.ports import LocalStorageError, RecordRefusedError, RecordTooLargeError
 
 
 if TYPE_CHECKING:
     from flask_msm.clock import Clock
     from flask_msm.cluster.state import ClusterState
+    from flask_msm.fleet.conditions import Conditions
     from flask_msm.fleet.control import Control
     from flask_msm.fleet.events import Events
     from flask_msm.record.keys import Keyring
@@ -32,15 +33,14 @@ if TYPE_CHECKING:
     from flask_msm.stores.local import Entry
     from flask_msm.stores.mirror import Mirror
 
-
-logger = logging.getLogger("flask_msm.handover")
-
 #: So many failures in a row end a run; the next tick goes on.
 MOST_FAILURES = 3
 #: Under this name it is noted on the host which losses of memory have been dealt with.
 HANDLED = "fleet:handled"
 #: A run may take so long before it looks at the nodes again, seconds.
 RUN_TIME = 30.0
+#: Kind of the condition that sessions cannot be handed over.
+KEPT = "kept_on_host"
 
 
 class Handover(NamedTuple):
@@ -69,6 +69,7 @@ class Returner:
         keys: Returns the keyring.
         clock: Its monotonic clock is used.
         timeout: Time in seconds one session may take.
+        conditions: Told of sessions that nodes do not take.
 
     Attributes:
         progress: Of what is going on now, ``None`` when nothing is.
@@ -89,7 +90,9 @@ class Returner:
         keys: Callable[[], Keyring],
         clock: Clock,
         timeout: float,
+        conditions: Conditions,
     ) -> None:
+        self._conditions = conditions
         self.progress: Handover | None = None
         self.is_filling = False
         self._store = store
@@ -107,7 +110,6 @@ class Returner:
         self._handled: dict[str, int] = {}
         self._giving: dict[str, int] = {}
         self._given: set[str] = set()
-        self._left = 0
 
     def homes(self, key: str) -> tuple[str, ...]:
         """Return the ids of the nodes that are home to a storage key."""
@@ -130,7 +132,10 @@ class Returner:
         keys = self._keys()
         forgotten = self._forgotten(keys) is not None
         self.is_filling = forgotten and not self._drops()
-        return forgotten or bool(self._store.local.dirty_keys(keys))
+        dirty = bool(self._store.local.dirty_keys(keys))
+        if not dirty:
+            self._say_left(None)
+        return forgotten or dirty
 
     def run(self) -> None:
         """Hand over what there is. Ends early when nodes fail; the next tick goes on."""
@@ -170,6 +175,7 @@ class Returner:
         rest = [key for key in found if key not in moved_up] if ended else found
         self.progress = Handover(len(found), 0)
         began, failures, done, left = self._clock.monotonic(), 0, 0, 0
+        last: Exception | None = None
         try:
             for key in (*ended, *rest):
                 if failures >= MOST_FAILURES or self._clock.monotonic() > until:
@@ -179,11 +185,11 @@ class Returner:
                 deadline = self._clock.monotonic() + self._timeout
                 try:
                     taken = self._store.hand_over(key, keys, deadline, fresh=not dirty)
-                except (RecordTooLargeError, UnknownRecordError) as error:
-                    # What both sides have fits, their join does not; or only others can read it.
-                    # It stays on this host, and must not keep all others here as well.
+                except (RecordTooLargeError, RecordRefusedError, UnknownRecordError) as error:
+                    # Nodes do not take it, or only others can read it. It stays on this host, and
+                    # must not keep all others here as well.
                     left += 1
-                    self._say_left(left, error)
+                    last = error
                     continue
                 failures = 0 if taken else failures + 1
                 done += taken
@@ -192,6 +198,8 @@ class Returner:
                 self.progress = Handover(len(found), done)
         finally:
             self.progress = None
+            if dirty:
+                self._say_left(last)
             # One change that was not confirmed is no news; many are.
             if done and (len(found) > 1 or not dirty):
                 seconds = self._clock.monotonic() - began
@@ -200,10 +208,14 @@ class Returner:
                 self._events.add("info", "handed_over", text)
         return done + left == len(found)
 
-    def _say_left(self, left: int, error: Exception) -> None:
-        if left > self._left:
-            self._left = left
-            logger.warning("a session of this host cannot be handed over: %s", error)
+    def _say_left(self, error: Exception | None) -> None:
+        """Say what nodes do not take, once while it lasts."""
+        host = socket.gethostname()
+        text = (
+            f"sessions are kept on {host} only, nodes do not store them ({error}): see whether"
+            " nodes are full (-m), take smaller items (-I), or workers differ in codec or keys"
+        )
+        self._conditions.note(KEPT, host, text if error else None)
 
     def _has_ended(self, key: str, keys: Keyring) -> bool:
         entry = self._find(key, keys)

@@ -6,7 +6,7 @@ from itertools import count
 from typing import Any
 
 from flask_msm.cluster.ports import CasToken, Item
-from flask_msm.errors import NodeBusyError, NodeUnreachableError
+from flask_msm.errors import NodeBusyError, NodeUnreachableError, NodeValueError
 
 
 class FakeExchange:
@@ -33,6 +33,8 @@ class FakeNode:
         self.operations: list[str] = []
         self.failing: Exception | None = None
         self.before: dict[str, Any] = {}
+        #: Keys whose values it refuses to store.
+        self.refuses: set[str] = set()
         #: Statistics.
         self.said: dict[str, str] = {"uptime": "1", "evictions": "0"}
         self._cas = count(1)
@@ -75,6 +77,7 @@ class FakeNode:
 
     def start_add(self, key: str, value: bytes, ttl: int, deadline: float) -> FakeExchange:
         def add():
+            self._refuse(key)
             if key in self.items:
                 return False
             self.put(key, value)
@@ -87,6 +90,7 @@ class FakeNode:
         self, key: str, value: bytes, ttl: int, token: CasToken, deadline: float
     ) -> FakeExchange:
         def cas():
+            self._refuse(key)
             found = self.items.get(key)
             if found is None:
                 return None
@@ -97,6 +101,10 @@ class FakeNode:
             return True
 
         return self._exchange("cas", key, cas)
+
+    def _refuse(self, key: str) -> None:
+        if key in self.refuses:
+            raise NodeValueError(self.id, "refused the value: out of memory")
 
     def get_many(self, keys, deadline: float):
         found = {key: self.start_gets(key, deadline).result() for key in keys}

@@ -595,6 +595,61 @@ def test_a_record_that_is_too_large_is_refused_and_the_old_one_stays(cluster):
     assert cluster.load().record == record(1, a=b"1")
 
 
+def test_the_limit_is_what_the_smallest_home_takes(cluster):
+    cluster.second.item_size_max = 2_512
+
+    with pytest.raises(RecordTooLargeError) as caught:
+        cluster.change(cluster.load(), big=b"x" * 3000)
+
+    assert caught.value.limit == 2_000
+
+
+def test_a_node_that_is_no_home_does_not_limit_a_record(cluster):
+    cluster.third.item_size_max = 2_512
+
+    assert cluster.change(cluster.load(), big=b"x" * 3000).copies == 2
+
+
+def test_a_home_that_refuses_a_value_is_not_missed_and_another_node_takes_it(cluster):
+    cluster.first.refuses = {KEY}
+
+    saved = cluster.change(cluster.load(), b=b"2")
+
+    assert saved.holders == {cluster.second.id, cluster.third.id}
+    assert (saved.refused, saved.failed) == ({cluster.first.id}, frozenset())
+    assert cluster.views.missed == cluster.views.failures == []
+
+
+def test_what_every_node_refuses_is_stored_nowhere_and_no_node_is_missed(cluster):
+    for node in cluster.nodes.values():
+        node.refuses = {KEY}
+
+    saved = cluster.change(cluster.load(), b=b"2")
+
+    assert saved.copies == 0
+    assert saved.refused == set(cluster.nodes)
+    assert cluster.views.missed == []
+
+
+def test_where_a_logout_is_refused_no_copy_from_before_stays(cluster):
+    cluster.first.refuses = {KEY}
+
+    cluster.store.save(KEY, KEYS, lambda _: tombstone(9), known=cluster.load(), deadline=DEADLINE)
+
+    assert cluster.stored(cluster.first) is None
+    assert cluster.stored(cluster.second) == tombstone(9)
+    assert cluster.views.missed == []
+
+
+def test_a_home_that_refuses_a_logout_and_keeps_its_copy_is_missed(cluster):
+    cluster.first.refuses = {KEY}
+    cluster.first.before["delete"] = cluster.first.hang
+
+    cluster.store.save(KEY, KEYS, lambda _: tombstone(9), known=cluster.load(), deadline=DEADLINE)
+
+    assert cluster.views.missed == [cluster.first.id]
+
+
 def test_copies_take_their_time_to_live_from_the_record(cluster):
     assert set(cluster.first.ttls.values()) | set(cluster.second.ttls.values()) == {1001}
 

@@ -186,6 +186,39 @@ def test_a_record_that_is_too_large_stays_what_it_was_everywhere(worker):
     assert values(load(worker.store)) == values(near(worker)) == {"a": b"1"}
 
 
+def small_nodes(worker):
+    """Let all nodes come back with a small item size, as one started with another ``-I``."""
+    for node in worker.nodes.values():
+        node.item_size_max = 2_512
+
+
+@pytest.mark.parametrize("near_max_age", [None, 5.0])
+def test_what_has_become_too_large_for_the_nodes_may_change_and_not_grow(near_max_age):
+    worker = Nearby(near_max_age=near_max_age)
+    save(worker.store, adding(record(1, big=bytes(3000), a=b"1")), known=FRESH)
+    small_nodes(worker)
+
+    saved = save(worker.store, changing(a=b"2"), known=load(worker.store))
+
+    assert saved.holders == {LOCAL}
+    assert near(worker).mark is Mark.BEHIND
+    assert values(load(worker.store, at_least=saved.record.version))["a"] == b"2"
+    with pytest.raises(RecordTooLargeError) as caught:
+        save(worker.store, changing(a=bytes(500)), known=load(worker.store))
+    assert caught.value.limit == 2_000
+
+
+@pytest.mark.parametrize("near_max_age", [None, 5.0])
+def test_what_was_small_and_is_too_large_for_the_nodes_is_refused(near_max_age):
+    worker = Nearby(near_max_age=near_max_age)
+    save(worker.store, adding(record(1, a=b"1")), known=FRESH)
+    small_nodes(worker)
+
+    with pytest.raises(RecordTooLargeError):
+        save(worker.store, changing(big=bytes(3000)), known=load(worker.store))
+    assert values(load(worker.store)) == {"a": b"1"}
+
+
 # -- no node takes a change, and nobody has noticed yet ------------------------------------------
 
 

@@ -29,7 +29,7 @@ from flask_msm.record.keys import digest_of
 from flask_msm.record.record import Kind
 from flask_msm.stores.local import Mark
 from flask_msm.upkeep import handover
-from flask_msm.upkeep.handover import MOST_FAILURES, Returner
+from flask_msm.upkeep.handover import KEPT, MOST_FAILURES, Returner
 
 
 class Control:
@@ -80,7 +80,13 @@ class Worker(Nearby):
             keys=lambda: KEYS,
             clock=self.clock,
             timeout=1.0,
+            conditions=self,
         )
+        self.said = {}
+
+    def note(self, kind, subject, text):
+        """Take note of a condition, as those of the fleet do."""
+        self.said[kind] = text
 
     def forget(self) -> None:
         """Let all nodes come back empty, as the fleet notices it."""
@@ -332,7 +338,7 @@ def test_sessions_only_others_can_read_do_not_keep_nodes_from_being_trusted(work
     assert not worker.returner.is_filling
 
 
-def test_sessions_whose_join_is_too_large_stay_here_and_keep_nobody_up(worker, caplog):
+def test_sessions_whose_join_is_too_large_stay_here_and_keep_nobody_up(worker):
     half = bytes(MAX_SIZE * 2 // 3)
     save(worker.cluster, adding(record(1, theirs=half)), key(0))
     worker.local.write(key(0), KEYS, adding(record(2, ours=half)), Mark.OUTAGE)
@@ -343,7 +349,35 @@ def test_sessions_whose_join_is_too_large_stay_here_and_keep_nobody_up(worker, c
 
     assert set(range(1, 6)) <= in_cluster(worker)
     assert worker.local.dirty_keys(KEYS) == [key(0)]
-    assert len([line for line in caplog.records if "handed over:" in line.message]) == 1
+    assert "bytes, allowed are" in worker.said[KEPT]
+
+
+def test_sessions_that_nodes_refuse_keep_no_others_here(worker):
+    keep(worker, 20)
+    refused = {key(number) for number in range(5, 5 + 2 * MOST_FAILURES)}
+    for node in worker.nodes.values():
+        node.refuses = refused
+
+    worker.returner.run()
+
+    assert in_cluster(worker) == set(range(20)) - set(range(5, 5 + 2 * MOST_FAILURES))
+    assert set(worker.local.dirty_keys(KEYS)) == refused
+    assert "nodes refuse it" in worker.said[KEPT]
+
+
+def test_it_is_over_when_nodes_take_again_what_they_refused(worker):
+    keep(worker, 1)
+    for node in worker.nodes.values():
+        node.refuses = {key(0)}
+    worker.returner.run()
+    for node in worker.nodes.values():
+        node.refuses = set()
+
+    worker.returner.run()
+    worker.returner.is_due()
+
+    assert in_cluster(worker) == {0}
+    assert worker.said[KEPT] is None
 
 
 def test_others_are_told_of_a_logout_that_is_handed_over_and_when_it_was(worker):

@@ -7,7 +7,6 @@ from support.clock import FakeClock
 from support.fake_node import FakeNode
 
 from flask_msm.cluster.placement import Placement
-from flask_msm.errors import NodeValueError
 from flask_msm.record.attributes import NOTHING, Attributes
 from flask_msm.record.envelope import Envelope, needs_of
 from flask_msm.record.keys import Keyring, storage_key
@@ -38,32 +37,12 @@ def record(version=1, *, kind=Kind.DATA, expires_at=1_800_001_000.0, **values):
     return Record(kind, 1.0, 2.0, expires_at, version, attributes)
 
 
-class Refusing(FakeNode):
-    """A node that refuses some keys."""
-
-    def __init__(self, node_id):
-        super().__init__(node_id)
-        self.refuses = set()
-
-    def start_add(self, key, value, ttl, deadline):
-        return self._or_refuse(key, super().start_add(key, value, ttl, deadline))
-
-    def start_cas(self, key, value, ttl, token, deadline):
-        return self._or_refuse(key, super().start_cas(key, value, ttl, token, deadline))
-
-    def _or_refuse(self, key, exchange):
-        def refuse():
-            raise NodeValueError(self.id, "refused the value: out of memory")
-
-        return self._exchange("refused", key, refuse) if key in self.refuses else exchange
-
-
 class Site:
     """Two nodes, each home to everything; n1 is rebuilt from n2."""
 
     def __init__(self):
         self.clock = FakeClock()
-        self.target, self.source = Refusing("n1"), Refusing("n2")
+        self.target, self.source = FakeNode("n1"), FakeNode("n2")
         self.nodes = {"n1": self.target, "n2": self.source}
         self.elsewhere = set()
         self.told = []
