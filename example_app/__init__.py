@@ -40,5 +40,5 @@ def create_app() -> Flask:
         app.register_blueprint(blueprint)
     csrf.protect(app)
     pages.decorate(app)
-    app.jinja_env.globals.update(cart_count=cart.count, admin_url="/msm-admin")
+    app.jinja_env.globals.update(cart_count=cart.count)
     return app

@@ -25,6 +25,9 @@ _SETTING = "MSM_ADMIN_ACCESS"
 _ALLOWED = "a callable, or 'package.module:name' of one, that is not async"
 _LONGEST_NAME = 64
 
+#: Callables with this attribute look at the request alone: no session is opened to ask them.
+LOOKS_AT_REQUEST_ALONE = "_flask_msm_looks_at_request_alone"
+
 
 @dataclass(frozen=True, slots=True)
 class Access:
@@ -50,6 +53,7 @@ class Guard:
     Args:
         ask: ``MSM_ADMIN_ACCESS``: a callable that takes the request, its import path, or
             ``None`` for a dashboard that is closed to everybody.
+        within: Calls it with a request, in a request context of the application.
 
     Attributes:
         configured: Whether there is anything to ask.
@@ -58,12 +62,19 @@ class Guard:
         ConfigError: *ask* cannot be imported, called, or is ``async``.
     """
 
-    def __init__(self, ask: Callable[..., Any] | str | None) -> None:
+    def __init__(
+        self,
+        ask: Callable[..., Any] | str | None,
+        within: Callable[[Callable[..., Any], Request], Any] | None = None,
+    ) -> None:
         self._ask = _imported(ask) if isinstance(ask, str) else ask
         self.configured = self._ask is not None
         if self._ask is not None and _is_async(self._ask):
             # A coroutine is truthy: it would let everybody in.
             raise ConfigError(_SETTING, ask, _ALLOWED)
+        self._within = within
+        if hasattr(self._ask, LOOKS_AT_REQUEST_ALONE):
+            self._within = None
         self._complained = False
 
     @property
@@ -81,11 +92,16 @@ class Guard:
         if self._ask is None:
             return None
         try:
-            answer = self._ask(request)
+            within = self._within
+            answer = self._ask(request) if within is None else within(self._ask, request)
         except TooManyRequests:
             raise
         except Exception:  # noqa: BLE001 - whatever it raises, it did not say yes
-            self._complain("%s raised; nobody gets in", exc_info=True)
+            self._complain(
+                "%s raised; nobody gets in. Hooks of the application do not run for the"
+                " dashboard: what they put into g has to be loaded in the callable",
+                exc_info=True,
+            )
             return None
         level, name = answer, ""
         if isinstance(answer, Access):

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flask import Response, current_app, request
+from flask import Response, request
 from flask_admin import BaseView
 from werkzeug.exceptions import HTTPException
 
 from .access import Access
 from .answers import json_response
-from .desk import ENDPOINT, Desk, Sight, nonce, revision, theme
-from .security import harden
+from .desk import ENDPOINT, Desk, Sight, revision, theme
 from .state import SCHEMA
 from .texts import _
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from typing import NoReturn
+    from collections.abc import Mapping
 
     from flask import Blueprint
     from flask_admin import Admin
@@ -47,10 +45,6 @@ MENU = (
 )
 
 
-class ViewError(Exception):
-    """A view of the dashboard raised what it should not have: the cause."""
-
-
 class MsmView(BaseView):  # type: ignore[misc]
     """One page, or a few that belong together.
 
@@ -73,15 +67,11 @@ class MsmView(BaseView):  # type: ignore[misc]
     # -- Flask-Admin's hooks -------------------------------------------------------------------
 
     def create_blueprint(self, admin: Admin) -> Blueprint:
-        """Return the blueprint; every answer of it gets our headers."""
+        """Return the blueprint, with answers of this view to what fails in it."""
         blueprint: Blueprint = super().create_blueprint(admin)
-        blueprint.url_value_preprocessor(self._prepare)
-        blueprint.after_request(harden)
-        # Our own pages for these, too: the application's may read the session, lead to a page to
-        # sign in, or say what went wrong in words that are none of a visitor's business.
+        blueprint.url_value_preprocessor(_bound_form)
         for status in _FAILURES:
-            blueprint.register_error_handler(status, self._failed)
-        blueprint.register_error_handler(ViewError, _raised)
+            blueprint.register_error_handler(status, self.failed)
         return blueprint
 
     def is_visible(self) -> bool:
@@ -111,14 +101,9 @@ class MsmView(BaseView):  # type: ignore[misc]
             ],
         )
 
-    def _run_view(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def _run_view(self, fn: Any, *args: Any, **kwargs: Any) -> Any:
         # The inherited one calls a view that raises TypeError a second time.
-        try:
-            return fn(self, *args, **kwargs)
-        except HTTPException:
-            raise
-        except Exception as error:
-            raise ViewError(request.endpoint) from error
+        return fn(self, *args, **kwargs)
 
     # -- pages ---------------------------------------------------------------------------------
 
@@ -162,7 +147,6 @@ class MsmView(BaseView):  # type: ignore[misc]
             live=live,
             menu=MENU,
             theme=theme(),
-            nonce=nonce(),
             schema=SCHEMA,
             build=self.desk.build,
         )
@@ -219,13 +203,17 @@ class MsmView(BaseView):  # type: ignore[misc]
             hints=hints or [],
             back=back,
             theme=theme(),
-            nonce=nonce(),
             base=self.desk.base(),
             build=self.desk.build,
         )
         return Response(body, status, mimetype="text/html")
 
-    def _failed(self, error: HTTPException) -> Any:
+    def failed(self, error: HTTPException) -> Any:
+        """Return the answer to *error*, one of those that are handled here.
+
+        Args:
+            error: With a status of ``_FAILURES``, or answered already.
+        """
         if error.response is not None:
             return error.get_response()  # somebody answered already
         status = error.code or 500
@@ -244,16 +232,7 @@ class MsmView(BaseView):  # type: ignore[misc]
             "application/json"
         )
 
-    def _prepare(self, _endpoint: str | None, _values: dict[str, Any] | None) -> None:
-        """Make ready for a request, before anything of the application looks at it."""
-        request.max_content_length = MAX_FORM
-        protect = current_app.extensions.get("csrf")
-        blueprint = self.blueprint
-        if protect is not None and blueprint is not None and hasattr(protect, "exempt"):
-            # We bring our own check, one that needs no session.
-            protect.exempt(blueprint)
 
-
-def _raised(error: ViewError) -> NoReturn:
-    """Pass *error* by the handlers of the application, to where Flask logs it and makes a 500."""
-    raise error
+def _bound_form(_endpoint: str | None, _values: dict[str, Any] | None) -> None:
+    """Refuse large forms, before anything reads one."""
+    request.max_content_length = MAX_FORM

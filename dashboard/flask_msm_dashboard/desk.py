@@ -154,16 +154,6 @@ def revision(html: str, salt: str = "") -> str:
     return blake2b((salt + still).encode(), digest_size=4).hexdigest()
 
 
-def nonce() -> str:
-    """Return the nonce of the application's own content security policy, if it has one."""
-    make = current_app.jinja_env.globals.get("csp_nonce")
-    try:
-        found = make() if callable(make) else ""
-    except Exception:  # noqa: BLE001 - the pages are needed most while the application fails
-        found = ""
-    return found if isinstance(found, str) else ""
-
-
 def theme() -> str:
     """Return the theme this browser chose; empty for the system's."""
     chosen = request.cookies.get(THEME_COOKIE, "")

@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING
 
 from flask_admin import Admin
 from flask_admin.theme import Theme
+from werkzeug.exceptions import HTTPException
 
 from .access import Guard
 from .acting import ActView, SessionsView
 from .api import ApiView
+from .application import Dashboard
 from .base import MsmView
 from .desk import ENDPOINT, STATIC, Desk
+from .front import put_in_front
+from .strays import Strays
 from .views import BlacklistView, EventsView, NodesView, OverviewView, PolicyView, WorkersView
 
 
@@ -39,7 +43,7 @@ class MsmAdmin(Admin):  # type: ignore[misc]
 
 
 def mount(app: Flask, console: Console, settings: Options) -> Desk:
-    """Put the dashboard at ``MSM_ADMIN_URL`` of *app*, beside whatever else there is.
+    """Put the dashboard at ``MSM_ADMIN_URL`` of *app*, out of reach of its hooks.
 
     Args:
         app: Has not answered a request yet.
@@ -49,7 +53,8 @@ def mount(app: Flask, console: Console, settings: Options) -> Desk:
     Raises:
         ConfigError: ``MSM_ADMIN_ACCESS`` cannot be used.
     """
-    desk = Desk(console, settings, Guard(settings.admin_access))
+    dashboard = Dashboard(app)
+    desk = Desk(console, settings, Guard(settings.admin_access, dashboard.ask))
     overview = OverviewView(desk, path="", name="Overview", static_folder=str(STATIC))
     admin = MsmAdmin(
         name="Sessions",
@@ -59,6 +64,7 @@ def mount(app: Flask, console: Console, settings: Options) -> Desk:
         theme=Theme(folder="bootstrap4", base_template="flask_msm/base.html"),
         index_view=overview,
     )
+    api = ApiView(desk, path="api/v1", name="API")
     for view in (
         NodesView(desk, path="nodes", name="Nodes"),
         WorkersView(desk, path="workers", name="Workers"),
@@ -67,8 +73,11 @@ def mount(app: Flask, console: Console, settings: Options) -> Desk:
         EventsView(desk, path="events", name="Events"),
         PolicyView(desk, path="policy", name="Policy"),
         ActView(desk, path="act", name="Act"),
-        ApiView(desk, path="api/v1", name="API"),
+        api,
     ):
         admin.add_view(view)
-    admin.init_app(app)
+    admin.init_app(dashboard)
+    dashboard.register_error_handler(HTTPException, Strays(overview, api))
+    dashboard.complete()
+    put_in_front(app, dashboard, settings.admin_url)
     return desk

@@ -18,7 +18,7 @@ from werkzeug.security import check_password_hash, generate_password_hash
 
 from flask_msm.locks import ProcessLock
 
-from .access import Access, Level
+from .access import LOOKS_AT_REQUEST_ALONE, Access, Level
 from .limits import Limiter, Limits
 
 
@@ -202,3 +202,7 @@ def loopback_only(request: Request) -> Access | None:
     except ValueError:
         return None
     return Access("write", "local") if local else None
+
+
+for _ask in (BasicAuth, loopback_only):
+    setattr(_ask, LOOKS_AT_REQUEST_ALONE, True)

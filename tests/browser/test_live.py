@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from playwright.sync_api import expect
 from support.fleet_scenes import all_well, node_down
+from werkzeug.datastructures import Headers
 
 
 pytestmark = pytest.mark.browser
@@ -202,13 +203,19 @@ def test_names_from_elsewhere_are_text_after_a_swap_as_well(open_page, served):
 def test_it_works_where_only_named_policies_may_make_html(open_page, served):
     server = served(all_well(at=now()), moving=True)
 
-    @server.app.after_request
-    def strict(response):
-        policy = response.headers.get("Content-Security-Policy", "")
-        response.headers["Content-Security-Policy"] = (
-            policy + "; require-trusted-types-for 'script'; trusted-types flask-msm"
-        )
-        return response
+    inner = server.app.wsgi_app
+
+    def strict(environ, start_response):
+        def started(status, headers, *more):
+            policy = Headers(headers)
+            policy["Content-Security-Policy"] += (
+                "; require-trusted-types-for 'script'; trusted-types flask-msm"
+            )
+            return start_response(status, policy.to_wsgi_list(), *more)
+
+        return inner(environ, started)
+
+    server.app.wsgi_app = strict
 
     page = open_page()
     page.goto(server.url)

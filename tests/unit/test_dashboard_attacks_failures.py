@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from flask import abort, session
+from flask import session
 from support.attacks import PAGES
-from support.dashboard import client_of, make_app, post, review
+from support.dashboard import make_app, post, review
 from support.fake_console import FakeConsole
 
 
@@ -73,52 +73,3 @@ def test_handlers_of_the_application_are_not_asked_for_pages_of_the_dashboard():
 
     assert client.get("/msm-admin/").status_code == 500
     assert post(client, "/msm-admin/act/stop", {"x": "y" * 300_000}).status_code == 500
-
-
-def test_a_nonce_that_cannot_be_made_takes_no_page_away():
-    client, _ = client_of()
-    client.application.jinja_env.globals["csp_nonce"] = lambda: 1 / 0
-
-    assert client.get("/msm-admin/").status_code == 200
-    assert client.get("/msm-admin/act/nope").status_code == 404
-
-
-def test_what_the_application_raises_itself_is_its_own():
-    app, _ = make_app()
-
-    class NotSignedInError(Exception):
-        pass
-
-    @app.before_request
-    def ask():
-        raise NotSignedInError
-
-    app.register_error_handler(NotSignedInError, lambda error: ("sign in", 401))
-
-    response = quiet(app).get("/msm-admin/")
-
-    assert (response.status_code, response.text) == (401, "sign in")
-
-
-def test_an_application_that_hides_the_dashboard_hides_it():
-    app, _ = make_app()
-    app.before_request(lambda: abort(404))
-    app.register_error_handler(404, lambda error: ("nothing here", 404))
-
-    response = quiet(app).get("/msm-admin/")
-
-    assert (response.status_code, response.text) == (404, "nothing here")
-
-
-def test_a_hook_of_the_application_that_fails_opens_nothing():
-    app, console = make_app()
-
-    @app.before_request
-    def fail():
-        raise RuntimeError(SECRET)
-
-    response = quiet(app).get("/msm-admin/")
-
-    assert response.status_code == 500
-    assert SECRET not in response.text
-    assert console.views == 0

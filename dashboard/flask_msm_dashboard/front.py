@@ -1,0 +1,147 @@
+"""Puts the dashboard before the host: behind its WSGI middleware, and before all of its hooks."""
+
+from __future__ import annotations
+
+import logging
+from types import BuiltinFunctionType, FunctionType, MethodType
+from typing import TYPE_CHECKING, Any, cast
+
+from flask import Flask, Response, request
+
+from flask_msm.commands import LOOKS_ON
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from .application import Dashboard
+
+
+logger = logging.getLogger("flask_msm.admin")
+
+#: Objects that are looked through for the place: chains of middleware are far shorter.
+_MOST_OBJECTS = 100
+_LEAVES = (type, FunctionType, BuiltinFunctionType, MethodType, Flask)
+
+
+def put_in_front(host: Flask, dashboard: Dashboard, prefix: str) -> None:
+    """Let *dashboard* answer what is below *prefix*, and the host the rest.
+
+    The place is the innermost one: middleware of the host stands before the dashboard, whether it
+    was added before or is added later. The host gets the rules of the dashboard as well, for
+    ``url_for`` and ``flask routes``; they answer where the place was lost.
+
+    Args:
+        host: Its pages stay as they are.
+        dashboard: Its rules are complete.
+        prefix: Path of the dashboard, without a slash at its end.
+    """
+    _mirror(host, dashboard)
+    places = list(_places(host))
+    inner: WSGIApplication = host.wsgi_app
+    if places:
+        inner = getattr(*places[0])
+    elif not _is_own(host, inner):
+        # A function does not say what it calls.
+        logger.warning(
+            "app.wsgi_app was wrapped in %s before init_app, which stands behind the dashboard"
+            " now: call init_app first if it matters there, as ProxyFix does",
+            getattr(inner, "__qualname__", type(inner).__qualname__),
+        )
+    size = len(prefix)
+    shadowed_is_known = False
+
+    def front(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        path: str = environ.get("PATH_INFO", "")
+        if path.startswith(prefix) and path[size : size + 1] in {"", "/"}:
+            nonlocal shadowed_is_known
+            if not shadowed_is_known:
+                shadowed_is_known = True
+                _say_what_is_shadowed(host, dashboard, prefix)
+            return dashboard.answer(environ, start_response)
+        return inner(environ, start_response)
+
+    for holder, name in places or [(host, "wsgi_app")]:
+        setattr(holder, name, front)
+
+
+def _is_own(host: Flask, found: object) -> bool:
+    """Return whether *found* is the host's own ``wsgi_app``, as it was before any middleware."""
+    return (
+        isinstance(found, MethodType)
+        and found.__self__ is host
+        and found.__func__.__name__ == "wsgi_app"
+    )
+
+
+def _places(host: Flask) -> Iterator[tuple[Any, str]]:
+    """Yield the objects in the chain of middleware that call the host itself, and by which name.
+
+    Every middleware keeps what it wraps under a name of its own.
+    """
+    if _is_own(host, host.wsgi_app):
+        yield host, "wsgi_app"
+        return
+    waiting: list[Any] = [host.wsgi_app]
+    seen = {id(host)}
+    while waiting and len(seen) < _MOST_OBJECTS:
+        holder = waiting.pop(0)
+        if id(holder) in seen or isinstance(holder, _LEAVES):
+            continue
+        seen.add(id(holder))
+        for name in _attributes(holder):
+            found = getattr(holder, name, None)
+            if _is_own(host, found):
+                if _can_set(holder, name, found):
+                    yield holder, name
+            elif callable(found):
+                waiting.append(found)
+
+
+def _attributes(holder: object) -> list[str]:
+    names = list(getattr(holder, "__dict__", ()))
+    for kind in type(holder).__mro__:
+        slots = kind.__dict__.get("__slots__", ())
+        names += [slots] if isinstance(slots, str) else slots
+    return names
+
+
+def _can_set(holder: object, name: str, value: object) -> bool:
+    try:
+        setattr(holder, name, value)
+    except (AttributeError, TypeError):
+        return False
+    return True
+
+
+def _mirror(host: Flask, dashboard: Dashboard) -> None:
+    warned = False
+
+    def delegate(**_values: Any) -> Response:
+        nonlocal warned
+        if not warned:
+            warned = True
+            logger.warning(
+                "app.wsgi_app was replaced by one from before init_app: hooks of the application"
+                " run before the dashboard. Wrap the app.wsgi_app of after init_app instead"
+            )
+        return cast("Response", Response.from_app(dashboard.answer, request.environ))
+
+    setattr(delegate, LOOKS_ON, True)
+    for rule in dashboard.url_map.iter_rules():
+        host.add_url_rule(
+            rule.rule,
+            rule.endpoint,
+            delegate,
+            methods=(rule.methods or set()) - {"HEAD"},
+            provide_automatic_options=False,
+        )
+
+
+def _say_what_is_shadowed(host: Flask, dashboard: Dashboard, prefix: str) -> None:
+    for rule in host.url_map.iter_rules():
+        below = rule.rule == prefix or rule.rule.startswith(prefix + "/")
+        if below and rule.endpoint not in dashboard.view_functions:
+            logger.warning("%s is below the dashboard and never reached", rule.rule)
