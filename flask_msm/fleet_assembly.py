@@ -16,7 +16,7 @@ from .fleet.control import Control
 from .fleet.endings import Endings
 from .fleet.heartbeat import Heartbeat
 from .fleet.reports import Reports
-from .fleet.shared_map import MAX_SIZE, SharedMap
+from .fleet.shared_map import MAX_SIZE, Bounds, SharedMap
 from .record.envelope import Envelope
 
 
@@ -78,7 +78,7 @@ def assemble_fleet(
     return Fleet(
         control=control,
         heartbeat=heartbeat,
-        endings=Endings(_shared(needs, stamps, endings_file.KEY_SUFFIX)),
+        endings=Endings(_shared(needs, stamps, endings_file.KEY_SUFFIX, endings_file.BOUNDS)),
         conditions=Conditions(
             control.shared,
             worker=lambda: heartbeat.worker,
@@ -115,9 +115,11 @@ def control_and_heartbeat(
         return f"{socket.gethostname()}:{os.getpid()}:{token}"
 
     return (
-        Control(_shared(needs, stamps, control_file.KEY_SUFFIX), worker=worker),
+        Control(
+            _shared(needs, stamps, control_file.KEY_SUFFIX, control_file.BOUNDS), worker=worker
+        ),
         Heartbeat(
-            _shared(needs, stamps, heartbeat_file.KEY_SUFFIX),
+            _shared(needs, stamps, heartbeat_file.KEY_SUFFIX, heartbeat_file.BOUNDS),
             worker=worker,
             nodes=nodes,
             replicas=placement.replicas,
@@ -128,9 +130,14 @@ def control_and_heartbeat(
     )
 
 
-def _shared(needs: Needs, stamps: StampClock, suffix: str) -> SharedMap:
-    key = needs.settings.key_prefix + suffix
-    return SharedMap(key, envelope=_fleet_envelope(needs), stamps=stamps, clock=needs.clock)
+def _shared(needs: Needs, stamps: StampClock, suffix: str, bounds: Bounds) -> SharedMap:
+    return SharedMap(
+        needs.settings.key_prefix + suffix,
+        envelope=_fleet_envelope(needs),
+        stamps=stamps,
+        clock=needs.clock,
+        bounds=bounds,
+    )
 
 
 def _fleet_envelope(needs: Needs) -> Envelope:

@@ -21,7 +21,7 @@ from flask_msm.cluster.trust import Standing
 from flask_msm.record.stamp import milliseconds
 
 from .labels import plain
-from .shared_map import SharedMap
+from .shared_map import Bounds, SharedMap
 
 
 if TYPE_CHECKING:
@@ -35,6 +35,21 @@ MAX_TEXT = 200
 _KNOWN, _MISSED, _REBUILT, _DRAIN, _LOST = "known:", "missed:", "rebuilt:", "drain:", "lost:"
 _FACTS = (_KNOWN, _MISSED, _REBUILT, _DRAIN, _LOST)
 _CHOICE = "choice:"
+
+
+def rank(name: str) -> int:
+    """Return how much a name of the map is worth when a node is too small for all of them.
+
+    First the facts of nodes, then what was chosen for the fleet, then for single attributes.
+    """
+    if name.startswith(_FACTS):
+        return 3
+    if name.startswith(_CHOICE):
+        return 2 if name.count(":") == 1 else 1
+    return 0
+
+
+BOUNDS = Bounds(rank=rank)
 
 
 class Choice(NamedTuple):

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 from flask_msm.locks import ProcessLock
 from flask_msm.record.keys import is_digest
 
+from .shared_map import Bounds
+
 
 if TYPE_CHECKING:
     from .shared_map import SharedMap
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 KEY_SUFFIX = "fleet:ended"
 #: Most sessions in the list, and most that wait to be put there.
 LISTED, WAITING = 1000, 5000
+BOUNDS = Bounds(names=LISTED)
 
 
 class Endings:
@@ -63,9 +66,10 @@ class Endings:
             earlier, self._earlier = self._earlier, []
         for stamp, digest in earlier:
             self.shared.put(digest, b"", stamp=stamp)
-        while self._waiting:
-            self.shared.put(self._waiting.popleft(), b"")
-        self.shared.keep_newest(LISTED)
+        ended = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        if ended:
+            # They are the newest of the list, also if the clock of another worker is ahead.
+            self.shared.put_newest(ended, b"")
 
     def has(self, digest: str) -> bool:
         """Return whether a session is in the list. No I/O.

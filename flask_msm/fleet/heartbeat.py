@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
-from .shared_map import SharedMap
+from .shared_map import Bounds, SharedMap
 
 
 if TYPE_CHECKING:
@@ -26,6 +26,10 @@ GONE_AFTER = 10
 #: Workers that ended without a word stay in the list for people to see: for so many seconds, and
 #: so many of them, those that were heard of last.
 SHOWN_FOR, MOST_GONE = 3600.0, 20
+
+#: A worker that was removed and comes back from an old node is not heard of any more, and one that
+#: lives is announced again: so removals are forgotten soon, for workers come and go all day.
+BOUNDS = Bounds(removals=256, kept=60.0)
 
 
 class _Heard(NamedTuple):

@@ -1,8 +1,8 @@
 """A small map that all workers share: signed, joined, on every node.
 
-It is a record like a session's, under a key of its own, so it has the same join, the same
-signature and the same bounds. Every worker keeps it in memory and brings each node up to date, so
-nodes that forgot it get it back from anybody.
+It is a record like a session's, under a key of its own, with the same signature; how it is joined
+and bounded stands in ``map_state.py``. Every worker keeps it in memory and brings each node up to
+date, so nodes that forgot it get it back from any of them.
 """
 
 from __future__ import annotations
@@ -12,12 +12,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.errors import CorruptRecordError, UnknownRecordError
 from flask_msm.locks import ProcessLock
-from flask_msm.record import attributes as attribute_map
 from flask_msm.record.attributes import NOTHING, Attributes
-from flask_msm.record.record import Kind, Record, join, ttl_for
+from flask_msm.record.record import Kind, Record, ttl_for
+from flask_msm.record.record import join as join_records
+from flask_msm.record.stamp import stamp_at
+
+from . import map_state
+from .map_state import Rank
 
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from flask_msm.clock import Clock
     from flask_msm.cluster.ports import CasToken, Item, NodeClient
     from flask_msm.record.envelope import Envelope
@@ -27,10 +33,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("flask_msm.fleet")
 
-#: Larger maps are refused: what every worker reads at every tick has to stay small.
+#: Larger values are refused: what every worker reads at every tick has to stay small.
 MAX_SIZE = 256 * 1024
 #: Time in seconds the map lives on a node that nobody visits any more.
 LIFE = 30 * 24 * 3600.0
+#: What is around a map on a node, bytes: its key, the signature, the header of an item.
+AROUND = 512
+#: A map is cut to no less than this, bytes: what is known of the nodes themselves has to fit.
+LEAST = 4096
 #: A writer that loses this often lets the next tick try again.
 MAX_TRIES = 8
 
@@ -53,6 +63,26 @@ class Pulled(NamedTuple):
     outdated: bool = False
 
 
+class Bounds(NamedTuple):
+    """How large a map may become.
+
+    Attributes:
+        removals: So many removals are carried; of more, the older half is forgotten.
+        kept: But none is forgotten before this age, seconds: longer than any worker needs to tell
+            others what it has set.
+        names: Most names; the newest are kept.
+        rank: Returns how much a name is worth when a node is too small for all of them.
+    """
+
+    removals: int = 1000
+    kept: float = 3600.0
+    names: int | None = None
+    rank: Rank = lambda name: 0  # noqa: ARG005  (all are worth the same)
+
+
+USUAL = Bounds()
+
+
 class SharedMap:
     """Implements one map of the fleet.
 
@@ -61,16 +91,29 @@ class SharedMap:
         envelope: Seals and opens it.
         stamps: Issues stamps for changes.
         clock: Its wall clock is used.
+        bounds: How large it may become.
 
     Attributes:
+        cuts: How many names were cut, since the start of this worker, for a node takes no more.
         refused: How often a node held something that is not a map of ours.
         left_alone: How often one held something only others can read.
     """
 
-    def __init__(self, key: str, *, envelope: Envelope, stamps: StampClock, clock: Clock) -> None:
+    def __init__(
+        self,
+        key: str,
+        *,
+        envelope: Envelope,
+        stamps: StampClock,
+        clock: Clock,
+        bounds: Bounds = USUAL,
+    ) -> None:
         self.key = key
-        self.refused = self.left_alone = 0
-        self._too_large = False
+        self.cuts = self.refused = self.left_alone = 0
+        self._bounds = bounds
+        self._limit = MAX_SIZE - AROUND
+        #: What was found to fit.
+        self._fitting: Attributes | None = None
         self._envelope = envelope
         self._stamps = stamps
         self._clock = clock
@@ -111,6 +154,18 @@ class SharedMap:
         with self._lock:
             return self._put(name, value, stamp, above)
 
+    def put_newest(self, names: Iterable[str], value: bytes) -> None:
+        """Set all *names* here, each above whatever the map holds and above the one before."""
+        with self._lock:
+            attributes = self._record.attributes
+            entries = dict(attributes.entries)
+            stamp = max((stamp for stamp, _ in entries.values()), default=0)
+            stamp = max(stamp, attributes.floor)
+            for name in names:
+                stamp = self._stamps.next(stamp)
+                entries[name] = stamp, value
+            self._changed(attributes._replace(entries=entries), stamp)
+
     def replace(self, name: str, value: bytes, *, stamp: int) -> bool:
         """Set *name* here if it was set last at *stamp*; return whether that was so.
 
@@ -123,18 +178,16 @@ class SharedMap:
             self._put(name, value, stamp + 1, 0)
             return True
 
-    def keep_newest(self, count: int) -> None:
-        """Forget all but the *count* newest names, for good: older ones do not come back."""
+    def fit(self, item_size: int) -> None:
+        """Cut the map to what every node takes, whenever it is written.
+
+        Args:
+            item_size: Size of the largest item that the smallest node takes, bytes.
+        """
+        limit = min(max(item_size, LEAST), MAX_SIZE) - AROUND
         with self._lock:
-            attributes = self._record.attributes
-            if len(attributes.entries) <= count:
-                return
-            stamps = sorted(stamp for stamp, _ in attributes.entries.values())
-            floor = max(attributes.floor, stamps[-count - 1])
-            kept = {name: e for name, e in attributes.entries.items() if e[0] > floor}
-            self._record = self._record._replace(
-                attributes=Attributes(kept, attributes.weak, floor)
-            )
+            if limit != self._limit:
+                self._limit, self._fitting = limit, None
 
     def pull(self, node: NodeClient, keys: Keyring, deadline: float) -> Pulled:
         """Learn what *node* knows.
@@ -153,8 +206,7 @@ class SharedMap:
             return Pulled(found=True, foreign=True)
         if theirs is None:
             return Pulled(found=True, token=item.token)
-        with self._lock:
-            self._record = join(self._record, theirs)
+        self._learn(theirs)
         outdated = not self._envelope.is_current(item.value, keys)
         return Pulled(found=True, record=theirs, token=item.token, outdated=outdated)
 
@@ -169,18 +221,12 @@ class SharedMap:
             NodeError: The node failed.
         """
         for _ in range(MAX_TRIES):
-            mine = self._renewed()
+            mine = self._ready()
             if pulled.foreign:
                 return False
             if pulled.record and not pulled.outdated and not self._lacks(pulled.record, mine):
                 return True
             data = self._envelope.seal(mine, self.key, keys)
-            if len(data) > MAX_SIZE:
-                if not self._too_large:
-                    logger.error("%s takes %d bytes; it is not shared", self.key, len(data))
-                self._too_large = True
-                return False
-            self._too_large = False
             ttl = ttl_for(mine.expires_at, self._clock.time())
             exchange = (
                 node.start_add(self.key, data, ttl, deadline)
@@ -206,27 +252,49 @@ class SharedMap:
             return None
         if theirs is None:
             return None
-        with self._lock:
-            self._record = join(self._record, theirs)
+        self._learn(theirs)
         return theirs.attributes if self._envelope.is_current(data, keys) else None
 
     def sealed(self, keys: Keyring) -> bytes:
         """Return the map as bytes that ``absorb`` takes."""
-        return self._envelope.seal(self._renewed(), self.key, keys)
+        return self._envelope.seal(self._ready(), self.key, keys)
 
     def _put(self, name: str, value: bytes | None, stamp: int | None, above: int) -> int:
         record = self._record
         if stamp is None:
             above = max(above, self.stamp(name), record.attributes.floor)
             stamp = self._stamps.next(above)
-        change = Attributes({name: (stamp, value)}, {}, 0)
-        joined = attribute_map.join(record.attributes, change)
-        self._record = record._replace(
-            attributes=attribute_map.compact(joined),
-            version=max(record.version, stamp),
-            expires_at=self._expiry(),
-        )
+        attributes = map_state.put(record.attributes, name, (stamp, value))
+        if value is None:
+            old = stamp_at(self._clock.time() - self._bounds.kept)
+            attributes = map_state.fold(attributes, self._bounds.removals, old)
+        self._changed(attributes, stamp)
         return stamp
+
+    def _changed(self, attributes: Attributes, stamp: int) -> None:
+        self._record = self._record._replace(
+            version=max(self._record.version, stamp), expires_at=self._expiry()
+        )
+        self._keep(attributes)
+
+    def _learn(self, theirs: Record) -> None:
+        """Join what was written elsewhere into the map."""
+        with self._lock:
+            mine = self._record
+            joined = map_state.join(mine.attributes, theirs.attributes)
+            self._record = join_records(
+                mine._replace(attributes=NOTHING), theirs._replace(attributes=NOTHING)
+            )
+            self._keep(joined)
+
+    def _keep(self, attributes: Attributes) -> None:
+        """Make *attributes* the map, as far as the number of names allows."""
+        if self._bounds.names is not None:
+            attributes = map_state.newest(attributes, self._bounds.names)
+        self._record = self._record._replace(attributes=attributes)
+
+    def _size(self, attributes: Attributes) -> int:
+        return self._envelope.size(self._record._replace(attributes=attributes))
 
     def _opened(self, item: Item, keys: Keyring) -> Record | None:
         return self._open(item.value, keys)
@@ -245,13 +313,21 @@ class SharedMap:
 
     def _lacks(self, theirs: Record, mine: Record) -> bool:
         """Return whether the node has to be written: it knows less, or would forget soon."""
-        if theirs.attributes != mine.attributes:
+        # It may know more than this worker can share with all nodes.
+        known = theirs.attributes
+        if map_state.join(known, mine.attributes) != known:
             return True
         return theirs.expires_at - self._clock.time() < LIFE / 2
 
-    def _renewed(self) -> Record:
-        """Return the map; it lives on as long as anybody shares it, also when nothing changes."""
+    def _ready(self) -> Record:
+        """Return the map as it is written: it fits, and lives on as long as it is shared."""
         with self._lock:
+            known = self._record.attributes
+            if known is not self._fitting:
+                known, cut = map_state.fitted(known, self._limit, self._bounds.rank, self._size)
+                self.cuts += cut
+                self._fitting = known
+                self._record = self._record._replace(attributes=known)
             if self._record.expires_at - self._clock.time() < LIFE / 2:
                 self._record = self._record._replace(expires_at=self._expiry())
             return self._record

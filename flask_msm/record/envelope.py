@@ -73,12 +73,7 @@ class Envelope:
 
     def seal(self, record: Record, key: str, keys: Keyring) -> bytes:
         """Return *record* as bytes that only open under the storage key *key*."""
-        body = _pack_body(record)
-        flags = 0
-        if self._compress_above is not None and len(body) > self._compress_above:
-            deflated = zlib.compress(body, 1)
-            if len(deflated) < len(body) <= self._max_body:
-                body, flags = deflated, _COMPRESSED
+        body, flags = self._body(record)
         encryption = self._encryption
         if encryption is not None and encryption.encrypts:
             flags |= _ENCRYPTED
@@ -98,6 +93,18 @@ class Envelope:
             body = encryption.encrypt(body, key, header)
         data = header + body
         return data + _hash(data, key, keys.current.secret)
+
+    def size(self, record: Record) -> int:
+        """Return how many bytes *record* takes when it is sealed, without encryption."""
+        return len(self._body(record)[0]) + OVERHEAD
+
+    def _body(self, record: Record) -> tuple[bytes, int]:
+        body = _pack_body(record)
+        if self._compress_above is not None and len(body) > self._compress_above:
+            deflated = zlib.compress(body, 1)
+            if len(deflated) < len(body) <= self._max_body:
+                return deflated, _COMPRESSED
+        return body, 0
 
     def open(self, data: bytes, key: str, keys: Keyring) -> Record:
         """Return the record in *data*.

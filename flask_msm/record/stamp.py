@@ -42,6 +42,11 @@ def milliseconds(stamp: int) -> int:
     return stamp >> WORKER_BITS
 
 
+def stamp_at(at: float) -> int:
+    """Return the lowest stamp of a time in seconds since the epoch."""
+    return int(at * 1000) << WORKER_BITS
+
+
 class StampClock:
     """Issues stamps; one for each worker process and application.
 

@@ -9,16 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flask_msm.cluster.health import NodeState, Observation
-from flask_msm.errors import NodeError
+from flask_msm.errors import NodeError, NodeValueError
 
+from .map_watch import MapWatch
 from .orders import DISTRIBUTION, STOPPED
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from flask_msm.cluster.ports import ManagedNode
     from flask_msm.fleet.control import Control
-    from flask_msm.fleet.shared_map import Pulled
+    from flask_msm.fleet.shared_map import Pulled, SharedMap
 
     from .learner import Learner
     from .parts import Upkeep
@@ -38,6 +40,7 @@ class Sharing:
         self._parts = parts
         self._prober = prober
         self._learner = learner
+        self._watch = MapWatch(parts.conditions)
 
     def share(self, until: float | None) -> None:
         """Ask all nodes, put together what they know, and bring each up to date.
@@ -71,13 +74,18 @@ class Sharing:
         parts.returner.bury(parts.endings.fresh())
         # When it is known what others found.
         parts.conditions.settle()
+        # The same cut for all nodes: what is different on each would be written at every tick.
+        smallest = min(parts.nodes.values(), key=lambda node: node.item_size_max)
+        for shared in maps:
+            shared.fit(smallest.item_size_max)
         for node_id, found in pulled.items():
             deadline = parts.by(until)
             try:
                 for shared, there in zip(maps, found, strict=True):
-                    shared.push(parts.nodes[node_id], there, parts.keys(), deadline)
+                    self._push(shared, parts.nodes[node_id], there, deadline)
             except NodeError as error:
                 self._prober.failed(node_id, error)
+        self._watch.look(maps, smallest, now=parts.clock.monotonic())
         self._learner.learn()
         parts.notes.write()
         parts.host_log.write()
@@ -169,9 +177,23 @@ class Sharing:
                 node, keys = parts.nodes[node_id], parts.keys()
                 try:
                     for shared in (parts.heartbeat.shared, parts.endings.shared):
-                        shared.push(node, shared.pull(node, keys, until), keys, until)
+                        self._push(shared, node, shared.pull(node, keys, until), until)
                 except NodeError:
                     continue
+
+    def _push(self, shared: SharedMap, node: ManagedNode, there: Pulled, deadline: float) -> bool:
+        """Bring a map to a node; one that it refuses does not keep others from it.
+
+        Raises:
+            NodeError: The node failed.
+        """
+        try:
+            arrived = shared.push(node, there, self._parts.keys(), deadline)
+        except NodeValueError:
+            self._watch.refused(shared, node)
+            return False
+        self._watch.taken(shared, node)
+        return arrived
 
     def _exchange_with(self, node_ids: Iterable[str]) -> list[str]:
         """Share the control state with nodes, one of which may hang; return which answered."""
@@ -187,7 +209,7 @@ class Sharing:
         reached = []
         for node_id, found in pulled.items():
             try:
-                if shared.push(parts.nodes[node_id], found, keys, parts.by()):
+                if self._push(shared, parts.nodes[node_id], found, parts.by()):
                     reached.append(node_id)
             except NodeError as error:
                 parts.state.failed(node_id, error)

@@ -380,6 +380,27 @@ def test_evictions_of_a_node_are_said_once_for_the_fleet(memcached):
         fleet.close()
 
 
+def test_the_list_of_sign_outs_is_cut_to_what_a_node_with_small_items_takes(memcached):
+    fleet = Fleet([memcached("-I", "16k", "-o", "slab_chunk_max=8192"), memcached()])
+    try:
+        (one, _), (other, other_state) = fleet.worker(), fleet.worker()
+        settle(one, other)
+        ended = [storage_key(PREFIX, new_sid()).rpartition(":")[2] for _ in range(1000)]
+        for digest in ended:
+            one.sharing._parts.endings.add(digest)
+        for cluster in (one, other, one, other):
+            cluster.monitor.tick()
+
+        known = set(other.sharing._parts.endings.shared.attributes.entries)
+        assert known == set(ended[-len(known) :])
+        assert len(known) > 350
+        assert all(view.trusted for view in other.state.view().values())
+        kinds_of = [found.kind for found in other.conditions.lasting()]
+        assert kinds_of == ["map_cut"]
+    finally:
+        fleet.close()
+
+
 def fill(node):
     """Store more than a node of 2 MB can hold."""
     with socket.create_connection(("127.0.0.1", node.port), 5) as connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import count
 from typing import Any
 
@@ -35,6 +36,8 @@ class FakeNode:
         self.before: dict[str, Any] = {}
         #: Keys whose values it refuses to store.
         self.refuses: set[str] = set()
+        #: Whether it refuses a value for what it is.
+        self.too_much: Callable[[str, bytes], bool] = lambda key, value: False
         #: Statistics.
         self.said: dict[str, str] = {"uptime": "1", "evictions": "0"}
         self._cas = count(1)
@@ -77,11 +80,10 @@ class FakeNode:
 
     def start_add(self, key: str, value: bytes, ttl: int, deadline: float) -> FakeExchange:
         def add():
-            self._refuse(key)
+            self._refuse(key, value)
             if key in self.items:
                 return False
-            self.put(key, value)
-            self.ttls[key] = ttl
+            self._store(key, value, ttl)
             return True
 
         return self._exchange("add", key, add)
@@ -90,21 +92,24 @@ class FakeNode:
         self, key: str, value: bytes, ttl: int, token: CasToken, deadline: float
     ) -> FakeExchange:
         def cas():
-            self._refuse(key)
+            self._refuse(key, value)
             found = self.items.get(key)
             if found is None:
                 return None
             if str(found[1]).encode() != token.unique:
                 return False
-            self.put(key, value)
-            self.ttls[key] = ttl
+            self._store(key, value, ttl)
             return True
 
         return self._exchange("cas", key, cas)
 
-    def _refuse(self, key: str) -> None:
-        if key in self.refuses:
+    def _refuse(self, key: str, value: bytes) -> None:
+        if key in self.refuses or self.too_much(key, value):
             raise NodeValueError(self.id, "refused the value: out of memory")
+
+    def _store(self, key: str, value: bytes, ttl: int) -> None:
+        self.put(key, value)
+        self.ttls[key] = ttl
 
     def get_many(self, keys, deadline: float):
         found = {key: self.start_gets(key, deadline).result() for key in keys}

@@ -7,7 +7,7 @@ from support.clock import FakeClock
 
 from flask_msm.fleet import endings as endings_file
 from flask_msm.fleet.endings import Endings
-from flask_msm.fleet.shared_map import MAX_SIZE, SharedMap
+from flask_msm.fleet.shared_map import MAX_SIZE, Bounds, SharedMap
 from flask_msm.record.envelope import Envelope
 from flask_msm.record.stamp import StampClock
 
@@ -26,7 +26,13 @@ class List(Endings):
         self.clock = FakeClock()
         self.stamps = StampClock(self.clock)
         super().__init__(
-            SharedMap("ended", envelope=ENVELOPE, stamps=self.stamps, clock=self.clock)
+            SharedMap(
+                "ended",
+                envelope=ENVELOPE,
+                stamps=self.stamps,
+                clock=self.clock,
+                bounds=endings_file.BOUNDS,
+            )
         )
 
     def add_now(self, *numbers: int) -> None:
@@ -42,6 +48,7 @@ class List(Endings):
 @pytest.fixture
 def ended(monkeypatch):
     monkeypatch.setattr(endings_file, "LISTED", 4)
+    monkeypatch.setattr(endings_file, "BOUNDS", Bounds(names=4))
     return List()
 
 

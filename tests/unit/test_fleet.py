@@ -11,12 +11,13 @@ from support.clock import FakeClock
 from support.fake_node import FakeNode
 
 from flask_msm.errors import NodeUnreachableError
+from flask_msm.fleet import heartbeat as heartbeat_file
 from flask_msm.fleet import shared_map
 from flask_msm.fleet.control import Control
 from flask_msm.fleet.events import RING, Events
 from flask_msm.fleet.heartbeat import GONE_AFTER, MOST_GONE, RENEWED_AFTER, SHOWN_FOR, Heartbeat
-from flask_msm.fleet.shared_map import LIFE, MAX_SIZE, SharedMap
-from flask_msm.record.attributes import MAX_REMOVALS, NOTHING, Attributes
+from flask_msm.fleet.shared_map import LIFE, MAX_SIZE, Bounds, SharedMap
+from flask_msm.record.attributes import NOTHING, Attributes
 from flask_msm.record.envelope import Envelope
 from flask_msm.record.keys import keyring
 from flask_msm.record.record import Kind, Record
@@ -28,6 +29,8 @@ KEYS = keyring(("secret",))
 DAY = 86_400.0
 UNTIL = 1e12
 INTERVAL = 2.0
+FEW = Bounds(removals=100, kept=600.0)
+FEW_WORKERS = heartbeat_file.BOUNDS._replace(removals=60)
 
 
 class Worker:
@@ -42,10 +45,18 @@ class Worker:
         self.clock = clock or FakeClock()
         self.stamps = StampClock(self.clock, worker=number if bits is None else bits)
         self.envelope = Envelope(codec_id=0, compress_above=4096, max_size=MAX_SIZE)
-        self.map = SharedMap(KEY, envelope=self.envelope, stamps=self.stamps, clock=self.clock)
+        self.map = SharedMap(
+            KEY, envelope=self.envelope, stamps=self.stamps, clock=self.clock, bounds=FEW
+        )
         self.control = Control(self.map, worker=lambda: self.name)
         self.heartbeat = Heartbeat(
-            SharedMap(KEY, envelope=self.envelope, stamps=self.stamps, clock=self.clock),
+            SharedMap(
+                KEY,
+                envelope=self.envelope,
+                stamps=self.stamps,
+                clock=self.clock,
+                bounds=FEW_WORKERS,
+            ),
             worker=lambda: self.name,
             nodes=nodes,
             replicas=replicas,
@@ -325,16 +336,17 @@ def test_a_record_of_another_kind_is_no_map(node, kind):
     assert values(reader.map) == {"a": b"1"}
 
 
-def test_a_map_that_has_grown_too_large_is_not_shared_and_that_is_said_once(node, caplog):
+def test_what_does_not_fit_into_a_node_is_cut_and_the_rest_is_shared(node):
     worker = Worker()
+    worker.map.put("small", b"1")
     worker.map.put("big", os.urandom(MAX_SIZE))
 
-    with caplog.at_level(logging.ERROR, "flask_msm.fleet"):
-        for _ in range(5):
-            worker.sync(node)
+    worker.sync(node)
 
-    assert KEY not in node.items
-    assert len(caplog.records) == 1
+    assert (set(values(worker.map)), worker.map.cuts) == (set(), 2)  # the newest stay, if any can
+    worker.map.put("small", b"2")
+    worker.sync(node)
+    assert values(worker.map) == {"small": b"2"}
 
 
 # -- stamps and growth ---------------------------------------------------------------------------
@@ -357,23 +369,103 @@ def test_a_change_beats_what_a_clock_a_day_ahead_has_set(node):
     assert worker.map.put("b", b"") < ahead.map.stamp("a")
 
 
-def test_removals_are_folded_away(node):
-    worker = Worker()
-    worker.map.put("stays", b"1")
-    for number in range(3 * MAX_REMOVALS):
+def removing(worker, count, *, seconds=10.0):
+    for number in range(count):
         worker.map.put(f"gone {number}", b"1")
         worker.map.put(f"gone {number}", None)
+        worker.clock.advance(seconds)
+
+
+def test_removals_are_folded_away_and_what_lives_keeps_its_stamp(node):
+    worker = Worker()
+    stamp = worker.map.put("stays", b"1")
+    removing(worker, 3 * FEW.removals)
     worker.sync(node)
 
-    assert len(worker.map.attributes.entries) <= MAX_REMOVALS + 1
+    assert len(worker.map.attributes.entries) <= FEW.removals + 1
     assert values(worker.map) == {"stays": b"1"}
-    assert len(node.items[KEY][0]) < 20_000
+    assert worker.map.attributes.floor > stamp == worker.map.stamp("stays")
+    assert len(node.items[KEY][0]) < 4000
+
+
+def test_removals_that_others_may_not_know_yet_are_kept_however_many(node):
+    worker = Worker()
+    removing(worker, 2 * FEW.removals, seconds=0.1)
+
+    assert worker.map.attributes.floor == 0
+
+
+def test_a_node_from_before_the_removals_were_folded_brings_nothing_back(nodes):
+    worker, (one, other) = Worker(), nodes
+    worker.map.put("stays", b"1")
+    worker.map.put("gone 5", b"before")
+    worker.sync(one, other)
+    removing(worker, 2 * FEW.removals)
+    worker.sync(one)
+    late = Worker(worker.clock)
+
+    late.sync(other)
+    late.sync(one, other)
+    worker.sync(one, other)
+
+    for found in (worker, late):
+        assert values(found.map) == {"stays": b"1"}
+        assert "gone 5" not in found.map.attributes.entries
+    assert worker.map.attributes == late.map.attributes
+
+
+def test_taking_back_many_pins_changes_nothing_of_which_nodes_are_trusted(nodes):
+    worker = Worker()
+    worker.look(nodes)
+    worker.control.set_missed("n1", "test")
+    worker.control.set_rebuilt("n1", worker.stamps.next(worker.map.stamp("missed:n1")))
+    before = [standing(worker, node_id) for node_id in ("n1", "n2")]
+
+    for number in range(2 * FEW.removals):
+        worker.control.choose(f"pin:{number}", "pinned", who="anna", why="test")
+        worker.map.put(f"choice:pin:{number}", None)
+        worker.clock.advance(10.0)
+    worker.look(nodes)
+
+    assert [standing(worker, node_id) for node_id in ("n1", "n2")] == before
+
+
+def test_a_drain_that_is_older_than_folded_removals_ends_as_it_was_ordered(nodes):
+    worker = Worker()
+    worker.control.set_drain("n1", "draining", who="anna", why="test")
+    worker.sync(*nodes)
+    other = Worker(worker.clock)
+    removing(worker, 2 * FEW.removals)
+    worker.sync(nodes[0])
+    other.sync(nodes[1])
+
+    assert worker.control.set_drained("n1", ordered=worker.control.drain_stamp("n1"))
+    worker.sync(*nodes)
+    other.sync(*nodes)
+
+    assert [found.control.drains() for found in (worker, other)] == [{"n1": "drained"}] * 2
+
+
+def test_a_worker_that_was_killed_does_not_live_again_when_removals_are_folded(node):
+    clock = FakeClock()
+    watcher, killed = Worker(clock), Worker(clock)
+    killed.beat(node)
+    for _ in range(2 * FEW_WORKERS.removals):
+        worker = Worker(clock)
+        worker.beat(node)
+        worker.heartbeat.leave()
+        clock.advance(INTERVAL)
+        worker.sync(node, which=worker.heartbeat.shared)
+        watcher.beat(node)
+        assert killed.name not in watcher.heartbeat.living() or clock.now < FakeClock().now + 60
+
+    assert watcher.heartbeat.shared.attributes.floor
+    assert watcher.heartbeat.living() == {watcher.name}
 
 
 def test_a_change_counts_also_after_a_clock_a_day_ahead_has_folded_removals_away(node):
     ahead = Worker(FakeClock(FakeClock().now + DAY))
-    for number in range(2 * MAX_REMOVALS):
-        ahead.map.put(f"gone {number}", None)
+    removing(ahead, 2 * FEW.removals)
     ahead.sync(node)
     worker = Worker()
     worker.sync(node)
@@ -814,13 +906,14 @@ def test_an_entry_that_cannot_be_read_is_no_worker_and_is_removed(node, raw):
 def test_workers_that_come_and_go_do_not_make_the_map_grow(node):
     clock = FakeClock()
     watcher = Worker(clock)
-    for _ in range(MAX_REMOVALS + 50):
+    most = FEW_WORKERS.removals
+    for _ in range(2 * most):
         Worker(clock).beat(node)  # killed: it does not say good-bye
         clock.advance(INTERVAL)
         watcher.beat(node)
 
     shared = watcher.heartbeat.shared
-    assert len(shared.attributes.entries) <= MAX_REMOVALS + MOST_GONE + 2 * GONE_AFTER
+    assert len(shared.attributes.entries) <= most + MOST_GONE + 2 * GONE_AFTER
     assert len(watcher.heartbeat._heard) <= MOST_GONE + 2 * GONE_AFTER
     assert len(node.items[KEY][0]) < 50_000
 

@@ -1,0 +1,147 @@
+"""What a shared map holds, and how it is joined, folded and cut. Pure.
+
+Entries are those of a session (``record/attributes.py``), with another meaning of ``floor``: *a
+name that is not in the map counts as removed at the floor*. So removals can be forgotten while
+what lives keeps its stamp, however old it is, and a node that still holds what was removed does
+not bring it back.
+
+For each name the higher stamp wins, whether the name is in the map or counts as removed at the
+floor; of two floors the higher one holds. Each is a maximum, so ``join`` is commutative,
+associative and idempotent. Folding removals raises the floor, and a name that only another worker
+knows, set before the floor, is lost: so only removals are folded that are older than any news.
+
+What exceeds the bounds of a map is cut by a fixed order, so all who know the same cut the same,
+in whichever order they learned it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from flask_msm.record.attributes import Attributes
+
+
+if TYPE_CHECKING:
+    from flask_msm.record.attributes import Entry
+
+
+#: What a sealed map takes beside its entries, and each entry beside its name and value, bytes.
+BASE, AROUND = 128, 20
+
+Rank = Callable[[str], int]
+
+
+def join(one: Attributes, other: Attributes) -> Attributes:
+    """Return the least map that knows all that *one* and *other* know."""
+    if one == other:
+        return one
+    floor = max(one.floor, other.floor)
+    entries = {}
+    for name in {**one.entries, **other.entries}:
+        entry = _later(
+            one.entries.get(name, (one.floor, None)), other.entries.get(name, (other.floor, None))
+        )
+        if entry != (floor, None):
+            entries[name] = entry
+    return Attributes(entries, {}, floor)
+
+
+def put(attributes: Attributes, name: str, entry: Entry) -> Attributes:
+    """Return the join of *attributes* with one entry; faster than ``join``."""
+    there = attributes.entries.get(name, (attributes.floor, None))
+    if _later(there, entry) == there:
+        return attributes
+    entries = {**attributes.entries, name: entry}
+    if entry == (attributes.floor, None):
+        del entries[name]
+    return attributes._replace(entries=entries)
+
+
+def _later(one: Entry, other: Entry) -> Entry:
+    """Return which of two entries of a name counts: on a tie a removal, else the greater bytes."""
+    return max(one, other, key=lambda entry: (entry[0], entry[1] is None, entry[1] or b""))
+
+
+def fold(attributes: Attributes, most: int, before: int) -> Attributes:
+    """Return *attributes* without the older half of the removals if there are more than *most*.
+
+    Args:
+        attributes: A map.
+        most: Removals that it may hold.
+        before: A stamp: only removals before it are forgotten, even if there are too many.
+    """
+    removed = sorted(stamp for stamp, value in attributes.entries.values() if value is None)
+    if len(removed) <= most:
+        return attributes
+    old = [stamp for stamp in removed[: len(removed) - most // 2] if stamp < before]
+    return _forget(attributes, old[-1]) if old else attributes
+
+
+def newest(attributes: Attributes, count: int) -> Attributes:
+    """Return *attributes* with the *count* newest names only."""
+    entries = attributes.entries
+    if len(entries) <= count:
+        return attributes
+    names = sorted(entries, key=lambda name: (entries[name][0], name))
+    names = names[len(names) - count :]
+    return attributes._replace(entries={name: entries[name] for name in names})
+
+
+def fitted(
+    attributes: Attributes, limit: int, rank: Rank, size: Callable[[Attributes], int]
+) -> tuple[Attributes, int]:
+    """Return *attributes*, cut to a size, and how many names that live were cut.
+
+    Removals go first, then what has the lowest rank, and in both the oldest.
+
+    Args:
+        attributes: A map.
+        limit: What it may take when it is sealed, bytes.
+        rank: Returns how much a name is worth; the lowest goes first.
+        size: Returns what a map takes when it is sealed, bytes.
+    """
+    if at_most(attributes) <= limit or size(attributes) <= limit:
+        return attributes, 0
+    entries = attributes.entries
+    order = sorted(
+        entries,
+        key=lambda name: (entries[name][1] is not None, rank(name), entries[name][0], name),
+    )
+    too_few, enough = 0, len(order)
+    while enough - too_few > 1:
+        middle = (too_few + enough) // 2
+        if size(_without(attributes, order, middle)) <= limit:
+            enough = middle
+        else:
+            too_few = middle
+    cut = sum(entries[name][1] is not None for name in order[:enough])
+    return _without(attributes, order, enough), cut
+
+
+def at_most(attributes: Attributes) -> int:
+    """Return what a map takes at most when it is sealed, bytes, without looking closely."""
+    return BASE + sum(
+        len(name.encode("utf-8", "surrogatepass")) + len(value or b"") + AROUND
+        for name, (_, value) in attributes.entries.items()
+    )
+
+
+def _without(attributes: Attributes, order: list[str], count: int) -> Attributes:
+    """Return *attributes* without the first *count* names of *order*, and in that order."""
+    entries = attributes.entries
+    removed = [entries[name][0] for name in order[:count] if entries[name][1] is None]
+    kept = Attributes({name: entries[name] for name in order[count:]}, {}, attributes.floor)
+    return _forget(kept, max(removed, default=0))
+
+
+def _forget(attributes: Attributes, floor: int) -> Attributes:
+    """Return *attributes* without the removals up to *floor*."""
+    if floor <= attributes.floor:
+        return attributes
+    entries = {
+        name: entry
+        for name, entry in attributes.entries.items()
+        if entry[1] is not None or entry[0] > floor
+    }
+    return Attributes(entries, {}, floor)

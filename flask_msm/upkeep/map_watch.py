@@ -1,0 +1,79 @@
+"""What nodes are too small for, of what workers share."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from .node_watch import QUIET
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from flask_msm.cluster.ports import ManagedNode
+    from flask_msm.fleet.conditions import Conditions
+    from flask_msm.fleet.shared_map import SharedMap
+
+
+CUT, REFUSED = "map_cut", "map_refused"
+
+#: What stands in a map, by the end of its key.
+_CALLED = {
+    "control": "facts of nodes and choices of operators",
+    "workers": "workers",
+    "ended": "sessions that ended",
+}
+
+
+class MapWatch:
+    """Says when shared maps do not fit into nodes.
+
+    Args:
+        conditions: Where it says so.
+    """
+
+    def __init__(self, conditions: Conditions) -> None:
+        self._conditions = conditions
+        #: By key of a map: its cuts when it was looked at last, and when they rose, in seconds of
+        #: the monotonic clock.
+        self._cuts: dict[str, tuple[int, float]] = {}
+
+    def look(self, maps: Iterable[SharedMap], smallest: ManagedNode, *, now: float) -> None:
+        """See whether maps were cut since the last time.
+
+        Args:
+            maps: What workers share.
+            smallest: The node that takes the smallest items.
+            now: Monotonic time, seconds.
+        """
+        for shared in maps:
+            before, at = self._cuts.get(shared.key, (0, -math.inf))
+            at = now if shared.cuts > before else at
+            self._cuts[shared.key] = shared.cuts, at
+            text = (
+                f"the list of {_called(shared)} does not fit into {smallest.id}, which takes"
+                f" {smallest.item_size_max} bytes: only the newest are shared; start memcached with"
+                " a larger -I"
+            )
+            self._conditions.note(CUT, _end(shared), text if now - at < QUIET else None)
+
+    def refused(self, shared: SharedMap, node: ManagedNode) -> None:
+        """Say that a node does not take a map."""
+        text = (
+            f"{node.id} refuses the list of {_called(shared)}: it is full, or takes smaller items"
+            " only; give memcached more memory (-m) or a larger -I"
+        )
+        self._conditions.note(REFUSED, f"{_end(shared)} {node.id}", text, node=node.id)
+
+    def taken(self, shared: SharedMap, node: ManagedNode) -> None:
+        """Take note that a node knows a map."""
+        self._conditions.note(REFUSED, f"{_end(shared)} {node.id}", None)
+
+
+def _end(shared: SharedMap) -> str:
+    return shared.key.rpartition(":")[2]
+
+
+def _called(shared: SharedMap) -> str:
+    return _CALLED.get(_end(shared), _end(shared))
