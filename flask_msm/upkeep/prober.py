@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from flask_msm.cluster.health import NodeState, Observation
@@ -56,9 +57,10 @@ class Prober:
         numbers = numbers_from(found, at=clock.time(), latency=clock.monotonic() - began)
         before = self.numbers.get(node.id)
         if before is None or numbers.is_of_another_start(before):
-            # Settings change with a restart only.
-            said = numbers_from(node.stats(deadline, "settings"), at=0.0, latency=0.0)
-            node.item_size_max = said.item_size_max or node.item_size_max
+            # Settings change with a restart only; a proxy may tell none.
+            with suppress(NodeValueError):
+                said = numbers_from(node.stats(deadline, "settings"), at=0.0, latency=0.0)
+                node.item_size_max = said.item_size_max or node.item_size_max
         self._watch.look(node.id, before, numbers, now=clock.monotonic())
         self._parts.state.note_complete(node.id, complete=numbers.complete)
         self.numbers[node.id] = numbers._replace(item_size_max=node.item_size_max)

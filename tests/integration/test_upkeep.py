@@ -383,7 +383,7 @@ def test_evictions_of_a_node_are_said_once_for_the_fleet(memcached):
 def test_the_list_of_sign_outs_is_cut_to_what_a_node_with_small_items_takes(memcached):
     fleet = Fleet([memcached("-I", "16k", "-o", "slab_chunk_max=8192"), memcached()])
     try:
-        (one, _), (other, other_state) = fleet.worker(), fleet.worker()
+        (one, _), (other, _) = fleet.worker(), fleet.worker()
         settle(one, other)
         ended = [storage_key(PREFIX, new_sid()).rpartition(":")[2] for _ in range(1000)]
         for digest in ended:

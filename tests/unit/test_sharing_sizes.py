@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from support.crew import KEYS, Crew
 
+from flask_msm.errors import NodeValueError
 from flask_msm.fleet.endings import LISTED
 
 
@@ -122,3 +123,22 @@ def test_a_node_that_refuses_a_map_keeps_its_state(crew):
 
     states = {view.state.value for view in crew.workers[0].cluster.state.view().values()}
     assert states == {"up"}
+
+
+def test_a_node_that_tells_no_settings_is_shared_with(crew):
+    node = crew.nodes["n1"]
+    stats = node.stats
+
+    def without_settings(deadline, *arguments):
+        if arguments:
+            raise NodeValueError("n1", "unknown")
+        return stats(deadline)
+
+    node.stats = without_settings
+    node.items.clear()
+    node.said["uptime"] = "0"
+    late = crew.hire()
+    crew.tick(late)
+
+    assert any(key.endswith("fleet:control") for key in node.items)
+    assert "n1" in late.cluster.monitor.numbers
