@@ -21,8 +21,8 @@ class Visit(Protocol):
         """The application's secrets, the current one first."""
         ...
 
-    def token(self) -> Token | None:
-        """Return the verified cookie."""
+    def tokens(self) -> list[Token]:
+        """Return the verified cookies of the session's name, as the browser sent them."""
         ...
 
     def life(self) -> float:
@@ -53,11 +53,17 @@ class Identity:
         visit: The request.
         repository: The application's sessions.
         spent: Time in seconds this request has spent on stores.
+        several: The browser sent more than one verified cookie of the session's name.
     """
 
     # On the class, because most requests need none of it.
     spent = 0.0
+    several = False
     _token: Token | None = _UNREAD
+    # Sessions of the other verified cookies, in the order of the cookies.
+    _others: tuple[Token, ...] = ()
+    # Which of the sessions counts was not found out yet.
+    _is_open = False
     _life: float | None = None
     # The id that the session gets with the next save.
     _next_sid: str | None = None
@@ -75,13 +81,26 @@ class Identity:
 
     @property
     def token(self) -> Token | None:
-        """The verified cookie, and after a save what it shall become."""
+        """The verified cookie, and after a save what it shall become.
+
+        Of several cookies it is the first one until the session is loaded.
+        """
         if self._token is _UNREAD:
-            token = self.visit.token()
-            if token and self._age(token) > self.life * SLACK:
-                token = None  # too old to be anywhere, so nobody is asked
-            self._token = token
+            tokens = self.visit.tokens()
+            self.several = len(tokens) > 1
+            # Too old to be anywhere: nobody is asked.
+            tokens = [token for token in tokens if self._age(token) <= self.life * SLACK]
+            if len(tokens) > 1:
+                tokens = _newest(tokens)
+            self._token = tokens[0] if tokens else None
+            self._others = tuple(tokens[1:])
+            self._is_open = len(tokens) > 1
         return self._token
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there are several sessions, and it was not found out which of them counts."""
+        return self.token is not None and self._is_open
 
     @property
     def sid(self) -> str | None:
@@ -104,6 +123,8 @@ class Identity:
     @property
     def token_permanent(self) -> bool | None:
         """What the verified cookie says of the permanence; ``None`` without one."""
+        if self.is_open:
+            return any(token.permanent for token in (self._token, *self._others) if token)
         return self.token.permanent if self.token else None
 
     @property
@@ -114,7 +135,10 @@ class Identity:
     @property
     def refresh_due(self) -> bool:
         """Whether a tenth of the session's life has passed since it was last written."""
-        return self.token is not None and self._age(self.token) >= self.life / 10
+        if self.token is None:
+            return False
+        tokens = (self.token, *self._others) if self._is_open else (self.token,)
+        return any(self._age(token) >= self.life / 10 for token in tokens)
 
     def _age(self, token: Token) -> float:
         return self.repository.clock.time() - token.renewed
@@ -122,6 +146,15 @@ class Identity:
     def timed(self, token: Token) -> Timed:
         """Return the place of *token* for a ``with`` block, whose time the request spends."""
         return Timed(self, token)
+
+
+def _newest(tokens: list[Token]) -> list[Token]:
+    """Return *tokens* with one for each session, the newest."""
+    by_sid: dict[str, Token] = {}
+    for token in tokens:
+        known = by_sid.get(token.sid, token)
+        by_sid[token.sid] = max(known, token, key=lambda one: (one.version, one.renewed))
+    return list(by_sid.values())
 
 
 class Timed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
+from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
 from flask.sessions import SessionInterface, SessionMixin
@@ -29,6 +30,8 @@ logger = logging.getLogger("flask_msm")
 
 SessionMixin.register(Session)
 
+#: So many verified cookies of the session's name are looked at.
+MAX_COOKIES = 4
 #: Set on a view function by ``read_only``.
 READ_ONLY = "_flask_msm_read_only"
 
@@ -122,7 +125,7 @@ class MsmSessionInterface(SessionInterface):
         """
         parameters = self._cookie_parameters(app)
         before = unit.token
-        if saves and session.modified and before is None:
+        if saves and session.modified and (before is None or unit.is_open):
             session.load()  # costs nothing without a cookie
         if saves and session.loaded:
             action = unit.finish(session)
@@ -135,12 +138,16 @@ class MsmSessionInterface(SessionInterface):
             response.vary.add("Cookie")
             return
         token = unit.token
-        if token is None or unit.frozen:
+        if token is None or unit.frozen or unit.is_open:
             return
         if session.loaded and dict.__len__(session) == 0:
             return
         if token == before and action is not Action.SET and not self._wanted(app, session):
             return
+        if unit.several and parameters["domain"]:
+            # First, for the browser that takes both cookies for one.
+            host_only = {**parameters, "domain": None}
+            response.delete_cookie(self.get_cookie_name(app), **host_only)
         response.set_cookie(
             self.get_cookie_name(app),
             signer_for(unit.visit.secrets).dumps(token, self._route),
@@ -220,14 +227,11 @@ class RequestVisit:
         self.request = request
         self.secrets = secrets
 
-    def token(self) -> Token | None:
-        """Return the first cookie of the session's name that was signed here."""
+    def tokens(self) -> list[Token]:
+        """Return the first cookies of the session's name that were signed here."""
         signer = signer_for(self.secrets)
-        for text in self._interface.cookie_texts(self._app, self.request):
-            token = signer.loads(text)
-            if token is not None:
-                return token
-        return None
+        texts = self._interface.cookie_texts(self._app, self.request)
+        return list(islice(filter(None, map(signer.loads, texts)), MAX_COOKIES))
 
     def life(self) -> float:
         """Return the time in seconds a session lives without a request."""

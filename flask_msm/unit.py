@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from enum import Enum
+from enum import Enum, IntEnum
 from typing import TYPE_CHECKING
 
 from .changes import Baseline
@@ -37,6 +37,15 @@ class Action(Enum):
     KEEP = "keep"
     SET = "set"
     DELETE = "delete"
+
+
+class Rank(IntEnum):
+    """What a cookie's session turned out to be; of several cookies the lowest counts."""
+
+    LIVES = 0
+    MOVED = 1
+    UNKNOWN = 2
+    OVER = 3
 
 
 class Unit(Differences):
@@ -76,8 +85,8 @@ class Unit(Differences):
         token = self.token
         if token is None or self._ending:
             return Contents({}, detached=False)
-        with self.timed(token) as slot:
-            loaded = self.repository.load(slot, at_least=token.version)
+        token, loaded = self._look(token)
+        key = storage_key(self.repository.rules.key_prefix, token.sid)
         if loaded.outcome is Outcome.UNKNOWN:
             self.repository.counters.detached += 1
             if self.repository.rules.on_unknown == "error":
@@ -87,7 +96,7 @@ class Unit(Differences):
             return Contents({}, detached=True)
         if loaded.record is None or not self._alive(loaded.record):
             if token.local:
-                self.repository.serialization.live.discard(slot.key)
+                self.repository.serialization.live.discard(key)
             self._forget()
             return Contents({}, detached=False)
         record = loaded.record
@@ -96,11 +105,45 @@ class Unit(Differences):
             # Nobody holds the rest of it: from now on this is the whole session.
             record, partial = record._replace(created=record.renewed), False
         self._loaded, self._record = loaded, record
+        self.frozen = record.kind is Kind.ALIAS
         # The browser has seen more than anybody shows now: what seems absent may only be elsewhere.
         behind = not loaded.certain and record.version < token.version
         local = token.local and not self.frozen
-        values = self._decoded(slot.key, record, token, local=local)
+        values = self._decoded(key, record, token, local=local)
         return Contents(values, detached=partial or behind)
+
+    def _look(self, first: Token) -> tuple[Token, Loaded]:
+        """Ask the stores for the session of the cookie; of several, the first that lives counts.
+
+        If none lives, one that has moved counts, or one of which nobody can tell.
+        """
+        with self.timed(first) as slot:
+            loaded = self.repository.load(slot, at_least=first.version)
+        if not self._is_open:
+            return first, loaded
+        tokens = (first, *self._others)
+        found = [(self._rank(loaded), first, loaded)]
+        for token in self._others:
+            if found[-1][0] is Rank.LIVES:
+                break
+            with self.timed(token) as slot:
+                loaded = self.repository.load(slot, at_least=token.version)
+            found.append((self._rank(loaded), token, loaded))
+        rank, chosen, loaded = min(found, key=lambda one: one[0])
+        over = {token.sid for how, token, _ in found if how is Rank.OVER}
+        # No cookie is given up as long as its session may be there.
+        self.several = self.several and not any(how is Rank.UNKNOWN for how, *_ in found)
+        self._is_open = rank is Rank.UNKNOWN
+        self._token = chosen
+        self._others = tuple(t for t in tokens if t is not chosen and t.sid not in over)
+        return chosen, loaded
+
+    def _rank(self, loaded: Loaded) -> Rank:
+        if loaded.outcome is Outcome.UNKNOWN:
+            return Rank.UNKNOWN
+        if loaded.record is None or not self._alive(loaded.record):
+            return Rank.OVER
+        return Rank.LIVES if loaded.record.kind is Kind.DATA else Rank.MOVED
 
     def _alive(self, record: Record) -> bool:
         now = self.repository.clock.time()
@@ -109,10 +152,7 @@ class Unit(Differences):
             return False
         if limit is not None and record.created + limit < now:
             return False
-        if record.pointer is None:
-            return True
-        self.frozen = now < record.pointer.until
-        return self.frozen
+        return record.pointer is None or now < record.pointer.until
 
     # -- requests of the application -----------------------------------------------------------
 
@@ -360,6 +400,11 @@ class Unit(Differences):
         if self.token is not None:
             with self.timed(self.token) as slot:
                 self.repository.end(slot, self._drafts, self._record, known=self._loaded)
+        for token in self._others:
+            # Else the next request would find the session of another cookie alive.
+            with self.timed(token) as slot:
+                self.repository.end(slot, self._drafts, None, known=None)
+        self._others = ()
         self._forget()
         self.frozen = False
 
@@ -402,6 +447,8 @@ class Unit(Differences):
         if self._baseline is not None:
             self._baseline.accept(changes, self._named(session))
         permanent = bool(session.peek().get(PERMANENT)) if session.loaded else token.permanent
+        if self._token is None or token.sid != self._token.sid:
+            self._is_open = False  # a new session: that one counts
         version = max(token.version, record.version)
         self._token = Token(token.sid, version, int(record.renewed), permanent, token.local)
 

@@ -436,8 +436,8 @@ class Visit:
     def __init__(self, token) -> None:
         self._token = token
 
-    def token(self):
-        return self._token
+    def tokens(self):
+        return [self._token] if self._token else []
 
     def life(self) -> float:
         return LIFE
