@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
+from types import SimpleNamespace
 from unittest import mock
 
 from support.clock import FakeClock
@@ -378,6 +379,9 @@ class Worker:
         self.repository = self.parts.repository
         self.repository._stamps._worker = number
         cluster.lanes.later = cluster.lanes.aside = self._later
+        self.parts.cluster.store.cluster._behind = SimpleNamespace(put=self._make_again)
+        #: Copies that are being made again behind a response.
+        self.making_again = 0
         self.state._chance = lambda: 0.5
         cluster.rebuilder._copier._pause = world.rest
         self.jobs = deque()
@@ -419,6 +423,16 @@ class Worker:
             self.working = None
         else:
             self.upkeep, self.ready = None, True
+
+    def _make_again(self, job) -> bool:
+        def run(deadline):
+            try:
+                job(deadline)
+            finally:
+                self.making_again -= 1
+
+        self.making_again += 1
+        return self._later(run)
 
     def _later(self, job) -> bool:
         self.jobs.append(job)
@@ -949,6 +963,8 @@ class World:
         wiped = sum(memory.wiped for memory in self.nodes.values())
         if wiped != request.wiped or self.now - request.began >= DEADLINE:
             return
+        if request.worker.making_again:
+            return  # the first copy was enough, and the one that a node lost is on its way
         envelope, record = request.worker.parts.envelope, unit.record
         holders = [
             node_id

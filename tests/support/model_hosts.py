@@ -529,8 +529,8 @@ def watched():
     """Have worlds told which changes hosts keep."""
     write = LocalStore.write
 
-    def told(store, key, keys, rewrite, mark):
-        saved = write(store, key, keys, rewrite, mark)
+    def told(store, key, keys, rewrite, mark, **options):
+        saved = write(store, key, keys, rewrite, mark, **options)
         if saved.copies and HostWorld.played is not None:
             HostWorld.played.stored_here()
         return saved
