@@ -39,9 +39,12 @@ BESIDE = {
 INTERNAL = {
     "MemcachedSessionManager": {"state"},
     "MsgpackCodec": {"id", "dumps", "loads"},
+    "MsmSessionInterface": {
+        "before_load", "cookie_texts", "is_ignored", "is_read_only", "life", "repository",
+    },
     "Session": {
-        "backing", "cleared", "detached", "load", "loaded", "mark_modified", "peek", "shown",
-        "told_absent",
+        "assigned", "backing", "cleared", "detached", "keep_only", "load", "loaded",
+        "mark_modified", "peek", "shown", "told_absent",
     },
 }  # fmt: skip
 

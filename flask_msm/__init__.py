@@ -20,6 +20,7 @@ from .errors import (
     SessionUnavailableError,
 )
 from .extension import MemcachedSessionManager, SessionInfo
+from .interface import MsmSessionInterface
 from .session import Session
 from .signals import (
     attribute_blacklisted,
@@ -36,6 +37,7 @@ __all__ = [
     "ConfigError",
     "MemcachedSessionManager",
     "MsmError",
+    "MsmSessionInterface",
     "ReadOnlyError",
     "SerializationError",
     "Session",

@@ -142,9 +142,10 @@ class MemcachedSessionManager:
         policy: Decides what happens when an attribute cannot be stored, instead of
             ``MSM_SERIALIZATION_POLICY``: gets a ``flask_msm.policies.Failure``, returns one of
             the verdicts there.
+        interface: A subclass of ``flask_msm.MsmSessionInterface`` with hooks of the application.
 
     Raises:
-        ConfigError: *codec* cannot work, or *app* cannot be set up.
+        ConfigError: *codec* or *interface* cannot work, or *app* cannot be set up.
     """
 
     def __init__(
@@ -155,7 +156,9 @@ class MemcachedSessionManager:
         clock: Clock | None = None,
         scheduler: Any = None,
         policy: Policy | None = None,
+        interface: type[MsmSessionInterface] = MsmSessionInterface,
     ) -> None:
+        self._interface = _checked_interface(interface)
         self._codec = MsgpackCodec() if codec is None else _checked_codec(codec)
         self._clock = clock or SystemClock()
         self._scheduler = scheduler
@@ -194,7 +197,7 @@ class MemcachedSessionManager:
                 blacklisted=partial(_blacklist_signal, app),
             )
         )
-        interface = MsmSessionInterface(
+        interface = self._interface(
             parts.repository,
             idle_timeout=settings.idle_timeout,
             ignore=settings.ignore_pattern,
@@ -348,6 +351,21 @@ def _checked_codec(codec: Codec) -> Codec:
     if type(number) is not int or not 1 <= number <= MAX_CODEC_ID:
         raise ConfigError("codec", f"{name} with id {number!r}", "an id from 1 to 255")
     return codec
+
+
+def _checked_interface(interface: type[MsmSessionInterface]) -> type[MsmSessionInterface]:
+    """Return *interface*, which is a class of ours or one derived from it.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    if isinstance(interface, type) and issubclass(interface, MsmSessionInterface):
+        return interface
+    if isinstance(interface, type):
+        given = f"the class {interface.__name__}"
+    else:
+        given = f"an object of {type(interface).__name__}"
+    raise ConfigError("interface", given, "a subclass of flask_msm.MsmSessionInterface, as a class")
 
 
 def _unavailable(error: Exception) -> tuple[str, int]:

@@ -37,7 +37,12 @@ READ_ONLY = "_flask_msm_read_only"
 
 
 class MsmSessionInterface(SessionInterface):
-    """Opens sessions without I/O and saves them before the response leaves.
+    """Flask's session interface: opens sessions without I/O, saves them before the response leaves.
+
+    A subclass may override ``should_set_cookie``, ``get_expiration_time`` and each ``get_cookie_*``
+    of ``flask.sessions.SessionInterface``, and extend ``open_session`` and ``save_session``; an
+    ``__init__`` of its own passes on what it is given. Hand the class, not an object, to
+    ``MemcachedSessionManager(interface=...)``.
 
     Args:
         repository: The application's sessions.
@@ -65,7 +70,7 @@ class MsmSessionInterface(SessionInterface):
         self.before_load: Callable[[], object] = on_load or _nothing
         self._checked_parameters: dict[str, Any] = {}
         self._decides_itself = (
-            type(self).should_set_cookie is not SessionInterface.should_set_cookie
+            type(self).should_set_cookie is not MsmSessionInterface.should_set_cookie
         )
 
     # -- opening -------------------------------------------------------------------------------
@@ -142,7 +147,8 @@ class MsmSessionInterface(SessionInterface):
             return
         if session.loaded and dict.__len__(session) == 0:
             return
-        if token == before and action is not Action.SET and not self._wanted(app, session):
+        unit.cookie_due = token != before or action is Action.SET
+        if not self.should_set_cookie(app, cast("SessionMixin", session)):
             return
         if unit.several and parameters["domain"]:
             # First, for the browser that takes both cookies for one.
@@ -156,8 +162,21 @@ class MsmSessionInterface(SessionInterface):
         )
         response.vary.add("Cookie")
 
-    def _wanted(self, app: Flask, session: Session) -> bool:
-        return self.should_set_cookie(app, cast("SessionMixin", session))
+    def should_set_cookie(self, app: Flask, session: SessionMixin) -> bool:
+        """Return whether the response sets the cookie of *session*.
+
+        Beside what Flask says this is so when what the cookie holds has changed: after a refresh,
+        a change inside a value, or with a new id. Without it the browser goes on with the cookie it
+        has, which leads to the session until that would have expired, or to nothing after a new id.
+
+        Args:
+            app: The application.
+            session: The session, already stored.
+        """
+        backing = session.backing if isinstance(session, Session) else None
+        if isinstance(backing, Unit) and backing.cookie_due:
+            return True
+        return super().should_set_cookie(app, session)
 
     def _nothing_to_do(self, app: Flask, session: Session, request: Request) -> bool:
         """Return whether a request that did not touch its session is done with it.

@@ -57,9 +57,10 @@ class Unit(Differences):
 
     Attributes:
         frozen: The session moved on: what is seen here is not written any more.
+        cookie_due: What the cookie holds has changed, so that the browser has to get it.
     """
 
-    frozen = False
+    frozen = cookie_due = False
     # What the stores are known to hold, and what each node was seen to hold.
     _record: Record | None = None
     _loaded: Loaded | None = None

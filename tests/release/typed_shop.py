@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Flask, Response, session
+from flask import Flask, Response, request, session
+from flask.sessions import SessionMixin
 from flask.testing import FlaskClient
 
 import flask_msm
@@ -17,6 +18,7 @@ from flask_msm import (
     ConfigError,
     MemcachedSessionManager,
     MsmError,
+    MsmSessionInterface,
     ReadOnlyError,
     SerializationError,
     Session,
@@ -60,7 +62,19 @@ def policy(failure: Failure) -> Verdict:
     return StoreNone() if (name or "").startswith("debug_") else Reraise()
 
 
-msm = MemcachedSessionManager(codec=codec, policy=policy)
+class Interface(MsmSessionInterface):
+    """Sends no cookie to programs."""
+
+    def should_set_cookie(self, app: Flask, session: SessionMixin) -> bool:
+        """Return whether the response sets the cookie."""
+        return not request.path.startswith("/api/") and super().should_set_cookie(app, session)
+
+    def get_cookie_domain(self, app: Flask) -> str | None:
+        """Return the domain of the cookie."""
+        return super().get_cookie_domain(app)
+
+
+msm = MemcachedSessionManager(codec=codec, policy=policy, interface=Interface)
 
 
 def create_app(config: dict[str, Any] | None = None) -> Flask:

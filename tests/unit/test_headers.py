@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from flask import Flask, session
 
-from flask_msm import MemcachedSessionManager
+from flask_msm import MemcachedSessionManager, MsmSessionInterface
 
 
 def nothing():
@@ -113,11 +113,11 @@ CONFIGS = [
 ]
 
 
-def build(action, *, ours, config):
+def build(action, *, ours, config, interface=MsmSessionInterface):
     app = Flask(__name__)
     app.config.update(SECRET_KEY="test", PERMANENT_SESSION_LIFETIME=timedelta(days=3), **config)
     if ours:
-        MemcachedSessionManager(app)
+        MemcachedSessionManager(app, interface=interface)
 
     @app.get("/shop/start/<int:permanent>")
     def start(permanent):
@@ -218,16 +218,11 @@ def test_a_wrong_cookie_setting_raises_before_anything_is_written():
     ("existing", "permanent"), list(itertools.product([True, False], repeat=2))
 )
 def test_an_application_that_decides_about_the_cookie_itself_is_obeyed(existing, permanent):
-    app = build(read, ours=True, config={})
-    interface = app.session_interface
-    type_ = type(interface)
-
-    class Always(type_):
+    class Always(MsmSessionInterface):
         def should_set_cookie(self, app, session):
             return True
 
-    interface.__class__ = Always
-    interface._decides_itself = True
+    app = build(read, ours=True, config={}, interface=Always)
 
     _, cookies, _ = answer(app, existing=existing, permanent=permanent)
 
