@@ -17,6 +17,7 @@ from .errors import (
 )
 from .record.keys import ref_of, storage_key
 from .record.record import PARTIAL, Kind, Record
+from .record.stamp import milliseconds
 from .record.token import Token, new_sid
 from .session import ALL, PERMANENT, Contents, Session
 from .stores.ports import Loaded, Outcome, Saved
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
 
 
 logger = logging.getLogger("flask_msm")
+
+
+#: For so long after it began a part of a session is not taken for the whole, seconds: a host that
+#: has the rest hands it over when it sees the session again.
+PART_TIME = 3600.0
 
 
 class Action(Enum):
@@ -65,6 +71,8 @@ class Unit(Differences):
     _record: Record | None = None
     _loaded: Loaded | None = None
     _failed = _ending = False
+    # Trusted nodes hold it, but without what was not seen when it was written.
+    _is_partial = False
     _action = Action.KEEP
 
     @property
@@ -82,7 +90,7 @@ class Unit(Differences):
         """
         self._baseline = Baseline()
         self._record = self._loaded = None
-        self.frozen = False
+        self.frozen = self._is_partial = False
         token = self.token
         if token is None or self._ending:
             return Contents({}, detached=False)
@@ -102,9 +110,10 @@ class Unit(Differences):
             return Contents({}, detached=False)
         record = loaded.record
         partial = record.created == PARTIAL
-        if partial and loaded.certain:
+        if partial and (loaded.nowhere_else or (loaded.certain and self._is_old(record))):
             # Nobody holds the rest of it: from now on this is the whole session.
             record, partial = record._replace(created=record.renewed), False
+        self._is_partial = partial and loaded.certain
         self._loaded, self._record = loaded, record
         self.frozen = record.kind is Kind.ALIAS
         # The browser has seen more than anybody shows now: what seems absent may only be elsewhere.
@@ -145,6 +154,11 @@ class Unit(Differences):
         if loaded.record is None or not self._alive(loaded.record):
             return Rank.OVER
         return Rank.LIVES if loaded.record.kind is Kind.DATA else Rank.MOVED
+
+    def _is_old(self, record: Record) -> bool:
+        """Return whether the rest of a part would have been found by now."""
+        began = milliseconds(record.attributes.oldest()) / 1000
+        return began + PART_TIME < self.repository.clock.time()
 
     def _alive(self, record: Record) -> bool:
         now = self.repository.clock.time()
@@ -210,7 +224,7 @@ class Unit(Differences):
             except SessionUnavailableError:
                 # The application does not look at the session: there is no reason to fail.
                 return Action.KEEP
-        if detached:
+        if detached and not self._is_partial:
             return Action.SET
         if self._token is None or self.frozen:
             return Action.KEEP
@@ -284,7 +298,7 @@ class Unit(Differences):
     def _store_empty(self, session: Session) -> Action:
         if not session.modified:
             return Action.KEEP
-        if session.detached:
+        if session.detached and not (session.cleared and self._is_partial):
             # Nobody knows what was "emptied" here; only destroy() ends it unseen. What was shown
             # and taken out one by one is removed, the rest stays.
             removals = {} if session.cleared or self.frozen else self._changes(session)

@@ -59,6 +59,11 @@ class Attributes(NamedTuple):
         entry = self.entries.get(name)
         return entry is None or (entry[1] is None and entry[0] < ordinary(stamp))
 
+    def oldest(self) -> int:
+        """Return the lowest stamp of all entries as an ordinary one, 0 without any."""
+        stamps = [stamp for stamp, _ in self.entries.values()]
+        return min([*stamps, *(ordinary(stamp) for stamp, _ in self.weak.values())], default=0)
+
     def largest(self) -> str:
         """Return the name of the attribute that takes most room, empty without any."""
         values = self.alive()

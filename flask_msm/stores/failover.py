@@ -51,7 +51,8 @@ ENDED = Loaded(Outcome.MISSING, None, {}, certain=True)
 def _doubted(loaded: Loaded) -> Loaded:
     """Return *loaded* as the word of nodes that cannot know all there is."""
     is_missing = loaded.outcome is Outcome.MISSING
-    return loaded._replace(outcome=Outcome.UNKNOWN if is_missing else loaded.outcome, certain=False)
+    outcome = Outcome.UNKNOWN if is_missing else loaded.outcome
+    return loaded._replace(outcome=outcome, certain=False, nowhere_else=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,8 +130,10 @@ class FailoverStore:
         if loaded.outcome is Outcome.FOUND and record is not None:
             self._note(key, keys, record)
             # What this host has yet to hand over may be newer, or a logout; and a node that was
-            # away may have an old copy, while nobody who must know can be asked.
-            waits = near is not None or self.local.is_dirty(key, keys) or not loaded.certain
+            # away may have an old copy, while nobody who must know can be asked. Of what was
+            # written without seeing the rest this host may have the rest.
+            doubtful = not loaded.certain or record.created == PARTIAL
+            waits = doubtful or near is not None or self.local.is_dirty(key, keys)
             if not waits and record.version >= at_least:
                 return loaded
             if self._rules.near_max_age is not None and record.version < at_least:
@@ -165,10 +168,13 @@ class FailoverStore:
             return loaded
         if loaded.record is not None:
             return loaded._replace(record=join(loaded.record, entry.record))
-        gone = loaded.outcome is Outcome.MISSING and not entry.mark
-        if gone and self._rules.remembers(key, deadline):
+        counts = not entry.mark or entry.record.created == PARTIAL
+        gone = loaded.outcome is Outcome.MISSING and counts and self._rules.remembers(key, deadline)
+        if gone and not entry.mark:
             return loaded
-        return Loaded(Outcome.FOUND, entry.record, loaded.copies, False, loaded.failed)  # noqa: FBT003
+        return loaded._replace(
+            outcome=Outcome.FOUND, record=entry.record, certain=False, nowhere_else=gone
+        )
 
     def is_dropped(self, entry: Entry) -> bool:
         """Return whether *entry* is a change of an outage that does not go into the cluster.

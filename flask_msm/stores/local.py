@@ -97,7 +97,7 @@ class LocalStore:
         trouble: Callable[[str | None], object],
         later: Callable[[Job], bool],
     ) -> None:
-        #: Sessions that had to be thrown out although nobody else has them.
+        #: Sessions that were thrown out, or are damaged, although nobody else has them.
         self.lost = 0
         #: Why it fails, from the first failure until something was written again.
         self.failing: str | None = None
@@ -123,7 +123,9 @@ class LocalStore:
         if entry is None:
             outcome = Outcome.MISSING if self._alone else Outcome.UNKNOWN
             return Loaded(outcome, None, {}, certain=self._alone)
-        return Loaded(Outcome.FOUND, entry.record, {}, certain=self._alone)
+        return Loaded(
+            Outcome.FOUND, entry.record, {}, certain=self._alone, nowhere_else=self._alone
+        )
 
     def save(
         self,
@@ -204,16 +206,26 @@ class LocalStore:
             self._later(lambda _: self.trim(keys))
         return Saved(record, frozenset({LOCAL}))
 
-    def confirm(self, key: str, keys: Keyring, record: Record) -> bool:
+    def confirm(
+        self, key: str, keys: Keyring, record: Record, *, seen_at: float | None = None
+    ) -> bool:
         """Take note that the cluster holds *record*, and keep a copy of it.
 
-        What is here and was not in it stays, and stays marked.
+        What is here and is not in it stays, and is to be handed over: the cluster does not know it,
+        or not any more.
+
+        Args:
+            key: Storage key.
+            keys: Open and seal it.
+            record: What the cluster holds.
+            seen_at: When it was seen there, seconds since the epoch; now, if not given. What the
+                cluster was seen to hold since then is no news.
 
         Returns:
             Whether that was done: not while another process may be writing the session.
         """
         shelf = self._shelves.open(keys)
-        now = self._clock.time()
+        seen_at = self._clock.time() if seen_at is None else seen_at
         with self._changing(shelf, key) as held:
             if not held:
                 return False
@@ -221,11 +233,14 @@ class LocalStore:
                 entry = self._usable(key, keys)
                 joined = join(entry.record, record) if entry else record
                 if entry is None or joined == record:
-                    self._put(shelf, key, keys, Entry(record, Mark.MIRRORED, now))
+                    self._put(shelf, key, keys, Entry(record, Mark.MIRRORED, seen_at))
                     # Whatever the entry said: a process may have died between these two steps.
                     shelf.journal.discard(digest_of(key) or "")
-                elif joined != entry.record:
-                    self._put(shelf, key, keys, Entry(joined, entry.mark, now))
+                    return True
+                is_old_news = not entry.mark and seen_at < entry.checked_at
+                if joined != entry.record or not (entry.mark or is_old_news):
+                    mark = max(entry.mark, Mark.BEHIND)
+                    self._put(shelf, key, keys, Entry(joined, mark, seen_at))
             except (UnknownRecordError, LocalStorageError):
                 pass
         return True
@@ -253,7 +268,7 @@ class LocalStore:
         shelf = self._shelves.open(keys)
         with self._changing(shelf, key):
             try:
-                entry = self._usable(key, keys)
+                entry = self.find(key, keys)
                 if entry is None or entry.record.kind is Kind.DESTROYED:
                     return
                 record = entry.record._replace(
@@ -262,7 +277,7 @@ class LocalStore:
                     version=max(version, entry.record.version),
                 )
                 self._put(shelf, key, keys, entry._replace(record=record))
-            except (UnknownRecordError, LocalStorageError):
+            except (RecordError, LocalStorageError):
                 return
 
     def dirty_keys(self, keys: Keyring) -> list[str]:
@@ -276,7 +291,7 @@ class LocalStore:
     def forget_mark(self, key: str, keys: Keyring) -> None:
         """Remove the mark of a session that is not there any more, if it is not."""
         shelf = self._shelves.open(keys)
-        with shelf.locks.hold(key) as held:  # the mark is set first: a write may be about to follow
+        with self._changing(shelf, key) as held:  # a mark is set before the write
             try:
                 if held and self._usable(key, keys) is None:
                     shelf.journal.discard(digest_of(key) or "")
@@ -323,6 +338,10 @@ class LocalStore:
         except LocalStorageError:
             return
 
+    def now(self) -> float:
+        """Return the time by the clock that entries are dated with, seconds since the epoch."""
+        return self._clock.time()
+
     def visit(self) -> None:
         """Be a visitor, for a command line: no folder is made."""
         self._shelves.makes = False
@@ -362,17 +381,26 @@ class LocalStore:
     @contextmanager
     def _changing(self, shelf: Shelf, key: str) -> Iterator[bool]:
         """For a ``with`` block: hold the lock of *key* and say so; then make room."""
-        with shelf.locks.hold(key) as held:
-            yield held
-        # Afterwards, for other sessions have locks of their own.
-        with suppress(LocalStorageError):
-            self._guarded(shelf.cache.evict)
+        lost = self.lost
+        try:
+            with shelf.locks.hold(key) as held:
+                yield held
+        finally:
+            # Afterwards: listeners are not called with a lock, and other sessions have their own.
+            if self.lost > lost:
+                self._trouble("a session that nobody else has is damaged")
+            with suppress(LocalStorageError):
+                self._guarded(shelf.cache.evict)
 
     def _usable(self, key: str, keys: Keyring) -> Entry | None:
-        """Return what is there; what is corrupt counts as nothing and is replaced."""
+        """Return what is there; what is corrupt counts as nothing, for it is replaced.
+
+        If it was nowhere else it is lost with that.
+        """
         try:
             return self.find(key, keys)
         except CorruptRecordError:
+            self.lost += self._alone or self.is_dirty(key, keys)
             return None
 
     def _put(

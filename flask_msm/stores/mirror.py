@@ -42,8 +42,9 @@ class Mirror:
         self._lock = ProcessLock()
         #: Version and renewal of what was mirrored last, by storage key.
         self._recent: OrderedDict[str, tuple[int, float]] = OrderedDict()
-        #: What is to be copied next; bounded by what the background takes.
-        self._waiting: dict[str, Record] = {}
+        #: What is to be copied next, and when it was seen, seconds since the epoch; bounded by what
+        #: the background takes.
+        self._waiting: dict[str, tuple[Record, float]] = {}
         self._pid = os.getpid()
 
     def note(self, key: str, keys: Keyring, record: Record, *, anew: bool = False) -> None:
@@ -63,8 +64,8 @@ class Mirror:
                 # What waited before a fork is the parent's to do.
                 self._waiting, self._pid = {}, os.getpid()
             before = self._waiting.get(key)
-            if before is None or record.version >= before.version:
-                self._waiting[key] = record
+            if before is None or record.version >= before[0].version:
+                self._waiting[key] = record, self._local.now()
             self._recent[key] = seen
             if len(self._recent) > REMEMBERED:
                 self._recent.popitem(last=False)
@@ -92,9 +93,10 @@ class Mirror:
     def _copy(self, key: str, keys: Keyring) -> None:
         # It waits until it is there: who asks meanwhile makes the copy as well. While it is made
         # a newer one may have come, for which no other job was queued.
-        while (record := self._waiting.get(key)) is not None:
+        while (waiting := self._waiting.get(key)) is not None:
+            record, seen_at = waiting
             try:
-                done = self._local.confirm(key, keys, record)
+                done = self._local.confirm(key, keys, record, seen_at=seen_at)
             except RecordTooLargeError:
                 done = False  # together with what is here, which stays
             except BaseException:
@@ -104,7 +106,7 @@ class Mirror:
                 self._give_up(key)
                 return
             with self._lock:
-                if self._waiting.get(key) is record:
+                if self._waiting.get(key) is waiting:
                     del self._waiting[key]
 
     def _give_up(self, key: str) -> None:

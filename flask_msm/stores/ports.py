@@ -47,6 +47,8 @@ class Loaded(NamedTuple):
             browser has seen a newer version.
         failed: Nodes that failed just now. A save leaves them alone as long as there are others:
             a node that hangs must not cost the request the time to store its change elsewhere.
+        nowhere_else: Those who must know said in this very load that they have nothing: a part of a
+            session that was found on this host is all there is.
     """
 
     outcome: Outcome
@@ -54,6 +56,7 @@ class Loaded(NamedTuple):
     copies: dict[str, Copy]
     certain: bool = True
     failed: frozenset[str] = frozenset()
+    nowhere_else: bool = False
 
 
 #: What is known of a session whose id was just made up: nobody can have it.

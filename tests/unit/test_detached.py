@@ -9,7 +9,9 @@ from flask import session
 from support.apps import LIFE, NoLocalStorage, make_app, receiving, set_cookie
 
 from flask_msm import destroy, session_relocated
-from flask_msm.record.record import Kind
+from flask_msm.record.keys import keyring
+from flask_msm.record.record import PARTIAL, Kind, join
+from flask_msm.unit import PART_TIME
 
 
 def write(**values):
@@ -336,6 +338,63 @@ def test_emptying_what_an_outage_left_is_not_a_logout(shop):
     shop.heal()
 
     assert shop.ask(lambda: session["name"]) == "anna"
+
+
+def is_detached():
+    return bool(contents()) and session.detached
+
+
+@pytest.fixture
+def part():
+    """A shop with a session of which nodes that are trusted hold a part only."""
+    shop = make_app(MSM_MIRROR=False)
+    shop.do(lambda: (write(name="anna")(), setattr(session, "permanent", True)))
+    for home in shop.homes():
+        shop.nodes[home].put(shop.key(), b"rubbish")
+    shop.do(lambda: (write(more=1)(), setattr(session, "permanent", True)))
+    assert {record.created for record in shop.records().values()} == {PARTIAL}
+    return shop
+
+
+def test_a_part_that_nodes_hold_is_not_taken_for_the_whole(part):
+    part.do(lambda: session.setdefault("name", "guest"))
+
+    assert part.ask(is_detached)
+    assert {record.created for record in part.records().values()} == {PARTIAL}
+    # Another host turns out to have the rest.
+    key, rest = part.key(), make_app()
+    rest.do(write(name="anna"))
+    theirs = next(iter(rest.records().values()))._replace(version=1)
+    for node_id, held in part.stored(key).items():
+        joined = join(held, theirs)
+        sealed = part.state.envelope.seal(joined, key, keyring(part.secrets))
+        part.nodes[node_id].put(key, sealed)
+    assert part.ask(contents) == {"name": "anna", "more": 1, "_permanent": True}
+
+
+def test_clearing_a_part_that_nodes_hold_is_a_logout(part):
+    key = part.key()
+
+    part.do(clear)
+
+    assert not part.cookie()
+    assert {record.kind for record in part.stored(key).values()} == {Kind.DESTROYED}
+
+
+def test_a_part_that_nodes_hold_lives_on_while_it_is_used(part):
+    for _ in range(4):
+        part.clock.advance(LIFE / 2)
+        part.do()
+
+    assert part.ask(lambda: session["more"]) == 1
+
+
+def test_a_part_is_taken_for_the_whole_when_the_rest_would_have_been_found(part):
+    for _ in range(4):
+        part.clock.advance(PART_TIME / 3)
+        part.do()
+
+    assert not part.ask(is_detached)
 
 
 def test_looking_for_a_refresh_leaves_no_empty_session_behind(shop):

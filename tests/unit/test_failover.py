@@ -22,7 +22,7 @@ from support.storage import (
 )
 
 from flask_msm.cluster.mode import Mode
-from flask_msm.record.record import Kind
+from flask_msm.record.record import PARTIAL, Kind
 from flask_msm.stores.local import LOCAL, Mark
 from flask_msm.stores.ports import FRESH, Outcome, RecordTooLargeError
 
@@ -343,6 +343,66 @@ def test_what_is_found_here_alone_is_written_to_the_cluster_with_the_next_change
     # As a request does it, which puts its change on top of what it loaded.
     loaded = load(worker.store, at_least=11)
     assert values(loaded)["b"] == b"2"
+
+
+def part(version, **values):
+    """Return what a host writes that does not see the rest of the session."""
+    return record(version, **values)._replace(created=PARTIAL)
+
+
+def damage(worker):
+    """Overwrite all copies in the cluster."""
+    for home in worker.placement.homes(KEY):
+        worker.nodes[home].put(KEY, b"rubbish")
+
+
+def test_what_this_host_knows_more_is_shown_and_handed_over_after_another_one_wrote_first(worker):
+    damage(worker)
+    other = Nearby(nodes=worker.nodes)
+    seen = load(other.store, at_least=1)
+    assert seen.outcome is Outcome.UNKNOWN
+    save(other.store, adding(part(5, b=b"2")), known=seen)
+
+    shown = load(worker.store, at_least=5)
+    assert values(shown) == {"a": b"1", "b": b"2"}
+    assert shown.record.created != PARTIAL
+    worker.mirroring.run()
+    assert worker.local.dirty_keys(KEYS) == [KEY]
+    assert worker.store.hand_over(KEY, KEYS, 1e9)
+
+    assert values(load(other.store, at_least=5)) == {"a": b"1", "b": b"2"}
+    assert worker.local.dirty_keys(KEYS) == []
+
+
+def test_a_part_that_nodes_hold_is_not_said_to_be_nowhere_else(worker):
+    damage(worker)
+    save(worker.store, adding(part(5, b=b"2")), known=load(worker.cluster))
+    other = Nearby(nodes=worker.nodes)
+
+    found = load(other.store, at_least=5)
+
+    assert found.record.created == PARTIAL
+    assert not found.nowhere_else
+
+
+@pytest.mark.parametrize("remembers", [True, False])
+def test_a_part_on_this_host_is_nowhere_else_if_homes_that_remember_have_nothing(remembers):
+    worker = Nearby()
+    worker.local.write(KEY, KEYS, adding(part(5, b=b"2")), Mark.OUTAGE)
+    worker.remembers = remembers
+
+    found = load(worker.store, at_least=5)
+
+    assert values(found) == {"b": b"2"}
+    assert found.nowhere_else is remembers
+
+
+def test_nothing_is_said_to_be_nowhere_else_while_other_hosts_hand_over():
+    worker = Nearby()
+    worker.local.write(KEY, KEYS, adding(part(5, b=b"2")), Mark.OUTAGE)
+    worker.returning = True
+
+    assert not load(worker.store, at_least=9).nowhere_else
 
 
 def test_here_nothing_can_be_read_either_and_nobody_knows(worker):

@@ -30,7 +30,7 @@ from support.storage import (
 
 from flask_msm.record.keys import digest_of, keyring
 from flask_msm.stores.file_cache import ABANDONED
-from flask_msm.stores.local import Mark
+from flask_msm.stores.local import Entry, Mark
 from flask_msm.stores.ports import LocalStorageError, Outcome
 
 
@@ -139,6 +139,20 @@ def test_what_the_cluster_knows_more_is_learned_and_the_rest_stays_dirty(host):
     assert mark_of(host) is Mark.OUTAGE
 
 
+@pytest.mark.parametrize("theirs", [record(3, b=b"3"), record(0)], ids=["less", "other"])
+def test_a_mirror_that_knows_more_than_the_cluster_is_to_be_handed_over(host, theirs):
+    """The cluster had it, and does not any more: both of its copies were damaged."""
+    host.local.confirm(KEY, KEYS, record(5, a=b"5"))
+    host.clock.advance(1.0)
+
+    host.local.confirm(KEY, KEYS, theirs)
+
+    entry = host.local.find(KEY, KEYS)
+    assert values(entry) == {"a": b"5"} | values(Entry(theirs, Mark.BEHIND, 0.0))
+    assert entry.mark is Mark.BEHIND
+    assert host.local.dirty_keys(KEYS) == [KEY]
+
+
 def test_a_mirror_never_brings_an_ended_session_back(host):
     write(host, tombstone(5), Mark.OUTAGE)
 
@@ -180,13 +194,33 @@ def test_a_crash_after_a_hand_over_leaves_a_mark_that_the_next_one_removes(host)
     assert host.local.dirty_keys(KEYS) == []
 
 
-def test_a_mark_over_a_corrupt_session_goes_when_it_was_replaced(host):
+@pytest.mark.parametrize(
+    ("act", "left"),
+    [
+        (lambda host: host.local.confirm(KEY, KEYS, record(1, a=b"1")), []),
+        (lambda host: host.local.forget_mark(KEY, KEYS), []),
+        (lambda host: write(host, record(1, a=b"1"), Mark.OUTAGE), [KEY]),
+    ],
+    ids=["replaced by a copy", "given up", "written anew"],
+)
+def test_a_damaged_session_that_was_nowhere_else_is_counted_and_said(host, act, left):
     host.put(b"rubbish")
     host.shelf.journal.add(digest_of(KEY))
 
+    act(host)
+
+    assert host.local.dirty_keys(KEYS) == left
+    assert host.local.lost == 1
+    assert host.troubles == ["a session that nobody else has is damaged"]
+
+
+def test_a_damaged_copy_of_what_the_cluster_has_is_replaced_without_a_word(host):
+    host.put(b"rubbish")
+
     host.local.confirm(KEY, KEYS, record(1, a=b"1"))
 
-    assert host.local.dirty_keys(KEYS) == []
+    assert host.local.lost == 0
+    assert host.troubles == []
 
 
 def test_the_mark_of_a_session_that_is_just_being_written_is_not_removed(host):

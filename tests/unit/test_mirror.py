@@ -46,6 +46,20 @@ def test_no_request_that_makes_its_own_copy_waits_for_the_removal_of_what_is_too
     assert trimmed == [KEYS]
 
 
+def test_a_copy_of_what_was_seen_before_a_newer_one_was_made_is_no_reason_to_hand_over():
+    """A worker read the session before another one of the host changed it, and copies it after."""
+    late, quick = Nearby(), Nearby()
+    late.local = late.mirror._local = quick.local
+    late.mirror.note(KEY, KEYS, record(1, a=b"1"))
+    quick.clock.advance(0.001)
+    quick.mirror.note(KEY, KEYS, record(2, a=b"2"))
+    quick.mirroring.run()
+    late.mirroring.run()
+
+    assert quick.local.find(KEY, KEYS).record == record(2, a=b"2")
+    assert quick.local.dirty_keys(KEYS) == []
+
+
 @pytest.mark.parametrize("failure", ["too large", "fault"])
 def test_a_copy_that_fails_while_a_newer_one_comes_does_not_keep_later_ones_from_being_made(
     monkeypatch, failure
@@ -53,13 +67,13 @@ def test_a_copy_that_fails_while_a_newer_one_comes_does_not_keep_later_ones_from
     worker = Nearby()
     confirm = worker.local.confirm
 
-    def fails_once(key, keys, found):
+    def fails_once(key, keys, found, **options):
         monkeypatch.setattr(worker.local, "confirm", confirm)
         worker.mirror.note(KEY, KEYS, record(2, a=b"2"))
         if failure == "fault":
             raise MemoryError
         big = found.attributes._replace(entries={"a": (1, bytes(MAX_SIZE))})
-        confirm(key, keys, found._replace(attributes=big))
+        confirm(key, keys, found._replace(attributes=big), **options)
 
     monkeypatch.setattr(worker.local, "confirm", fails_once)
     worker.mirror.note(KEY, KEYS, record(1, a=b"1"))
