@@ -1,8 +1,16 @@
-"""The private folder of local storage: who owns it, who may read it, whose key it was made with."""
+"""The private folder of local storage: who owns it, who may read it, whose key it was made with.
+
+It is worth as much as the folders above it: who may write one of those can put a folder of their
+own in its place. So all of them are looked at, up to the root.
+"""
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
+import re
+import secrets
 import shutil
 import stat
 import tempfile
@@ -16,7 +24,7 @@ from .ports import LocalStorageError
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from flask_msm.record.keys import Keyring
 
@@ -63,7 +71,7 @@ def open_folder(base: Path | None, name: str, keys: Keyring, *, make: bool = Tru
     """
     checks = [_check(secret) for secret in (keys.current.secret, *keys.by_id.values())]
     troubles = []
-    for parent in _parents(base):
+    for parent in _places(base, make=make):
         # Where a folder of a former secret is it is used on: keys are rotated, sessions stay.
         there = _made_or_used_with(parent, name, checks)
         if not there and not make:
@@ -73,6 +81,7 @@ def open_folder(base: Path | None, name: str, keys: Keyring, *, make: bool = Tru
                 _private(parent)
             path = there[0] if there else parent / f"{name}-{checks[0]}"
             _private(path)
+            _check_above(path)
             _note_use(path / "secrets", checks[0])
             folder = Folder(path / "sessions", path / "journal", path / "locks")
             for part in folder:
@@ -94,19 +103,77 @@ def default_size(folder: Folder) -> int:
         return MOST_BYTES
 
 
-def _parents(base: Path | None) -> list[Path]:
+def _places(base: Path | None, *, make: bool) -> Iterator[Path]:
+    """Yield where the folder may be, best first."""
     if base is not None:
-        return [base]
+        yield base
+        return
+    parents = _parents()
+    # Where another name was needed once it is used on: all workers of a host share one folder.
+    yield from filter(None, map(_noted, parents))
+    yield from parents
+    if make:
+        yield from filter(None, map(_another, filter(_is_taken, parents)))
+
+
+def _parents() -> list[Path]:
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     places = [runtime, "/dev/shm", tempfile.gettempdir()]  # noqa: S108  (made private below)
     own = f"flask_msm-{os.getuid()}"
     return [Path(place) / own for place in places if place and os.access(place, os.W_OK)]
 
 
+def _is_taken(parent: Path) -> bool:
+    """Return whether something of another user has our name."""
+    try:
+        return parent.lstat().st_uid != os.getuid()
+    except OSError:
+        return False
+
+
+def _note(parent: Path) -> Path:
+    """Return the file beside *parent* that says which name is used instead."""
+    return parent.with_name(f"{parent.name}.name")
+
+
+def _noted(parent: Path) -> Path | None:
+    """Return the folder that is used instead of *parent*; ``None`` without one."""
+    try:
+        file = os.open(_note(parent), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        found = os.fstat(file)
+        if found.st_uid != os.getuid() or not stat.S_ISREG(found.st_mode) or found.st_mode & 0o077:
+            return None
+        name = os.read(file, 200).decode("ascii", "replace")
+    finally:
+        os.close(file)
+    is_ours = re.fullmatch(f"{re.escape(parent.name)}-[0-9a-f]{{16}}", name)
+    return parent.with_name(name) if is_ours else None
+
+
+def _another(parent: Path) -> Path | None:
+    """Choose another name than that of *parent*, and note it for all workers of this host."""
+    name = f"{parent.name}-{secrets.token_hex(8)}"
+    unnoted = parent.with_name(f"{name}.new")
+    with suppress(OSError):
+        file = os.open(unnoted, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(file, name.encode())
+            # Whole or not at all, and never in place of what another worker noted meanwhile.
+            os.link(unnoted, _note(parent))
+        except FileExistsError:
+            pass
+        finally:
+            os.close(file)
+            unnoted.unlink()
+    return _noted(parent)
+
+
 def _private(path: Path) -> None:
     """Make *path*, or see that it belongs to this user and to nobody else."""
-    with suppress(FileExistsError):
-        path.mkdir(mode=0o700, parents=True)
+    _make(path)
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode):
         raise NotADirectoryError(0, "is not a folder")
@@ -114,6 +181,46 @@ def _private(path: Path) -> None:
         raise PermissionError(0, "belongs to another user")
     if found.st_mode & 0o077:
         raise PermissionError(0, "others may read or write it (allowed: mode 0700)")
+
+
+def _make(path: Path) -> None:
+    """Make *path* and what is missing above it, for this user alone whatever the umask allows."""
+    with suppress(FileExistsError):
+        try:
+            path.mkdir(mode=0o700)
+        except FileNotFoundError:
+            _make(path.parent)
+            path.mkdir(mode=0o700)
+
+
+def _check_above(path: Path) -> None:
+    """See that no other user can put something else in the place of *path*."""
+    real = Path(os.path.realpath(path))
+    # Links on the way can be replaced as well, so both ways are looked at.
+    for inner in (path, *path.parents, real, *real.parents):
+        above = inner.parent
+        found = above.stat()
+        may_write = found.st_mode & stat.S_IWOTH or (
+            found.st_mode & stat.S_IWGRP and not _is_own_group(found.st_gid)
+        )
+        # With the sticky bit only who owns what is in a folder, or the folder, can replace it.
+        kept = found.st_mode & stat.S_ISVTX and _is_safe_owner(inner.lstat().st_uid)
+        if not _is_safe_owner(found.st_uid) or (may_write and not kept):
+            raise PermissionError(0, f"another user may write {above} and replace what is in it")
+
+
+def _is_safe_owner(uid: int) -> bool:
+    return uid in (0, os.getuid())
+
+
+def _is_own_group(gid: int) -> bool:
+    """Return whether *gid* is the group that a user has for themselves, as most systems make it."""
+    try:
+        user, group = pwd.getpwuid(os.getuid()), grp.getgrgid(gid)
+    except KeyError:
+        return False
+    named_alike = user.pw_gid == gid and user.pw_name == group.gr_name
+    return named_alike and not set(group.gr_mem) - {user.pw_name}
 
 
 def _made_or_used_with(parent: Path, name: str, checks: list[str]) -> list[Path]:

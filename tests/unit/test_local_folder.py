@@ -26,6 +26,7 @@ from flask_msm import MemcachedSessionManager
 from flask_msm.record.keys import Keyring
 from flask_msm.stores import folder
 from flask_msm.stores.folder import FORSAKEN, folder_name, open_folder
+from flask_msm.stores.ports import LocalStorageError
 
 
 def mode(path):
@@ -187,8 +188,194 @@ def test_a_place_that_does_not_do_gives_way_to_the_next(monkeypatch, tmp_path):
     assert open_folder(None, NAME, KEYS).sessions.is_relative_to(temporary)
 
 
-def _without_shm(base, parents=folder._parents):
-    return [path for path in parents(base) if not str(path).startswith("/dev/shm")]
+def _without_shm(parents=folder._parents):
+    return [path for path in parents() if not str(path).startswith("/dev/shm")]
+
+
+# -- what is above it ----------------------------------------------------------------------------
+
+#: A user that is not the one who runs the tests.
+STRANGER = 12345
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o775, 0o722])
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_a_folder_below_one_that_another_user_may_write_is_refused_with_the_reason(
+    tmp_path, monkeypatch, mode, depth
+):
+    monkeypatch.setattr(folder, "_is_own_group", lambda _: False)
+    above = tmp_path / "open"
+    base = above.joinpath(*"ab"[:depth])
+    base.mkdir(mode=0o700, parents=True)
+    above.chmod(mode)
+    host = Host(base)
+
+    assert save(host.local, adding(record(1))).copies == 1
+
+    assert host.shelf.place is None
+    assert f"another user may write {above}" in host.troubles[0]
+    assert "in the memory of each process" in host.troubles[0]
+
+
+def test_a_group_that_only_this_user_is_in_is_no_other_user(tmp_path, monkeypatch):
+    base = tmp_path / "mine"
+    base.mkdir()
+    base.chmod(0o775)
+    monkeypatch.setattr(folder, "_is_own_group", lambda gid: gid == base.stat().st_gid)
+
+    assert Host(base).shelf.place is not None
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
+@pytest.mark.parametrize(
+    ("mode", "owner", "inner", "taken"),
+    [
+        (0o1777, 0, 0, True),
+        (0o1777, 0, STRANGER, False),
+        (0o1777, STRANGER, 0, False),
+        (0o755, STRANGER, 0, False),
+    ],
+    ids=["sticky", "sticky, inner of another", "sticky of another", "of another"],
+)
+def test_a_sticky_folder_will_do_if_no_other_user_owns_it_or_what_is_in_it(
+    tmp_path, mode, owner, inner, taken
+):
+    above = tmp_path / "shared"
+    base = above / "local"
+    base.mkdir(parents=True)
+    base.chmod(0o755)
+    above.chmod(mode)
+    os.chown(base, inner, 0)
+    os.chown(above, owner, 0)
+
+    assert (Host(base).shelf.place is not None) is taken
+
+
+def test_a_link_that_another_user_may_replace_is_refused(tmp_path):
+    target, above = tmp_path / "target", tmp_path / "open"
+    target.mkdir(mode=0o700)
+    above.mkdir()
+    above.chmod(0o777)
+    (above / "link").symlink_to(target)
+    host = Host(above / "link" / "local")
+
+    assert host.shelf.place is None
+    assert f"another user may write {above}" in host.troubles[0]
+
+
+def test_a_link_to_where_another_user_may_write_is_refused(tmp_path):
+    above = tmp_path / "open"
+    (above / "inner").mkdir(parents=True)
+    above.chmod(0o777)
+    (tmp_path / "link").symlink_to(above / "inner")
+    host = Host(tmp_path / "link")
+
+    assert host.shelf.place is None
+    assert f"another user may write {above}" in host.troubles[0]
+
+
+def test_folders_that_are_made_on_the_way_are_of_this_user_alone(tmp_path):
+    old = os.umask(0)
+    try:
+        host = Host(tmp_path / "a" / "b" / "c")
+        assert host.shelf.place is not None
+    finally:
+        os.umask(old)
+
+    assert [mode(tmp_path / part) for part in ("a", "a/b", "a/b/c")] == [0o700] * 3
+
+
+# -- names that another user has taken -----------------------------------------------------------
+
+
+@pytest.fixture
+def taken(monkeypatch, tmp_path):
+    """Return two places in which another user has taken the name of our folder."""
+    places = [tmp_path / name for name in ("shm", "tmp")]
+    parents = [place / "flask_msm-1" for place in places]
+    for place, parent in zip(places, parents, strict=True):
+        place.mkdir()
+        place.chmod(0o1777)
+        parent.mkdir(mode=0o700)
+    monkeypatch.setattr(folder, "_parents", lambda: parents)
+    monkeypatch.setattr(folder, "_is_taken", lambda parent: parent in parents)
+    private = folder._private
+
+    def not_theirs(path):
+        if path in parents:
+            raise PermissionError(0, "belongs to another user")
+        private(path)
+
+    monkeypatch.setattr(folder, "_private", not_theirs)
+    return parents
+
+
+def test_when_another_user_has_taken_all_names_one_with_random_letters_is_used_by_all(taken):
+    one, other = (open_folder(None, NAME, KEYS).sessions for _ in range(2))
+
+    assert one == other
+    own = one.parent.parent
+    assert own.parent == taken[0].parent
+    assert own.name.startswith("flask_msm-1-")
+    assert mode(own) == 0o700
+    note = taken[0].with_name("flask_msm-1.name")
+    assert mode(note) == 0o600
+    assert note.read_text() == own.name
+    assert sorted(path.name for path in own.parent.iterdir()) == sorted(
+        [own.name, note.name, "flask_msm-1"]
+    )
+
+
+def test_it_is_used_on_when_the_names_are_free_again(taken, monkeypatch):
+    before = open_folder(None, NAME, KEYS).sessions
+    monkeypatch.undo()
+    monkeypatch.setattr(folder, "_parents", lambda: taken)
+
+    assert open_folder(None, NAME, KEYS).sessions == before
+    assert open_folder(None, NAME, KEYS, make=False).sessions == before
+
+
+@pytest.mark.parametrize("content", [b"", b"../elsewhere", b"flask_msm-1-xyz", b"\xff" * 300])
+def test_a_note_that_names_no_folder_of_ours_is_none(taken, content):
+    for parent in taken:
+        note = parent.with_name("flask_msm-1.name")
+        note.write_bytes(content)
+        note.chmod(0o600)
+    host = Host()
+    host.shelves._kind = "filesystem"
+
+    assert host.shelf.place is None
+    assert "belongs to another user" in host.troubles[0]
+    assert "in the memory of each process" in host.troubles[0]
+
+
+def test_a_note_that_others_may_write_is_none(taken):
+    for parent in taken:
+        note = parent.with_name("flask_msm-1.name")
+        note.write_text("flask_msm-1-0123456789abcdef")
+        note.chmod(0o644)
+
+    with pytest.raises(LocalStorageError):
+        open_folder(None, NAME, KEYS)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
+def test_a_note_of_another_user_is_none(taken):
+    for parent in taken:
+        note = parent.with_name("flask_msm-1.name")
+        note.write_text("flask_msm-1-0123456789abcdef")
+        note.chmod(0o600)
+        os.chown(note, STRANGER, STRANGER)
+
+    with pytest.raises(LocalStorageError):
+        open_folder(None, NAME, KEYS)
+
+
+def test_a_command_line_takes_no_other_name(taken):
+    with pytest.raises(LocalStorageError):
+        open_folder(None, NAME, KEYS, make=False)
+
+    assert not taken[0].with_name("flask_msm-1.name").exists()
 
 
 # -- not before it is needed ---------------------------------------------------------------------
