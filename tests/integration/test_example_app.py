@@ -7,21 +7,13 @@ import re
 import shutil
 import signal
 import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import requests
+from support.demo import STOP_LIMIT, Launched, eventually, launched
 
-
-ROOT = Path(__file__).parents[2]
-START_LIMIT = 40.0
-STOP_LIMIT = 20.0
 
 needs_memcached = pytest.mark.skipif(
     shutil.which("memcached") is None, reason="the memcached binary is not installed"
@@ -29,29 +21,6 @@ needs_memcached = pytest.mark.skipif(
 needs_proc = pytest.mark.skipif(
     not Path("/proc/self/stat").exists(), reason="processes are read from /proc"
 )
-
-
-@dataclass(frozen=True)
-class Launched:
-    process: subprocess.Popen[bytes]
-    output: Path
-
-    @property
-    def text(self) -> str:
-        return self.output.read_text()
-
-    @property
-    def url(self) -> str:
-        return re.search(r"http://\S+", self.text)[0]
-
-    @property
-    def node_pids(self) -> dict[str, int]:
-        found = re.findall(r"^ +(n\d+) +[\d.]+:\d+ +pid (\d+)$", self.text, re.MULTILINE)
-        return {node_id: int(pid) for node_id, pid in found}
-
-    @property
-    def gunicorn_pid(self) -> int:
-        return int(re.search(r"gunicorn, pid (\d+)", self.text)[1])
 
 
 class Visitor:
@@ -81,43 +50,6 @@ class Visitor:
         page = self.get("/")
         for sku in skus:
             page = self.post("/cart/add", page, sku=sku)
-
-
-@contextmanager
-def launched(
-    folder: Path,
-    *options: str,
-    environ: dict[str, str] | None = None,
-    port: int = 0,
-    opens: bool = True,
-) -> Iterator[Launched]:
-    """Start the launcher and yield it when it says that the shop is open, or has ended."""
-    output = folder / f"output-{time.monotonic_ns()}.txt"
-    command = [sys.executable, "-m", "example_app", "--port", str(port), *options]
-    with output.open("wb") as sink:
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env={**os.environ, **(environ or {})},
-            stdout=sink,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        started = Launched(process, output)
-        eventually(lambda: "Ctrl-C" in started.text or process.poll() is not None, START_LIMIT)
-        assert ("Ctrl-C" in started.text) == opens, started.text
-        yield started
-    finally:
-        if process.poll() is None:
-            process.terminate()
-        process.wait(STOP_LIMIT)
-
-
-def eventually(condition: Callable[[], object], limit: float) -> None:
-    deadline = time.monotonic() + limit
-    while not condition():
-        assert time.monotonic() < deadline, "this did not come true in time"
-        time.sleep(0.02)
 
 
 def family(pid: int) -> set[int]:
@@ -288,7 +220,7 @@ def test_policy_of_demo_is_changed_and_changed_back_in_its_dashboard(tmp_path):
     with launched(tmp_path) as shop:
         operator = requests.Session()
         operator.trust_env = False
-        operator.auth = ("ops", re.search(r"password (\S+)", shop.text)[1])
+        operator.auth = ("ops", shop.password)
         dashboard = f"{shop.url}/msm-admin/"
 
         def policy():
@@ -401,7 +333,7 @@ def test_a_node_is_broken_and_mended_on_a_page_and_the_dashboard_shows_it(tmp_pa
         visitor.add("mug")
         operator = requests.Session()
         operator.trust_env = False
-        operator.auth = ("ops", re.search(r"password (\S+)", shop.text)[1])
+        operator.auth = ("ops", shop.password)
         dashboard = f"{shop.url}/msm-admin/"
 
         def state(node_id: str) -> str:

@@ -1,0 +1,310 @@
+"""The demo as ``make demo`` starts it, and a browser that clicks each button it shows.
+
+One demo for the whole file: each test leaves it as it found it, but for the last one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+
+import pytest
+import requests
+from playwright.sync_api import expect
+from support.demo import eventually, launched
+
+
+pytestmark = [pytest.mark.browser, pytest.mark.memcached]
+
+#: Milliseconds in which something gets from a node through two workers to a page.
+PATIENCE = 30_000
+#: What a browser says of a page with such a status: the demo means it.
+MEANT = re.compile(r"Failed to load resource: .* status of (401|429|500)")
+#: All that looks like a button, by its text; what has a sign or changes its text, by its id.
+BUTTONS = "button, a.button"
+BY_ID = {"pause", "theme"}
+LABELS = """
+found => found.map(button => button.id || button.textContent.trim().replace(/\\s+/g, " "))
+"""
+
+
+class Clicker:
+    """A person with a browser, who remembers which buttons there were and which were clicked.
+
+    Args:
+        page: Of a browser.
+        url: What its addresses begin with.
+    """
+
+    def __init__(self, page, url):
+        self.page = page
+        self.url = url
+        self.seen, self.clicked = set(), set()
+
+    def open(self, path):
+        """Go to a page."""
+        self.page.goto(self.url + path)
+        self.look()
+
+    def look(self):
+        """Remember the buttons of this page."""
+        shown = self.page.locator(BUTTONS).filter(visible=True)
+        self.seen.update(shown.evaluate_all(LABELS))
+
+    def click(self, label, within="body"):
+        """Click the first button of that name, or of that id."""
+        self.look()
+        place = self.page.locator(within)
+        button = place.locator(f"button#{label}" if label in BY_ID else "button, a.button")
+        if label not in BY_ID:
+            button = button.filter(has_text=re.compile(rf"^\s*{re.escape(label)}\s*$"))
+        button.first.click()
+        self.clicked.add(label)
+        self.look()
+
+    def confirm(self, label):
+        """Say why and what is asked for, and click; again while others were a moment ago."""
+
+        def taken():
+            form = self.page.locator("form.review").filter(has_text=label)
+            for name in ("reason", "word"):
+                field = form.locator(f"#{name}")
+                if field.count():
+                    word = form.locator("label[for=word] code")
+                    field.fill(word.inner_text() if name == "word" else "a look around")
+            self.click(label, within="form.review")
+            if "Try again in" in self.page.locator("main").inner_text():
+                self.page.go_back()
+                return False
+            return True
+
+        eventually(taken, PATIENCE / 1000)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """The demo, with three nodes and two workers."""
+    with launched(tmp_path_factory.mktemp("demo")) as started:
+        anybody = requests.Session()
+        anybody.trust_env = False
+        anybody.headers["Connection"] = "close"
+
+        def workers():
+            # A worker begins when it reads its first session, and each time another may answer.
+            anybody.get(started.url, timeout=10)
+            answer = anybody.get(
+                f"{started.url}/msm-admin/api/v1/state", auth=("ops", started.password), timeout=10
+            )
+            return len(answer.json()["workers"])
+
+        eventually(lambda: workers() == 2, PATIENCE / 1000)
+        yield started
+
+
+@pytest.fixture
+def shop(demo, open_page):
+    """A person who is signed in."""
+    page = open_page()
+    person = Clicker(page, demo.url)
+    person.open("/sign-in")
+    page.fill("#name", "Anna")
+    person.click("Sign in", within="main")
+    expect(page.locator(".who .name")).to_have_text("Anna")
+    yield person
+    open_page.messages[:] = [m for m in open_page.messages if not MEANT.match(m)]
+
+
+@pytest.fixture
+def operator(demo, open_page):
+    """An operator of the dashboard, who comes by the link of the shop."""
+    page = open_page(http_credentials={"username": "ops", "password": demo.password})
+    page.goto(demo.url + "/break")
+    page.get_by_role("link", name="the dashboard", exact=True).click()
+    expect(page.locator("h1")).to_be_visible()
+    yield Clicker(page, page.url.rstrip("/"))
+    open_page.messages[:] = [m for m in open_page.messages if not MEANT.match(m)]
+
+
+def choose(operator, action, value):
+    """Choose a policy, by all pages that lead to it."""
+    operator.open("/policy/")
+    form = operator.page.locator(f'form[action$="act/{action}"]')
+    form.locator(f'input[value="{value}"]').check()
+    operator.click("Review the change", within=f'form[action$="act/{action}"]')
+    submit = operator.page.locator("form.review .buttons button").inner_text()
+    operator.confirm(submit)
+    # Both workers obey before anything else is tried.
+    facts = operator.page.locator("section", has=operator.page.locator("#in-force"))
+    expect(facts).to_contain_text("applied by 2 of 2 workers", timeout=PATIENCE)
+    # Another worker may answer, and has learned of it a moment later.
+    eventually(lambda: state(operator)[action]["value"] == value, PATIENCE / 1000)
+
+
+def state(operator):
+    return operator.page.request.get(operator.url + "/api/v1/state").json()
+
+
+def workers(operator):
+    return {worker["id"] for worker in state(operator)["workers"]}
+
+
+def states(operator):
+    return [node["state"] for node in state(operator)["nodes"]]
+
+
+def test_policies_are_changed_and_changed_back(operator):
+    before = {action: state(operator)[action]["value"] for action in ("policy", "on_reconnect")}
+    operator.open("/")
+    operator.click("Change the failure policy")
+    operator.open("/policy/")
+    operator.click("Cancel")
+    operator.open("/policy/")
+    operator.click("Review the change")
+    operator.click("Back")
+
+    for action, other in (("policy", "blacklist"), ("on_reconnect", "discard")):
+        choose(operator, action, other)
+        choose(operator, action, before[action])
+
+    assert operator.seen - operator.clicked == {*BY_ID, "Stop distribution"}
+
+
+def test_distribution_is_stopped_and_started(operator):
+    operator.open("/policy/")
+    operator.click("Stop distribution")
+    operator.confirm("Stop distribution")
+    eventually(lambda: state(operator)["distribution"]["value"] == "stopped", 30)
+    operator.open("/policy/")
+    operator.click("Start distribution")
+    operator.confirm("Start distribution")
+    eventually(lambda: state(operator)["distribution"]["value"] != "stopped", 30)
+
+
+def test_a_node_is_probed_drained_and_given_back(operator):
+    eventually(lambda: states(operator) == ["up"] * 3, 60)
+    operator.open("/nodes/n2")
+    operator.click("Probe now")
+    operator.open("/nodes/n2")
+    operator.click("Reset the circuit")
+    operator.confirm("Reset and probe n2")
+    operator.open("/nodes/n2")
+    operator.click("Drain")
+    operator.confirm("Drain n2")
+    eventually(lambda: states(operator)[1] == "drained", 60)
+    operator.open("/nodes/n2")
+    operator.click("Restore")
+    operator.confirm("Restore n2")
+    eventually(lambda: states(operator) == ["up"] * 3, 60)
+
+    assert operator.seen - operator.clicked == {*BY_ID, "Back"}
+
+
+def test_an_attribute_gets_onto_the_blacklist_and_off_it(operator, shop):
+    shop.open("/break")
+    shop.click("Put a lock into my session")
+    expect(shop.page.locator("main")).to_contain_text("'lock' (_thread.lock)")
+    choose(operator, "policy", "blacklist")
+    shop.open("/break")
+    shop.click("Put a lock into my session")
+    expect(shop.page.locator(".flash")).to_contain_text("A lock was put into the session")
+
+    def listed():
+        return [entry["key"] for entry in state(operator)["blacklist"]]
+
+    def pinned():
+        return [entry["pinned"] for entry in state(operator)["blacklist"]]
+
+    eventually(lambda: listed() == ["lock"], 30)
+    operator.open("/blacklist/")
+    operator.click("Pin")
+    operator.confirm("Pin it")
+    eventually(lambda: pinned() == [True], 30)
+    operator.open("/blacklist/")
+    operator.click("Unpin")
+    eventually(lambda: pinned() == [False], 30)
+    operator.open("/blacklist/")
+    operator.click("Try again")
+    eventually(lambda: listed() == [], 30)
+    choose(operator, "policy", "raise")
+
+    left = {"Cancel", "Back", "Stop distribution"}
+    assert operator.seen - operator.clicked <= {*BY_ID, *left}
+    expect(shop.page.locator(".who .name")).to_have_text("Anna")
+
+
+def test_a_session_is_looked_up_and_ended(operator, shop):
+    cookie = next(c for c in shop.page.context.cookies() if c["name"] == "keep_session")
+    operator.open("/sessions/")
+    operator.page.fill("#session", cookie["value"])
+    operator.click("Look it up")
+    found = operator.page.locator("#found").inner_text()
+    # The browser of an operator who is a customer as well.
+    operator.page.context.add_cookies([cookie])
+    operator.click("Look up my own")
+    expect(operator.page.locator("#found")).to_have_text(found)
+    operator.confirm("Revoke this session")
+
+    shop.open("/cart")
+    expect(shop.page.locator(".who")).to_contain_text("Sign in")
+    assert operator.seen - operator.clicked == {"theme"}
+
+
+def test_what_is_listed_is_filtered_and_pages_can_be_paused_and_darkened(operator):
+    for path in ("/workers/", "/events/"):
+        operator.open(path)
+        operator.click("Show")
+        expect(operator.page.locator("h1")).to_be_visible()
+    operator.click("pause")
+    expect(operator.page.locator("#pause")).to_have_text("Resume")
+    operator.click("pause")
+    operator.click("theme")
+    expect(operator.page.locator("html")).to_have_attribute("data-theme", re.compile("light|dark"))
+
+    assert operator.seen == operator.clicked
+
+
+def test_nodes_are_broken_and_mended_on_the_page_for_it_and_no_one_is_signed_out(operator, shop):
+    eventually(lambda: states(operator) == ["up"] * 3, 60)
+
+    def node(name):
+        return f'li.node:has(h2:text("{name}"))'
+
+    def signed_in():
+        shop.page.goto(shop.url + "/cart")
+        expect(shop.page.locator(".who .name")).to_have_text("Anna")
+
+    shop.seen.clear()
+    shop.open("/break")
+    shop.click("Kill it", within=node("n1"))
+    eventually(lambda: states(operator)[0] == "down", 60)
+    signed_in()
+    eventually(lambda: shop.open("/break") or shop.seen >= {"Start it again, empty"}, 30)
+    shop.click("Start it again, empty", within=node("n1"))
+    eventually(lambda: states(operator) == ["up"] * 3, 60)
+    signed_in()
+    shop.open("/break")
+    shop.click("Let it hang", within=node("n2"))
+    eventually(lambda: states(operator)[1] == "down", 60)
+    signed_in()
+    shop.open("/break")
+    shop.click("Let it go on", within=node("n2"))
+    eventually(lambda: states(operator) == ["up"] * 3, 60)
+    signed_in()
+
+    left = shop.seen - shop.clicked
+    assert left == {"Sign out", "Put a lock into my session"}
+
+
+def test_a_worker_that_was_killed_is_forgotten(operator):
+    killed = workers(operator).pop()
+    os.kill(int(killed.split(":")[1]), signal.SIGKILL)
+
+    def can_be_forgotten():
+        operator.open("/workers/")
+        return "Forget" in operator.seen
+
+    eventually(can_be_forgotten, 60)
+    operator.click("Forget")
+    expect(operator.page.locator("main")).to_contain_text("is forgotten")
+    eventually(lambda: killed not in workers(operator), 30)

@@ -1,0 +1,83 @@
+"""The demo as ``make demo`` starts it: a process of its own, with free ports and real nodes."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+
+ROOT = Path(__file__).parents[2]
+START_LIMIT = 40.0
+STOP_LIMIT = 20.0
+
+
+@dataclass(frozen=True)
+class Launched:
+    process: subprocess.Popen[bytes]
+    output: Path
+
+    @property
+    def text(self) -> str:
+        return self.output.read_text()
+
+    @property
+    def url(self) -> str:
+        return re.search(r"http://\S+", self.text)[0]
+
+    @property
+    def node_pids(self) -> dict[str, int]:
+        found = re.findall(r"^ +(n\d+) +[\d.]+:\d+ +pid (\d+)$", self.text, re.MULTILINE)
+        return {node_id: int(pid) for node_id, pid in found}
+
+    @property
+    def gunicorn_pid(self) -> int:
+        return int(re.search(r"gunicorn, pid (\d+)", self.text)[1])
+
+    @property
+    def password(self) -> str:
+        """The password of ``ops``."""
+        return re.search(r"password (\S+)", self.text)[1]
+
+
+@contextmanager
+def launched(
+    folder: Path,
+    *options: str,
+    environ: dict[str, str] | None = None,
+    port: int = 0,
+    opens: bool = True,
+) -> Iterator[Launched]:
+    """Start the launcher and yield it when it says that the shop is open, or has ended."""
+    output = folder / f"output-{time.monotonic_ns()}.txt"
+    command = [sys.executable, "-m", "example_app", "--port", str(port), *options]
+    with output.open("wb") as sink:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**os.environ, **(environ or {})},
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        started = Launched(process, output)
+        eventually(lambda: "Ctrl-C" in started.text or process.poll() is not None, START_LIMIT)
+        assert ("Ctrl-C" in started.text) == opens, started.text
+        yield started
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        process.wait(STOP_LIMIT)
+
+
+def eventually(condition: Callable[[], object], limit: float) -> None:
+    deadline = time.monotonic() + limit
+    while not condition():
+        assert time.monotonic() < deadline, "this did not come true in time"
+        time.sleep(0.02)
