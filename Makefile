@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-min lint docs fuzz bench bench-all drill screenshots clean packages static
+.PHONY: help demo test test-min lint docs fuzz bench bench-all drill screenshots clean packages static third-party
 
 # PYTHON names the Python that makes .venv; scripts/python.sh finds one when it is not given.
 # ARGS are options for what a target runs, for example: make demo ARGS="--port 9000"
@@ -23,7 +23,7 @@ demo:  ## open the example shop on this machine, over three memcached nodes
 	@scripts/venv.sh demo
 	@exec $(RUN) example_app $(ARGS)
 
-test: packages static  ## check everything: style, types, layers, links, tests
+test: packages static third-party  ## check everything: style, types, layers, links, tests
 	@# Whole files side by side: most tests wait for processes rather than compute.
 	@$(RUN) pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
@@ -76,7 +76,7 @@ screenshots:  ## take the pictures of the dashboard; ARGS="--url ..." of one tha
 	@.venv/bin/python tests/browser/screenshots.py $(ARGS)
 
 clean:  ## remove .venv and everything else that was made here
-	@rm -rf .venv .venv-min build dist .coverage
+	@rm -rf .venv .venv-min .venv-third-party build dist .coverage
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -84,6 +84,11 @@ packages:
 	@scripts/system-packages.sh venv memcached chromium
 	@# Without HAProxy the tests of the route in the cookie are skipped, and say so.
 	@scripts/system-packages.sh haproxy || true
+
+third-party:
+	@scripts/venv.sh min
+	@# Without the package index these tests are skipped, and say so; not where CI is set.
+	@scripts/venv-third-party.sh
 
 static:
 	@scripts/system-packages.sh venv
