@@ -22,9 +22,10 @@ from .lookups import Lookups
 from .record.codec import Codec, MsgpackCodec
 from .record.names import text_of
 from .record.record import PARTIAL
-from .secret_keys import check_fallbacks, secrets_of
+from .secret_keys import check_secrets, secrets_of
 from .session import Session
 from .settings import NodeAddress, Settings
+from .settings_parsing import switched_on
 from .signals import (
     SESSION_SIGNALS,
     attribute_blacklisted,
@@ -174,12 +175,14 @@ class MemcachedSessionManager:
         """
         if not isinstance(app, Flask):
             raise ConfigError("init_app", type(app).__name__, "a Flask application")
-        check_fallbacks(app)
+        check_secrets(app)
         if EXTENSION in app.extensions:
             raise ConfigError("init_app", app.name, "once for each application")
-        settings = Settings.from_mapping(app.config, app_name=app.name, testing=app.testing)
+        is_test = switched_on(app.testing)
+        settings = Settings.from_mapping(app.config, app_name=app.name, testing=is_test)
         if not settings.enabled:
             return
+        _check_lifetime(app)
         parts = assemble(
             Needs(
                 settings=settings,
@@ -189,7 +192,7 @@ class MemcachedSessionManager:
                 secrets=lambda: secrets_of(app) or ("",),
                 notify=partial(_session_signal, app),
                 listener=partial(_event_signal, app),
-                raise_unexpected=lambda: app.testing,
+                raise_unexpected=lambda: switched_on(app.testing),
                 scheduler=self._scheduler,
                 make_node=lambda address: self._node(address, settings),
                 root=app.root_path,
@@ -351,6 +354,20 @@ def _checked_codec(codec: Codec) -> Codec:
     if type(number) is not int or not 1 <= number <= MAX_CODEC_ID:
         raise ConfigError("codec", f"{name} with id {number!r}", "an id from 1 to 255")
     return codec
+
+
+def _check_lifetime(app: Flask) -> None:
+    """Refuse a life of sessions that Flask could not use either, but only in a request.
+
+    Raises:
+        ConfigError: ``PERMANENT_SESSION_LIFETIME`` is a text, or something else without a length.
+    """
+    try:
+        app.permanent_session_lifetime.total_seconds()
+    except (AttributeError, TypeError, ValueError, OverflowError):
+        key = "PERMANENT_SESSION_LIFETIME"
+        allowed = "a timedelta, or a number of seconds (no text)"
+        raise ConfigError(key, app.config[key], allowed) from None
 
 
 def _checked_interface(interface: type[MsmSessionInterface]) -> type[MsmSessionInterface]:

@@ -16,6 +16,7 @@ from .errors import ReadOnlyError, shown
 from .record.token import PERMANENT, Token, cookie_pattern, peek_flags, signer_for
 from .secret_keys import secrets_of
 from .session import Session
+from .settings_parsing import switched_on
 from .unit import Action, Unit
 
 
@@ -213,7 +214,7 @@ class MsmSessionInterface(SessionInterface):
     def _refuse_changes(self, app: Flask, names: set[str], endpoint: str | None) -> None:
         listed = ", ".join(shown(name) for name in sorted(names))
         message = f"the read_only view {endpoint!r} changed the session: {listed}"
-        if app.debug:
+        if switched_on(app.debug):
             raise ReadOnlyError(message)
         logger.warning("%s; nothing was saved", message)
 

@@ -18,38 +18,62 @@ if TYPE_CHECKING:
 logger = logging.getLogger("flask_msm")
 
 _FALLBACKS = "SECRET_KEY_FALLBACKS"
+_ALLOWED = "a list of secrets, each a text or bytes and none empty"
 
 
 def secrets_of(app: Flask) -> Secrets | None:
     """Return the current secret, then the fallbacks; ``None`` without a secret.
 
-    Fallbacks in one text are ignored: taken as a list, each letter of it would be a key.
+    What is no secret among the fallbacks is ignored: of one text each letter would be a key, and
+    with an empty secret everybody could sign.
     """
     current = app.secret_key
     if not current:
         return None
-    fallbacks = app.config[_FALLBACKS] or ()
-    if isinstance(fallbacks, str | bytes):
-        _log_text_fallbacks()
+    fallbacks = app.config[_FALLBACKS]
+    if not fallbacks:
         return (current,)
-    return (current, *fallbacks)
+    if not isinstance(fallbacks, list | tuple | set | frozenset):
+        _log_ignored(f"it is {_kind_of(fallbacks)}")
+        return (current,)
+    secrets = tuple(filter(_is_secret, fallbacks))
+    if len(secrets) < len(fallbacks):
+        _log_ignored("some of it is empty or no text")
+    return (current, *secrets)
 
 
-def check_fallbacks(app: Flask) -> None:
-    """Refuse fallbacks that ``secrets_of`` would ignore.
+def check_secrets(app: Flask) -> None:
+    """Refuse secrets that cannot be used, and fallbacks that ``secrets_of`` would ignore.
 
     Raises:
-        ConfigError: They are one text.
+        ConfigError: The secret is no text, or the fallbacks are no list of secrets.
     """
-    if isinstance(app.config.get(_FALLBACKS), str | bytes):
-        raise ConfigError(_FALLBACKS, "one text", "a list of secrets")
+    current, fallbacks = app.secret_key, app.config.get(_FALLBACKS)
+    if current and not _is_secret(current):
+        raise ConfigError("SECRET_KEY", _kind_of(current), "a text or bytes")
+    if not fallbacks:
+        return
+    if not isinstance(fallbacks, list | tuple | set | frozenset):
+        raise ConfigError(_FALLBACKS, _kind_of(fallbacks), _ALLOWED)
+    if not all(map(_is_secret, fallbacks)):
+        raise ConfigError(_FALLBACKS, "a list with something that is no secret", _ALLOWED)
+
+
+def _is_secret(value: object) -> bool:
+    return isinstance(value, str | bytes) and bool(value)
+
+
+def _kind_of(value: object) -> str:
+    """Return what *value* is, without showing it."""
+    return "one text" if isinstance(value, str | bytes) else f"of type {type(value).__name__}"
 
 
 @cache
-def _log_text_fallbacks() -> None:
+def _log_ignored(what: str) -> None:
     """Log an error, once for each process."""
     logger.error(
-        "%s is one text, must be a list of secrets: it is ignored, and cookies signed with an"
-        " older secret are not accepted",
+        "%s must be a list of secrets: %s, which is ignored, so cookies signed with an older secret"
+        " may not be accepted",
         _FALLBACKS,
+        what,
     )

@@ -179,6 +179,16 @@ def optional(kind: Kind[T]) -> Kind[T | None]:
     return Kind(f"{kind.allowed}, or None", kind.parse)
 
 
+def switched_on(value: object) -> bool:
+    """Return whether a switch of Flask's is on, also one that is a text from the environment.
+
+    A text that says *no* counts as off, though Flask takes every text for a yes.
+    """
+    if isinstance(value, str):
+        return value.strip().lower() not in ("", *_FALSE)
+    return bool(value)
+
+
 def split_list(value: object, separator: str) -> list[str]:
     """Return the stripped items of a text split at *separator*, or of a list or tuple of texts.
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from werkzeug.exceptions import TooManyRequests
 from werkzeug.security import check_password_hash, generate_password_hash
 
+from flask_msm.errors import ConfigError
 from flask_msm.locks import ProcessLock
 
 from .access import LOOKS_AT_REQUEST_ALONE, Access, Level
@@ -73,6 +74,9 @@ class BasicAuth:
     ) -> None:
         self.challenge = f'Basic realm="{realm}", charset="UTF-8"'
         self._users = dict(users)
+        if isinstance(read, str | bytes):
+            # Each letter would be a name, and who may only look could change everything.
+            raise ConfigError("basic_auth(read=...)", read, "a list of names")
         self._read = frozenset(read)
         self._clock = clock
         self._secret = secrets.token_bytes(32)
@@ -179,6 +183,9 @@ def basic_auth(
         users: Password hashes (``werkzeug.security.generate_password_hash``) by name.
         read: Names among them that may look and not change.
         realm: Shown by browsers that ask for the password.
+
+    Raises:
+        ConfigError: *read* is one text: each letter of it would be a name.
     """
     return BasicAuth(users, read, realm=realm)
 

@@ -170,6 +170,12 @@ def test_basic_auth_asks_for_a_password_and_takes_the_right_one():
     assert "Signed in as ops" in right.text
 
 
+@pytest.mark.parametrize("read", ["bob", b"bob", ""], ids=repr)
+def test_names_that_may_look_given_as_one_text_are_refused(read):
+    with pytest.raises(ConfigError, match="a list of names"):
+        basic_auth({"bob": HASH}, read=read)
+
+
 def test_basic_auth_knows_readers():
     client, _ = client_of(admin_access=basic_auth({"bob": HASH}, read=["bob"]))
 

@@ -6,7 +6,7 @@ import logging
 import threading
 
 import pytest
-from flask import Flask, session
+from flask import Flask, request, session
 from flask.sessions import SecureCookieSessionInterface
 from support.apps import LIFE, FakeManager, make_app, set_cookie
 from support.clock import FakeClock
@@ -20,7 +20,7 @@ from flask_msm import (
     session_created,
 )
 from flask_msm.record.record import Kind
-from flask_msm.secret_keys import _log_text_fallbacks, secrets_of
+from flask_msm.secret_keys import _log_ignored, secrets_of
 
 
 def write(**values):
@@ -303,6 +303,8 @@ def add_read_only_view(app):
     @app.get("/looked-at")
     @read_only
     def looked_at():
+        if "change" in request.args:
+            session["name"] = "eve"
         return session.get("name", "nobody")
 
 
@@ -361,22 +363,93 @@ def test_an_object_that_is_no_application_is_refused_by_type():
         MemcachedSessionManager().init_app("text")
 
 
-@pytest.mark.parametrize("fallbacks", ["older", b"older"], ids=["str", "bytes"])
-def test_fallback_secrets_given_as_one_text_are_refused(fallbacks):
+NO_FALLBACKS = {
+    "str": "older",
+    "bytes": b"older",
+    "bytearray": bytearray(b"older"),
+    "an empty secret": ["older", ""],
+    "no secret at all": [None],
+    "a number": ["older", 12345],
+    "a generator": (secret for secret in ["older"]),
+    "a mapping": {"older": 1},
+}
+
+
+@pytest.mark.parametrize("fallbacks", NO_FALLBACKS.values(), ids=NO_FALLBACKS)
+def test_fallback_secrets_that_are_no_list_of_secrets_are_refused(fallbacks):
     app = Flask("shop")
     app.config.update(TESTING=True, SECRET_KEY="test", SECRET_KEY_FALLBACKS=fallbacks)
 
-    with pytest.raises(ConfigError, match="SECRET_KEY_FALLBACKS") as caught:
+    with pytest.raises(ConfigError, match=r"SECRET_KEY_FALLBACKS.*a list of secrets") as caught:
         MemcachedSessionManager(app)
     assert "older" not in str(caught.value)
+    assert "12345" not in str(caught.value)
 
 
-def test_a_letter_of_fallback_secrets_assigned_later_verifies_no_cookie(caplog):
+@pytest.mark.parametrize("fallbacks", [None, [], (), ["older"], ("older", b"oldest"), {"older"}])
+def test_fallback_secrets_may_be_any_list_of_secrets_or_none(fallbacks):
+    shop = make_app(SECRET_KEY="test", SECRET_KEY_FALLBACKS=fallbacks)
+
+    assert secrets_of(shop.app) == ("test", *(fallbacks or ()))
+
+
+@pytest.mark.parametrize(
+    ("fallbacks", "left"),
+    [("letters", ()), (bytearray(b"letters"), ()), (["older", "", None], ("older",))],
+    ids=["text", "bytearray", "empty ones"],
+)
+def test_what_is_no_secret_among_fallbacks_assigned_later_verifies_no_cookie(
+    fallbacks, left, caplog
+):
     shop = make_app(SECRET_KEY="test")
-    shop.app.config["SECRET_KEY_FALLBACKS"] = "letters"
-    _log_text_fallbacks.cache_clear()
+    shop.app.config["SECRET_KEY_FALLBACKS"] = fallbacks
+    _log_ignored.cache_clear()
 
-    assert secrets_of(shop.app) == ("test",)
-    assert secrets_of(shop.app) == ("test",)
-    assert caplog.text.count("SECRET_KEY_FALLBACKS is one text") == 1
+    assert secrets_of(shop.app) == ("test", *left)
+    assert secrets_of(shop.app) == ("test", *left)
+    assert caplog.text.count("SECRET_KEY_FALLBACKS must be a list of secrets") == 1
     assert "letters" not in caplog.text
+
+
+def test_a_secret_that_is_a_number_is_refused_and_not_shown():
+    # ``from_prefixed_env`` makes a number of a text that looks like one.
+    app = Flask("shop")
+    app.config.update(TESTING=True, SECRET_KEY=12345)
+
+    with pytest.raises(ConfigError, match="SECRET_KEY is 'of type int'; allowed: a text") as caught:
+        MemcachedSessionManager(app)
+    assert "12345" not in str(caught.value)
+
+
+@pytest.mark.parametrize("life", ["3600", None, [], float("nan")], ids=repr)
+def test_a_life_of_sessions_that_has_no_length_is_refused(life):
+    app = Flask("shop")
+    app.config.update(TESTING=True, SECRET_KEY="test", PERMANENT_SESSION_LIFETIME=life)
+
+    with pytest.raises(ConfigError, match="PERMANENT_SESSION_LIFETIME"):
+        MemcachedSessionManager(app)
+
+
+@pytest.mark.parametrize(
+    ("word", "tests"),
+    [("false", False), ("0", False), ("No ", False), ("", False), ("true", True), ("ci", True)],
+)
+def test_testing_that_is_a_text_which_says_no_is_off(word, tests):
+    app = Flask("shop")
+    app.config.update(SECRET_KEY="test", TESTING=word, MSM_LOCAL_CACHE="simple", MSM_ADMIN=False)
+    app.config["MSM_NODES"] = "n1:127.0.0.1:1"
+
+    settings = FakeManager(app).state(app).settings
+
+    assert (settings.probe_interval == 0) is tests
+
+
+@pytest.mark.parametrize("word", ["false", "0"])
+def test_a_debug_mode_that_is_a_text_which_says_no_has_a_read_only_view_log(word, caplog):
+    shop = make_app(setup=add_read_only_view)
+    shop.app.config["DEBUG"] = word
+
+    shop.do(lambda: session.update(name="anna"))
+    shop.client.get("/looked-at?change=1")
+
+    assert "nothing was saved" in caplog.text
