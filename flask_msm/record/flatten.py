@@ -117,6 +117,8 @@ class Flattener:
         if self._in_set:
             return self.flatten(lowered_item(value), depth)
         plain, by_default = lowered(value, self._default)
+        if type(plain) is type(value) and not by_default:
+            raise Refused(value)  # a class that was replaced while this runs: no end of it
         # What a JSON provider makes may need it again, and again.
         return self.flatten(plain, _deeper(value, depth) if by_default else depth)
 

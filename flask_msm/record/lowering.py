@@ -26,12 +26,13 @@ Default = Callable[[Any], object]
 _Step = tuple[type, Callable[[Any], object]]
 
 
-def _plain_datetime(value: dt.datetime) -> dt.datetime:
-    return dt.datetime.combine(_plain_date(value), _plain_time(value))
+# The classes are looked up here, once: tools that stop the clock of a test replace them later.
+def _plain_date(value: dt.date, make: type[dt.date] = dt.date) -> dt.date:
+    return make(value.year, value.month, value.day)
 
 
-def _plain_date(value: dt.date) -> dt.date:
-    return dt.date(value.year, value.month, value.day)
+def _plain_datetime(value: dt.datetime, make: type[dt.datetime] = dt.datetime) -> dt.datetime:
+    return make.combine(_plain_date(value), _plain_time(value))
 
 
 def _plain_time(value: dt.datetime | dt.time) -> dt.time:

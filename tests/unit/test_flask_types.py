@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import datetime as dt
 import json
 import threading
 from pathlib import Path
@@ -19,10 +20,12 @@ from support.flask_values import (
     CASES,
     REFUSED,
     Colour,
+    Day,
     Item,
     Lazy,
     Loud,
     Measure,
+    Moment,
     Point,
     Role,
     Text,
@@ -298,6 +301,19 @@ def test_keys_come_back_as_what_they_are_plain():
     value = {Text("é"): 1, Text("\ud800"): 2, Measure(1.5): 3, Role.ADMIN: 4, 5: 6}
 
     assert alike(codec.loads(codec.dumps(value)), {"é": 1, "\ud800": 2, 1.5: 3, "admin": 4, 5: 6})
+
+
+def test_dates_are_taken_while_a_test_stops_the_clock(monkeypatch):
+    """As freezegun does: the classes of the standard library are subclasses meanwhile."""
+    moment, day = dt.datetime(2026, 1, 2, 3, 4, tzinfo=dt.UTC), dt.date(2026, 1, 2)
+    written = codec.dumps([moment, day])
+    monkeypatch.setattr(dt, "datetime", Moment)
+    monkeypatch.setattr(dt, "date", Day)
+    stopped = [Moment(2026, 1, 2, 3, 4, tzinfo=dt.UTC), Day(2026, 1, 2)]
+
+    assert codec.dumps(stopped) == written
+    assert codec.loads(written) == stopped
+    assert codec.dumps(codec.loads(written)) == written
 
 
 # -- MSM_STRICT_TYPES ------------------------------------------------------------------------------
