@@ -270,9 +270,11 @@ class Repository:
     def follow(self, slot: Slot, alias: Record, rewrite: Rewrite) -> None:
         """Apply a change to the session that *alias* points to, if that is alive."""
         target, loaded = self._behind(slot, alias)
-        if loaded.record is None or loaded.record.kind is Kind.DESTROYED:
+        kind = loaded.record.kind if loaded.record else None
+        if loaded.outcome is Outcome.MISSING or kind is Kind.DESTROYED:
             self.counters.dropped_after_logout += 1
-        elif loaded.record.kind is Kind.DATA:
+        elif kind is not Kind.ALIAS:
+            # Also when nobody can tell: what ended stays so, whatever is written.
             self.save(target, rewrite, known=loaded)
             self.counters.followed += 1
 

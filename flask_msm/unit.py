@@ -80,6 +80,13 @@ class Unit(Differences):
         """What the stores are known to hold."""
         return self._record
 
+    @property
+    def sid(self) -> str | None:
+        """The session id; of several cookies that of the session that counts."""
+        if self.is_open and self.token is not None:
+            self._look(self.token)
+        return super().sid
+
     # -- reading -------------------------------------------------------------------------------
 
     def load(self) -> Contents:

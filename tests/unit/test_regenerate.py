@@ -9,6 +9,7 @@ from support.apps import deletes_cookie, make_app, receiving, set_cookie
 from flask_msm import destroy, regenerate, session_created
 from flask_msm.record.keys import ref_of
 from flask_msm.record.record import Kind
+from flask_msm.stores.ports import Loaded, Outcome
 
 
 GRACE = 10
@@ -278,6 +279,40 @@ def test_a_request_that_began_before_follows_over_several_moves(shop):
     slow.end()
 
     assert shop.ask(contents) == {"name": "anna", "slow": 1}
+
+
+def hide(shop, key):
+    """Have no node tell of the session *key*."""
+    repository = shop.state.repository
+    load = repository.load
+    unknown = Loaded(Outcome.UNKNOWN, None, {})
+    repository.load = lambda slot, **options: unknown if slot.key == key else load(slot, **options)
+
+
+def test_a_change_follows_also_when_nobody_can_tell_what_the_session_holds_now(shop):
+    slow = shop.under_way()
+    slow.session["slow"] = 1
+    shop.do(sign_in)
+    load = shop.state.repository.load
+    hide(shop, shop.key())
+
+    slow.end()
+
+    shop.state.repository.load = load
+    assert shop.ask(contents) == {"name": "anna", "user": 7, "slow": 1}
+
+
+def test_a_change_that_follows_blindly_does_not_undo_a_logout(shop):
+    slow = shop.under_way()
+    slow.session["slow"] = 1
+    shop.do(sign_in)
+    key = shop.key()
+    shop.do(destroy)
+    hide(shop, key)
+
+    slow.end()
+
+    assert shop.live_keys() == set()
 
 
 def test_a_request_that_emptied_the_session_by_pop_follows_too(shop):
@@ -611,6 +646,19 @@ def test_what_was_meant_for_another_id_is_not_handed_over_when_that_cannot_be_st
     assert set_cookie(response) is None
     assert "has moved to another id" in caplog.text
     assert shop.ask(contents) == {"name": "anna", "user": 7}
+
+
+def test_what_the_process_alone_keeps_of_a_second_sign_in_is_kept_under_its_own_id():
+    shop = make_app(MSM_REGENERATE_GRACE=GRACE, MSM_ATTRIBUTE_FILTER="^(name|user)$")
+    shop.do(write(name="anna", tmp=["old"]))
+    objects = [object(), object()]
+    second = shop.browser(shop.cookie())
+    shop.do(lambda: (write(tmp=objects[0])(), sign_in()))
+
+    shop.do(lambda: (write(tmp=objects[1])(), sign_in()), client=second)
+
+    assert shop.ask(contents) == {"name": "anna", "user": 7, "tmp": objects[0]}
+    assert shop.ask(contents, client=second) == {"user": 7, "tmp": objects[1]}
 
 
 # -- attacks on it ---------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from flask import session
 from support.apps import LIFE, NoLocalStorage, deletes_cookie, make_app
 
 from flask_msm import destroy, regenerate
+from flask_msm.record.keys import ref_of
 from flask_msm.record.token import Token, TokenSigner, new_sid
 from flask_msm.stores.ports import Loaded, Outcome
 
@@ -91,6 +92,13 @@ def test_of_two_sessions_that_live_the_first_cookie_counts_and_the_second_is_not
 
     assert Visitor(shop, first, second).ask(contents) == {"name": "anna"}
     assert shop.operations() == ["gets"]
+
+
+def test_the_names_of_the_session_are_those_of_the_one_that_lives_before_it_is_loaded(shop):
+    visitor = Visitor(shop, ended(shop), cookie := started(shop, name="anna"))
+
+    assert visitor.ask(lambda: session.sid) == shop.token(cookie).sid
+    assert visitor.ask(lambda: session.ref) == ref_of(shop.key(cookie))
 
 
 def test_a_fifth_cookie_is_not_looked_at(shop):
