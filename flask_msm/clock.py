@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+#: Two clocks that differ by more than this are not the same time, seconds.
+TOLERANCE = 60.0
+#: A node whose clock differs by more than this from that of this machine has none, seconds.
+BELIEVED = 10 * 366 * 86_400.0
 
 
 class Clock(Protocol):
@@ -24,3 +34,75 @@ class SystemClock:
     # The functions themselves: requests look at the clock a dozen times.
     monotonic = staticmethod(time.monotonic)
     time = staticmethod(time.time)
+
+
+class FleetClock:
+    """The time of the fleet: that of this machine, corrected if the nodes tell another one.
+
+    What one machine stamps, others compare with what they stamped: so a machine whose clock is
+    wrong asks the nodes, and takes the median of what they say.
+
+    Args:
+        own: The clocks of the machine.
+
+    Attributes:
+        correction: What is added to the own wall clock, seconds; 0.0 while the nodes agree with
+            it to ``TOLERANCE``.
+        asked: Whether the nodes were asked already.
+    """
+
+    def __init__(self, own: Clock) -> None:
+        self.correction = 0.0
+        self.asked = False
+        self.monotonic = own.monotonic
+        self.own_time = own.time
+
+    def time(self) -> float:
+        """Return seconds since the epoch, by the clock of the fleet."""
+        return self.own_time() + self.correction
+
+    def earliest(self) -> float:
+        """Return the earlier one of the fleet's time and that of this machine.
+
+        What ends a life has to be past by both: neither a machine nor nodes whose clock is wrong
+        may end it.
+        """
+        return min(self.time(), self.own_time())
+
+    def correct(self, ahead: Iterable[float]) -> None:
+        """Take note of what nodes say.
+
+        Args:
+            ahead: By how many seconds the clock of each node is ahead of that of this machine.
+        """
+        self.asked = True
+        found = _median(seconds for seconds in ahead if abs(seconds) < BELIEVED)
+        if abs(found) <= TOLERANCE:
+            self.correction = 0.0
+        elif abs(found - self.correction) > TOLERANCE:
+            # Otherwise it stays: nodes tell whole seconds, and time must not go to and fro.
+            self.correction = found
+
+
+def earliest(clock: Clock) -> float:
+    """Return the time that ends lives: see ``FleetClock.earliest``; of other clocks, their time."""
+    return clock.earliest() if isinstance(clock, FleetClock) else clock.time()
+
+
+def is_past(clock: Clock, at: float) -> bool:
+    """Return whether what lives until *at* (seconds since the epoch) is over.
+
+    By the clock of the fleet and by that of this machine; never before the nodes were asked once,
+    for the clock of this machine alone may be wrong.
+    """
+    if isinstance(clock, FleetClock) and not clock.asked:
+        return False
+    return at < earliest(clock)
+
+
+def _median(values: Iterable[float]) -> float:
+    """Return the median, of two in the middle the one nearer to 0; 0.0 without any."""
+    found = sorted(values)
+    if not found:
+        return 0.0
+    return min(found[(len(found) - 1) // 2], found[len(found) // 2], key=abs)

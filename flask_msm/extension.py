@@ -13,7 +13,7 @@ from flask import Flask, current_app
 
 from .assembly import Needs, Parts, assemble, memcached_node
 from .cli import msm_commands
-from .clock import Clock, SystemClock
+from .clock import Clock, FleetClock, SystemClock
 from .console import FleetConsole
 from .errors import ConfigError, SessionUnavailableError
 from .gate import Report
@@ -183,12 +183,14 @@ class MemcachedSessionManager:
         if not settings.enabled:
             return
         _check_lifetime(app)
+        # Without nodes nobody tells another time.
+        clock = FleetClock(self._clock) if settings.nodes else self._clock
         parts = assemble(
             Needs(
                 settings=settings,
                 name=app.name,
                 codec=self._bound_codec(app, strict=settings.strict_types),
-                clock=self._clock,
+                clock=clock,
                 secrets=lambda: secrets_of(app) or ("",),
                 notify=partial(_session_signal, app),
                 listener=partial(_event_signal, app),
@@ -211,12 +213,10 @@ class MemcachedSessionManager:
             parts,
             settings,
             secrets=lambda: secrets_of(app) or ("",),
-            clock=self._clock,
+            clock=clock,
             life=lambda: interface.life(app),
         )
-        console = FleetConsole(
-            parts, settings, app_name=app.name, clock=self._clock, lookups=lookups
-        )
+        console = FleetConsole(parts, settings, app_name=app.name, clock=clock, lookups=lookups)
         app.extensions[EXTENSION] = AppState(
             settings=settings, parts=parts, interface=interface, console=console
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from .clock import is_past
 from .drafts import SLACK
 from .record.keys import Secrets, keyring, ref_of, storage_key
 from .record.token import Token
@@ -89,7 +90,7 @@ class Identity:
             tokens = self.visit.tokens()
             self.several = len(tokens) > 1
             # Too old to be anywhere: nobody is asked.
-            tokens = [token for token in tokens if self._age(token) <= self.life * SLACK]
+            tokens = [token for token in tokens if not self._is_too_old(token)]
             if len(tokens) > 1:
                 tokens = _newest(tokens)
             self._token = tokens[0] if tokens else None
@@ -139,6 +140,9 @@ class Identity:
             return False
         tokens = (self.token, *self._others) if self._is_open else (self.token,)
         return any(self._age(token) >= self.life / 10 for token in tokens)
+
+    def _is_too_old(self, token: Token) -> bool:
+        return is_past(self.repository.clock, token.renewed + self.life * SLACK)
 
     def _age(self, token: Token) -> float:
         return self.repository.clock.time() - token.renewed

@@ -7,6 +7,7 @@ from enum import Enum, IntEnum
 from typing import TYPE_CHECKING
 
 from .changes import Baseline
+from .clock import is_past
 from .differences import Differences
 from .drafts import Changes
 from .errors import (
@@ -168,13 +169,13 @@ class Unit(Differences):
         return began + PART_TIME < self.repository.clock.time()
 
     def _alive(self, record: Record) -> bool:
-        now = self.repository.clock.time()
+        clock = self.repository.clock
         limit = self.repository.rules.absolute_timeout
-        if record.kind is Kind.DESTROYED or record.expires_at < now:
+        if record.kind is Kind.DESTROYED or is_past(clock, record.expires_at):
             return False
-        if limit is not None and record.created + limit < now:
+        if limit is not None and is_past(clock, record.created + limit):
             return False
-        return record.pointer is None or now < record.pointer.until
+        return record.pointer is None or clock.time() < record.pointer.until
 
     # -- requests of the application -----------------------------------------------------------
 

@@ -135,9 +135,12 @@ class ManagedNode(NodeClient, Protocol):
 
     Attributes:
         item_size_max: Largest item of the server, bytes.
+        clock_ahead: By how many seconds its clock is ahead of the one that times to live are
+            counted with.
     """
 
     item_size_max: int
+    clock_ahead: float
 
     def get_many(self, keys: Iterable[str], deadline: float) -> dict[str, Item]:
         """Return those of *keys* that the node has."""

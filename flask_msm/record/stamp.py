@@ -25,6 +25,8 @@ WEAK_OFFSET = 1 << 62
 _LAST_MS = (WEAK_OFFSET >> WORKER_BITS) - 1
 #: A stamp further ahead of the own clock than this is obeyed but not adopted, milliseconds.
 MAX_AHEAD_MS = 60_000
+#: So many milliseconds far ahead are remembered to have been issued.
+_MOST_LIFTED = 10_000
 
 
 def weak(stamp: int) -> int:
@@ -58,6 +60,9 @@ class StampClock:
         self._clock = clock
         self._worker = secrets.randbits(WORKER_BITS) if worker is None else worker
         self._last_ms = 0
+        #: Milliseconds far ahead that were issued, each with a later one that may be free.
+        self._lifted: dict[int, int] = {}
+        self._forgotten_ms = 0
         self._lock = threading.Lock()
         self.clock_ahead = 0
         if worker is None:
@@ -69,10 +74,11 @@ class StampClock:
         self._worker = secrets.randbits(WORKER_BITS)
 
     def next(self, after: int = 0) -> int:
-        """Return a stamp above every stamp issued here before and above *after*.
+        """Return a stamp above *after*, and above every stamp issued here by this clock's time.
 
-        An *after* from a clock that runs far ahead lifts this one stamp only: the clock of this
-        worker must not be dragged along, or one broken machine would move the whole fleet.
+        None is issued twice. An *after* from a clock that runs far ahead lifts this one stamp
+        only: the clock of this worker must not be dragged along, or one broken machine would move
+        the whole fleet.
         """
         now_ms = int(self._clock.time() * 1000)
         # At the end of all stamps there is nothing above *after*; equal times are told apart.
@@ -80,9 +86,28 @@ class StampClock:
         with self._lock:
             if floor_ms > now_ms + MAX_AHEAD_MS:
                 self.clock_ahead += 1
-                return floor_ms << WORKER_BITS | self._worker
+                return self._free(floor_ms) << WORKER_BITS | self._worker
             self._last_ms = max(now_ms, self._last_ms + 1, floor_ms)
+            while self._last_ms in self._lifted:
+                self._last_ms = self._lifted[self._last_ms]
             return self._last_ms << WORKER_BITS | self._worker
+
+    def _free(self, at_ms: int) -> int:
+        """Return the first millisecond from *at_ms* on that was not lifted to, and take it."""
+        at_ms, seen = max(at_ms, self._forgotten_ms), []
+        while at_ms in self._lifted:
+            seen.append(at_ms)
+            at_ms = self._lifted[at_ms]
+        if at_ms >= _LAST_MS:
+            return _LAST_MS
+        if len(self._lifted) >= _MOST_LIFTED:
+            # From now on above all of them, so that they may be forgotten.
+            at_ms = self._forgotten_ms = min(max(at_ms, *self._lifted.values()), _LAST_MS)
+            self._lifted.clear()
+            seen = []
+        for issued in (*seen, at_ms):
+            self._lifted[issued] = at_ms + 1
+        return at_ms
 
 
 _clocks: weakref.WeakSet[StampClock] = weakref.WeakSet()

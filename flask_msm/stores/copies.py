@@ -11,6 +11,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from flask_msm.clock import earliest
 from flask_msm.errors import NodeError, NodeValueError, UnknownRecordError
 from flask_msm.record.record import Kind, Record, join_optional, ttl_for
 
@@ -57,7 +58,7 @@ class _Write:
             limit = self.nodes.limit(self.key)
             if len(data) > limit:
                 raise RecordTooLargeError(len(data), limit, record.attributes.largest())
-            ttl = ttl_for(record.expires_at, self.nodes.clock.time())
+            ttl = ttl_for(record.expires_at, earliest(self.nodes.clock))
             self._sealed = record, data, ttl
         return self._sealed[1:]
 

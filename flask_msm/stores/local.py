@@ -12,6 +12,7 @@ from enum import IntEnum
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple, TypeVar, TypeVarTuple
 
+from flask_msm.clock import earliest
 from flask_msm.errors import CorruptRecordError, RecordError, UnknownRecordError
 from flask_msm.record.attributes import NOTHING, Attributes
 from flask_msm.record.keys import digest_of
@@ -411,7 +412,7 @@ class LocalStore:
         if len(sealed) > allowed:
             largest = entry.record.attributes.largest()
             raise RecordTooLargeError(len(sealed), allowed, largest)
-        now = self._clock.time()
+        now = earliest(self._clock)
         ttl = ttl_for(entry.record.expires_at, now)
         if entry.mark:
             self._guarded(shelf.journal.add, digest_of(key) or "")

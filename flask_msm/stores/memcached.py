@@ -76,6 +76,8 @@ class MemcachedNode:
 
     Attributes:
         item_size_max: Largest item the server stores, in bytes, as its statistics tell it.
+        clock_ahead: By how many seconds its clock is ahead of the one that times to live are
+            counted with.
     """
 
     def __init__(
@@ -106,6 +108,7 @@ class MemcachedNode:
             message = "a node has host and port or the path of a unix socket"
             raise ValueError(message)
         self.item_size_max = 1024 * 1024
+        self.clock_ahead = 0.0
         self._pool = Pool(node_id, pool_size, monotonic)
         opener = Opener(
             addresses=self._addresses,
@@ -162,7 +165,7 @@ class MemcachedNode:
             name = self._checked(key, value)
         except wire.WireError as exc:
             return Settled(classify(self.id, exc))
-        command = wire.add(name, value, wire.checked_ttl(ttl))
+        command = wire.add(name, value, wire.checked_ttl(ttl, self.clock_ahead))
         return self._start(command, Answer(_ADDED), deadline)
 
     def start_cas(
@@ -177,7 +180,7 @@ class MemcachedNode:
             name = self._checked(key, value)
         except wire.WireError as exc:
             return Settled(classify(self.id, exc))
-        command = wire.cas(name, value, wire.checked_ttl(ttl), token.unique)
+        command = wire.cas(name, value, wire.checked_ttl(ttl, self.clock_ahead), token.unique)
         return CasExchange(
             self._channel, command, Answer(_REPLACED), deadline, opened_by=token.horizon
         ).begin()
@@ -204,7 +207,7 @@ class MemcachedNode:
     def touch(self, key: str, ttl: int, deadline: float) -> bool:
         """Give an item a new TTL; ``False`` when there is none."""
         (name,) = self._key_bytes([key])
-        command = wire.touch(name, wire.checked_ttl(ttl))
+        command = wire.touch(name, wire.checked_ttl(ttl, self.clock_ahead))
         return self._start(command, Answer(_TOUCHED), deadline).result()
 
     def stats(self, deadline: float, *arguments: str) -> dict[str, str]:
@@ -227,7 +230,7 @@ class MemcachedNode:
         return self._listed(Listing(prefix), deadline)
 
     def expiries(self, prefix: str, keys: Collection[str], deadline: float) -> dict[str, int]:
-        """Return when those of *keys* that the node lists expire, by its clock.
+        """Return when those of *keys* that the node lists expire.
 
         Args:
             prefix: What they begin with.
@@ -235,14 +238,16 @@ class MemcachedNode:
             deadline: Monotonic time, seconds.
 
         Returns:
-            Seconds since the epoch by key; -1 for a key that does not expire.
+            Seconds since the epoch by key, by the clock that times to live are counted with; -1
+            for a key that does not expire.
 
         Raises:
             NodeValueError: The node does not list its keys.
         """
         expiries = Expiries(prefix, keys)
         self._listed(expiries, deadline)
-        return expiries.expiries()
+        ahead = round(self.clock_ahead)
+        return {key: at if at < 0 else at - ahead for key, at in expiries.expiries().items()}
 
     def sample(self, prefix: str, limit: int, deadline: float) -> list[str]:
         """Return some of the keys that begin with *prefix*, in no order.

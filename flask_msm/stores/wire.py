@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from flask_msm.record.record import RELATIVE_TTL_LIMIT
+
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -69,8 +71,13 @@ def key_bytes(key: str) -> bytes:
     return key.encode("ascii")
 
 
-def checked_ttl(ttl: int) -> int:
+def checked_ttl(ttl: int, ahead: float = 0.0) -> int:
     """Return *ttl* if memcached takes it for a time to live; 0 would mean for ever.
+
+    Args:
+        ttl: What ``ttl_for`` returned.
+        ahead: By how many seconds the clock of the node is ahead of the one that *ttl* was counted
+            with: a time to live that is a date is a date of that node.
 
     Raises:
         ValueError: It is not an ``int`` of 1 .. 2^31 - 1: a bug of the caller.
@@ -78,7 +85,9 @@ def checked_ttl(ttl: int) -> int:
     if type(ttl) is not int or not 1 <= ttl < TTL_LIMIT:
         message = "a TTL is a whole number of seconds from 1 to 2^31 - 1"
         raise ValueError(message)
-    return ttl
+    if ttl <= RELATIVE_TTL_LIMIT:
+        return ttl
+    return min(max(ttl + round(ahead), RELATIVE_TTL_LIMIT + 1), TTL_LIMIT - 1)
 
 
 def gets(keys: Iterable[bytes]) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from flask_msm.clock import earliest
 from flask_msm.errors import (
     CorruptRecordError,
     NodeBusyError,
@@ -113,7 +114,7 @@ class Copier:
             began = self._clock.monotonic()
             found = source.get_many(keys[start : start + BATCH], self._deadline())
             for key, item in found.items():
-                now, expires_at = self._clock.time(), expiries[key]
+                now, expires_at = earliest(self._clock), expiries[key]
                 if 0 <= expires_at <= now:
                     continue
                 ttl = 0 if expires_at < 0 else ttl_for(expires_at, now)
@@ -197,7 +198,7 @@ class Copier:
         joined = join_optional(current, record)
         if joined is None or joined == current:
             return None
-        now = self._clock.time()
+        now = earliest(self._clock)
         if joined.expires_at <= now:
             return None
         data = self._envelope.seal(joined, key, self._keys())

@@ -5,9 +5,11 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from flask_msm.clock import FleetClock
 from flask_msm.cluster.health import NodeState, Observation
 from flask_msm.errors import NodeBusyError, NodeError, NodeUnreachableError, NodeValueError
 
+from .clock_watch import ClockWatch
 from .node_watch import NodeWatch
 from .statistics import Numbers, numbers_from
 
@@ -32,6 +34,7 @@ class Prober:
         self.numbers: dict[str, Numbers] = {}
         self._parts = parts
         self._watch = NodeWatch(parts.conditions)
+        self._clocks = ClockWatch(parts.clock, parts.conditions)
 
     def probe(self, node_id: str) -> str | None:
         """Ask a node how it is; return what failed, ``None`` when it answered."""
@@ -54,7 +57,9 @@ class Prober:
             found = node.stats(deadline)
         except NodeValueError:
             return  # health is known from traffic only
-        numbers = numbers_from(found, at=clock.time(), latency=clock.monotonic() - began)
+        latency = clock.monotonic() - began
+        own = clock.own_time() if isinstance(clock, FleetClock) else clock.time()
+        numbers = numbers_from(found, at=clock.time(), latency=latency, own=own)
         before = self.numbers.get(node.id)
         if before is None or numbers.is_of_another_start(before):
             # Settings change with a restart only; a proxy may tell none.
@@ -64,6 +69,10 @@ class Prober:
         self._watch.look(node.id, before, numbers, now=clock.monotonic())
         self._parts.state.note_complete(node.id, complete=numbers.complete)
         self.numbers[node.id] = numbers._replace(item_size_max=node.item_size_max)
+
+    def compare_clocks(self) -> None:
+        """Correct the clock of the fleet by what the nodes said last."""
+        self._clocks.look(self._parts.nodes, self.numbers)
 
     def failed(self, node_id: str, error: NodeError) -> None:
         """Take note that a node did not answer a probe, or what is shared with it."""

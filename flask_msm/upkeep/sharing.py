@@ -50,17 +50,15 @@ class Sharing:
         """
         parts = self._parts
         parts.notes.read()
+        answered = self._probe(until)
+        # Nothing is stamped before the nodes were asked what time it is.
         parts.heartbeat.announce()
         parts.endings.share()
         maps = parts.control.shared, parts.heartbeat.shared, parts.endings.shared
         pulled: dict[str, list[Pulled]] = {}
-        for node_id, node in parts.nodes.items():
-            if not parts.state.due(node_id):
-                parts.control.set_missed(node_id, "not reachable")
-                continue
-            deadline = parts.by(until)
+        for node_id in answered:
+            node, deadline = parts.nodes[node_id], parts.by(until)
             try:
-                self._prober.ask(node, deadline)
                 keys = parts.keys()
                 pulled[node_id] = [shared.pull(node, keys, deadline) for shared in maps]
             except NodeError as error:
@@ -89,6 +87,28 @@ class Sharing:
         self._learner.learn()
         parts.notes.write()
         parts.host_log.write()
+
+    def _probe(self, until: float | None) -> list[str]:
+        """Ask the nodes how they are and what time it is; return which answered."""
+        parts = self._parts
+        answered, failed = [], dict[str, NodeError | None]()
+        for node_id, node in parts.nodes.items():
+            if not parts.state.due(node_id):
+                failed[node_id] = None
+                continue
+            try:
+                self._prober.ask(node, parts.by(until))
+            except NodeError as error:
+                failed[node_id] = error
+            else:
+                answered.append(node_id)
+        self._prober.compare_clocks()
+        for node_id, reason in failed.items():
+            if reason is None:
+                parts.control.set_missed(node_id, "not reachable")
+            else:
+                self._prober.failed(node_id, reason)
+        return answered
 
     def look(self) -> list[str]:
         """Learn what the fleet knows and change nothing; return the nodes that answered."""

@@ -38,6 +38,7 @@ class Numbers(NamedTuple):
         max_connections: Allowed.
         refused_connections: Times it took no more connections, since its start.
         item_size_max: Largest item, bytes.
+        ahead: By how many seconds its clock was ahead of that of this machine.
         refused_full: Times it did not store an item for want of memory, since its start.
         refused_large: Times it did not store an item that was too large, since its start.
     """
@@ -60,6 +61,7 @@ class Numbers(NamedTuple):
     max_connections: int | None
     refused_connections: int | None
     item_size_max: int | None
+    ahead: float | None
     refused_full: int | None
     refused_large: int | None
 
@@ -81,13 +83,16 @@ class Numbers(NamedTuple):
         return self.evictions == 0 and not self.refused_full and not self.refused_large
 
 
-def numbers_from(found: Mapping[str, str], *, at: float, latency: float) -> Numbers:
+def numbers_from(
+    found: Mapping[str, str], *, at: float, latency: float, own: float | None = None
+) -> Numbers:
     """Return *found* as numbers; whatever is not one counts as not said.
 
     Args:
         found: Statistics by name as the node sent them.
         at: When they were read, seconds since the epoch.
         latency: How long that took, seconds.
+        own: When they were read, by the clock of this machine, seconds since the epoch.
     """
 
     def number(name: str) -> int | None:
@@ -96,6 +101,7 @@ def numbers_from(found: Mapping[str, str], *, at: float, latency: float) -> Numb
         return int(text) if text.isascii() and text.isdigit() and len(text) <= 20 else None
 
     version = found.get("version", "")
+    time = number("time")
     largest = number("item_size_max") or 0
     return Numbers(
         at=at,
@@ -116,6 +122,7 @@ def numbers_from(found: Mapping[str, str], *, at: float, latency: float) -> Numb
         max_connections=number("max_connections"),
         refused_connections=number("listen_disabled_num"),
         item_size_max=largest if largest >= MIN_ITEM_SIZE else None,
+        ahead=None if time is None or own is None else time - own,
         refused_full=number("store_no_memory"),
         refused_large=number("store_too_large"),
     )

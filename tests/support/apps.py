@@ -82,6 +82,8 @@ class Handle:
             # What the fleet thinks of the nodes is shown elsewhere; here a test says it.
             self.state.store.nodes.views = self.views
             self.state.interface.before_load = lambda: None
+            # As if the nodes had been asked what time it is.
+            self.state.repository.clock.correct(())
             # Which reads ask both homes is shown elsewhere; here operations are counted.
             self.state.store.cluster._second_looks = None
             # Whether a node remembers is asked of the fleet as well.

@@ -27,6 +27,7 @@ class FakeNode:
     def __init__(self, node_id: str) -> None:
         self.id = node_id
         self.item_size_max = 1024 * 1024
+        self.clock_ahead = 0.0
         self.items: dict[str, tuple[bytes, int]] = {}
         self.ttls: dict[str, int] = {}
         #: When keys expire, as a listing shows it.

@@ -219,6 +219,7 @@ class Link:
     def __init__(self, memory, world) -> None:
         self.id = memory.id
         self.item_size_max = memory.item_size_max
+        self.clock_ahead = 0.0
         self.memory = memory
         self.way = Way.OPEN
         self._world = world

@@ -46,6 +46,42 @@ def test_a_clock_far_ahead_is_obeyed_but_not_adopted():
     assert milliseconds(stamps.next()) < milliseconds(far)
 
 
+def test_no_stamp_is_issued_twice_above_a_clock_far_ahead():
+    clock = FakeClock()
+    stamps = StampClock(clock, worker=1)
+    far = [int(clock.time() * 1000) + MAX_AHEAD_MS + ahead << 16 for ahead in (5_000, 5_003, 5_001)]
+
+    issued = [(stamps.next(after), after) for _ in range(200) for after in far]
+
+    assert len({stamp for stamp, _ in issued}) == len(issued)
+    assert all(stamp > after for stamp, after in issued)
+    # They stay near to what was seen: one machine far ahead moves no stamp further ahead.
+    assert max(issued)[0] < max(far) + (700 << 16)
+
+
+def test_a_stamp_that_was_lifted_is_not_issued_again_when_the_clock_gets_there():
+    clock = FakeClock()
+    stamps = StampClock(clock, worker=1)
+    far = int(clock.time() * 1000) + MAX_AHEAD_MS + 1000 << 16
+    lifted = {stamps.next(far) for _ in range(10)}
+
+    clock.advance(MAX_AHEAD_MS / 1000 + 1)
+
+    assert not lifted & {stamps.next() for _ in range(20)}
+
+
+def test_what_is_remembered_of_stamps_far_ahead_is_bounded_and_still_none_comes_twice():
+    clock = FakeClock()
+    stamps = StampClock(clock, worker=1)
+    far = int(clock.time() * 1000) + MAX_AHEAD_MS + 5_000 << 16
+
+    issued = [stamps.next(far + (number << 32)) for number in range(15_000)]
+    issued += [stamps.next(far) for _ in range(15_000)]
+
+    assert len(set(issued)) == len(issued)
+    assert len(stamps._lifted) <= 10_000
+
+
 def test_at_the_end_of_all_stamps_a_stamp_still_fits():
     stamps = StampClock(FakeClock(), worker=1)
 

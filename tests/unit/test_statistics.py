@@ -26,14 +26,15 @@ FOUND = {
     "max_connections": "1024",
     "listen_disabled_num": "4",
     "item_size_max": "1048576",
+    "time": "1800000000",
     "store_no_memory": "6",
     "store_too_large": "8",
 }
-COUNTED = [name for name in Numbers._fields if name not in ("at", "latency", "version")]
+COUNTED = [name for name in Numbers._fields if name not in ("at", "latency", "version", "ahead")]
 
 
 def numbers(found):
-    return numbers_from(found, at=5.0, latency=0.25)
+    return numbers_from(found, at=5.0, latency=0.25, own=1_800_000_003.5)
 
 
 def test_the_statistics_of_a_node_become_numbers():
@@ -56,6 +57,7 @@ def test_the_statistics_of_a_node_become_numbers():
         max_connections=1024,
         refused_connections=4,
         item_size_max=1048576,
+        ahead=-3.5,
         refused_full=6,
         refused_large=8,
     )
