@@ -42,8 +42,8 @@ def value(node, key="k"):
     return None if item is None else item.value
 
 
-def add(node, data, key="k"):
-    return node.start_add(key, data, TTL, soon()).result()
+def add(node, data, key="k", ttl=TTL):
+    return node.start_add(key, data, ttl, soon()).result()
 
 
 def cas(node, data, token, key="k"):
@@ -179,6 +179,23 @@ def test_a_value_known_to_be_too_large_is_not_sent(node):
             exchange.result()
     assert value(node) == b"old"
     assert cas(node, large[1:], token) is True
+
+
+def test_a_date_is_one_of_the_clock_of_the_node(memcached, node_at):
+    """The clock of memcached is right here, so what is not it are the dates that are sent."""
+    node = node_at(memcached())
+    months = 40 * 86_400
+    date = int(time.time()) + 31 * 86_400
+    node.clock_ahead = -months
+    add(node, b"gone at once", key="early", ttl=date)
+    assert value(node, "early") is None
+
+    # Dates by a clock that is as far behind: the node is ahead of it.
+    node.clock_ahead = months
+    add(node, b"stays", key="right", ttl=date - months)
+    assert value(node, "right") == b"stays"
+    end = node.expiries("", ["right"], soon())["right"]
+    assert abs(end - (date - months)) <= 2
 
 
 def test_a_value_the_server_finds_too_large_leaves_the_old_one(memcached, node_at):
