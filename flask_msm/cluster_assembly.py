@@ -181,6 +181,14 @@ def assemble_cluster(
         lanes=lanes,
         interval=interval,
     )
+    scheduler = Scheduler(
+        upkeep.monitor.tick,
+        name=f"{needs.name}:{settings.key_prefix}",
+        interval=settings.probe_interval,
+        leave=upkeep.monitor.leave,
+        theirs=needs.scheduler,
+    )
+    runtime = Runtime(upkeep.monitor, scheduler, state=state, clock=clock)
     observer = Observer(
         fleet.reports,
         heartbeat=fleet.heartbeat,
@@ -192,6 +200,7 @@ def assemble_cluster(
         clock=clock,
         timeout=settings.timeout,
         later=aside.put,
+        begin=runtime.on_load,
     )
     configured = {
         POLICY: settings.serialization_policy,
@@ -206,13 +215,6 @@ def assemble_cluster(
         nodes=nodes,
         events=events,
         configured=configured.__getitem__,
-    )
-    scheduler = Scheduler(
-        upkeep.monitor.tick,
-        name=f"{needs.name}:{settings.key_prefix}",
-        interval=settings.probe_interval,
-        leave=upkeep.monitor.leave,
-        theirs=needs.scheduler,
     )
     gate = Gate(
         nodes,
@@ -233,7 +235,7 @@ def assemble_cluster(
         sharing=upkeep.sharing,
         reactions=upkeep.reactions,
         lanes=lanes,
-        runtime=Runtime(upkeep.monitor, scheduler, state=state, clock=clock),
+        runtime=runtime,
         gate=gate,
         inspector=Inspector(nodes, prefix=settings.key_prefix, keys=keys, clock=clock),
         heartbeat=fleet.heartbeat,

@@ -9,8 +9,6 @@ from typing import Any, TypeVar
 from flask import Response
 from flask_admin import expose
 
-from flask_msm.commands import LOOKS_ON
-
 
 V = TypeVar("V", bound=Callable[..., Any])
 
@@ -33,9 +31,4 @@ def see_other(url: str) -> Response:
 def exposed(url: str = "/", methods: tuple[str, ...] = ("GET",)) -> Callable[[V], V]:
     """Mark a method of a view as a page at *url*; Flask-Admin's ``expose`` with types."""
     mark: Callable[[V], V] = expose(url, methods)
-
-    def marked(view: V) -> V:
-        setattr(view, LOOKS_ON, True)
-        return mark(view)
-
-    return marked
+    return mark

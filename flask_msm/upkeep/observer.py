@@ -60,6 +60,7 @@ class Observer:
         clock: Tells the time.
         timeout: Time in seconds all nodes together may take.
         later: Runs a job in the background; returns whether it was taken.
+        begin: Starts the upkeep of this process, if it has read no session yet.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Observer:
         clock: Clock,
         timeout: float,
         later: Callable[[Callable[[float], object]], bool],
+        begin: Callable[[], object],
     ) -> None:
         self._reports = reports
         self._heartbeat = heartbeat
@@ -86,6 +88,7 @@ class Observer:
         self._clock = clock
         self._timeout = timeout
         self._later = later
+        self._begin = begin
         self._refreshing = ProcessLock()
         self._seen: Seen | None = None
         self._asked_at = 0.0
@@ -166,6 +169,8 @@ class Observer:
 
     def _refresh_and_release(self) -> None:
         try:
+            # Else a worker that was asked for the dashboard only would know nothing of the fleet.
+            self._begin()
             self.refresh()
         finally:
             self._refreshing.release()

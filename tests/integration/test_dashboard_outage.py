@@ -208,7 +208,12 @@ def test_twenty_open_dashboards_ask_the_nodes_no_more_than_one(nodes, shop_over,
         slow = {"MSM_PROBE_INTERVAL": 600, "MSM_PROBE_MAX_BACKOFF": 600}
         shop = shop_over([first, second], reads=False, **slow)
         shop.wait("up", "up")
-        wait_until(lambda: asked["stats"] == 2, "the first probe")
+
+        def probed():
+            state = shop.client.get("/msm-admin/api/v1/state").json
+            return all(node["limit_bytes"] for node in state["nodes"])
+
+        wait_until(probed, "the first probe")
 
         def poll(until):
             client, count = shop.app.test_client(), 0

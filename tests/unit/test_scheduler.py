@@ -322,6 +322,21 @@ def test_the_first_session_starts_the_probes_and_the_mirror(shops):
     assert sorted(own_threads(before)) == ["APScheduler", "flask-msm-local"]
 
 
+def test_looking_at_the_dashboard_starts_the_probes_behind_the_request(shops):
+    before = threading.enumerate()
+    shop = shops(
+        MSM_PROBE_INTERVAL=0.05,
+        MSM_ADMIN=True,
+        MSM_ADMIN_ACCESS="flask_msm_dashboard:loopback_only",
+    )
+    heartbeat = shop.state.parts.cluster.heartbeat
+
+    assert shop.client.get("/msm-admin/").status_code == 200
+
+    wait_until(lambda: "APScheduler" in own_threads(before), "the probes")
+    wait_until(lambda: heartbeat.names() == [heartbeat.worker], "a tick")
+
+
 def test_two_applications_of_one_process_have_two_jobs():
     theirs = BackgroundScheduler(timezone="UTC")
     clock = SystemClock()
