@@ -288,5 +288,6 @@ def connect(
             **asdict(parts.store.nodes.counters),
             "mirror_dropped": parts.mirror.dropped if parts.mirror else 0,
             "clock_ahead": stamps.clock_ahead,
+            "kept_late": parts.store.late,
         },
     )

@@ -232,7 +232,7 @@ class Unit(Differences):
             except SessionUnavailableError:
                 # The application does not look at the session: there is no reason to fail.
                 return Action.KEEP
-        if detached and not self._is_partial:
+        if detached and self._record is None:
             return Action.SET
         if self._token is None or self.frozen:
             return Action.KEEP

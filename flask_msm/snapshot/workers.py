@@ -44,6 +44,7 @@ COUNTED = {
     "not_stored": "Writes that no node took; local storage did, unless it failed as well.",
     "stale_served": "Reads that found nothing as new as the cookie asked for.",
     "queued": "Copies that were made behind the response.",
+    "kept_late": "Changes kept on the host because nodes did not take them in time.",
     "mirror_dropped": "Copies for local storage that were left out because too many waited.",
     "corrupt": "Records that were damaged and not used.",
     "unknown_records": "Records of another secret or a newer version, which were left alone.",

@@ -134,6 +134,8 @@ class _Write:
             self.seen = join_optional(self.seen, copy.record)
         mine = self.draft()
         for number in range(MAX_ROUNDS):
+            if number and self.nodes.clock.monotonic() >= self.deadline:
+                break  # no node would be asked any more
             # Only the very first round writes next to a node that has not been read: later, a
             # conflict or a vanished copy says that something is going on, so all are read first.
             blind = any(writer.blind for writer in self.active)

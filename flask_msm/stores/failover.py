@@ -94,11 +94,12 @@ class FailoverStore:
         cluster: The nodes.
         local: Local storage.
         rules: See ``Failover``.
-        clock: Its wall clock is used.
+        clock: Tells the time.
 
     Attributes:
         nodes: What the cluster store knows of its nodes.
         saved_locally: How many changes only local storage took.
+        late: How many of them because nodes did not take them in time.
     """
 
     def __init__(
@@ -108,6 +109,7 @@ class FailoverStore:
         self.local = local
         self.nodes = cluster.nodes
         self.saved_locally = 0
+        self.late = 0
         self._rules = rules
         self._clock = clock
 
@@ -241,6 +243,7 @@ class FailoverStore:
         except RecordTooLargeError as error:
             return self._kept_too_large(key, keys, rewrite, known, error)
         if not saved.copies:
+            self.late += self._clock.monotonic() >= deadline
             here = self._save_here(key, keys, rewrite, Mark.BEHIND)
             return here._replace(failed=saved.failed)
         if self._rules.mirror is not None and self._rules.returning():

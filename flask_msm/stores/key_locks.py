@@ -12,7 +12,7 @@ from flask_msm.locks import ProcessLock
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -42,7 +42,9 @@ class KeyLocks:
         self._pid = 0
 
     @contextmanager
-    def hold(self, key: str, *, wait: bool = True) -> Iterator[bool]:
+    def hold(
+        self, key: str, *, wait: bool = True, unless: Callable[[], bool] | None = None
+    ) -> Iterator[bool]:
         """For a ``with`` block: hold the lock of *key*, and say whether it is held.
 
         It is not when another process keeps it for too long, or lock files cannot be opened. A
@@ -53,9 +55,13 @@ class KeyLocks:
             key: A storage key, or the hash in it.
             wait: Whether to wait for another process. Threads of this process always wait for each
                 other, so the locks of two sessions must not be held at once.
+            unless: Returns whether the lock is not needed any more, asked after the other threads.
         """
         stripe = int(key[-2:], 16) % STRIPES
         with self._locks[stripe]:
+            if unless is not None and unless():
+                yield False
+                return
             if self._folder is None:
                 yield True
                 return

@@ -19,6 +19,7 @@ from flask_msm.record.keys import digest_of
 from flask_msm.record.record import Kind, Record, join, join_optional, ttl_for
 
 from .ports import Loaded, LocalStorageError, Outcome, RecordTooLargeError, Rewrite, Saved
+from .turns import Turn, Turns
 
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ class LocalStore:
         self._alone = alone
         self._trouble = trouble
         self._later = later
+        self._turns = Turns()
         self._trimmed_at = clock.monotonic()
         self._written = 0
 
@@ -193,19 +195,45 @@ class LocalStore:
             RecordTooLargeError: It does not fit; what was stored stays.
         """
         shelf = self._shelves.open(keys)
-        with self._changing(shelf, key):
-            try:
-                entry = self._usable(key, keys)
-                record = rewrite(entry.record if entry else None)
-                if entry is None or record != entry.record or mark > entry.mark:
-                    before = entry.mark if entry else Mark.MIRRORED
-                    self._put(shelf, key, keys, Entry(record, max(mark, before), 0.0), limit)
-            except (UnknownRecordError, LocalStorageError):
-                return Saved(rewrite(None), frozenset())
+        turn = Turn(rewrite, mark, self._max_size if limit is None else limit)
+        self._turns.add(key, turn)
+        try:
+            with self._changing(shelf, key, unless=lambda: not turn.waits):
+                if turn.waits:
+                    self._write(shelf, key, keys, self._turns.take(key, turn))
+        finally:
+            self._turns.leave(key, turn)
         if self.is_trim_due():
             self._note_trim()
             self._later(lambda _: self.trim(keys))
-        return Saved(record, frozenset({LOCAL}))
+        return turn.result()
+
+    def _write(self, shelf: Shelf, key: str, keys: Keyring, turns: list[Turn]) -> None:
+        """Store what *turns* make of the record, one after another, with one write."""
+        limit = min(turn.limit for turn in turns)
+        mark = max(turn.mark for turn in turns)
+        try:
+            entry = self._usable(key, keys)
+            record = entry.record if entry else None
+            for turn in turns:
+                record = turn.rewrite(record)
+            assert record is not None  # noqa: S101  (there is one turn at least)
+            if entry is None or record != entry.record or mark > entry.mark:
+                before = entry.mark if entry else Mark.MIRRORED
+                self._put(shelf, key, keys, Entry(record, max(mark, before), 0.0), limit)
+        except (UnknownRecordError, LocalStorageError):
+            for turn in turns:
+                turn.saved = Saved(turn.rewrite(None), frozenset())
+        except Exception as error:  # noqa: BLE001  (raised where it belongs)
+            if len(turns) == 1:
+                turns[0].error = error
+                return
+            # One of them does not fit or fails: that must be no other one's.
+            for turn in turns:
+                self._write(shelf, key, keys, [turn])
+        else:
+            for turn in turns:
+                turn.saved = Saved(record, frozenset({LOCAL}))
 
     def confirm(
         self, key: str, keys: Keyring, record: Record, *, seen_at: float | None = None
@@ -380,11 +408,13 @@ class LocalStore:
         self._trimmed_at, self._written = self._clock.monotonic(), 0
 
     @contextmanager
-    def _changing(self, shelf: Shelf, key: str) -> Iterator[bool]:
+    def _changing(
+        self, shelf: Shelf, key: str, *, unless: Callable[[], bool] | None = None
+    ) -> Iterator[bool]:
         """For a ``with`` block: hold the lock of *key* and say so; then make room."""
         lost = self.lost
         try:
-            with shelf.locks.hold(key) as held:
+            with shelf.locks.hold(key, unless=unless) as held:
                 yield held
         finally:
             # Afterwards: listeners are not called with a lock, and other sessions have their own.

@@ -75,9 +75,13 @@ class Mirror:
             self.dropped += 1
 
     def catch_up(self, key: str, keys: Keyring) -> None:
-        """Make the copy of *key* now if it waits: this host is about to be asked for it."""
-        if key in self._waiting:
-            self._copy(key, keys)
+        """Make the copy of *key* now if it waits: this host is about to be asked for it.
+
+        Only of what waits by now: others may go on to change it.
+        """
+        waiting = self._waiting.get(key)
+        if waiting is not None:
+            self._copy(key, keys, waiting)
 
     def forget(self) -> None:
         """Mirror everything anew: local storage was emptied."""
@@ -85,29 +89,29 @@ class Mirror:
             self._recent.clear()
 
     def _work(self, key: str, keys: Keyring, _: float) -> None:
-        self._copy(key, keys)
+        # It waits until it is there: who asks meanwhile makes the copy as well. While it is made a
+        # newer one may have come, for which no other job was queued.
+        while (waiting := self._waiting.get(key)) is not None:
+            self._copy(key, keys, waiting)
         # Here only: it takes long, and no request is to wait for it.
         if self._local.is_trim_due():
             self._local.trim(keys)
 
-    def _copy(self, key: str, keys: Keyring) -> None:
-        # It waits until it is there: who asks meanwhile makes the copy as well. While it is made
-        # a newer one may have come, for which no other job was queued.
-        while (waiting := self._waiting.get(key)) is not None:
-            record, seen_at = waiting
-            try:
-                done = self._local.confirm(key, keys, record, seen_at=seen_at)
-            except RecordTooLargeError:
-                done = False  # together with what is here, which stays
-            except BaseException:
-                self._give_up(key)
-                raise
-            if not done:
-                self._give_up(key)
-                return
-            with self._lock:
-                if self._waiting.get(key) is waiting:
-                    del self._waiting[key]
+    def _copy(self, key: str, keys: Keyring, waiting: tuple[Record, float]) -> None:
+        record, seen_at = waiting
+        try:
+            done = self._local.confirm(key, keys, record, seen_at=seen_at)
+        except RecordTooLargeError:
+            done = False  # together with what is here, which stays
+        except BaseException:
+            self._give_up(key)
+            raise
+        if not done:
+            self._give_up(key)
+            return
+        with self._lock:
+            if self._waiting.get(key) is waiting:
+                del self._waiting[key]
 
     def _give_up(self, key: str) -> None:
         """Let nothing of *key* wait without a job; what comes next is looked at anew."""

@@ -41,6 +41,10 @@ HANDLED = "fleet:handled"
 RUN_TIME = 30.0
 #: Kind of the condition that sessions cannot be handed over.
 KEPT = "kept_on_host"
+#: Kind of the condition that nodes do not take changes in time.
+LATE = "kept_late"
+#: It is over when it did not happen again for so long, seconds.
+QUIET = 60.0
 
 
 class Handover(NamedTuple):
@@ -110,6 +114,9 @@ class Returner:
         self._handled: dict[str, int] = {}
         self._giving: dict[str, int] = {}
         self._given: set[str] = set()
+        #: How many changes had been late, and when that grew last, monotonic time in seconds.
+        self._late = 0
+        self._late_at = -QUIET
 
     def homes(self, key: str) -> tuple[str, ...]:
         """Return the ids of the nodes that are home to a storage key."""
@@ -127,6 +134,7 @@ class Returner:
 
     def is_due(self) -> bool:
         """Return whether there is anything to do now."""
+        self._say_late()
         if self._mode() is not Mode.DISTRIBUTED:
             return False
         keys = self._keys()
@@ -207,6 +215,19 @@ class Returner:
                 text = f"{done} of {len(found)} sessions {what} were handed over in {seconds:.1f} s"
                 self._events.add("info", "handed_over", text)
         return done + left == len(found)
+
+    def _say_late(self) -> None:
+        """Say that changes wait on this host because nodes did not take them in time."""
+        now, count = self._clock.monotonic(), self._store.late
+        if count != self._late:
+            self._late, self._late_at = count, now
+        host = socket.gethostname()
+        text = (
+            f"nodes did not take changes of sessions within MSM_REQUEST_DEADLINE: {host} keeps them"
+            " until they are handed over; see whether nodes are slow, or many requests change one"
+            " large session at the same time"
+        )
+        self._conditions.note(LATE, host, text if now - self._late_at < QUIET else None)
 
     def _say_left(self, error: Exception | None) -> None:
         """Say what nodes do not take, once while it lasts."""

@@ -397,6 +397,22 @@ def test_a_part_is_taken_for_the_whole_when_the_rest_would_have_been_found(part)
     assert not part.ask(is_detached)
 
 
+def test_what_is_shown_of_a_session_lives_on_while_it_is_used_though_the_browser_saw_more():
+    shop = make_app(MSM_MIRROR=False)
+    shop.do(lambda: (write(name="anna")(), setattr(session, "permanent", True)))
+    old = {node_id: node.items[shop.key()] for node_id, node in shop.nodes.items() if node.items}
+    shop.do(write(more=1))
+    for node_id, item in old.items():
+        shop.nodes[node_id].items[shop.key()] = item
+    shop.views.doubted.update(shop.nodes)
+
+    for _ in range(4):
+        shop.clock.advance(LIFE / 2)
+        shop.do()
+
+    assert shop.ask(contents) == {"name": "anna", "_permanent": True}
+
+
 def test_looking_for_a_refresh_leaves_no_empty_session_behind(shop):
     shop.outage(*shop.homes())
     shop.clock.advance(LIFE / 2)

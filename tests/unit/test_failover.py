@@ -414,6 +414,35 @@ def test_here_nothing_can_be_read_either_and_nobody_knows(worker):
     assert load(worker.store, at_least=1).outcome is Outcome.UNKNOWN
 
 
+def test_a_change_that_others_keep_from_nodes_until_the_deadline_is_kept_here(worker):
+    """Others write the session between each look at it and the write that follows."""
+    rounds = []
+
+    def meanwhile():
+        rounds.append(worker.clock.monotonic())
+        worker.clock.advance(0.3)
+        for home in worker.placement.homes(KEY):
+            others = record(100 + len(rounds), other=b"%d" % len(rounds))
+            worker.nodes[home].put(KEY, ENVELOPE.seal(others, KEY, KEYS))
+            worker.nodes[home].before["cas"] = meanwhile
+
+    for node in worker.nodes.values():
+        node.before["cas"] = meanwhile
+    until = worker.clock.monotonic() + 1.0
+
+    saved = worker.store.save(KEY, KEYS, changing(b=b"2"), known=None, deadline=until)
+
+    assert worker.clock.monotonic() < until + 1.0
+    assert saved.holders == {LOCAL}
+    assert near(worker).mark is Mark.BEHIND
+    assert worker.local.dirty_keys(KEYS) == [KEY]
+    assert (worker.store.late, worker.store.saved_locally) == (1, 1)
+    for node in worker.nodes.values():
+        node.before.clear()
+    assert worker.store.hand_over(KEY, KEYS, 1e9)
+    assert worker.in_cluster().attributes.alive()["b"] == b"2"
+
+
 # -- no node can be reached ----------------------------------------------------------------------
 
 

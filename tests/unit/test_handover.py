@@ -29,7 +29,7 @@ from flask_msm.record.keys import digest_of
 from flask_msm.record.record import Kind
 from flask_msm.stores.local import Mark
 from flask_msm.upkeep import handover
-from flask_msm.upkeep.handover import KEPT, MOST_FAILURES, Returner
+from flask_msm.upkeep.handover import KEPT, LATE, MOST_FAILURES, QUIET, Returner
 
 
 class Control:
@@ -386,6 +386,22 @@ def test_others_are_told_of_a_logout_that_is_handed_over_and_when_it_was(worker)
     worker.returner.run()
 
     assert worker.told == [(key(0), 5)]
+
+
+def test_changes_that_nodes_did_not_take_in_time_are_said_until_none_came_for_a_while(worker):
+    worker.returner.is_due()
+    assert worker.said[LATE] is None
+
+    worker.store.late = 3
+    worker.returner.is_due()
+    assert "MSM_REQUEST_DEADLINE" in worker.said[LATE]
+
+    worker.clock.advance(QUIET / 2)
+    worker.returner.is_due()
+    assert worker.said[LATE] is not None
+    worker.clock.advance(QUIET / 2)
+    worker.returner.is_due()
+    assert worker.said[LATE] is None
 
 
 def test_a_corrupt_session_is_given_up(worker):

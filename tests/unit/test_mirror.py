@@ -60,6 +60,27 @@ def test_a_copy_of_what_was_seen_before_a_newer_one_was_made_is_no_reason_to_han
     assert quick.local.dirty_keys(KEYS) == []
 
 
+def test_who_asks_for_a_session_that_others_keep_changing_makes_one_copy():
+    worker = Nearby()
+    confirm = worker.local.confirm
+    made = []
+
+    def goes_on(key, keys, found, **options):
+        made.append(found.version)
+        if len(made) < 10:
+            worker.mirror.note(KEY, KEYS, record(len(made) + 1, a=b"1"))
+        return confirm(key, keys, found, **options)
+
+    worker.local.confirm = goes_on
+    worker.mirror.note(KEY, KEYS, record(1, a=b"1"))
+    worker.mirror.catch_up(KEY, KEYS)
+    assert made == [1]
+
+    worker.mirroring.run()
+    assert made == list(range(1, 11))
+    assert worker.local.find(KEY, KEYS).record.version == 10
+
+
 @pytest.mark.parametrize("failure", ["too large", "fault"])
 def test_a_copy_that_fails_while_a_newer_one_comes_does_not_keep_later_ones_from_being_made(
     monkeypatch, failure
