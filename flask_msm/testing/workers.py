@@ -105,7 +105,9 @@ def stored(client: FlaskClient) -> dict[str, Any]:
         MSM_LOCAL_CACHE="simple",
         MSM_PROBE_INTERVAL=0,
     )
-    manager = MemcachedSessionManager(worker, codec=state.repository.codec)
+    manager = MemcachedSessionManager(
+        worker, codec=state.repository.codec, interface=type(state.interface)
+    )
     reader = worker.test_client()
     same_browser(client, reader)
     found: dict[str, Any] = {}
@@ -125,7 +127,7 @@ def same_browser(client: FlaskClient, other: FlaskClient) -> None:
         other: A client of another application, set up alike.
     """
     cookie = _cookie(client)
-    name = other.application.config["SESSION_COOKIE_NAME"]
+    name = _cookie_name(other.application)
     if cookie is None:
         other.delete_cookie(name)
     else:
@@ -133,8 +135,13 @@ def same_browser(client: FlaskClient, other: FlaskClient) -> None:
 
 
 def _cookie(client: FlaskClient) -> str | None:
-    found = client.get_cookie(client.application.config["SESSION_COOKIE_NAME"])
+    found = client.get_cookie(_cookie_name(client.application))
     return found.value if found else None
+
+
+def _cookie_name(app: Flask) -> str:
+    """Return the name of the session cookie; a session interface of the application may choose."""
+    return app.session_interface.get_cookie_name(app)
 
 
 def _state(app: Flask) -> AppState:

@@ -8,7 +8,7 @@ import threading
 import pytest
 from flask import Flask, session
 
-from flask_msm import MemcachedSessionManager, destroy
+from flask_msm import MemcachedSessionManager, MsmSessionInterface, destroy
 from flask_msm.testing import Nodes, holders, probe, same_browser, settle, stored, wait_for_mode
 
 
@@ -26,11 +26,11 @@ def shop(nodes):
     """Make a worker; end all of them."""
     made = []
 
-    def make(**config):
+    def make(interface=MsmSessionInterface, **config):
         app = Flask("shop")
         app.config.update(SECRET_KEY="test", TESTING=True, MSM_ADMIN=False)
         app.config.update(nodes.config(**config))
-        MemcachedSessionManager(app)
+        MemcachedSessionManager(app, interface=interface)
 
         @app.post("/cart/<thing>")
         def add(thing):
@@ -57,6 +57,23 @@ def shop(nodes):
 @pytest.fixture
 def client(shop):
     return shop().test_client()
+
+
+class OwnName(MsmSessionInterface):
+    """Calls the cookie otherwise than the configuration."""
+
+    def get_cookie_name(self, app):
+        return "own"
+
+
+def test_the_name_of_the_cookie_is_that_of_the_session_interface(shop):
+    client, other = shop(OwnName).test_client(), shop(OwnName).test_client()
+    client.post("/cart/apple")
+
+    same_browser(client, other)
+
+    assert stored(client) == {"cart": ["apple"]}
+    assert other.get("/cart").json == ["apple"]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
