@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-min lint docs fuzz bench bench-all drill screenshots clean packages static third-party
+.PHONY: help demo test test-neighbours test-min lint docs fuzz bench bench-all drill screenshots clean packages static third-party
 
 # PYTHON names the Python that makes .venv; scripts/python.sh finds one when it is not given.
 # ARGS are options for what a target runs, for example: make demo ARGS="--port 9000"
@@ -26,6 +26,10 @@ demo:  ## open the example shop on this machine, over three memcached nodes
 test: packages static third-party  ## check everything: style, types, layers, links, tests
 	@# Whole files side by side: most tests wait for processes rather than compute.
 	@$(RUN) pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+
+test-neighbours: third-party  ## run the tests of Flask-Security and Flask-JWT-Extended as well
+	@scripts/venv-third-party.sh neighbours
+	@NEIGHBOURS=1 $(RUN) pytest --numprocesses 2 tests/third_party $(ARGS)
 
 test-min:  ## run unit and contract tests with the oldest versions of what is needed
 	@scripts/system-packages.sh venv memcached
@@ -86,7 +90,8 @@ packages:
 	@scripts/system-packages.sh haproxy || true
 
 third-party:
-	@scripts/venv.sh min
+	@scripts/system-packages.sh venv
+	@scripts/venv.sh tests min
 	@# Without the package index these tests are skipped, and say so; not where CI is set.
 	@scripts/venv-third-party.sh
 
