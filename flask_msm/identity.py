@@ -65,7 +65,10 @@ class Identity:
     _others: tuple[Token, ...] = ()
     # Which of the sessions counts was not found out yet.
     _is_open = False
-    _life: float | None = None
+    # All cookies of the session's name; what was made of them, and with which life.
+    _cookies: tuple[Token, ...] | None = None
+    _verdict: Token | None = None
+    _judged_life = 0.0
     # The id that the session gets with the next save.
     _next_sid: str | None = None
 
@@ -75,10 +78,8 @@ class Identity:
 
     @property
     def life(self) -> float:
-        """Time in seconds a session lives without a request."""
-        if self._life is None:
-            self._life = self.visit.life()
-        return self._life
+        """Time in seconds a session lives without a request, as the application has it now."""
+        return self.visit.life()
 
     @property
     def token(self) -> Token | None:
@@ -87,16 +88,34 @@ class Identity:
         Of several cookies it is the first one until the session is loaded.
         """
         if self._token is _UNREAD:
-            tokens = self.visit.tokens()
+            tokens = list(self.cookies)
             self.several = len(tokens) > 1
+            self._judged_life = self.life
             # Too old to be anywhere: nobody is asked.
             tokens = [token for token in tokens if not self._is_too_old(token)]
             if len(tokens) > 1:
                 tokens = _newest(tokens)
-            self._token = tokens[0] if tokens else None
+            self._token = self._verdict = tokens[0] if tokens else None
             self._others = tuple(tokens[1:])
             self._is_open = len(tokens) > 1
         return self._token
+
+    @property
+    def cookies(self) -> tuple[Token, ...]:
+        """The verified cookies as they came, however old they are."""
+        if self._cookies is None:
+            self._cookies = tuple(self.visit.tokens())
+        return self._cookies
+
+    def judge_again(self) -> None:
+        """Find out which cookie counts if the application set another life since that was done.
+
+        Applications do so before each request, and touch the session before: a worker that has
+        just started knows the life of its configuration until then. To be called before the
+        session is loaded.
+        """
+        if self._token is self._verdict and self._judged_life not in (0.0, self.life):
+            self._token = _UNREAD
 
     @property
     def is_open(self) -> bool:
@@ -127,6 +146,11 @@ class Identity:
         if self.is_open:
             return any(token.permanent for token in (self._token, *self._others) if token)
         return self.token.permanent if self.token else None
+
+    @property
+    def cookie_permanent(self) -> bool | None:
+        """What the first verified cookie says of the permanence, however old it is."""
+        return self.cookies[0].permanent if self.cookies else None
 
     @property
     def is_local(self) -> bool:

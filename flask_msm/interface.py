@@ -130,6 +130,8 @@ class MsmSessionInterface(SessionInterface):
             saves: Changes are stored; without it the session is refreshed at most.
         """
         parameters = self._cookie_parameters(app)
+        if not session.loaded:
+            unit.judge_again()
         before = unit.token
         if saves and session.modified and (before is None or unit.is_open):
             session.load()  # costs nothing without a cookie

@@ -58,6 +58,11 @@ class Backing(Protocol):
         ...
 
     @property
+    def cookie_permanent(self) -> bool | None:
+        """What the cookie says of the permanence, however old it is; ``None`` without one."""
+        ...
+
+    @property
     def token_permanent(self) -> bool | None:
         """What the verified cookie says of the permanence; ``None`` without one."""
         ...
@@ -234,7 +239,7 @@ class Session(dict[str, Any]):
 
     @permanent.setter
     def permanent(self, value: bool) -> None:
-        if not self._loaded and self._backing and self._backing.token_permanent == bool(value):
+        if not self._loaded and self._backing and self._backing.cookie_permanent == bool(value):
             # Nothing to store, and no need to read: the cookie is sent again, as Flask does.
             self._modified = True
             self.assigned.add(PERMANENT)
@@ -311,9 +316,13 @@ class Session(dict[str, Any]):
         with self._lock:
             if self._loaded or self._backing is None:
                 return
+            # Said before, when the cookie said the same; there may be nothing behind it.
+            permanent = PERMANENT in self.assigned and self._backing.cookie_permanent
             contents = self._backing.load()
             dict.clear(self)
             dict.update(self, contents.values)
+            if permanent and not contents.detached:
+                dict.setdefault(self, PERMANENT, True)
             self._detached = contents.detached
             self._loaded = True
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from .changes import Baseline
 from .clock import is_past
 from .differences import Differences
-from .drafts import Changes
+from .drafts import SLACK, Changes
 from .errors import (
     ConfigError,
     SerializationError,
@@ -88,6 +88,20 @@ class Unit(Differences):
             self._look(self.token)
         return super().sid
 
+    @property
+    def refresh_due(self) -> bool:
+        """Whether a tenth of the session's life has passed since it was last written.
+
+        Or whether it was written with a shorter life and would end earlier by that much.
+        """
+        if super().refresh_due:
+            return True
+        record = self._record
+        if record is None or record.kind is not Kind.DATA:
+            return False
+        until = self._drafts.expiry(self.repository.clock.time(), record.created)
+        return until - record.expires_at >= self.life / 10
+
     # -- reading -------------------------------------------------------------------------------
 
     def load(self) -> Contents:
@@ -99,6 +113,7 @@ class Unit(Differences):
         self._baseline = Baseline()
         self._record = self._loaded = None
         self.frozen = self._is_partial = False
+        self.judge_again()
         token = self.token
         if token is None or self._ending:
             return Contents({}, detached=False)
@@ -168,10 +183,18 @@ class Unit(Differences):
         began = milliseconds(record.attributes.oldest()) / 1000
         return began + PART_TIME < self.repository.clock.time()
 
+    def _is_idle(self, record: Record) -> bool:
+        """Return whether it was used so long ago that its life is over, if that is shorter now."""
+        token = self._token
+        used = record.renewed if token is None else max(record.renewed, token.renewed)
+        return is_past(self.repository.clock, used + self.life * SLACK)
+
     def _alive(self, record: Record) -> bool:
         clock = self.repository.clock
         limit = self.repository.rules.absolute_timeout
         if record.kind is Kind.DESTROYED or is_past(clock, record.expires_at):
+            return False
+        if self._is_idle(record):
             return False
         if limit is not None and is_past(clock, record.created + limit):
             return False

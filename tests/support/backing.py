@@ -22,7 +22,7 @@ class Backing:
         self.values = copy.deepcopy(dict(values))
         self.stored = copy.deepcopy(self.values)
         self.detached = detached
-        self.token_permanent = permanent
+        self.token_permanent = self.cookie_permanent = permanent
         self.loads = 0
         self.rebased = 0
 

@@ -180,3 +180,130 @@ def test_reading_before_a_refresh_is_due_sends_no_cookie(shop):
     shop.clock.advance(LIFE / 10 - 1)
 
     assert set_cookie(shop.do(lambda: session.get("name"))) is None
+
+
+# -- a life that is changed while sessions are there ---------------------------------------------
+
+LONG = 31 * 86_400
+
+
+def set_life(shop, seconds):
+    shop.app.config["PERMANENT_SESSION_LIFETIME"] = seconds
+
+
+def test_a_longer_life_is_obeyed_for_a_session_that_is_only_read_after_it(shop):
+    shop.clock.advance(60)
+    set_life(shop, LONG)
+    assert name(shop) == "anna"
+
+    for _ in range(5):
+        shop.clock.advance(LONG - 1)
+        assert name(shop) == "anna"
+
+
+def test_a_longer_life_costs_one_write_for_each_session(shop):
+    set_life(shop, LONG)
+    name(shop)
+    shop.operations()
+
+    for _ in range(5):
+        shop.clock.advance(60)
+        name(shop)
+
+    assert set(shop.operations()) == {"gets"}
+
+
+def test_a_longer_life_does_not_outlive_the_absolute_timeout_and_costs_no_writes_for_it():
+    shop = make_app(MSM_ABSOLUTE_TIMEOUT=2 * LIFE)
+    start(shop)
+    set_life(shop, LONG)
+    name(shop)
+    name(shop)
+    shop.operations()
+    for _ in range(3):
+        shop.clock.advance(60)
+        assert name(shop) == "anna"
+    assert set(shop.operations()) == {"gets"}
+
+    shop.clock.advance(2 * LIFE)
+
+    assert name(shop) is None
+
+
+def test_a_shorter_life_is_obeyed_at_once_and_for_what_is_written_after_it():
+    shop = make_app(PERMANENT_SESSION_LIFETIME=LONG)
+    start(shop)
+    shop.clock.advance(100)
+    set_life(shop, LIFE)
+    assert name(shop) == "anna"
+    shop.do(lambda: session.__setitem__("name", "berta"))
+
+    shop.clock.advance(LIFE * 1.1 + 1)
+
+    assert name(shop) is None
+
+
+def longer(make_permanent, then):
+    """Return what applications do before each request, in both orders."""
+
+    def before():
+        if make_permanent == "first":
+            session.permanent = True
+        then()
+        if make_permanent == "last":
+            session.permanent = True
+
+    return before
+
+
+@pytest.mark.parametrize("make_permanent", ["first", "last"])
+@pytest.mark.parametrize("path", ["read", "write"])
+def test_a_life_that_is_set_before_each_request_is_obeyed_from_the_first_one_on(
+    make_permanent, path
+):
+    """A worker that has just started has the life of the configuration until then."""
+    shop = make_app(PERMANENT_SESSION_LIFETIME=LIFE)
+    shop.app.before_request(longer(make_permanent, lambda: set_life(shop, LONG)))
+    start(shop, permanent=True)
+
+    for _ in range(3):
+        shop.clock.advance(LONG - 1)
+        set_life(shop, LIFE)  # the worker was started again
+        if path == "write":
+            shop.do(lambda: session.__setitem__("other", "x"))
+        set_life(shop, LIFE)
+        assert name(shop) == "anna"
+
+
+def test_a_shorter_life_that_is_set_before_each_request_is_obeyed_from_the_first_one_on():
+    shop = make_app(PERMANENT_SESSION_LIFETIME=LONG)
+    shop.app.before_request(longer("first", lambda: set_life(shop, LIFE)))
+    start(shop, permanent=True)
+
+    shop.clock.advance(LIFE * 1.1 + 1)
+    set_life(shop, LONG)
+
+    assert name(shop) is None
+
+
+def test_a_session_that_begins_when_another_is_over_is_as_permanent_as_was_said():
+    shop = make_app()
+    shop.app.before_request(lambda: setattr(session, "permanent", True))
+    start(shop, permanent=True)
+
+    shop.clock.advance(LIFE * 1.1 + 1)
+    shop.do(lambda: session.__setitem__("name", "berta"))
+
+    assert shop.ask(lambda: (session.get("name"), session.permanent)) == ("berta", True)
+
+
+def test_a_session_that_begins_where_the_nodes_lost_one_is_as_permanent_as_was_said():
+    shop = make_app()
+    shop.app.before_request(lambda: setattr(session, "permanent", True))
+    start(shop, permanent=True)
+    for node in shop.nodes.values():
+        node.restart_empty()
+
+    shop.do(lambda: session.__setitem__("name", "berta"))
+
+    assert shop.ask(lambda: (session.get("name"), session.permanent)) == ("berta", True)

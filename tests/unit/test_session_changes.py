@@ -126,7 +126,7 @@ def test_permanence_is_read_from_the_cookie_without_loading(permanent):
 
 
 def test_making_a_permanent_session_permanent_does_not_load(session, backing):
-    backing.token_permanent = True
+    backing.token_permanent = backing.cookie_permanent = True
 
     session.permanent = True
 
