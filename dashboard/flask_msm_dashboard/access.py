@@ -25,7 +25,8 @@ _SETTING = "MSM_ADMIN_ACCESS"
 _ALLOWED = "a callable, or 'package.module:name' of one, that is not async"
 _LONGEST_NAME = 64
 
-#: Callables with this attribute look at the request alone: no session is opened to ask them.
+#: Callables that are the value of this attribute, or whose class is, look at the request alone: no
+#: session is opened to ask them. What derives from them or wraps them may do more.
 LOOKS_AT_REQUEST_ALONE = "_flask_msm_looks_at_request_alone"
 
 
@@ -73,7 +74,8 @@ class Guard:
             # A coroutine is truthy: it would let everybody in.
             raise ConfigError(_SETTING, ask, _ALLOWED)
         self._within = within
-        if hasattr(self._ask, LOOKS_AT_REQUEST_ALONE):
+        alone = getattr(self._ask, LOOKS_AT_REQUEST_ALONE, None)
+        if alone is not None and (alone is self._ask or alone is type(self._ask)):
             self._within = None
         self._complained = False
 

@@ -212,4 +212,4 @@ def loopback_only(request: Request) -> Access | None:
 
 
 for _ask in (BasicAuth, loopback_only):
-    setattr(_ask, LOOKS_AT_REQUEST_ALONE, True)
+    setattr(_ask, LOOKS_AT_REQUEST_ALONE, _ask)

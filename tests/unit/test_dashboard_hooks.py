@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 
 import flask
@@ -20,6 +21,7 @@ from werkzeug.exceptions import TooManyRequests
 from flask_msm import MemcachedSessionManager
 from flask_msm_dashboard import Access, basic_auth, loopback_only, mount
 from flask_msm_dashboard.security import HEADERS
+from flask_msm_dashboard.sign_in import BasicAuth
 
 
 def fail(*_args, **_more):
@@ -293,6 +295,26 @@ def test_no_session_is_opened_for_what_looks_at_the_request_alone(ask):
     app.test_client().get("/msm-admin/")
 
     assert opened == []
+
+
+def test_what_derives_from_these_or_wraps_them_is_asked_in_the_host_as_well():
+    apps = []
+
+    class Own(BasicAuth):
+        def __call__(self, request):
+            apps.append(current_app.name)
+            return "write"
+
+    @functools.wraps(loopback_only)
+    def wrapped(request):
+        apps.append(current_app.name)
+        return loopback_only(request)
+
+    for ask in (Own({"ops": "x"}), wrapped):
+        client, _ = client_of(admin_access=ask)
+        assert client.get("/msm-admin/").status_code == 200
+
+    assert apps == ["shop", "shop"]
 
 
 # -- the host, live --------------------------------------------------------------------------------
