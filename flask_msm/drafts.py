@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from .record.attributes import NOTHING, write
 from .record.record import PARTIAL, Kind, Pointer, Record, join_optional
-from .record.stamp import weak
+from .record.stamp import stamp_at, weak
 
 
 if TYPE_CHECKING:
@@ -93,7 +93,9 @@ class Drafts:
         if not changes:
             return base._replace(renewed=renewed, expires_at=expires_at)
         stamp = self._stamps.next(max(base.version, after))
-        attributes = write(base.attributes, changes, stamp, weak(stamp), weak_names)
+        attributes = write(
+            base.attributes, changes, stamp, weak(stamp), weak_names, now=stamp_at(now)
+        )
         return Record(Kind.DATA, base.created, renewed, expires_at, stamp, attributes)
 
     def rewrite(

@@ -105,7 +105,13 @@ def _wins(entry: Entry, over: Entry) -> bool:
 
 
 def write(
-    base: Attributes, changes: dict[str, bytes | None], stamp: int, weak_stamp: int, weak: set[str]
+    base: Attributes,
+    changes: dict[str, bytes | None],
+    stamp: int,
+    weak_stamp: int,
+    weak: set[str],
+    *,
+    now: int | None = None,
 ) -> Attributes:
     """Return *base* with *changes* made at *stamp*.
 
@@ -115,6 +121,7 @@ def write(
         stamp: Above every stamp in *base*.
         weak_stamp: The same moment as a weak stamp.
         weak: Names whose change may only fill a gap.
+        now: The time as a stamp, for ``compact``.
     """
     if not changes:
         return base
@@ -125,19 +132,32 @@ def write(
         else:
             entries[name] = stamp, value
             gaps.pop(name, None)
-    return compact(Attributes(entries, gaps, base.floor))
+    return compact(Attributes(entries, gaps, base.floor), now=now)
 
 
-def compact(attributes: Attributes, limit: int = MAX_REMOVALS) -> Attributes:
+def compact(
+    attributes: Attributes, limit: int = MAX_REMOVALS, *, now: int | None = None
+) -> Attributes:
     """Fold the older half of the removals into ``floor`` when there are more than *limit*.
 
     What lives at or below the new floor is lifted just above it, as if written then: a change so
     much newer than *limit* / 2 removals that it was not seen yet still wins.
+
+    Args:
+        attributes: A map.
+        limit: Most removals.
+        now: The time as a stamp. Removals after it, of a clock that is ahead, are not folded: what
+            others write in the meantime would be below the floor.
     """
     removed = sorted(stamp for stamp, value in attributes.entries.values() if value is None)
     if len(removed) <= limit:
         return attributes
     floor = removed[len(removed) // 2]
+    if now is not None and floor > now:
+        past = [stamp for stamp in removed if stamp <= now]
+        if not past:
+            return attributes
+        floor = past[-1]
     entries = {
         name: (max(stamp, floor + 1), value)
         for name, (stamp, value) in attributes.entries.items()

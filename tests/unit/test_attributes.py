@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_msm.record.attributes import NOTHING, Attributes, compact, join, write
+from flask_msm.record.attributes import MAX_REMOVALS, NOTHING, Attributes, compact, join, write
 from flask_msm.record.stamp import weak
 
 
@@ -118,6 +118,26 @@ def test_a_change_newer_than_the_floor_survives_the_bounding_of_removals():
     parallel = Attributes({"kept": (12, b"2"), "fresh": (12, b"3")}, {}, 0)
 
     assert join(compacted, parallel).alive() == {"kept": b"2", "fresh": b"3"}
+
+
+@pytest.mark.parametrize(("now", "floor"), [(0, 0), (1, 1), (4, 4), (6, 6), (100, 6), (None, 6)])
+def test_no_floor_is_ahead_of_the_clock(now, floor):
+    removed = {str(number): (number, None) for number in range(1, 12)}
+
+    compacted = compact(Attributes({**removed, "kept": (3, b"1")}, {}, 0), limit=10, now=now)
+
+    assert compacted.floor == floor
+    assert compacted.alive() == {"kept": b"1"}
+
+
+def test_a_change_of_another_is_not_lost_to_removals_of_a_clock_that_was_ahead():
+    now = 1000
+    base = Attributes({f"{n}": (now + 500 + n, None) for n in range(MAX_REMOVALS)}, {}, 0)
+    written = write(base, {"gone": None}, now + 900, weak(now + 900), set(), now=now)
+
+    meanwhile = Attributes({"cart": (now + 1, b"full")}, {}, 0)
+
+    assert join(written, meanwhile).alive() == {"cart": b"full"}
 
 
 def test_few_removals_are_left_as_they_are():

@@ -75,7 +75,7 @@ def event_row(event: Event) -> EventRow:
     """Return how *event* is shown."""
     if event.actor and event.level == "info":
         level = "who"
-    elif event.kind in _GOOD:
+    elif event.kind in _GOOD or event.kind.endswith("_over"):
         level = "ok"
     else:
         level = {"error": "bad", "warning": "warn"}.get(event.level, "info")
