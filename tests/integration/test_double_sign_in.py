@@ -70,13 +70,20 @@ def nodes(memcached):
     return [memcached() for _ in range(3)]
 
 
-@pytest.fixture(params=[10, 0], ids=["grace", "no grace"])
+SHAPES = {
+    "grace": {"MSM_REGENERATE_GRACE": 10},
+    "no grace": {"MSM_REGENERATE_GRACE": 0},
+    "sticky": {"MSM_STICKY": True},
+}
+
+
+@pytest.fixture(params=SHAPES.values(), ids=SHAPES)
 def hosts(request, nodes, tmp_path):
     made = []
     for number in range(2):
         folder = tmp_path / f"host{number}"
         folder.mkdir(mode=0o700)
-        made.append(Host(nodes, folder, MSM_REGENERATE_GRACE=request.param))
+        made.append(Host(nodes, folder, **request.param))
     for host in made:
         host.ask("/visit/0")
         wait_until(host.all_up, "the host trusts all nodes", 30)
