@@ -55,16 +55,16 @@ class Identity:
         repository: The application's sessions.
         spent: Time in seconds this request has spent on stores.
         several: The browser sent more than one verified cookie of the session's name.
+        is_open: They are of several sessions, and it was not found out which of these counts. Known
+            once ``token`` was read.
     """
 
     # On the class, because most requests need none of it.
     spent = 0.0
-    several = False
+    several = is_open = False
     _token: Token | None = _UNREAD
     # Sessions of the other verified cookies, in the order of the cookies.
     _others: tuple[Token, ...] = ()
-    # Which of the sessions counts was not found out yet.
-    _is_open = False
     # All cookies of the session's name; what was made of them, and with which life.
     _cookies: tuple[Token, ...] | None = None
     _verdict: Token | None = None
@@ -89,15 +89,15 @@ class Identity:
         """
         if self._token is _UNREAD:
             tokens = list(self.cookies)
-            self.several = len(tokens) > 1
             self._judged_life = self.life
-            # Too old to be anywhere: nobody is asked.
-            tokens = [token for token in tokens if not self._is_too_old(token)]
+            self.several, self.is_open, self._others = len(tokens) > 1, False, ()
             if len(tokens) > 1:
-                tokens = _newest(tokens)
+                tokens = _newest([token for token in tokens if not self._is_too_old(token)])
+                self._others = tuple(tokens[1:])
+                self.is_open = len(tokens) > 1
+            elif tokens and self._is_too_old(tokens[0]):
+                tokens = []  # too old to be anywhere, so nobody is asked
             self._token = self._verdict = tokens[0] if tokens else None
-            self._others = tuple(tokens[1:])
-            self._is_open = len(tokens) > 1
         return self._token
 
     @property
@@ -116,11 +116,6 @@ class Identity:
         """
         if self._token is self._verdict and self._judged_life not in (0.0, self.life):
             self._token = _UNREAD
-
-    @property
-    def is_open(self) -> bool:
-        """Whether there are several sessions, and it was not found out which of them counts."""
-        return self.token is not None and self._is_open
 
     @property
     def sid(self) -> str | None:
@@ -143,9 +138,10 @@ class Identity:
     @property
     def token_permanent(self) -> bool | None:
         """What the verified cookie says of the permanence; ``None`` without one."""
-        if self.is_open:
-            return any(token.permanent for token in (self._token, *self._others) if token)
-        return self.token.permanent if self.token else None
+        token = self.token
+        if token is None:
+            return None
+        return token.permanent or (self.is_open and any(one.permanent for one in self._others))
 
     @property
     def cookie_permanent(self) -> bool | None:
@@ -160,10 +156,12 @@ class Identity:
     @property
     def refresh_due(self) -> bool:
         """Whether a tenth of the session's life has passed since it was last written."""
-        if self.token is None:
+        token = self.token
+        if token is None:
             return False
-        tokens = (self.token, *self._others) if self._is_open else (self.token,)
-        return any(self._age(token) >= self.life / 10 for token in tokens)
+        if self._age(token) >= self.life / 10:
+            return True
+        return self.is_open and any(self._age(one) >= self.life / 10 for one in self._others)
 
     def _is_too_old(self, token: Token) -> bool:
         return is_past(self.repository.clock, token.renewed + self.life * SLACK)

@@ -151,7 +151,8 @@ class MsmSessionInterface(SessionInterface):
         if session.loaded and dict.__len__(session) == 0:
             return
         unit.cookie_due = token != before or action is Action.SET
-        if not self.should_set_cookie(app, cast("SessionMixin", session)):
+        asks = self._decides_itself or not unit.cookie_due
+        if asks and not self.should_set_cookie(app, cast("SessionMixin", session)):
             return
         if unit.several and parameters["domain"]:
             # First, for the browser that takes both cookies for one.

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .drafts import Drafts
+    from .repository import Slot
 
 
 logger = logging.getLogger("flask_msm")
@@ -84,8 +85,11 @@ class Unit(Differences):
     @property
     def sid(self) -> str | None:
         """The session id; of several cookies that of the session that counts."""
-        if self.is_open and self.token is not None:
-            self._look(self.token)
+        token = self.token
+        if token is not None and self.is_open:
+            with self.timed(token) as slot:
+                loaded = self.repository.load(slot, at_least=token.version)
+            self._choose(token, slot, loaded)
         return super().sid
 
     @property
@@ -117,8 +121,10 @@ class Unit(Differences):
         token = self.token
         if token is None or self._ending:
             return Contents({}, detached=False)
-        token, loaded = self._look(token)
-        key = storage_key(self.repository.rules.key_prefix, token.sid)
+        with self.timed(token) as slot:
+            loaded = self.repository.load(slot, at_least=token.version)
+        if self.is_open:
+            token, slot, loaded = self._choose(token, slot, loaded)
         if loaded.outcome is Outcome.UNKNOWN:
             self.repository.counters.detached += 1
             if self.repository.rules.on_unknown == "error":
@@ -128,7 +134,7 @@ class Unit(Differences):
             return Contents({}, detached=True)
         if loaded.record is None or not self._alive(loaded.record):
             if token.local:
-                self.repository.serialization.live.discard(key)
+                self.repository.serialization.live.discard(slot.key)
             self._forget()
             return Contents({}, detached=False)
         record = loaded.record
@@ -142,34 +148,35 @@ class Unit(Differences):
         # The browser has seen more than anybody shows now: what seems absent may only be elsewhere.
         behind = not loaded.certain and record.version < token.version
         local = token.local and not self.frozen
-        values = self._decoded(key, record, token, local=local)
+        values = self._decoded(slot.key, record, token, local=local)
         return Contents(values, detached=partial or behind)
 
-    def _look(self, first: Token) -> tuple[Token, Loaded]:
-        """Ask the stores for the session of the cookie; of several, the first that lives counts.
+    def _choose(self, first: Token, slot: Slot, loaded: Loaded) -> tuple[Token, Slot, Loaded]:
+        """Return which of the sessions of several cookies counts: the first that lives.
 
-        If none lives, one that has moved counts, or one of which nobody can tell.
+        If none lives it is one that has moved, or one of which nobody can tell.
+
+        Args:
+            first: The first cookie.
+            slot: Where its session is kept.
+            loaded: What the stores said of it.
         """
-        with self.timed(first) as slot:
-            loaded = self.repository.load(slot, at_least=first.version)
-        if not self._is_open:
-            return first, loaded
-        tokens = (first, *self._others)
-        found = [(self._rank(loaded), first, loaded)]
+        found = [(self._rank(loaded), first, slot, loaded)]
         for token in self._others:
             if found[-1][0] is Rank.LIVES:
                 break
-            with self.timed(token) as slot:
-                loaded = self.repository.load(slot, at_least=token.version)
-            found.append((self._rank(loaded), token, loaded))
-        rank, chosen, loaded = min(found, key=lambda one: one[0])
-        over = {token.sid for how, token, _ in found if how is Rank.OVER}
+            with self.timed(token) as place:
+                loaded = self.repository.load(place, at_least=token.version)
+            found.append((self._rank(loaded), token, place, loaded))
+        ranks = {token.sid: rank for rank, token, *_ in found}
+        rank, chosen, slot, loaded = min(found, key=lambda one: one[0])
         # No cookie is given up as long as its session may be there.
-        self.several = self.several and not any(how is Rank.UNKNOWN for how, *_ in found)
-        self._is_open = rank is Rank.UNKNOWN
+        self.several = self.several and Rank.UNKNOWN not in ranks.values()
+        self.is_open = rank is Rank.UNKNOWN
+        rest = [token for token in (first, *self._others) if token is not chosen]
+        self._others = tuple(token for token in rest if ranks.get(token.sid) is not Rank.OVER)
         self._token = chosen
-        self._others = tuple(t for t in tokens if t is not chosen and t.sid not in over)
-        return chosen, loaded
+        return chosen, slot, loaded
 
     def _rank(self, loaded: Loaded) -> Rank:
         if loaded.outcome is Outcome.UNKNOWN:
@@ -494,7 +501,7 @@ class Unit(Differences):
             self._baseline.accept(changes, self._named(session))
         permanent = bool(session.peek().get(PERMANENT)) if session.loaded else token.permanent
         if self._token is None or token.sid != self._token.sid:
-            self._is_open = False  # a new session: that one counts
+            self.is_open = False  # a new session: that one counts
         version = max(token.version, record.version)
         self._token = Token(token.sid, version, int(record.renewed), permanent, token.local)
 
