@@ -70,7 +70,7 @@ def put_in_front(host: Flask, dashboard: Dashboard, prefix: str) -> None:
 def _is_own(host: Flask, found: object) -> bool:
     """Return whether *found* is the host's own ``wsgi_app``, as it was before any middleware."""
     return (
-        isinstance(found, MethodType)
+        type(found) is MethodType
         and found.__self__ is host
         and found.__func__.__name__ == "wsgi_app"
     )
@@ -88,11 +88,10 @@ def _places(host: Flask) -> Iterator[tuple[Any, str]]:
     seen = {id(host)}
     while waiting and len(seen) < _MOST_OBJECTS:
         holder = waiting.pop(0)
-        if id(holder) in seen or isinstance(holder, _LEAVES):
+        if id(holder) in seen or issubclass(type(holder), _LEAVES):
             continue
         seen.add(id(holder))
-        for name in _attributes(holder):
-            found = getattr(holder, name, None)
+        for name, found in _attributes(holder):
             if _is_own(host, found):
                 if _can_set(holder, name, found):
                     yield holder, name
@@ -100,18 +99,22 @@ def _places(host: Flask) -> Iterator[tuple[Any, str]]:
                 waiting.append(found)
 
 
-def _attributes(holder: object) -> list[str]:
-    names = list(getattr(holder, "__dict__", ()))
-    for kind in type(holder).__mro__:
-        slots = kind.__dict__.get("__slots__", ())
-        names += [slots] if isinstance(slots, str) else slots
-    return names
+def _attributes(holder: object) -> list[tuple[str, Any]]:
+    """Return what *holder* keeps, by name; nothing of what refuses to be looked at."""
+    try:
+        names = list(getattr(holder, "__dict__", ()))
+        for kind in type(holder).__mro__:
+            slots = kind.__dict__.get("__slots__", ())
+            names += [slots] if isinstance(slots, str) else slots
+        return [(name, getattr(holder, name, None)) for name in names]
+    except Exception:  # noqa: BLE001 - proxies without a context, and whatever else others made
+        return []
 
 
 def _can_set(holder: object, name: str, value: object) -> bool:
     try:
         setattr(holder, name, value)
-    except (AttributeError, TypeError):
+    except Exception:  # noqa: BLE001 - as above
         return False
     return True
 

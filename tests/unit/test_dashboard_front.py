@@ -156,6 +156,30 @@ def test_middleware_that_cannot_be_changed_is_named_in_the_log(caplog):
     assert "Frozen" in caplog.text
 
 
+class Unwilling:
+    """A callable that shows nothing of itself."""
+
+    def __call__(self):
+        raise AssertionError
+
+    def __getattribute__(self, name):
+        raise RuntimeError(name)
+
+
+def test_what_middleware_holds_besides_may_refuse_to_be_looked_at():
+    seen = []
+    app = walled()
+    app.wsgi_app = Middleware(app.wsgi_app)
+    app.wsgi_app.unwilling = Unwilling()
+    app.wsgi_app.proxy = flask.current_app
+    app.wsgi_app = Middleware(app.wsgi_app)
+    app.wsgi_app.unwilling, app.wsgi_app.proxy = Unwilling(), flask.current_app
+    mounted(app, admin_access=lambda request: seen.append(request.environ) or "write")
+
+    assert app.test_client().get("/msm-admin/").status_code == 200
+    assert seen[0]["middleware"] == 2
+
+
 def test_without_middleware_nothing_is_logged(caplog):
     mounted(walled())
 
