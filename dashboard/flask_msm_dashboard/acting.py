@@ -21,11 +21,15 @@ from .views import applied_event
 
 
 if TYPE_CHECKING:
+    from flask_msm.snapshot import SessionFacts
+
     from .access import Access
     from .desk import Sight
 
 
 _LONGEST_REASON = 200
+#: So many session cookies of one browser are looked up.
+_MOST_COOKIES = 4
 #: A refused attempt is an event, at most one of an operator in ten seconds.
 _NOTES = Limits(pause=10.0, most=6)
 #: The fleet takes so many changes of one kind in a minute, and one in so many seconds.
@@ -219,23 +223,40 @@ class SessionsView(ActingView):
         if wait:
             return self.too_fast(wait)
         if request.form.get("own"):
-            asked = request.cookies.get(current_app.config["SESSION_COOKIE_NAME"], "")
+            asked = _own_cookies()
             if not asked:
                 return self._page(sight, fault=_("Your browser sent no session."), status=400)
         else:
-            asked = request.form.get("session", "").strip()
+            asked = [text] if (text := request.form.get("session", "").strip()) else []
             if not asked:
                 fault = _("Enter the ref or the cookie of a session.")
                 return self._page(sight, fault=fault, status=400)
         try:
-            found = self.desk.console.lookup(
-                asked, actor=operator.name or "-", reason=request.form.get("reason", "")
-            )
+            found = self._found(asked, operator.name or "-", request.form.get("reason", ""))
         except CommandError as error:
             return self._page(sight, fault=str(error), status=400)
         if found is None:
             return self._page(sight, fault=_("There is no such session."), status=404)
         return self._page(sight, found=found)
+
+    def _found(self, asked: list[str], actor: str, reason: str) -> SessionFacts | None:
+        """Return what is known of the first session in *asked* that exists.
+
+        Raises:
+            CommandError: None was found, and nothing can be said of one of them.
+        """
+        fault: CommandError | None = None
+        for text in asked:
+            try:
+                found = self.desk.console.lookup(text, actor=actor, reason=reason)
+            except CommandError as error:
+                fault = error
+                continue
+            if found is not None:
+                return found
+        if fault is not None:
+            raise fault
+        return None
 
     @exposed("/revoke", methods=("POST",))
     def revoke(self) -> Response:
@@ -281,6 +302,12 @@ class SessionsView(ActingView):
             look_up_token=self.desk.token("look-up"),
             revoke_token=self.desk.token("revoke") if sight.operator.can_write else "",
         )
+
+
+def _own_cookies() -> list[str]:
+    """Return the session cookies of the sender, by the name that the application gives them."""
+    host = getattr(current_app, "host", current_app)
+    return request.cookies.getlist(host.session_interface.get_cookie_name(host))[:_MOST_COOKIES]
 
 
 def _faults(reason: str, word: str | None, typed: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 
 import pytest
+from flask.sessions import SecureCookieSessionInterface
 from itsdangerous import URLSafeTimedSerializer
 from support.dashboard import ORIGIN, client_of, fields_in, make_app, post, token_in
 from support.fake_console import FakeConsole
@@ -446,6 +447,42 @@ def test_my_own_session_is_found_by_the_cookie():
     assert console.calls[0][1] == "the.cookie.value"
     assert response.status_code == 404
     assert "the.cookie.value" not in response.text
+
+
+def test_of_several_cookies_of_mine_the_first_whose_session_exists_is_shown():
+    client, console = client_of()
+    found = {"living": SessionFacts(ref="0123456789", handle="h")}
+    lookup = console.lookup
+
+    def look(cookie, **options):
+        lookup(cookie, **options)
+        if cookie == "foreign":
+            raise CommandError("no cookie of ours")
+        return found.get(cookie)
+
+    console.lookup = look
+    token = token_in(client.get("/msm-admin/sessions/").text)
+    cookies = "session=ended; session=foreign; session=living; session=other"
+    data = {"token": token, "own": "1"}
+    browser = client.application.test_client(use_cookies=False)
+    response = post(browser, "/msm-admin/sessions/look-up", data, Cookie=cookies)
+
+    assert [call[1] for call in console.calls] == ["ended", "foreign", "living"]
+    assert "0123456789" in response.text
+
+
+def test_my_own_session_is_found_by_the_name_that_the_application_gives_its_cookie():
+    client, console = client_of()
+
+    class Named(SecureCookieSessionInterface):
+        def get_cookie_name(self, app):
+            return "own"
+
+    client.application.session_interface = Named()
+    client.set_cookie("own", "the.cookie.value")
+    look_up(client, own="1")
+
+    assert console.calls[0][1] == "the.cookie.value"
 
 
 def test_a_cookie_that_was_looked_up_is_not_shown_again():
