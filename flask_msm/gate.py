@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .cluster.ports import ManagedNode
     from .fleet.control import Control
     from .fleet.heartbeat import Heartbeat
+    from .fleet.shared_map import Pulled
     from .record.keys import Keyring
 
 
@@ -44,6 +45,12 @@ class Report(NamedTuple):
 
     all_up: bool
     nodes: tuple[Finding, ...]
+
+
+FOREIGN = (
+    "holds what another application shares, or this one with another SECRET_KEY: give each"
+    " application an own MSM_KEY_PREFIX"
+)
 
 
 class Gate:
@@ -85,9 +92,7 @@ class Gate:
                 answers[node_id] = error.reason
             else:
                 # A node that no worker has seen since it started holds nothing, trusted or not.
-                answers[node_id] = (
-                    None if pulled.found else "no worker has seen it since it started"
-                )
+                answers[node_id] = _trouble(pulled)
         drains = control.drains()
         findings = []
         for node_id, trouble in answers.items():
@@ -121,3 +126,10 @@ class Gate:
             if report.all_up or self._clock.monotonic() >= until:
                 return report
             pause(0.2)
+
+
+def _trouble(pulled: Pulled) -> str | None:
+    """Return what is wrong with what a node holds."""
+    if pulled.foreign:
+        return FOREIGN
+    return None if pulled.found else "no worker has seen it since it started"

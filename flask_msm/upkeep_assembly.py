@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .cluster.trust import hold_off
+from .fleet.identity import Identities
 from .upkeep.copier import Copier
 from .upkeep.handover import Returner
 from .upkeep.host_log import HostLog
@@ -105,6 +106,7 @@ def assemble_upkeep(
         timeout=settings.timeout,
         conditions=fleet.conditions,
     )
+    identities = Identities(settings.key_prefix)
     rebuilder = Rebuilder(
         nodes,
         placement=placement,
@@ -117,6 +119,7 @@ def assemble_upkeep(
         key_prefix=settings.key_prefix,
         timeout=settings.timeout,
         read_elsewhere=fleet.heartbeat.is_read_elsewhere,
+        identities=identities,
     )
     repairs = Repairs(
         rejoin=lambda key: cluster_store.rejoin(key, keys(), clock.monotonic() + settings.timeout),
@@ -147,6 +150,7 @@ def assemble_upkeep(
         heartbeat=fleet.heartbeat,
         endings=fleet.endings,
         conditions=fleet.conditions,
+        identities=identities,
         rebuilder=rebuilder,
         repairs=repairs,
         returner=returner,
@@ -160,7 +164,7 @@ def assemble_upkeep(
         timeout=settings.timeout,
     )
     prober, learner = Prober(parts), Learner(parts)
-    sharing = Sharing(parts, prober=prober, learner=learner)
+    sharing = Sharing(parts, prober=prober, learner=learner, interval=interval)
     reactions = Reactions(parts, learner=learner, sharing=sharing)
     return Driven(
         parts=parts,

@@ -218,15 +218,15 @@ class Rights(NamedTuple):
 _TRUSTED = Rights(alone=True, joined=True, written=True, missing=True)
 _UNTRUSTED = Rights(alone=False, joined=True, written=True, missing=False)
 _LEAVING = Rights(alone=False, joined=True, written=False, missing=False)
-_AWAY = Rights(alone=False, joined=False, written=False, missing=False)
+AWAY = Rights(alone=False, joined=False, written=False, missing=False)
 
 _RIGHTS = {
     NodeState.UP: _UNTRUSTED,
     NodeState.SUSPECT: _UNTRUSTED,
     NodeState.RECOVERING: _UNTRUSTED,
     NodeState.DRAINING: _LEAVING,
-    NodeState.DRAINED: _AWAY,
-    NodeState.DOWN: _AWAY,
+    NodeState.DRAINED: AWAY,
+    NodeState.DOWN: AWAY,
 }
 
 

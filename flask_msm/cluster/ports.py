@@ -79,8 +79,11 @@ class NodeClient(Protocol):
         """Read one item; ``None`` when the node does not have it."""
         ...
 
-    def start_add(self, key: str, value: bytes, ttl: int, deadline: float) -> Exchange[bool]:
-        """Store an item that is not there; ``False`` when there is one."""
+    def start_add(self, key: str, value: bytes, ttl: int | None, deadline: float) -> Exchange[bool]:
+        """Store an item that is not there; ``False`` when there is one.
+
+        With a *ttl* of ``None`` it does not end.
+        """
         ...
 
     def start_cas(
@@ -123,6 +126,10 @@ class NodeViews(Protocol):
 
     def left_out(self, node_id: str, key: str) -> None:
         """Take note that a write went past the node, which is home to *key*."""
+        ...
+
+    def scattered(self) -> bool:
+        """Return whether sessions may lie on nodes that are not their homes. No I/O, no lock."""
         ...
 
     def may_lack(self, node_id: str) -> bool:

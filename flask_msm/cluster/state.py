@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from flask_msm.errors import NodeBusyError, NodeUnreachableError, NodeValueError
 from flask_msm.locks import ProcessLock
 
-from .health import Health, NodeState, Observation, Rights, Thresholds, advance, rights, shown
+from .health import AWAY, Health, NodeState, Observation, Rights, Thresholds, advance, rights, shown
 
 
 if TYPE_CHECKING:
@@ -44,10 +44,14 @@ class FleetFacts(NamedTuple):
     Attributes:
         trusted: Nodes that are trusted.
         drains: ``draining`` or ``drained`` by node id.
+        twins: Nodes that are the same memory as another one: they are not used.
+        scattered: Whether sessions may lie on any node, for memories moved or were lost.
     """
 
     trusted: frozenset[str] = frozenset()
     drains: Mapping[str, str] = {}
+    twins: frozenset[str] = frozenset()
+    scattered: bool = False
 
 
 class Failures(NamedTuple):
@@ -173,6 +177,10 @@ class ClusterState:
             self._replace({node_id: after})
         self._tell(node_id, before, after)
 
+    def scattered(self) -> bool:
+        """Return whether sessions may lie on nodes that are not their homes. No I/O, no lock."""
+        return self._facts.scattered
+
     def note_complete(self, node_id: str, *, complete: bool) -> None:
         """Take note whether the node says that it has evicted and refused nothing so far."""
         with self._lock:
@@ -211,6 +219,8 @@ class ClusterState:
     def _seen(self, node_id: str, health: Health) -> NodeView:
         state = shown(health.state, self._facts.drains.get(node_id))
         trusted = node_id in self._facts.trusted
+        if node_id in self._facts.twins:
+            return NodeView(state, trusted, AWAY, health)
         return NodeView(state, trusted, rights(state, trusted=trusted), health)
 
     def _replace(self, changes: Mapping[str, NodeView]) -> None:

@@ -2,8 +2,9 @@
 
 Facts about a node stand under ``<fact>:<node id>`` in one shared map:
 
-* ``known``: the node has been given this map. When it does not have it any more it lost its
-  memory (restart, flush), whoever notices, and however late.
+* ``known``: the node has been given this map.
+* ``identity``: what was read there, see ``identity.py``. When it shows something else it lost its
+  memory (restart, flush), or another memory answers: whoever notices, and however late.
 * ``missed`` and ``rebuilt``: see ``cluster/trust.py``; their stamps are what counts.
 * ``lost``: when that was noticed; every host hands over what it has of the node's sessions.
 * ``drain``: an operator's word, ``draining`` or ``drained``.
@@ -33,7 +34,8 @@ KEY_SUFFIX = "fleet:control"
 MAX_TEXT = 200
 
 _KNOWN, _MISSED, _REBUILT, _DRAIN, _LOST = "known:", "missed:", "rebuilt:", "drain:", "lost:"
-_FACTS = (_KNOWN, _MISSED, _REBUILT, _DRAIN, _LOST)
+_IDENTITY = "identity:"
+_FACTS = (_KNOWN, _IDENTITY, _MISSED, _REBUILT, _DRAIN, _LOST)
 _CHOICE = "choice:"
 
 
@@ -85,6 +87,12 @@ class Control:
     def standing(self, node_id: str) -> Standing:
         """Return what the fleet says of the node."""
         return Standing(self.shared.stamp(_MISSED + node_id), self.shared.stamp(_REBUILT + node_id))
+
+    def identity(self, node_id: str) -> str | None:
+        """Return what the fleet read on the node, ``None`` when nothing is noted."""
+        found = self.shared.attributes.entries.get(_IDENTITY + node_id)
+        shown = _parsed(found[1]).get("shown") if found and found[1] is not None else None
+        return shown if isinstance(shown, str) else None
 
     def drains(self) -> dict[str, str]:
         """Return ``draining`` or ``drained`` by node id."""
@@ -178,20 +186,30 @@ class Control:
             if name.startswith(_FACTS) and name.partition(":")[2] in gone:
                 self.shared.put(name, None)
 
-    def note_found(self, found: Mapping[str, bool]) -> set[str]:
-        """Take note of which nodes had the map; return those that lost it.
+    def note_found(
+        self, found: Mapping[str, bool], identities: Mapping[str, str | None]
+    ) -> set[str]:
+        """Take note of what nodes show; return those that lost their memory.
 
         Call it when all nodes were asked and before any is written: only then does a worker that
-        has just started know from the others that a node without the map once had it.
+        has just started know from the others what a node has shown before.
+
+        A node for which no identity is noted (at the first start, after an upgrade) is noted as it
+        is; whether it had the map tells then whether it kept its memory.
 
         Args:
-            found: By node id, for the nodes that answered.
+            found: Whether it had the map, by node id, for the nodes that answered.
+            identities: What they show, see ``identity.py``.
         """
         lost = set()
         begun = bool(self.shared.values(_KNOWN))
         for node_id, had_it in found.items():
             known = bool(self.shared.stamp(_KNOWN + node_id))
-            if known and not had_it:
+            noted, shown = self.identity(node_id), identities.get(node_id)
+            kept = shown == noted if noted and shown else had_it or not known
+            if shown and shown != noted:
+                self.shared.put(_IDENTITY + node_id, self._entry(shown=shown))
+            if not kept:
                 self.set_missed(node_id, "lost its memory")
                 # Of the same stamp, so that the rebuild that answers the miss is above the loss.
                 missed = self.standing(node_id).missed

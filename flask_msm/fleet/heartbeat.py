@@ -13,7 +13,7 @@ from .shared_map import Bounds, SharedMap
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from flask_msm.clock import Clock
 
@@ -23,6 +23,12 @@ KEY_SUFFIX = "fleet:workers"
 #: A worker is announced anew after so many probe intervals, and counts as gone after so many.
 RENEWED_AFTER = 3
 GONE_AFTER = 10
+#: Workers that see different memories under one id for so many probe intervals differ for good:
+#: one that was restarted is seen by all of them after less.
+DIFFER_AFTER = 5
+#: Digits of an identity that are compared, and what stands for one that was not read.
+_SEEN = 6
+_UNSEEN = "-" * _SEEN
 #: Workers that ended without a word stay in the list for people to see: for so many seconds, and
 #: so many of them, those that were heard of last.
 SHOWN_FOR, MOST_GONE = 3600.0, 20
@@ -66,12 +72,17 @@ class Heartbeat:
     ) -> None:
         self.shared = shared
         self._worker = worker
-        self._layout = [*sorted(nodes), replicas]
+        self._layout: list[str | int] = [*sorted(nodes), replicas]
         self._reads = reads
         self._interval = interval
         self._clock = clock
         self._announced_at = 0.0
         self._announced_as = ""
+        #: What this worker read on the nodes, see ``identity.py``.
+        self.sees: Mapping[str, str | None] = {}
+        self._announced_sees = ""
+        #: Since when workers see other memories than this one, monotonic time in seconds.
+        self._differing: dict[str, float] = {}
         self._heard: dict[str, _Heard] = {}
 
     @property
@@ -85,10 +96,12 @@ class Heartbeat:
             return
         now = self._clock.time()
         recent = 0 <= now - self._announced_at < RENEWED_AFTER * self._interval
-        if recent and self._announced_as == self.worker:
+        sees = self._seen()
+        if recent and (self._announced_as, self._announced_sees) == (self.worker, sees):
             return
         self._announced_at, self._announced_as = now, self.worker
-        entry = {"at": now, "layout": self._layout, "reads": self._reads()}
+        self._announced_sees = sees
+        entry = {"at": now, "layout": self._layout, "reads": self._reads(), "sees": sees}
         self.shared.put(self.worker, json.dumps(entry).encode())
         self._remove_old(now)
         left = {name for name, _, _ in self._entries()}
@@ -130,6 +143,25 @@ class Heartbeat:
             for name, stamp, entry in self._entries()
             if entry.get("layout") != self._layout
         )
+
+    def memories_differ(self) -> bool:
+        """Return whether a worker that lives reads other identities than this one.
+
+        To be asked in every tick: it has to last.
+        """
+        now, mine = self._clock.monotonic(), self._seen()
+        self._differing = {
+            name: self._differing.get(name, now)
+            for name, stamp, entry in self._entries()
+            if _differ(entry.get("sees"), mine) and self._lives(name, stamp, entry)
+        }
+        patience = DIFFER_AFTER * self._interval
+        return any(now - since >= patience for since in self._differing.values())
+
+    def _seen(self) -> str:
+        """Return what this worker read, in the order of ids."""
+        shown = (self.sees.get(str(node_id)) for node_id in self._layout[:-1])
+        return "".join(identity[:_SEEN] if identity else _UNSEEN for identity in shown)
 
     def is_read_elsewhere(self, needs: Collection[str]) -> bool:
         """Return whether another worker that lives says that it can read a record.
@@ -188,6 +220,17 @@ def _parsed(raw: bytes) -> dict[str, object]:
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def _differ(theirs: object, mine: str) -> bool:
+    """Return whether two workers read different identities on a node that both have read."""
+    if not isinstance(theirs, str) or len(theirs) != len(mine):
+        return False  # an older version, or other nodes
+    pairs = (
+        (theirs[start : start + _SEEN], mine[start : start + _SEEN])
+        for start in range(0, len(mine), _SEEN)
+    )
+    return any(left != right and _UNSEEN not in (left, right) for left, right in pairs)
 
 
 def _reads(entry: dict[str, object]) -> set[str]:

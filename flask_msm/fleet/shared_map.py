@@ -54,6 +54,7 @@ class Pulled(NamedTuple):
         record: The map it had.
         token: To replace it.
         outdated: It was written with a key that was replaced since, and may go soon.
+        raw: What it had, if it must be left alone.
     """
 
     found: bool
@@ -61,6 +62,7 @@ class Pulled(NamedTuple):
     record: Record | None = None
     token: CasToken | None = None
     outdated: bool = False
+    raw: bytes | None = None
 
 
 class Bounds(NamedTuple):
@@ -203,7 +205,7 @@ class SharedMap:
         except UnknownRecordError:
             # Written with a newer secret or by a newer version.
             self.left_alone += 1
-            return Pulled(found=True, foreign=True)
+            return Pulled(found=True, foreign=True, token=item.token, raw=item.value)
         if theirs is None:
             return Pulled(found=True, token=item.token)
         self._learn(theirs)

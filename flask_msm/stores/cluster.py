@@ -140,6 +140,10 @@ class ClusterStore:
                     read.both = True
                 elif read.asks_more() and self.nodes.views.rights(node_id).joined:
                     read.receive(node_id, self.nodes.clients[node_id].start_gets(key, deadline))
+            if read.seen is None and self.nodes.views.scattered():
+                beside = self._sent_to_others(read, deadline)
+                for node_id in list(beside):
+                    read.receive(node_id, beside.pop(node_id))
         finally:
             for exchange in beside.values():
                 exchange.abandon()
@@ -164,6 +168,16 @@ class ClusterStore:
         return {
             node_id: self.nodes.clients[node_id].start_gets(read.key, deadline)
             for node_id in read.homes
+        }
+
+    def _sent_to_others(self, read: _Read, deadline: float) -> dict[str, Exchange[Item | None]]:
+        """Ask all nodes that were not asked yet, side by side."""
+        return {
+            node_id: node.start_gets(read.key, deadline)
+            for node_id, node in self.nodes.clients.items()
+            if node_id not in read.copies
+            and node_id not in read.failed
+            and self.nodes.views.rights(node_id).joined
         }
 
     def _make_again(self, key: str, keys: Keyring, loaded: Loaded) -> None:

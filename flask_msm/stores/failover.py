@@ -167,6 +167,9 @@ class FailoverStore:
         # What is to be dropped counts until a node answers: others of this host may have noticed
         # an outage that this worker is about to notice.
         if entry is None or (loaded.copies and self.is_dropped(entry)):
+            # A node that lost its memory a moment ago says so of every session.
+            if loaded.outcome is Outcome.MISSING and not self._rules.remembers(key, deadline):
+                return loaded._replace(outcome=Outcome.UNKNOWN)
             return loaded
         if loaded.record is not None:
             return loaded._replace(record=join(loaded.record, entry.record))

@@ -155,7 +155,7 @@ class MemcachedNode:
             wire.gets((name,)), OneItem(name), deadline, self._channel.retry_attempts
         )
 
-    def start_add(self, key: str, value: bytes, ttl: int, deadline: float) -> Exchange[bool]:
+    def start_add(self, key: str, value: bytes, ttl: int | None, deadline: float) -> Exchange[bool]:
         """Store an item that is not there; ``False`` when there is one.
 
         It is sent again when the server had closed the connection. Should the first one have

@@ -71,17 +71,19 @@ def key_bytes(key: str) -> bytes:
     return key.encode("ascii")
 
 
-def checked_ttl(ttl: int, ahead: float = 0.0) -> int:
-    """Return *ttl* if memcached takes it for a time to live; 0 would mean for ever.
+def checked_ttl(ttl: int | None, ahead: float = 0.0) -> int:
+    """Return *ttl* if memcached takes it for a time to live.
 
     Args:
-        ttl: What ``ttl_for`` returned.
+        ttl: What ``ttl_for`` returned; ``None`` for an item that does not end, for memcached 0.
         ahead: By how many seconds the clock of the node is ahead of the one that *ttl* was counted
             with: a time to live that is a date is a date of that node.
 
     Raises:
         ValueError: It is not an ``int`` of 1 .. 2^31 - 1: a bug of the caller.
     """
+    if ttl is None:
+        return 0
     if type(ttl) is not int or not 1 <= ttl < TTL_LIMIT:
         message = "a TTL is a whole number of seconds from 1 to 2^31 - 1"
         raise ValueError(message)

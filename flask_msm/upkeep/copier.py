@@ -117,7 +117,7 @@ class Copier:
                 now, expires_at = earliest(self._clock), expiries[key]
                 if 0 <= expires_at <= now:
                     continue
-                ttl = 0 if expires_at < 0 else ttl_for(expires_at, now)
+                ttl = None if expires_at < 0 else ttl_for(expires_at, now)
                 try:
                     added = target.start_add(key, item.value, ttl, self._deadline()).result()
                 except NodeValueError:

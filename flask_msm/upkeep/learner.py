@@ -25,27 +25,36 @@ class Learner:
 
     Attributes:
         informed: Whether any node answered when the fleet was asked last.
-        differ: Whether workers use different nodes.
+        differ: Whether workers use different nodes, or see different memories under one id.
+        foreign: Whether another fleet lives on the nodes.
     """
 
     def __init__(self, parts: Upkeep) -> None:
         #: Called when the control state may have changed.
         self.on_learned: Callable[[], object] = lambda: None
         self.informed = False
-        self.differ = False
+        self.differ = self.foreign = False
+        #: Nodes that are the memory of another one as well.
+        self._twins: frozenset[str] = frozenset()
         self._parts = parts
 
     def learn(self) -> None:
         """Tell the state what the fleet says."""
         parts = self._parts
         trusted: frozenset[str] = frozenset()
-        if self.informed and not self.differ:
+        if self.may_believe():
             trusted = frozenset(
                 node_id for node_id in parts.nodes if parts.control.standing(node_id).trusted
             )
-        parts.state.learn(FleetFacts(trusted, parts.control.drains()))
+        scattered = self.differ or bool(parts.control.empty())
+        facts = FleetFacts(trusted, parts.control.drains(), self._twins, scattered)
+        parts.state.learn(facts)
         self.tell_mode()
         self.on_learned()
+
+    def may_believe(self) -> bool:
+        """Return whether what the fleet says of nodes is all there is to know of them."""
+        return self.informed and not self.differ and not self.foreign
 
     def tell_mode(self) -> None:
         """Say what the nodes and the operators mean for where sessions go."""
@@ -56,15 +65,39 @@ class Learner:
         writable = any(view.rights.written for view in parts.state.view().values())
         parts.mode.signal(ModeSignal.NODES_BACK if writable else ModeSignal.NODES_GONE)
 
-    def note_found(self, found: Mapping[str, bool]) -> None:
-        """See which nodes lost the control state, before they are given it again.
+    def note_found(self, found: Mapping[str, bool], shown: Mapping[str, str | None]) -> None:
+        """See which nodes lost their memory, before they are given the control state again.
 
         Args:
             found: By node id, whether it had it, for the nodes that answered.
+            shown: Their identities, see ``fleet/identity.py``.
         """
-        for node_id in sorted(self._parts.control.note_found(found)):
-            text = f"{node_id} lost its memory (restarted or flushed)"
+        # While workers see different memories under one id, each would correct the other.
+        shown = {} if self.differ else shown
+        for node_id in sorted(self._parts.control.note_found(found, shown)):
+            text = f"{node_id} lost its memory (restarted, flushed, or another node answers)"
             self._parts.events.add("warning", "node_lost_memory", text, node=node_id)
+
+    def note_twins(self, shown: Mapping[str, str | None]) -> None:
+        """See which ids lead to one memory: they are one copy, so only the first of them counts.
+
+        Args:
+            shown: The identities of the nodes that answered, by id.
+        """
+        first: dict[str, str] = {}
+        twins: dict[str, str] = {}
+        for node_id, identity in sorted(shown.items()):
+            if identity is not None and first.setdefault(identity, node_id) != node_id:
+                twins[node_id] = first[identity]
+        for node_id in self._parts.nodes:
+            text = (
+                f"{twins[node_id]} and {node_id} are one and the same memcached: {node_id} is not"
+                " used. Give each id in MSM_NODES an address of its own"
+                if node_id in twins
+                else None
+            )
+            self._parts.conditions.note("one_memory", node_id, text, node=node_id, error=True)
+        self._twins = frozenset(twins)
 
     def keep_distrust(self) -> None:
         """Let nobody say "not there" while this host still has to give sessions back."""
@@ -76,15 +109,15 @@ class Learner:
     def compare_layouts(self) -> None:
         """See whether workers use different nodes, and distrust all nodes while they do."""
         parts = self._parts
-        differ = parts.heartbeat.layouts_differ()
+        differ = parts.heartbeat.layouts_differ() or parts.heartbeat.memories_differ()
         if differ:
             for node_id in parts.nodes:
                 parts.control.set_missed(node_id, "workers use different nodes")
         if differ != self.differ:
             self.differ = differ
             text = (
-                "workers use different MSM_NODES or MSM_REPLICAS: every session is read from"
-                " several nodes until they agree"
+                "workers use different MSM_NODES or MSM_REPLICAS, or reach different memcached"
+                " processes under one id: every session is read from several nodes until they agree"
                 if differ
                 else "all workers use the same nodes again"
             )

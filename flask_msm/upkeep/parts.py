@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from flask_msm.fleet.endings import Endings
     from flask_msm.fleet.events import Events
     from flask_msm.fleet.heartbeat import Heartbeat
+    from flask_msm.fleet.identity import Identities
     from flask_msm.record.keys import Keyring
 
     from .handover import Returner
@@ -47,6 +48,7 @@ class Upkeep:
     heartbeat: Heartbeat
     endings: Endings
     conditions: Conditions
+    identities: Identities
     rebuilder: Rebuilder
     repairs: Repairs
     returner: Returner

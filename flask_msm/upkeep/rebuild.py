@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from flask_msm.cluster.ports import CasToken, ManagedNode
     from flask_msm.fleet.control import Control
     from flask_msm.fleet.events import Events
+    from flask_msm.fleet.identity import Identities
 
     from .copier import Copier
 
@@ -140,6 +141,7 @@ class Rebuilder:
         timeout: Time in seconds one operation may take.
         read_elsewhere: Returns whether another worker that lives can read what takes so much (see
             ``record/envelope.py``).
+        identities: Tells whether the node is the same memory from beginning to end.
 
     Attributes:
         progress: Of what is going on now, ``None`` when nothing is.
@@ -159,6 +161,7 @@ class Rebuilder:
         key_prefix: str,
         timeout: float,
         read_elsewhere: Callable[[frozenset[str]], bool],
+        identities: Identities,
     ) -> None:
         self.progress: Progress | None = None
         self.left_to_others: set[str] = set()
@@ -172,6 +175,7 @@ class Rebuilder:
         self._prefix = key_prefix
         self._timeout = timeout
         self._read_elsewhere = read_elsewhere
+        self._identities = identities
 
     def rebuild(self, node_id: str, sources: list[str]) -> bool:
         """Bring *node_id* up to date from *sources*; return whether it is.
@@ -188,10 +192,28 @@ class Rebuilder:
         # Just above what is known to be missed, not the time of this clock: a miss that happens
         # during the pass is newer, also if the clock of the worker that notices it is behind.
         began = self._control.standing(node_id).missed + 1
-        if not self._guarded("rebuild", node_id, sources, target_of):
+        memory = self._memory(node_id)
+        if memory is None or not self._guarded("rebuild", node_id, sources, target_of):
+            return False
+        if self._memory(node_id) != memory:
+            text = f"rebuild of {node_id} does not count: it lost its memory meanwhile"
+            self._events.add("warning", "rebuild_failed", text, node=node_id)
             return False
         self._control.set_rebuilt(node_id, began)
         return True
+
+    def _memory(self, node_id: str) -> str | None:
+        """Return which memory answers, if the fleet knows it; ``None`` if not, or none answers."""
+        noted = self._control.identity(node_id)
+        try:
+            shown = self._identities.of(
+                self._nodes[node_id], self._clock.monotonic() + self._timeout
+            )
+        except NodeError:
+            return None
+        if noted is None or shown is None:
+            return ""  # a node that keeps no identity: its map tells
+        return shown if shown == noted else None
 
     def drain(self, node_id: str, others: list[str]) -> bool:
         """Copy what *node_id* holds to the nodes that take over; return whether all is there.

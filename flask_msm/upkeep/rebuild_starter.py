@@ -69,7 +69,7 @@ class RebuildStarter:
         """Return what to do, for which node, with which others; ``None`` for nothing."""
         parts = self._parts
         views = parts.state.view()
-        if self._learner.differ or not self._learner.informed or not self._rebuilds:
+        if not self._learner.may_believe() or not self._rebuilds:
             return None
         for node_id, view in views.items():
             if node_id in self._left:

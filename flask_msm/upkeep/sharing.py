@@ -13,6 +13,7 @@ from flask_msm.errors import NodeError, NodeValueError
 
 from .map_watch import MapWatch
 from .orders import DISTRIBUTION, STOPPED
+from .strangers import Strangers
 
 
 if TYPE_CHECKING:
@@ -34,10 +35,12 @@ class Sharing:
         parts: The nodes, and what is shared.
         prober: Probes them on the way, and hears which did not answer.
         learner: Told when something may be new.
+        interval: Time in seconds between two ticks.
     """
 
-    def __init__(self, parts: Upkeep, *, prober: Prober, learner: Learner) -> None:
+    def __init__(self, parts: Upkeep, *, prober: Prober, learner: Learner, interval: float) -> None:
         self._parts = parts
+        self._strangers = Strangers(parts.conditions, parts.events, interval=interval)
         self._prober = prober
         self._learner = learner
         self._watch = MapWatch(parts.conditions)
@@ -52,21 +55,31 @@ class Sharing:
         parts.notes.read()
         answered = self._probe(until)
         # Nothing is stamped before the nodes were asked what time it is.
-        parts.heartbeat.announce()
         parts.endings.share()
         maps = parts.control.shared, parts.heartbeat.shared, parts.endings.shared
         pulled: dict[str, list[Pulled]] = {}
+        shown: dict[str, str | None] = {}
         for node_id in answered:
             node, deadline = parts.nodes[node_id], parts.by(until)
             try:
                 keys = parts.keys()
-                pulled[node_id] = [shared.pull(node, keys, deadline) for shared in maps]
+                found = [shared.pull(node, keys, deadline) for shared in maps]
+                shown[node_id] = parts.identities.of(node, deadline)
+                pulled[node_id] = found
             except NodeError as error:
                 self._prober.failed(node_id, error)
             else:
                 parts.state.observe(node_id, Observation.PROBE_SUCCESS)
         self._learner.informed = bool(pulled)
-        self._learner.note_found({node_id: found[0].found for node_id, found in pulled.items()})
+        self._strangers.look(pulled, now=parts.clock.monotonic())
+        self._learner.foreign = self._strangers.present
+        self._learner.note_found(
+            {node_id: found[0].found for node_id, found in pulled.items()}, shown
+        )
+        # Others compare what each worker sees.
+        parts.heartbeat.sees = shown
+        parts.heartbeat.announce()
+        self._learner.note_twins(shown)
         self._learner.keep_distrust()
         self._learner.compare_layouts()
         parts.returner.bury(parts.endings.fresh())
@@ -173,16 +186,20 @@ class Sharing:
         for node_id in parts.returner.homes(key):
             if not parts.state.rights(node_id).missing:
                 continue
+            node = parts.nodes[node_id]
             try:
-                found = parts.control.shared.pull(
-                    parts.nodes[node_id], parts.keys(), deadline
-                ).found
+                shown = parts.identities.of(node, deadline)
+                noted = parts.control.identity(node_id)
+                if shown and noted:
+                    kept = shown == noted
+                else:
+                    kept = parts.control.shared.pull(node, parts.keys(), deadline).found
             except NodeError as error:
                 parts.state.failed(node_id, error)
                 continue
-            if not found:
+            if not kept:
                 lost = True
-                self._learner.note_found({node_id: False})
+                self._learner.note_found({node_id: False}, {node_id: shown})
         if lost:
             self._learner.learn()
             parts.lanes.later(self.publish)
@@ -220,12 +237,16 @@ class Sharing:
         parts, keys = self._parts, self._parts.keys()
         shared = parts.control.shared
         pulled: dict[str, Pulled] = {}
+        shown: dict[str, str | None] = {}
         for node_id in node_ids:
+            node = parts.nodes[node_id]
             try:
-                pulled[node_id] = shared.pull(parts.nodes[node_id], keys, parts.by())
+                found = shared.pull(node, keys, parts.by())
+                shown[node_id] = parts.identities.of(node, parts.by())
+                pulled[node_id] = found
             except NodeError as error:
                 parts.state.failed(node_id, error)
-        self._learner.note_found({node_id: found.found for node_id, found in pulled.items()})
+        self._learner.note_found({node_id: found.found for node_id, found in pulled.items()}, shown)
         reached = []
         for node_id, found in pulled.items():
             try:

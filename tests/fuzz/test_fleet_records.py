@@ -73,7 +73,7 @@ def live_with(shared):
     for choice in [control.choice("policy"), *control.choices("").values()]:
         assert choice.value is None or isinstance(choice.value, str)
     control.lost()
-    control.note_found({"n1": True, "n2": False})
+    control.note_found({"n1": True, "n2": False}, {"n1": "a" * 32})
     control.forget(["n1"])
     heartbeat = Heartbeat(
         shared,

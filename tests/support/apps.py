@@ -45,6 +45,7 @@ class Views:
     def __init__(self) -> None:
         self.doubted: set[str] = set()
         self.lossy = set()
+        self.moved = False
 
     def rights(self, node_id):
         if node_id in self.doubted:
@@ -63,6 +64,9 @@ class Views:
 
     def may_lack(self, node_id):
         return node_id in self.lossy
+
+    def scattered(self):
+        return self.moved
 
 
 class Handle:

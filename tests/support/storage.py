@@ -146,6 +146,7 @@ class Views:
         self.down: set[str] = set()
         self.untrusted: set[str] = set()
         self.lossy = set()
+        self.moved = False
 
     def rights(self, node_id):
         state = NodeState.DOWN if node_id in self.down else NodeState.UP
@@ -163,6 +164,9 @@ class Views:
 
     def may_lack(self, node_id):
         return node_id in self.lossy
+
+    def scattered(self):
+        return self.moved
 
 
 class Behind:

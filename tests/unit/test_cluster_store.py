@@ -35,6 +35,7 @@ class Views:
         self.failures = []
         self.missed = []
         self.lossy = set()
+        self.moved = False
 
     def rights(self, node_id):
         state = self.states.get(node_id, NodeState.UP)
@@ -52,6 +53,9 @@ class Views:
 
     def may_lack(self, node_id):
         return node_id in self.lossy
+
+    def scattered(self):
+        return self.moved
 
 
 class Cluster:
@@ -314,6 +318,27 @@ def test_what_is_found_beside_a_corrupt_copy_is_not_certain(cluster):
     cluster.views.untrusted.add(cluster.second.id)
 
     assert not cluster.load(at_least=1).certain
+
+
+def test_while_memories_moved_a_session_is_looked_for_on_all_nodes():
+    cluster = Cluster(5)
+    last = cluster.nodes[cluster.placement.rank(KEY)[-1]]
+    cluster.seal(last, record(1, a=b"1"))
+    cluster.views.untrusted = set(cluster.nodes)
+    assert cluster.load().outcome is Outcome.UNKNOWN
+
+    cluster.views.moved = True
+
+    assert cluster.load().record == record(1, a=b"1")
+    assert cluster.stored(cluster.first) == record(1, a=b"1")
+
+
+def test_what_its_homes_show_is_not_looked_for_on_other_nodes(cluster):
+    cluster.views.moved = True
+
+    cluster.load(at_least=1)
+
+    assert cluster.operations() == ["gets"]
 
 
 # -- keeping both copies young -------------------------------------------------------------------

@@ -76,7 +76,7 @@ class Worker:
     def look(self, nodes, keys=KEYS):
         """Do as a tick does: pull from all, take note of what was found, push to all."""
         pulled = {node.id: self.map.pull(node, keys, UNTIL) for node in nodes}
-        lost = self.control.note_found({id_: found.found for id_, found in pulled.items()})
+        lost = self.control.note_found({id_: found.found for id_, found in pulled.items()}, {})
         for node in nodes:
             self.map.push(node, pulled[node.id], keys, UNTIL)
         return lost

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from support.clock import FakeClock
 from support.fake_node import FakeNode
@@ -45,6 +47,7 @@ class Site:
         self.target, self.source = FakeNode("n1"), FakeNode("n2")
         self.nodes = {"n1": self.target, "n2": self.source}
         self.elsewhere = set()
+        self.noted = self.shown = None
         self.told = []
         self.rebuilt = []
         self.copier = Copier(
@@ -59,6 +62,7 @@ class Site:
             clock=self.clock,
             key_prefix=PREFIX,
             timeout=1.0,
+            identities=SimpleNamespace(of=lambda *_: self.shown),
             read_elsewhere=lambda needs: bool(self.elsewhere) and self.elsewhere >= needs,
         )
 
@@ -68,6 +72,9 @@ class Site:
         return self
 
     missed = 7
+
+    def identity(self, _):
+        return self.noted
 
     def set_rebuilt(self, node_id, stamp):
         self.rebuilt.append((node_id, stamp))
@@ -287,6 +294,34 @@ def test_only_keys_of_sessions_are_copied(site):
 def test_a_rebuild_counts_from_just_above_the_miss_it_answers(site):
     assert site.rebuild()
     assert site.rebuilt == [("n1", site.missed + 1)]
+
+
+def test_a_node_that_is_another_memory_than_the_fleet_knows_is_not_rebuilt(site):
+    site.noted, site.shown = "a" * 32, "b" * 32
+    site.holds(site.source, 1, record(a=b"1"))
+
+    assert not site.rebuild()
+    assert site.target.items == {}
+
+
+def test_a_rebuild_does_not_count_if_another_memory_answers_at_its_end(site):
+    site.noted = site.shown = "a" * 32
+    site.holds(site.source, 1, record(a=b"1"))
+
+    def exchanged():
+        site.shown = "b" * 32
+
+    site.target.before["add"] = exchanged
+
+    assert not site.rebuild()
+    assert site.rebuilt == []
+    assert "lost its memory meanwhile" in site.told[-1][2]
+
+
+def test_a_rebuild_counts_if_the_same_memory_answers_at_its_end(site):
+    site.noted = site.shown = "a" * 32
+
+    assert site.rebuild()
 
 
 def test_a_rebuild_under_the_lease_of_another_worker_is_not_begun(site):

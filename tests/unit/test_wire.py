@@ -116,7 +116,11 @@ def test_a_ttl_within_the_limits_is_taken(ttl):
     assert wire.checked_ttl(ttl) == ttl
 
 
-@pytest.mark.parametrize("ttl", [0, -1, 2**31, 2**32 + 5, 1.0, True, "60", None])
+def test_an_item_that_does_not_end_is_asked_for_in_so_many_words():
+    assert wire.checked_ttl(None) == 0
+
+
+@pytest.mark.parametrize("ttl", [0, -1, 2**31, 2**32 + 5, 1.0, True, "60"])
 def test_a_ttl_that_would_mean_something_else_is_a_bug(ttl):
     """0 is for ever, -1 and 2^31 are gone at once, 2^32 + 5 wraps around."""
     with pytest.raises(ValueError, match="TTL"):

@@ -1,0 +1,64 @@
+"""Which memory answers under the id of a node.
+
+A node is the memory that answers, not its name: names are numbered by templates, and addresses
+move. So each node carries some random bytes that are stored once and never overwritten; when they
+differ or are gone, it is another memory, or an empty one. They are no secret, not signed, and only
+ever compared.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from flask_msm.errors import NodeValueError
+
+
+if TYPE_CHECKING:
+    from flask_msm.cluster.ports import Item, NodeClient
+
+
+KEY_SUFFIX = "fleet:identity"
+_LENGTH = 32
+
+
+class Identities:
+    """Reads the identities of nodes, and gives one to a node that has none.
+
+    Args:
+        prefix: Keys of the application begin with it.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        self._key = f"{prefix}{KEY_SUFFIX}"
+
+    def of(self, node: NodeClient, deadline: float) -> str | None:
+        """Return what *node* shows, which is what every other worker reads there as well.
+
+        Args:
+            node: The node.
+            deadline: Monotonic time, seconds.
+
+        Returns:
+            32 hexadecimal digits; ``None`` if the node takes none, or holds something else there.
+
+        Raises:
+            NodeError: The node failed.
+        """
+        shown = node.start_gets(self._key, deadline).result()
+        if shown is None:
+            made = secrets.token_hex(_LENGTH // 2).encode()
+            try:
+                node.start_add(self._key, made, None, deadline).result()
+            except NodeValueError:
+                return None  # a full node
+            # Another worker may have been quicker.
+            shown = node.start_gets(self._key, deadline).result()
+        return _text(shown)
+
+
+def _text(shown: Item | None) -> str | None:
+    if shown is None or len(shown.value) != _LENGTH:
+        return None
+    text = shown.value.decode("ascii", "replace")
+    return text if not text.strip("0123456789abcdef") else None
