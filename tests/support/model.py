@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import math
 import random
 import threading
 import traceback
@@ -182,7 +183,7 @@ class Memory(FakeNode):
         self.forget_expired([key])
         done = start(key, *arguments).result()
         if done:
-            self._ends[key] = self._clock.time() + ttl
+            self._ends[key] = math.inf if ttl is None else self._clock.time() + ttl
         return done
 
     def keys(self, prefix):
