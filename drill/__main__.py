@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
 import sys
@@ -21,6 +22,8 @@ def main() -> int:
     arguments = _arguments()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
+    # What the library says in this process is what an operator did in an act.
+    logging.getLogger("flask_msm").addHandler(logging.NullHandler())
     played: list[Played] = []
     try:
         for name in arguments.acts or (SHORT if arguments.short else tuple(ACTS)):

@@ -14,6 +14,8 @@ from .waiting import DrillError
 
 Play = Callable[[Scene], None]
 Fault = Callable[[Scene], object]
+#: People who sign in while a fault lasts.
+_ARRIVALS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,18 @@ def all_away(go: Fault, come_back: Fault, meanwhile: Fault | None, scene: Scene)
         meanwhile(scene)
         scene.lasts("local, a worker killed")
     come_back(scene)
+    scene.recover()
+
+
+def distribution_stopped(scene: Scene) -> None:
+    """Have an operator stop distribution, and let it go on, while browsers change hosts."""
+    scene.begin_outage("stopping")
+    scene.stage.stop_distribution()
+    scene.lasts("stopped")
+    # Sessions that began on one host are new to the nodes and to the other host.
+    scene.arrive(_ARRIVALS)
+    scene.lasts("stopped, more people")
+    scene.stage.resume_distribution()
     scene.recover()
 
 
@@ -155,6 +169,14 @@ def _all_acts() -> Iterator[tuple[str, Act]]:
             settings=_STICKY,
         ),
     )
+    yield (
+        "stopped",
+        Act(
+            title="distribution stopped, then resumed: any site",
+            play=distribution_stopped,
+            affinity=False,
+        ),
+    )
     yield "worker", Act(title="a worker killed", play=worker_killed)
     yield "site", Act(title="a site killed", play=site_killed)
     yield "disk", Act(title="local disk full, a node killed", play=disk_full, small_disk=True)
@@ -172,4 +194,4 @@ def _all_acts() -> Iterator[tuple[str, Act]]:
 
 ACTS: dict[str, Act] = dict(_all_acts())
 #: What tells most in the shortest time.
-SHORT = ("nodes-killed", "all-empty", "all-data-apart", "worker")
+SHORT = ("nodes-killed", "all-empty", "all-data-apart", "stopped", "worker")

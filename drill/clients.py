@@ -37,17 +37,9 @@ class Clients:
     def __init__(self, port: int, sites: Mapping[str, int], *, visitors: int, bound: float) -> None:
         self.seen = Observations()
         self.gate = Gate()
+        self._port = port
         self._sites = dict(sites)
-        self._visitors = [
-            Visitor(
-                f"visitor {number}",
-                port,
-                2 if number % _TWO_TABS == 0 else 1,
-                seen=self.seen,
-                gate=self.gate,
-            )
-            for number in range(visitors)
-        ]
+        self._visitors = [self._visitor(number) for number in range(visitors)]
         self._leavers = Leavers(port, sites, bound, seen=self.seen, gate=self.gate)
 
     def __enter__(self) -> Self:
@@ -58,6 +50,14 @@ class Clients:
 
     def __exit__(self, *exc_info: object) -> None:
         self.end()
+
+    def arrive(self, count: int) -> None:
+        """Have so many more visitors."""
+        so_far = len(self._visitors)
+        for number in range(so_far, so_far + count):
+            visitor = self._visitor(number)
+            self._visitors.append(visitor)
+            visitor.begin()
 
     def end(self) -> None:
         """Let them finish what they are at."""
@@ -104,3 +104,8 @@ class Clients:
                     visitor.look(browser, visitor.acknowledged(), self.seen.phase)
             # There are many old cookies, and they were shown again and again already.
             self._leavers.look(browsers[::_LOOKS])
+
+    def _visitor(self, number: int) -> Visitor:
+        tabs = 2 if number % _TWO_TABS == 0 else 1
+        name = f"visitor {number}"
+        return Visitor(name, self._port, tabs, seen=self.seen, gate=self.gate)

@@ -125,6 +125,9 @@ class Leavers:
             for other in direct:
                 other.ask("/", cookie)
         answer = browser.ask("/set", cookie, {"last": number})
+        if answer and answer.cookie is not None and sid_of(answer.cookie) != sid_of(cookie):
+            how = "replaced" if answer.cookie else "deleted"
+            self._seen.signed_out.append(f"{what}: the cookie was {how} at {answer.site}")
         cookie = (answer and answer.cookie) or cookie
         phase = self._seen.phase
         answer = browser.ask("/sign-out", cookie, {})

@@ -57,9 +57,9 @@ class Scene:
         self._clients.wait_clicks(_CLICKS)
         wait_until(lambda: time.monotonic() >= until, "the fault to last")
 
-    def begin_outage(self) -> None:
-        """Say that no node can be reached from now on."""
-        self._seen.phase = "nodes go"
+    def begin_outage(self, phase: str = "nodes go") -> None:
+        """Say that no node can be reached, or is to be used, from now on."""
+        self._seen.phase = phase
         self._seen.outage = True
         self._seen.apart = self._across
 
@@ -81,6 +81,10 @@ class Scene:
         self.recovery = max(self.recovery, time.monotonic() - began)
         seen.phase = "well again"
         self._clients.wait_clicks(_CLICKS)
+
+    def arrive(self, visitors: int) -> None:
+        """Let more people sign in, and click like the others."""
+        self._clients.arrive(visitors)
 
     def kill_worker(self) -> None:
         """Kill a worker of the first site; connections to it break."""

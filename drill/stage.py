@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -101,15 +101,19 @@ class Stage:
     def wait_all_up(self) -> None:
         """Wait until every worker uses the nodes and losing any one of them would lose nothing."""
         self._wait_mode("distributed")
-        app = Flask("drill")
-        local = self._folder / "local-outside"
-        addresses = self.cluster.addresses(OUTSIDE)
-        app.config.update(self._config, MSM_NODES=addresses, MSM_LOCAL_DIR=str(local))
-        manager = MemcachedSessionManager(app)
-        try:
+        with self._outside() as (manager, app):
             wait_until(lambda: manager.check(app, timeout=PATIENCE).all_up, "all nodes to be up")
-        finally:
-            manager.close(app)
+
+    def stop_distribution(self) -> None:
+        """Stop distribution as an operator does, and wait until every worker obeys."""
+        with self._outside() as (manager, app):
+            manager.state(app).console.stop(actor="drill", reason="", based_on=None)
+        self._wait_mode("stopped")
+
+    def resume_distribution(self) -> None:
+        """Let distribution go on as an operator does; ``wait_all_up`` waits until it does."""
+        with self._outside() as (manager, app):
+            manager.state(app).console.resume(actor="drill", reason="", based_on=None)
 
     def troubles(self) -> list[str]:
         """Return the faults that workers wrote down of themselves."""
@@ -119,6 +123,19 @@ class Stage:
             for line in site.log.read_text().splitlines()
             if any(word in line for word in _TROUBLES)
         ]
+
+    @contextmanager
+    def _outside(self) -> Iterator[tuple[MemcachedSessionManager, Flask]]:
+        """Look at the nodes as the commands of an operator do."""
+        app = Flask("drill")
+        local = self._folder / "local-outside"
+        addresses = self.cluster.addresses(OUTSIDE)
+        app.config.update(self._config, MSM_NODES=addresses, MSM_LOCAL_DIR=str(local))
+        manager = MemcachedSessionManager(app)
+        try:
+            yield manager, app
+        finally:
+            manager.close(app)
 
     def _site(self, name: str, started: ExitStack) -> Site:
         config = {**self._config, "MSM_NODES": self.cluster.addresses(name)}
