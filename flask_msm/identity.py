@@ -65,6 +65,7 @@ class Identity:
     _token: Token | None = _UNREAD
     # Sessions of the other verified cookies, in the order of the cookies.
     _others: tuple[Token, ...] = ()
+    _life: float | None = None
     # All cookies of the session's name; what was made of them, and with which life.
     _cookies: tuple[Token, ...] | None = None
     _verdict: Token | None = None
@@ -78,8 +79,19 @@ class Identity:
 
     @property
     def life(self) -> float:
-        """Time in seconds a session lives without a request, as the application has it now."""
-        return self.visit.life()
+        """Time in seconds a session lives without a request.
+
+        The application may set another one in the middle of a request: it is asked again before
+        the session is loaded (``judge_again``) and before it is saved (``ask_life``).
+        """
+        if self._life is None:
+            self._life = self.visit.life()
+        return self._life
+
+    def ask_life(self) -> float:
+        """Ask the application how long a session lives now; return that in seconds."""
+        self._life = self.visit.life()
+        return self._life
 
     @property
     def token(self) -> Token | None:
@@ -114,7 +126,8 @@ class Identity:
         just started knows the life of its configuration until then. To be called before the
         session is loaded.
         """
-        if self._token is self._verdict and self._judged_life not in (0.0, self.life):
+        life = self.ask_life()
+        if self._token is self._verdict and self._judged_life not in (0.0, life):
             self._token = _UNREAD
 
     @property

@@ -130,7 +130,9 @@ class MsmSessionInterface(SessionInterface):
             saves: Changes are stored; without it the session is refreshed at most.
         """
         parameters = self._cookie_parameters(app)
-        if not session.loaded:
+        if session.loaded:
+            unit.ask_life()
+        else:
             unit.judge_again()
         before = unit.token
         if saves and session.modified and (before is None or unit.is_open):

@@ -246,6 +246,7 @@ class Unit(Differences):
         if self._failed:
             return Action.KEEP
         earlier, self._action = self._action, Action.KEEP
+        self.ask_life()
         try:
             action = self._store(session)
         except (SerializationError, ConfigError):

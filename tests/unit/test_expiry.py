@@ -307,3 +307,17 @@ def test_a_session_that_begins_where_the_nodes_lost_one_is_as_permanent_as_was_s
     shop.do(lambda: session.__setitem__("name", "berta"))
 
     assert shop.ask(lambda: (session.get("name"), session.permanent)) == ("berta", True)
+
+
+def test_a_life_that_is_set_after_the_session_was_read_holds_for_what_is_written():
+    shop = make_app()
+
+    def view():
+        assert session.get("name") is None
+        session["name"] = "anna"
+        set_life(shop, LONG)
+
+    shop.do(view)
+    shop.clock.advance(LONG - 1)
+
+    assert name(shop) == "anna"
