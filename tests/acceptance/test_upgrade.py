@@ -1,0 +1,105 @@
+"""Workers of an earlier commit are replaced by those of today, one after another, under load."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from support.fleet import SETTINGS, say
+from support.replay import Replay
+from support.tab import Tab, in_parallel
+from support.visitors import Load, Rotation
+from support.workers import Browser, Worker
+
+
+ROOT = Path(__file__).parents[2]
+#: The last commit before identities of nodes and the clock of the fleet.
+EARLIER = "8776086"
+IDLE = 100
+PROBE_INTERVAL = 0.25
+REQUEST_DEADLINE = 1.0
+BOUND = 2 * PROBE_INTERVAL + REQUEST_DEADLINE
+
+pytestmark = pytest.mark.memcached
+
+
+@pytest.fixture(scope="module")
+def earlier(tmp_path_factory):
+    """Return the folder of the earlier version."""
+    folder = tmp_path_factory.mktemp("earlier")
+    packed = subprocess.run(
+        ["git", "-C", str(ROOT), "archive", EARLIER], capture_output=True, check=False
+    )
+    if packed.returncode:
+        pytest.skip(f"this copy of the project has no history that goes back to {EARLIER}")
+    subprocess.run(["tar", "-x", "-C", str(folder)], input=packed.stdout, check=True)
+    return folder
+
+
+def start_earlier(fleet, folder, config):
+    """Start a worker of the earlier version."""
+    paths = os.pathsep.join(str(folder / part) for part in (".", "dashboard", "tests"))
+    log = folder / f"worker-{len(fleet.workers)}.log"
+    worker = Worker(config, "--chdir", str(folder), *SETTINGS, PYTHONPATH=paths, EVENT_LOG=str(log))
+    fleet.workers.append(worker)
+    worker.wait_ready()
+    Browser().ask(worker, "/set", {"first": "visit"})
+    return worker
+
+
+def test_an_upgrade_under_load_loses_nothing_also_if_a_node_dies_in_the_middle(
+    fleet, earlier, monkeypatch, tmp_path
+):
+    # Else the version of the working directory comes first.
+    monkeypatch.chdir(tmp_path)
+    fleet.config["MSM_PROBE_INTERVAL"] = PROBE_INTERVAL
+    fleet.add_nodes("n1", "n2", "n3")
+    config = fleet.config_for()
+    rotation = Rotation([start_earlier(fleet, earlier, config) for _ in range(2)])
+
+    def sign_in(tab, number):
+        with rotation.worker() as worker:
+            answer = tab.ask(worker, "/set", body={"name": f"visitor {number}"})
+        return {"name": f"visitor {number}"}, answer.cookie
+
+    def is_missed(tab, visit):
+        expected, cookie = visit
+        with rotation.worker() as worker:
+            answer = tab.ask(worker, "/get", cookie)
+        return answer.status != 200 or answer.body != expected
+
+    idle = in_parallel(sign_in, range(IDLE))
+    missed = {}
+    with Load(rotation) as load, Replay(rotation) as replay, Tab() as tab:
+        leaving = [cookie for _, cookie in in_parallel(sign_in, range(4))]
+        with load.trouble("upgrade"):
+            for node_id, worker in zip(("n1", "n2"), rotation.workers(), strict=True):
+                (successor,) = fleet.start(config)
+                rotation.add(successor)
+                load.wait_clicks(30)
+                for where in (worker, successor):
+                    cookie = leaving.pop()
+                    assert tab.ask(where, "/logout", cookie, {}).cookie == ""
+                    replay.add(cookie, None, "upgrade")
+                # Both versions are at work: a node is lost and comes back empty.
+                fleet.nodes[node_id].kill()
+                load.wait_clicks(30)
+                fleet.nodes[node_id].restart()
+                rotation.remove(worker)
+                worker.stop()
+                fleet.wait_all_up(config)
+            missed["upgrade"] = sum(in_parallel(is_missed, idle))
+        with load.trouble("a node is lost"):
+            fleet.nodes["n3"].kill()
+            missed["a node is lost"] = sum(in_parallel(is_missed, idle))
+
+    say(f"{IDLE} idle sessions, missed after each step: {missed}")
+    say(load.report())
+    say(f"{replay.report()} (bound: {BOUND} s)")
+    for line in load.complaints():
+        say(line)
+    assert not any(missed.values())
+    assert load.complaints() == replay.failed == []
+    assert [served for served in replay.served if served.late > BOUND] == []
