@@ -57,7 +57,7 @@ def _notes(played: list[Played]) -> list[str]:
     which = "HAProxy" if haproxy() else "a small one of the drill (HAProxy is not installed)"
     notes = [f"balancer: {which}; processors: {os.cpu_count()}."]
     remarks = {one.remark for one in played if one.remark}
-    notes += [f"full disk: {remark}." for remark in sorted(remarks)]
+    notes += [f"{remark}." for remark in sorted(remarks)]
     late = sum(one.late for one in played)
     return notes + ([f"seen late by a parallel tab: {late}."] if late else [])
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
+from .browser import Gate
+from .cluster import OPTIONS
 from .door import Way
 from .scene import Scene
 from .stage import EAST, WEST
@@ -16,6 +18,10 @@ Play = Callable[[Scene], None]
 Fault = Callable[[Scene], object]
 #: People who sign in while a fault lasts.
 _ARRIVALS = 4
+#: Two megabytes for each node, and sessions enough to have most of what is in use thrown out by
+#: the last round if browsers that read did not keep both copies young.
+_SMALL = ("-m", "2")
+_READERS, _ROUNDS, _PASSERS_BY = 18, 4, 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +35,8 @@ class Act:
         one_site: Only one site is used.
         affinity: The balancer sends browsers back to their site.
         small_disk: It needs a disk that can be filled.
+        workers: Number of worker processes of each site.
+        memcached: Options of each memcached.
     """
 
     title: str
@@ -37,6 +45,8 @@ class Act:
     one_site: bool = False
     affinity: bool = True
     small_disk: bool = False
+    workers: int = 2
+    memcached: tuple[str, ...] = OPTIONS
 
 
 def each_node_killed(scene: Scene) -> None:
@@ -62,6 +72,29 @@ def misbehaves(way: Way, place: str | None, scene: Scene) -> None:
     scene.stage.cluster.turn(way, ["n2"], place)
     scene.lasts(f"n2 {way.value}")
     scene.stage.cluster.turn(Way.OPEN, ["n2"], place)
+    scene.recover()
+
+
+def evictions(scene: Scene) -> None:
+    """Fill nodes that have little memory, and kill one of them.
+
+    Browsers that go on reading must survive it: the copies that are left are those in use.
+    """
+    crowd = scene.crowd(_READERS)
+    for _ in range(_ROUNDS):
+        scene.phase("evictions")
+        crowd.come_once(_PASSERS_BY)
+        crowd.read()
+    crowd.come_once(_PASSERS_BY)
+    evicted = scene.stage.cluster.evictions()
+    if not all(evicted.values()):
+        raise DrillError(f"this act needs nodes that evict; they evicted {evicted}")
+    with scene.nobody_clicks():
+        scene.stage.cluster.kill(["n1"])
+        scene.phase("evictions, n1 killed")
+        crowd.look_from(scene.stage.fresh.port, Gate())
+    crowd.read()
+    scene.stage.cluster.restart(["n1"])
     scene.recover()
 
 
@@ -109,7 +142,7 @@ def disk_full(scene: Scene) -> None:
     disk = scene.stage.disk
     if disk is None:
         raise DrillError("this act needs a disk that can be filled")
-    scene.remark = disk.how
+    scene.remark = f"full disk: {disk.how}"
     with disk.full(scene.stage.sites[EAST].pids()):
         scene.lasts("disk full")
         scene.stage.cluster.kill(["n3"])
@@ -154,6 +187,10 @@ def _all_acts() -> Iterator[tuple[str, Act]]:
         ("drips", "a node drips", Way.DRIPS, None),
     ):
         yield name, Act(title=title, play=partial(misbehaves, way, place))
+    yield (
+        "evictions",
+        Act(title="evictions, then a node killed", play=evictions, memcached=_SMALL, workers=1),
+    )
     for name, how, go, back in _AWAY:
         play = partial(all_away, go, back, None)
         title = f"all nodes {how}"
@@ -194,4 +231,4 @@ def _all_acts() -> Iterator[tuple[str, Act]]:
 
 ACTS: dict[str, Act] = dict(_all_acts())
 #: What tells most in the shortest time.
-SHORT = ("nodes-killed", "all-empty", "all-data-apart", "stopped", "worker")
+SHORT = ("nodes-killed", "all-empty", "evictions", "all-data-apart", "stopped", "worker")

@@ -18,8 +18,8 @@ from .waiting import DrillError, wait_until
 
 
 NODES = ("n1", "n2", "n3")
-#: Megabytes a node may take: far more than the drill stores, for memcached must not evict.
-_MEMORY = "64"
+#: Options of memcached. It may take 64 MB: far more than the drill stores, for it must not evict.
+OPTIONS = ("-m", "64")
 #: Seconds a node may take to answer the drill itself.
 _TIMEOUT = 5.0
 
@@ -30,9 +30,11 @@ class Node:
     Args:
         node_id: Its id.
         folder: Where its socket and its log are.
+        options: Options of memcached.
     """
 
-    def __init__(self, node_id: str, folder: Path) -> None:
+    def __init__(self, node_id: str, folder: Path, options: Sequence[str] = OPTIONS) -> None:
+        self._options = options
         self.path = folder / f"{node_id}.sock"
         self._log = folder / f"{node_id}.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -46,7 +48,7 @@ class Node:
         self.path.unlink(missing_ok=True)
         # memcached refuses to run as root unless it is told to.
         user = ["-u", "root"] if os.geteuid() == 0 else []
-        command = [binary, "-s", str(self.path), "-t", "1", "-m", _MEMORY, *user]
+        command = [binary, "-s", str(self.path), "-t", "1", *self._options, *user]
         self._process = start(command, self._log)
         wait_until(self._answers, f"{self.path.stem} to start")
 
@@ -73,6 +75,11 @@ class Node:
         """Put garbage in the place of what it holds of *keys*."""
         for key in keys:
             self._ask(b"replace %b 0 0 7\r\ngarbage\r\n" % key)
+
+    def evictions(self) -> int:
+        """Return how many items it has thrown out to make room."""
+        facts = (line.split() for line in self._ask(b"stats\r\n"))
+        return sum(int(words[2]) for words in facts if words[1:2] == [b"evictions"])
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None:
@@ -106,10 +113,13 @@ class Cluster:
     Args:
         folder: Where everything is kept.
         places: Names of those who reach the nodes, each through doors of its own.
+        options: Options of each memcached.
     """
 
-    def __init__(self, folder: Path, places: Iterable[str]) -> None:
-        self.nodes = {node_id: Node(node_id, folder) for node_id in NODES}
+    def __init__(
+        self, folder: Path, places: Iterable[str], options: Sequence[str] = OPTIONS
+    ) -> None:
+        self.nodes = {node_id: Node(node_id, folder, options) for node_id in NODES}
         self._places = tuple(places)
         self._doors: dict[tuple[str, str], Door] = {}
         self._stack = ExitStack()
@@ -159,6 +169,10 @@ class Cluster:
         """Let stopped nodes go on."""
         for node_id in nodes:
             self.nodes[node_id].go_on()
+
+    def evictions(self) -> dict[str, int]:
+        """Return by node how many items it has thrown out to make room."""
+        return {node_id: node.evictions() for node_id, node in self.nodes.items()}
 
     def spoil(self) -> int:
         """Put garbage in the place of every record in every node; return how many."""

@@ -110,10 +110,12 @@ def play(name: str, *, seconds: float, visitors: int) -> Played:
         visitors: Number of browsers that click.
     """
     act = ACTS[name]
-    options: dict[str, bool] = {
+    options: dict[str, Any] = {
         "one_site": act.one_site,
         "affinity": act.affinity,
         "small_disk": act.small_disk,
+        "workers": act.workers,
+        "memcached": act.memcached,
     }
     with (
         tempfile.TemporaryDirectory(prefix="flask_msm-") as folder,

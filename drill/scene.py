@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
+from .crowd import Crowd
 from .stage import EAST
 from .waiting import wait_until
 
@@ -81,6 +83,19 @@ class Scene:
         self.recovery = max(self.recovery, time.monotonic() - began)
         seen.phase = "well again"
         self._clients.wait_clicks(_CLICKS)
+
+    def phase(self, phase: str) -> None:
+        """Say what is the matter from now on."""
+        self._seen.phase = phase
+
+    def crowd(self, readers: int) -> Crowd:
+        """Return many sessions of one size, *readers* of which are read again and again."""
+        port, seen = self.stage.balancer.port, self._seen
+        return Crowd(port, readers, seen=seen, gate=self._clients.gate)
+
+    def nobody_clicks(self) -> AbstractContextManager[None]:
+        """Hold everybody back while the block runs."""
+        return self._clients.gate.held()
 
     def arrive(self, visitors: int) -> None:
         """Let more people sign in, and click like the others."""

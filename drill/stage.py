@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from flask import Flask
 from flask_msm import MemcachedSessionManager
 
 from .balancer import Rule, balancer
-from .cluster import Cluster
+from .cluster import OPTIONS, Cluster
 from .disk import SmallDisk
 from .site import Site
 from .waiting import PATIENCE, wait_until
@@ -41,6 +41,8 @@ class Stage:
         one_site: Only the first site is used.
         affinity: The balancer sends browsers back to their site.
         small_disk: Give the first site a disk that can be filled, if we may.
+        workers: Number of worker processes of each site.
+        memcached: Options of each memcached.
 
     Attributes:
         cluster: The nodes.
@@ -58,12 +60,15 @@ class Stage:
         one_site: bool = False,
         affinity: bool = True,
         small_disk: bool = False,
+        workers: int = 2,
+        memcached: Sequence[str] = OPTIONS,
     ) -> None:
         names = (EAST,) if one_site else (EAST, WEST)
-        self.cluster = Cluster(folder, (*names, FRESH, OUTSIDE))
+        self.cluster = Cluster(folder, (*names, FRESH, OUTSIDE), memcached)
         self._folder = folder
         self._affinity = affinity
         self._small_disk = small_disk
+        self._workers = workers
         self.disk: SmallDisk | None = None
         self._stack = ExitStack()
         self._config = {
@@ -139,7 +144,7 @@ class Stage:
 
     def _site(self, name: str, started: ExitStack) -> Site:
         config = {**self._config, "MSM_NODES": self.cluster.addresses(name)}
-        site = Site(name, config, self._folder, workers=1 if name == FRESH else 2)
+        site = Site(name, config, self._folder, workers=1 if name == FRESH else self._workers)
         if name == EAST and self._small_disk:
             self.disk = started.enter_context(SmallDisk(site.local))
         started.callback(site.close)
