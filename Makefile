@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-neighbours test-min lint docs fuzz bench bench-all drill screenshots clean packages static third-party
+.PHONY: help demo test test-neighbours test-min lint docs fuzz mutate bench bench-all drill screenshots clean packages static third-party
 
 # PYTHON names the Python that makes .venv; scripts/python.sh finds one when it is not given.
 # ARGS are options for what a target runs, for example: make demo ARGS="--port 9000"
@@ -66,6 +66,11 @@ fuzz:  ## feed all that is parsed with broken input; ARGS="--examples 100000"
 	@scripts/system-packages.sh venv
 	@scripts/venv.sh tests
 	@.venv/bin/python tests/fuzz/run.py $(ARGS)
+
+mutate:  ## try whether tests notice small changes of meaning
+	@scripts/system-packages.sh venv
+	@scripts/venv.sh tests
+	@.venv/bin/python tests/mutations/run.py $(ARGS)
 
 drill:  ## break everything while people click, and print who noticed
 	@scripts/system-packages.sh venv memcached

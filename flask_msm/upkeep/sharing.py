@@ -17,7 +17,7 @@ from .strangers import Strangers
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from flask_msm.cluster.ports import ManagedNode
     from flask_msm.fleet.control import Control
@@ -57,31 +57,8 @@ class Sharing:
         # Nothing is stamped before the nodes were asked what time it is.
         parts.endings.share()
         maps = parts.control.shared, parts.heartbeat.shared, parts.endings.shared
-        pulled: dict[str, list[Pulled]] = {}
-        shown: dict[str, str | None] = {}
-        for node_id in answered:
-            node, deadline = parts.nodes[node_id], parts.by(until)
-            try:
-                keys = parts.keys()
-                found = [shared.pull(node, keys, deadline) for shared in maps]
-                shown[node_id] = parts.identities.of(node, deadline)
-                pulled[node_id] = found
-            except NodeError as error:
-                self._prober.failed(node_id, error)
-            else:
-                parts.state.observe(node_id, Observation.PROBE_SUCCESS)
-        self._learner.informed = bool(pulled)
-        self._strangers.look(pulled, now=parts.clock.monotonic())
-        self._learner.foreign = self._strangers.present
-        self._learner.note_found(
-            {node_id: found[0].found for node_id, found in pulled.items()}, shown
-        )
-        # Others compare what each worker sees.
-        parts.heartbeat.sees = shown
-        parts.heartbeat.announce()
-        self._learner.note_twins(shown)
-        self._learner.keep_distrust()
-        self._learner.compare_layouts()
+        pulled, shown = self._pull(answered, maps, until)
+        self._compare(pulled, shown)
         parts.returner.bury(parts.endings.fresh())
         # When it is known what others found.
         parts.conditions.settle()
@@ -100,6 +77,39 @@ class Sharing:
         self._learner.learn()
         parts.notes.write()
         parts.host_log.write()
+
+    def _pull(
+        self, node_ids: Iterable[str], maps: Sequence[SharedMap], until: float | None
+    ) -> tuple[dict[str, list[Pulled]], dict[str, str | None]]:
+        """Learn what nodes know; return what they hold, and their identities."""
+        parts = self._parts
+        pulled: dict[str, list[Pulled]] = {}
+        shown: dict[str, str | None] = {}
+        for node_id in node_ids:
+            node, deadline, keys = parts.nodes[node_id], parts.by(until), parts.keys()
+            try:
+                found = [shared.pull(node, keys, deadline) for shared in maps]
+                identity = parts.identities.of(node, deadline)
+            except NodeError as error:
+                self._prober.failed(node_id, error)
+            else:
+                pulled[node_id], shown[node_id] = found, identity
+                parts.state.observe(node_id, Observation.PROBE_SUCCESS)
+        return pulled, shown
+
+    def _compare(self, pulled: dict[str, list[Pulled]], shown: Mapping[str, str | None]) -> None:
+        """See what the nodes mean for trust, when all were asked and before any is told."""
+        learner, heartbeat = self._learner, self._parts.heartbeat
+        learner.informed = bool(pulled)
+        self._strangers.look(pulled, now=self._parts.clock.monotonic())
+        learner.foreign = self._strangers.present
+        learner.note_found({node_id: found[0].found for node_id, found in pulled.items()}, shown)
+        # Other workers compare what each of them sees.
+        heartbeat.sees = shown
+        heartbeat.announce()
+        learner.note_twins(shown)
+        learner.keep_distrust()
+        learner.compare_layouts()
 
     def _probe(self, until: float | None) -> list[str]:
         """Ask the nodes how they are and what time it is; return which answered."""

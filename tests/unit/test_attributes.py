@@ -120,6 +120,13 @@ def test_a_change_newer_than_the_floor_survives_the_bounding_of_removals():
     assert join(compacted, parallel).alive() == {"kept": b"2", "fresh": b"3"}
 
 
+@pytest.mark.parametrize(("stamp", "alive"), [(4, False), (5, False), (6, True)])
+def test_only_what_is_above_the_floor_lives(stamp, alive):
+    old, cut = Attributes({"a": (stamp, b"1")}, {}, 0), Attributes({}, {}, 5)
+
+    assert bool(join(old, cut).alive()) is alive
+
+
 @pytest.mark.parametrize(("now", "floor"), [(0, 0), (1, 1), (4, 4), (6, 6), (100, 6), (None, 6)])
 def test_no_floor_is_ahead_of_the_clock(now, floor):
     removed = {str(number): (number, None) for number in range(1, 12)}

@@ -1,0 +1,412 @@
+"""Small changes of meaning, each of which some test has to notice.
+
+A list of its own instead of a library: those tried change signatures and constants at random, and
+each of their mutants costs a run of the whole suite.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Mutation(NamedTuple):
+    """One change.
+
+    Attributes:
+        meaning: What is wrong afterwards.
+        path: File it is made in, below ``flask_msm``.
+        before: Text that stands there once.
+        after: Text in its place.
+        tests: Tests that have to notice, below ``tests/unit``.
+    """
+
+    meaning: str
+    path: str
+    before: str
+    after: str
+    tests: str
+
+
+CLUSTER, FAILOVER, FLEET = "test_cluster_store.py", "test_failover.py", "test_fleet.py"
+REBUILDER, RECORD, IDENTITY = "test_rebuilder.py", "test_record.py", "test_identity.py"
+ENVELOPE, ATTRIBUTES, HANDOVER = "test_envelope.py", "test_attributes.py", "test_handover.py"
+
+MUTATIONS = [
+    # -- records -----------------------------------------------------------------------------
+    Mutation(
+        "an entry exactly at the floor lives",
+        "record/attributes.py",
+        "if entry[0] > floor}",
+        "if entry[0] >= floor}",
+        ATTRIBUTES,
+    ),
+    Mutation(
+        "of two values of one stamp the smaller wins",
+        "record/attributes.py",
+        "return entry[1] > over[1]",
+        "return entry[1] < over[1]",
+        ATTRIBUTES,
+    ),
+    Mutation(
+        "a value wins over a removal of the same stamp",
+        "record/attributes.py",
+        "return entry[1] is None\n    return entry[1]",
+        "return entry[1] is not None\n    return entry[1]",
+        ATTRIBUTES,
+    ),
+    Mutation(
+        "a tombstone keeps what the session held",
+        "record/record.py",
+        "if kind is Kind.DESTROYED:",
+        "if kind is None:",
+        RECORD,
+    ),
+    Mutation(
+        "a tombstone loses where the session moved to",
+        "record/record.py",
+        "pointer = max(filter(None, (one.pointer, other.pointer)), default=None)",
+        "pointer = None",
+        RECORD,
+    ),
+    Mutation(
+        "a join forgets the younger version",
+        "record/record.py",
+        "max(one.version, other.version),",
+        "min(one.version, other.version),",
+        RECORD,
+    ),
+    Mutation(
+        "a cut deflate stream passes",
+        "record/envelope.py",
+        "if not inflater.eof:",
+        "if False:",
+        ENVELOPE,
+    ),
+    Mutation(
+        "a record of another codec is opened",
+        "record/envelope.py",
+        "if codec != self.codec_id:",
+        "if False:",
+        ENVELOPE,
+    ),
+    Mutation(
+        "a changed record is opened",
+        "record/envelope.py",
+        "if not compare_digest(_hash(data[:-HASH_SIZE], key, secret), data[-HASH_SIZE:]):",
+        "if False:",
+        ENVELOPE,
+    ),
+    Mutation(
+        "one stamp is issued twice",
+        "record/stamp.py",
+        "max(now_ms, self._last_ms + 1, floor_ms)",
+        "max(now_ms, self._last_ms, floor_ms)",
+        "test_stamp.py",
+    ),
+    # -- reading -----------------------------------------------------------------------------
+    Mutation(
+        "a corrupt copy counts as not there",
+        "stores/cluster.py",
+        "self.unsure |= record is None and copy is not ABSENT",
+        "self.unsure |= False",
+        CLUSTER,
+    ),
+    Mutation(
+        "a record that only others can read counts as not there",
+        "stores/cluster.py",
+        "self.unsure = True\n            return",
+        "return",
+        CLUSTER,
+    ),
+    Mutation(
+        "one home that dropped values is believed alone",
+        "stores/cluster.py",
+        "some_said = bool(self.said_no) and not any(map(self.nodes.views.may_lack, self.said_no))",
+        "some_said = bool(self.said_no)",
+        CLUSTER,
+    ),
+    Mutation(
+        "a home that is not trusted may say that a session does not exist",
+        "stores/cluster.py",
+        "elif copy is ABSENT and rights.missing:",
+        "elif copy is ABSENT:",
+        CLUSTER,
+    ),
+    Mutation(
+        "a copy on a home that is not trusted is enough",
+        "stores/cluster.py",
+        "self.enough |= rights.alone and record.version >= self.at_least",
+        "self.enough |= record.version >= self.at_least",
+        CLUSTER,
+    ),
+    Mutation(
+        "a copy older than the token is enough",
+        "stores/cluster.py",
+        "self.enough |= rights.alone and record.version >= self.at_least",
+        "self.enough |= rights.alone",
+        CLUSTER,
+    ),
+    Mutation(
+        "what was joined is not written back",
+        "stores/cluster.py",
+        "return loaded if len(loaded.copies) == 1 else self._written_back(",
+        "return loaded if True else self._written_back(",
+        CLUSTER,
+    ),
+    Mutation(
+        "a copy that a home lost is not made again",
+        "stores/cluster.py",
+        "if lost and record is not None and self._behind is not None:",
+        "if False:",
+        CLUSTER,
+    ),
+    Mutation(
+        "homes in doubt are read beside the first",
+        "stores/cluster.py",
+        "if not due or not all(self.nodes.views.rights(node_id).alone for node_id in read.homes):",
+        "if not due:",
+        CLUSTER,
+    ),
+    Mutation(
+        "sessions are not looked for where memories moved to",
+        "stores/cluster.py",
+        "if read.seen is None and self.nodes.views.scattered():",
+        "if False:",
+        CLUSTER,
+    ),
+    Mutation(
+        "the other home is never read",
+        "stores/second_looks.py",
+        "return count % EVERY == 0",
+        "return False",
+        CLUSTER,
+    ),
+    # -- writing -----------------------------------------------------------------------------
+    Mutation(
+        "a logout may wait with MSM_BACKUP_ASYNC",
+        "stores/cluster.py",
+        "if saved.record.kind is not Kind.DATA:",
+        "if False:",
+        f"{CLUSTER} test_destroy.py test_lifecycle.py",
+    ),
+    Mutation(
+        "a node that was not read is written in every round",
+        "stores/copies.py",
+        "may_put=number == 0 or not blind",
+        "may_put=True",
+        CLUSTER,
+    ),
+    Mutation(
+        "a node to avoid is not avoided",
+        "stores/copies.py",
+        "[node_id for node_id in usable if node_id not in avoid] or usable",
+        "usable",
+        f"{CLUSTER} {FAILOVER}",
+    ),
+    Mutation(
+        "a home that was left out is not missed",
+        "stores/copies.py",
+        "self.nodes.views.left_out(node_id, self.key)",
+        "pass",
+        CLUSTER,
+    ),
+    Mutation(
+        "a home that refused a value is missed",
+        "stores/copies.py",
+        "if mine.kind is Kind.DATA:\n            return True",
+        "if mine.kind is Kind.DATA:\n            return False",
+        CLUSTER,
+    ),
+    Mutation(
+        "the copy from before a logout stays where that is refused",
+        "stores/copies.py",
+        "self.nodes.clients[node_id].delete(self.key, self.deadline)",
+        "pass",
+        CLUSTER,
+    ),
+    Mutation(
+        "no tombstone is looked for when a copy vanished",
+        "stores/copies.py",
+        "if any(writer.gone for writer in busy):",
+        "if False:",
+        CLUSTER,
+    ),
+    Mutation(
+        "the limit of the smallest node is not obeyed",
+        "stores/nodes.py",
+        "return min(self.max_size, *(self.clients[node_id].largest for node_id in homes))",
+        "return self.max_size",
+        CLUSTER,
+    ),
+    Mutation(
+        "a refused cas is not read again",
+        "stores/copy_writer.py",
+        "elif reply is False:\n            self._standing = Standing.BLIND",
+        "elif reply is False:\n            self._standing = Standing.WRITTEN",
+        CLUSTER,
+    ),
+    # -- this host ---------------------------------------------------------------------------
+    Mutation(
+        "a session that ended is opened by an old copy",
+        "stores/failover.py",
+        "if self._rules.has_ended(key):",
+        "if False:",
+        FAILOVER,
+    ),
+    Mutation(
+        "nodes that lost their memory are believed over this host",
+        "stores/failover.py",
+        "if gone and self._rules.remembers(key, deadline):",
+        "if gone:",
+        FAILOVER,
+    ),
+    Mutation(
+        "nodes that lost their memory are believed where this host has nothing",
+        "stores/failover.py",
+        "if loaded.outcome is Outcome.MISSING and not self._rules.remembers(key, deadline):",
+        "if False:",
+        FAILOVER,
+    ),
+    Mutation(
+        "what is too large is kept here however much it grew",
+        "stores/failover.py",
+        "if size <= error.limit or error.size > size:",
+        "if False:",
+        FAILOVER,
+    ),
+    Mutation(
+        "sessions that nodes refuse keep others here",
+        "stores/failover.py",
+        "if not saved.copies and saved.refused and not saved.failed:",
+        "if False:",
+        HANDOVER,
+    ),
+    # -- rebuilds ----------------------------------------------------------------------------
+    Mutation(
+        "a rebuild answers misses that come later",
+        "upkeep/rebuild.py",
+        "began = self._control.standing(node_id).missed + 1",
+        "began = self._control.standing(node_id).missed + 10**15",
+        REBUILDER,
+    ),
+    Mutation(
+        "one pass instead of four",
+        "upkeep/rebuild.py",
+        "MAX_PASSES = 4",
+        "MAX_PASSES = 1",
+        REBUILDER,
+    ),
+    Mutation(
+        "a rebuild goes on under the lease of another worker",
+        "upkeep/rebuild.py",
+        "if lease is None or not lease.acquire():",
+        "if lease is None or lease.acquire() is None:",
+        REBUILDER,
+    ),
+    Mutation(
+        "a rebuild counts although the memory was exchanged",
+        "upkeep/rebuild.py",
+        "if self._memory(node_id) != memory:",
+        "if False:",
+        REBUILDER,
+    ),
+    Mutation(
+        "a rebuild counts although another worker can read more",
+        "upkeep/rebuild.py",
+        "if readable:",
+        "if False:",
+        REBUILDER,
+    ),
+    Mutation(
+        "records that only others can read are not copied",
+        "upkeep/copier.py",
+        "tally.foreign.append(key)",
+        "pass",
+        REBUILDER,
+    ),
+    Mutation(
+        "the copier overwrites what must be left alone",
+        "upkeep/copier.py",
+        "if not needs and not needs_there:",
+        "if not needs:",
+        REBUILDER,
+    ),
+    Mutation(
+        "expired records are copied",
+        "upkeep/copier.py",
+        "if joined.expires_at <= now:",
+        "if False:",
+        REBUILDER,
+    ),
+    Mutation(
+        "the copier does not try again what a request changed",
+        "upkeep/copier.py",
+        "exchange.result() or self._again(key, record, target)",
+        "exchange.result()",
+        REBUILDER,
+    ),
+    Mutation(
+        "an old copy stays where a logout is refused",
+        "upkeep/copier.py",
+        "if record.kind is not Kind.DATA:",
+        "if False:",
+        REBUILDER,
+    ),
+    # -- trust -------------------------------------------------------------------------------
+    Mutation(
+        "a rebuild that began at the miss answers it",
+        "cluster/trust.py",
+        "self.rebuilt > self.missed",
+        "self.rebuilt >= self.missed",
+        f"{FLEET} test_rebuilder.py test_repairs.py",
+    ),
+    Mutation(
+        "a node that was rebuilt at its loss is not empty",
+        "fleet/control.py",
+        "self.standing(node_id).rebuilt <= at}",
+        "self.standing(node_id).rebuilt < at}",
+        f"{FLEET} {IDENTITY}",
+    ),
+    Mutation(
+        "another memory under an id is not noticed",
+        "fleet/control.py",
+        "kept = shown == noted if noted and shown else had_it or not known",
+        "kept = had_it or not known",
+        IDENTITY,
+    ),
+    Mutation(
+        "a new node is trusted",
+        "fleet/control.py",
+        'self.set_missed(node_id, "is new")',
+        "pass",
+        f"{FLEET} {IDENTITY}",
+    ),
+    Mutation(
+        "a drain that ends undoes what was ordered since",
+        "fleet/control.py",
+        "return self.shared.replace(_DRAIN + node_id, entry, stamp=ordered)",
+        "return bool(self.shared.put(_DRAIN + node_id, entry))",
+        f"{FLEET} test_rebuild_starter.py",
+    ),
+    Mutation(
+        "two ids of one memory count as two",
+        "upkeep/learner.py",
+        "self._twins = frozenset(twins)",
+        "self._twins = frozenset()",
+        IDENTITY,
+    ),
+    Mutation(
+        "another fleet on the same keys is believed",
+        "upkeep/learner.py",
+        "return self.informed and not self.differ and not self.foreign",
+        "return self.informed and not self.differ",
+        IDENTITY,
+    ),
+    Mutation(
+        "workers that see different memories do not notice",
+        "fleet/heartbeat.py",
+        "return any(left != right and _UNSEEN not in (left, right) for left, right in pairs)",
+        "return False",
+        IDENTITY,
+    ),
+]
