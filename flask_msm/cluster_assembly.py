@@ -201,6 +201,7 @@ def assemble_cluster(
         timeout=settings.timeout,
         later=aside.put,
         begin=runtime.on_load,
+        begun=lambda: runtime.begun,
     )
     configured = {
         POLICY: settings.serialization_policy,

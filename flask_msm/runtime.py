@@ -45,6 +45,11 @@ class Runtime:
         self._scheduled = False
         self._ticked_at = 0.0
 
+    @property
+    def begun(self) -> bool:
+        """Whether this process has begun."""
+        return self._pid == os.getpid()
+
     def on_load(self) -> None:
         """Begin, if this process has not; do a tick if nobody else does and one is needed."""
         if self._pid != os.getpid():

@@ -61,6 +61,7 @@ class Observer:
         timeout: Time in seconds all nodes together may take.
         later: Runs a job in the background; returns whether it was taken.
         begin: Starts the upkeep of this process, if it has read no session yet.
+        begun: Whether that was done: before it nothing is known of any node.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Observer:
         timeout: float,
         later: Callable[[Callable[[float], object]], bool],
         begin: Callable[[], object],
+        begun: Callable[[], bool],
     ) -> None:
         self._reports = reports
         self._heartbeat = heartbeat
@@ -89,6 +91,7 @@ class Observer:
         self._timeout = timeout
         self._later = later
         self._begin = begin
+        self._begun = begun
         self._refreshing = ProcessLock()
         self._seen: Seen | None = None
         self._asked_at = 0.0
@@ -164,8 +167,10 @@ class Observer:
     def _own(self) -> dict[str, Report]:
         if self._publisher is None:
             return {}
-        name = self._heartbeat.worker
-        return {name: Report(name, 0, self._publisher.facts(self._numbers()))}
+        name, facts = self._heartbeat.worker, self._publisher.facts(self._numbers())
+        if not self._begun():
+            facts["nodes"] = {}
+        return {name: Report(name, 0, facts)}
 
     def _refresh_and_release(self) -> None:
         try:

@@ -70,6 +70,7 @@ class Crew:
         # What is behind a request is done at once, and no thread is left over.
         worker.cluster.observer._later = _at_once
         worker.cluster.observer._begin = lambda: None
+        worker.cluster.observer._begun = lambda: True
         worker.cluster.lanes.later = worker.cluster.lanes.aside = _at_once
         worker.name = f"worker {id(worker)}"
         for part in (worker.cluster.heartbeat, worker.cluster.control):

@@ -331,10 +331,12 @@ def test_looking_at_the_dashboard_starts_the_probes_behind_the_request(shops):
     )
     heartbeat = shop.state.parts.cluster.heartbeat
 
-    assert shop.client.get("/msm-admin/").status_code == 200
+    page = shop.client.get("/msm-admin/").text
 
+    assert "Ready. No node was asked yet" in page, "nothing is said of nodes nothing is known of"
     wait_until(lambda: "APScheduler" in own_threads(before), "the probes")
     wait_until(lambda: heartbeat.names() == [heartbeat.worker], "a tick")
+    assert "No node was asked yet" not in shop.client.get("/msm-admin/").text
 
 
 def test_two_applications_of_one_process_have_two_jobs():

@@ -87,7 +87,7 @@ def _no_answer(snapshot: Snapshot) -> Verdict | None:
             level="ok",
             code="not_seen",
             title=_("Ready. No node was asked yet"),
-            text=_("Nodes are asked with the first session. Numbers appear after it is saved."),
+            text=_("Nodes are asked from now on. Numbers appear in a few seconds."),
             since=snapshot.since,
         )
     if not counts["local"] and not facts.down(snapshot):
