@@ -74,8 +74,9 @@ mutate:  ## try whether tests notice small changes of meaning
 
 drill:  ## break everything while people click, and print who noticed
 	@scripts/system-packages.sh venv memcached
-	@# Without HAProxy the drill takes a small balancer of its own, and says so.
-	@scripts/system-packages.sh haproxy || true
+	@# Without HAProxy the drill takes a small balancer of its own, without faketime it leaves out an
+	@# act; it says so.
+	@scripts/system-packages.sh haproxy faketime || true
 	@scripts/venv.sh demo
 	@$(RUN) drill $(ARGS)
 
@@ -91,8 +92,9 @@ clean:  ## remove .venv and everything else that was made here
 
 packages:
 	@scripts/system-packages.sh venv memcached chromium
-	@# Without HAProxy the tests of the route in the cookie are skipped, and say so.
-	@scripts/system-packages.sh haproxy || true
+	@# Without HAProxy the tests of the route in the cookie are skipped, and say so; without faketime
+	@# an act of the drill is.
+	@scripts/system-packages.sh haproxy faketime || true
 
 third-party:
 	@scripts/system-packages.sh venv

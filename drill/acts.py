@@ -21,6 +21,7 @@ _ARRIVALS = 4
 #: Two megabytes for each node, and sessions enough to have most of what is in use thrown out by
 #: the last round if browsers that read did not keep both copies young.
 _SMALL = ("-m", "2")
+_SMALL_ITEMS = ("-m", "64", "-I", "512k")
 _READERS, _ROUNDS, _PASSERS_BY = 18, 4, 30
 
 
@@ -37,6 +38,7 @@ class Act:
         small_disk: It needs a disk that can be filled.
         workers: Number of worker processes of each site.
         memcached: Options of each memcached.
+        wrong_clock: The clock of the second site is wrong; this needs faketime.
     """
 
     title: str
@@ -47,6 +49,7 @@ class Act:
     small_disk: bool = False
     workers: int = 2
     memcached: tuple[str, ...] = OPTIONS
+    wrong_clock: bool = False
 
 
 def each_node_killed(scene: Scene) -> None:
@@ -126,6 +129,32 @@ def worker_killed(scene: Scene) -> None:
     """Kill a worker (SIGKILL) in the middle of requests."""
     scene.kill_worker()
     scene.lasts("a worker killed")
+    scene.recover()
+
+
+def clock_wrong(scene: Scene) -> None:
+    """Have browsers go to and fro between hosts whose clocks differ, while a node dies."""
+    scene.lasts("a clock an hour ahead")
+    scene.stage.cluster.kill(["n2"])
+    scene.lasts("a clock an hour ahead, n2 killed")
+    scene.stage.cluster.restart(["n2"])
+    scene.recover()
+
+
+def large_sessions(scene: Scene) -> None:
+    """Have sessions that are too large for the nodes, while all nodes go and come back empty."""
+    scene.heavy(raises=False)
+    scene.lasts("large sessions")
+    all_away(lambda s: s.stage.cluster.kill(), lambda s: s.stage.cluster.restart(), None, scene)
+
+
+def large_sessions_refused(scene: Scene) -> None:
+    """Have requests that make a session too large fail, while a node dies."""
+    scene.heavy(raises=True)
+    scene.lasts("large sessions")
+    scene.stage.cluster.kill(["n2"])
+    scene.lasts("large sessions, n2 killed")
+    scene.stage.cluster.restart(["n2"])
     scene.recover()
 
 
@@ -214,6 +243,36 @@ def _all_acts() -> Iterator[tuple[str, Act]]:
             affinity=False,
         ),
     )
+    yield (
+        "clock",
+        Act(
+            title="a host's clock an hour ahead, a node killed: any site",
+            play=clock_wrong,
+            # Shorter than the clock is off.
+            settings={"PERMANENT_SESSION_LIFETIME": 1800},
+            affinity=False,
+            wrong_clock=True,
+        ),
+    )
+    yield (
+        "large",
+        Act(
+            title="large sessions, nodes of -I 512k gone, back empty: local",
+            play=large_sessions,
+            settings={"MSM_SERIALIZATION_POLICY": "local"},
+            workers=1,
+            memcached=_SMALL_ITEMS,
+        ),
+    )
+    yield (
+        "large-raise",
+        Act(
+            title="large sessions, a node of -I 512k killed: raise",
+            play=large_sessions_refused,
+            settings={"MSM_SERIALIZATION_POLICY": "raise"},
+            memcached=_SMALL_ITEMS,
+        ),
+    )
     yield "worker", Act(title="a worker killed", play=worker_killed)
     yield "site", Act(title="a site killed", play=site_killed)
     yield "disk", Act(title="local disk full, a node killed", play=disk_full, small_disk=True)
@@ -231,4 +290,13 @@ def _all_acts() -> Iterator[tuple[str, Act]]:
 
 ACTS: dict[str, Act] = dict(_all_acts())
 #: What tells most in the shortest time.
-SHORT = ("nodes-killed", "all-empty", "evictions", "all-data-apart", "stopped", "worker")
+SHORT = (
+    "nodes-killed",
+    "all-empty",
+    "evictions",
+    "all-data-apart",
+    "stopped",
+    "clock",
+    "large-raise",
+    "worker",
+)

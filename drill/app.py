@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from contextlib import suppress
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, g, request, session
 from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import InternalServerError
 
-from flask_msm import MemcachedSessionManager, destroy, mode_changed, regenerate
+from flask_msm import (
+    MemcachedSessionManager,
+    SessionTooLargeError,
+    destroy,
+    mode_changed,
+    regenerate,
+)
 
 
 #: Environment variables: configuration as JSON, name of the site, folder of the workers' notes.
 CONFIG, SITE, NOTES = "DRILL_CONFIG", "DRILL_SITE", "DRILL_NOTES"
 #: Headers: where the session was kept before and after the request, and which site answered.
 MODE, PLACE = "X-Mode", "X-Site"
+
+#: In the body of an answer: the attribute that makes the session too large.
+TOO_LARGE = "too large"
 
 manager = MemcachedSessionManager()
 
@@ -38,6 +50,16 @@ def create_app() -> Flask:
         response.headers[MODE] = f"{g.mode} {manager.state().mode}"
         response.headers[PLACE] = os.environ[SITE]
         return response
+
+    @app.errorhandler(InternalServerError)
+    def fail(error: InternalServerError) -> ResponseReturnValue:
+        cause = error.original_exception
+        if isinstance(cause, SessionTooLargeError):
+            return {TOO_LARGE: cause.attribute}, HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+        return error
+
+    # Whoever asked is told; it is no fault of the worker.
+    app.logger.addFilter(_is_fault)
 
     @app.get("/")
     def show() -> ResponseReturnValue:
@@ -71,6 +93,10 @@ def create_app() -> Flask:
         return {"pid": os.getpid()}
 
     return app
+
+
+def _is_fault(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and isinstance(record.exc_info[1], SessionTooLargeError))
 
 
 def _note(sender: Flask, *, mode: str, **_: Any) -> None:

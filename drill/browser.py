@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from http.cookies import SimpleCookie
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from .app import MODE, PLACE
+from .app import MODE, PLACE, TOO_LARGE
 from .gunicorn_settings import SPENT
 from .observations import Click
 from .processes import HOST
@@ -88,9 +88,19 @@ class Browser:
         seen: Told of everything.
         gate: Holds its requests back at times.
         patient: Sends a request again when the connection breaks, as people do.
+        timed: Its requests are counted and timed.
     """
 
-    def __init__(self, port: int, seen: Observations, gate: Gate, *, patient: bool = True) -> None:
+    def __init__(
+        self,
+        port: int,
+        seen: Observations,
+        gate: Gate,
+        *,
+        patient: bool = True,
+        timed: bool = True,
+    ) -> None:
+        self._timed = timed
         self._attempts = _ATTEMPTS if patient else 1
         self._seen = seen
         self._gate = gate
@@ -102,8 +112,18 @@ class Browser:
     def __exit__(self, *exc_info: object) -> None:
         self._connection.close()
 
-    def ask(self, path: str, cookie: str | None, body: object = None) -> Answer | None:
-        """Send a request, a POST if there is a *body*; ``None`` when there was no good answer."""
+    def ask(
+        self, path: str, cookie: str | None, body: object = None, *, too_large: str | None = None
+    ) -> Answer | None:
+        """Send a request, a POST if there is a *body*; ``None`` when there was no good answer.
+
+        Args:
+            path: Where to.
+            cookie: Of the session, if there is one.
+            body: What to send.
+            too_large: The attribute that makes the session too large: that it is refused by its
+                name is no failure.
+        """
         with self._gate.passing():
             sent, phase = time.monotonic(), self._seen.phase
             for _ in range(self._attempts):
@@ -115,6 +135,8 @@ class Browser:
                 else:
                     # The balancer itself, when nobody answered it, has nothing to say of a worker.
                     if SPENT in response.headers:
+                        if too_large and _refuses(response, raw, too_large):
+                            return None
                         return self._judge(response, raw, sent, (phase, path))
                     trouble = f"{response.status} of the balancer"
                 self._broken(f"{phase}, {path}: {trouble}")
@@ -142,7 +164,8 @@ class Browser:
         # No less than nothing: threads wait at the same time.
         spent = max(0.0, float(took) - float(starved))
         mode = response.headers.get(MODE, "")
-        self._seen.clicks.append(Click(what[0], mode, spent, time.monotonic() - sent))
+        if self._timed:
+            self._seen.clicks.append(Click(what[0], mode, spent, time.monotonic() - sent))
         if response.status != http.HTTPStatus.OK:
             self._seen.failed.append(f"{', '.join(what)}: status {response.status}")
             return None
@@ -151,6 +174,12 @@ class Browser:
 
     def _broken(self, text: str) -> None:
         (self._seen.broken if self._seen.may_break else self._seen.failed).append(text)
+
+
+def _refuses(response: http.client.HTTPResponse, raw: bytes, attribute: str) -> bool:
+    """Return whether an answer says that *attribute* makes the session too large."""
+    is_refused = response.status == http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    return is_refused and json.loads(raw) == {TOO_LARGE: attribute}
 
 
 def _cookie(lines: list[str]) -> str | None:

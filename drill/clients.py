@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from typing import Self
 
 from .browser import Browser, Gate
+from .heavy import HeavyVisitor
 from .leaver import Leavers
 from .observations import Observations
 from .visitor import Visitor
@@ -40,6 +41,7 @@ class Clients:
         self._port = port
         self._sites = dict(sites)
         self._visitors = [self._visitor(number) for number in range(visitors)]
+        self._heavy: list[HeavyVisitor] = []
         self._leavers = Leavers(port, sites, bound, seen=self.seen, gate=self.gate)
 
     def __enter__(self) -> Self:
@@ -59,9 +61,17 @@ class Clients:
             self._visitors.append(visitor)
             visitor.begin()
 
+    def heavy(self, *, raises: bool) -> None:
+        """Have someone whose session is too large for the nodes; *raises* is the policy."""
+        visitor = HeavyVisitor(self._port, raises=raises, seen=self.seen, gate=self.gate)
+        self._heavy.append(visitor)
+        visitor.begin()
+
     def end(self) -> None:
         """Let them finish what they are at."""
         self.gate.ending.set()
+        for heavy in self._heavy:
+            heavy.join()
         self._leavers.join()
         for visitor in self._visitors:
             visitor.join()

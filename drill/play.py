@@ -10,6 +10,7 @@ from .acts import ACTS
 from .clients import Clients
 from .scene import Scene
 from .stage import PROBE_INTERVAL, REQUEST_DEADLINE, Stage
+from .wrong_clock import wrong_clock
 
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ def play(name: str, *, seconds: float, visitors: int) -> Played:
         "small_disk": act.small_disk,
         "workers": act.workers,
         "memcached": act.memcached,
+        "environ": wrong_clock() if act.wrong_clock else None,
     }
     with (
         tempfile.TemporaryDirectory(prefix="flask_msm-") as folder,

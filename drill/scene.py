@@ -93,6 +93,14 @@ class Scene:
         port, seen = self.stage.balancer.port, self._seen
         return Crowd(port, readers, seen=seen, gate=self._clients.gate)
 
+    def heavy(self, *, raises: bool) -> None:
+        """Have someone click whose session is too large for the nodes.
+
+        Args:
+            raises: The policy is ``raise``.
+        """
+        self._clients.heavy(raises=raises)
+
     def nobody_clicks(self) -> AbstractContextManager[None]:
         """Hold everybody back while the block runs."""
         return self._clients.gate.held()

@@ -30,6 +30,7 @@ class Site:
         config: Configuration of its workers; those of the host itself are added.
         folder: Where it keeps things.
         workers: Number of its worker processes.
+        environ: More environment variables of its processes.
 
     Attributes:
         name: Its name.
@@ -39,8 +40,15 @@ class Site:
     """
 
     def __init__(
-        self, name: str, config: Mapping[str, object], folder: Path, *, workers: int = 2
+        self,
+        name: str,
+        config: Mapping[str, object],
+        folder: Path,
+        *,
+        workers: int = 2,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
+        self._environ = dict(environ or {})
         self.name = name
         self.local = folder / f"local-{name}"
         self.log = folder / f"site-{name}.log"
@@ -59,7 +67,8 @@ class Site:
         command += ["--chdir", str(ROOT), "--workers", str(self._workers)]
         # The socket is inherited: its port was never free for anybody else. gunicorn listens.
         command += ["--bind", f"fd://{self._listener.fileno()}", "drill.app:create_app()"]
-        environ = {CONFIG: json.dumps(self._config), SITE: self.name, NOTES: str(self._notes)}
+        environ = {**self._environ, CONFIG: json.dumps(self._config)}
+        environ |= {SITE: self.name, NOTES: str(self._notes)}
         self._process = start(
             command, self.log, environ=environ, keep_open=[self._listener.fileno()]
         )

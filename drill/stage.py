@@ -43,6 +43,7 @@ class Stage:
         small_disk: Give the first site a disk that can be filled, if we may.
         workers: Number of worker processes of each site.
         memcached: Options of each memcached.
+        environ: More environment variables of the second site.
 
     Attributes:
         cluster: The nodes.
@@ -62,6 +63,7 @@ class Stage:
         small_disk: bool = False,
         workers: int = 2,
         memcached: Sequence[str] = OPTIONS,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
         names = (EAST,) if one_site else (EAST, WEST)
         self.cluster = Cluster(folder, (*names, FRESH, OUTSIDE), memcached)
@@ -69,6 +71,7 @@ class Stage:
         self._affinity = affinity
         self._small_disk = small_disk
         self._workers = workers
+        self._environ = {WEST: environ}
         self.disk: SmallDisk | None = None
         self._stack = ExitStack()
         self._config = {
@@ -144,7 +147,9 @@ class Stage:
 
     def _site(self, name: str, started: ExitStack) -> Site:
         config = {**self._config, "MSM_NODES": self.cluster.addresses(name)}
-        site = Site(name, config, self._folder, workers=1 if name == FRESH else self._workers)
+        workers = 1 if name == FRESH else self._workers
+        environ = self._environ.get(name)
+        site = Site(name, config, self._folder, workers=workers, environ=environ)
         if name == EAST and self._small_disk:
             self.disk = started.enter_context(SmallDisk(site.local))
         started.callback(site.close)
