@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,6 +22,7 @@ _ARRIVALS = 4
 #: Two megabytes for each node, and sessions enough to have most of what is in use thrown out by
 #: the last round if browsers that read did not keep both copies young.
 _SMALL = ("-m", "2")
+_OLD_KEY, _NEW_KEY = secrets.token_hex(32), secrets.token_hex(32)
 _SMALL_ITEMS = ("-m", "64", "-I", "512k")
 _READERS, _ROUNDS, _PASSERS_BY = 18, 4, 30
 
@@ -158,6 +160,23 @@ def large_sessions_refused(scene: Scene) -> None:
     scene.recover()
 
 
+def key_changed(scene: Scene) -> None:
+    """Change the key that encrypts, one host after the other, and kill nodes in the middle.
+
+    As the documentation has it, all hosts decrypt with both keys before the first one encrypts
+    with the new one.
+    """
+    settings = {"MSM_ENCRYPTION_KEYS": [_NEW_KEY, _OLD_KEY]}
+    scene.deploy(EAST, settings)
+    for node in ("n1", "n2"):  # what the rebuild of the first leaves behind, the second shows
+        scene.stage.cluster.kill([node])
+        scene.lasts(f"one host has the new key, {node} killed")
+        scene.stage.cluster.restart([node])
+        scene.recover()
+    scene.deploy(WEST, settings)
+    scene.recover()
+
+
 def site_killed(scene: Scene) -> None:
     """Kill a site, and start it again."""
     scene.kill_site(WEST)
@@ -271,6 +290,14 @@ def _all_acts() -> Iterator[tuple[str, Act]]:
             play=large_sessions_refused,
             settings={"MSM_SERIALIZATION_POLICY": "raise"},
             memcached=_SMALL_ITEMS,
+        ),
+    )
+    yield (
+        "key",
+        Act(
+            title="another key to encrypt, host by host, nodes killed",
+            play=key_changed,
+            settings={"MSM_ENCRYPTION_KEYS": [_OLD_KEY, _NEW_KEY]},
         ),
     )
     yield "worker", Act(title="a worker killed", play=worker_killed)

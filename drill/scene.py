@@ -12,6 +12,8 @@ from .waiting import wait_until
 
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .clients import Clients
     from .stage import Stage
 
@@ -118,6 +120,12 @@ class Scene:
         """Kill a site; connections to it break, and are refused until it is started again."""
         self._seen.may_break = True
         self.stage.sites[name].kill()
+
+    def deploy(self, name: str, settings: Mapping[str, object]) -> None:
+        """Start a site again with other settings; connections to it break."""
+        self._seen.phase = f"deploy of {name}"
+        self._seen.may_break = True
+        self.stage.sites[name].deploy(settings)
 
     def spoil(self) -> None:
         """Put garbage in the place of every record.

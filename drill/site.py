@@ -104,6 +104,13 @@ class Site:
             end(self._process, signal.SIGKILL)
         refuse(self._listener)
 
+    def deploy(self, config: Mapping[str, object]) -> None:
+        """Start it again with other settings, and wait until its workers answer."""
+        self.kill()
+        self._config |= config
+        self.start()
+        self.wait_ready()
+
     def close(self) -> None:
         """End it for good."""
         if self._process is not None:
