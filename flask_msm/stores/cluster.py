@@ -135,6 +135,8 @@ class ClusterStore:
         beside = self._sent_to_both(read, deadline) if at_least < ANY_COPY else {}
         try:
             for node_id in self.nodes.placement.rank(key):
+                if read.enough and not beside:
+                    break
                 if node_id in beside:
                     read.receive(node_id, beside.pop(node_id))
                     read.both = True
