@@ -9,9 +9,10 @@ from functools import partial
 
 from .browser import Gate
 from .cluster import OPTIONS
+from .crowd import Crowd
 from .door import Way
 from .scene import Scene
-from .stage import EAST, WEST
+from .stage import EAST, FRESH, OUTSIDE, WEST
 from .waiting import DrillError
 
 
@@ -19,6 +20,8 @@ Play = Callable[[Scene], None]
 Fault = Callable[[Scene], object]
 #: People who sign in while a fault lasts.
 _ARRIVALS = 4
+#: People who are idle while a fault lasts.
+_IDLE = 30
 #: Two megabytes for each node, and sessions enough to have most of what is in use thrown out by
 #: the last round if browsers that read did not keep both copies young.
 _SMALL = ("-m", "2")
@@ -94,13 +97,18 @@ def evictions(scene: Scene) -> None:
     evicted = scene.stage.cluster.evictions()
     if not all(evicted.values()):
         raise DrillError(f"this act needs nodes that evict; they evicted {evicted}")
-    with scene.nobody_clicks():
-        scene.stage.cluster.kill(["n1"])
-        scene.phase("evictions, n1 killed")
-        crowd.look_from(scene.stage.fresh.port, Gate())
+    _kill_before_fresh_eyes(scene, crowd, "n1", "evictions, n1 killed")
     crowd.read()
     scene.stage.cluster.restart(["n1"])
     scene.recover()
+
+
+def _kill_before_fresh_eyes(scene: Scene, crowd: Crowd, node: str, phase: str) -> None:
+    """Kill a node; a site with nothing in local storage must find all in those that are left."""
+    with scene.nobody_clicks():
+        scene.stage.cluster.kill([node])
+        scene.phase(phase)
+        crowd.look_from(scene.stage.fresh.port, Gate())
 
 
 def all_away(go: Fault, come_back: Fault, meanwhile: Fault | None, scene: Scene) -> None:
@@ -174,6 +182,36 @@ def key_changed(scene: Scene) -> None:
         scene.stage.cluster.restart([node])
         scene.recover()
     scene.deploy(WEST, settings)
+    scene.recover()
+
+
+def addresses_exchanged(scene: Scene) -> None:
+    """Have two nodes exchange their addresses, and kill another one afterwards."""
+    crowd = scene.crowd(_IDLE)
+    scene.stage.cluster.rename(("n2", "n1", "n3"))
+    scene.stage.cluster.lead_all()
+    scene.lasts("addresses exchanged")
+    scene.recover()
+    _kill_before_fresh_eyes(scene, crowd, "n3", "addresses exchanged, n3 killed")
+    scene.lasts("addresses exchanged, n3 killed")
+    scene.stage.cluster.restart(["n3"])
+    scene.recover()
+
+
+def ids_shifted(scene: Scene) -> None:
+    """Replace the first node and number the others anew, as a template does with its list."""
+    cluster, crowd = scene.stage.cluster, scene.crowd(_IDLE)
+    cluster.kill(["n1"])
+    scene.lasts("n1 killed")
+    cluster.rename(("n2", "n3", "n1"))
+    cluster.nodes["n3"].start()
+    for name in (*scene.stage.sites, FRESH, OUTSIDE):
+        scene.deploy(name, {}, partial(cluster.lead, name))
+    scene.lasts("ids shifted")
+    scene.recover()
+    _kill_before_fresh_eyes(scene, crowd, "n2", "ids shifted, n2 killed")
+    scene.lasts("ids shifted, n2 killed")
+    cluster.restart(["n2"])
     scene.recover()
 
 
@@ -299,6 +337,14 @@ def _all_acts() -> Iterator[tuple[str, Act]]:
             play=key_changed,
             settings={"MSM_ENCRYPTION_KEYS": [_OLD_KEY, _NEW_KEY]},
         ),
+    )
+    yield (
+        "exchanged",
+        Act(title="two nodes exchange addresses, another killed", play=addresses_exchanged),
+    )
+    yield (
+        "shifted",
+        Act(title="ids shifted by a deploy, a node killed", play=ids_shifted),
     )
     yield "worker", Act(title="a worker killed", play=worker_killed)
     yield "site", Act(title="a site killed", play=site_killed)

@@ -160,6 +160,26 @@ class Cluster:
             self.nodes[node_id].start()
         self.turn(Way.OPEN, nodes)
 
+    def rename(self, order: Sequence[str]) -> None:
+        """Give each memcached another id; ``lead`` and ``lead_all`` say who uses it from when on.
+
+        Args:
+            order: For each of the ids, in their order, the one that its memcached had so far.
+        """
+        self.nodes = {new: self.nodes[old] for new, old in zip(NODES, order, strict=True)}
+
+    def lead(self, place: str) -> None:
+        """Have each id lead to its memcached, for those in one place."""
+        for (name, node_id), door in self._doors.items():
+            if name == place:
+                door.lead(self.nodes[node_id].path)
+        self.turn(Way.OPEN, NODES, place)
+
+    def lead_all(self) -> None:
+        """Have each id lead to its memcached, for everybody at once."""
+        for place in self._places:
+            self.lead(place)
+
     def stop(self, nodes: Sequence[str] = NODES) -> None:
         """Stop nodes (SIGSTOP)."""
         for node_id in nodes:

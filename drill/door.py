@@ -69,6 +69,11 @@ class Door:
         with self._turned:
             self._turned.notify_all()
 
+    def lead(self, path: Path) -> None:
+        """Lead to another memcached from now on; connections that are open are cut."""
+        self._path = path
+        self._cut()
+
     def _cut(self) -> None:
         with self._lock:
             for each in self._open:

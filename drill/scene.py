@@ -7,12 +7,12 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from .crowd import Crowd
-from .stage import EAST
+from .stage import EAST, FRESH
 from .waiting import wait_until
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from .clients import Clients
     from .stage import Stage
@@ -121,11 +121,23 @@ class Scene:
         self._seen.may_break = True
         self.stage.sites[name].kill()
 
-    def deploy(self, name: str, settings: Mapping[str, object]) -> None:
-        """Start a site again with other settings; connections to it break."""
+    def deploy(
+        self, name: str, settings: Mapping[str, object], meanwhile: Callable[[], None] | None = None
+    ) -> None:
+        """Start a site again with other settings; connections to it break.
+
+        Args:
+            name: The site's; anybody else who looks at the nodes has nothing to start again.
+            settings: What is different.
+            meanwhile: Called while it does not run.
+        """
         self._seen.phase = f"deploy of {name}"
         self._seen.may_break = True
-        self.stage.sites[name].deploy(settings)
+        site = self.stage.fresh if name == FRESH else self.stage.sites.get(name)
+        if site:
+            site.deploy(settings, meanwhile)
+        elif meanwhile:
+            meanwhile()
 
     def spoil(self) -> None:
         """Put garbage in the place of every record.

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -104,9 +104,13 @@ class Site:
             end(self._process, signal.SIGKILL)
         refuse(self._listener)
 
-    def deploy(self, config: Mapping[str, object]) -> None:
+    def deploy(
+        self, config: Mapping[str, object], meanwhile: Callable[[], None] | None = None
+    ) -> None:
         """Start it again with other settings, and wait until its workers answer."""
         self.kill()
+        if meanwhile:
+            meanwhile()
         self._config |= config
         self.start()
         self.wait_ready()
