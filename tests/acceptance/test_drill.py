@@ -18,7 +18,7 @@ def test_in_the_short_drill_nothing_is_lost_and_nothing_fails():
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         check=False,
     )
 
