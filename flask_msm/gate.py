@@ -48,8 +48,8 @@ class Report(NamedTuple):
 
 
 FOREIGN = (
-    "holds what another application shares, or this one with another SECRET_KEY: give each"
-    " application an own MSM_KEY_PREFIX"
+    "holds what another application shares, or this one with other keys (SECRET_KEY,"
+    " MSM_ENCRYPTION_KEYS): give each application an own MSM_KEY_PREFIX"
 )
 
 

@@ -192,7 +192,7 @@ class Sharing:
             deadline: Monotonic time, seconds.
         """
         parts = self._parts
-        lost = False
+        lost = unsure = False
         for node_id in parts.returner.homes(key):
             if not parts.state.rights(node_id).missing:
                 continue
@@ -205,7 +205,9 @@ class Sharing:
                 else:
                     kept = parts.control.shared.pull(node, parts.keys(), deadline).found
             except NodeError as error:
+                # It said "not there" a moment ago, and nothing vouches for it now.
                 parts.state.failed(node_id, error)
+                unsure = True
                 continue
             if not kept:
                 lost = True
@@ -213,7 +215,7 @@ class Sharing:
         if lost:
             self._learner.learn()
             parts.lanes.later(self.publish)
-        return not lost
+        return not lost and not unsure
 
     def leave(self) -> None:
         """Bring to the nodes what a worker says as it ends; all of them have the time of one."""

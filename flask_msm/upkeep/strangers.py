@@ -58,9 +58,9 @@ class Strangers:
             lasts = maps[0].foreign and not self._stands_still(node_id, maps[1], now)
             self.present |= lasts
             text = (
-                f"{node_id} holds what another application shares, or this one with another"
-                " SECRET_KEY: no node is believed alone. Give each application an own"
-                " MSM_KEY_PREFIX; when the secret was changed, this ends by itself"
+                f"{node_id} holds what another application shares, or this one with other keys:"
+                " no node is believed alone. Give each application an own MSM_KEY_PREFIX; when"
+                " SECRET_KEY or MSM_ENCRYPTION_KEYS was changed, this ends with the last old worker"
             )
             self._conditions.note(
                 FOREIGN, node_id, text if lasts else None, node=node_id, error=True

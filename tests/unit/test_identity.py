@@ -169,6 +169,16 @@ def test_a_node_that_another_memory_stands_for_is_not_believed_between_two_ticks
     assert trusted(one) == {"n3"}
 
 
+def test_a_node_that_cannot_say_whether_it_is_the_same_memory_is_not_believed(crew, one):
+    key = f"msm:{7:040x}"
+    home = crew.nodes[one.cluster.store.nodes.placement.homes(key)[0]]
+    assert one.cluster.sharing.remembers(key, UNTIL)
+
+    home.hang()
+
+    assert not one.cluster.sharing.remembers(key, UNTIL)
+
+
 def test_two_ids_of_one_memory_are_an_error_and_count_as_one_copy(crew, one):
     crew.nodes["n3"].items = crew.nodes["n2"].items
 
