@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import CorruptRecordError, NodeError, NodeValueError, UnknownRecordError
+from .fleet import identity
 from .record.envelope import verify
 from .record.keys import is_digest
 
@@ -125,10 +126,9 @@ class Inspector:
     def _is_record(self, name: str) -> bool:
         """Return whether what is kept under *name* has to be signed."""
         rest = name.removeprefix(self._prefix)
-        # A lease is a word, and worth nothing to whoever changes it.
-        return is_digest(rest) or (
-            rest.startswith("fleet:") and not rest.startswith("fleet:lease:")
-        )
+        # A lease and an identity are words, and worth nothing to whoever changes them.
+        unsigned = rest.startswith("fleet:lease:") or rest == identity.KEY_SUFFIX
+        return is_digest(rest) or (rest.startswith("fleet:") and not unsigned)
 
 
 NOT_LISTED = (
