@@ -89,7 +89,11 @@ def check(visit: Visit, timeout: float, *, all_up: bool, as_json: bool) -> None:
     records and 5 seconds for each node.
     """
     report = visit.cluster.gate.wait(timeout if all_up else 0.0, time.sleep)
-    fit = [finding.node for finding in report.nodes if finding.up and not finding.drained]
+    fit = [
+        finding.node
+        for finding in report.nodes
+        if (finding.up or finding.foreign) and not finding.drained
+    ]
     inspection = visit.cluster.inspector.inspect(fit)
     _show_check(report, inspection, as_json=as_json)
     raise SystemExit(0 if report.all_up and not inspection.troubles else 1)

@@ -27,12 +27,14 @@ class Finding(NamedTuple):
         up: It answers and the fleet trusts it, or an operator drained it.
         text: In words.
         drained: An operator drained it.
+        foreign: It is well, and another fleet uses the same keys.
     """
 
     node: str
     up: bool
     text: str
     drained: bool = False
+    foreign: bool = False
 
 
 class Report(NamedTuple):
@@ -102,7 +104,9 @@ class Gate:
                     Finding(node_id, up=True, text="drained by an operator", drained=True)
                 )
             elif trouble is not None:
-                findings.append(Finding(node_id, up=False, text=trouble))
+                findings.append(
+                    Finding(node_id, up=False, text=trouble, foreign=trouble == FOREIGN)
+                )
             elif drain is not None:
                 findings.append(Finding(node_id, up=False, text="is being drained"))
             elif heartbeat.layouts_differ():
