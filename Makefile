@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-neighbours test-min lint docs fuzz mutate bench bench-all drill screenshots clean packages static third-party
+.PHONY: help demo test test-demo test-neighbours test-min lint docs fuzz mutate bench bench-all drill screenshots clean packages static third-party
 
 # PYTHON names the Python that makes .venv; scripts/python.sh finds one when it is not given.
 # ARGS are options for what a target runs, for example: make demo ARGS="--port 9000"
@@ -26,6 +26,9 @@ demo:  ## open the example shop on this machine, over three memcached nodes
 test: packages static third-party  ## check everything: style, types, layers, links, tests
 	@# Whole files side by side: most tests wait for processes rather than compute.
 	@$(RUN) pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+
+test-demo: packages  ## click every button of the demo in a browser
+	@EVERY_BUTTON=1 $(RUN) pytest tests/browser/test_demo.py $(ARGS)
 
 test-neighbours: third-party  ## run the tests of Flask-Security and Flask-JWT-Extended as well
 	@scripts/venv-third-party.sh neighbours

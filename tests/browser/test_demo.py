@@ -16,6 +16,10 @@ from support.demo import eventually, launched
 
 
 pytestmark = [pytest.mark.browser, pytest.mark.memcached]
+#: Waiting for nodes to come back and workers to be missed takes minutes.
+takes_minutes = pytest.mark.skipif(
+    "EVERY_BUTTON" not in os.environ, reason="make test-demo clicks every button"
+)
 
 #: Milliseconds in which something gets from a node through two workers to a page.
 PATIENCE = 30_000
@@ -196,6 +200,7 @@ def test_distribution_is_stopped_and_started(operator):
     eventually(lambda: state(operator)["distribution"]["value"] != "stopped", 30)
 
 
+@takes_minutes
 def test_a_node_is_probed_drained_and_given_back(operator):
     eventually(lambda: states(operator) == ["up"] * 3, 60)
     operator.open("/nodes/n2")
@@ -215,6 +220,7 @@ def test_a_node_is_probed_drained_and_given_back(operator):
     assert operator.seen - operator.clicked == {*BY_ID, "Back"}
 
 
+@takes_minutes
 def test_an_attribute_gets_onto_the_blacklist_and_off_it(operator, shop):
     shop.open("/break")
     shop.click("Put a lock into my session")
@@ -266,6 +272,7 @@ def test_a_session_is_looked_up_and_ended(operator, shop):
     assert operator.seen - operator.clicked == {"theme"}
 
 
+@takes_minutes
 def test_what_is_listed_is_filtered_and_pages_can_be_paused_and_darkened(operator):
     for path in ("/workers/", "/events/"):
         operator.open(path)
@@ -280,6 +287,7 @@ def test_what_is_listed_is_filtered_and_pages_can_be_paused_and_darkened(operato
     assert operator.seen == operator.clicked
 
 
+@takes_minutes
 def test_nodes_are_broken_and_mended_on_the_page_for_it_and_no_one_is_signed_out(operator, shop):
     eventually(lambda: states(operator) == ["up"] * 3, 60)
 
@@ -312,6 +320,7 @@ def test_nodes_are_broken_and_mended_on_the_page_for_it_and_no_one_is_signed_out
     assert left == {"Sign out", "Put a lock into my session"}
 
 
+@takes_minutes
 def test_a_worker_that_was_killed_is_forgotten(operator):
     killed = workers(operator).pop()
     os.kill(int(killed.split(":")[1]), signal.SIGKILL)
