@@ -149,8 +149,8 @@ MUTATIONS = [
     Mutation(
         "what was joined is not written back",
         "stores/cluster.py",
-        "return loaded if len(loaded.copies) == 1 else self._written_back(",
-        "return loaded if True else self._written_back(",
+        "loaded if len(loaded.copies) == 1 else self._written_back(",
+        "loaded if True else self._written_back(",
         CLUSTER,
     ),
     Mutation(
@@ -256,8 +256,8 @@ MUTATIONS = [
     Mutation(
         "nodes that lost their memory are believed over this host",
         "stores/failover.py",
-        "if gone and self._rules.remembers(key, deadline):",
-        "if gone:",
+        "counts and self._rules.remembers(key, deadline)",
+        "counts",
         FAILOVER,
     ),
     Mutation(

@@ -33,16 +33,19 @@ def copy_to(folder: Path) -> None:
             shutil.copy(ROOT / part, folder / part)
 
 
-def is_noticed(mutation: Mutation, folder: Path) -> bool:
-    """Return whether a test fails when *mutation* is made in *folder*; it is taken back.
+def not_there(mutations: list[Mutation], folder: Path) -> list[str]:
+    """Return a line for each of *mutations* whose text does not stand once in its file."""
+    return [
+        f"  {mutation.path}: {mutation.before}"
+        for mutation in mutations
+        if (folder / "flask_msm" / mutation.path).read_text().count(mutation.before) != 1
+    ]
 
-    Raises:
-        SystemExit: The text to be changed is not there, or not once.
-    """
+
+def is_noticed(mutation: Mutation, folder: Path) -> bool:
+    """Return whether a test fails when *mutation* is made in *folder*; it is taken back."""
     path = folder / "flask_msm" / mutation.path
     text = path.read_text()
-    if mutation.before not in text:
-        sys.exit(f"{mutation.path} does not hold: {mutation.before}")
     path.write_text(text.replace(mutation.before, mutation.after))
     try:
         return not passes(folder, mutation.tests.split())
@@ -79,6 +82,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         copy_to(folder)
+        if outdated := not_there(chosen, folder):
+            sys.exit("these texts do not stand there once any more:\n" + "\n".join(outdated))
         tests = sorted({test for mutation in chosen for test in mutation.tests.split()})
         if not passes(folder, tests):
             sys.exit("the tests fail without any change")

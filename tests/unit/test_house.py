@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from mutations.mutations import MUTATIONS
 
 
 ROOT = Path(__file__).parents[2]
@@ -52,3 +53,11 @@ def test_every_layer_of_the_import_contract_is_a_module():
     modules |= {path.parent.name for path in (ROOT / "flask_msm").glob("*/__init__.py")}
 
     assert set(names) == modules - {"__init__"}
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.meaning)
+def test_what_a_mutation_changes_stands_once_in_its_file(mutation):
+    text = (ROOT / "flask_msm" / mutation.path).read_text(encoding="utf-8")
+
+    assert text.count(mutation.before) == 1
+    assert all((ROOT / "tests" / "unit" / name).exists() for name in mutation.tests.split())
