@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.locks import ProcessLock
 
+from .facts import facts_in, text_in
 from .labels import plain
 
 
@@ -218,26 +219,18 @@ def lasting(shared: SharedMap) -> dict[str, Condition]:
 
 
 def _parsed(name: str, raw: bytes) -> Condition | None:
-    """Return what an entry says; the map is signed, but a newer version may write otherwise."""
+    """Return what an entry says, ``None`` if it says nothing."""
     kind, _, subject = name.partition(":")
-    try:
-        facts = json.loads(raw)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(facts, dict):
+    facts = facts_in(raw)
+    if not facts:
         return None
     node, since = facts.get("node"), facts.get("since")
     return Condition(
         plain(kind, MAX_SUBJECT),
         plain(subject, MAX_SUBJECT),
-        _text(facts, "text"),
+        text_in(facts, "text", MAX_TEXT),
         plain(node, MAX_SUBJECT) if isinstance(node, str) else None,
         facts.get("error") is True,
         float(since) if isinstance(since, int | float) and abs(since) < 1e12 else 0.0,
-        _text(facts, "by"),
+        text_in(facts, "by", MAX_TEXT),
     )
-
-
-def _text(facts: dict[str, object], name: str) -> str:
-    text = facts.get(name)
-    return plain(text, MAX_TEXT) if isinstance(text, str) else ""

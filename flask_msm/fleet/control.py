@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from flask_msm.cluster.trust import Standing
 from flask_msm.record.stamp import milliseconds
 
+from .facts import facts_in, text_in
 from .labels import plain
 from .shared_map import Bounds, SharedMap
 
@@ -91,14 +92,14 @@ class Control:
     def identity(self, node_id: str) -> str | None:
         """Return what the fleet read on the node, ``None`` when nothing is noted."""
         found = self.shared.attributes.entries.get(_IDENTITY + node_id)
-        shown = _parsed(found[1]).get("shown") if found and found[1] is not None else None
+        shown = facts_in(found[1]).get("shown") if found and found[1] is not None else None
         return shown if isinstance(shown, str) else None
 
     def drains(self) -> dict[str, str]:
         """Return ``draining`` or ``drained`` by node id."""
         found = {}
         for node_id, (_, raw) in self.shared.values(_DRAIN).items():
-            value = _parsed(raw).get("value")
+            value = facts_in(raw).get("value")
             if value in ("draining", "drained"):
                 found[node_id] = value
         return found
@@ -106,10 +107,15 @@ class Control:
     def drain_of(self, node_id: str) -> tuple[str | None, str, str, float]:
         """Return the drain of a node, who ordered it, why, and when (seconds since the epoch)."""
         stamp, raw = self.shared.values(_DRAIN).get(node_id, (0, b""))
-        facts = _parsed(raw)
+        facts = facts_in(raw)
         value = facts.get("value")
         drain = str(value) if value in ("draining", "drained") else None
-        return drain, _text(facts, "who"), _text(facts, "why"), milliseconds(stamp) / 1000
+        return (
+            drain,
+            text_in(facts, "who", MAX_TEXT),
+            text_in(facts, "why", MAX_TEXT),
+            milliseconds(stamp) / 1000,
+        )
 
     def set_missed(self, node_id: str, why: str) -> None:
         """Say that the node lacks something: from now on, whatever other clocks say."""
@@ -147,14 +153,14 @@ class Control:
         if found is None:
             return Choice()
         stamp, raw = found
-        facts = _parsed(raw) if raw is not None else {}
+        facts = facts_in(raw) if raw is not None else {}
         value = facts.get("value")
         return Choice(
             plain(value, MAX_TEXT) if isinstance(value, str) else None,
             stamp,
             milliseconds(stamp) / 1000,
-            _text(facts, "who"),
-            _text(facts, "why"),
+            text_in(facts, "who", MAX_TEXT),
+            text_in(facts, "why", MAX_TEXT),
         )
 
     def choose(self, name: str, value: str | None, *, who: str, why: str) -> int:
@@ -223,17 +229,3 @@ class Control:
 
     def _entry(self, **facts: str) -> bytes:
         return json.dumps({"by": self._worker(), **facts}, ensure_ascii=True).encode()
-
-
-def _text(facts: Mapping[str, object], name: str) -> str:
-    text = facts.get(name)
-    return plain(text, MAX_TEXT) if isinstance(text, str) else ""
-
-
-def _parsed(raw: bytes) -> dict[str, object]:
-    """Return what an entry says; the map is signed, but a newer version may write otherwise."""
-    try:
-        value = json.loads(raw)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
+from .facts import facts_in
 from .shared_map import Bounds, SharedMap
 
 
@@ -72,7 +73,8 @@ class Heartbeat:
     ) -> None:
         self.shared = shared
         self._worker = worker
-        self._layout: list[str | int] = [*sorted(nodes), replicas]
+        self._nodes = sorted(nodes)
+        self._layout = [*self._nodes, replicas]
         self._reads = reads
         self._interval = interval
         self._clock = clock
@@ -160,7 +162,7 @@ class Heartbeat:
 
     def _seen(self) -> str:
         """Return what this worker read, in the order of ids."""
-        shown = (self.sees.get(str(node_id)) for node_id in self._layout[:-1])
+        shown = map(self.sees.get, self._nodes)
         return "".join(identity[:_SEEN] if identity else _UNSEEN for identity in shown)
 
     def is_read_elsewhere(self, needs: Collection[str]) -> bool:
@@ -210,16 +212,8 @@ class Heartbeat:
 
     def _entries(self) -> list[tuple[str, int, dict[str, object]]]:
         return [
-            (name, stamp, _parsed(raw)) for name, (stamp, raw) in self.shared.values("").items()
+            (name, stamp, facts_in(raw)) for name, (stamp, raw) in self.shared.values("").items()
         ]
-
-
-def _parsed(raw: bytes) -> dict[str, object]:
-    try:
-        value = json.loads(raw)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _differ(theirs: object, mine: str) -> bool:
