@@ -127,7 +127,8 @@ class ClusterState:
             self.observe(node_id, Observation.SOFT, error)
         elif isinstance(error, NodeValueError):
             # The node is well, and lacks a value from now on.
-            self._refused |= {node_id}
+            with self._lock:
+                self._refused |= {node_id}
 
     def left_out(self, node_id: str, key: str) -> None:
         """Take note that a write went past the node, which is home to *key*."""
@@ -139,6 +140,10 @@ class ClusterState:
         True also before its first probe, and for a node that gives no statistics.
         """
         return node_id not in self._complete or node_id in self._refused
+
+    def scattered(self) -> bool:
+        """Return whether sessions may lie on nodes that are not their homes. No I/O, no lock."""
+        return self._facts.scattered
 
     # -- what the upkeep needs -----------------------------------------------------------------
 
@@ -176,10 +181,6 @@ class ClusterState:
             after = self._seen(node_id, health)
             self._replace({node_id: after})
         self._tell(node_id, before, after)
-
-    def scattered(self) -> bool:
-        """Return whether sessions may lie on nodes that are not their homes. No I/O, no lock."""
-        return self._facts.scattered
 
     def note_complete(self, node_id: str, *, complete: bool) -> None:
         """Take note whether the node says that it has evicted and refused nothing so far."""

@@ -61,7 +61,7 @@ class _Read:
 
     def receive(self, node_id: str, exchange: Exchange[Item | None]) -> None:
         """Take in what a node answers."""
-        # As it was when the node was asked: a failure while others are asked does not count back.
+        # As they are before this reply is read: what it says of the node counts for the next one.
         rights = self.nodes.views.rights(node_id)
         try:
             item = exchange.result()

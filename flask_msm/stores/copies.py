@@ -172,7 +172,10 @@ class _Write:
         counters = self.nodes.counters
         # With copies behind the response the other homes come later.
         for node_id in homes if self.replicas == len(homes) else ():
-            if node_id not in confirmed and not self.is_forgiven(node_id, mine):
+            if node_id in confirmed:
+                continue
+            # A node that refused a value is well: it keeps its trust if nothing forbidden stays.
+            if node_id not in self.refused or not self.settle_refusal(node_id, mine):
                 self.nodes.views.left_out(node_id, self.key)
         if not confirmed:
             counters.not_stored += 1
@@ -183,14 +186,12 @@ class _Write:
         failed, refused = frozenset(self.failed), frozenset(self.refused)
         return Saved(mine, frozenset(confirmed), relocated, failed, refused)
 
-    def is_forgiven(self, node_id: str, mine: Record) -> bool:
-        """Return whether the node refused *mine*, and shows nothing that must not be seen.
+    def settle_refusal(self, node_id: str, mine: Record) -> bool:
+        """Remove what a node that refused *mine* must not show; return whether that was possible.
 
-        It keeps its trust: who reads an old copy there has a token that asks for a newer one. But
-        a copy from before a logout has to go.
+        An old copy may stay: a browser that was told of a newer version asks for that one. A copy
+        from before a logout has to go.
         """
-        if node_id not in self.refused:
-            return False
         if mine.kind is Kind.DATA:
             return True
         try:
