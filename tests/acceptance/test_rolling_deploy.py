@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from support.fleet import say
 from support.replay import Replay
-from support.tab import Tab, in_parallel
-from support.visitors import Load, Rotation
+from support.tab import Tab
+from support.visitors import Load, Rotation, count_missed, sign_in
 
 
 IDLE = 150
@@ -30,22 +30,11 @@ def test_rolling_deploys_of_other_lists_of_nodes(fleet):
     used = ["n1", "n2", "n3"]
     rotation = Rotation(fleet.start(*[fleet.config_for(used)] * 2))
 
-    def sign_in(tab, number):
-        with rotation.worker() as worker:
-            answer = tab.ask(worker, "/set", body={"name": f"visitor {number}"})
-        return {"name": f"visitor {number}"}, answer.cookie
-
-    def is_missed(tab, visit):
-        expected, cookie = visit
-        with rotation.worker() as worker:
-            answer = tab.ask(worker, "/get", cookie)
-        return answer.status != 200 or answer.body != expected
-
-    idle = in_parallel(sign_in, range(IDLE))
+    idle = sign_in(rotation, IDLE)
     missed = {}
     with Load(rotation) as load, Replay(rotation) as replay, Tab() as tab:
         for what, nodes in DEPLOYS.items():
-            leaving = [cookie for _, cookie in in_parallel(sign_in, range(8))]
+            leaving = [visit.cookie for visit in sign_in(rotation, 8)]
             config = fleet.config_for(nodes.split())
             with load.trouble(what):
                 for worker in rotation.workers():
@@ -65,10 +54,10 @@ def test_rolling_deploys_of_other_lists_of_nodes(fleet):
                 for node_id in set(used) - set(nodes.split()):
                     fleet.nodes[node_id].kill()
                 used = nodes.split()
-            missed[what] = sum(in_parallel(is_missed, idle))
+            missed[what] = count_missed(rotation, idle)
         with load.trouble("one more node is lost"):
             fleet.nodes["n5"].kill()
-            missed["one more node is lost"] = sum(in_parallel(is_missed, idle))
+            missed["one more node is lost"] = count_missed(rotation, idle)
 
     say(f"{IDLE} idle sessions, missed after each step: {missed}")
     say(load.report())

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from support.fleet import SETTINGS, say
 from support.replay import Replay
-from support.tab import Tab, in_parallel
-from support.visitors import Load, Rotation
+from support.tab import Tab
+from support.visitors import Load, Rotation, count_missed, sign_in
 from support.workers import Browser, Worker
 
 
@@ -59,21 +59,10 @@ def test_an_upgrade_under_load_loses_nothing_also_if_a_node_dies_in_the_middle(
     config = fleet.config_for()
     rotation = Rotation([start_earlier(fleet, earlier, config) for _ in range(2)])
 
-    def sign_in(tab, number):
-        with rotation.worker() as worker:
-            answer = tab.ask(worker, "/set", body={"name": f"visitor {number}"})
-        return {"name": f"visitor {number}"}, answer.cookie
-
-    def is_missed(tab, visit):
-        expected, cookie = visit
-        with rotation.worker() as worker:
-            answer = tab.ask(worker, "/get", cookie)
-        return answer.status != 200 or answer.body != expected
-
-    idle = in_parallel(sign_in, range(IDLE))
+    idle = sign_in(rotation, IDLE)
     missed = {}
     with Load(rotation) as load, Replay(rotation) as replay, Tab() as tab:
-        leaving = [cookie for _, cookie in in_parallel(sign_in, range(4))]
+        leaving = [visit.cookie for visit in sign_in(rotation, 4)]
         with load.trouble("upgrade"):
             for node_id, worker in zip(("n1", "n2"), rotation.workers(), strict=True):
                 (successor,) = fleet.start(config)
@@ -90,10 +79,10 @@ def test_an_upgrade_under_load_loses_nothing_also_if_a_node_dies_in_the_middle(
                 rotation.remove(worker)
                 worker.stop()
                 fleet.wait_all_up(config)
-            missed["upgrade"] = sum(in_parallel(is_missed, idle))
+            missed["upgrade"] = count_missed(rotation, idle)
         with load.trouble("a node is lost"):
             fleet.nodes["n3"].kill()
-            missed["a node is lost"] = sum(in_parallel(is_missed, idle))
+            missed["a node is lost"] = count_missed(rotation, idle)
 
     say(f"{IDLE} idle sessions, missed after each step: {missed}")
     say(load.report())

@@ -14,7 +14,7 @@ from typing import NamedTuple, Self
 
 from flask_msm.testing.memcached import wait_until
 
-from .tab import PATIENCE, Answer, Tab
+from .tab import PATIENCE, Answer, Tab, in_parallel
 from .workers import Worker
 
 
@@ -78,6 +78,40 @@ class Rotation:
         with self._lock:
             self._used.remove(worker)
         wait_until(lambda: self._busy[worker] == 0, "all is answered", PATIENCE)
+
+
+class Idle(NamedTuple):
+    """Someone who signed in and does not click.
+
+    Attributes:
+        shown: What their session holds.
+        cookie: Its cookie.
+    """
+
+    shown: dict[str, str]
+    cookie: str
+
+
+def sign_in(rotation: Rotation, count: int) -> list[Idle]:
+    """Let so many people sign in, with any worker."""
+
+    def one(tab: Tab, number: int) -> Idle:
+        name = {"name": f"visitor {number}"}
+        with rotation.worker() as worker:
+            return Idle(name, tab.ask(worker, "/set", body=name).cookie)
+
+    return in_parallel(one, range(count))
+
+
+def count_missed(rotation: Rotation, idle: Iterable[Idle]) -> int:
+    """Return how many of *idle* any worker does not show as they were."""
+
+    def is_missed(tab: Tab, visit: Idle) -> bool:
+        with rotation.worker() as worker:
+            answer = tab.ask(worker, "/get", visit.cookie)
+        return answer.status != 200 or answer.body != visit.shown
+
+    return sum(in_parallel(is_missed, idle))
 
 
 class Load:

@@ -56,6 +56,17 @@ def test_join_is_idempotent(one):
     assert join(one, one._replace()) == one
 
 
+@pytest.mark.parametrize("ended_first", [True, False])
+def test_a_tombstone_keeps_where_the_session_moved_to(ended_first):
+    pointer = Pointer(3, "x", 2.0)
+    moved = Record(Kind.ALIAS, 1.0, 2.0, 3.0, 3, NOTHING, pointer)
+    ended = moved._replace(kind=Kind.DESTROYED, version=4, pointer=None)
+
+    joined = join(ended, moved) if ended_first else join(moved, ended)
+
+    assert (joined.kind, joined.pointer) == (Kind.DESTROYED, pointer)
+
+
 @given(records(), records())
 def test_a_tombstone_is_never_undone(one, other):
     tombstone = one._replace(kind=Kind.DESTROYED, attributes=NOTHING, pointer=None)
