@@ -242,7 +242,7 @@ MUTATIONS = [
         "a refused cas is not read again",
         "stores/copy_writer.py",
         "elif reply is False:\n            self._standing = Standing.BLIND",
-        "elif reply is False:\n            self._standing = Standing.WRITTEN",
+        "elif reply is False:\n            self._standing = Standing.KNOWN",
         CLUSTER,
     ),
     # -- this host ---------------------------------------------------------------------------

@@ -463,6 +463,20 @@ def test_corrupt_copies_everywhere_are_never_called_missing(cluster):
     assert cluster.load(at_least=1).outcome is Outcome.UNKNOWN
 
 
+def test_a_corrupt_copy_beside_a_home_that_says_no_is_not_called_missing():
+    cluster = Cluster()
+    cluster.first.put(KEY, b"rubbish")
+
+    assert cluster.load().outcome is Outcome.UNKNOWN
+
+
+def test_a_copy_that_only_others_can_read_beside_a_home_that_says_no_is_not_called_missing():
+    cluster = Cluster()
+    cluster.first.put(KEY, ENVELOPE.seal(record(1, a=b"1"), KEY, Keyring(("another",))))
+
+    assert cluster.load().outcome is Outcome.UNKNOWN
+
+
 def test_a_record_of_another_session_is_passed_over(cluster):
     other = storage_key("msm:test:", "b" * 43)
     cluster.first.put(KEY, ENVELOPE.seal(record(50, a=b"stolen"), other, KEYS))
@@ -571,6 +585,35 @@ def test_with_queued_copies_a_vanished_primary_still_asks_the_backup_for_a_tombs
     cluster.store._background = type("Queue", (), {"put": lambda self, job: True})()
 
     assert cluster.change(slow, a=b"late").record.kind is Kind.DESTROYED
+
+
+def test_with_queued_copies_a_logout_is_on_every_home_before_it_is_answered(cluster):
+    behind = Behind()
+    store = ClusterStore(cluster.store.nodes, background=behind)
+
+    store.save(KEY, KEYS, lambda _: tombstone(9), known=cluster.load(), deadline=DEADLINE)
+
+    assert cluster.stored(cluster.first) == cluster.stored(cluster.second) == tombstone(9)
+    assert behind.jobs == []
+
+
+def test_after_a_conflict_no_node_is_written_before_all_were_read(cluster):
+    loaded = cluster.load(at_least=1)
+    cluster.operations()
+    cluster.first.before["cas"] = lambda: cluster.seal(cluster.first, record(5, z=b"5"))
+
+    cluster.change(loaded, b=b"2")
+
+    # The refused one and the read beside it; then a read; then one write for each.
+    assert cluster.operations() == ["cas", "cas", "cas", "gets", "gets"]
+
+
+def test_a_node_that_failed_a_moment_ago_is_left_alone_while_there_are_others(cluster):
+    loaded = cluster.load(at_least=1)._replace(failed=frozenset({cluster.first.id}))
+
+    saved = cluster.change(loaded, b=b"2")
+
+    assert saved.holders == {cluster.second.id, cluster.third.id}
 
 
 def test_a_copy_that_vanished_is_written_anew(cluster):

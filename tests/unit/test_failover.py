@@ -310,6 +310,15 @@ def test_nodes_that_remember_are_believed_over_a_mirror(worker):
     assert load(worker.store, at_least=1).outcome is Outcome.MISSING
 
 
+def test_nodes_that_lost_their_memory_are_not_believed_where_this_host_has_nothing_either():
+    worker = Nearby()
+    assert load(worker.store).outcome is Outcome.MISSING
+
+    worker.remembers = False
+
+    assert load(worker.store).outcome is Outcome.UNKNOWN
+
+
 def test_nodes_that_lost_their_memory_are_not_believed_over_a_mirror(worker):
     worker.back(empty=True)
     worker.remembers = False

@@ -10,6 +10,7 @@ import pytest
 from support.clock import FakeClock
 from support.fake_node import FakeNode
 
+from flask_msm.cluster.trust import Standing
 from flask_msm.errors import NodeUnreachableError
 from flask_msm.fleet import heartbeat as heartbeat_file
 from flask_msm.fleet import shared_map
@@ -991,3 +992,27 @@ def test_an_empty_map_is_shared_like_any_other(node):
 
     assert worker.map.attributes == NOTHING
     assert KEY in node.items
+
+
+# -- stamps of trust -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("standing", "trusted"),
+    [(Standing(), True), (Standing(5, 4), False), (Standing(5, 5), False), (Standing(5, 6), True)],
+)
+def test_only_a_rebuild_that_began_after_the_miss_answers_it(standing, trusted):
+    assert standing.trusted is trusted
+
+
+def test_a_node_is_empty_until_a_rebuild_that_began_after_its_loss():
+    control = Worker().control
+    control.note_found({"n1": True}, {})
+    control.note_found({"n1": False}, {})
+    lost = control.lost()["n1"]
+
+    control.set_rebuilt("n1", lost)
+    assert control.empty() == {"n1"}
+
+    control.set_rebuilt("n1", lost + 1)
+    assert control.empty() == set()
