@@ -62,7 +62,7 @@ class Clients:
             visitor.begin()
 
     def heavy(self, *, raises: bool) -> None:
-        """Have someone whose session is too large for the nodes; *raises* is the policy."""
+        """Have a visitor whose session is too large for the nodes; *raises* is the policy."""
         visitor = HeavyVisitor(self._port, raises=raises, seen=self.seen, gate=self.gate)
         self._heavy.append(visitor)
         visitor.begin()

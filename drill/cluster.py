@@ -176,7 +176,7 @@ class Cluster:
         self.turn(Way.OPEN, NODES, place)
 
     def lead_all(self) -> None:
-        """Have each id lead to its memcached, for everybody at once."""
+        """Have each id lead to its memcached, for all places at once."""
         for place in self._places:
             self.lead(place)
 

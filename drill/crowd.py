@@ -47,7 +47,7 @@ class Crowd:
         self._each(self._sign_in, ["passer-by"] * people)
 
     def read(self) -> None:
-        """Let each reader click a few times; whoever is not known any more was signed out."""
+        """Let each reader click a few times; one that is not known any more was signed out."""
 
         def clicks(browser: Browser, name: str) -> None:
             for _ in range(_READS):

@@ -1,4 +1,4 @@
-"""Someone whose session is larger than the nodes take, and what becomes of it."""
+"""A visitor whose session is larger than the nodes take, and what becomes of it."""
 
 from __future__ import annotations
 

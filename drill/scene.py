@@ -96,7 +96,7 @@ class Scene:
         return Crowd(port, readers, seen=seen, gate=self._clients.gate)
 
     def heavy(self, *, raises: bool) -> None:
-        """Have someone click whose session is too large for the nodes.
+        """Have a visitor click whose session is too large for the nodes.
 
         Args:
             raises: The policy is ``raise``.
@@ -104,7 +104,7 @@ class Scene:
         self._clients.heavy(raises=raises)
 
     def nobody_clicks(self) -> AbstractContextManager[None]:
-        """Hold everybody back while the block runs."""
+        """Hold all visitors back while the block runs."""
         return self._clients.gate.held()
 
     def arrive(self, visitors: int) -> None:
@@ -127,7 +127,7 @@ class Scene:
         """Start a site again with other settings; connections to it break.
 
         Args:
-            name: The site's; anybody else who looks at the nodes has nothing to start again.
+            name: The site's; another place that looks at the nodes has nothing to start again.
             settings: What is different.
             meanwhile: Called while it does not run.
         """

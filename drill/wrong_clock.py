@@ -23,7 +23,7 @@ def wrong_clock() -> dict[str, str] | None:
     return {
         "LD_PRELOAD": done.stdout.strip(),
         "FAKETIME": _OFF,
-        # The clock that nobody sets stays right. There are two names for this, old and new.
+        # The clock that cannot be set stays right. There are two names for this, old and new.
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         "DONT_FAKE_MONOTONIC": "1",
     }

@@ -183,7 +183,7 @@ class MemcachedSessionManager:
         if not settings.enabled:
             return
         _check_lifetime(app)
-        # Without nodes nobody tells another time.
+        # Without nodes there is no other time to compare with.
         clock = FleetClock(self._clock) if settings.nodes else self._clock
         parts = assemble(
             Needs(

@@ -108,7 +108,7 @@ class Identity:
                 self._others = tuple(tokens[1:])
                 self.is_open = len(tokens) > 1
             elif tokens and self._is_too_old(tokens[0]):
-                tokens = []  # too old to be anywhere, so nobody is asked
+                tokens = []  # too old to be anywhere, so no store is asked
             self._token = self._verdict = tokens[0] if tokens else None
         return self._token
 

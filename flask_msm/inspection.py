@@ -126,7 +126,7 @@ class Inspector:
     def _is_record(self, name: str) -> bool:
         """Return whether what is kept under *name* has to be signed."""
         rest = name.removeprefix(self._prefix)
-        # A lease and an identity are words, and worth nothing to whoever changes them.
+        # A lease and an identity are words, and a change of them gains nothing.
         unsigned = rest.startswith("fleet:lease:") or rest == identity.KEY_SUFFIX
         return is_digest(rest) or (rest.startswith("fleet:") and not unsigned)
 

@@ -274,7 +274,7 @@ class Repository:
         if loaded.outcome is Outcome.MISSING or kind is Kind.DESTROYED:
             self.counters.dropped_after_logout += 1
         elif kind is not Kind.ALIAS:
-            # Also when nobody can tell: what ended stays so, whatever is written.
+            # Also when no store can tell: what ended stays so, whatever is written.
             self.save(target, rewrite, known=loaded)
             self.counters.followed += 1
 

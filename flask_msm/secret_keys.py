@@ -25,7 +25,7 @@ def secrets_of(app: Flask) -> Secrets | None:
     """Return the current secret, then the fallbacks; ``None`` without a secret.
 
     What is no secret among the fallbacks is ignored: of one text each letter would be a key, and
-    with an empty secret everybody could sign.
+    with an empty secret any client could sign.
     """
     current = app.secret_key
     if not current:

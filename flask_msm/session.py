@@ -213,7 +213,7 @@ class Session(dict[str, Any]):
             values = {name: value for name, value in values.items() if name in names}
         try:
             return backing.differs(values)
-        except Exception:  # noqa: BLE001 - whoever asks is not the one to be told
+        except Exception:  # noqa: BLE001 - the save reports it
             return True
 
     @contextmanager

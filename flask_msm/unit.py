@@ -154,7 +154,7 @@ class Unit(Differences):
     def _choose(self, first: Token, slot: Slot, loaded: Loaded) -> tuple[Token, Slot, Loaded]:
         """Return which of the sessions of several cookies counts: the first that lives.
 
-        If none lives it is one that has moved, or one of which nobody can tell.
+        If none lives it is one that has moved, or one whose state is unknown.
 
         Args:
             first: The first cookie.

@@ -67,7 +67,7 @@ class Dashboard(Flask):
         self.extensions = self.host.extensions
         for rule in self.url_map.iter_rules():
             if rule.methods is not None:
-                # Flask answers it before anybody is asked for access.
+                # Flask answers it before access is checked.
                 rule.methods.discard("OPTIONS")
 
     def answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

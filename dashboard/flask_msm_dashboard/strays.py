@@ -36,7 +36,7 @@ class Strays:
     def __call__(self, error: HTTPException) -> Any:
         """Return the answer to *error*."""
         if error.response is not None:
-            return error.get_response()  # somebody answered already
+            return error.get_response()  # it has its answer already
         if error.code == 400 and error is request.routing_exception:
             # A host name that is none of ours: no page has an address there.
             return Response("Bad Request\n", 400, mimetype="text/plain")

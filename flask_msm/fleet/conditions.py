@@ -109,7 +109,7 @@ class Conditions:
         self._found: dict[str, Condition] = {}
         #: What it wrote in its last tick, and has not said yet.
         self._unsaid: dict[str, _Words] = {}
-        #: For how many ticks nobody answered for an entry of this stamp.
+        #: For how many ticks no worker answered for an entry of this stamp.
         self._left: dict[str, tuple[int, int]] = {}
 
     def note(

@@ -214,7 +214,7 @@ class Flattener:
 
     def _key(self, key: object) -> object:
         kind = type(key)
-        # Not ``in``, which hashes and compares classes that anybody may have made.
+        # Not ``in``, which hashes and compares classes of the application.
         if any(kind is one for one in _KEYS):
             return key
         if self._strict:

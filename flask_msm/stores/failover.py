@@ -132,7 +132,7 @@ class FailoverStore:
         if loaded.outcome is Outcome.FOUND and record is not None:
             self._note(key, keys, record)
             # What this host has yet to hand over may be newer, or a logout; and a node that was
-            # away may have an old copy, while nobody who must know can be asked. Of what was
+            # away may have an old copy, while no home can be asked. Of what was
             # written without seeing the rest this host may have the rest.
             doubtful = not loaded.certain or record.created == PARTIAL
             waits = doubtful or near is not None or self.local.is_dirty(key, keys)
@@ -155,8 +155,8 @@ class FailoverStore:
         behind = loaded.record is None or loaded.record.version < at_least
         if mode is not Mode.STOPPED or not behind:
             return loaded
-        # Distribution is stopped, but whoever was not on this host before is not signed out. What
-        # other hosts keep meanwhile no node knows of: it cannot say that a session is not there.
+        # Distribution is stopped, but a browser that was not on this host before is not signed out.
+        # What other hosts keep meanwhile no node knows of: none says that a session is not there.
         found = _doubted(self.cluster.load(key, keys, at_least=at_least, deadline=deadline))
         if found.record is None or loaded.record is None:
             return found if loaded.record is None else loaded

@@ -99,7 +99,7 @@ class LocalStore:
         trouble: Callable[[str | None], object],
         later: Callable[[Job], bool],
     ) -> None:
-        #: Sessions that were thrown out, or are damaged, although nobody else has them.
+        #: Sessions that were thrown out, or are damaged, although they are nowhere else.
         self.lost = 0
         #: Why it fails, from the first failure until something was written again.
         self.failing: str | None = None
