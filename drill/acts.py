@@ -215,6 +215,21 @@ def ids_shifted(scene: Scene) -> None:
     scene.recover()
 
 
+def ids_shifted_at_once(scene: Scene) -> None:
+    """Replace the first node, and have all ids lead to other memories under running workers."""
+    cluster, crowd = scene.stage.cluster, scene.crowd(_IDLE)
+    cluster.kill(["n1"])
+    cluster.rename(("n2", "n3", "n1"))
+    cluster.nodes["n3"].start()
+    cluster.lead_all()
+    scene.lasts("ids shifted at once")
+    scene.recover()
+    _kill_before_fresh_eyes(scene, crowd, "n2", "ids shifted at once, n2 killed")
+    scene.lasts("ids shifted at once, n2 killed")
+    cluster.restart(["n2"])
+    scene.recover()
+
+
 def site_killed(scene: Scene) -> None:
     """Kill a site, and start it again."""
     scene.kill_site(WEST)
@@ -345,6 +360,10 @@ def _all_acts() -> Iterator[tuple[str, Act]]:
     yield (
         "shifted",
         Act(title="ids shifted by a deploy, a node killed", play=ids_shifted),
+    )
+    yield (
+        "shifted-at-once",
+        Act(title="ids shifted under running workers, a node killed", play=ids_shifted_at_once),
     )
     yield "worker", Act(title="a worker killed", play=worker_killed)
     yield "site", Act(title="a site killed", play=site_killed)

@@ -159,7 +159,7 @@ def assemble_cluster(
             drops=drops,
             ended=lambda key, stamp: endings.add(digest_of(key) or "", stamp=stamp),
             has_ended=lambda key: endings.has(digest_of(key) or ""),
-            remembers=lambda key, deadline: upkeep.sharing.remembers(key, deadline),  # noqa: PLW0108  (made below)
+            remembers=lambda ids, deadline: upkeep.sharing.remembers(ids, deadline),  # noqa: PLW0108  (made below)
         ),
         clock=clock,
     )

@@ -101,7 +101,11 @@ class _Read:
         some_said = bool(self.said_no) and not any(map(self.nodes.views.may_lack, self.said_no))
         gone = (all_said or some_said) and not self.unsure
         return Loaded(
-            Outcome.MISSING if gone else Outcome.UNKNOWN, None, self.copies, failed=failed
+            Outcome.MISSING if gone else Outcome.UNKNOWN,
+            None,
+            self.copies,
+            failed=failed,
+            said_no=frozenset(self.said_no),
         )
 
 

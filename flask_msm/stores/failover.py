@@ -72,8 +72,8 @@ class Failover:
             that was earlier and is only handed over now.
         has_ended: Returns whether the session of a storage key is among those that ended lately,
             wherever that was.
-        remembers: Returns whether a home of a storage key has kept its memory, given the key and
-            a deadline: one that was restarted or flushed cannot say that a session is not there.
+        remembers: Returns whether the word of nodes that a session is not there still counts,
+            given their ids and a deadline: they may have been restarted, flushed or exchanged.
     """
 
     mode: Callable[[], Mode]
@@ -84,7 +84,7 @@ class Failover:
     drops: Callable[[], bool]
     ended: Callable[[str, int | None], object]
     has_ended: Callable[[str], bool]
-    remembers: Callable[[str, float], bool]
+    remembers: Callable[[frozenset[str], float], bool]
 
 
 class FailoverStore:
@@ -141,7 +141,7 @@ class FailoverStore:
             if self._rules.near_max_age is not None and record.version < at_least:
                 # What the browser has seen may wait on another host: no node can know of it yet.
                 loaded = loaded._replace(certain=False)
-        found = self._with_local(key, loaded, near or self._find(key, keys), deadline)
+        found = self._with_local(loaded, near or self._find(key, keys), deadline)
         behind = found.record is None or found.record.version < at_least
         # Other hosts are handing over what they kept, which no node knows of yet.
         is_early = behind and self._rules.returning() and not self._rules.drops()
@@ -162,24 +162,27 @@ class FailoverStore:
             return found if loaded.record is None else loaded
         return found._replace(record=join(found.record, loaded.record))
 
-    def _with_local(self, key: str, loaded: Loaded, entry: Entry | None, deadline: float) -> Loaded:
+    def _with_local(self, loaded: Loaded, entry: Entry | None, deadline: float) -> Loaded:
         """Join what this host has with what the cluster said."""
         # What is to be dropped counts until a node answers: others of this host may have noticed
         # an outage that this worker is about to notice.
         if entry is None or (loaded.copies and self.is_dropped(entry)):
             # A node that lost its memory a moment ago says so of every session.
-            if loaded.outcome is Outcome.MISSING and not self._rules.remembers(key, deadline):
+            if loaded.outcome is Outcome.MISSING and not self._remember(loaded, deadline):
                 return loaded._replace(outcome=Outcome.UNKNOWN)
             return loaded
         if loaded.record is not None:
             return loaded._replace(record=join(loaded.record, entry.record))
         counts = not entry.mark or entry.record.created == PARTIAL
-        gone = loaded.outcome is Outcome.MISSING and counts and self._rules.remembers(key, deadline)
+        gone = loaded.outcome is Outcome.MISSING and counts and self._remember(loaded, deadline)
         if gone and not entry.mark:
             return loaded
         return loaded._replace(
             outcome=Outcome.FOUND, record=entry.record, certain=False, nowhere_else=gone
         )
+
+    def _remember(self, loaded: Loaded, deadline: float) -> bool:
+        return self._rules.remembers(loaded.said_no, deadline)
 
     def is_dropped(self, entry: Entry) -> bool:
         """Return whether *entry* is a change of an outage that does not go into the cluster.

@@ -49,6 +49,7 @@ class Loaded(NamedTuple):
             a node that hangs must not cost the request the time to store its change elsewhere.
         nowhere_else: Those who must know said in this very load that they have nothing: a part of a
             session that was found on this host is all there is.
+        said_no: Homes that said that they have nothing, and were trusted when they said it.
     """
 
     outcome: Outcome
@@ -57,6 +58,7 @@ class Loaded(NamedTuple):
     certain: bool = True
     failed: frozenset[str] = frozenset()
     nowhere_else: bool = False
+    said_no: frozenset[str] = frozenset()
 
 
 #: What is known of a session whose id was just made up: nobody can have it.

@@ -167,12 +167,15 @@ class Sharing:
         return told
 
     def stop_distribution(self, why: str) -> None:
-        """Stop distribution for the fleet: here at once, elsewhere as soon as they hear of it."""
+        """Stop distribution for the fleet: here at once, elsewhere as soon as they hear of it.
+
+        Nodes are told first: before another worker says of a session that it is not there, it asks
+        them whether distribution goes on.
+        """
         control = self._parts.control
         if control.choice(DISTRIBUTION).value != STOPPED:
             control.choose(DISTRIBUTION, STOPPED, who="policy 'stop'", why=why[:200])
-            self._learner.tell_mode()
-            self._parts.lanes.later(self.publish)
+            self.publish()
 
     def publish(self, _: float = 0.0) -> None:
         """Bring the control state to all nodes that answer, without waiting for the next tick."""
@@ -181,41 +184,42 @@ class Sharing:
         self._parts.notes.write()
         self._learner.learn()
 
-    def remembers(self, key: str, deadline: float) -> bool:
-        """Return whether the homes of *key* kept their memory since the fleet began to use them.
+    def remembers(self, node_ids: Iterable[str], deadline: float) -> bool:
+        """Return whether the word of nodes that a session is not there still counts.
 
-        A node that was restarted or flushed a moment ago, and not probed since, says of every
-        session that it is not there.
+        A node that was restarted, flushed or exchanged a moment ago says so of every session; and
+        this worker may be the last to hear of it, or that distribution was stopped.
 
         Args:
-            key: A storage key.
+            node_ids: The nodes, which were trusted when they said it.
             deadline: Monotonic time, seconds.
         """
         parts = self._parts
         lost = unsure = False
-        for node_id in parts.returner.homes(key):
-            if not parts.state.rights(node_id).missing:
-                continue
+        for node_id in node_ids:
             node = parts.nodes[node_id]
             try:
                 shown = parts.identities.of(node, deadline)
-                noted = parts.control.identity(node_id)
-                if shown and noted:
-                    kept = shown == noted
-                else:
-                    kept = parts.control.shared.pull(node, parts.keys(), deadline).found
+                found = parts.control.shared.pull(node, parts.keys(), deadline).found
             except NodeError as error:
                 # It said "not there" a moment ago, and nothing vouches for it now.
                 parts.state.failed(node_id, error)
                 unsure = True
                 continue
+            noted = parts.control.identity(node_id)
+            kept = shown == noted if shown and noted else found
             if not kept:
                 lost = True
                 self._learner.note_found({node_id: False}, {node_id: shown})
+            # Another worker may have noticed it, or this one in the middle of a tick.
+            unsure |= not parts.control.standing(node_id).trusted
+            unsure |= not parts.state.rights(node_id).missing
+        unheard = parts.control.choice(DISTRIBUTION).value == STOPPED
         if lost:
             self._learner.learn()
+        if lost or unheard:
             parts.lanes.later(self.publish)
-        return not lost and not unsure
+        return not (lost or unsure or unheard)
 
     def leave(self) -> None:
         """Bring to the nodes what a worker says as it ends; all of them have the time of one."""

@@ -102,7 +102,7 @@ def without_giving_back():
 def without_local_copies():
     """What this host has is not looked at while a node answers."""
 
-    def as_it_is(store, key, loaded, entry, deadline):
+    def as_it_is(store, loaded, entry, deadline):
         return loaded
 
     with mock.patch.object(FailoverStore, "_with_local", as_it_is):

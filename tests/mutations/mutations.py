@@ -256,14 +256,14 @@ MUTATIONS = [
     Mutation(
         "nodes that lost their memory are believed over this host",
         "stores/failover.py",
-        "counts and self._rules.remembers(key, deadline)",
+        "counts and self._remember(loaded, deadline)",
         "counts",
         FAILOVER,
     ),
     Mutation(
         "nodes that lost their memory are believed where this host has nothing",
         "stores/failover.py",
-        "if loaded.outcome is Outcome.MISSING and not self._rules.remembers(key, deadline):",
+        "if loaded.outcome is Outcome.MISSING and not self._remember(loaded, deadline):",
         "if False:",
         FAILOVER,
     ),

@@ -17,6 +17,7 @@ from flask_msm.upkeep.orders import CLEAR, ON_RECONNECT, PIN, POLICY, Order
 
 POLICIES = ("raise", "local", "stop", "blacklist")
 ANNA = Order("anna", "too many errors")
+UNTIL = 1e12
 
 
 @pytest.fixture
@@ -155,6 +156,27 @@ def test_choices_do_not_get_in_each_others_way(one):
     assert one.mode.mode.value == "stopped"
     one.commander.distribute(Order("cid"), stop=False)
     assert one.mode.mode.value == "distributed"
+
+
+@pytest.mark.parametrize("how", ["by an operator", "by a policy"])
+def test_who_has_not_heard_of_a_stop_does_not_say_that_a_session_is_not_there(
+    crew, one, other, how
+):
+    later, jobs = one.lanes.later, []
+    one.lanes.later = jobs.append
+    if how == "by an operator":
+        one.commander.distribute(ANNA, stop=True)
+    else:
+        one.sharing.stop_distribution("an attribute")
+
+    assert (one.mode.mode.value, other.mode.mode.value) == ("stopped", "distributed")
+    assert not other.sharing.remembers({"n1", "n2"}, UNTIL)
+    assert other.mode.mode.value == "stopped"
+
+    one.lanes.later = later
+    one.commander.distribute(ANNA._replace(based_on=None), stop=False)
+    crew.tick()
+    assert other.sharing.remembers({"n1", "n2"}, UNTIL)
 
 
 def test_without_nodes_a_change_is_made_here_and_says_who_knows(crew, one):

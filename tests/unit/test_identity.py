@@ -159,24 +159,49 @@ def test_a_node_that_lost_the_map_alone_has_not_lost_its_memory(crew, one):
 
 def test_a_node_that_another_memory_stands_for_is_not_believed_between_two_ticks(crew, one):
     exchange(crew, "n1", "n2")
-    key = next(
-        key
-        for key in (f"msm:{number:040x}" for number in range(999))
-        if set(one.cluster.store.nodes.placement.homes(key)) == {"n1", "n2"}
-    )
 
-    assert not one.cluster.sharing.remembers(key, UNTIL)
+    assert not one.cluster.sharing.remembers({"n1", "n2"}, UNTIL)
     assert trusted(one) == {"n3"}
 
 
+def test_it_is_not_believed_either_when_another_worker_has_noticed_first(crew, one):
+    exchange(crew, "n1", "n2")
+    crew.tick(crew.workers[1])
+    assert trusted(one) == {"n1", "n2", "n3"}
+
+    assert not one.cluster.sharing.remembers({"n1", "n2"}, UNTIL)
+
+
+def test_it_is_not_believed_either_in_the_middle_of_the_tick_that_notices(crew, one):
+    exchange(crew, "n1", "n2")
+    believed = []
+    learn = one.cluster.learner.learn
+
+    def ask_first():
+        believed.append(one.cluster.sharing.remembers({"n1", "n2"}, UNTIL))
+        learn()
+
+    one.cluster.learner.learn = ask_first
+    one.cluster.sharing.share(None)
+
+    assert believed
+    assert not any(believed)
+
+
+def test_what_it_said_before_the_tick_does_not_count_afterwards(crew, one):
+    exchange(crew, "n1", "n2")
+    crew.tick(one)
+    assert trusted(one) == {"n3"}
+
+    assert not one.cluster.sharing.remembers({"n1", "n2"}, UNTIL)
+
+
 def test_a_node_that_cannot_say_whether_it_is_the_same_memory_is_not_believed(crew, one):
-    key = f"msm:{7:040x}"
-    home = crew.nodes[one.cluster.store.nodes.placement.homes(key)[0]]
-    assert one.cluster.sharing.remembers(key, UNTIL)
+    assert one.cluster.sharing.remembers({"n1"}, UNTIL)
 
-    home.hang()
+    crew.nodes["n1"].hang()
 
-    assert not one.cluster.sharing.remembers(key, UNTIL)
+    assert not one.cluster.sharing.remembers({"n1"}, UNTIL)
 
 
 def test_two_ids_of_one_memory_are_an_error_and_count_as_one_copy(crew, one):
