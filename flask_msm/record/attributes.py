@@ -73,6 +73,13 @@ class Attributes(NamedTuple):
 NOTHING = Attributes({}, {}, 0)
 
 
+def written_until(attributes: Attributes, stamp: int) -> Attributes:
+    """Return *attributes* without what was written after *stamp*."""
+    entries = {name: entry for name, entry in attributes.entries.items() if entry[0] <= stamp}
+    weak = {name: entry for name, entry in attributes.weak.items() if ordinary(entry[0]) <= stamp}
+    return attributes._replace(entries=entries, weak=weak)
+
+
 def join(one: Attributes, other: Attributes) -> Attributes:
     """Return the least map that knows all that *one* and *other* know."""
     if one == other:

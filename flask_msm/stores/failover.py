@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 
 from flask_msm.cluster.mode import Mode
 from flask_msm.errors import CorruptRecordError, UnknownRecordError
+from flask_msm.record.attributes import written_until
 from flask_msm.record.record import PARTIAL, Kind, join
+from flask_msm.record.stamp import stamp_at
 
 from .local import Entry, Mark, joined_with
 from .ports import (
@@ -41,6 +43,11 @@ if TYPE_CHECKING:
     from .mirror import Mirror
 
 
+#: A request that began before its session moved may write under the old id for so long, seconds.
+#: What is written there later comes from who has the old cookie only.
+IN_FLIGHT = 2.0
+#: Longest chain of moves that is followed.
+MAX_HOPS = 4
 #: The answer for a session that is known to have ended, whatever copies of it say: one on a node
 #: that was left out when it ended, while those that hold the tombstone cannot be asked; one made
 #: here after all hosts were told; one on a trusted node, because the host that took the logout died
@@ -359,6 +366,8 @@ class FailoverStore:
             known=FRESH if fresh else None,
             deadline=deadline,
         )
+        if saved.copies and not self._take_along(entry.record, saved.record, keys, deadline):
+            return False  # it stays marked, and is tried again
         if saved.copies:
             self.local.confirm(key, keys, saved.record)
             if saved.record.kind is Kind.DESTROYED:
@@ -367,6 +376,42 @@ class FailoverStore:
         if not saved.copies and saved.refused and not saved.failed:
             raise RecordRefusedError("the nodes refuse it, for want of memory or for its size")
         return bool(saved.copies)
+
+    def _take_along(self, here: Record, joined: Record, keys: Keyring, deadline: float) -> bool:
+        """Bring to the new id of a session what was written under the old one beside the move.
+
+        The move was not known where that was written, for it waited on a host.
+
+        Args:
+            here: What this host had under the old id.
+            joined: The same, with what the cluster had.
+            keys: Open and seal it.
+            deadline: Monotonic time in seconds until which it may take.
+
+        Returns:
+            Whether nothing is left to be taken along.
+        """
+        for _ in range(MAX_HOPS):
+            pointer = joined.pointer
+            if joined.kind is not Kind.ALIAS or pointer is None:
+                return True
+            if here.kind is Kind.ALIAS and here.attributes == joined.attributes:
+                return True
+            until = pointer.stamp + stamp_at(IN_FLIGHT)
+            # If the rest of it is elsewhere still, this is a part.
+            late = joined._replace(
+                kind=Kind.DATA,
+                created=PARTIAL,
+                pointer=None,
+                attributes=written_until(joined.attributes, until),
+            )
+            saved = self.cluster.save(
+                pointer.key, keys, joined_with(late), known=None, deadline=deadline
+            )
+            if not saved.copies:
+                return False
+            here, joined = late, saved.record
+        return True
 
     def _note(self, key: str, keys: Keyring, record: Record) -> None:
         if self._rules.mirror is not None:

@@ -23,8 +23,10 @@ from support.storage import (
 
 from flask_msm.cluster.mode import Mode
 from flask_msm.record.record import PARTIAL, Kind
+from flask_msm.record.stamp import stamp_at
+from flask_msm.stores.failover import IN_FLIGHT
 from flask_msm.stores.local import LOCAL, Mark
-from flask_msm.stores.ports import FRESH, Outcome, RecordTooLargeError
+from flask_msm.stores.ports import FRESH, Outcome, RecordTooLargeError, Saved
 
 
 @pytest.fixture
@@ -676,6 +678,81 @@ def test_a_moved_session_is_handed_over_with_where_it_moved_to(worker):
     assert hand_over(worker)
 
     assert worker.in_cluster().pointer.key == "there"
+
+
+NEW = key(1)
+
+
+def moved_here(worker, at=0.0):
+    """Let a session move to another id, of which the nodes take the new one only."""
+    save(worker.store, adding(record(4, a=b"1", new=b"1")), NEW, known=FRESH)
+    stamp = stamp_at(at) + 5
+    worker.local.write(KEY, KEYS, adding(alias(stamp, NEW, a=b"1")), Mark.BEHIND)
+    return stamp
+
+
+@pytest.mark.parametrize("on", ["the nodes", "another host"])
+def test_what_was_written_beside_a_move_that_was_not_known_goes_along(worker, on):
+    stamp = moved_here(worker)
+    late = stamp + stamp_at(IN_FLIGHT) // 2
+    other = Nearby(nodes=worker.nodes)
+    if on == "the nodes":
+        save(worker.cluster, adding(record(late, b=b"2")))
+    else:
+        other.local.write(KEY, KEYS, adding(record(late, b=b"2")), Mark.OUTAGE)
+
+    assert hand_over(worker)
+    assert hand_over(other)
+
+    assert values(load(worker.store, NEW)) == {"a": b"1", "new": b"1", "b": b"2"}
+    assert worker.in_cluster().kind is Kind.ALIAS
+    assert not worker.local.is_dirty(KEY, KEYS)
+
+
+def test_what_is_written_under_the_old_id_later_does_not(worker):
+    stamp = moved_here(worker)
+    save(worker.cluster, adding(record(stamp + stamp_at(IN_FLIGHT) + 1, b=b"2")))
+
+    assert hand_over(worker)
+
+    assert values(load(worker.store, NEW)) == {"a": b"1", "new": b"1"}
+
+
+def test_it_goes_along_as_often_as_the_session_moves(worker):
+    moved_here(worker)
+    newest = key(2)
+    save(worker.cluster, adding(record(8, a=b"1", new=b"1")), newest, known=FRESH)
+    save(worker.cluster, adding(alias(9, newest, a=b"1", new=b"1")), NEW)
+    save(worker.cluster, changing(b=b"2"))
+
+    assert hand_over(worker)
+
+    assert values(load(worker.store, newest))["b"] == b"2"
+
+
+def test_it_goes_nowhere_when_the_session_ended(worker):
+    moved_here(worker)
+    save(worker.cluster, adding(tombstone(8)), NEW)
+    save(worker.cluster, changing(b=b"2"))
+
+    assert hand_over(worker)
+
+    assert worker.in_cluster(NEW).kind is Kind.DESTROYED
+
+
+def test_a_move_waits_as_long_as_what_was_written_beside_it_cannot_go_along(worker):
+    moved_here(worker)
+    save(worker.cluster, changing(b=b"2"))
+    save_as_ever = worker.cluster.save
+    worker.cluster.save = lambda key, *rest, **options: (
+        Saved(record(), frozenset()) if key == NEW else save_as_ever(key, *rest, **options)
+    )
+
+    assert not hand_over(worker)
+    worker.cluster.save = save_as_ever
+    assert hand_over(worker)
+
+    assert values(load(worker.store, NEW))["b"] == b"2"
 
 
 def test_a_mark_of_a_session_that_is_gone_is_removed(worker):
