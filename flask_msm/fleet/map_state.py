@@ -16,7 +16,7 @@ in whichever order they learned it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from flask_msm.record.attributes import Attributes
@@ -89,34 +89,42 @@ def newest(attributes: Attributes, count: int) -> Attributes:
 
 
 def fitted(
-    attributes: Attributes, limit: int, rank: Rank, size: Callable[[Attributes], int]
+    attributes: Attributes,
+    limit: int,
+    rank: Rank,
+    size: Callable[[Attributes], int],
+    before: int,
 ) -> tuple[Attributes, int]:
     """Return *attributes*, cut to a size, and how many names that live were cut.
 
-    Removals go first, then what has the lowest rank, and in both the oldest.
+    Old removals go first, then what has the lowest rank, and in both the oldest. A young removal
+    counts like a name that lives, and raises no floor: what another worker has set and not told
+    yet would be lost. An older entry that it removed is worth no more, so it is cut as well.
 
     Args:
         attributes: A map.
         limit: What it may take when it is sealed, bytes.
         rank: Returns how much a name is worth; the lowest goes first.
         size: Returns what a map takes when it is sealed, bytes.
+        before: A stamp: removals before it are old.
     """
     if at_most(attributes) <= limit or size(attributes) <= limit:
         return attributes, 0
     entries = attributes.entries
+    old = {name for name, (stamp, value) in entries.items() if value is None and stamp < before}
     order = sorted(
         entries,
-        key=lambda name: (entries[name][1] is not None, rank(name), entries[name][0], name),
+        key=lambda name: (name not in old, name not in old and rank(name), entries[name][0], name),
     )
     too_few, enough = 0, len(order)
     while enough - too_few > 1:
         middle = (too_few + enough) // 2
-        if size(_without(attributes, order, middle)) <= limit:
+        if size(_without(attributes, order, middle, old)) <= limit:
             enough = middle
         else:
             too_few = middle
     cut = sum(entries[name][1] is not None for name in order[:enough])
-    return _without(attributes, order, enough), cut
+    return _without(attributes, order, enough, old), cut
 
 
 def at_most(attributes: Attributes) -> int:
@@ -127,10 +135,15 @@ def at_most(attributes: Attributes) -> int:
     )
 
 
-def _without(attributes: Attributes, order: list[str], count: int) -> Attributes:
-    """Return *attributes* without the first *count* names of *order*, and in that order."""
+def _without(
+    attributes: Attributes, order: list[str], count: int, old: Collection[str]
+) -> Attributes:
+    """Return *attributes* without the first *count* names of *order*, and in that order.
+
+    The floor stands for removals that are *old*.
+    """
     entries = attributes.entries
-    removed = [entries[name][0] for name in order[:count] if entries[name][1] is None]
+    removed = [entries[name][0] for name in order[:count] if name in old]
     kept = Attributes({name: entries[name] for name in order[count:]}, {}, attributes.floor)
     return _forget(kept, max(removed, default=0))
 

@@ -268,8 +268,7 @@ class SharedMap:
             stamp = self._stamps.next(above)
         attributes = map_state.put(record.attributes, name, (stamp, value))
         if value is None:
-            old = stamp_at(self._clock.time() - self._bounds.kept)
-            attributes = map_state.fold(attributes, self._bounds.removals, old)
+            attributes = map_state.fold(attributes, self._bounds.removals, self._old())
         self._changed(attributes, stamp)
         return stamp
 
@@ -326,13 +325,19 @@ class SharedMap:
         with self._lock:
             known = self._record.attributes
             if known is not self._fitting:
-                known, cut = map_state.fitted(known, self._limit, self._bounds.rank, self._size)
+                known, cut = map_state.fitted(
+                    known, self._limit, self._bounds.rank, self._size, self._old()
+                )
                 self.cuts += cut
                 self._fitting = known
                 self._record = self._record._replace(attributes=known)
             if self._record.expires_at - self._clock.time() < LIFE / 2:
                 self._record = self._record._replace(expires_at=self._expiry())
             return self._record
+
+    def _old(self) -> int:
+        """Return the stamp before which removals may be forgotten."""
+        return stamp_at(self._clock.time() - self._bounds.kept)
 
     def _expiry(self) -> float:
         return self._clock.time() + LIFE

@@ -15,6 +15,10 @@ from flask_msm.record.keys import keyring
 from flask_msm.record.record import Kind, Record
 
 
+#: A stamp after which nothing happens here: every removal is old.
+OLD = 1 << 62
+
+
 def canonical(entries, floor):
     """Return a map that does not say twice what its floor says already."""
     return Attributes({n: e for n, e in entries.items() if e != (floor, None)}, {}, floor)
@@ -77,7 +81,7 @@ def test_to_fit_a_node_the_same_names_are_kept_whoever_cuts_them_when(one, other
     limit = BASE + 42 * count
 
     def cut(attributes):
-        return fitted(attributes, limit, lambda name: 0, at_most)[0]
+        return fitted(attributes, limit, lambda name: 0, at_most, OLD)[0]
 
     whole = cut(join(join(one, other), third))
     assert cut(join(cut(join(one, other)), third)) == whole
@@ -101,7 +105,9 @@ def test_to_fit_removals_go_first_and_then_what_is_worth_least_and_is_oldest():
     gone, cuts = [], []
     while attributes.entries:
         limit = at_most(attributes)
-        kept, cut = fitted(attributes, limit - 1, lambda name: name.startswith("fact:"), at_most)
+        kept, cut = fitted(
+            attributes, limit - 1, lambda name: name.startswith("fact:"), at_most, OLD
+        )
         gone += set(attributes.entries) - set(kept.entries)
         cuts.append(cut)
         attributes = kept
@@ -112,12 +118,37 @@ def test_to_fit_removals_go_first_and_then_what_is_worth_least_and_is_oldest():
 
 def test_a_removal_that_is_cut_does_not_let_a_node_bring_its_name_back():
     removed = Attributes({"gone": (5, None), "stays": (2, b"x")}, {}, 0)
-    cut, _ = fitted(removed, at_most(removed) - 1, lambda name: 0, at_most)
+    cut, _ = fitted(removed, at_most(removed) - 1, lambda name: 0, at_most, OLD)
     assert set(cut.entries) == {"stays"}
 
     again = join(cut, Attributes({"gone": (3, b"x"), "stays": (2, b"x")}, {}, 0))
 
     assert again.entries == {"stays": (2, b"x")}
+
+
+def test_a_young_removal_that_is_cut_takes_away_nothing_that_others_have_yet_to_tell():
+    known = Attributes({"old": (1, None), "young": (8, None), "stays": (9, b"x")}, {}, 0)
+    cut, _ = fitted(known, BASE + 30, lambda name: 0, at_most, 5)
+    assert (cut.floor, set(cut.entries)) == (1, {"stays"})
+
+    told = join(cut, Attributes({"missed:n1": (7, b"x")}, {}, 0))
+
+    assert told.entries == {"missed:n1": (7, b"x"), "stays": (9, b"x")}
+
+
+@given(SIMPLE, st.sets(st.integers(1, 30)), st.integers(0, 8))
+def test_what_young_removals_removed_is_cut_as_well(living, removed, count):
+    """A node may hold what was there before they were made."""
+    after = Attributes(
+        living.entries | {f"{stamp:022d}": (stamp + 30, None) for stamp in removed}, {}, 0
+    )
+
+    def cut(attributes):
+        return fitted(attributes, BASE + 42 * count, lambda name: 0, at_most, 0)[0]
+
+    once = cut(after)
+    if len(once.entries) == count:
+        assert cut(join(once, living)) == once
 
 
 @given(
@@ -145,15 +176,15 @@ def test_a_map_that_can_be_compressed_is_cut_only_when_it_does_not_fit_then():
     def size(attributes):
         return envelope.size(Record(Kind.DATA, 1.0, 2.0, 3.0, 1, attributes))
 
-    kept, cut = fitted(attributes, 16_000, lambda name: 0, size)
+    kept, cut = fitted(attributes, 16_000, lambda name: 0, size, OLD)
 
     assert list(kept.entries) == names[cut:]
     assert 15_900 <= size(kept) <= 16_000
-    assert fitted(attributes, size(attributes), lambda name: 0, size) == (attributes, 0)
+    assert fitted(attributes, size(attributes), lambda name: 0, size, OLD) == (attributes, 0)
 
 
 @pytest.mark.parametrize("attributes", [NOTHING, Attributes({"a": (1, b"x")}, {}, 0)])
 def test_a_map_within_its_bounds_is_left_as_it_is(attributes):
     assert fold(attributes, 1, 10) is attributes
     assert newest(attributes, 1) is attributes
-    assert fitted(attributes, 1000, lambda name: 0, at_most) == (attributes, 0)
+    assert fitted(attributes, 1000, lambda name: 0, at_most, OLD) == (attributes, 0)
