@@ -34,11 +34,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("flask_msm")
 
 
-#: For so long after it began a part of a session is not taken for the whole, seconds: a host that
-#: has the rest hands it over when it sees the session again.
-PART_TIME = 3600.0
-
-
 class Action(Enum):
     """What happens to the cookie."""
 
@@ -186,9 +181,11 @@ class Unit(Differences):
         return Rank.LIVES if loaded.record.kind is Kind.DATA else Rank.MOVED
 
     def _is_old(self, record: Record) -> bool:
-        """Return whether the rest of a part would have been found by now."""
-        began = milliseconds(record.attributes.oldest()) / 1000
-        return began + PART_TIME < self.repository.clock.time()
+        """Return whether the rest of a part is over by now, wherever it is.
+
+        A host that was away may have it until then, and hands it over when it is back.
+        """
+        return is_past(self.repository.clock, _beginning(record) + self.life * SLACK)
 
     def _is_idle(self, record: Record) -> bool:
         """Return whether it was used so long ago that its life is over, if that is shorter now."""
@@ -203,7 +200,8 @@ class Unit(Differences):
             return False
         if self._is_idle(record):
             return False
-        if limit is not None and is_past(clock, record.created + limit):
+        created = _beginning(record) if record.created == PARTIAL else record.created
+        if limit is not None and is_past(clock, created + limit):
             return False
         return record.pointer is None or clock.time() < record.pointer.until
 
@@ -523,3 +521,8 @@ class Unit(Differences):
     def _forget(self) -> None:
         self._token = self._record = self._loaded = None
         self._baseline = Baseline()
+
+
+def _beginning(part: Record) -> float:
+    """Return when a part of a session was written first, seconds since the epoch."""
+    return milliseconds(part.attributes.oldest()) / 1000 or part.renewed

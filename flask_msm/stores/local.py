@@ -41,6 +41,9 @@ Ts = TypeVarTuple("Ts")
 LOCAL = "local"
 #: Time in seconds between two removals of what has expired.
 TRIM_EVERY = 60.0
+#: Most sessions that are remembered to have been written without their lock: where lock files
+#: cannot be opened all are.
+MOST_OWED = 256
 #: Time in seconds that what workers tell each other is kept.
 FLEET_LIFE = 30 * 24 * 3600
 
@@ -112,6 +115,9 @@ class LocalStore:
         self._trouble = trouble
         self._later = later
         self._turns = Turns()
+        #: By storage key what was written without the lock of its session. Who held the lock may
+        #: write what it had read before; so this counts as here until it is written under the lock.
+        self._owed: dict[str, Entry] = {}
         self._trimmed_at = clock.monotonic()
         self._written = 0
 
@@ -162,13 +168,15 @@ class LocalStore:
         """
         shelf = self._shelves.open(keys)
         data = self._guarded(shelf.cache.get, key)
+        owed = self._owed.get(key)
         if data is None:
-            return None
+            return owed
         if len(data) <= _HEAD.size:
             raise CorruptRecordError("cut off")
         mark, checked_at = _HEAD.unpack_from(data)
         record = self._envelope.open(data[_HEAD.size :], key, keys)
-        return Entry(record, Mark(min(mark, Mark.OUTAGE)), checked_at)
+        entry = Entry(record, Mark(min(mark, Mark.OUTAGE)), checked_at)
+        return Entry(join(record, owed.record), max(entry.mark, owed.mark), 0.0) if owed else entry
 
     def write(
         self,
@@ -198,17 +206,33 @@ class LocalStore:
         turn = Turn(rewrite, mark, self._max_size if limit is None else limit)
         self._turns.add(key, turn)
         try:
-            with self._changing(shelf, key, unless=lambda: not turn.waits):
+            with self._changing(shelf, key, unless=lambda: not turn.waits) as held:
                 if turn.waits:
-                    self._write(shelf, key, keys, self._turns.take(key, turn))
+                    self._write(shelf, key, keys, self._turns.take(key, turn), held=held)
         finally:
             self._turns.leave(key, turn)
+        if self._owed:
+            self._later(lambda _: self.settle(keys))
         if self.is_trim_due():
             self._note_trim()
             self._later(lambda _: self.trim(keys))
         return turn.result()
 
-    def _write(self, shelf: Shelf, key: str, keys: Keyring, turns: list[Turn]) -> None:
+    def settle(self, keys: Keyring) -> None:
+        """Write again, under its lock, what was written without; as far as locks are free now."""
+        shelf = self._shelves.open(keys)
+        for key in list(self._owed):
+            with (
+                shelf.locks.hold(key, wait=False) as held,
+                suppress(RecordError, RecordTooLargeError, LocalStorageError),
+            ):
+                entry = self._usable(key, keys) if held else None
+                if entry is not None:
+                    self._put(shelf, key, keys, entry, held=True)
+
+    def _write(
+        self, shelf: Shelf, key: str, keys: Keyring, turns: list[Turn], *, held: bool
+    ) -> None:
         """Store what *turns* make of the record, one after another, with one write."""
         limit = min(turn.limit for turn in turns)
         mark = max(turn.mark for turn in turns)
@@ -218,9 +242,10 @@ class LocalStore:
             for turn in turns:
                 record = turn.rewrite(record)
             assert record is not None  # noqa: S101  (there is one turn at least)
-            if entry is None or record != entry.record or mark > entry.mark:
+            differs = entry is None or record != entry.record or mark > entry.mark
+            if differs or key in self._owed:
                 before = entry.mark if entry else Mark.MIRRORED
-                self._put(shelf, key, keys, Entry(record, max(mark, before), 0.0), limit)
+                self._put(shelf, key, keys, Entry(record, max(mark, before), 0.0), limit, held=held)
         except (UnknownRecordError, LocalStorageError):
             for turn in turns:
                 turn.saved = Saved(turn.rewrite(None), frozenset())
@@ -230,7 +255,7 @@ class LocalStore:
                 return
             # One of them does not fit or fails: that must be no other one's.
             for turn in turns:
-                self._write(shelf, key, keys, [turn])
+                self._write(shelf, key, keys, [turn], held=held)
         else:
             for turn in turns:
                 turn.saved = Saved(record, frozenset({LOCAL}))
@@ -262,14 +287,14 @@ class LocalStore:
                 entry = self._usable(key, keys)
                 joined = join(entry.record, record) if entry else record
                 if entry is None or joined == record:
-                    self._put(shelf, key, keys, Entry(record, Mark.MIRRORED, seen_at))
+                    self._put(shelf, key, keys, Entry(record, Mark.MIRRORED, seen_at), held=True)
                     # Whatever the entry said: a process may have died between these two steps.
                     shelf.journal.discard(digest_of(key) or "")
                     return True
                 is_old_news = not entry.mark and seen_at < entry.checked_at
                 if joined != entry.record or not (entry.mark or is_old_news):
                     mark = max(entry.mark, Mark.BEHIND)
-                    self._put(shelf, key, keys, Entry(joined, mark, seen_at))
+                    self._put(shelf, key, keys, Entry(joined, mark, seen_at), held=True)
             except (UnknownRecordError, LocalStorageError):
                 pass
         return True
@@ -281,6 +306,7 @@ class LocalStore:
             entry = self.find(key, keys) if held else None
             if entry is not None and entry.record == record:
                 self._guarded(shelf.cache.delete, key)
+                self._owed.pop(key, None)
                 shelf.journal.discard(digest_of(key) or "")
                 return True
         return False
@@ -295,7 +321,7 @@ class LocalStore:
         """
         key = self._prefix + digest
         shelf = self._shelves.open(keys)
-        with self._changing(shelf, key):
+        with self._changing(shelf, key) as held:
             try:
                 entry = self.find(key, keys)
                 if entry is None or entry.record.kind is Kind.DESTROYED:
@@ -305,17 +331,18 @@ class LocalStore:
                     attributes=NOTHING,
                     version=max(version, entry.record.version),
                 )
-                self._put(shelf, key, keys, entry._replace(record=record))
+                self._put(shelf, key, keys, entry._replace(record=record), held=held)
             except (RecordError, LocalStorageError):
                 return
 
     def dirty_keys(self, keys: Keyring) -> list[str]:
         """Return the storage keys of what the cluster does not know, or not all of."""
-        return [self._prefix + digest for digest in self._shelves.open(keys).journal.digests()]
+        marked = [self._prefix + digest for digest in self._shelves.open(keys).journal.digests()]
+        return [*marked, *(key for key in list(self._owed) if key not in marked)]
 
     def is_dirty(self, key: str, keys: Keyring) -> bool:
         """Return whether there may be more of *key* here than the cluster knows."""
-        return (digest_of(key) or "") in self._shelves.open(keys).journal
+        return key in self._owed or (digest_of(key) or "") in self._shelves.open(keys).journal
 
     def forget_mark(self, key: str, keys: Keyring) -> None:
         """Remove the mark of a session that is not there any more, if it is not."""
@@ -435,7 +462,14 @@ class LocalStore:
             return None
 
     def _put(
-        self, shelf: Shelf, key: str, keys: Keyring, entry: Entry, limit: int | None = None
+        self,
+        shelf: Shelf,
+        key: str,
+        keys: Keyring,
+        entry: Entry,
+        limit: int | None = None,
+        *,
+        held: bool,
     ) -> None:
         sealed = self._envelope.seal(entry.record, key, keys)
         allowed = self._max_size if limit is None else limit
@@ -450,6 +484,12 @@ class LocalStore:
         # cachelib takes seconds from now only, however many.
         self._guarded(shelf.cache.set, key, data, ttl if ttl < now else int(ttl - now))
         self._written += len(data)
+        if held:
+            self._owed.pop(key, None)
+        else:
+            self._owed[key] = entry
+            if len(self._owed) > MOST_OWED:
+                self._owed.pop(next(iter(self._owed)), None)
         self._stored()
 
     def _guarded(self, act: Callable[[*Ts], T], *args: *Ts) -> T:

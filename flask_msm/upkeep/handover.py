@@ -135,9 +135,10 @@ class Returner:
     def is_due(self) -> bool:
         """Return whether there is anything to do now."""
         self._say_late()
+        keys = self._keys()
+        self._store.local.settle(keys)
         if self._mode() is not Mode.DISTRIBUTED:
             return False
-        keys = self._keys()
         forgotten = self._forgotten(keys) is not None
         self.is_filling = forgotten and not self._drops()
         dirty = bool(self._store.local.dirty_keys(keys))

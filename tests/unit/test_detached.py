@@ -11,7 +11,6 @@ from support.apps import LIFE, NoLocalStorage, make_app, receiving, set_cookie
 from flask_msm import destroy, session_relocated
 from flask_msm.record.keys import keyring
 from flask_msm.record.record import PARTIAL, Kind, join
-from flask_msm.unit import PART_TIME
 
 
 def write(**values):
@@ -389,12 +388,32 @@ def test_a_part_that_nodes_hold_lives_on_while_it_is_used(part):
     assert part.ask(lambda: session["more"]) == 1
 
 
-def test_a_part_is_taken_for_the_whole_when_the_rest_would_have_been_found(part):
-    for _ in range(4):
-        part.clock.advance(PART_TIME / 3)
+def test_a_part_is_taken_for_the_whole_when_the_rest_is_over_wherever_it_is(part):
+    part.do()
+    for _ in range(2):
+        part.clock.advance(LIFE / 2)
         part.do()
+    assert part.ask(is_detached)
+
+    part.clock.advance(LIFE / 5)
+    part.do()
 
     assert not part.ask(is_detached)
+
+
+def test_a_part_ends_as_the_whole_would_that_began_with_it():
+    shop = make_app(MSM_MIRROR=False, MSM_ABSOLUTE_TIMEOUT=LIFE)
+    shop.do(write(name="anna"))
+    for home in shop.homes():
+        shop.nodes[home].put(shop.key(), b"rubbish")
+    shop.do(write(more=1))
+    for _ in range(2):
+        shop.clock.advance(LIFE / 2 - 1)
+        assert shop.ask(contents) == {"more": 1}
+
+    shop.clock.advance(3)
+
+    assert shop.ask(contents) == {}
 
 
 def test_what_is_shown_of_a_session_lives_on_while_it_is_used_though_the_browser_saw_more():

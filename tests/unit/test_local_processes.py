@@ -12,11 +12,11 @@ import time
 from pathlib import Path
 
 import pytest
-from support.storage import KEY, KEYS, Host, adding, changing, load, record, save, values
+from support.storage import KEY, KEYS, Host, adding, changing, key, load, record, save, values
 
 import flask_msm
 from flask_msm.stores.key_locks import PATIENCE, STRIPES, KeyLocks, _lock
-from flask_msm.stores.local import Mark
+from flask_msm.stores.local import MOST_OWED, Mark
 from flask_msm.testing.memcached import wait_until
 
 
@@ -103,6 +103,58 @@ def test_a_process_that_is_stopped_with_the_lock_stops_nobody(folder, run):
 
     assert time.monotonic() - began < PATIENCE / 2, "one waits in vain, not everybody"
     assert values(load(host.local)) == {"a": b"1", "b": b"2"}
+
+
+@pytest.mark.parametrize(
+    "stopped",
+    [
+        'host.local.write(KEY, KEYS, changing(theirs=b"1"), Mark.OUTAGE)',
+        'host.local.confirm(KEY, KEYS, record(1, a=b"1"))',
+    ],
+    ids=["in a write", "in a confirmation"],
+)
+@pytest.mark.parametrize("settled", ["by the next write", "by the upkeep"])
+def test_a_process_that_was_stopped_in_a_write_undoes_no_change_of_others(
+    folder, run, stopped, settled
+):
+    host = Host(folder, alone=False)
+    host.local.write(KEY, KEYS, adding(record(1, a=b"1")), Mark.MIRRORED)
+    holder = run(f"""
+        put = host.shelf.cache.set
+        def slow(*arguments):
+            print("has read", flush=True)
+            os.kill(os.getpid(), signal.SIGSTOP)
+            put(*arguments)
+        host.shelf.cache.set = slow
+        {stopped}
+    """)
+    assert holder.stdout.readline() == "has read\n"
+
+    saved = host.local.write(KEY, KEYS, changing(ours=b"2"), Mark.OUTAGE)
+    assert saved.copies == 1
+    os.kill(holder.pid, signal.SIGCONT)
+    assert holder.wait(LONG) == 0
+
+    assert values(load(host.local))["ours"] == b"2"
+    assert host.local.dirty_keys(KEYS) == [KEY]
+    if settled == "by the upkeep":
+        host.local.settle(KEYS)
+    else:
+        host.local.write(KEY, KEYS, changing(later=b"3"), Mark.OUTAGE)
+    other = Host(folder, alone=False)
+    assert values(load(other.local))["ours"] == b"2"
+    assert other.local.dirty_keys(KEYS) == [KEY]
+    assert host.local.find(KEY, KEYS) == other.local.find(KEY, KEYS)
+
+
+def test_where_locks_cannot_be_opened_only_some_changes_are_remembered(folder):
+    host = Host(folder, alone=False)
+    (host.shelf.place / "locks").rmdir()
+
+    for number in range(MOST_OWED + 3):
+        save(host.local, adding(record(1, a=b"1")), key(number))
+
+    assert len(host.local._owed) == MOST_OWED
 
 
 def test_after_a_wait_in_vain_a_lock_that_is_free_again_is_taken(folder, run):
