@@ -159,7 +159,7 @@ def encode(
     kind = ""
     try:
         encoded: object = codec.dumps(value)
-        if isinstance(encoded, bytes):
+        if type(encoded) is bytes or isinstance(encoded, bytes):
             return encoded
         reason = f"the codec {type(codec).__name__} returned {type_name(type(encoded))}, not bytes"
     except EncodeError as error:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 
 #: Two clocks that differ by more than this are not the same time, seconds.
@@ -56,10 +57,9 @@ class FleetClock:
         self.asked = False
         self.monotonic = own.monotonic
         self.own_time = own.time
-
-    def time(self) -> float:
-        """Return seconds since the epoch, by the clock of the fleet."""
-        return self.own_time() + self.correction
+        #: Returns seconds since the epoch, by the clock of the fleet. As long as there is nothing
+        #: to correct it is the function of the machine itself: requests look a dozen times.
+        self.time: Callable[[], float] = own.time
 
     def earliest(self) -> float:
         """Return the earlier one of the fleet's time and that of this machine.
@@ -67,7 +67,15 @@ class FleetClock:
         What ends a life has to be past by both: neither a machine nor nodes whose clock is wrong
         may end it.
         """
-        return min(self.time(), self.own_time())
+        now = self.own_time()
+        return now if self.correction >= 0.0 else now + self.correction
+
+    def over_before(self) -> float:
+        """Return the time before which lives are over; see the function of this name."""
+        if not self.asked:
+            return -inf
+        now = self.own_time()  # as in earliest(), which is a call more for each request
+        return now if self.correction >= 0.0 else now + self.correction
 
     def correct(self, ahead: Iterable[float]) -> None:
         """Take note of what nodes say.
@@ -82,6 +90,10 @@ class FleetClock:
         elif abs(found - self.correction) > TOLERANCE:
             # Otherwise it stays: nodes tell whole seconds, and time must not go to and fro.
             self.correction = found
+        self.time = self._corrected if self.correction else self.own_time
+
+    def _corrected(self) -> float:
+        return self.own_time() + self.correction
 
 
 def earliest(clock: Clock) -> float:
@@ -89,15 +101,13 @@ def earliest(clock: Clock) -> float:
     return clock.earliest() if isinstance(clock, FleetClock) else clock.time()
 
 
-def is_past(clock: Clock, at: float) -> bool:
-    """Return whether what lives until *at* (seconds since the epoch) is over.
+def over_before(clock: Clock) -> Callable[[], float]:
+    """Return what tells the time, in seconds since the epoch, before which lives are over.
 
-    By the clock of the fleet and by that of this machine; never before the nodes were asked once,
-    for the clock of this machine alone may be wrong.
+    By the clock of the fleet and by that of this machine; no life is over before the nodes were
+    asked once, for the clock of this machine alone may be wrong.
     """
-    if isinstance(clock, FleetClock) and not clock.asked:
-        return False
-    return at < earliest(clock)
+    return clock.over_before if isinstance(clock, FleetClock) else clock.time
 
 
 def _median(values: Iterable[float]) -> float:

@@ -158,7 +158,7 @@ def assemble_cluster(
             behind=copies,
             drops=drops,
             ended=lambda key, stamp: endings.add(digest_of(key) or "", stamp=stamp),
-            has_ended=lambda key: endings.has(digest_of(key) or ""),
+            has_ended=endings.has,
             remembers=lambda ids, deadline: upkeep.sharing.remembers(ids, deadline),  # noqa: PLW0108  (made below)
         ),
         clock=clock,

@@ -17,6 +17,7 @@ from .clock import Clock, FleetClock, SystemClock
 from .console import FleetConsole
 from .errors import ConfigError, SessionUnavailableError
 from .gate import Report
+from .identity import Timed
 from .interface import MsmSessionInterface
 from .lookups import Lookups
 from .record.codec import Codec, MsgpackCodec
@@ -277,7 +278,7 @@ class MemcachedSessionManager:
         record, token = unit.record, unit.token
         if record is None or token is None:
             return SessionInfo(ref=None, version="0", mode=state.mode, attributes=names)
-        with unit.timed(token) as slot:
+        with Timed(unit, token) as slot:
             holders = state.store.holders(slot.key, slot.deadline)
         return SessionInfo(
             ref=session.ref,

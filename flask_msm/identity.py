@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from .clock import is_past
 from .drafts import SLACK
 from .record.keys import Secrets, keyring, ref_of, storage_key
 from .record.token import Token
@@ -57,15 +56,18 @@ class Identity:
         several: The browser sent more than one verified cookie of the session's name.
         is_open: They are of several sessions, and it was not found out which of these counts. Known
             once ``token`` was read.
+        life: Time in seconds a session lives without a request. Known once ``token`` was read; the
+            application may set another one in the middle of a request: it is asked again before
+            the session is loaded (``judge_again``) and before it is saved (``ask_life``).
     """
 
     # On the class, because most requests need none of it.
     spent = 0.0
     several = is_open = False
+    life = 0.0
     _token: Token | None = _UNREAD
     # Sessions of the other verified cookies, in the order of the cookies.
     _others: tuple[Token, ...] = ()
-    _life: float | None = None
     # All cookies of the session's name; what was made of them, and with which life.
     _cookies: tuple[Token, ...] | None = None
     _verdict: Token | None = None
@@ -77,21 +79,9 @@ class Identity:
         self.visit = visit
         self.repository = repository
 
-    @property
-    def life(self) -> float:
-        """Time in seconds a session lives without a request.
-
-        The application may set another one in the middle of a request: it is asked again before
-        the session is loaded (``judge_again``) and before it is saved (``ask_life``).
-        """
-        if self._life is None:
-            self._life = self.visit.life()
-        return self._life
-
-    def ask_life(self) -> float:
-        """Ask the application how long a session lives now; return that in seconds."""
-        self._life = self.visit.life()
-        return self._life
+    def ask_life(self) -> None:
+        """Ask the application how long a session lives now."""
+        self.life = self.visit.life()
 
     @property
     def token(self) -> Token | None:
@@ -100,17 +90,27 @@ class Identity:
         Of several cookies it is the first one until the session is loaded.
         """
         if self._token is _UNREAD:
-            tokens = list(self.cookies)
-            self._judged_life = self.life
-            self.several, self.is_open, self._others = len(tokens) > 1, False, ()
-            if len(tokens) > 1:
-                tokens = _newest([token for token in tokens if not self._is_too_old(token)])
-                self._others = tuple(tokens[1:])
-                self.is_open = len(tokens) > 1
-            elif tokens and self._is_too_old(tokens[0]):
-                tokens = []  # too old to be anywhere, so no store is asked
-            self._token = self._verdict = tokens[0] if tokens else None
+            self._judge()
         return self._token
+
+    def _judge(self) -> None:
+        """Find out which cookie counts."""
+        if not self.life:
+            self.ask_life()
+        self._judged_life = self.life
+        self.several, self.is_open, self._others = False, False, ()
+        # What is too old to be anywhere is not asked for in any store.
+        oldest = self.repository.over_before() - self.life * SLACK
+        if self._cookies is None:
+            self._cookies = tuple(self.visit.tokens())
+        tokens = self._cookies
+        if tokens[1:]:
+            tokens = _newest([token for token in tokens if token.renewed >= oldest])
+            self.several, self._others = True, tokens[1:]
+            self.is_open = bool(self._others)
+        elif tokens and tokens[0].renewed < oldest:
+            tokens = ()
+        self._token = self._verdict = tokens[0] if tokens else None
 
     @property
     def cookies(self) -> tuple[Token, ...]:
@@ -126,8 +126,8 @@ class Identity:
         just started knows the life of its configuration until then. To be called before the
         session is loaded.
         """
-        life = self.ask_life()
-        if self._token is self._verdict and self._judged_life not in (0.0, life):
+        self.life = self.visit.life()
+        if self._token is self._verdict and self._judged_life not in (0.0, self.life):
             self._token = _UNREAD
 
     @property
@@ -166,34 +166,14 @@ class Identity:
         """Whether the session holds changes that only this process knows."""
         return self.token is not None and self.token.local
 
-    @property
-    def refresh_due(self) -> bool:
-        """Whether a tenth of the session's life has passed since it was last written."""
-        token = self.token
-        if token is None:
-            return False
-        if self._age(token) >= self.life / 10:
-            return True
-        return self.is_open and any(self._age(one) >= self.life / 10 for one in self._others)
 
-    def _is_too_old(self, token: Token) -> bool:
-        return is_past(self.repository.clock, token.renewed + self.life * SLACK)
-
-    def _age(self, token: Token) -> float:
-        return self.repository.clock.time() - token.renewed
-
-    def timed(self, token: Token) -> Timed:
-        """Return the place of *token* for a ``with`` block, whose time the request spends."""
-        return Timed(self, token)
-
-
-def _newest(tokens: list[Token]) -> list[Token]:
+def _newest(tokens: list[Token]) -> tuple[Token, ...]:
     """Return *tokens* with one for each session, the newest."""
     by_sid: dict[str, Token] = {}
     for token in tokens:
         known = by_sid.get(token.sid, token)
         by_sid[token.sid] = max(known, token, key=lambda one: (one.version, one.renewed))
-    return list(by_sid.values())
+    return tuple(by_sid.values())
 
 
 class Timed:
@@ -215,7 +195,7 @@ class Timed:
         return Slot(
             storage_key(rules.key_prefix, self._token.sid),
             keyring(identity.visit.secrets),
-            now + max(0.0, left),
+            now + left if left > 0.0 else now,
         )
 
     def __exit__(self, *_: object) -> None:

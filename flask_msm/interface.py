@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Callable
 from itertools import islice
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from flask.sessions import SessionInterface, SessionMixin
 from werkzeug.http import dump_cookie
@@ -21,6 +21,8 @@ from .unit import Action, Unit
 
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from flask import Flask, Request, Response
 
     from .record.keys import Secrets
@@ -70,6 +72,8 @@ class MsmSessionInterface(SessionInterface):
         #: Called before a session is read or written.
         self.before_load: Callable[[], object] = on_load or _nothing
         self._checked_parameters: dict[str, Any] = {}
+        #: The life that the application set when it was asked last, and what that is in seconds.
+        self._life: tuple[timedelta | None, float] = (None, 0.0)
         self._decides_itself = (
             type(self).should_set_cookie is not MsmSessionInterface.should_set_cookie
         )
@@ -87,7 +91,11 @@ class MsmSessionInterface(SessionInterface):
         """Return the time in seconds a session lives without a request."""
         if self._idle_timeout is not None:
             return self._idle_timeout
-        return app.permanent_session_lifetime.total_seconds()
+        lifetime = app.permanent_session_lifetime
+        known = self._life
+        if known[0] is not lifetime:
+            known = self._life = lifetime, lifetime.total_seconds()
+        return known[1]
 
     # -- saving --------------------------------------------------------------------------------
 
@@ -98,24 +106,30 @@ class MsmSessionInterface(SessionInterface):
             SerializationError: Something cannot be stored.
         """
         # None after a failed open, or an object of another extension: nothing of ours.
-        if not isinstance(session, Session) or not isinstance(session.backing, Unit):
+        if not isinstance(session, Session):
             return
         unit = session.backing
+        if not isinstance(unit, Unit):
+            return
+        loaded = session.loaded
         request: Request = unit.visit.request  # type: ignore[attr-defined]
         if session.accessed:
             response.vary.add("Cookie")
         if self.is_ignored(request):
             return
-        if not session.loaded and self._nothing_to_do(app, session, request):
+        if not loaded and self._nothing_to_do(app, session, request):
             return
         saves = not self.is_read_only(app, request)
-        if not saves and session.loaded:
+        if not saves and loaded:
             changed = unit.changed_names(session)
             if changed:
                 self._refuse_changes(app, changed, request.endpoint)
                 return
-        with session.saving():
+        session.saving = True
+        try:
             self._answer(app, session, unit, response, saves=saves)
+        finally:
+            session.saving = False
 
     def _answer(
         self, app: Flask, session: Session, unit: Unit, response: Response, *, saves: bool
@@ -130,14 +144,16 @@ class MsmSessionInterface(SessionInterface):
             saves: Changes are stored; without it the session is refreshed at most.
         """
         parameters = self._cookie_parameters(app)
-        if session.loaded:
-            unit.ask_life()
+        loaded = session.loaded
+        if loaded:
+            unit.life = unit.visit.life()
         else:
             unit.judge_again()
         before = unit.token
-        if saves and session.modified and (before is None or unit.is_open):
+        if (before is None or unit.is_open) and saves and session.modified:
             session.load()  # costs nothing without a cookie
-        if saves and session.loaded:
+            loaded = True
+        if saves and loaded:
             action = unit.finish(session)
         elif unit.refresh_due and (unit.token_permanent or session.accessed or session.modified):
             action = unit.refresh(session)
@@ -153,8 +169,10 @@ class MsmSessionInterface(SessionInterface):
         if session.loaded and dict.__len__(session) == 0:
             return
         unit.cookie_due = token != before or action is Action.SET
+        # Without a word of the application the same as asking ``should_set_cookie``.
+        decides = self.should_set_cookie if self._decides_itself else super().should_set_cookie
         asks = self._decides_itself or not unit.cookie_due
-        if asks and not self.should_set_cookie(app, cast("SessionMixin", session)):
+        if asks and not decides(app, session):  # type: ignore[arg-type]
             return
         if unit.several and parameters["domain"]:
             # First, for the browser that takes both cookies for one.
@@ -163,7 +181,7 @@ class MsmSessionInterface(SessionInterface):
         response.set_cookie(
             self.get_cookie_name(app),
             signer_for(unit.visit.secrets).dumps(token, self._route),
-            expires=self.get_expiration_time(app, cast("SessionMixin", session)),
+            expires=self.get_expiration_time(app, session),  # type: ignore[arg-type]
             **parameters,
         )
         response.vary.add("Cookie")
@@ -198,8 +216,10 @@ class MsmSessionInterface(SessionInterface):
             return False
         if not app.config["SESSION_REFRESH_EACH_REQUEST"]:
             return True
-        texts = self.cookie_texts(app, request)
-        return not any(PERMANENT in (peek_flags(text) or "") for text in texts)
+        for text in self.cookie_texts(app, request):
+            if PERMANENT in (peek_flags(text) or ""):
+                return False
+        return True
 
     def cookie_texts(self, app: Flask, request: Request) -> list[str]:
         """Return what may be cookies of ours, without parsing every other cookie."""

@@ -77,7 +77,9 @@ class Meter:
             found: Whether there was a session; ``None`` when nobody could tell.
         """
         now = self._clock.monotonic()
-        window = self._window(now)
+        number, window = int(now // STEP), self._windows[-1]
+        if window.number != number:
+            window = self._begun(number)
         window.loads[bisect_left(BOUNDS, now - began)] += 1
         if found:
             window.hits += 1
@@ -89,7 +91,9 @@ class Meter:
     def saved(self, began: float, *, stored: bool) -> None:
         """Count a write that began at *began* (monotonic clock, seconds)."""
         now = self._clock.monotonic()
-        window = self._window(now)
+        number, window = int(now // STEP), self._windows[-1]
+        if window.number != number:
+            window = self._begun(number)
         window.saves[bisect_left(BOUNDS, now - began)] += 1
         window.failed += not stored
 
@@ -99,12 +103,9 @@ class Meter:
         by_number = {window.number: window for window in list(self._windows)}
         return [by_number.get(number) for number in range(now - STEPS + 1, now + 1)]
 
-    def _window(self, now: float) -> Window:
-        number = int(now // STEP)
-        window = self._windows[-1]
-        if window.number != number:
-            window = Window(number)
-            self._windows.append(window)
+    def _begun(self, number: int) -> Window:
+        window = Window(number)
+        self._windows.append(window)
         return window
 
 

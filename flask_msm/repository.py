@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from .clock import over_before
 from .drafts import Drafts
 from .errors import SessionTooLargeError
 from .meter import Meter
@@ -35,7 +36,6 @@ logger = logging.getLogger("flask_msm")
 COMMIT_TIME = 0.1
 #: Longest chain of aliases that is followed.
 MAX_HOPS = 4
-_ANSWERS = {Outcome.FOUND: True, Outcome.MISSING: False, Outcome.UNKNOWN: None}
 _NOT_STORED = "a session could not be stored: nothing takes it"
 
 #: Called with what happened (``created``, ``destroyed``, ``relocated``) and the session's ref.
@@ -133,6 +133,8 @@ class Repository:
         self.store = store
         self.codec = codec
         self.clock = clock
+        #: Returns the time, in seconds since the epoch, before which lives are over.
+        self.over_before = over_before(clock)
         self.rules = rules
         self.counters = Counters()
         self.meter = Meter(clock)
@@ -154,7 +156,8 @@ class Repository:
         except Exception as error:  # noqa: BLE001  (the seam, see above)
             self._unexpected(error)
             loaded = Loaded(Outcome.UNKNOWN, None, {})
-        self.meter.loaded(began, _ANSWERS[loaded.outcome])
+        outcome = loaded.outcome
+        self.meter.loaded(began, None if outcome is Outcome.UNKNOWN else outcome is Outcome.FOUND)
         return loaded
 
     def save(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, SupportsIndex
 
 from .record.names import by_text, text_of
@@ -115,9 +114,9 @@ class Session(dict[str, Any]):
         "_loaded",
         "_lock",
         "_modified",
-        "_saving",
         "accessed",
         "assigned",
+        "saving",
         "shown",
         "told_absent",
     )
@@ -134,7 +133,8 @@ class Session(dict[str, Any]):
         self.shown: frozenset[str] = frozenset()
         self._backing = backing
         self._modified = False
-        self._saving = False
+        #: Nothing is compared for ``modified`` now: saving compares all values by itself.
+        self.saving = False
         #: Names of attributes whose values the application got, so that it may change them.
         self._handed_out: set[Any] = set()
         self._cleared = False
@@ -193,7 +193,9 @@ class Session(dict[str, Any]):
         be stored counts as changed. Setting ``False`` suppresses the changes made so far: they are
         not stored.
         """
-        return self._modified or self._is_changed_inside()
+        if self._modified or self.saving or not self._handed_out:
+            return self._modified
+        return self._is_changed_inside()
 
     @modified.setter
     def modified(self, value: bool) -> None:
@@ -206,7 +208,7 @@ class Session(dict[str, Any]):
 
     def _is_changed_inside(self) -> bool:
         backing, names = self._backing, self._handed_out
-        if self._saving or not self._loaded or backing is None or not names:
+        if not self._loaded or backing is None:
             return False
         values = self.peek()
         if ALL not in names:
@@ -215,15 +217,6 @@ class Session(dict[str, Any]):
             return backing.differs(values)
         except Exception:  # noqa: BLE001 - the save reports it
             return True
-
-    @contextmanager
-    def saving(self) -> Iterator[None]:
-        """Compare nothing for ``modified`` meanwhile: saving compares all values by itself."""
-        self._saving = True
-        try:
-            yield
-        finally:
-            self._saving = False
 
     def mark_modified(self) -> None:
         """Set ``modified`` because a change inside a value was found."""
@@ -265,8 +258,11 @@ class Session(dict[str, Any]):
     def save(self) -> None:
         """Store the changes now; in a streamed response nothing is stored after its start."""
         if self._backing is not None and self._loaded:
-            with self.saving():
+            self.saving = True
+            try:
                 self._backing.save(self)
+            finally:
+                self.saving = False
 
     def reload(self) -> None:
         """Forget all changes and read the session again at the next access."""

@@ -7,7 +7,6 @@ from enum import Enum, IntEnum
 from typing import TYPE_CHECKING
 
 from .changes import Baseline
-from .clock import is_past
 from .differences import Differences
 from .drafts import SLACK, Changes
 from .errors import (
@@ -16,6 +15,7 @@ from .errors import (
     SessionTooLargeError,
     SessionUnavailableError,
 )
+from .identity import Timed
 from .record.keys import ref_of, storage_key
 from .record.record import PARTIAL, Kind, Record
 from .record.stamp import milliseconds
@@ -82,7 +82,7 @@ class Unit(Differences):
         """The session id; of several cookies that of the session that counts."""
         token = self.token
         if token is not None and self.is_open:
-            with self.timed(token) as slot:
+            with Timed(self, token) as slot:
                 loaded = self.repository.load(slot, at_least=token.version)
             self._choose(token, slot, loaded)
         return super().sid
@@ -93,13 +93,19 @@ class Unit(Differences):
 
         Or whether it was written with a shorter life and would end earlier by that much.
         """
-        if super().refresh_due:
-            return True
-        record = self._record
+        token, now = self.token, self.repository.clock.time()
+        record, life = self._record, self.life
+        if token is not None:
+            due = now - life / 10
+            if token.renewed <= due:
+                return True
+            if self.is_open and any(one.renewed <= due for one in self._others):
+                return True
         if record is None or record.kind is not Kind.DATA:
             return False
-        until = self._drafts.expiry(self.repository.clock.time(), record.created)
-        return until - record.expires_at >= self.life / 10
+        if now + life * SLACK - record.expires_at < life / 10:
+            return False  # as of most sessions, also without asking when it ends regardless
+        return self._drafts.expiry(now, record.created) - record.expires_at >= life / 10
 
     # -- reading -------------------------------------------------------------------------------
 
@@ -116,7 +122,7 @@ class Unit(Differences):
         token = self.token
         if token is None or self._ending:
             return Contents({}, detached=False)
-        with self.timed(token) as slot:
+        with Timed(self, token) as slot:
             loaded = self.repository.load(slot, at_least=token.version)
         if self.is_open:
             token, slot, loaded = self._choose(token, slot, loaded)
@@ -160,7 +166,7 @@ class Unit(Differences):
         for token in self._others:
             if found[-1][0] is Rank.LIVES:
                 break
-            with self.timed(token) as place:
+            with Timed(self, token) as place:
                 loaded = self.repository.load(place, at_least=token.version)
             found.append((self._rank(loaded), token, place, loaded))
         ranks = {token.sid: rank for rank, token, *_ in found}
@@ -185,25 +191,22 @@ class Unit(Differences):
 
         A host that was away may have it until then, and hands it over when it is back.
         """
-        return is_past(self.repository.clock, _beginning(record) + self.life * SLACK)
-
-    def _is_idle(self, record: Record) -> bool:
-        """Return whether it was used so long ago that its life is over, if that is shorter now."""
-        token = self._token
-        used = record.renewed if token is None else max(record.renewed, token.renewed)
-        return is_past(self.repository.clock, used + self.life * SLACK)
+        return _beginning(record) + self.life * SLACK < self.repository.over_before()
 
     def _alive(self, record: Record) -> bool:
-        clock = self.repository.clock
-        limit = self.repository.rules.absolute_timeout
-        if record.kind is Kind.DESTROYED or is_past(clock, record.expires_at):
+        repository, token = self.repository, self._token
+        over = repository.over_before()
+        if record.kind is Kind.DESTROYED or record.expires_at < over:
             return False
-        if self._is_idle(record):
+        # Used so long ago that its life is over, if that is shorter now.
+        oldest = over - self.life * SLACK
+        if record.renewed < oldest and (token is None or token.renewed < oldest):
             return False
+        limit = repository.rules.absolute_timeout
         created = _beginning(record) if record.created == PARTIAL else record.created
-        if limit is not None and is_past(clock, created + limit):
+        if limit is not None and created + limit < over:
             return False
-        return record.pointer is None or clock.time() < record.pointer.until
+        return record.pointer is None or repository.clock.time() < record.pointer.until
 
     # -- requests of the application -----------------------------------------------------------
 
@@ -226,6 +229,7 @@ class Unit(Differences):
         """
         if not self.visit.writable():
             return
+        self.ask_life()
         try:
             self._action = self.finish(session)
         except (SerializationError, ConfigError):
@@ -244,7 +248,6 @@ class Unit(Differences):
         if self._failed:
             return Action.KEEP
         earlier, self._action = self._action, Action.KEEP
-        self.ask_life()
         try:
             action = self._store(session)
         except (SerializationError, ConfigError):
@@ -356,7 +359,7 @@ class Unit(Differences):
     def _create(self, session: Session, changes: Changes, record: Record | None = None) -> Action:
         record = record or self._drafts.first(changes)
         token = Token(self._next_sid or new_sid(), record.version, int(record.renewed))
-        with self.timed(token) as slot:
+        with Timed(self, token) as slot:
             saved = self.repository.create(slot, record, endpoint=self.visit.endpoint())
         if saved is None:
             # A cookie for a session that is nowhere would only hide the loss.
@@ -393,12 +396,12 @@ class Unit(Differences):
             action = self._create(session, changes, draft)
             return action if self._token is not old_token else self._update(session, changes)
         token = Token(self._next_sid or new_sid(), draft.version, int(draft.renewed))
-        with self.timed(token) as slot:
+        with Timed(self, token) as slot:
             saved = self.repository.create(slot, draft, endpoint=self.visit.endpoint())
         if saved is None:
             return self._update(session, changes)
         self._next_sid = None
-        with self.timed(old_token) as old:
+        with Timed(self, old_token) as old:
             moved = self.repository.move(
                 old, self._drafts, record, known=known, to=slot.key, avoid=saved.failed
             )
@@ -440,7 +443,7 @@ class Unit(Differences):
             self._drop(changes)
         elif changes and token:
             rewrite = self._drafts.rewrite(None, changes, weak_names, after=token.version)
-            with self.timed(token) as slot:
+            with Timed(self, token) as slot:
                 self.repository.follow(slot, final, rewrite)
         # The new id is for the browser that moved; whoever comes with the old one never gets it.
         self.frozen = True
@@ -450,11 +453,11 @@ class Unit(Differences):
         """Put a tombstone in place of the session and start over without one."""
         self._ending = False
         if self.token is not None:
-            with self.timed(self.token) as slot:
+            with Timed(self, self.token) as slot:
                 self.repository.end(slot, self._drafts, self._record, known=self._loaded)
         for token in self._others:
             # Else the next request would find the session of another cookie alive.
-            with self.timed(token) as slot:
+            with Timed(self, token) as slot:
                 self.repository.end(slot, self._drafts, None, known=None)
         self._others = ()
         self._forget()
@@ -487,7 +490,7 @@ class Unit(Differences):
         rewrite = self._drafts.rewrite(
             self._record, changes, weak_names, after=token.version, behind=behind
         )
-        with self.timed(token) as slot:
+        with Timed(self, token) as slot:
             return self.repository.save(
                 slot, rewrite, known=self._loaded, endpoint=self.visit.endpoint()
             )

@@ -30,6 +30,7 @@ class Placement:
         self._last = frozenset(last)
         self.replicas = min(replicas, len(self._ids))
         self.rank = lru_cache(maxsize=4096)(self._rank)
+        self.homes = lru_cache(maxsize=4096)(self._homes)
 
     def _rank(self, key: str) -> tuple[str, ...]:
         """Return all node ids, best first, the same in every process."""
@@ -41,6 +42,6 @@ class Placement:
 
         return tuple(sorted(self._ids, key=weight, reverse=True))
 
-    def homes(self, key: str) -> tuple[str, ...]:
+    def _homes(self, key: str) -> tuple[str, ...]:
         """Return the nodes that shall hold the session, the primary first."""
         return self.rank(key)[: self.replicas]

@@ -12,7 +12,7 @@ from heapq import heappush, heappushpop
 from typing import TYPE_CHECKING
 
 from flask_msm.locks import ProcessLock
-from flask_msm.record.keys import is_digest
+from flask_msm.record.keys import DIGEST_LENGTH, digest_of, is_digest
 
 from .shared_map import Bounds
 
@@ -71,12 +71,14 @@ class Endings:
             # They are the newest of the list, also if the clock of another worker is ahead.
             self.shared.put_newest(ended, b"")
 
-    def has(self, digest: str) -> bool:
-        """Return whether a session is in the list. No I/O.
+    def has(self, key: str) -> bool:
+        """Return whether the session of the storage key *key* is in the list. No I/O.
 
         An id that ended is never used again, so what is in the list cannot be alive.
         """
-        return digest in self.shared.attributes.entries
+        # Every read asks: what it is the key of is looked at only if there is such a name.
+        listed = key[-DIGEST_LENGTH:] in self.shared.attributes.entries
+        return listed and digest_of(key) is not None
 
     def fresh(self) -> list[tuple[str, int]]:
         """Return the hashes and stamps of what was not returned before, and is a hash."""

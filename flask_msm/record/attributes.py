@@ -45,7 +45,8 @@ class Attributes(NamedTuple):
     def alive(self) -> dict[str, bytes]:
         """Return what an application sees: encoded values by name."""
         values = {name: entry[1] for name, entry in self.entries.items() if entry[1] is not None}
-        for name, (stamp, value) in self.weak.items():
+        for name in self.weak:
+            stamp, value = self.weak[name]
             if value is not None and self._is_gap(name, stamp):
                 values[name] = value
         return values

@@ -248,7 +248,8 @@ def _unpack_body(body: bytes) -> tuple[Attributes, Pointer | None]:
     try:
         floor, pointer, entries, weak = cast("Any", unpack(body))
         return (
-            Attributes(_entries(entries), _entries(weak), _stamp(floor)),
+            # Hardly any session has weak ones.
+            Attributes(_entries(entries), {} if weak == [] else _entries(weak), _stamp(floor)),
             _pointer(*pointer) if pointer else None,
         )
     except (DecodeError, TypeError, ValueError) as error:

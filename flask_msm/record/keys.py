@@ -60,17 +60,19 @@ def storage_key(prefix: str, sid: str) -> str:
 #: Length of what follows the prefix in a storage key, in hexadecimal digits.
 DIGEST_LENGTH = 40
 REF_LENGTH = 10
+_DIGITS = "0123456789abcdef"
 
 
 def is_digest(name: str) -> bool:
     """Return whether *name* is the hash in a storage key."""
-    return len(name) == DIGEST_LENGTH and not name.strip("0123456789abcdef")
+    return len(name) == DIGEST_LENGTH and not name.strip(_DIGITS)
 
 
 def digest_of(key: str) -> str | None:
     """Return the hash in a storage key, ``None`` when *key* is not one of a session."""
     digest = key[-DIGEST_LENGTH:]
-    return digest if len(key) > DIGEST_LENGTH and is_digest(digest) else None
+    # Longer than a hash, so that this is one if its digits are.
+    return digest if key[DIGEST_LENGTH:] and not digest.strip(_DIGITS) else None
 
 
 def ref_of(key: str) -> str:

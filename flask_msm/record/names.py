@@ -25,7 +25,10 @@ def by_text(values: dict[Any, Any]) -> dict[Any, Any]:
 
     What has none, or one that is the name of another value, stays under its own name.
     """
-    if all(type(name) is str for name in values):
+    for name in values:  # without calls, for this is in the way of every request
+        if type(name) is not str:
+            break
+    else:
         return values
     texts = {name for name in values if type(name) is str}
     named: dict[Any, Any] = {}

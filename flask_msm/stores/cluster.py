@@ -49,15 +49,13 @@ class _Read:
         self.keys = keys
         self.at_least = at_least
         self.homes = nodes.placement.homes(key)
+        #: How many copies were looked at, and may be at most.
+        self.looks, self.most = 0, nodes.placement.replicas + 1
         self.seen: Record | None = None
         self.copies: dict[str, Copy] = {}
         self.failed: set[str] = set()
         self.said_no: set[str] = set()
         self.certain = self.enough = self.unsure = self.both = False
-
-    def asks_more(self) -> bool:
-        """Return whether another node is to be asked."""
-        return not self.enough and len(self.copies) <= len(self.homes)
 
     def receive(self, node_id: str, exchange: Exchange[Item | None]) -> None:
         """Take in what a node answers."""
@@ -75,6 +73,7 @@ class _Read:
             self.unsure = True
             return
         self.copies[node_id] = copy
+        self.looks += 1
         record = copy.record
         self.seen = join_optional(self.seen, record)
         # A copy that is there and cannot be read is not "not there".
@@ -87,6 +86,16 @@ class _Read:
         elif copy is ABSENT and rights.missing:
             self.said_no.add(node_id)
             self.certain |= not self.nodes.views.may_lack(node_id)
+
+    def receive_all(self, asked: dict[str, Exchange[Item | None]]) -> None:
+        """Take in what nodes answer that were asked side by side."""
+        try:
+            while asked:
+                node_id = next(iter(asked))
+                self.receive(node_id, asked.pop(node_id))
+        finally:
+            for exchange in asked.values():
+                exchange.abandon()
 
     def agreed(self) -> bool:
         """Return whether no copy says anything else than another."""
@@ -136,23 +145,19 @@ class ClusterStore:
     def load(self, key: str, keys: Keyring, *, at_least: int, deadline: float) -> Loaded:
         """Return the record of *key*: one round trip when all is well."""
         read = _Read(self.nodes, key, keys, at_least)
-        beside = self._sent_to_both(read, deadline) if at_least < ANY_COPY else {}
-        try:
-            for node_id in self.nodes.placement.rank(key):
-                if read.enough and not beside:
-                    break
-                if node_id in beside:
-                    read.receive(node_id, beside.pop(node_id))
-                    read.both = True
-                elif read.asks_more() and self.nodes.views.rights(node_id).joined:
-                    read.receive(node_id, self.nodes.clients[node_id].start_gets(key, deadline))
-            if read.seen is None and self.nodes.views.scattered():
-                beside = self._sent_to_others(read, deadline)
-                for node_id in list(beside):
-                    read.receive(node_id, beside.pop(node_id))
-        finally:
-            for exchange in beside.values():
-                exchange.abandon()
+        ranking = self.nodes.placement.rank(key)
+        if at_least < ANY_COPY and self._second_looks is not None and self._second_looks.due(key):
+            asked = self._sent_to_homes(read, deadline)
+            ranking = ranking[len(asked) :]  # which begins with the homes
+            read.both = bool(asked)
+            read.receive_all(asked)
+        for node_id in ranking:
+            if read.enough or read.looks >= read.most:
+                break
+            if self.nodes.views.rights(node_id).joined:
+                read.receive(node_id, self.nodes.clients[node_id].start_gets(key, deadline))
+        if read.seen is None and self.nodes.views.scattered():
+            read.receive_all(self._sent_to_others(read, deadline))
         loaded = read.loaded()
         record = loaded.record
         if record is None:
@@ -162,14 +167,11 @@ class ClusterStore:
         if read.both and read.enough and read.agreed():
             self._make_again(key, keys, loaded)
             return loaded
-        return (
-            loaded if len(loaded.copies) == 1 else self._written_back(key, keys, loaded, deadline)
-        )
+        return loaded if read.looks == 1 else self._written_back(key, keys, loaded, deadline)
 
-    def _sent_to_both(self, read: _Read, deadline: float) -> dict[str, Exchange[Item | None]]:
-        """Ask all homes side by side, if a second look is due and none of them is in doubt."""
-        due = self._second_looks is not None and self._second_looks.due(read.key)
-        if not due or not all(self.nodes.views.rights(node_id).alone for node_id in read.homes):
+    def _sent_to_homes(self, read: _Read, deadline: float) -> dict[str, Exchange[Item | None]]:
+        """Ask all homes side by side, if none of them is in doubt."""
+        if not all(self.nodes.views.rights(node_id).alone for node_id in read.homes):
             return {}
         return {
             node_id: self.nodes.clients[node_id].start_gets(read.key, deadline)

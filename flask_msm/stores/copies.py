@@ -15,7 +15,7 @@ from flask_msm.clock import earliest
 from flask_msm.errors import NodeError, NodeValueError, UnknownRecordError
 from flask_msm.record.record import Kind, Record, join_optional, ttl_for
 
-from .copy_writer import CopyWriter
+from .copy_writer import CopyWriter, Standing
 from .ports import Copy, RecordTooLargeError, Rewrite, Saved
 
 
@@ -66,11 +66,18 @@ class _Write:
         return self.nodes.opened(item, self.key, self.keys)
 
     def send(self, mine: Record, *, may_put: bool) -> list[CopyWriter]:
-        return [
-            writer
-            for writer in self.active
-            if writer.start(mine, self.base, self.seal, self.deadline, may_put=may_put)
-        ]
+        busy = []
+        for writer in self.active:  # a loop, for this is in the way of every write
+            if writer.start(mine, self.base, self.seal, self.deadline, may_put=may_put):
+                busy.append(writer)  # noqa: PERF401
+        return busy
+
+    def is_blind(self) -> bool:
+        """Return whether a node must be read before it can be written."""
+        for writer in self.active:  # noqa: SIM110  (as above)
+            if writer.standing is Standing.BLIND:
+                return True
+        return False
 
     def receive(self, busy: list[CopyWriter]) -> list[CopyWriter]:
         """Read all replies; return the writers whose node is out of the question."""
@@ -116,12 +123,14 @@ class _Write:
                 made = writer.record is mine and self.seen is self.base
                 self.seen = mine if made else join_optional(self.seen, writer.record)
         before = known = self.seen
+        gone = False
         for writer in busy:
+            gone |= writer.gone
             if writer.read and writer.record == self.base:
                 writer.record = self.base
             elif writer.read:
                 known = join_optional(known, writer.record)
-        if any(writer.gone for writer in busy):
+        if gone:
             known = join_optional(known, self.ask_other_homes())
         self.seen = known
         return known != before
@@ -138,8 +147,7 @@ class _Write:
                 break  # no node would be asked any more
             # Only the very first round writes next to a node that has not been read: later, a
             # conflict or a vanished copy says that something is going on, so all are read first.
-            blind = any(writer.blind for writer in self.active)
-            busy = self.send(mine, may_put=number == 0 or not blind)
+            busy = self.send(mine, may_put=number == 0 or not self.is_blind())
             if not busy:
                 break
             for writer in self.receive(busy):
@@ -155,7 +163,9 @@ class _Write:
         """Yield the nodes that may take a copy, best first; those to *avoid* if there are none."""
         ranking = self.nodes.placement.rank(self.key)
         usable = [node_id for node_id in ranking if self.nodes.views.rights(node_id).written]
-        for node_id in [node_id for node_id in usable if node_id not in avoid] or usable:
+        if avoid:
+            usable = [node_id for node_id in usable if node_id not in avoid] or usable
+        for node_id in usable:
             # Looked at again, for it may have failed since: others come before it is needed.
             if self.nodes.views.rights(node_id).written:
                 yield CopyWriter(self.nodes.clients[node_id], self.key, copies.get(node_id))

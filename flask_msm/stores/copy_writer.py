@@ -33,18 +33,19 @@ class CopyWriter:
         record: What it holds as far as is known, ``None`` for nothing usable.
         read: The last reply told what the node holds.
         gone: The copy disappeared under the last ``cas``.
+        standing: What is known about the node.
     """
 
     __slots__ = (
         "_exchange",
         "_key",
         "_sent",
-        "_standing",
         "_token",
         "gone",
         "node",
         "read",
         "record",
+        "standing",
     )
 
     def __init__(self, node: NodeClient, key: str, known: Copy | None) -> None:
@@ -53,18 +54,13 @@ class CopyWriter:
         self.read = self.gone = False
         self._key = key
         self._token = known.token if known else None
-        self._standing = Standing.KNOWN if known else Standing.BLIND
+        self.standing = Standing.KNOWN if known else Standing.BLIND
         self._exchange: Exchange[Any] | None = None
         self._sent: Record | None = None
 
-    @property
-    def blind(self) -> bool:
-        """Whether the node must be read before it can be written."""
-        return self._standing is Standing.BLIND
-
     def holds(self, record: Record, base: Record | None) -> bool:
         """Return whether the node is known to hold *record*, made from *base*, or more."""
-        if self.blind or self.record is None:
+        if self.standing is Standing.BLIND or self.record is None:
             return False
         if self.record is record:
             return True
@@ -84,8 +80,8 @@ class CopyWriter:
         """Send what brings the node closer to *record*; return whether anything was sent."""
         if self.holds(record, base):
             return False
-        if self._standing is not Standing.KNOWN:
-            self._standing = Standing.BLIND
+        if self.standing is not Standing.KNOWN:
+            self.standing = Standing.BLIND
             self._exchange = self.node.start_gets(self._key, deadline)
             return True
         if not may_put:
@@ -117,14 +113,14 @@ class CopyWriter:
         exchange, self._exchange = self._exchange, None
         assert exchange is not None  # noqa: S101  (start() said that something was sent)
         reply = exchange.result()
-        self.read = self._standing is Standing.BLIND
+        self.read = self.standing is Standing.BLIND
         if self.read:
             self.record, self._token = opened(reply)
-            self._standing = Standing.KNOWN
+            self.standing = Standing.KNOWN
         elif reply is True:
-            self.record, self._token, self._standing = self._sent, None, Standing.WRITTEN
+            self.record, self._token, self.standing = self._sent, None, Standing.WRITTEN
         elif reply is False:
-            self._standing = Standing.BLIND
+            self.standing = Standing.BLIND
         else:
             self.record, self._token, self.gone = None, None, True
             return

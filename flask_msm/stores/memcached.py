@@ -75,6 +75,7 @@ class MemcachedNode:
         sleep: Waits for some seconds.
 
     Attributes:
+        id: The node's name in the configuration.
         item_size_max: Largest item the server stores, in bytes, as its statistics tell it.
         clock_ahead: By how many seconds its clock is ahead of the one that times to live are
             counted with.
@@ -107,6 +108,7 @@ class MemcachedNode:
         else:
             message = "a node has host and port or the path of a unix socket"
             raise ValueError(message)
+        self.id = node_id
         self.item_size_max = 1024 * 1024
         self.clock_ahead = 0.0
         self._pool = Pool(node_id, pool_size, monotonic)
@@ -129,11 +131,6 @@ class MemcachedNode:
             monotonic=monotonic,
             sleep=sleep,
         )
-
-    @property
-    def id(self) -> str:
-        """The node's name in the configuration."""
-        return self._channel.node
 
     @property
     def counters(self) -> ConnectionCounters:
@@ -298,7 +295,7 @@ class MemcachedNode:
         return PendingExchange(self._channel, command, reply, deadline, retries=retries).begin()
 
     def _checked(self, key: str, value: bytes) -> bytes:
-        if len(value) > self.largest:
+        if len(value) > self.item_size_max - ITEM_OVERHEAD:
             raise wire.ValueTooLargeError
         return wire.key_bytes(key)
 

@@ -65,8 +65,10 @@ class Nodes:
 
     def limit(self, key: str) -> int:
         """Return the size in bytes of the largest record that all homes of *key* take."""
-        homes = self.placement.homes(key)
-        return min(self.max_size, *(self.clients[node_id].largest for node_id in homes))
+        limit = self.max_size
+        for node_id in self.placement.homes(key):
+            limit = min(limit, self.clients[node_id].largest)
+        return limit
 
     def opened(self, item: Item | None, key: str, keys: Keyring) -> Copy:
         """Return what a node holds.

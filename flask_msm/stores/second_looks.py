@@ -44,10 +44,12 @@ class SecondLooks:
         Threads may lose each other's counts: that costs or saves one read.
         """
         now = self._clock.monotonic()
-        if now - self._since >= PERIOD or len(self._counts) >= self._limit:
+        if now - self._since >= PERIOD:
             self._since, self._counts = now, {}
-        counts = self._counts
-        number = hash(key)
+        number, counts = hash(key), self._counts
         count = counts.get(number, 0)
+        if not count and len(counts) >= self._limit:
+            self._since, self._counts = now, {number: 1}
+            return True
         counts[number] = count + 1
         return count % EVERY == 0

@@ -149,7 +149,7 @@ MUTATIONS = [
     Mutation(
         "what was joined is not written back",
         "stores/cluster.py",
-        "loaded if len(loaded.copies) == 1 else self._written_back(",
+        "loaded if read.looks == 1 else self._written_back(",
         "loaded if True else self._written_back(",
         CLUSTER,
     ),
@@ -163,8 +163,8 @@ MUTATIONS = [
     Mutation(
         "homes in doubt are read beside the first",
         "stores/cluster.py",
-        "if not due or not all(self.nodes.views.rights(node_id).alone for node_id in read.homes):",
-        "if not due:",
+        "if not all(self.nodes.views.rights(node_id).alone for node_id in read.homes):",
+        "if False:",
         CLUSTER,
     ),
     Mutation(
@@ -192,7 +192,7 @@ MUTATIONS = [
     Mutation(
         "a node that was not read is written in every round",
         "stores/copies.py",
-        "may_put=number == 0 or not blind",
+        "may_put=number == 0 or not self.is_blind()",
         "may_put=True",
         CLUSTER,
     ),
@@ -227,22 +227,22 @@ MUTATIONS = [
     Mutation(
         "no tombstone is looked for when a copy vanished",
         "stores/copies.py",
-        "if any(writer.gone for writer in busy):",
+        "if gone:",
         "if False:",
         CLUSTER,
     ),
     Mutation(
         "the limit of the smallest node is not obeyed",
         "stores/nodes.py",
-        "return min(self.max_size, *(self.clients[node_id].largest for node_id in homes))",
-        "return self.max_size",
+        "limit = min(limit, self.clients[node_id].largest)",
+        "limit = self.max_size",
         CLUSTER,
     ),
     Mutation(
         "a refused cas is not read again",
         "stores/copy_writer.py",
-        "elif reply is False:\n            self._standing = Standing.BLIND",
-        "elif reply is False:\n            self._standing = Standing.KNOWN",
+        "elif reply is False:\n            self.standing = Standing.BLIND",
+        "elif reply is False:\n            self.standing = Standing.KNOWN",
         CLUSTER,
     ),
     # -- this host ---------------------------------------------------------------------------
