@@ -157,7 +157,9 @@ def assemble_cluster(
             ),
             behind=copies,
             drops=drops,
-            ended=lambda key, stamp: endings.add(digest_of(key) or "", stamp=stamp),
+            ended=lambda key, stamp, kept: endings.add(
+                digest_of(key) or "", stamp=stamp, kept=kept
+            ),
             has_ended=endings.has,
             remembers=lambda ids, deadline: upkeep.sharing.remembers(ids, deadline),  # noqa: PLW0108  (made below)
         ),

@@ -2,14 +2,15 @@
 
 The tombstone in the cluster is what ends a session. This list is for copies that are read without
 asking those who hold it: while none of them can be reached, when what the nodes hold is corrupt,
-and the near copies of sticky sessions. It is bounded; what it forgets is still in the cluster.
+and the near copies of sticky sessions. It is bounded; what it forgets is still in the cluster, or
+brought there by every host: of a tombstone that one host keeps for itself the list says so.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from heapq import heappush, heappushpop
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.locks import ProcessLock
 from flask_msm.record.keys import DIGEST_LENGTH, digest_of, is_digest
@@ -25,6 +26,22 @@ KEY_SUFFIX = "fleet:ended"
 #: Most sessions in the list, and most that wait to be put there.
 LISTED, WAITING = 1000, 5000
 BOUNDS = Bounds(names=LISTED)
+#: What stands beside a session: the cluster has its tombstone, or only the host that took the end.
+_SHARED, _KEPT = b"", b"kept"
+
+
+class Ended(NamedTuple):
+    """A session that ended.
+
+    Attributes:
+        digest: The hash in its storage key.
+        stamp: When it ended.
+        kept: Its tombstone was on one host only.
+    """
+
+    digest: str
+    stamp: int
+    kept: bool
 
 
 class Endings:
@@ -36,23 +53,24 @@ class Endings:
 
     def __init__(self, shared: SharedMap) -> None:
         self.shared = shared
-        self._waiting: deque[str] = deque(maxlen=WAITING)
+        self._waiting: deque[tuple[str, bytes]] = deque(maxlen=WAITING)
         self._lock = ProcessLock()
         #: Stamps and hashes of sessions that ended earlier, the oldest first; no more of them than
         #: the list has room for.
         self._earlier: list[tuple[int, str]] = []
         self._done: frozenset[str] = frozenset()
 
-    def add(self, digest: str, *, stamp: int | None = None) -> None:
+    def add(self, digest: str, *, stamp: int | None = None, kept: bool = False) -> None:
         """Take note that a session ended; others hear of it with the next tick. No I/O.
 
         Args:
             digest: The hash in its storage key.
             stamp: When it ended, if that was earlier: it takes the place in the list that it would
                 have now, and none from a session that ended later.
+            kept: Only this host has its tombstone.
         """
         if stamp is None:
-            self._waiting.append(digest)
+            self._waiting.append((digest, _KEPT if kept else _SHARED))
             return
         with self._lock:
             if len(self._earlier) < LISTED:
@@ -65,11 +83,11 @@ class Endings:
         with self._lock:
             earlier, self._earlier = self._earlier, []
         for stamp, digest in earlier:
-            self.shared.put(digest, b"", stamp=stamp)
+            self.shared.put(digest, _SHARED, stamp=stamp)
         ended = [self._waiting.popleft() for _ in range(len(self._waiting))]
         if ended:
             # They are the newest of the list, also if the clock of another worker is ahead.
-            self.shared.put_newest(ended, b"")
+            self.shared.put_newest(ended)
 
     def has(self, key: str) -> bool:
         """Return whether the session of the storage key *key* is in the list. No I/O.
@@ -80,12 +98,12 @@ class Endings:
         listed = key[-DIGEST_LENGTH:] in self.shared.attributes.entries
         return listed and digest_of(key) is not None
 
-    def fresh(self) -> list[tuple[str, int]]:
-        """Return the hashes and stamps of what was not returned before, and is a hash."""
+    def fresh(self) -> list[Ended]:
+        """Return what was not returned before, and is a hash."""
         entries = self.shared.attributes.entries
         found = [
-            (name, stamp)
-            for name, (stamp, _) in entries.items()
+            Ended(name, stamp, value == _KEPT)
+            for name, (stamp, value) in entries.items()
             if name not in self._done and is_digest(name)
         ]
         self._done = frozenset(entries)

@@ -156,14 +156,14 @@ class SharedMap:
         with self._lock:
             return self._put(name, value, stamp, above)
 
-    def put_newest(self, names: Iterable[str], value: bytes) -> None:
-        """Set all *names* here, each above whatever the map holds and above the one before."""
+    def put_newest(self, values: Iterable[tuple[str, bytes]]) -> None:
+        """Set names to *values*, each above whatever the map holds and above the one before."""
         with self._lock:
             attributes = self._record.attributes
             entries = dict(attributes.entries)
             stamp = max((stamp for stamp, _ in entries.values()), default=0)
             stamp = max(stamp, attributes.floor)
-            for name in names:
+            for name, value in values:
                 stamp = self._stamps.next(stamp)
                 entries[name] = stamp, value
             self._changed(attributes._replace(entries=entries), stamp)

@@ -19,7 +19,7 @@ from flask_msm.record.attributes import written_until
 from flask_msm.record.record import PARTIAL, Kind, join
 from flask_msm.record.stamp import stamp_at
 
-from .local import Entry, Mark, joined_with
+from .local import LOCAL, Entry, Mark, joined_with
 from .ports import (
     FRESH,
     Loaded,
@@ -75,8 +75,8 @@ class Failover:
             other workers may not know of it: they read and write local storage only.
         behind: Writes to the cluster behind the response, with sticky sessions.
         drops: Returns whether changes of an outage are dropped when it is over.
-        ended: Told of the storage key of each session that ended; and of its version, a stamp, if
-            that was earlier and is only handed over now.
+        ended: Told of the storage key of each session that ended; of its version, a stamp, if that
+            was earlier and is only handed over now; and whether this host alone knows of it.
         has_ended: Returns whether the session of a storage key is among those that ended lately,
             wherever that was.
         remembers: Returns whether the word of nodes that a session is not there still counts,
@@ -89,7 +89,7 @@ class Failover:
     returning: Callable[[], bool]
     behind: Background
     drops: Callable[[], bool]
-    ended: Callable[[str, int | None], object]
+    ended: Callable[[str, int | None, bool], object]
     has_ended: Callable[[str], bool]
     remembers: Callable[[frozenset[str], float], bool]
 
@@ -235,7 +235,7 @@ class FailoverStore:
         """
         saved = self._save(key, keys, rewrite, known=known, deadline=deadline)
         if saved.record.kind is Kind.DESTROYED and saved.copies:
-            self._rules.ended(key, None)
+            self._rules.ended(key, None, saved.holders == {LOCAL})
         return saved
 
     def _save(
@@ -372,7 +372,7 @@ class FailoverStore:
             self.local.confirm(key, keys, saved.record)
             if saved.record.kind is Kind.DESTROYED:
                 # Whoever ended it may be gone, and other hosts have not heard of it.
-                self._rules.ended(key, saved.record.version)
+                self._rules.ended(key, saved.record.version, False)  # noqa: FBT003
         if not saved.copies and saved.refused and not saved.failed:
             raise RecordRefusedError("the nodes refuse it, for want of memory or for its size")
         return bool(saved.copies)

@@ -311,19 +311,25 @@ class LocalStore:
                 return True
         return False
 
-    def bury(self, digest: str, keys: Keyring, version: int) -> None:
+    def bury(self, digest: str, keys: Keyring, version: int, *, hand_over: bool = False) -> None:
         """End the copy of a session that was ended elsewhere, if there is one.
 
         Args:
             digest: The hash in its storage key.
             keys: Open and seal it.
             version: When it was ended, a stamp.
+            hand_over: The cluster does not know that: it is to be handed over, copy or none.
         """
         key = self._prefix + digest
         shelf = self._shelves.open(keys)
         with self._changing(shelf, key) as held:
             try:
                 entry = self.find(key, keys)
+                if entry is None and hand_over:
+                    # How long the session may live is not known here; what nodes have knows.
+                    now = self._clock.time()
+                    record = Record(Kind.DATA, now, now, now + FLEET_LIFE, version, NOTHING)
+                    entry = Entry(record, Mark.BEHIND, 0.0)
                 if entry is None or entry.record.kind is Kind.DESTROYED:
                     return
                 record = entry.record._replace(
@@ -331,7 +337,8 @@ class LocalStore:
                     attributes=NOTHING,
                     version=max(version, entry.record.version),
                 )
-                self._put(shelf, key, keys, entry._replace(record=record), held=held)
+                mark = max(entry.mark, Mark.BEHIND) if hand_over else entry.mark
+                self._put(shelf, key, keys, Entry(record, mark, entry.checked_at), held=held)
             except (RecordError, LocalStorageError):
                 return
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from flask_msm.cluster.state import ClusterState
     from flask_msm.fleet.conditions import Conditions
     from flask_msm.fleet.control import Control
+    from flask_msm.fleet.endings import Ended
     from flask_msm.fleet.events import Events
     from flask_msm.record.keys import Keyring
     from flask_msm.stores.failover import FailoverStore
@@ -122,15 +123,14 @@ class Returner:
         """Return the ids of the nodes that are home to a storage key."""
         return self._store.nodes.placement.homes(key)
 
-    def bury(self, ended: list[tuple[str, int]]) -> None:
+    def bury(self, ended: list[Ended]) -> None:
         """End the copies this host has of sessions that ended elsewhere.
 
-        Args:
-            ended: Hash in the storage key and stamp of each.
+        What only one host knows is handed over by this one as well: that one may not come back.
         """
         keys = self._keys()
-        for digest, stamp in ended:
-            self._store.local.bury(digest, keys, stamp)
+        for digest, stamp, kept in ended:
+            self._store.local.bury(digest, keys, stamp, hand_over=kept)
 
     def is_due(self) -> bool:
         """Return whether there is anything to do now."""

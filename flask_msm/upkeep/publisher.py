@@ -99,7 +99,7 @@ class Publisher:
         self._clock = clock
         self._timeout = timeout
         self._version = version
-        self._started = clock.time()
+        self._started = clock.monotonic()
         self._refused, self._refused_at = 0, -math.inf
 
     def publish(self, numbers: Mapping[str, Numbers]) -> None:
@@ -118,7 +118,8 @@ class Publisher:
         """Return what this worker knows, as JSON takes it: times in seconds since the epoch."""
         facts: dict[str, Any] = {
             "at": self._clock.time(),
-            "started": self._started,
+            # By the clock of the fleet, which may not have been known at that time.
+            "started": self._clock.time() - (self._clock.monotonic() - self._started),
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "version": self._version,

@@ -91,7 +91,7 @@ def live_with(shared):
     heartbeat.leave()
     shared.sealed(KEYS)
     endings = Endings(shared)
-    for name, stamp in endings.fresh():
+    for name, stamp, _ in endings.fresh():
         LOCAL.bury(name, KEYS, stamp)
     endings.share()
 

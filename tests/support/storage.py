@@ -238,7 +238,7 @@ class Nearby(Host):
             returning=lambda: self.returning,
             behind=self.behind,
             drops=lambda: self.drops,
-            ended=lambda *told: self.told.append(told),
+            ended=lambda at, stamp, kept: self.told.append((at, stamp, kept)),
             has_ended=lambda key: key in self.ended,
             remembers=lambda *_: self.remembers,
         )

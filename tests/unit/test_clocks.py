@@ -215,6 +215,15 @@ def test_a_worker_that_asked_the_nodes_stamps_with_their_time(crew):
     )
 
 
+def test_a_worker_whose_clock_is_wrong_says_when_it_started_by_that_of_the_nodes(crew):
+    wrong = wrong_worker(crew, 2 * HOUR)
+    tick(crew, *crew.workers, wrong)
+
+    started = wrong.cluster.publisher.facts({})["started"]
+
+    assert abs(started - crew.clock.now) < 2 * TOLERANCE
+
+
 def test_a_machine_whose_clock_is_wrong_is_said_once_by_name(crew):
     late = [wrong_worker(crew, -2 * HOUR) for _ in range(2)]
     tick(crew, *crew.workers, *late, times=4)

@@ -112,3 +112,18 @@ def test_a_session_told_twice_stands_where_it_stood(ended):
     ended.share()
 
     assert ended.shared.attributes.entries == before
+
+
+def test_a_list_says_which_sessions_one_host_alone_knows_to_have_ended(ended):
+    shared, kept, earlier = (f"{number:040x}" for number in range(3))
+    ended.add(shared)
+    ended.add(kept, kept=True)
+    ended.add(earlier, stamp=7)
+    ended.share()
+
+    found = {name: is_kept for name, _, is_kept in ended.fresh()}
+    assert found == {shared: False, kept: True, earlier: False}
+    # The host that kept it has handed it over.
+    ended.add(kept, stamp=8)
+    ended.share()
+    assert ended.fresh() == []

@@ -102,7 +102,20 @@ def test_a_session_that_ended_stays_ended_whatever_a_trusted_copy_says(near_max_
 def test_others_are_told_of_a_logout_as_of_now(worker):
     save(worker.store, adding(tombstone(5)))
 
-    assert worker.told == [(KEY, None)]
+    assert worker.told == [(KEY, None, False)]
+
+
+@pytest.mark.parametrize("near_max_age", [None, 5.0])
+@pytest.mark.parametrize("mode", Mode)
+def test_others_are_told_that_this_host_alone_knows_of_a_logout(near_max_age, mode):
+    worker = Nearby(near_max_age=near_max_age)
+    save(worker.store, adding(record(1)), known=FRESH)
+    worker.outage()
+    worker.mode = mode
+
+    save(worker.store, adding(tombstone(5)))
+
+    assert worker.told == [(KEY, None, True)]
 
 
 def test_a_session_that_ended_is_not_unknown_when_nobody_can_be_asked():

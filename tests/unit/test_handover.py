@@ -24,6 +24,7 @@ from support.storage import (
 )
 
 from flask_msm.cluster.mode import Mode
+from flask_msm.fleet.endings import Ended
 from flask_msm.fleet.events import Events
 from flask_msm.record.keys import digest_of
 from flask_msm.record.record import Kind
@@ -385,7 +386,26 @@ def test_others_are_told_of_a_logout_that_is_handed_over_and_when_it_was(worker)
 
     worker.returner.run()
 
-    assert worker.told == [(key(0), 5)]
+    assert worker.told == [(key(0), 5, False)]
+
+
+@pytest.mark.parametrize("mirrored", [True, False])
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_logout_that_another_host_alone_knew_of_is_handed_over_by_this_one(
+    worker, mirrored, kept
+):
+    save(worker.cluster, adding(record(1, a=b"1")), key(0))
+    if mirrored:
+        worker.local.confirm(key(0), KEYS, record(1, a=b"1"))
+
+    worker.returner.bury([Ended(digest_of(key(0)), 5, kept)])
+
+    assert worker.returner.is_due() is kept
+    worker.returner.run()
+    ended = worker.in_cluster(key(0)).kind is Kind.DESTROYED
+    assert ended is kept
+    worker.returner.bury([Ended(digest_of(key(0)), 5, kept)])
+    assert not worker.returner.is_due()
 
 
 def test_changes_that_nodes_did_not_take_in_time_are_said_until_none_came_for_a_while(worker):
