@@ -39,7 +39,8 @@ class Console(Protocol):
     * *actor*: name of the operator, kept and shown with the change; never empty;
     * *reason*: why, in their words; may be empty;
     * *based_on*: the stamp the operator saw (``Choice.stamp``, ``Node.stamp``), ``None`` for an
-      unconditional change. Commands whose target has no stamp do not look at it.
+      unconditional change. It is compared with what the nodes hold, which are asked first.
+      Commands whose target has no stamp do not look at it.
 
     and, unless it says otherwise, raises
 
@@ -52,6 +53,15 @@ class Console(Protocol):
 
     def view(self) -> Snapshot:
         """Return the fleet as it is known here. Never blocks on I/O, never raises."""
+        ...
+
+    def look(self) -> Snapshot:
+        """Return the fleet after the nodes were asked what operators have changed.
+
+        For somebody who is about to change it: *based_on* is the newest then, also if another
+        worker made the last change a moment ago. Takes a quarter of a second at most, whatever
+        hangs, and is ``view()`` if no node answers. Never raises.
+        """
         ...
 
     def note(

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 POLICIES: tuple[str, ...] = PolicyName.__args__  # type: ignore[attr-defined]
 RECONNECTS: tuple[str, ...] = OnReconnect.__args__  # type: ignore[attr-defined]
 _NO_CLUSTER = "MSM_NODES is not set: there is no cluster to look after"
+#: Most time in seconds for which somebody who looks waits for nodes.
+_MOMENT = 0.25
 _LEVELS = ("info", "warning", "error")
 
 
@@ -74,6 +76,13 @@ class FleetConsole:
             delay=max(REFRESH, now - seen.at),
         )
         return self._viewer.snapshot(picture, cluster)
+
+    def look(self) -> Snapshot:
+        """Return the fleet as the nodes know it; never raises, takes a moment at most."""
+        if (cluster := self._parts.cluster) is not None:
+            cluster.sharing.look(within=_MOMENT)
+            cluster.learner.learn()
+        return self.view()
 
     def note(
         self, kind: str, text: str, *, actor: str, reason: str = "", level: str = "info"
@@ -155,10 +164,8 @@ class FleetConsole:
         self, worker: str, *, actor: str, reason: str, based_on: str | None
     ) -> Outcome:
         """Show a worker that is gone no longer; refused for one that lives."""
-        living = {one.id for one in self.view().workers if not one.gone}
-        cluster = self._parts.cluster
-        # One that is new to this worker may have left no report yet.
-        if worker in living or (cluster is not None and cluster.heartbeat.lives(worker)):
+        # Its report may tell more than the nodes do, which the commander asks.
+        if worker in {one.id for one in self.view().workers if not one.gone}:
             raise CommandError(f"worker {shown(worker)} lives; only one that is gone is forgotten")
         order = Order(actor, reason, based_on)
         return self._do(lambda c: c.commander.forget_worker(worker, order))

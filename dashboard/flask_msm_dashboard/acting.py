@@ -90,9 +90,10 @@ class ActView(ActingView):
     @exposed("/<action_name>", methods=("GET",))
     def review(self, action_name: str) -> Response:
         """Show what would be done."""
-        sight, action = self.desk.sight(), ACTIONS.get(action_name)
+        action = ACTIONS.get(action_name)
         if action is None:
             return self.refusal(404, _("There is no such page."))
+        sight = self.desk.sight(acting=True)
         if not sight.operator.can_write:
             return self.refusal(403, _("You can look but not change."))
         return self._review(sight, action, request.args, first=True)
@@ -100,9 +101,10 @@ class ActView(ActingView):
     @exposed("/<action_name>", methods=("POST",))
     def carry_out(self, action_name: str) -> Response:  # noqa: PLR0911 - each refusal at once
         """Do it, and go where its effect can be seen."""
-        sight, action = self.desk.sight(), ACTIONS.get(action_name)
+        action = ACTIONS.get(action_name)
         if action is None:
             return self.refusal(404, _("There is no such page."))
+        sight = self.desk.sight(acting=True)
         operator = sight.operator
         refused = self.refuse_reader(operator, action.name) or self.refuse_unsafe(
             operator, action.name
@@ -121,15 +123,16 @@ class ActView(ActingView):
         based_on = form.get("based_on")
         if review.stamp is not None and not based_on:
             return self.refusal(400, _("The form is incomplete. Go back and reload it."))
-        if review.stamp is not None and based_on != review.stamp:
-            return self._too_late(operator, action)
         wait = self._wait(sight, action)
         if wait:
-            return self.too_fast(wait)
+            # The console is not asked. Waiting helps only who is not too late anyway.
+            late = review.stamp is not None and based_on != review.stamp
+            return self._too_late(operator, action) if late else self.too_fast(wait)
         order = {"actor": operator.name or "-", "reason": reason, "based_on": based_on}
         try:
             outcome = action.run(self.desk.console, form, order)
         except ConflictError:
+            self.desk.limiter.give_back(_counted_as(sight, action))
             return self._too_late(operator, action)
         except CommandError as error:
             self.note_refusal(
@@ -197,10 +200,7 @@ class ActView(ActingView):
                 return _FLEET_WINDOW - max(recent[:_FLEET_MOST])
             if recent and min(recent) < _FLEET_PAUSE:
                 return _FLEET_PAUSE - max(0.0, min(recent))
-        name = f"{sight.operator.name}:{action.name}"
-        if action.per_target:
-            name += ":" + request.form.get("node", "")
-        return self.desk.limiter.take(name, action.limits)
+        return self.desk.limiter.take(_counted_as(sight, action), action.limits)
 
 
 class SessionsView(ActingView):
@@ -302,6 +302,12 @@ class SessionsView(ActingView):
             look_up_token=self.desk.token("look-up"),
             revoke_token=self.desk.token("revoke") if sight.operator.can_write else "",
         )
+
+
+def _counted_as(sight: Sight, action: Action) -> str:
+    """Return the name under which the limiter counts what this request does."""
+    name = f"{sight.operator.name}:{action.name}"
+    return f"{name}:{request.form.get('node', '')}" if action.per_target else name
 
 
 def _own_cookies() -> list[str]:

@@ -113,17 +113,25 @@ class Desk:
         found: Access | None = getattr(request, _OPERATOR)
         return found
 
-    def sight(self) -> Sight:
-        """Return what this request sees."""
+    def sight(self, *, acting: bool = False) -> Sight:
+        """Return what this request sees.
+
+        Args:
+            acting: The operator is about to change something: nodes are asked what holds.
+        """
         operator = self.operator()
         if operator is None:
             raise PermissionError
-        return Sight(self.snapshot(), operator, self.base())
+        return Sight(self.snapshot(ask=acting and operator.can_write), operator, self.base())
 
-    def snapshot(self) -> Snapshot:
-        """Return the fleet, without what settings hide."""
+    def snapshot(self, *, ask: bool = False) -> Snapshot:
+        """Return the fleet, without what settings hide.
+
+        Args:
+            ask: Ask the nodes first, which takes a moment.
+        """
         return facts.redacted(
-            self.console.view(),
+            self.console.look() if ask else self.console.view(),
             addresses=self.options.admin_hide_addresses,
             errors=self.options.admin_hide_errors,
         )

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from flask_msm.fleet.control import Control
     from flask_msm.fleet.events import Events
     from flask_msm.fleet.heartbeat import Heartbeat
+    from flask_msm.fleet.shared_map import SharedMap
 
     from .sharing import Sharing
 
@@ -213,17 +214,21 @@ class Commander:
         """Remove a worker that ended without a word.
 
         Raises:
-            CommandError: There is no such worker.
+            CommandError: There is no such worker, or it lives.
         """
-        if worker not in self._heartbeat.names():
-            raise CommandError(f"there is no worker {shown(worker)}")
 
         def act(_: Control) -> int:
+            if worker not in self._heartbeat.names():
+                raise CommandError(f"there is no worker {shown(worker)}")
+            if self._heartbeat.lives(worker):
+                text = f"worker {shown(worker)} lives; only one that is gone is forgotten"
+                raise CommandError(text)
             self._heartbeat.forget(worker)
             return 0
 
         text = f"worker {plain(worker, 120)} is forgotten"
-        return self._carry_out("worker_forgotten", act, order, lambda: text)
+        also = self._heartbeat.shared
+        return self._carry_out("worker_forgotten", act, order, lambda: text, also=also)
 
     def reset_circuit(self, node_id: str, order: Order) -> Done:
         """Forget the failures of a node, so that it is asked again at the next tick.
@@ -244,6 +249,7 @@ class Commander:
         return write_down(self._events, kind, order, text, node=node)
 
     def _check(self, name: str, stamp: int, order: Order) -> None:
+        """Compare what the fleet holds with what the operator saw: the only place that does."""
         if order.based_on is not None and order.based_on != str(stamp):
             text = f"{name} was changed in the meantime; look at its value and try again"
             raise ConflictError(text)
@@ -257,6 +263,7 @@ class Commander:
         *,
         node: str | None = None,
         change: Callable[[], Change] = Change,
+        also: SharedMap | None = None,
     ) -> Done:
         stamp = 0
 
@@ -264,7 +271,7 @@ class Commander:
             nonlocal stamp
             stamp = act(control)
 
-        told = tuple(self._sharing.command(acted))
+        told = tuple(self._sharing.command(acted, also=also))
         result = f"told to {', '.join(told) or 'this host only'}"
         return write_down(
             self._events,

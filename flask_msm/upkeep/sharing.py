@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from flask_msm.cluster.health import NodeState, Observation
 from flask_msm.errors import NodeError, NodeValueError
+from flask_msm.locks import ProcessLock
 
 from .map_watch import MapWatch
 from .orders import DISTRIBUTION, STOPPED
@@ -44,6 +45,8 @@ class Sharing:
         self._prober = prober
         self._learner = learner
         self._watch = MapWatch(parts.conditions)
+        #: Held while a command is judged and made: two threads must not both find it right.
+        self._acting = ProcessLock()
 
     def share(self, until: float | None) -> None:
         """Ask all nodes, put together what they know, and bring each up to date.
@@ -133,35 +136,58 @@ class Sharing:
                 self._prober.failed(node_id, reason)
         return answered
 
-    def look(self) -> list[str]:
-        """Learn what the fleet knows and change nothing; return the nodes that answered."""
+    def look(self, within: float | None = None) -> list[str]:
+        """Learn what the fleet knows and change nothing; return the nodes that answered.
+
+        Args:
+            within: Time in seconds all nodes together may take, none of which fails by being
+                slower than its share; ``None`` for the usual time of each.
+        """
         parts = self._parts
+        end = parts.clock.monotonic() + (within or 0.0)
         parts.notes.read()
         answered = []
-        for node_id, node in parts.nodes.items():
+        left = self._not_down()
+        while left:
+            # One that hangs leaves time for the others.
+            now = parts.clock.monotonic()
+            until = None if within is None else now + max(0.0, end - now) / len(left)
+            node_id = left.pop(0)
             try:
                 for shared in (parts.control.shared, parts.heartbeat.shared):
-                    shared.pull(node, parts.keys(), parts.by())
+                    shared.pull(parts.nodes[node_id], parts.keys(), parts.by(until))
             except NodeError as error:
-                self._prober.failed(node_id, error)
+                if within is None:
+                    self._prober.failed(node_id, error)
             else:
                 answered.append(node_id)
         return answered
 
-    def command(self, act: Callable[[Control], object]) -> list[str]:
+    def command(
+        self, act: Callable[[Control], object], *, also: SharedMap | None = None
+    ) -> list[str]:
         """Change what holds for the fleet; return the nodes that know it now.
+
+        All nodes are read before *act* judges, however lately this worker has ticked. Two workers
+        that both read before either writes both change it: the later stamp holds.
 
         Args:
             act: Makes the change, given what the fleet knows at this moment. What it raises comes
                 out, and nothing was changed.
+            also: A map that it needs or changes beside the control state.
         """
         parts = self._parts
         parts.notes.read()
         # What the fleet knows comes first, so that the change is the newest word.
         reached = self._exchange_with(parts.nodes)
+        if also is not None:
+            reached = self._exchange_map(also, reached)
         self._learner.learn()
-        act(parts.control)
+        with self._acting:
+            act(parts.control)
         told = self._exchange_with(reached)
+        if also is not None:
+            told = self._exchange_map(also, told)
         parts.notes.write()
         self._learner.learn()
         return told
@@ -179,8 +205,7 @@ class Sharing:
 
     def publish(self, _: float = 0.0) -> None:
         """Bring the control state to all nodes that answer, without waiting for the next tick."""
-        views = self._parts.state.view().items()
-        self._exchange_with([id_ for id_, view in views if view.health.state is not NodeState.DOWN])
+        self._exchange_with(self._not_down())
         self._parts.notes.write()
         self._learner.learn()
 
@@ -234,6 +259,10 @@ class Sharing:
                 except NodeError:
                     continue
 
+    def _not_down(self) -> list[str]:
+        views = self._parts.state.view().items()
+        return [id_ for id_, view in views if view.health.state is not NodeState.DOWN]
+
     def _push(self, shared: SharedMap, node: ManagedNode, there: Pulled, deadline: float) -> bool:
         """Bring a map to a node; one that it refuses does not keep others from it.
 
@@ -267,6 +296,20 @@ class Sharing:
         for node_id, found in pulled.items():
             try:
                 if self._push(shared, parts.nodes[node_id], found, parts.by()):
+                    reached.append(node_id)
+            except NodeError as error:
+                parts.state.failed(node_id, error)
+        return reached
+
+    def _exchange_map(self, shared: SharedMap, node_ids: Iterable[str]) -> list[str]:
+        """Share one map with nodes; return which know all of it."""
+        parts, keys = self._parts, self._parts.keys()
+        reached = []
+        for node_id in node_ids:
+            node = parts.nodes[node_id]
+            try:
+                found = shared.pull(node, keys, parts.by())
+                if self._push(shared, node, found, parts.by()):
                     reached.append(node_id)
             except NodeError as error:
                 parts.state.failed(node_id, error)

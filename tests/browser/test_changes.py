@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 
 import pytest
@@ -56,6 +57,32 @@ def test_everything_can_be_read_and_done_without_a_script(open_page, served):
     expect(page.locator("h1")).to_have_text("Too fast")
     assert [call[0] for call in server.console.calls] == ["distribute"]
     open_page.messages.clear()
+
+
+def test_a_double_click_is_one_change_and_shows_what_became_of_it(open_page, served):
+    server = served(all_well())
+    page = open_page()
+    page.goto(server.url + "act/policy?value=raise")
+    page.get_by_label("Reason").fill("the code is fixed")
+
+    changed, clicked = server.console.set_policy, threading.Event()
+
+    def slow(*args, **options):
+        clicked.wait(10)
+        return changed(*args, **options)
+
+    server.console.set_policy = slow
+    box = page.get_by_role("button", name="Change to Raise").bounding_box()
+    place = box["x"] + 5, box["y"] + 5
+    with page.expect_request(lambda request: request.method == "POST"):
+        page.mouse.click(*place)
+    page.mouse.move(*place)
+    page.mouse.down(click_count=2)
+    page.mouse.up(click_count=2)
+    clicked.set()
+
+    expect(page.locator("[data-live=banner]")).to_contain_text("Accepted.")
+    assert [call[0] for call in server.console.calls] == ["set_policy"]
 
 
 def test_a_node_is_probed_and_drained(open_page, served):

@@ -23,6 +23,8 @@ takes_minutes = pytest.mark.skipif(
 
 #: Milliseconds in which something gets from a node through two workers to a page.
 PATIENCE = 30_000
+#: Answers to what was confirmed.
+REFUSED, TOO_FAST = 400, 429
 #: What a browser says of a page with such a status: the demo means it.
 MEANT = re.compile(r"Failed to load resource: .* status of (401|429|500)")
 #: All that looks like a button, by its text; what has a sign or changes its text, by its id.
@@ -68,7 +70,10 @@ class Clicker:
         self.look()
 
     def confirm(self, label):
-        """Say why and what is asked for, and click; again while others were a moment ago."""
+        """Say why and what is asked for, and click; again while others were a moment ago.
+
+        What is refused for another reason fails at once, with what the page says.
+        """
 
         def taken():
             form = self.page.locator("form.review").filter(has_text=label)
@@ -77,10 +82,15 @@ class Clicker:
                 if field.count():
                     word = form.locator("label[for=word] code")
                     field.fill(word.inner_text() if name == "word" else "a look around")
-            self.click(label, within="form.review")
-            if "Try again in" in self.page.locator("main").inner_text():
+            with self.page.expect_response(lambda r: r.request.method == "POST") as answered:
+                self.click(label, within="form.review")
+            self.page.wait_for_load_state()
+            status = answered.value.status
+            if status == TOO_FAST:
                 self.page.go_back()
                 return False
+            if status >= REFUSED:
+                pytest.fail(f"{label!r}: {status}: {self.page.locator('main').inner_text()}")
             return True
 
         eventually(taken, PATIENCE / 1000)

@@ -20,7 +20,7 @@ class FakeConsole:
         self.snapshot = snapshot or all_well()
         self.calls: list[tuple] = []
         self.notes: list[tuple[str, str, str]] = []
-        self.views = 0
+        self.views = self.looks = 0
         self.fails: Exception | None = None
         #: What ``lookup`` returns.
         self.found: SessionFacts | None = None
@@ -31,6 +31,10 @@ class FakeConsole:
     def view(self) -> Snapshot:
         self.views += 1
         return replace(self.snapshot, at=self._now())
+
+    def look(self) -> Snapshot:
+        self.looks += 1
+        return self.view()
 
     def note(self, kind, text, *, actor, reason="", level="info"):
         self.notes.append((kind, text, actor))

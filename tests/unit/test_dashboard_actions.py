@@ -325,7 +325,7 @@ def test_a_strange_name_of_an_attribute_arrives_as_it_is():
         ("drain?node=n9", "There is no such node."),
         ("clear", "Choose at least one attribute."),
         ("clear?attribute=x", "That is no name of an attribute."),
-        ("forget?worker=x", "There is no such worker."),
+        ("forget?worker=", "There is no such worker."),
     ],
 )
 def test_a_target_that_is_none_is_refused_in_words(path, text):

@@ -54,7 +54,7 @@ def test_a_console_that_fails_says_nothing_of_it():
 
 @pytest.mark.parametrize("name", ["drain", "probe", "reset", "undrain"])
 def test_a_command_that_fails_says_nothing_of_it_but_the_log_does(name, caplog):
-    app, _ = make_app(FailingConsole(but=("view", "note")))
+    app, _ = make_app(FailingConsole(but=("view", "look", "note")))
     client = quiet(app)
     data = {**review(client, f"{name}?node=n1"), "reason": "x"}
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from flask_msm.errors import CommandError
 
+from ..formatting import cut
 from ..texts import _
 from .review import Form, Review
 
@@ -14,15 +15,16 @@ if TYPE_CHECKING:
     from flask_msm.snapshot import Snapshot
 
 
-def forget_review(snapshot: Snapshot, form: Form) -> Review:
+def forget_review(_snapshot: Snapshot, form: Form) -> Review:
     """Return what follows from forgetting a worker."""
-    for worker in snapshot.workers:
-        if worker.id == form.get("worker"):
-            return Review(
-                title=_("Forget {name}?", name=worker.id),
-                points=[_("It is not shown any more. If it still lives, it comes back.")],
-                submit=_("Forget it"),
-                reason=False,
-                hidden=(("worker", worker.id),),
-            )
-    raise CommandError(_("There is no such worker."))
+    # This worker need not have heard of it yet: whether there is one, the nodes know.
+    name = form.get("worker")
+    if not name:
+        raise CommandError(_("There is no such worker."))
+    return Review(
+        title=_("Forget {name}?", name=cut(name, 120)),
+        points=[_("It is not shown any more. If it still lives, it comes back.")],
+        submit=_("Forget it"),
+        reason=False,
+        hidden=(("worker", name),),
+    )

@@ -62,6 +62,11 @@
     });
   }
 
+  // -- a double click is one click: the second one would be told that somebody was faster
+  document.addEventListener("click", (event) => {
+    if (event.detail > 1 && event.target.closest('form[method="post"] button')) event.preventDefault();
+  });
+
   // -- polling
   let paused = false;
   let over = false;
