@@ -156,7 +156,7 @@ def test_a_node_that_hangs_holds_up_no_page_and_is_named(nodes, shop_over):
     shop = shop_over(nodes, reads=False, **patient)
     shop.wait("up", "up", "up")
     nodes[1].pause()
-    # Nobody has noticed yet: the page itself asks nobody.
+    # Not noticed yet: pages ask no node, and one before a change does for a moment only.
     shop.pages(limit=1.5, tries=1)
 
     shop.wait("up", "down", "up")

@@ -32,7 +32,7 @@ class Worker:
         self.client = self.app.test_client()
         self.state = self.manager.state(self.app)
         self.console = self.state.console
-        self.state.parts.cluster.monitor.begin()
+        self.state.parts.cluster.runtime.on_load()
 
     def review(self, path):
         page = self.client.get(f"/msm-admin/act/{path}").text
