@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
+from .app import CODEC, READS_JSON, WRITES_JSON
 from .browser import Gate
 from .cluster import OPTIONS
 from .crowd import Crowd
@@ -185,6 +186,24 @@ def key_changed(scene: Scene) -> None:
     scene.recover()
 
 
+def codec_changed(scene: Scene) -> None:
+    """Change the codec, one host after the other, and kill nodes in the middle.
+
+    As the documentation has it, all hosts read both forms before the first one writes the new one.
+    """
+    for name in (EAST, WEST, FRESH):
+        scene.deploy(name, {CODEC: READS_JSON})
+    scene.recover()
+    scene.deploy(EAST, {CODEC: WRITES_JSON})
+    for node in ("n1", "n2"):
+        scene.stage.cluster.kill([node])
+        scene.lasts(f"one host has the new codec, {node} killed")
+        scene.stage.cluster.restart([node])
+        scene.recover()
+    scene.deploy(WEST, {CODEC: WRITES_JSON})
+    scene.recover()
+
+
 def addresses_exchanged(scene: Scene) -> None:
     """Have two nodes exchange their addresses, and kill another one afterwards."""
     crowd = scene.crowd(_IDLE)
@@ -351,6 +370,14 @@ def _all_acts() -> Iterator[tuple[str, Act]]:
             title="another key to encrypt, host by host, nodes killed",
             play=key_changed,
             settings={"MSM_ENCRYPTION_KEYS": [_OLD_KEY, _NEW_KEY]},
+        ),
+    )
+    yield (
+        "codec",
+        Act(
+            title="another codec, host by host, nodes killed: any site",
+            play=codec_changed,
+            affinity=False,
         ),
     )
     yield (

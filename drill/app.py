@@ -21,17 +21,53 @@ from flask_msm import (
     mode_changed,
     regenerate,
 )
+from flask_msm.record.codec import MsgpackCodec
 
 
 #: Environment variables: configuration as JSON, name of the site, folder of the workers' notes.
 CONFIG, SITE, NOTES = "DRILL_CONFIG", "DRILL_SITE", "DRILL_NOTES"
+#: In the configuration: the codec, of which both read JSON as well and one writes it.
+CODEC, READS_JSON, WRITES_JSON = "DRILL_CODEC", "reads JSON", "writes JSON"
 #: Headers: where the session was kept before and after the request, and which site answered.
 MODE, PLACE = "X-Mode", "X-Site"
 
 #: In the body of an answer: the attribute that makes the session too large.
 TOO_LARGE = "too large"
 
-manager = MemcachedSessionManager()
+
+class BothForms(MsgpackCodec):
+    """Reads MessagePack and JSON, under the one id that records name.
+
+    Args:
+        writes_json: What is written.
+    """
+
+    # Of a byte that is MessagePack for a zero, which nothing may follow there.
+    _MARK = b"\0"
+
+    def __init__(self, *, writes_json: bool) -> None:
+        super().__init__()
+        self._writes_json = writes_json
+
+    def dumps(self, value: object) -> bytes:
+        """Return *value* as bytes."""
+        return (
+            self._MARK + json.dumps(value).encode() if self._writes_json else super().dumps(value)
+        )
+
+    def loads(self, data: bytes) -> object:
+        """Return the value that became *data*."""
+        is_json = data[:1] == self._MARK and len(data) > 1
+        return json.loads(data[1:]) if is_json else super().loads(data)
+
+
+def codec() -> MsgpackCodec:
+    """Return the codec of this worker."""
+    name = json.loads(os.environ.get(CONFIG, "{}")).get(CODEC, "")
+    return BothForms(writes_json=name == WRITES_JSON) if name else MsgpackCodec()
+
+
+manager = MemcachedSessionManager(codec=codec())
 
 
 def create_app() -> Flask:

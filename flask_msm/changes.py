@@ -89,8 +89,11 @@ class Baseline:
                 if instead is None:
                     continue
                 raw = instead
-            if encoded.get(name) != raw:
-                changed[name] = raw
+            if encoded.get(name) == raw:
+                continue
+            if originals.get(name) is value and self._is_form_only(name, raw, codec):
+                continue
+            changed[name] = raw
         for name in encoded:
             if name not in values:
                 changed[name] = None
@@ -98,13 +101,28 @@ class Baseline:
 
     def differs(self, name: Any, value: Any, codec: Codec) -> bool:
         """Return whether *value* is another one than what is stored under *name*."""
-        stored = self.encoded.get(name)
-        if stored is not None and self._originals.get(name) is value and type(value) in IMMUTABLE:
+        stored, same = self.encoded.get(name), self._originals.get(name) is value
+        if stored is not None and same and type(value) in IMMUTABLE:
             return False
         try:
-            return codec.dumps(value) != stored
+            raw = codec.dumps(value)
         except Exception:  # noqa: BLE001 - a codec of the application may raise anything
             return True
+        return raw != stored and not (same and self._is_form_only(name, raw, codec))
+
+    def _is_form_only(self, name: str, raw: bytes, codec: Codec) -> bool:
+        """Return whether what is stored under *name* would be *raw* if it were written today.
+
+        Before a deploy another codec, or another version of a registered type, wrote it in its own
+        form. Who only reads it must not write it: that would undo what others change meanwhile.
+        """
+        stored = self.encoded.get(name)
+        if stored is None:
+            return False
+        try:
+            return codec.dumps(codec.loads(stored)) == raw
+        except Exception:  # noqa: BLE001 - as above
+            return False
 
     def accept(self, changed: Mapping[str, bytes | None], values: Mapping[str, Any]) -> None:
         """Take *changed* as stored, of *values* or of what others stored beside them."""

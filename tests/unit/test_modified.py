@@ -198,3 +198,45 @@ def test_values_of_names_that_are_no_text_and_of_other_types_are_compared_as_the
 
     assert shop.ask(view)
     assert shop.ask(lambda: dict(session)) == {"42": {"a": 1, "b": 1}}
+
+
+class TwoForms(MsgpackCodec):
+    """Reads two forms, of which it writes one."""
+
+    writes_second = False
+
+    def dumps(self, value):
+        return b"\0" * self.writes_second + super().dumps(value)
+
+    def loads(self, data):
+        return super().loads(data[1:] if data[:1] == b"\0" and len(data) > 1 else data)
+
+
+@pytest.fixture
+def in_the_old_form(monkeypatch):
+    """Return an application whose codec writes another form since a session was stored."""
+    shop = make_app(manager=FakeManager(clock=FakeClock(), codec=TwoForms()))
+    shop.do(lambda: session.update(DATA))
+    shop.operations()
+    monkeypatch.setattr(TwoForms, "writes_second", True)
+    return shop
+
+
+def test_what_is_stored_in_the_form_of_before_a_deploy_is_not_written_because_it_was_read(
+    in_the_old_form,
+):
+    shop = in_the_old_form
+
+    def view():
+        return dict(session.items()) == DATA, session.modified
+
+    assert shop.ask(view) == (True, False)
+    assert not [name for name in shop.operations() if name != "gets"]
+
+
+def test_a_change_inside_a_value_in_the_form_of_before_a_deploy_is_stored(in_the_old_form):
+    shop = in_the_old_form
+
+    shop.do(lambda: session["cart"]["items"].append(2))
+
+    assert shop.ask(lambda: dict(session)) == {**DATA, "cart": {"items": [1, 2]}}
