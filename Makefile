@@ -27,8 +27,8 @@ test: packages static third-party  ## check everything: style, types, layers, li
 	@# Whole files side by side: most tests wait for processes rather than compute.
 	@$(RUN) pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
-test-demo: packages  ## click every button of the demo in a browser
-	@EVERY_BUTTON=1 $(RUN) pytest tests/browser/test_demo.py $(ARGS)
+test-demo: packages  ## click every button of the demo and of the dashboard in a browser
+	@EVERY_BUTTON=1 $(RUN) pytest tests/browser/test_demo.py tests/browser/test_buttons.py $(ARGS)
 
 test-neighbours: third-party  ## run the tests of Flask-Security and Flask-JWT-Extended as well
 	@scripts/venv-third-party.sh neighbours
