@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from support.signals import keep_ignored_signals_to_this_process
 
 from flask_msm.stores.memcached import MemcachedNode
 from flask_msm.testing.memcached import HOW_TO_INSTALL, MemcachedProcess
@@ -19,6 +20,9 @@ from flask_msm.testing.peer import Peer
 # The same examples in every run, however busy the machine; ``make fuzz`` looks for others.
 settings.register_profile("steady", derandomize=True, deadline=None, database=None)
 settings.load_profile("steady")
+
+# Servers that tests end by Ctrl-C or a signal must not inherit that it is ignored.
+keep_ignored_signals_to_this_process()
 
 
 @pytest.fixture(autouse=True)
