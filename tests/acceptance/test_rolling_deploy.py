@@ -12,7 +12,9 @@ from support.visitors import Load, Rotation, count_missed, sign_in
 IDLE = 150
 PROBE_INTERVAL = 0.25
 REQUEST_DEADLINE = 1.0
-BOUND = 2 * PROBE_INTERVAL + REQUEST_DEADLINE
+# Ticks of a worker after which it serves no session that was ended before: it learns that by two
+# of them, and a request may have begun before that.
+BOUND = 2 + round(REQUEST_DEADLINE / PROBE_INTERVAL)
 
 pytestmark = pytest.mark.memcached
 
@@ -61,9 +63,9 @@ def test_rolling_deploys_of_other_lists_of_nodes(fleet):
 
     say(f"{IDLE} idle sessions, missed after each step: {missed}")
     say(load.report())
-    say(f"{replay.report()} (bound: {BOUND} s)")
+    say(f"{replay.report()} (bound: {BOUND} ticks)")
     for line in load.complaints():
         say(line)
     assert not any(missed.values())
     assert load.complaints() == replay.failed == []
-    assert [served for served in replay.served if served.late > BOUND] == []
+    assert [served for served in replay.served if served.ticks > BOUND] == []

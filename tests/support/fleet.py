@@ -18,9 +18,9 @@ from flask_msm.testing.memcached import MemcachedProcess, wait_until
 from .workers import ROOT, Browser, Worker
 
 
-SETTINGS = ("--config", "python:support.gunicorn_settings")
+SETTINGS = ("--config", str(Path(__file__).with_name("gunicorn_settings.py")))
 #: Seconds until every node must be trusted again, on a machine that is busy as well.
-GATE_TIMEOUT = 60
+GATE_TIMEOUT = 120
 APP = "support.worker_app:create_app"
 
 

@@ -1,8 +1,9 @@
 """Settings of gunicorn for acceptance tests: each answer says how long it took in the worker.
 
 The time is taken around the application, where neither the queue in front of the worker nor a busy
-test client counts; how much of it the thread waited for a processor is told as well. What happens
-to the nodes is written to the file ``EVENT_LOG``.
+test client counts; how much of it the thread waited for a processor is told as well, and how often
+the worker had ticked when the request came. What happens to the nodes is written to the file
+``EVENT_LOG``.
 """
 
 from __future__ import annotations
@@ -10,16 +11,34 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections import Counter
 from pathlib import Path
 
 
 SPENT = "X-Spent"
+TICKS = "X-Ticks"
 SCHEDULED = Path("/proc/thread-self/schedstat")
 
 worker_class = "gthread"
 threads = 4
 keepalive = 75
 graceful_timeout = 5
+
+
+_done: Counter[str] = Counter()
+
+
+def post_fork(server, worker):
+    """Count the ticks of the upkeep, before the application makes any."""
+    from flask_msm.upkeep.monitor import Monitor  # of the version that the worker runs
+
+    tick = Monitor.tick
+
+    def counted(monitor, **options):
+        tick(monitor, **options)
+        _done["ticks"] += 1
+
+    Monitor.tick = counted
 
 
 def post_worker_init(worker):
@@ -35,12 +54,13 @@ def timed(application):
     """Return a WSGI application that adds what *application* took to each answer."""
 
     def answer(environ, start_response):
-        began, waited = time.monotonic(), waited_for_processor()
+        began, waited, ticks = time.monotonic(), waited_for_processor(), _done["ticks"]
 
         # Flask has saved the session by the time it starts its response.
         def start(status, headers, *exc_info):
             took = f"{time.monotonic() - began:.6f} {waited_for_processor() - waited:.6f}"
-            return start_response(status, [*headers, (SPENT, took)], *exc_info)
+            more = [(SPENT, took), (TICKS, str(ticks))]
+            return start_response(status, [*headers, *more], *exc_info)
 
         return application(environ, start)
 

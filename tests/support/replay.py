@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import contextmanager
 from typing import NamedTuple, Self
+
+from flask_msm.testing.memcached import wait_until
 
 from .tab import PATIENCE, Tab
 from .visitors import Rotation
@@ -23,12 +26,15 @@ class Served(NamedTuple):
 
     Attributes:
         late: When the request was sent, seconds after the logout was acknowledged.
+        ticks: How often the upkeep of the worker had ticked since then when the request came. What
+            a worker has to know after two of them it learns late on a machine that is busy.
         worker: Which worker showed it.
         label: What was the matter with the nodes at the time of the logout.
         body: What it showed.
     """
 
     late: float
+    ticks: int
     worker: str
     label: str
     body: dict[str, object]
@@ -38,6 +44,8 @@ class _Cookie(NamedTuple):
     value: str
     since: float
     label: str
+    #: Ticks of each worker just after the logout.
+    ticks: dict[Worker, int]
 
 
 class Replay:
@@ -83,7 +91,17 @@ class Replay:
             at: When its logout was acknowledged (monotonic clock, seconds); ``None`` for just now.
             label: What was the matter with the nodes then.
         """
-        self._cookies.append(_Cookie(cookie, time.monotonic() if at is None else at, label))
+        since = time.monotonic() if at is None else at
+        self._cookies.append(_Cookie(cookie, since, label, self._ticks()))
+
+    def go_on(self, ticks: int) -> None:
+        """Replay until the upkeep of every worker has ticked so many times more."""
+        goal = {worker: count + ticks for worker, count in self._ticks().items()}
+        wait_until(
+            lambda: all(map(int.__ge__, self._ticks(goal).values(), goal.values())),
+            f"{ticks} ticks of every worker",
+            PATIENCE + 10 * ticks,
+        )
 
     @contextmanager
     def paused(self):
@@ -107,6 +125,13 @@ class Replay:
             f"{label}: served {len(found)}, the last {max(found, default=0.0):.2f} s after logout"
             for label, found in late.items()
         )
+
+    def _ticks(self, workers: Iterable[Worker] | None = None) -> dict[Worker, int]:
+        with Tab() as tab:
+            return {
+                worker: tab.ask(worker, "/pid").ticks
+                for worker in workers or self._rotation.workers()
+            }
 
     def _work(self) -> None:
         turn = 0
@@ -142,4 +167,5 @@ class Replay:
         if answer.status != 200 or answer.body is None:
             self.failed.append(f"{worker.url}: status {answer.status}")
         elif "name" in answer.body:
-            self.served.append(Served(late, worker.url, cookie.label, answer.body))
+            ticks = answer.ticks - cookie.ticks.get(worker, 0)
+            self.served.append(Served(late, ticks, worker.url, cookie.label, answer.body))

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from http.cookies import SimpleCookie
 from typing import Any, NamedTuple
 
-from .gunicorn_settings import SPENT
+from .gunicorn_settings import SPENT, TICKS
 from .workers import Worker
 
 
@@ -32,6 +32,7 @@ class Answer(NamedTuple):
         spent: Time in seconds the worker took, but for waiting for a processor.
         took: All the time the worker took.
         waited: Time in seconds the browser waited.
+        ticks: How often the upkeep of the worker had ticked when the request came.
     """
 
     status: int
@@ -40,6 +41,7 @@ class Answer(NamedTuple):
     spent: float
     took: float
     waited: float
+    ticks: int
 
 
 class Tab:
@@ -87,6 +89,7 @@ class Tab:
             float(took) - float(starved),
             float(took),
             time.monotonic() - began,
+            int(response.headers.get(TICKS, "0")),
         )
 
 
