@@ -14,7 +14,7 @@ from typing import Self
 
 
 # Seconds in which a process starts, ends or takes a signal, on a machine that is busy as well.
-PATIENCE = 10.0
+PATIENCE = 60.0
 # Somebody else may be faster with a port that was free.
 START_ATTEMPTS = 5
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import ssl
 
 # Seconds after which a thread that should have ended is a bug of the test.
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 class Caller:

@@ -48,7 +48,7 @@ def probe(app: Flask) -> None:
     settle(app)
 
 
-def wait_for_mode(app: Flask, mode: Mode, *, timeout: float = 10.0) -> None:
+def wait_for_mode(app: Flask, mode: Mode, *, timeout: float = 30.0) -> None:
     """Probe until *app* is in *mode*, and settle.
 
     Args:

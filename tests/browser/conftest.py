@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 from support.browser import HOW_TO_INSTALL, Served, chromium, launched
+
+
+#: Time in milliseconds in which what is waited for comes true, on a machine that is busy as well.
+PATIENCE = 60_000
+expect.set_options(timeout=PATIENCE)
 
 
 # Not for all tests: the loop of Playwright would run on in their thread.
@@ -26,7 +31,7 @@ def open_page(browser, served):
         context = browser.new_context(
             viewport={"width": width, "height": 800}, color_scheme=theme, **options
         )
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(PATIENCE)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: messages.append(message.text))

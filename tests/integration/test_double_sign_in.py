@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from flask import Flask, session
+from support.patience import PATIENT
 
 from flask_msm import MemcachedSessionManager, regenerate
 from flask_msm.testing.memcached import wait_until
@@ -29,7 +30,7 @@ class Host:
         self.app = app = Flask("shop", static_folder=None)
         spec = [f"n{number}:127.0.0.1:{node.port}" for number, node in enumerate(nodes, 1)]
         app.config.update(SECRET_KEY="twice " * 6, MSM_NODES=spec, MSM_LOCAL_DIR=str(folder))
-        app.config.update(MSM_ADMIN=False, MSM_PROBE_INTERVAL=0.5, **config)
+        app.config.update(MSM_ADMIN=False, MSM_PROBE_INTERVAL=0.5, **PATIENT, **config)
         self.manager = MemcachedSessionManager(app)
 
         @app.get("/visit/<int:number>")
@@ -71,7 +72,7 @@ def nodes(memcached):
 
 
 SHAPES = {
-    "grace": {"MSM_REGENERATE_GRACE": 10},
+    "grace": {"MSM_REGENERATE_GRACE": 300},
     "no grace": {"MSM_REGENERATE_GRACE": 0},
     "sticky": {"MSM_STICKY": True},
 }
@@ -86,7 +87,7 @@ def hosts(request, nodes, tmp_path):
         made.append(Host(nodes, folder, **request.param))
     for host in made:
         host.ask("/visit/0")
-        wait_until(host.all_up, "the host trusts all nodes", 30)
+        wait_until(host.all_up, "the host trusts all nodes")
     yield made
     for host in made:
         host.manager.close(host.app)
@@ -113,7 +114,7 @@ def double_click(clicks, hosts, number, cookie, *, together):
     start = threading.Barrier(2 if together else 1)
 
     def click(host):
-        start.wait(10)
+        start.wait(60)
         return host.ask(f"/sign-in/{number}", cookie, "POST")
 
     if not together:

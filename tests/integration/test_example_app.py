@@ -33,13 +33,13 @@ class Visitor:
         self.http.trust_env = False
 
     def get(self, path: str) -> str:
-        response = self.http.get(self.url + path, timeout=10)
+        response = self.http.get(self.url + path, timeout=60)
         assert response.status_code == 200
         return response.text
 
     def post(self, path: str, page: str, **fields: object) -> str:
         token = re.search(r'name="csrf" value="([^"]+)"', page)[1]
-        response = self.http.post(self.url + path, data={"csrf": token, **fields}, timeout=10)
+        response = self.http.post(self.url + path, data={"csrf": token, **fields}, timeout=60)
         assert response.status_code == 200
         return response.text
 
@@ -110,7 +110,7 @@ class TestShop:
             workers.add(worker_of(page))
             return len(workers) == 2
 
-        eventually(both_answered, 30)
+        eventually(both_answered)
 
     def test_nested_changes_are_kept(self, shop: Launched) -> None:
         """Quantities deep inside the cart change, go down to nothing, and an order empties it."""
@@ -201,7 +201,7 @@ class TestShop:
         token = re.search(r'name="csrf" value="([^"]+)"', visitor.get("/"))[1]
         filled = {name: token if value is None else value for name, value in fields.items()}
 
-        response = visitor.http.post(shop.url + path, data=filled, timeout=10)
+        response = visitor.http.post(shop.url + path, data=filled, timeout=60)
 
         assert response.status_code == status
         assert 'class="count"' not in visitor.get("/cart")
@@ -224,26 +224,26 @@ def test_policy_of_demo_is_changed_and_changed_back_in_its_dashboard(tmp_path):
         dashboard = f"{shop.url}/msm-admin/"
 
         def policy():
-            document = operator.get(f"{dashboard}api/v1/state", timeout=10).json()
+            document = operator.get(f"{dashboard}api/v1/state", timeout=60).json()
             return document["policy"]["value"]
 
         def choose(value):
-            page = operator.get(f"{dashboard}act/policy?value={value}", timeout=10).text
+            page = operator.get(f"{dashboard}act/policy?value={value}", timeout=60).text
             fields = dict(re.findall(r'name="(\w+)" value="([^"]*)"', page))
             answer = operator.post(
                 f"{dashboard}act/policy",
                 data={**fields, "reason": "a look around"},
                 headers={"Origin": shop.url},
-                timeout=10,
+                timeout=60,
             )
             return answer.status_code
 
         assert policy() == "raise"
         assert choose("blacklist") == 200
-        eventually(lambda: policy() == "blacklist", 10)
+        eventually(lambda: policy() == "blacklist")
         # Between two changes of the fleet a pause is asked for, with 429.
-        eventually(lambda: choose("raise") == 200, 20)
-        eventually(lambda: policy() == "raise", 10)
+        eventually(lambda: choose("raise") == 200)
+        eventually(lambda: policy() == "raise")
 
 
 @pytest.mark.memcached
@@ -304,7 +304,7 @@ class TestLauncher:
             home = re.search(r"<dt>Home nodes</dt><dd>(n\d+)", visitor.get("/session"))[1]
 
             os.kill(shop.node_pids[home], signal.SIGTERM)
-            eventually(lambda: f"{home} (pid {shop.node_pids[home]}) has ended" in shop.text, 10)
+            eventually(lambda: f"{home} (pid {shop.node_pids[home]}) has ended" in shop.text)
 
             for _ in range(10):
                 assert shows(visitor.get("/cart"), name="Anna", things=2)
@@ -337,20 +337,20 @@ def test_a_node_is_broken_and_mended_on_a_page_and_the_dashboard_shows_it(tmp_pa
         dashboard = f"{shop.url}/msm-admin/"
 
         def state(node_id: str) -> str:
-            document = operator.get(f"{dashboard}api/v1/state", timeout=10).json()
+            document = operator.get(f"{dashboard}api/v1/state", timeout=60).json()
             return next(node["state"] for node in document["nodes"] if node["id"] == node_id)
 
-        assert requests.get(dashboard, timeout=10).status_code == 401
-        assert operator.get(dashboard, timeout=10).status_code == 200
-        eventually(lambda: state("n1") == "up", 20)
+        assert requests.get(dashboard, timeout=60).status_code == 401
+        assert operator.get(dashboard, timeout=60).status_code == 200
+        eventually(lambda: state("n1") == "up")
 
         visitor.post("/break/n1/kill", visitor.get("/break"))
-        eventually(lambda: state("n1") == "down", 20)
+        eventually(lambda: state("n1") == "down")
         assert shows(visitor.get("/cart"), name="Anna", things=1)
 
-        eventually(lambda: "Start it again" in visitor.get("/break"), 10)
+        eventually(lambda: "Start it again" in visitor.get("/break"))
         visitor.post("/break/n1/restart", visitor.get("/break"))
-        eventually(lambda: state("n1") == "up", 40)
+        eventually(lambda: state("n1") == "up")
         assert shows(visitor.get("/cart"), name="Anna", things=1)
         assert "n1 is up again" in shop.text
 
@@ -360,7 +360,7 @@ def test_a_node_is_broken_and_mended_on_a_page_and_the_dashboard_shows_it(tmp_pa
         assert page.count("This node hangs.") == page.count("Let it go on") == 1
         assert shows(visitor.get("/cart"), name="Anna", things=1)
         visitor.post("/break/n2/go-on", page)
-        eventually(lambda: "This node hangs." not in visitor.get("/break"), 10)
+        eventually(lambda: "This node hangs." not in visitor.get("/break"))
 
 
 def test_a_lock_in_the_session_is_named_on_the_page_that_fails(tmp_path: Path) -> None:
@@ -370,7 +370,7 @@ def test_a_lock_in_the_session_is_named_on_the_page_that_fails(tmp_path: Path) -
         visitor.sign_in("Anna")
         token = re.search(r'name="csrf" value="([^"]+)"', visitor.get("/break"))[1]
 
-        answer = visitor.http.post(f"{shop.url}/break/session", data={"csrf": token}, timeout=10)
+        answer = visitor.http.post(f"{shop.url}/break/session", data={"csrf": token}, timeout=60)
 
         assert answer.status_code == 500
         assert "&#39;lock&#39; (_thread.lock)" in answer.text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from flask import Flask, session
+from support.patience import PATIENT
 
 from flask_msm import MemcachedSessionManager, SessionTooLargeError
 from flask_msm.testing.memcached import wait_until
@@ -26,6 +27,7 @@ class Shop:
             MSM_MIRROR=False,
             MSM_LOCAL_CACHE="simple",
             PROPAGATE_EXCEPTIONS=True,
+            **PATIENT,
             **config,
         )
         MemcachedSessionManager(self.app)
@@ -53,7 +55,7 @@ class Shop:
 
     def held(self):
         """Return how many copies of sessions all nodes hold."""
-        cluster, until = self.state.parts.cluster, self.state.repository.clock.monotonic() + 5
+        cluster, until = self.state.parts.cluster, self.state.repository.clock.monotonic() + 60
         prefix = self.state.settings.key_prefix
         keys = [
             key

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import select
 import signal
 import socket
 import time
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.memcached
 TTL = 60
 
 
-def soon(seconds: float = 5.0) -> float:
+def soon(seconds: float = 60.0) -> float:
     return time.monotonic() + seconds
 
 
@@ -240,14 +241,16 @@ def test_two_commands_to_two_nodes_are_on_their_way_at_once(memcached, node_at):
 def test_a_reply_that_waited_while_another_node_timed_out_is_read(memcached, node_at):
     """Who collects replies in turn comes late to the second: it must not be blamed for that."""
     stopped, running = memcached(), memcached()
-    first = node_at(stopped, timeout=0.1, retry_attempts=0)
-    second = node_at(running, timeout=0.1, retry_attempts=0)
-    add(first, b"1")
-    add(second, b"2")
+    first = node_at(stopped, timeout=0.5, retry_attempts=0)
+    second = node_at(running, timeout=0.5, retry_attempts=0)
+    add(node_at(running), b"2")
     stopped.pause()
     exchanges = first.start_gets("k", soon()), second.start_gets("k", soon())
     with pytest.raises(NodeBusyError):
         exchanges[0].result()
+    waiting = exchanges[1]._connection.socket
+    assert select.select([waiting], [], [], 60)[0], "the reply is there, late or not"
+    wait_until(lambda: time.monotonic() > exchanges[1]._until, "its time is over")
     assert exchanges[1].result().value == b"2"
 
 
@@ -288,10 +291,11 @@ def test_waiting_for_a_connection_ends_by_the_deadline_and_blames_nobody(server,
     node = node_at(server, pool_size=1)
     busy = node.start_gets("k", soon())
     start = time.monotonic()
-    waiting = node.start_gets("k", soon(0.05))
+    waiting = node.start_gets("k", start + 0.5)
     with pytest.raises(PoolExhaustedError) as caught:
         waiting.result()
-    assert 0.04 < time.monotonic() - start < 1
+    # The answer to the other one is not read before: nothing else ends the wait.
+    assert time.monotonic() >= start + 0.5
     assert not isinstance(caught.value, NodeBusyError | NodeUnreachableError | NodeValueError)
     assert busy.result() is None
     assert gets(node) is None
@@ -305,7 +309,7 @@ def test_a_connection_that_comes_free_is_taken_by_who_waits(server, node_at):
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(gets, node)
         assert busy.result() is None
-        assert waiting.result(5) is None
+        assert waiting.result(60) is None
     assert node.counters.connects == 1
 
 
@@ -436,7 +440,7 @@ def test_a_cas_takes_an_old_connection_from_among_young_ones(server, node):
 
 
 def test_a_stopped_server_times_out_within_the_deadline(server, node_at):
-    node = node_at(server, timeout=10, retry_attempts=0)
+    node = node_at(server, timeout=600, retry_attempts=0)
     add(node, b"1")
     server.pause()
     for operation in (
@@ -446,8 +450,9 @@ def test_a_stopped_server_times_out_within_the_deadline(server, node_at):
     ):
         start = time.monotonic()
         with pytest.raises(NodeBusyError, match="timed out"):
-            operation(start + 0.1)
-        assert 0.09 < time.monotonic() - start < 0.5
+            operation(start + 0.3)
+        # Not by the time-out of one answer.
+        assert 0.3 <= time.monotonic() - start < 60
     server.resume()
     assert node.counters.timeouts == 3
     # What was sent meanwhile may be done by now; its replies are nobody's.
@@ -461,7 +466,8 @@ def test_a_timed_out_read_is_sent_again_once(server, node_at):
         pauses.append(seconds)
         server.resume()
 
-    node = node_at(server, timeout=0.1, retry_delay=0.03, sleep=sleep)
+    # The read that is sent again has this time as well, and is answered in it.
+    node = node_at(server, timeout=1, retry_delay=0.03, sleep=sleep)
     add(node, b"1")
     for count, read in enumerate((gets, lambda node: node.get_many(["k"], soon())), start=1):
         server.pause()
@@ -476,11 +482,10 @@ def test_a_timed_out_read_is_sent_again_once(server, node_at):
 
 
 def test_a_retry_needs_time_before_the_deadline(server, node_at):
-    node = node_at(server, timeout=0.1, retry_delay=0.1, sleep=pytest.fail)
-    add(node, b"1")
+    node = node_at(server, timeout=0.3, retry_delay=0.3, sleep=pytest.fail)
     server.pause()
     with pytest.raises(NodeBusyError):
-        node.start_gets("k", soon(0.15)).result()
+        node.start_gets("k", soon(0.5)).result()
 
 
 def test_a_server_out_of_connections_is_busy(memcached, node_at):
@@ -617,7 +622,7 @@ def test_close_leaves_the_client_usable(node, server):
 def test_a_client_nobody_needs_goes_with_its_connections(server):
     before = server.stats()["curr_connections"]
     node = MemcachedNode(
-        "n1", host=server.host, port=server.port, connect_timeout=1, timeout=1, pool_size=2
+        "n1", host=server.host, port=server.port, connect_timeout=60, timeout=60, pool_size=2
     )
     gets(node)
     gone = weakref.ref(node)
@@ -648,7 +653,7 @@ def test_failed_exchanges_leave_nothing_to_collect(server, node_at):
 
 def test_a_signal_while_waiting_leaves_nothing_behind(server, node_at):
     """Wherever a thread waits: for the server, for a connection, for the next attempt."""
-    node = node_at(server, pool_size=1, timeout=5, connect_timeout=5)
+    node = node_at(server, pool_size=1)
     node.item_size_max = 64 * 1024 * 1024
     add(node, b"1")
     add(node, b"2", "other")

@@ -1,4 +1,4 @@
-"""One memcached node that misbehaves: what it counts as, how long it takes, what is left."""
+"""One memcached node that misbehaves: what it counts as, what ends the wait, what is left."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 import ssl
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,8 +23,22 @@ LOCALHOST = Path(peers.__file__).with_name("localhost.pem")
 TTL = 60
 
 
-def soon(seconds: float = 2.0) -> float:
+#: What takes so long (seconds) hangs; what is asked to end after a moment does so long before.
+HANGS = 30.0
+#: A time-out (seconds) that is to run out.
+SHORT = 0.1
+
+
+def soon(seconds: float = 60.0) -> float:
     return time.monotonic() + seconds
+
+
+@contextmanager
+def ends_after(seconds):
+    """The block ends when this time is over, and not when something else is."""
+    start = time.monotonic()
+    yield
+    assert 0.9 * seconds < time.monotonic() - start < HANGS
 
 
 OPERATIONS = {
@@ -90,12 +104,13 @@ FAULTS = {
 def test_a_misbehaving_node_fails_as_the_table_says(
     operation, behaviour, meaning, reason, peer, node_at
 ):
-    """Whatever the operation; the deadline holds, and nothing of it reaches the next one."""
-    node = node_at(peer(behaviour), timeout=0.1, pool_size=1, retry_attempts=0)
+    """Whatever the operation; the time-out holds, and nothing of it reaches the next one."""
+    limits = {"timeout": SHORT} if reason == "timed out" else {}
+    node = node_at(peer(behaviour), pool_size=1, retry_attempts=0, **limits)
     start = time.monotonic()
     with pytest.raises(meaning, match=reason):
         operation(node, soon())
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < HANGS
     assert node._pool.idle == 0
     assert node._pool.free == 1
 
@@ -117,10 +132,10 @@ def test_a_misbehaving_node_fails_as_the_table_says(
 )
 def test_a_cas_fails_as_the_table_says(answer, meaning, peer, node_at):
     item = b"VALUE k 0 1 7\r\nv\r\nEND\r\n"
-    node = node_at(peer(peers.answers(item, answer)), timeout=0.1, pool_size=1)
+    node = node_at(peer(peers.answers(item, answer)), pool_size=1)
     token = OPERATIONS["gets"](node, soon()).token
     with pytest.raises(meaning):
-        node.start_cas("k", b"w", TTL, token, soon()).result()
+        node.start_cas("k", b"w", TTL, token, soon(0.5 if answer == b"STO" else 60)).result()
     assert node._pool.idle == 0
     assert node._pool.free == 1
 
@@ -135,22 +150,18 @@ def test_an_unknown_command_is_a_hard_failure_but_for_statistics(operation, peer
 
 def test_a_dripping_node_does_not_stretch_the_deadline(peer, node_at):
     """Each byte comes in time for a time-out that is told by bytes."""
-    item = b"VALUE k 0 100 1\r\n" + b"v" * 100 + b"\r\nEND\r\n"
-    node = node_at(peer(peers.drips(item, 0.03)), timeout=0.1, retry_attempts=0)
-    start = time.monotonic()
-    with pytest.raises(NodeBusyError):
-        node.start_gets("k", soon()).result()
-    assert 0.09 < time.monotonic() - start < 0.5
-    node = node_at(peer(peers.drips(item, 0.03)), timeout=5, retry_attempts=0)
-    start = time.monotonic()
-    with pytest.raises(NodeBusyError):
-        node.start_gets("k", soon(0.15)).result()
-    assert 0.14 < time.monotonic() - start < 0.5
+    item = b"VALUE k 0 90000 1\r\n" + b"v" * 90_000 + b"\r\nEND\r\n"
+    node = node_at(peer(peers.drips(item, 0.03)), timeout=SHORT, retry_attempts=0)
+    with ends_after(SHORT), pytest.raises(NodeBusyError):
+        node.start_gets("k", soon(600)).result()
+    node = node_at(peer(peers.drips(item, 0.03)), timeout=600, retry_attempts=0)
+    with ends_after(0.5), pytest.raises(NodeBusyError):
+        node.start_gets("k", soon(0.5)).result()
 
 
 def test_a_slow_node_that_is_in_time_is_understood(peer, node_at):
     item = b"VALUE k 0 3 12\r\nv\r\n\r\nEND\r\n"
-    node = node_at(peer(peers.drips(item, 0.002)), timeout=2)
+    node = node_at(peer(peers.drips(item, 0.002)))
     assert node.start_gets("k", soon()).result().value == b"v\r\n"
 
 
@@ -213,10 +224,10 @@ def test_a_cas_is_never_sent_twice(peer, node_at):
 
 def test_a_cas_that_is_not_answered_is_unknown_not_false(peer, node_at):
     item = b"VALUE k 0 1 7\r\nv\r\nEND\r\n"
-    node = node_at(peer(peers.answers(item)), timeout=0.05)
+    node = node_at(peer(peers.answers(item)))
     token = OPERATIONS["gets"](node, soon()).token
     with pytest.raises(NodeBusyError):
-        node.start_cas("k", b"w", TTL, token, soon()).result()
+        node.start_cas("k", b"w", TTL, token, soon(0.5)).result()
 
 
 def test_a_busy_node_is_read_from_again_after_a_pause(peer, node_at):
@@ -237,7 +248,7 @@ def test_a_busy_node_is_read_from_again_after_a_pause(peer, node_at):
 def test_half_an_answer_is_forgotten_before_the_read_is_sent_again(read, peer, node_at):
     item = b"VALUE k 0 1 7\r\nv\r\nEND\r\n"
     server = peer(peers.in_turn(peers.answers(item[:-5]), peers.answers(item)))
-    assert OPERATIONS[read](node_at(server, timeout=0.05), soon())
+    assert OPERATIONS[read](node_at(server, timeout=1), soon())
     assert server.calls == 2
 
 
@@ -281,32 +292,31 @@ def silent_port():
         yield port
 
 
-@pytest.mark.parametrize(("connect_timeout", "deadline"), [(0.1, 2), (5, 0.1)])
+@pytest.mark.parametrize(("connect_timeout", "deadline"), [(SHORT, 600), (600, 0.5)])
 def test_an_address_that_never_answers_times_out(connect_timeout, deadline, silent_port, node_at):
     node = node_at(
         host="127.0.0.1", port=silent_port, connect_timeout=connect_timeout, retry_attempts=0
     )
-    start = time.monotonic()
-    with pytest.raises(NodeBusyError, match="timed out"):
+    ending = ends_after(min(connect_timeout, deadline))
+    with ending, pytest.raises(NodeBusyError, match="timed out"):
         OPERATIONS["gets"](node, soon(deadline))
-    assert 0.09 < time.monotonic() - start < 0.5
 
 
 def test_an_address_that_never_answers_leaves_the_others_their_time(
     silent_port, peer, node_at, monkeypatch
 ):
     server = peer(peers.answers(b"END\r\n"))
-    node = node_at(host="127.0.0.1", port=1, connect_timeout=0.3, retry_attempts=0)
+    node = node_at(host="127.0.0.1", port=1, connect_timeout=2, retry_attempts=0)
     (address,) = node._addresses.known
     node._addresses.known = tuple(
         address._replace(address=("127.0.0.1", port)) for port in (silent_port, server.port)
     )
     assert OPERATIONS["gets"](node, soon()) is None
-    # The next connection goes to the one that answered at once.
+    # The next connection goes to the one that answered, at once.
+    assert [known.address[1] for known in node._addresses.known] == [server.port, silent_port]
     node.close()
-    start = time.monotonic()
     OPERATIONS["gets"](node, soon())
-    assert time.monotonic() - start < 0.1
+    assert server.calls == 2
 
 
 @pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="no unix sockets")
@@ -360,20 +370,17 @@ def test_a_slow_name_server_does_not_stretch_the_deadline(peer, node_at, monkeyp
         if flags & socket.AI_NUMERICHOST:
             raise socket.gaierror(socket.EAI_NONAME, "not a number")
         asked.append(host)
-        answer.wait(10)
+        answer.wait(600)
         return real("127.0.0.1", server.port, *args, flags=flags, **kwargs)
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    node = node_at(host="memcached.test", port=1, connect_timeout=0.1, retry_attempts=0)
+    node = node_at(host="memcached.test", port=1, connect_timeout=SHORT, retry_attempts=0)
     for _ in range(2):
-        start = time.monotonic()
-        with pytest.raises(NodeBusyError, match="timed out"):
+        with ends_after(SHORT), pytest.raises(NodeBusyError, match="timed out"):
             OPERATIONS["gets"](node, soon())
-        assert 0.09 < time.monotonic() - start < 0.5
     assert len(asked) == 1
     answer.set()
-    node_addresses = node._addresses
-    node_addresses._lookup.join(5)
+    node._addresses._lookup.join(60)
     assert OPERATIONS["gets"](node, soon()) is None
     assert len(asked) == 1
 
@@ -408,14 +415,14 @@ def client_tls():
 def test_tls_is_spoken_and_the_host_is_verified(memcached, peer, node_at):
     server = memcached()
     door = peer(peers.forwards(server.port), tls=server_tls())
-    node = node_at(door, tls_context=client_tls(), connect_timeout=2, timeout=2)
+    node = node_at(door, tls_context=client_tls())
     large = b"x" * 900_000
     assert node.start_add("k", large, TTL, soon()).result() is True
     item = node.start_gets("k", soon()).result()
     assert item.value == large
     assert node.start_cas("k", b"small", TTL, item.token, soon()).result() is True
     # By name as well: the certificate must name what was configured, not where it is.
-    named = node_at(host="localhost", port=door.port, tls_context=client_tls(), connect_timeout=2)
+    named = node_at(host="localhost", port=door.port, tls_context=client_tls())
     assert named.start_gets("k", soon()).result().value == b"small"
     assert door.calls == 2
 
@@ -424,7 +431,7 @@ def test_tls_is_spoken_and_the_host_is_verified(memcached, peer, node_at):
 def test_a_tls_connection_the_server_closed_is_replaced(memcached, peer, node_at):
     server = memcached()
     door = peer(peers.forwards(server.port), tls=server_tls())
-    node = node_at(door, tls_context=client_tls(), connect_timeout=2, timeout=2)
+    node = node_at(door, tls_context=client_tls())
     for _ in range(2):
         assert OPERATIONS["gets"](node, soon()) is None
         server.restart()
@@ -436,28 +443,26 @@ def test_a_tls_connection_the_server_closed_is_replaced(memcached, peer, node_at
 def test_tls_errors_are_hard_failures(peer, node_at):
     door = peer(peers.is_silent, tls=server_tls())
     stranger = ssl.create_default_context()
-    node = node_at(door, tls_context=stranger, connect_timeout=2)
+    node = node_at(door, tls_context=stranger)
     with pytest.raises(NodeUnreachableError, match="certificate"):
         OPERATIONS["gets"](node, soon())
-    node = node_at(host="127.0.0.2", port=door.port, tls_context=client_tls(), connect_timeout=2)
+    node = node_at(host="127.0.0.2", port=door.port, tls_context=client_tls())
     with pytest.raises(NodeUnreachableError):
         OPERATIONS["gets"](node, soon())
     # Not TLS at all on the other side.
     for behaviour in (peers.answers(b"ERROR\r\n"), peers.closes):
-        node = node_at(peer(behaviour), tls_context=client_tls(), connect_timeout=2)
+        node = node_at(peer(behaviour), tls_context=client_tls())
         with pytest.raises(NodeUnreachableError):
             OPERATIONS["gets"](node, soon())
 
 
 def test_a_tls_handshake_is_within_the_time_to_connect(peer, node_at):
-    for behaviour in (peers.is_silent, peers.drips(b"\x16\x03\x03\x10\x00" + b"x" * 100, 0.03)):
+    for behaviour in (peers.is_silent, peers.drips(b"\x16\x03\x03\x10\x00" + b"x" * 4096, 0.03)):
         node = node_at(
-            peer(behaviour), tls_context=client_tls(), connect_timeout=0.1, retry_attempts=0
+            peer(behaviour), tls_context=client_tls(), connect_timeout=SHORT, retry_attempts=0
         )
-        start = time.monotonic()
-        with pytest.raises(NodeBusyError, match="timed out"):
+        with ends_after(SHORT), pytest.raises(NodeBusyError, match="timed out"):
             OPERATIONS["gets"](node, soon())
-        assert 0.09 < time.monotonic() - start < 0.5
 
 
 def test_no_message_tells_a_key_or_a_value(operation, peer, node_at):

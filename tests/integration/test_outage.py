@@ -11,14 +11,13 @@ import pytest
 import requests
 from flask import Flask
 from support.fleet import Fleet
+from support.patience import NOTICES
 from support.workers import Browser
 
 from flask_msm import MemcachedSessionManager
 from flask_msm.testing.memcached import wait_until
 
 
-#: Time in seconds in which everything has to be in the cluster again.
-RETURN = 10.0
 #: Time in seconds between two probes.
 INTERVAL = 0.2
 
@@ -32,8 +31,7 @@ class Site(Fleet):
             MSM_PROBE_INTERVAL=INTERVAL,
             MSM_RECOVERY_THRESHOLD=1,
             MSM_PROBE_MAX_BACKOFF=INTERVAL,
-            MSM_TIMEOUT=0.1,
-            MSM_REQUEST_DEADLINE=0.5,
+            **NOTICES,
         )
         self.folder = folder
 
@@ -53,7 +51,7 @@ class Site(Fleet):
         wait_until(lambda: self.kept(host) >= count, f"{host} keeps {count} sessions")
 
     def wait_handed_over(self, *hosts):
-        wait_until(lambda: not any(map(self.waiting, hosts)), "all is handed over", RETURN)
+        wait_until(lambda: not any(map(self.waiting, hosts)), "all is handed over")
 
     def kill_nodes(self):
         for node in self.nodes.values():
@@ -128,14 +126,13 @@ class Load:
     def __exit__(self, *_):
         self._end.set()
         for thread in self._threads:
-            thread.join(30)
+            thread.join(120)
 
     def wait_more(self, count=5):
         goal = [done + count for done in self.acknowledged]
         wait_until(
             lambda: self.failures or all(map(int.__ge__, self.acknowledged, goal)),
             "every browser goes on",
-            30,
         )
 
     def _sees(self, browser, step):
@@ -154,7 +151,7 @@ class Load:
                     assert self._sees(browser, step), f"step {step} is not seen where it was made"
                 # What nodes took from another worker in their last moment is copied to this host
                 # behind that worker's response: 10 to 40 ms were seen.
-                wait_until(partial(self._sees, browser, step), f"step {step} is seen", 0.5)
+                wait_until(partial(self._sees, browser, step), f"step {step} is seen")
         except Exception as error:  # noqa: BLE001  (shown by the test)
             self.failures.append(repr(error))
 
@@ -171,7 +168,6 @@ def test_all_nodes_killed_under_load_lose_nothing_and_get_everything_back(site):
         site.kill_nodes()
         load.wait_more(20)
         site.restart_nodes()
-        back = time.monotonic()
         load.wait_more()
     assert load.failures == []
     (fresh,) = site.start(site.on("fresh"))
@@ -182,8 +178,7 @@ def test_all_nodes_killed_under_load_lose_nothing_and_get_everything_back(site):
             for browser, step in zip(busy, load.acknowledged, strict=True)
         )
 
-    wait_until(everything_is_there, "everything is in the cluster", RETURN)
-    assert time.monotonic() - back < RETURN + 5
+    wait_until(everything_is_there, "everything is in the cluster")
     site.wait_handed_over("a")
     site.wait_all_up()
     assert everything_is_there()
@@ -204,20 +199,20 @@ def test_changes_and_logouts_of_an_outage_stand_when_nodes_return_with_old_data(
     site.resume_nodes()
 
     for number, cookie in enumerate(old[:3]):
-        assert requests.get(here.url + "/get", cookies=cookie, timeout=10).json() == {}, number
+        assert requests.get(here.url + "/get", cookies=cookie, timeout=60).json() == {}, number
     site.wait_handed_over("a", "b")
 
     def heard() -> bool:
         # A host whose nodes are not back yet still reads its own copies.
-        answers = [requests.get(there.url + "/get", cookies=one, timeout=10) for one in old[:3]]
+        answers = [requests.get(there.url + "/get", cookies=one, timeout=60) for one in old[:3]]
         return all(answer.json() == {} for answer in answers)
 
-    wait_until(heard, "the other host has heard of the logouts", 10 * INTERVAL)
+    wait_until(heard, "the other host has heard of the logouts")
     end = time.monotonic() + 4 * INTERVAL
     while time.monotonic() < end:
         for worker in (here, there):
             for cookie in old[:3]:
-                assert requests.get(worker.url + "/get", cookies=cookie, timeout=10).json() == {}
+                assert requests.get(worker.url + "/get", cookies=cookie, timeout=60).json() == {}
     for number, browser in enumerate(browsers[3:], 3):
         assert browser.read(there) == browser.read(here) == {"number": number, "more": 1}
 
@@ -238,16 +233,16 @@ def test_a_logout_before_an_outage_stands_against_a_mirror_on_another_host(site)
     def is_over():
         site.wait_handed_over("a", "b")
         return all(
-            requests.get(there.url + "/get", cookies=cookie, timeout=10).json() == {}
+            requests.get(there.url + "/get", cookies=cookie, timeout=60).json() == {}
             for cookie in old
         )
 
-    wait_until(is_over, "the logouts are known", RETURN)
+    wait_until(is_over, "the logouts are known")
     site.wait_all_up()
     (fresh,) = site.start(site.on("fresh"))
     for worker in (here, there, fresh):
         for cookie in old:
-            assert requests.get(worker.url + "/get", cookies=cookie, timeout=10).json() == {}
+            assert requests.get(worker.url + "/get", cookies=cookie, timeout=60).json() == {}
 
 
 def test_workers_and_nodes_that_are_restarted_at_once_lose_nothing(site):
@@ -304,7 +299,7 @@ def test_what_operators_choose_during_operation_decides_what_happens_to_changes(
             browser.ask(worker, "/set", {"during": choice})
         if choice == "discard":
             old = browsers.pop().cookie()
-            requests.post(worker.url + "/logout", cookies=old, timeout=10)
+            requests.post(worker.url + "/logout", cookies=old, timeout=60)
 
         site.resume_nodes()
         site.wait_handed_over("a")
@@ -312,4 +307,4 @@ def test_what_operators_choose_during_operation_decides_what_happens_to_changes(
 
         for number, browser in enumerate(browsers):
             assert browser.read(worker) == {"number": number, **expected}
-        assert requests.get(worker.url + "/get", cookies=old, timeout=10).json() == {}
+        assert requests.get(worker.url + "/get", cookies=old, timeout=60).json() == {}

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
+from support.patience import PATIENT
 from support.workers import Worker
 
 from flask_msm.testing.memcached import wait_until
@@ -36,7 +37,7 @@ class Site:
         if cookie := cookie or self.cookie:
             headers["Cookie"] = f"{COOKIE}={cookie}"
         return requests.request(
-            method, self.gunicorn.url + path, json=body, headers=headers, timeout=20
+            method, self.gunicorn.url + path, json=body, headers=headers, timeout=60
         )
 
     def do(self, path, body=None):
@@ -77,10 +78,7 @@ def start(memcached, tmp_path):
             ),
             "MSM_SERIALIZATION_POLICY": policy,
             "MSM_PROBE_INTERVAL": 0.25,
-            # A machine that is busy makes no node suspect.
-            "MSM_TIMEOUT": 5,
-            "MSM_CONNECT_TIMEOUT": 5,
-            "MSM_REQUEST_DEADLINE": 8,
+            **PATIENT,
         }
         log = tmp_path / "workers.log"
         gunicorn = Worker(config, *SETTINGS, EVENT_LOG=str(log))

@@ -7,6 +7,7 @@ import signal
 import pytest
 from support.fleet import Fleet
 from support.haproxy import BINARY, HAProxy
+from support.patience import PATIENT
 from support.workers import Browser
 
 from flask_msm.testing.memcached import wait_until
@@ -22,7 +23,7 @@ ROUTES = {"north": "10.0.0.11:8000", "south": "10.0.0.12:8000"}
 
 @pytest.fixture
 def fleet(tmp_path, memcached):
-    with Fleet(tmp_path, MSM_STICKY=True) as made:
+    with Fleet(tmp_path, MSM_STICKY=True, **PATIENT) as made:
         made.add_nodes("n1", "n2", "n3")
         yield made
 

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
+from support.patience import NOTICES, PATIENT
 from support.workers import Browser, Worker
 
 from flask_msm.testing.memcached import wait_until
@@ -20,7 +21,7 @@ def nodes(memcached):
 
 def config_for(nodes, **config):
     spec = " ".join(f"n{number}:127.0.0.1:{node.port}" for number, node in enumerate(nodes, 1))
-    return {"SECRET_KEY": "integration " * 3, "MSM_NODES": spec, **config}
+    return {"SECRET_KEY": "integration " * 3, "MSM_NODES": spec, **PATIENT, **config}
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def workers(nodes, start):
 
 def command(node, line):
     """Return what a node answers to a command whose answer ends with END."""
-    with socket.create_connection(("127.0.0.1", node.port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", node.port), timeout=60) as connection:
         connection.sendall(line.encode() + b"\r\n")
         answer = b""
         while not answer.endswith(b"END\r\n"):
@@ -203,7 +204,7 @@ def test_an_oversize_session_fails_clearly_and_keeps_its_last_good_copy(workers)
     browser = Browser()
     browser.ask(workers[0], "/set", {"name": "anna"})
 
-    response = browser.post(workers[0].url + "/fill/2000000", timeout=20)
+    response = browser.post(workers[0].url + "/fill/2000000", timeout=60)
 
     assert response.status_code == 500
     assert browser.read(workers[1]) == {"name": "anna"}
@@ -212,21 +213,22 @@ def test_an_oversize_session_fails_clearly_and_keeps_its_last_good_copy(workers)
     assert b"MSM_MAX_RECORD_SIZE" in workers[0].log
 
 
-def test_without_any_node_requests_go_on_and_nothing_is_lost_when_they_return(nodes, workers):
+def test_without_any_node_requests_go_on_and_nothing_is_lost_when_they_return(nodes, start):
+    (worker,) = start(1, config_for(nodes, **NOTICES))
     browser = Browser()
-    browser.ask(workers[0], "/set", {"name": "anna"})
+    browser.ask(worker, "/set", {"name": "anna"})
     cookie = browser.cookie()
     for node in nodes:
         node.pause()
     try:
         # From the copy of this host, if that was made by then.
-        assert browser.read(workers[0]) in ({}, {"name": "anna"})
+        assert browser.read(worker) in ({}, {"name": "anna"})
     finally:
         for node in nodes:
             node.resume()
 
     assert browser.cookie() == cookie
-    wait_until(lambda: browser.read(workers[0]) == {"name": "anna"}, "the nodes are asked again")
+    wait_until(lambda: browser.read(worker) == {"name": "anna"}, "the nodes are asked again")
 
 
 def test_copies_behind_the_response_arrive(nodes, start):

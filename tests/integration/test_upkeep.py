@@ -6,6 +6,7 @@ import socket
 
 import pytest
 from flask import Flask
+from support.patience import NOTICES, PATIENT, rebuild_soon
 from support.peer import answers
 
 from flask_msm import MemcachedSessionManager
@@ -37,12 +38,15 @@ class Fleet:
 
     def worker(self, **config):
         app = Flask("upkeep")
-        app.config.update(SECRET_KEY=SECRET, MSM_NODES=self.spec(), MSM_REQUEST_DEADLINE=0.5)
-        app.config.update(MSM_PROBE_INTERVAL=0.05, MSM_KEY_PREFIX=PREFIX, MSM_RECOVERY_THRESHOLD=1)
+        app.config.update(SECRET_KEY=SECRET, MSM_NODES=self.spec(), **PATIENT)
+        # Workers that were not heard of for ten intervals are gone.
+        app.config.update(MSM_PROBE_INTERVAL=2, MSM_PROBE_MAX_BACKOFF=2)
+        app.config.update(MSM_KEY_PREFIX=PREFIX, MSM_RECOVERY_THRESHOLD=1)
         app.config.update(config)
         MemcachedSessionManager(app)
         self.apps.append(app)
         cluster, state = self._parts(app)
+        rebuild_soon(cluster.monitor)
         cluster.monitor.begin()
         return cluster, state
 
@@ -50,6 +54,7 @@ class Fleet:
         """Return the parts of a command line: it knows nothing yet."""
         app = Flask("upkeep")
         app.config.update(SECRET_KEY=SECRET, MSM_NODES=self.spec(), MSM_KEY_PREFIX=PREFIX)
+        app.config.update(PATIENT)
         MemcachedSessionManager(app)
         self.apps.append(app)
         return self._parts(app)
@@ -102,7 +107,7 @@ def store_sessions(state, count):
         attributes = Attributes({"number": (1, str(number).encode())}, {}, 0)
         record = Record(Kind.DATA, now, now, now + 1000, 1, attributes)
         saved = state.store.save(
-            key, KEYS, lambda seen, made=record: made, known=None, deadline=clock.monotonic() + 5
+            key, KEYS, lambda seen, made=record: made, known=None, deadline=clock.monotonic() + 60
         )
         assert saved.copies == 2
         found.append(key)
@@ -111,7 +116,7 @@ def store_sessions(state, count):
 
 def holders(state, key):
     """Return the nodes that hold a session; local storage is no node."""
-    return state.store.cluster.holders(key, state.repository.clock.monotonic() + 5)
+    return state.store.cluster.holders(key, state.repository.clock.monotonic() + 60)
 
 
 def test_at_the_start_every_node_is_trusted_after_the_first_look(fleet):
@@ -166,7 +171,7 @@ def test_a_restart_between_two_ticks_is_not_hidden_by_news_of_another_node(fleet
     fleet.nodes[0].restart()
 
     one.reactions.give_up("n2")
-    one.backgrounds[1].flush(5)
+    one.backgrounds[1].flush(60)
     other.monitor.tick()
 
     assert not other.state.view()["n1"].trusted
@@ -216,14 +221,14 @@ def test_every_worker_learns_what_one_of_them_saw(fleet):
     other, _ = fleet.worker()
 
     one.reactions.give_up("n2")
-    one.backgrounds[1].flush(5)
+    one.backgrounds[1].flush(60)
     other.monitor.tick()
 
     assert not other.state.view()["n2"].trusted
 
 
 def test_a_hung_node_is_taken_down_by_probes_and_comes_back(fleet):
-    cluster, _ = fleet.worker(MSM_TIMEOUT=0.05, MSM_RETRY_ATTEMPTS=0)
+    cluster, _ = fleet.worker(MSM_RETRY_ATTEMPTS=0, **NOTICES)
     fleet.nodes[0].pause()
 
     def is_down():
@@ -306,10 +311,10 @@ def test_a_node_that_gives_no_statistics_and_lists_no_keys_stays_in_use(fleet, m
         from flask_msm.stores.memcached import MemcachedNode
 
         node = MemcachedNode(
-            "n9", host="127.0.0.1", port=guarded.port, connect_timeout=1, timeout=1, pool_size=1
+            "n9", host="127.0.0.1", port=guarded.port, connect_timeout=60, timeout=60, pool_size=1
         )
         with pytest.raises(NodeValueError):
-            node.metadump(PREFIX, SystemClock().monotonic() + 1)
+            node.metadump(PREFIX, SystemClock().monotonic() + 60)
         node.close()
 
 
@@ -319,10 +324,10 @@ def test_keys_are_listed_decoded_and_by_prefix(fleet):
 
     listed = set()
     for node in cluster.nodes.values():
-        listed |= set(node.metadump(PREFIX, state.repository.clock.monotonic() + 5))
+        listed |= set(node.metadump(PREFIX, state.repository.clock.monotonic() + 60))
 
     assert set(keys) <= listed
-    assert cluster.nodes["n1"].metadump("other:", state.repository.clock.monotonic() + 5) == []
+    assert cluster.nodes["n1"].metadump("other:", state.repository.clock.monotonic() + 60) == []
 
 
 def test_a_forged_or_corrupt_control_record_is_replaced_and_counted(fleet):
@@ -340,7 +345,7 @@ def test_a_forged_or_corrupt_control_record_is_replaced_and_counted(fleet):
 
 
 def test_one_write_that_did_not_arrive_is_repaired_without_a_rebuild(fleet):
-    cluster, state = fleet.worker(MSM_TIMEOUT=0.05, MSM_RETRY_ATTEMPTS=0)
+    cluster, state = fleet.worker(MSM_RETRY_ATTEMPTS=0, **NOTICES)
     (key,) = store_sessions(state, 1)
     home = int(state.parts.placement.homes(key)[1][1:])
     fleet.nodes[home - 1].pause()

@@ -8,6 +8,8 @@ from flask_msm import MemcachedSessionManager
 from flask_msm.cluster.health import NodeState
 from flask_msm.testing.memcached import wait_until
 
+from .patience import PATIENT, rebuild_soon
+
 
 PREFIX = "msm:cli:"
 
@@ -23,13 +25,16 @@ class Operator:
                 f"n{number}:127.0.0.1:{node.port}" for number, node in enumerate(nodes, 1)
             ),
             "MSM_KEY_PREFIX": PREFIX,
-            "MSM_PROBE_INTERVAL": 0.05,
-            "MSM_REQUEST_DEADLINE": 0.5,
+            # Who was not heard of for ten of them is gone.
+            "MSM_PROBE_INTERVAL": 2,
+            "MSM_PROBE_MAX_BACKOFF": 2,
+            **PATIENT,
             "MSM_RECOVERY_THRESHOLD": 1,
             **config,
         }
         self.worker = self.app()
         self.cluster = self.worker.extensions["msm"].parts.cluster
+        rebuild_soon(self.cluster.monitor)
 
     def app(self):
         app = Flask("cli")

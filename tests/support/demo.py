@@ -14,8 +14,8 @@ from pathlib import Path
 
 
 ROOT = Path(__file__).parents[2]
-START_LIMIT = 40.0
-STOP_LIMIT = 20.0
+START_LIMIT = 120.0
+STOP_LIMIT = 60.0
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,8 @@ def launched(
         process.wait(STOP_LIMIT)
 
 
-def eventually(condition: Callable[[], object], limit: float) -> None:
+def eventually(condition: Callable[[], object], limit: float = STOP_LIMIT) -> None:
+    """Wait until *condition* holds, at most so many seconds."""
     deadline = time.monotonic() + limit
     while not condition():
         assert time.monotonic() < deadline, "this did not come true in time"

@@ -73,7 +73,7 @@ class HAProxy:
     def __exit__(self, *exc_info: object) -> None:
         if self._process is not None:
             self._process.terminate()
-            self._process.communicate(timeout=10)
+            self._process.communicate(timeout=60)
 
     def _is_open(self) -> bool:
         assert self._process is not None

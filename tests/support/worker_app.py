@@ -33,7 +33,7 @@ def create_app() -> Flask:
         time.sleep(float(request.args.get("slow", 0)))
         if gate := request.args.get("gate"):
             Path(gate, "began").touch()
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 60
             while not Path(gate, "go on").exists() and time.monotonic() < deadline:
                 time.sleep(0.01)
         session.update(values)

@@ -65,7 +65,7 @@ class Worker:
         )
         self.log = b""
 
-    def wait_ready(self, timeout: float = 20.0) -> None:
+    def wait_ready(self, timeout: float = 60.0) -> None:
         deadline = time.monotonic() + timeout
         while True:
             try:
@@ -78,7 +78,7 @@ class Worker:
             else:
                 return
 
-    def stop(self, signum: int = signal.SIGTERM, timeout: float = 10.0) -> float:
+    def stop(self, signum: int = signal.SIGTERM, timeout: float = 60.0) -> float:
         """End the process; return how many seconds that took."""
         began = time.monotonic()
         if self.process.poll() is None:
@@ -98,7 +98,7 @@ class Browser(requests.Session):
 
     def ask(self, worker: Worker, path: str, body: object = None, **options: object):
         method = "GET" if body is None else "POST"
-        options.setdefault("timeout", 20)
+        options.setdefault("timeout", 60)
         response = self.request(method, worker.url + path, json=body, **options)
         assert response.status_code < 500, response.text
         return response

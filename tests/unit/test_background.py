@@ -42,14 +42,14 @@ class Stuck:
 
     def __call__(self, deadline):
         self.began.set()
-        self.end.wait(10)
+        self.end.wait(600)
 
 
 @pytest.fixture
 def stuck(background):
     job = Stuck()
     background.put(job)
-    assert job.began.wait(10)
+    assert job.began.wait(60)
     yield job
     job.end.set()
 
@@ -69,7 +69,7 @@ def test_jobs_are_done_one_after_another_in_order(background):
             lambda number=number: background.put(lambda _: done.append(number)), "room in the queue"
         )
 
-    assert background.flush(10)
+    assert background.flush(60)
     assert done == list(range(50))
     assert len(threads()) == 1
 
@@ -78,7 +78,7 @@ def test_a_job_is_told_by_when_it_shall_be_done(background):
     told = []
     before = SystemClock().monotonic()
     background.put(told.append)
-    assert background.flush(10)
+    assert background.flush(60)
 
     assert before + 7.0 <= told[0] <= SystemClock().monotonic() + 7.0
 
@@ -89,7 +89,7 @@ def test_a_full_queue_takes_nothing_more_and_says_so(background, stuck):
 
     assert taken == [True, True, True, False, False]
     stuck.end.set()
-    assert background.flush(10)
+    assert background.flush(60)
     assert done == [0, 1, 2]
 
 
@@ -110,7 +110,7 @@ def test_a_job_that_raises_is_logged_and_the_next_one_is_done(background, caplog
     with caplog.at_level(logging.ERROR, "flask_msm.background"):
         background.put(lambda _: 1 / 0)
         background.put(lambda _: done.append("next"))
-        assert background.flush(10)
+        assert background.flush(60)
 
     assert done == ["next"]
     (record,) = caplog.records
@@ -122,7 +122,7 @@ def test_closing_does_what_is_queued_and_ends_the_thread(background):
     for number in range(3):
         background.put(lambda _, n=number: done.append(n))
 
-    background.close(10)
+    background.close(60)
 
     assert done == [0, 1, 2]
     wait_until(lambda: not threads(), "the thread to end")
@@ -131,8 +131,8 @@ def test_closing_does_what_is_queued_and_ends_the_thread(background):
 def test_closing_twice_or_before_the_first_job_does_nothing(background):
     background.close()
     background.put(lambda _: None)
-    background.close(10)
-    background.close(10)
+    background.close(60)
+    background.close(60)
 
     assert threads() == []
 
@@ -140,11 +140,11 @@ def test_closing_twice_or_before_the_first_job_does_nothing(background):
 def test_a_job_after_closing_starts_a_new_thread(background):
     done = []
     background.put(lambda _: None)
-    background.close(10)
+    background.close(60)
 
     background.put(lambda _: done.append("again"))
 
-    assert background.flush(10)
+    assert background.flush(60)
     assert done == ["again"]
     assert len(threads()) == 1
 
@@ -154,21 +154,21 @@ def test_closing_does_not_wait_for_a_job_that_hangs(background, stuck):
 
     background.close(0.05)
 
-    assert SystemClock().monotonic() - began < 5
+    assert SystemClock().monotonic() - began < 60
 
 
 def test_threads_that_put_at_once_start_one_thread(background):
     gate = threading.Barrier(8)
 
     def put():
-        gate.wait(10)
+        gate.wait(60)
         background.put(lambda _: None)
 
     putters = [threading.Thread(target=put) for _ in range(8)]
     for thread in putters:
         thread.start()
     for thread in putters:
-        thread.join(10)
+        thread.join(60)
 
     assert len(threads()) == 1
 
@@ -184,19 +184,19 @@ def test_a_forked_process_has_a_thread_of_its_own_and_nobody_elses_jobs():
 
         def stuck(_):
             began.set()
-            end.wait(10)
+            end.wait(600)
             done.append("parent")
 
         background.put(stuck)
         background.put(lambda _: done.append("queued"))
-        assert began.wait(10)
+        assert began.wait(60)
         child = os.fork()
         if child == 0:
             status = 1
             try:
                 assert background.flush(0) is True
                 background.put(lambda _: done.append("child"))
-                assert background.flush(10)
+                assert background.flush(60)
                 assert done == ["child"], done
                 status = 0
             except BaseException:
@@ -206,7 +206,7 @@ def test_a_forked_process_has_a_thread_of_its_own_and_nobody_elses_jobs():
         _, status = os.waitpid(child, 0)
         assert status == 0
         end.set()
-        assert background.flush(10)
+        assert background.flush(60)
         assert done == ["parent", "queued"], done
     """
     done = subprocess.run(
@@ -215,7 +215,7 @@ def test_a_forked_process_has_a_thread_of_its_own_and_nobody_elses_jobs():
         env={**os.environ},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=300,
         check=False,
     )
 
@@ -236,7 +236,7 @@ def test_what_is_queued_when_a_process_ends_is_done():
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=300,
         check=False,
     )
 

@@ -188,15 +188,15 @@ def test_a_slow_view_in_another_thread_does_not_undo_the_logout(shop):
     def slow_view():
         session["slow"] = session["name"]
         has_read.set()
-        assert may_go_on.wait(5)
+        assert may_go_on.wait(60)
 
     browser = shop.browser(cookie)
     thread = threading.Thread(target=shop.do, args=(slow_view,), kwargs={"client": browser})
     thread.start()
-    assert has_read.wait(5)
+    assert has_read.wait(60)
     shop.do(destroy)
     may_go_on.set()
-    thread.join(5)
+    thread.join(60)
 
     assert shop.cookie(browser) is None
     assert kinds(shop, cookie) == [Kind.DESTROYED] * 2

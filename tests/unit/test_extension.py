@@ -223,7 +223,7 @@ def behind():
 
 
 def flush(shop):
-    assert shop.background.flush(5)
+    assert shop.background.flush(60)
 
 
 def test_the_second_copy_is_written_behind_the_response(behind):
@@ -238,7 +238,7 @@ def test_the_second_copy_is_written_behind_the_response(behind):
 
 def test_a_response_does_not_wait_for_the_second_copy(behind):
     may_go_on = threading.Event()
-    behind.background.put(lambda _: may_go_on.wait(5))
+    behind.background.put(lambda _: may_go_on.wait(600))
 
     response = behind.do(write(name="anna"))
     copies = len(behind.records())
@@ -254,7 +254,7 @@ def test_a_logout_waits_for_all_copies(behind):
     flush(behind)
     cookie = behind.cookie()
     may_go_on = threading.Event()
-    behind.background.put(lambda _: may_go_on.wait(5))
+    behind.background.put(lambda _: may_go_on.wait(600))
     behind.do(write(name="eve"))
 
     behind.do(destroy)

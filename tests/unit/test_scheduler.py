@@ -115,14 +115,14 @@ def test_threads_that_start_at_once_start_one(make, job):
     gate = threading.Barrier(8)
 
     def start():
-        gate.wait(10)
+        gate.wait(60)
         scheduler.start()
 
     starters = [threading.Thread(target=start) for _ in range(8)]
     for thread in starters:
         thread.start()
     for thread in starters:
-        thread.join(10)
+        thread.join(60)
 
     assert threading.active_count() == before + 1
 

@@ -202,7 +202,7 @@ def test_two_threads_of_one_request_load_once(session, backing):
 
     def slowly():
         entered.set()
-        assert go_on.wait(5)
+        assert go_on.wait(60)
         return load()
 
     backing.load = slowly
@@ -210,10 +210,10 @@ def test_two_threads_of_one_request_load_once(session, backing):
     threads = [threading.Thread(target=lambda: seen.append(dict(session))) for _ in range(4)]
     for thread in threads:
         thread.start()
-    assert entered.wait(5)
+    assert entered.wait(60)
     go_on.set()
     for thread in threads:
-        thread.join(5)
+        thread.join(60)
 
     assert backing.loads == 1
     assert seen == [DATA] * 4

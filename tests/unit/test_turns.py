@@ -14,7 +14,7 @@ from flask_msm.testing.memcached import wait_until
 
 
 #: Time in seconds that threads may take for what they do.
-LONG = 20
+LONG = 120
 
 
 class Crowd:
