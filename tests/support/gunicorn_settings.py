@@ -21,7 +21,8 @@ SCHEDULED = Path("/proc/thread-self/schedstat")
 
 worker_class = "gthread"
 threads = 4
-keepalive = 75
+# A tab that is not used for minutes, on a machine that is busy, finds its connection open.
+keepalive = 3600
 graceful_timeout = 5
 
 
