@@ -32,7 +32,13 @@ def main() -> int:
                 print(f"{ACTS[name].title} ... skipped: no faketime", file=sys.stderr, flush=True)
                 continue
             print(f"{ACTS[name].title} ...", end=" ", file=sys.stderr, flush=True)
-            one = play(name, seconds=arguments.seconds, visitors=arguments.visitors)
+            one = play(
+                name,
+                seconds=arguments.seconds,
+                visitors=arguments.visitors,
+                tls=arguments.tls,
+                encrypted=arguments.encrypted,
+            )
             print("well" if one.is_well else "NOT WELL", file=sys.stderr, flush=True)
             played.append(one)
     except DrillError as error:
@@ -45,6 +51,11 @@ def main() -> int:
 
 def _tell(played: list[Played], arguments: argparse.Namespace) -> int:
     notes = _notes(played)
+    secured = [
+        *(["the nodes speak TLS"] if arguments.tls else []),
+        *(["records are encrypted"] if arguments.encrypted else []),
+    ]
+    notes += [f"{', '.join(secured)}."] if secured else []
     table = report.markdown if arguments.markdown else report.text
     print(table(played, notes))
     if arguments.json:
@@ -94,6 +105,8 @@ def _arguments() -> argparse.Namespace:
         metavar="N",
         help="browsers that click (default: %(default)s)",
     )
+    parser.add_argument("--tls", action="store_true", help="nodes speak TLS (memcached -Z)")
+    parser.add_argument("--encrypted", action="store_true", help="records are encrypted")
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there")
     return parser.parse_args()

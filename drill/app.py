@@ -23,6 +23,8 @@ from flask_msm import (
 )
 from flask_msm.record.codec import MsgpackCodec
 
+from .tls import with_context
+
 
 #: Environment variables: configuration as JSON, name of the site, folder of the workers' notes.
 CONFIG, SITE, NOTES = "DRILL_CONFIG", "DRILL_SITE", "DRILL_NOTES"
@@ -73,7 +75,7 @@ manager = MemcachedSessionManager(codec=codec())
 def create_app() -> Flask:
     """Return the application of one worker."""
     app = Flask("drill")
-    app.config.update(json.loads(os.environ[CONFIG]))
+    app.config.update(with_context(json.loads(os.environ[CONFIG])))
     manager.init_app(app)
     mode_changed.connect(_note, app)
 

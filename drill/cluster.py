@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Self
 
-from .door import Door, Way
-from .processes import HOST, end, start
+from .door import Address, Door, Way, socket_to
+from .processes import HOST, bound, end, port_of, start
+from .tls import make_certificate
 from .waiting import DrillError, wait_until
 
 
@@ -31,11 +31,33 @@ class Node:
         node_id: Its id.
         folder: Where its socket and its log are.
         options: Options of memcached.
+        certificate: It speaks TLS, with this one; ``None``: it does not.
+
+    Attributes:
+        address: Where doors lead to: path of a socket, or host and port.
     """
 
-    def __init__(self, node_id: str, folder: Path, options: Sequence[str] = OPTIONS) -> None:
+    def __init__(
+        self,
+        node_id: str,
+        folder: Path,
+        options: Sequence[str] = OPTIONS,
+        certificate: Path | None = None,
+    ) -> None:
+        self._name = node_id
+        path = str(folder / f"{node_id}.sock")
+        self.address: Address = path
+        #: Where the drill itself asks: without TLS.
+        self._plain: Address = path
+        self._listens = ["-s", path]
+        # Held as long as this lives, so that memcached finds its ports again.
+        self._held = [bound(), bound()] if certificate else []
+        if certificate:
+            plain, port = map(port_of, self._held)
+            self.address, self._plain = (HOST, port), (HOST, plain)
+            self._listens = ["-l", f"notls:{HOST}:{plain},{HOST}:{port}", "--enable-ssl"]
+            self._listens += ["-o", f"ssl_chain_cert={certificate},ssl_key={certificate}"]
         self._options = options
-        self.path = folder / f"{node_id}.sock"
         self._log = folder / f"{node_id}.log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -45,17 +67,24 @@ class Node:
         if binary is None:
             message = "memcached is not installed: `make drill` installs it as root, or says how."
             raise DrillError(message)
-        self.path.unlink(missing_ok=True)
+        if isinstance(self._plain, str):
+            Path(self._plain).unlink(missing_ok=True)
         # memcached refuses to run as root unless it is told to.
         user = ["-u", "root"] if os.geteuid() == 0 else []
-        command = [binary, "-s", str(self.path), "-t", "1", *self._options, *user]
+        command = [binary, *self._listens, "-t", "1", *self._options, *user]
         self._process = start(command, self._log)
-        wait_until(self._answers, f"{self.path.stem} to start")
+        wait_until(self._answers, f"{self._name} to start")
 
     def kill(self) -> None:
         """End it at once; what it held is gone."""
         if self._process is not None:
             end(self._process, signal.SIGKILL)
+
+    def close(self) -> None:
+        """End it for good."""
+        self.kill()
+        for each in self._held:
+            each.close()
 
     def stop(self) -> None:
         """Stop it (SIGSTOP): it goes on accepting connections, and answers nobody."""
@@ -94,9 +123,9 @@ class Node:
     def _ask(self, command: bytes) -> list[bytes]:
         """Return the lines of an answer, up to one that ends it."""
         lines: list[bytes] = []
-        with socket.socket(socket.AF_UNIX) as connection:
+        with socket_to(self._plain) as connection:
             connection.settimeout(_TIMEOUT)
-            connection.connect(str(self.path))
+            connection.connect(self._plain)
             with connection.makefile("rwb") as stream:
                 stream.write(command)
                 stream.flush()
@@ -114,12 +143,27 @@ class Cluster:
         folder: Where everything is kept.
         places: Names of those who reach the nodes, each through doors of its own.
         options: Options of each memcached.
+        tls: They speak TLS.
+
+    Attributes:
+        nodes: The nodes by id.
+        certificate: What they show; ``None`` if they do not speak TLS.
     """
 
     def __init__(
-        self, folder: Path, places: Iterable[str], options: Sequence[str] = OPTIONS
+        self,
+        folder: Path,
+        places: Iterable[str],
+        options: Sequence[str] = OPTIONS,
+        *,
+        tls: bool = False,
     ) -> None:
-        self.nodes = {node_id: Node(node_id, folder, options) for node_id in NODES}
+        self.certificate = folder / "nodes.pem" if tls else None
+        if self.certificate:
+            make_certificate(self.certificate)
+        self.nodes = {
+            node_id: Node(node_id, folder, options, self.certificate) for node_id in NODES
+        }
         self._places = tuple(places)
         self._doors: dict[tuple[str, str], Door] = {}
         self._stack = ExitStack()
@@ -127,10 +171,10 @@ class Cluster:
     def __enter__(self) -> Self:
         with ExitStack() as started:
             for node_id, node in self.nodes.items():
-                started.callback(node.kill)
+                started.callback(node.close)
                 node.start()
                 for place in self._places:
-                    self._doors[place, node_id] = door = Door(node.path)
+                    self._doors[place, node_id] = door = Door(node.address)
                     started.callback(door.close)
             self._stack = started.pop_all()
         return self
@@ -172,7 +216,7 @@ class Cluster:
         """Have each id lead to its memcached, for those in one place."""
         for (name, node_id), door in self._doors.items():
             if name == place:
-                door.lead(self.nodes[node_id].path)
+                door.lead(self.nodes[node_id].address)
         self.turn(Way.OPEN, NODES, place)
 
     def lead_all(self) -> None:

@@ -6,7 +6,6 @@ import socket
 import threading
 from contextlib import suppress
 from enum import Enum
-from pathlib import Path
 
 from .processes import bound, port_of, refuse
 from .waiting import PATIENCE
@@ -30,17 +29,26 @@ _DRIP = 0.05
 _CUTS = (Way.REFUSES, Way.CLOSES, Way.GARBAGE)
 
 
+#: Path of a unix socket, or host and port.
+Address = str | tuple[str, int]
+
+
+def socket_to(address: Address) -> socket.socket:
+    """Return a socket that can be connected to *address*."""
+    return socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
+
+
 class Door:
-    """Stands in front of the memcached at the unix socket *path*.
+    """Stands in front of the memcached at *address*.
 
     Attributes:
         port: Port of this machine that leads to the node.
         way: What happens to what comes in; see ``turn``.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, address: Address) -> None:
         self.way = Way.OPEN
-        self._path = path
+        self._address = address
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self._turned = threading.Condition()
@@ -69,9 +77,9 @@ class Door:
         with self._turned:
             self._turned.notify_all()
 
-    def lead(self, path: Path) -> None:
+    def lead(self, address: Address) -> None:
         """Lead to another memcached from now on; connections that are open are cut."""
-        self._path = path
+        self._address = address
         self._cut()
 
     def _cut(self) -> None:
@@ -93,13 +101,14 @@ class Door:
             threading.Thread(target=self._serve, args=(caller,), daemon=True).start()
 
     def _serve(self, caller: socket.socket) -> None:
-        with caller, socket.socket(socket.AF_UNIX) as node, suppress(OSError):
+        address = self._address
+        with caller, socket_to(address) as node, suppress(OSError):
             with self._lock:
                 self._open |= {caller, node}
             try:
                 if self.way in (Way.REFUSES, Way.CLOSES):
                     return
-                node.connect(str(self._path))
+                node.connect(address)
                 threading.Thread(target=self._ask, args=(caller, node), daemon=True).start()
                 self._answer(node, caller)
             finally:

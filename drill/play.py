@@ -102,13 +102,17 @@ class Played(NamedTuple):
         }
 
 
-def play(name: str, *, seconds: float, visitors: int) -> Played:
+def play(
+    name: str, *, seconds: float, visitors: int, tls: bool = False, encrypted: bool = False
+) -> Played:
     """Play an act on a stage of its own.
 
     Args:
         name: Its name.
         seconds: Time in seconds a fault lasts.
         visitors: Number of browsers that click.
+        tls: The nodes speak TLS.
+        encrypted: Records are encrypted.
     """
     act = ACTS[name]
     options: dict[str, Any] = {
@@ -118,6 +122,8 @@ def play(name: str, *, seconds: float, visitors: int) -> Played:
         "workers": act.workers,
         "memcached": act.memcached,
         "environ": wrong_clock() if act.wrong_clock else None,
+        "tls": tls,
+        "encrypted": encrypted,
     }
     with (
         tempfile.TemporaryDirectory(prefix="flask_msm-") as folder,

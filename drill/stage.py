@@ -17,6 +17,7 @@ from .balancer import Rule, balancer
 from .cluster import OPTIONS, Cluster
 from .disk import SmallDisk
 from .site import Site
+from .tls import CERTIFICATE, with_context
 from .waiting import PATIENCE, wait_until
 
 
@@ -44,6 +45,8 @@ class Stage:
         workers: Number of worker processes of each site.
         memcached: Options of each memcached.
         environ: More environment variables of the second site.
+        tls: The nodes speak TLS.
+        encrypted: Records are encrypted, also if *settings* do not say so.
 
     Attributes:
         cluster: The nodes.
@@ -64,9 +67,11 @@ class Stage:
         workers: int = 2,
         memcached: Sequence[str] = OPTIONS,
         environ: Mapping[str, str] | None = None,
+        tls: bool = False,
+        encrypted: bool = False,
     ) -> None:
         names = (EAST,) if one_site else (EAST, WEST)
-        self.cluster = Cluster(folder, (*names, FRESH, OUTSIDE), memcached)
+        self.cluster = Cluster(folder, (*names, FRESH, OUTSIDE), memcached, tls=tls)
         self._folder = folder
         self._affinity = affinity
         self._small_disk = small_disk
@@ -78,6 +83,8 @@ class Stage:
             "SECRET_KEY": secrets.token_urlsafe(32),
             "MSM_PROBE_INTERVAL": PROBE_INTERVAL,
             "MSM_REQUEST_DEADLINE": REQUEST_DEADLINE,
+            **({"MSM_ENCRYPTION_KEYS": secrets.token_hex(32)} if encrypted else {}),
+            **({CERTIFICATE: str(self.cluster.certificate)} if tls else {}),
             **settings,
         }
         self._names = names
@@ -138,7 +145,7 @@ class Stage:
         app = Flask("drill")
         local = self._folder / "local-outside"
         addresses = self.cluster.addresses(OUTSIDE)
-        app.config.update(self._config, MSM_NODES=addresses, MSM_LOCAL_DIR=str(local))
+        app.config.update(with_context(self._config), MSM_NODES=addresses, MSM_LOCAL_DIR=str(local))
         manager = MemcachedSessionManager(app)
         try:
             yield manager, app
