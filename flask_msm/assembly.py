@@ -15,7 +15,7 @@ from .record.stamp import StampClock
 from .repository import Repository, Rules
 from .serialization_assembly import assemble_serialization
 from .stores.background import Background
-from .stores.folder import folder_name
+from .stores.folder import folder_name, node_marks
 from .stores.local import LocalStore
 from .stores.memcached import MemcachedNode
 from .stores.shelf import Shelves
@@ -135,6 +135,7 @@ def _local(needs: Needs, envelope: Envelope, events: Events, behind: Background)
         size=settings.local_max_bytes,
         alone=not ids,
         trouble=trouble,
+        marks=node_marks(settings.key_prefix, ids, needs.root),
     )
     return LocalStore(
         shelves,

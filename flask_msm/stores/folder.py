@@ -56,7 +56,19 @@ def folder_name(prefix: str, node_ids: Iterable[str], root: str) -> str:
     return blake2b(text.encode(errors="surrogatepass"), digest_size=8).hexdigest()
 
 
-def open_folder(base: Path | None, name: str, keys: Keyring, *, make: bool = True) -> Folder:
+def node_marks(prefix: str, node_ids: Iterable[str], root: str) -> list[str]:
+    """Return for each node what a folder is found by when others were added or removed."""
+    return [folder_name(prefix, [node_id], root) for node_id in node_ids]
+
+
+def open_folder(
+    base: Path | None,
+    name: str,
+    keys: Keyring,
+    *,
+    make: bool = True,
+    marks: Iterable[str] = (),
+) -> Folder:
     """Return the folder of local storage.
 
     Args:
@@ -65,15 +77,18 @@ def open_folder(base: Path | None, name: str, keys: Keyring, *, make: bool = Tru
         name: See ``folder_name``.
         keys: Part of the folder's name: what was made with another secret is left alone.
         make: Whether it is made if it is not there.
+        marks: See ``node_marks``. A folder that was used with one of the nodes is used on: what
+            was kept there in an outage must not be left behind when a node is added.
 
     Raises:
         LocalStorageError: There is no place that belongs to this user alone.
     """
     checks = [_check(secret) for secret in (keys.current.secret, *keys.by_id.values())]
+    marks = list(marks)
     troubles = []
     for parent in _places(base, make=make):
         # Where a folder of a former secret is it is used on: keys are rotated, sessions stay.
-        there = _made_or_used_with(parent, name, checks)
+        there = _made_or_used_with(parent, name, checks) or _used_with_nodes(parent, marks, checks)
         if not there and not make:
             continue
         try:
@@ -82,7 +97,8 @@ def open_folder(base: Path | None, name: str, keys: Keyring, *, make: bool = Tru
             path = there[0] if there else parent / f"{name}-{checks[0]}"
             _private(path)
             _check_above(path)
-            _note_use(path / "secrets", checks[0])
+            _note_use(path / "secrets", [checks[0]])
+            _note_use(path / "nodes", marks)
             folder = Folder(path / "sessions", path / "journal", path / "locks")
             for part in folder:
                 _private(part)
@@ -233,11 +249,23 @@ def _made_or_used_with(parent: Path, name: str, checks: list[str]) -> list[Path]
     ]
 
 
-def _note_use(secrets: Path, check: str) -> None:
-    """Note that the folder is used with a secret: it outlives the secret it was made with."""
-    _private(secrets)
-    if not (secrets / check).exists():
-        (secrets / check).touch(mode=0o600)
+def _used_with_nodes(parent: Path, marks: list[str], checks: list[str]) -> list[Path]:
+    """Return the folders that were used with one of our nodes and secrets, the last used first."""
+    found = [
+        path
+        for path in parent.glob("*-*")
+        if any((path / "nodes" / mark).exists() for mark in marks)
+        and any((path / "secrets" / check).exists() for check in checks)
+    ]
+    return sorted(found, key=lambda path: (path / "sessions").stat().st_mtime, reverse=True)
+
+
+def _note_use(uses: Path, names: list[str]) -> None:
+    """Note what the folder is used with: it outlives the secret and the nodes of its name."""
+    _private(uses)
+    for name in names:
+        if not (uses / name).exists():
+            (uses / name).touch(mode=0o600)
 
 
 def _remove_forsaken(ours: Path, name: str) -> None:

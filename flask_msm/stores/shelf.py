@@ -17,7 +17,7 @@ from .record_cache import Limits, RecordCache
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container
+    from collections.abc import Callable, Container, Sequence
     from pathlib import Path
 
     from flask_msm.record.keys import Keyring
@@ -58,6 +58,7 @@ class Shelves:
         size: Most bytes; ``None`` for a part of what is free.
         alone: There is no cluster: every session is nowhere else.
         trouble: Told why the folder cannot be used.
+        marks: What the folder is found by, see ``folder.node_marks``.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Shelves:
         size: int | None,
         alone: bool,
         trouble: Callable[[str | None], object],
+        marks: Sequence[str] = (),
     ) -> None:
         #: The shelf, ``None`` as long as nobody needed it.
         self.opened: Shelf | None = None
@@ -82,6 +84,7 @@ class Shelves:
         self._size = size
         self._alone = alone
         self._trouble = trouble
+        self._marks = marks
         self._lock = ProcessLock()
 
     def open(self, keys: Keyring) -> Shelf:
@@ -105,7 +108,7 @@ class Shelves:
             return self._in_memory("simple")
         if not isinstance(self._kind, str) and is_private(self._kind):
             return self._in_memory(type(self._kind).__name__, self._kind)
-        folder = open_folder(self._base, self._name, keys, make=self.makes)
+        folder = open_folder(self._base, self._name, keys, make=self.makes, marks=self._marks)
         journal = FileJournal(folder.journal)
         locks = KeyLocks(folder.locks)
         limits = Limits(self._sessions, self._size or default_size(folder))

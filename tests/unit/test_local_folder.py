@@ -25,7 +25,7 @@ from support.storage import (
 from flask_msm import MemcachedSessionManager
 from flask_msm.record.keys import Keyring
 from flask_msm.stores import folder
-from flask_msm.stores.folder import FORSAKEN, folder_name, open_folder
+from flask_msm.stores.folder import FORSAKEN, folder_name, node_marks, open_folder
 from flask_msm.stores.ports import LocalStorageError
 
 
@@ -150,6 +150,31 @@ def test_a_rotation_of_keys_keeps_the_folder_and_what_is_in_it(base):
     # The last step: nobody has the former secret any more, and what was written since goes on.
     save(Host(base).local, changing(b=b"2"), keys=swapped)
     assert values(load(Host(base).local, keys=Keyring(("new",)))) == {"a": b"1", "b": b"2"}
+
+
+def opened_with(base, *nodes, keys=KEYS, prefix="msm:", root="/app"):
+    name, marks = folder_name(prefix, nodes, root), node_marks(prefix, nodes, root)
+    return open_folder(base, name, keys, marks=marks)
+
+
+def test_a_node_that_is_added_or_replaced_keeps_the_folder_and_what_is_in_it(base):
+    first = opened_with(base, "n1", "n2")
+
+    assert opened_with(base, "n1", "n2", "n3") == first
+    # Workers of both lists run side by side during a deploy.
+    assert opened_with(base, "n1", "n2") == first
+    # Nodes are replaced one after another, and the key is rotated meanwhile.
+    assert opened_with(base, "n3", "n4", keys=Keyring(("third", "secret"))) == first
+    assert opened_with(base, "n4", keys=Keyring(("third",))) == first
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"keys": OTHER_KEYS}, {"prefix": "other:"}, {"root": "/other"}],
+    ids=["secret", "prefix", "root"],
+)
+def test_a_node_in_common_is_no_reason_to_use_the_folder_of_another_application(base, other):
+    assert opened_with(base, "n1") != opened_with(base, "n1", "n2", **other)
 
 
 def test_applications_that_differ_keep_their_sessions_apart():
