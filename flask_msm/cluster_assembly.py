@@ -98,6 +98,8 @@ def assemble_cluster(
     settings, clock = needs.settings, needs.clock
     keys = needs.keys
     interval = settings.probe_interval or UNSCHEDULED
+    #: After so many seconds every worker has noticed that an outage is over.
+    notice = settings.probe_max_backoff + 2 * interval
     nodes = {address.id: needs.make_node(address) for address in settings.nodes}
     state = ClusterState(
         nodes,
@@ -152,9 +154,7 @@ def assemble_cluster(
             mode=lambda: mode.mode,
             near_max_age=settings.near_max_age if settings.sticky else None,
             mirror=mirror,
-            returning=lambda: (
-                clock.time() - mode.back_at < settings.probe_max_backoff + 2 * interval
-            ),
+            returning=lambda: upkeep.learner.others_keep or clock.time() - mode.back_at < notice,
             behind=copies,
             drops=drops,
             ended=lambda key, stamp, kept: endings.add(
@@ -182,6 +182,7 @@ def assemble_cluster(
         events=events,
         lanes=lanes,
         interval=interval,
+        notice=notice,
     )
     scheduler = Scheduler(
         upkeep.monitor.tick,

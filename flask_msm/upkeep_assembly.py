@@ -71,6 +71,7 @@ def assemble_upkeep(
     events: Events,
     lanes: Lanes,
     interval: float,
+    notice: float,
 ) -> Driven:
     """Return what keeps nodes and sessions whole.
 
@@ -90,6 +91,7 @@ def assemble_upkeep(
         events: Where changes are written down.
         lanes: Where upkeep is done that may take its time.
         interval: Time between two ticks, seconds.
+        notice: Time in seconds after which every worker has noticed that an outage is over.
     """
     settings, clock = needs.settings, needs.clock
     keys = needs.keys
@@ -163,7 +165,8 @@ def assemble_upkeep(
         clock=clock,
         timeout=settings.timeout,
     )
-    prober, learner = Prober(parts), Learner(parts)
+    prober = Prober(parts)
+    learner = Learner(parts, notice=notice)
     sharing = Sharing(parts, prober=prober, learner=learner, interval=interval)
     reactions = Reactions(parts, learner=learner, sharing=sharing)
     return Driven(

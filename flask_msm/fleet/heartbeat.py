@@ -58,6 +58,10 @@ class Heartbeat:
         reads: Returns what this worker can read, see ``record/envelope.py``.
         interval: Time in seconds between two ticks; 0 without ticks.
         clock: Tells the time.
+
+    Attributes:
+        sees: What this worker read on the nodes by id, see ``identity.py``.
+        keeps: This host has changes of an outage that nodes do not know yet.
     """
 
     def __init__(
@@ -79,10 +83,12 @@ class Heartbeat:
         self._interval = interval
         self._clock = clock
         self._announced_at = 0.0
-        self._announced_as = ""
-        #: What this worker read on the nodes, see ``identity.py``.
         self.sees: Mapping[str, str | None] = {}
-        self._announced_sees = ""
+        self.keeps = False
+        self._announced: tuple[object, ...] = ()
+        #: Workers that were there when this one began, by name, with their stamps: those that were
+        #: not heard of since.
+        self._unheard: dict[str, int] | None = None
         #: Since when workers see other memories than this one, monotonic time in seconds.
         self._differing: dict[str, float] = {}
         self._heard: dict[str, _Heard] = {}
@@ -99,11 +105,13 @@ class Heartbeat:
         now = self._clock.time()
         recent = 0 <= now - self._announced_at < RENEWED_AFTER * self._interval
         sees = self._seen()
-        if recent and (self._announced_as, self._announced_sees) == (self.worker, sees):
+        news = self.worker, sees, self.keeps
+        if recent and self._announced == news:
             return
-        self._announced_at, self._announced_as = now, self.worker
-        self._announced_sees = sees
+        self._announced_at, self._announced = now, news
         entry = {"at": now, "layout": self._layout, "reads": self._reads(), "sees": sees}
+        if self.keeps:
+            entry["keeps"] = True
         self.shared.put(self.worker, json.dumps(entry).encode())
         self._remove_old(now)
         left = {name for name, _, _ in self._entries()}
@@ -111,7 +119,7 @@ class Heartbeat:
 
     def leave(self) -> None:
         """Say that this worker ends."""
-        self._announced_as = ""
+        self._announced = ()
         self.shared.put(self.worker, None)
 
     def names(self) -> list[str]:
@@ -137,6 +145,27 @@ class Heartbeat:
     def forget(self, worker: str) -> None:
         """Remove a worker that ended without a word."""
         self.shared.put(worker, None)
+
+    def kept_elsewhere(self) -> bool:
+        """Return whether a worker that lives has changes of an outage that nodes do not know."""
+        return any(
+            entry.get("keeps") is True and self._lives(name, stamp, entry)
+            for name, stamp, entry in self._entries()
+            if name != self.worker
+        )
+
+    def has_unheard(self) -> bool:
+        """Return whether a worker that was there at the first call was not heard of since.
+
+        It may be gone; or an outage that this worker has not seen has ended a moment ago, and that
+        one has not noticed it yet.
+        """
+        stamps = {name: stamp for name, stamp, _ in self._entries() if name != self.worker}
+        unheard = stamps if self._unheard is None else self._unheard
+        self._unheard = {
+            name: stamp for name, stamp in unheard.items() if stamps.get(name) == stamp
+        }
+        return bool(self._unheard)
 
     def layouts_differ(self) -> bool:
         """Return whether a worker that lives uses other nodes, or another number of copies."""

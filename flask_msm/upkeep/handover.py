@@ -100,6 +100,8 @@ class Returner:
         self._conditions = conditions
         self.progress: Handover | None = None
         self.is_filling = False
+        #: Also at the start: processes before this one may have left something.
+        self._waits = True
         self._store = store
         self._mirror = mirror
         self._control = control
@@ -132,6 +134,14 @@ class Returner:
         for digest, stamp, kept in ended:
             self._store.local.bury(digest, keys, stamp, hand_over=kept)
 
+    def waits(self) -> bool:
+        """Return whether nodes do not know yet all that was changed here in an outage."""
+        if self._mode() is not Mode.DISTRIBUTED:
+            self._waits = True
+        elif self._waits and not self._store.local.dirty_keys(self._keys()):
+            self._waits = False
+        return self._waits
+
     def is_due(self) -> bool:
         """Return whether there is anything to do now."""
         self._say_late()
@@ -159,8 +169,11 @@ class Returner:
                 return  # another worker of this host is at it; if it dies, a later tick finds out
             if self._drops():
                 done = self._drop_all(keys, everything=lost is not None)
+                self._waits &= not done
             else:
                 done = self._hand_over(keys, self._store.local.dirty_keys(keys), until, dirty=True)
+                # What nodes do not take stays here, and is said.
+                self._waits &= not done
                 if lost is not None and done:
                     if lost != self._giving:
                         self._giving, self._given = lost, set()

@@ -22,18 +22,23 @@ class Learner:
 
     Args:
         parts: Who knows it, and who is to be told.
+        notice: Time in seconds after which every worker has noticed that an outage is over.
 
     Attributes:
         informed: Whether any node answered when the fleet was asked last.
         differ: Whether workers use different nodes, or see different memories under one id.
         foreign: Whether another fleet lives on the nodes.
+        others_keep: Whether other hosts have changes of an outage that nodes do not know yet, or
+            may have: nodes cannot say that a session is not there.
     """
 
-    def __init__(self, parts: Upkeep) -> None:
+    def __init__(self, parts: Upkeep, *, notice: float) -> None:
         #: Called when the control state may have changed.
         self.on_learned: Callable[[], object] = lambda: None
         self.informed = False
-        self.differ = self.foreign = False
+        self.differ = self.foreign = self.others_keep = False
+        self._notice = notice
+        self._began: float | None = None
         #: Nodes that are the memory of another one as well.
         self._twins: frozenset[str] = frozenset()
         self._parts = parts
@@ -64,6 +69,16 @@ class Learner:
             parts.mode.signal(ModeSignal.STOP if stopped else ModeSignal.RESUME)
         writable = any(view.rights.written for view in parts.state.view().values())
         parts.mode.signal(ModeSignal.NODES_BACK if writable else ModeSignal.NODES_GONE)
+
+    def see_others(self) -> None:
+        """See whether other hosts know more than the nodes."""
+        heartbeat = self._parts.heartbeat
+        now = self._parts.clock.monotonic()
+        self._began = now if self._began is None else self._began
+        is_new = now - self._began < self._notice
+        # Asked in any case: the first call counts.
+        unheard = heartbeat.has_unheard()
+        self.others_keep = heartbeat.kept_elsewhere() or (is_new and unheard)
 
     def note_found(self, found: Mapping[str, bool], shown: Mapping[str, str | None]) -> None:
         """See which nodes lost their memory, before they are given the control state again.

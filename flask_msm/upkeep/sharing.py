@@ -108,8 +108,9 @@ class Sharing:
         learner.foreign = self._strangers.present
         learner.note_found({node_id: found[0].found for node_id, found in pulled.items()}, shown)
         # Other workers compare what each of them sees.
-        heartbeat.sees = shown
+        heartbeat.sees, heartbeat.keeps = shown, self._parts.returner.waits()
         heartbeat.announce()
+        learner.see_others()
         learner.note_twins(shown)
         learner.keep_distrust()
         learner.compare_layouts()
