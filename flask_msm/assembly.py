@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flask_msm.process.background import Background
+
 from .cluster.mode import Mode
 from .cluster.placement import Placement
 from .cluster_assembly import ClusterParts, assemble_cluster, connect
@@ -14,7 +16,6 @@ from .record.envelope import Envelope
 from .record.stamp import StampClock
 from .repository import Repository, Rules
 from .serialization_assembly import assemble_serialization
-from .stores.background import Background
 from .stores.folder import folder_name, node_marks
 from .stores.local import LocalStore
 from .stores.memcached import MemcachedNode
@@ -24,7 +25,8 @@ from .stores.shelf import Shelves
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .clock import Clock
+    from flask_msm.process.clock import Clock
+
     from .record.keys import Keyring
     from .settings import NodeAddress, Settings
     from .stores.ports import SessionStore

@@ -12,8 +12,8 @@ from flask import current_app
 from flask.cli import with_appcontext
 
 from .fleet.blacklist import Blacklist
-from .fleet.labels import plain
 from .fleet_view import FleetView, fleet_view
+from .labels import plain
 from .upkeep.choices import BLACKLIST_NOTE
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from flask_msm.process.background import Background
+
 from .cluster.health import Thresholds
 from .cluster.mode import ModeKeeper
 from .cluster.state import ClusterState
@@ -18,7 +20,6 @@ from .record.envelope import Envelope
 from .record.keys import digest_of
 from .runtime import Runtime
 from .scheduler import Scheduler
-from .stores.background import Background
 from .stores.cluster import ClusterStore
 from .stores.failover import Failover, FailoverStore
 from .stores.mirror import Mirror

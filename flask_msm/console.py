@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from .cluster_assembly import UNSCHEDULED
 from .commands import Outcome
 from .errors import CommandError, shown
-from .fleet.labels import plain
 from .fleet_view import fleet_view
+from .labels import plain
 from .settings import OnReconnect, PolicyName
 from .upkeep.audit import audit
 from .upkeep.observer import REFRESH
@@ -20,8 +20,9 @@ from .viewing import Viewer
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from flask_msm.process.clock import Clock
+
     from .assembly import Parts
-    from .clock import Clock
     from .cluster_assembly import ClusterParts
     from .lookups import Lookups
     from .settings import Settings

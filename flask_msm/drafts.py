@@ -16,7 +16,8 @@ from .record.stamp import stamp_at, weak
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .clock import Clock
+    from flask_msm.process.clock import Clock
+
     from .record.stamp import StampClock
     from .stores.ports import Rewrite
 

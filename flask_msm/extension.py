@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Flask, current_app
 
+from flask_msm.process.clock import Clock, FleetClock, SystemClock
+
 from .assembly import Needs, Parts, assemble, memcached_node
 from .cli import msm_commands
-from .clock import Clock, FleetClock, SystemClock
 from .console import FleetConsole
 from .errors import ConfigError, SessionUnavailableError
 from .gate import Report

@@ -11,7 +11,8 @@ from .errors import NodeError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .clock import Clock
+    from flask_msm.process.clock import Clock
+
     from .cluster.ports import ManagedNode
     from .fleet.control import Control
     from .fleet.heartbeat import Heartbeat

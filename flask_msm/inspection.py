@@ -16,7 +16,8 @@ from .record.keys import is_digest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from .clock import Clock
+    from flask_msm.process.clock import Clock
+
     from .cluster.ports import ManagedNode
     from .record.keys import Keyring
 

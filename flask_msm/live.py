@@ -7,11 +7,11 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .locks import ProcessLock
+from flask_msm.process.locks import ProcessLock
 
 
 if TYPE_CHECKING:
-    from .clock import Clock
+    from flask_msm.process.clock import Clock
 
 
 #: Most sessions with such objects, and most of these objects in one session.

@@ -15,8 +15,9 @@ from .repository import Slot
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from flask_msm.process.clock import Clock
+
     from .assembly import Parts
-    from .clock import Clock
     from .cluster.ports import Item
     from .record.keys import Secrets
     from .record.record import Record

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .clock import Clock
+    from flask_msm.process.clock import Clock
 
 
 #: Upper bounds of the classes of latency, seconds; the last class has none.

@@ -12,7 +12,8 @@ from .record.keys import Keyring, keyring
 
 
 if TYPE_CHECKING:
-    from .clock import Clock
+    from flask_msm.process.clock import Clock
+
     from .fleet.events import Event
     from .policies import Failure, Policy
     from .record.codec import Codec

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from .clock import over_before
+from flask_msm.process.clock import over_before
+
 from .drafts import Drafts
 from .errors import SessionTooLargeError
 from .meter import Meter
@@ -21,7 +22,8 @@ from .stores.ports import FRESH, Loaded, Outcome, RecordTooLargeError, Rewrite, 
 
 
 if TYPE_CHECKING:
-    from .clock import Clock
+    from flask_msm.process.clock import Clock
+
     from .record.codec import Codec
     from .record.keys import Keyring
     from .record.stamp import StampClock

@@ -6,12 +6,14 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
+from flask_msm.process.locks import ProcessLock
+
 from .cluster.health import NodeState
-from .locks import ProcessLock
 
 
 if TYPE_CHECKING:
-    from .clock import Clock
+    from flask_msm.process.clock import Clock
+
     from .cluster.state import ClusterState, NodeView
     from .scheduler import Scheduler
     from .upkeep.monitor import Monitor

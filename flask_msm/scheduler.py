@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from .locks import ProcessLock
+from flask_msm.process.locks import ProcessLock
 
 
 logger = logging.getLogger("flask_msm.scheduler")

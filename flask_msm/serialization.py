@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 
 from .errors import shown
 from .fleet.blacklist import MAX_ENTRIES, Blacklist, Noted
-from .fleet.labels import plain
+from .labels import plain
 
 
 if TYPE_CHECKING:
-    from .clock import Clock
+    from flask_msm.process.clock import Clock
+
     from .fleet.pins import Pins
     from .live import LiveObjects
     from .policies import Failure, PolicyInForce

@@ -17,7 +17,7 @@ from werkzeug.exceptions import TooManyRequests
 from werkzeug.security import check_password_hash, generate_password_hash
 
 from flask_msm.errors import ConfigError
-from flask_msm.locks import ProcessLock
+from flask_msm.process.locks import ProcessLock
 
 from .access import LOOKS_AT_REQUEST_ALONE, Access, Level
 from .limits import Limiter, Limits

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from flask_msm.locks import ProcessLock
+from flask_msm.process.locks import ProcessLock
 
 
 if TYPE_CHECKING:
-    from flask_msm.clock import Clock
+    from flask_msm.process.clock import Clock
 
 
 class Mode(Enum):

@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.errors import NodeBusyError, NodeUnreachableError, NodeValueError
-from flask_msm.locks import ProcessLock
+from flask_msm.process.locks import ProcessLock
 
 from .health import AWAY, Health, NodeState, Observation, Rights, Thresholds, advance, rights, shown
 
 
 if TYPE_CHECKING:
-    from flask_msm.clock import Clock
     from flask_msm.errors import NodeError
+    from flask_msm.process.clock import Clock
 
 
 class NodeView(NamedTuple):

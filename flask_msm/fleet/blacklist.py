@@ -9,16 +9,16 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from flask_msm.locks import ProcessLock
+from flask_msm.labels import label, plain
+from flask_msm.process.locks import ProcessLock
 
 from .entries import Entry, dump, join, parse
-from .labels import label, plain
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from flask_msm.clock import Clock
+    from flask_msm.process.clock import Clock
 
 
 #: Most entries; beyond, only what was not seen for ``RETAINED`` seconds makes room.

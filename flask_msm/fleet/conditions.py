@@ -15,16 +15,16 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
-from flask_msm.locks import ProcessLock
+from flask_msm.labels import plain
+from flask_msm.process.locks import ProcessLock
 
 from .facts import facts_in, text_in
-from .labels import plain
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from flask_msm.clock import Clock
+    from flask_msm.process.clock import Clock
 
     from .events import Events
     from .shared_map import SharedMap

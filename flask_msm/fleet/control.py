@@ -19,10 +19,10 @@ import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.cluster.trust import Standing
+from flask_msm.labels import plain
 from flask_msm.record.stamp import milliseconds
 
 from .facts import facts_in, text_in
-from .labels import plain
 from .shared_map import Bounds, SharedMap
 
 

@@ -12,7 +12,7 @@ from collections import deque
 from heapq import heappush, heappushpop
 from typing import TYPE_CHECKING, NamedTuple
 
-from flask_msm.locks import ProcessLock
+from flask_msm.process.locks import ProcessLock
 from flask_msm.record.keys import DIGEST_LENGTH, digest_of, is_digest
 
 from .shared_map import Bounds

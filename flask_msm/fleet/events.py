@@ -8,11 +8,11 @@ from collections.abc import Callable
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
-from flask_msm.locks import ProcessLock
+from flask_msm.process.locks import ProcessLock
 
 
 if TYPE_CHECKING:
-    from flask_msm.clock import Clock
+    from flask_msm.process.clock import Clock
 
 
 logger = logging.getLogger("flask_msm.events")

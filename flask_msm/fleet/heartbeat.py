@@ -16,7 +16,7 @@ from .shared_map import Bounds, SharedMap
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
-    from flask_msm.clock import Clock
+    from flask_msm.process.clock import Clock
 
 
 KEY_SUFFIX = "fleet:workers"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from flask_msm.locks import ProcessLock
-
-from .labels import MAX_NAME, label
+from flask_msm.labels import MAX_NAME, label
+from flask_msm.process.locks import ProcessLock
 
 
 if TYPE_CHECKING:

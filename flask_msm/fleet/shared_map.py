@@ -11,7 +11,7 @@ import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.errors import CorruptRecordError, UnknownRecordError
-from flask_msm.locks import ProcessLock
+from flask_msm.process.locks import ProcessLock
 from flask_msm.record.attributes import NOTHING, Attributes
 from flask_msm.record.record import Kind, Record, ttl_for
 from flask_msm.record.record import join as join_records
@@ -24,8 +24,8 @@ from .map_state import Rank
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from flask_msm.clock import Clock
     from flask_msm.cluster.ports import CasToken, Item, NodeClient
+    from flask_msm.process.clock import Clock
     from flask_msm.record.envelope import Envelope
     from flask_msm.record.keys import Keyring
     from flask_msm.record.stamp import StampClock

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 
 if TYPE_CHECKING:
-    from flask_msm.clock import Clock
+    from flask_msm.process.clock import Clock
 
 
 WORKER_BITS = 16

@@ -23,9 +23,9 @@ from .ports import ABSENT, FRESH, Copy, Loaded, Outcome, RecordTooLargeError, Re
 
 if TYPE_CHECKING:
     from flask_msm.cluster.ports import Exchange, Item
+    from flask_msm.process.background import Background
     from flask_msm.record.keys import Keyring
 
-    from .background import Background
     from .nodes import Nodes
     from .second_looks import SecondLooks
 

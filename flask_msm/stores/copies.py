@@ -11,8 +11,8 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from flask_msm.clock import earliest
 from flask_msm.errors import NodeError, NodeValueError, UnknownRecordError
+from flask_msm.process.clock import earliest
 from flask_msm.record.record import Kind, Record, join_optional, ttl_for
 
 from .copy_writer import CopyWriter, Standing

@@ -33,11 +33,11 @@ from .ports import (
 
 
 if TYPE_CHECKING:
-    from flask_msm.clock import Clock
+    from flask_msm.process.background import Background
+    from flask_msm.process.clock import Clock
     from flask_msm.record.keys import Keyring
     from flask_msm.record.record import Record
 
-    from .background import Background
     from .cluster import ClusterStore
     from .local import LocalStore
     from .mirror import Mirror

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from flask_msm.locks import ProcessLock
+from flask_msm.process.locks import ProcessLock
 from flask_msm.record.keys import digest_of
 
 from .ports import LocalStorageError

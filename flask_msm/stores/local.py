@@ -12,8 +12,8 @@ from enum import IntEnum
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple, TypeVar, TypeVarTuple
 
-from flask_msm.clock import earliest
 from flask_msm.errors import CorruptRecordError, RecordError, UnknownRecordError
+from flask_msm.process.clock import earliest
 from flask_msm.record.attributes import NOTHING, Attributes
 from flask_msm.record.keys import digest_of
 from flask_msm.record.record import Kind, Record, join, join_optional, ttl_for
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from flask_msm.clock import Clock
+    from flask_msm.process.background import Job
+    from flask_msm.process.clock import Clock
     from flask_msm.record.envelope import Envelope
     from flask_msm.record.keys import Keyring
 
-    from .background import Job
     from .shelf import Shelf, Shelves
 
 T = TypeVar("T")

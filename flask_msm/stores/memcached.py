@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Collection, Iterable
 
-    from flask_msm.clock import Clock
     from flask_msm.cluster.ports import CasToken, Exchange, Item
+    from flask_msm.process.clock import Clock
 
     from .channel import ConnectionCounters
     from .replies import Reply

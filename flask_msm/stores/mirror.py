@@ -7,16 +7,16 @@ from collections import OrderedDict
 from functools import partial
 from typing import TYPE_CHECKING
 
-from flask_msm.locks import ProcessLock
+from flask_msm.process.locks import ProcessLock
 
 from .ports import RecordTooLargeError
 
 
 if TYPE_CHECKING:
+    from flask_msm.process.background import Background
     from flask_msm.record.keys import Keyring
     from flask_msm.record.record import Record
 
-    from .background import Background
     from .local import LocalStore
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 
 if TYPE_CHECKING:
-    from flask_msm.clock import Clock
+    from flask_msm.process.clock import Clock
 
 
 #: Of the reads of one session, the first and then every so many-th ask both homes. Measured with

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from flask_msm.locks import ProcessLock
+from flask_msm.process.locks import ProcessLock
 
 from .caches import is_private, memory_cache
 from .file_cache import FileCache

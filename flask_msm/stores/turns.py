@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from flask_msm.locks import ProcessLock
+from flask_msm.process.locks import ProcessLock
 
 
 if TYPE_CHECKING:

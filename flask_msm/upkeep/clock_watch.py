@@ -5,15 +5,15 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
-from flask_msm.clock import TOLERANCE, FleetClock
+from flask_msm.process.clock import TOLERANCE, FleetClock
 
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from flask_msm.clock import Clock
     from flask_msm.cluster.ports import ManagedNode
     from flask_msm.fleet.conditions import Conditions
+    from flask_msm.process.clock import Clock
 
     from .statistics import Numbers
 

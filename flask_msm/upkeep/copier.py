@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from flask_msm.clock import earliest
 from flask_msm.errors import (
     CorruptRecordError,
     NodeBusyError,
     NodeValueError,
     UnknownRecordError,
 )
+from flask_msm.process.clock import earliest
 from flask_msm.record.envelope import needs_of
 from flask_msm.record.record import Kind, Record, join_optional, ttl_for
 
@@ -19,8 +19,8 @@ from flask_msm.record.record import Kind, Record, join_optional, ttl_for
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from flask_msm.clock import Clock
     from flask_msm.cluster.ports import Exchange, Item, ManagedNode
+    from flask_msm.process.clock import Clock
     from flask_msm.record.envelope import Envelope
     from flask_msm.record.keys import Keyring
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from flask_msm.clock import Clock
     from flask_msm.cluster.mode import ModeKeeper
     from flask_msm.cluster.ports import ManagedNode
     from flask_msm.cluster.state import ClusterState
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from flask_msm.fleet.events import Events
     from flask_msm.fleet.heartbeat import Heartbeat
     from flask_msm.fleet.identity import Identities
+    from flask_msm.process.clock import Clock
     from flask_msm.record.keys import Keyring
 
     from .handover import Returner

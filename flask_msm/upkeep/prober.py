@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from flask_msm.clock import FleetClock
 from flask_msm.cluster.health import NodeState, Observation
 from flask_msm.errors import NodeBusyError, NodeError, NodeUnreachableError, NodeValueError
+from flask_msm.process.clock import FleetClock
 
 from .clock_watch import ClockWatch
 from .node_watch import NodeWatch

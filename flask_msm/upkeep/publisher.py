@@ -16,7 +16,6 @@ from .history import History
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from flask_msm.clock import Clock
     from flask_msm.cluster.mode import ModeKeeper
     from flask_msm.cluster.state import ClusterState
     from flask_msm.fleet.control import Control
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from flask_msm.fleet.heartbeat import Heartbeat
     from flask_msm.fleet.reports import Reports
     from flask_msm.meter import Meter
+    from flask_msm.process.clock import Clock
     from flask_msm.record.keys import Keyring
     from flask_msm.stores.local import LocalStore
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flask_msm.locks import ProcessLock
+from flask_msm.process.locks import ProcessLock
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from flask_msm.clock import Clock
+    from flask_msm.process.clock import Clock
 
 
 #: More writes than this past one node are not single ones any more.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from flask_msm.cluster.health import NodeState, Observation
 from flask_msm.errors import NodeError, NodeValueError
-from flask_msm.locks import ProcessLock
+from flask_msm.process.locks import ProcessLock
 
 from .map_watch import MapWatch
 from .orders import DISTRIBUTION, STOPPED

@@ -12,7 +12,8 @@ from ..fleet.pins import CONFIG
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..clock import Clock
+    from flask_msm.process.clock import Clock
+
     from ..fleet.control import Choice
     from ..serialization import Serialization
 

@@ -13,8 +13,9 @@ from .workers import worker_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from flask_msm.process.clock import Clock
+
     from .. import snapshot as doc
-    from ..clock import Clock
     from ..fleet_view import FleetView
     from .events import Sighting
 

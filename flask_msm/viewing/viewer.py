@@ -21,8 +21,9 @@ from .workers import mode_of, with_status, worker_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from flask_msm.process.clock import Clock
+
     from ..assembly import Parts
-    from ..clock import Clock
     from ..cluster_assembly import ClusterParts
     from ..fleet.control import Choice
     from ..fleet_view import FleetView

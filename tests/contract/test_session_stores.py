@@ -30,9 +30,9 @@ from support.storage import (
     values,
 )
 
-from flask_msm.clock import SystemClock
 from flask_msm.cluster.mode import Mode
 from flask_msm.cluster.placement import Placement
+from flask_msm.process.clock import SystemClock
 from flask_msm.record.keys import storage_key
 from flask_msm.record.record import Kind
 from flask_msm.stores.cluster import ClusterStore

@@ -306,8 +306,8 @@ def test_the_gate_opens_only_when_losing_any_node_would_lose_nothing(fleet):
 def test_a_node_that_gives_no_statistics_and_lists_no_keys_stays_in_use(fleet, memcached):
     guarded = Peer(answers(b"ERROR\r\n"))
     with guarded:
-        from flask_msm.clock import SystemClock
         from flask_msm.errors import NodeValueError
+        from flask_msm.process.clock import SystemClock
         from flask_msm.stores.memcached import MemcachedNode
 
         node = MemcachedNode(

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 import flask_msm
-from flask_msm.clock import SystemClock
-from flask_msm.stores.background import Background
+from flask_msm.process.background import Background
+from flask_msm.process.clock import SystemClock
 from flask_msm.testing.memcached import wait_until
 
 
@@ -176,8 +176,8 @@ def test_threads_that_put_at_once_start_one_thread(background):
 def test_a_forked_process_has_a_thread_of_its_own_and_nobody_elses_jobs():
     script = """
         import os, threading, traceback
-        from flask_msm.clock import SystemClock
-        from flask_msm.stores.background import Background
+        from flask_msm.process.clock import SystemClock
+        from flask_msm.process.background import Background
 
         background = Background("jobs", clock=SystemClock(), deadline=5)
         began, end, done = threading.Event(), threading.Event(), []
@@ -224,8 +224,8 @@ def test_a_forked_process_has_a_thread_of_its_own_and_nobody_elses_jobs():
 
 def test_what_is_queued_when_a_process_ends_is_done():
     script = """
-        from flask_msm.clock import SystemClock
-        from flask_msm.stores.background import Background
+        from flask_msm.process.clock import SystemClock
+        from flask_msm.process.background import Background
 
         background = Background("jobs", clock=SystemClock(), deadline=5)
         for number in range(3):

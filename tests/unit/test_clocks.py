@@ -10,8 +10,8 @@ from support.apps import LIFE
 from support.clock import FakeClock
 from support.crew import Crew
 
-from flask_msm.clock import TOLERANCE, FleetClock, earliest
 from flask_msm.fleet.endings import LISTED
+from flask_msm.process.clock import TOLERANCE, FleetClock, earliest
 from flask_msm.record.record import RELATIVE_TTL_LIMIT, ttl_for
 from flask_msm.stores import wire
 

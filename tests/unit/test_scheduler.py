@@ -12,9 +12,9 @@ from flask import session
 from support.apps import FakeManager, make_app
 from support.clock import FakeClock
 
-from flask_msm.clock import SystemClock
 from flask_msm.cluster.health import NodeState, Observation
-from flask_msm.locks import ProcessLock
+from flask_msm.process.clock import SystemClock
+from flask_msm.process.locks import ProcessLock
 from flask_msm.scheduler import Scheduler
 from flask_msm.testing.memcached import wait_until
 

@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from flask_msm.locks import ProcessLock
+from .locks import ProcessLock
 
 
 if TYPE_CHECKING:
-    from flask_msm.clock import Clock
+    from .clock import Clock
 
 
 #: Time in seconds for the response to leave, before the first job begins: at once it would take

@@ -1,0 +1,1 @@
+"""The process: its clock, locks that survive a fork, work behind requests."""
