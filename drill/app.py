@@ -21,7 +21,7 @@ from flask_msm import (
     mode_changed,
     regenerate,
 )
-from flask_msm.record.codec import MsgpackCodec
+from flask_msm.record.codec.msgpack import MsgpackCodec
 
 from .tls import with_context
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flask_msm.process.background import Background
+from flask_msm.record.hybrid_clock import StampClock
 
 from .cluster.mode import Mode
 from .cluster.placement import Placement
@@ -13,7 +14,6 @@ from .cluster_assembly import ClusterParts, assemble_cluster, connect
 from .fleet.events import Events
 from .needs import Needs
 from .record.envelope import Envelope
-from .record.stamp import StampClock
 from .repository import Repository, Rules
 from .serialization_assembly import assemble_serialization
 from .stores.folder import folder_name, node_marks

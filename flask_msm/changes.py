@@ -6,13 +6,14 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from flask_msm.record.codec.names import why_refused
+from flask_msm.record.codec.unsupported import type_name
+
 from .errors import DecodeError, EncodeError, SerializationError, shown
-from .record.names import why_refused
-from .record.refusal import type_name
 
 
 if TYPE_CHECKING:
-    from .record.codec import Codec
+    from flask_msm.record.codec.msgpack import Codec
 
 
 logger = logging.getLogger("flask_msm")

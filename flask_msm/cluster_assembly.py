@@ -43,10 +43,11 @@ from .upkeep_assembly import assemble_upkeep
 
 
 if TYPE_CHECKING:
+    from flask_msm.record.hybrid_clock import StampClock
+
     from .cluster.placement import Placement
     from .fleet.events import Events
     from .needs import Needs
-    from .record.stamp import StampClock
     from .repository import Repository
     from .stores.local import LocalStore
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from flask_msm.record.codec.names import by_text
+
 from .changes import Baseline
 from .identity import Identity
 from .leftovers import Leftovers
-from .record.names import by_text
 
 
 if TYPE_CHECKING:

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flask_msm.record.hybrid_clock import stamp_at, weak
+
 from .record.attributes import NOTHING, write
 from .record.record import PARTIAL, Kind, Pointer, Record, join_optional
-from .record.stamp import stamp_at, weak
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flask_msm.process.clock import Clock
+    from flask_msm.record.hybrid_clock import StampClock
 
-    from .record.stamp import StampClock
     from .stores.ports import Rewrite
 
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask, current_app
 
 from flask_msm.process.clock import Clock, FleetClock, SystemClock
+from flask_msm.record.codec.msgpack import Codec, MsgpackCodec
+from flask_msm.record.codec.names import text_of
 
 from .assembly import Needs, Parts, assemble, memcached_node
 from .cli import msm_commands
@@ -21,8 +23,6 @@ from .gate import Report
 from .identity import Timed
 from .interface import MsmSessionInterface
 from .lookups import Lookups
-from .record.codec import Codec, MsgpackCodec
-from .record.names import text_of
 from .record.record import PARTIAL
 from .secret_keys import check_secrets, secrets_of
 from .session import Session

@@ -23,10 +23,11 @@ from .record.envelope import Envelope
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from flask_msm.record.hybrid_clock import StampClock
+
     from .cluster.placement import Placement
     from .fleet.events import Events
     from .needs import Needs
-    from .record.stamp import StampClock
 
 
 #: What the fleet's own records name as their codec; sessions begin at 1.

@@ -9,20 +9,22 @@ from enum import Enum
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
+from flask_msm.record.codec.unsupported import type_name
+
 from .changes import encode
 from .errors import SerializationError, SessionTooLargeError
 from .live import Kept
 from .policies import Failure, KeepLocal, Reraise, StopDistribution, StoreNone
-from .record.refusal import type_name
 from .session import PERMANENT
 
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from flask_msm.record.codec.msgpack import Codec
+
     from .changes import Baseline
     from .drafts import Changes
-    from .record.codec import Codec
     from .serialization import Serialization
 
 

@@ -13,10 +13,10 @@ from .record.keys import Keyring, keyring
 
 if TYPE_CHECKING:
     from flask_msm.process.clock import Clock
+    from flask_msm.record.codec.msgpack import Codec
 
     from .fleet.events import Event
     from .policies import Failure, Policy
-    from .record.codec import Codec
     from .record.keys import Secrets
     from .repository import Notify
     from .settings import NodeAddress, Settings

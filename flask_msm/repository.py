@@ -23,10 +23,10 @@ from .stores.ports import FRESH, Loaded, Outcome, RecordTooLargeError, Rewrite, 
 
 if TYPE_CHECKING:
     from flask_msm.process.clock import Clock
+    from flask_msm.record.codec.msgpack import Codec
+    from flask_msm.record.hybrid_clock import StampClock
 
-    from .record.codec import Codec
     from .record.keys import Keyring
-    from .record.stamp import StampClock
     from .serialization import Serialization
     from .stores.ports import SessionStore
 

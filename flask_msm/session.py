@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, SupportsIndex
 
-from .record.names import by_text, text_of
+from flask_msm.record.codec.names import by_text, text_of
 
 
 if TYPE_CHECKING:

@@ -6,6 +6,8 @@ import logging
 from enum import Enum, IntEnum
 from typing import TYPE_CHECKING
 
+from flask_msm.record.hybrid_clock import milliseconds
+
 from .changes import Baseline
 from .differences import Differences
 from .drafts import SLACK, Changes
@@ -18,7 +20,6 @@ from .errors import (
 from .identity import Timed
 from .record.keys import ref_of, storage_key
 from .record.record import PARTIAL, Kind, Record
-from .record.stamp import milliseconds
 from .record.token import Token, new_sid
 from .session import ALL, PERMANENT, Contents, Session
 from .stores.ports import Loaded, Outcome, Saved

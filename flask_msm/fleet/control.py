@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.cluster.trust import Standing
 from flask_msm.labels import plain
-from flask_msm.record.stamp import milliseconds
+from flask_msm.record.hybrid_clock import milliseconds
 
 from .facts import facts_in, text_in
 from .shared_map import Bounds, SharedMap

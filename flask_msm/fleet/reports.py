@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from flask_msm.cluster.ports import ManagedNode
     from flask_msm.process.clock import Clock
     from flask_msm.record.envelope import Envelope
+    from flask_msm.record.hybrid_clock import StampClock
     from flask_msm.record.keys import Keyring
-    from flask_msm.record.stamp import StampClock
 
 
 #: Larger reports are not read; own ones are cut to it.

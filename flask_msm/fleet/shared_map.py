@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from flask_msm.errors import CorruptRecordError, UnknownRecordError
 from flask_msm.process.locks import ProcessLock
 from flask_msm.record.attributes import NOTHING, Attributes
+from flask_msm.record.hybrid_clock import stamp_at
 from flask_msm.record.record import Kind, Record, ttl_for
 from flask_msm.record.record import join as join_records
-from flask_msm.record.stamp import stamp_at
 
 from . import map_state
 from .map_state import Rank
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from flask_msm.cluster.ports import CasToken, Item, NodeClient
     from flask_msm.process.clock import Clock
     from flask_msm.record.envelope import Envelope
+    from flask_msm.record.hybrid_clock import StampClock
     from flask_msm.record.keys import Keyring
-    from flask_msm.record.stamp import StampClock
 
 
 logger = logging.getLogger("flask_msm.fleet")

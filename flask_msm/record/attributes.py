@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .stamp import ordinary
+from .hybrid_clock import ordinary
 
 
 #: stamp and encoded value; ``None`` stands for "removed".

@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Any, cast
 from flask_msm.errors import CorruptRecordError, DecodeError, UnknownRecordError
 
 from .attributes import Attributes, Entries
-from .codec import pack, unpack
+from .codec.msgpack import pack, unpack
 from .encryption import key_id_of
+from .hybrid_clock import WEAK_OFFSET
 from .record import Kind, Pointer, Record
-from .stamp import WEAK_OFFSET
 
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from flask_msm.cluster.mode import Mode
 from flask_msm.errors import CorruptRecordError, UnknownRecordError
 from flask_msm.record.attributes import written_until
+from flask_msm.record.hybrid_clock import stamp_at
 from flask_msm.record.record import PARTIAL, Kind, join
-from flask_msm.record.stamp import stamp_at
 
 from .local import LOCAL, Entry, Mark, joined_with
 from .ports import (

@@ -9,14 +9,14 @@ from flask import current_app, has_app_context
 from flask_msm.changes import encode
 from flask_msm.errors import SerializationError
 from flask_msm.extension import EXTENSION
-from flask_msm.record.codec import MsgpackCodec
-from flask_msm.record.names import by_text, why_refused
+from flask_msm.record.codec.msgpack import MsgpackCodec
+from flask_msm.record.codec.names import by_text, why_refused
 
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from flask_msm.record.codec import Codec
+    from flask_msm.record.codec.msgpack import Codec
 
 
 def assert_serializable(contents: Mapping[str, object], *, codec: Codec | None = None) -> None:

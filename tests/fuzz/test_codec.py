@@ -8,7 +8,7 @@ from support.fuzzing import fuzz
 from support.mutation import mutated
 
 from flask_msm.errors import DecodeError
-from flask_msm.record.codec import MsgpackCodec
+from flask_msm.record.codec.msgpack import MsgpackCodec
 
 
 class Opened:

@@ -15,11 +15,11 @@ from support.sealing import KEY, KEYS, MAX_SIZE, SECRETS, encryption, envelope, 
 
 from flask_msm.errors import CorruptRecordError, RecordError
 from flask_msm.record import envelope as module
-from flask_msm.record.codec import pack
+from flask_msm.record.codec.msgpack import pack
 from flask_msm.record.encryption import Encryption
 from flask_msm.record.envelope import FORMAT, HASH_SIZE, HEADER, INFLATE_FACTOR, MAGIC
+from flask_msm.record.hybrid_clock import WEAK_OFFSET
 from flask_msm.record.record import Kind, Pointer, Record
-from flask_msm.record.stamp import WEAK_OFFSET
 
 
 PLAIN, ENCRYPTED = envelope(), envelope(SECRETS[0])

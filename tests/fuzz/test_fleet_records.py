@@ -19,8 +19,8 @@ from flask_msm.fleet.reports import Report, Reports
 from flask_msm.fleet.shared_map import SharedMap
 from flask_msm.fleet_assembly import FLEET_CODEC
 from flask_msm.record.attributes import NOTHING
+from flask_msm.record.hybrid_clock import StampClock
 from flask_msm.record.keys import keyring
-from flask_msm.record.stamp import StampClock
 
 
 KEYS = keyring(("test",))

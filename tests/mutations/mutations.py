@@ -98,7 +98,7 @@ MUTATIONS = [
     ),
     Mutation(
         "one stamp is issued twice",
-        "record/stamp.py",
+        "record/hybrid_clock.py",
         "max(now_ms, self._last_ms + 1, floor_ms)",
         "max(now_ms, self._last_ms, floor_ms)",
         "test_stamp.py",

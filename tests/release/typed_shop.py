@@ -30,7 +30,7 @@ from flask_msm import (
     regenerate,
 )
 from flask_msm.policies import Failure, Reraise, StoreNone, Verdict
-from flask_msm.record.codec import MsgpackCodec
+from flask_msm.record.codec.msgpack import MsgpackCodec
 from flask_msm.testing import (
     Node,
     Nodes,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from markupsafe import Markup
 
 from flask_msm.errors import EncodeError
-from flask_msm.record.codec import MsgpackCodec
+from flask_msm.record.codec.msgpack import MsgpackCodec
 
 
 #: In no value of a test but where an error could give it away.

@@ -32,7 +32,7 @@ from support.model import (
 
 from flask_msm.cluster.mode import Mode
 from flask_msm.errors import RecordError
-from flask_msm.record.codec import MsgpackCodec
+from flask_msm.record.codec.msgpack import MsgpackCodec
 from flask_msm.record.keys import storage_key
 from flask_msm.record.record import Kind
 from flask_msm.stores.key_locks import KeyLocks

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_msm.record.attributes import MAX_REMOVALS, NOTHING, Attributes, compact, join, write
-from flask_msm.record.stamp import weak
+from flask_msm.record.hybrid_clock import weak
 
 
 names = st.sampled_from("abc")

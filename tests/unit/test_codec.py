@@ -33,7 +33,7 @@ from support.codec_values import (
 
 import flask_msm
 from flask_msm.errors import DecodeError
-from flask_msm.record.codec import Codec, pack, unpack
+from flask_msm.record.codec.msgpack import Codec, pack, unpack
 
 
 ROOT = Path(flask_msm.__file__).parent.parent
@@ -148,7 +148,7 @@ def test_shared_parts_come_back_as_copies():
 
 SETS = """
 from decimal import Decimal
-from flask_msm.record.codec import MsgpackCodec
+from flask_msm.record.codec.msgpack import MsgpackCodec
 names = {f"name{n}" for n in range(50)}
 value = [names, frozenset(names), {("a", n) for n in names}, {frozenset({n, 1}) for n in names}]
 print(MsgpackCodec().dumps({"s": value, 1: {None, 1.5, "x", b"y", Decimal(1)}}).hex())

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from support.codec_values import SECRET, Plain, assert_silent, loads, nested, numbered, refusal
 
 from flask_msm.errors import ConfigError, DecodeError, EncodeError
-from flask_msm.record.codec import MsgpackCodec
+from flask_msm.record.codec.msgpack import MsgpackCodec
 
 
 class Level(enum.IntEnum):

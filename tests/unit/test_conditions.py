@@ -14,8 +14,8 @@ from flask_msm.fleet.conditions import MAX_TEXT, MOST, PREFIX, ROUNDS, Condition
 from flask_msm.fleet.events import Events
 from flask_msm.fleet.shared_map import MAX_SIZE, SharedMap
 from flask_msm.record.envelope import Envelope
+from flask_msm.record.hybrid_clock import StampClock
 from flask_msm.record.keys import keyring
-from flask_msm.record.stamp import StampClock
 from flask_msm.upkeep.node_watch import QUIET
 
 

@@ -9,7 +9,7 @@ from flask_msm.fleet import endings as endings_file
 from flask_msm.fleet.endings import Endings
 from flask_msm.fleet.shared_map import MAX_SIZE, Bounds, SharedMap
 from flask_msm.record.envelope import Envelope
-from flask_msm.record.stamp import StampClock
+from flask_msm.record.hybrid_clock import StampClock
 
 
 ENVELOPE = Envelope(codec_id=0, compress_above=None, max_size=MAX_SIZE)

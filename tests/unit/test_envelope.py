@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from flask_msm.errors import CorruptRecordError, RecordError, UnknownRecordError
 from flask_msm.record import envelope as module
 from flask_msm.record.attributes import Attributes
-from flask_msm.record.codec import pack
+from flask_msm.record.codec.msgpack import pack
 from flask_msm.record.envelope import FORMAT, HEADER, MAGIC, OVERHEAD, Envelope
+from flask_msm.record.hybrid_clock import WEAK_OFFSET, weak
 from flask_msm.record.keys import Keyring, keyring, ref_of, storage_key
 from flask_msm.record.record import Kind, Pointer, Record
-from flask_msm.record.stamp import WEAK_OFFSET, weak
 
 
 KEY = storage_key("msm:test:", "a" * 43)

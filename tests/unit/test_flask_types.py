@@ -36,7 +36,7 @@ from support.flask_values import (
 )
 
 from flask_msm import SerializationError
-from flask_msm.record.codec import MsgpackCodec
+from flask_msm.record.codec.msgpack import MsgpackCodec
 
 
 def comes_back(value, **options):

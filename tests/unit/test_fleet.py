@@ -20,9 +20,9 @@ from flask_msm.fleet.heartbeat import GONE_AFTER, MOST_GONE, RENEWED_AFTER, SHOW
 from flask_msm.fleet.shared_map import LIFE, MAX_SIZE, Bounds, SharedMap
 from flask_msm.record.attributes import NOTHING, Attributes
 from flask_msm.record.envelope import Envelope
+from flask_msm.record.hybrid_clock import StampClock
 from flask_msm.record.keys import keyring
 from flask_msm.record.record import Kind, Record
-from flask_msm.record.stamp import StampClock
 
 
 KEY = "msm:shop:fleet:control"

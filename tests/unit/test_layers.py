@@ -36,7 +36,11 @@ def copy(tmp_path):
 @pytest.mark.parametrize(
     ("file", "line", "contract"),
     [
-        ("flask_msm/record/stamp.py", "import flask_msm.stores.cluster", "Arrows point down only"),
+        (
+            "flask_msm/record/hybrid_clock.py",
+            "import flask_msm.stores.cluster",
+            "Arrows point down only",
+        ),
         ("flask_msm/cluster/state.py", "import flask_msm.stores.pool", "Arrows point down only"),
         ("flask_msm/extension.py", "import flask_msm.testing", "Arrows point down only"),
         ("flask_msm/unit.py", "import flask", "Only the edge knows Flask"),

@@ -11,7 +11,7 @@ from support.clock import FakeClock
 from support.flask_values import Role
 from support.policies import LOCK
 
-from flask_msm.record.codec import MsgpackCodec
+from flask_msm.record.codec.msgpack import MsgpackCodec
 
 
 DATA = {"cart": {"items": [1]}, "tags": ["a"], "name": "anna", "age": 7, "pair": (1, [2])}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from support.clock import FakeClock
 
-from flask_msm.record.stamp import MAX_AHEAD_MS, WEAK_OFFSET, StampClock, milliseconds, weak
+from flask_msm.record.hybrid_clock import MAX_AHEAD_MS, WEAK_OFFSET, StampClock, milliseconds, weak
 
 
 def test_stamps_rise_even_when_the_clock_does_not():

@@ -14,7 +14,7 @@ import pytest
 from flask import session
 from support.apps import make_app
 
-from flask_msm.record.codec import MsgpackCodec
+from flask_msm.record.codec.msgpack import MsgpackCodec
 from flask_msm.testing import assert_serializable
 
 

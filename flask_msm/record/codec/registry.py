@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flask_msm.errors import ConfigError, DecodeError
 
-from .refusal import TAKEN_TYPES, Refused, key_segment
+from .unsupported import TAKEN_TYPES, Refused, key_segment
 
 
 if TYPE_CHECKING:

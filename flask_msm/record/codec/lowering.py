@@ -17,7 +17,7 @@ from uuid import UUID
 
 from markupsafe import Markup
 
-from .refusal import Refused
+from .unsupported import Refused
 
 
 #: Makes something plainer of a value that has no place in JSON, or raises ``TypeError``.

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from .extensions import BIG_INT, ENCODERS, SURROGATES, encode_int, encode_text
 from .lowering import lowered, lowered_item, lowered_key
-from .refusal import Refused, key_segment
 from .tree import MAX_DEPTH, Mark
+from .unsupported import Refused, key_segment
 
 
 if TYPE_CHECKING:

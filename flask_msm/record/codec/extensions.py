@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
 
-from .refusal import Refused
+from .unsupported import Refused
 
 
 if TYPE_CHECKING:

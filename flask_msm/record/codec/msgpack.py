@@ -24,11 +24,11 @@ import ormsgpack
 
 from flask_msm.errors import DecodeError, EncodeError
 
+from .containers import Flattener, is_plain
 from .extensions import decode
-from .flatten import Flattener, is_plain
-from .refusal import Refused, type_name
 from .registry import Registered, Registry, describe_dataclass
 from .tree import Mark, resolve
+from .unsupported import Refused, type_name
 
 
 if TYPE_CHECKING:
