@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flask_msm.memcached.client import MemcachedNode
 from flask_msm.process.background import Background
 from flask_msm.record.hybrid_clock import StampClock
 
@@ -18,7 +19,6 @@ from .repository import Repository, Rules
 from .serialization_assembly import assemble_serialization
 from .stores.folder import folder_name, node_marks
 from .stores.local import LocalStore
-from .stores.memcached import MemcachedNode
 from .stores.shelf import Shelves
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 from support.signals import keep_ignored_signals_to_this_process
 
-from flask_msm.stores.memcached import MemcachedNode
+from flask_msm.memcached.client import MemcachedNode
 from flask_msm.testing.memcached import HOW_TO_INSTALL, MemcachedProcess
 from flask_msm.testing.peer import Peer
 

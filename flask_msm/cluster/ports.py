@@ -1,6 +1,6 @@
 """What the cluster needs of a node: one memcached, seen through a narrow door.
 
-``stores/memcached.py`` implements it with real connections, ``testing.py`` in memory.
+``memcached/client.py`` implements it with real connections, ``testing.py`` in memory.
 """
 
 from __future__ import annotations

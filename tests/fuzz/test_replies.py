@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from support.fuzzing import fuzz
 from support.mutation import mutated
 
-from flask_msm.stores.listing import Listing
-from flask_msm.stores.replies import (
+from flask_msm.memcached.listing import Listing
+from flask_msm.memcached.protocol import (
     LINE_LIMIT,
     STATS_LIMIT,
     Answer,
@@ -15,7 +15,7 @@ from flask_msm.stores.replies import (
     OneItem,
     Statistics,
 )
-from flask_msm.stores.wire import WireError
+from flask_msm.memcached.wire import WireError
 
 
 MAKERS = {

@@ -17,7 +17,7 @@ from support.door import Door
 from support.patience import NOTICES, PATIENT
 
 from flask_msm import MemcachedSessionManager
-from flask_msm.stores.exchange import PendingExchange
+from flask_msm.memcached.exchange import PendingExchange
 from flask_msm.testing.memcached import wait_until
 from flask_msm_dashboard import Access
 

@@ -12,7 +12,7 @@ from drill.cluster import Cluster
 from drill.processes import HOST
 from drill.tls import CERTIFICATE, with_context
 from flask_msm.errors import NodeError
-from flask_msm.stores.memcached import MemcachedNode
+from flask_msm.memcached.client import MemcachedNode
 
 
 pytestmark = pytest.mark.memcached

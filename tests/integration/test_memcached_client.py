@@ -20,8 +20,8 @@ from flask_msm.errors import (
     NodeUnreachableError,
     NodeValueError,
 )
-from flask_msm.stores.failures import NotAskedError, PoolExhaustedError
-from flask_msm.stores.memcached import BATCH, MemcachedNode
+from flask_msm.memcached.client import BATCH, MemcachedNode
+from flask_msm.memcached.failures import NotAskedError, PoolExhaustedError
 from flask_msm.testing.memcached import wait_until
 
 

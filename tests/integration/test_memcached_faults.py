@@ -14,7 +14,7 @@ import pytest
 from support import peer as peers
 
 from flask_msm.errors import NodeBusyError, NodeError, NodeUnreachableError, NodeValueError
-from flask_msm.stores.failures import NotAskedError
+from flask_msm.memcached.failures import NotAskedError
 from flask_msm.testing.memcached import free_port
 from flask_msm.testing.peer import Peer
 

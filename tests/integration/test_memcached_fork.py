@@ -19,8 +19,8 @@ ROOT = Path(flask_msm.__file__).parent.parent
 PROLOGUE = """
     import os, sys, time, traceback
     from flask_msm.errors import NodeError
-    from flask_msm.stores.connection import _connections as connections
-    from flask_msm.stores.memcached import MemcachedNode
+    from flask_msm.memcached.connection import _connections as connections
+    from flask_msm.memcached.client import MemcachedNode
 
     node = MemcachedNode(
         "n1", host="127.0.0.1", port=int(sys.argv[1]),
@@ -105,7 +105,7 @@ def test_parent_and_child_have_connections_of_their_own(memcached):
 def test_an_exchange_of_the_parent_is_of_no_use_in_the_child(memcached):
     run(
         """
-        from flask_msm.stores.failures import NotAskedError
+        from flask_msm.memcached.failures import NotAskedError
 
         pending = node.start_gets("parent", soon())
 

@@ -16,7 +16,7 @@ import pytest
 from support import peer as peers
 
 from flask_msm.errors import NodeError
-from flask_msm.stores import memcached as module
+from flask_msm.memcached import client as module
 from flask_msm.testing.peer import Peer
 
 

@@ -307,8 +307,8 @@ def test_a_node_that_gives_no_statistics_and_lists_no_keys_stays_in_use(fleet, m
     guarded = Peer(answers(b"ERROR\r\n"))
     with guarded:
         from flask_msm.errors import NodeValueError
+        from flask_msm.memcached.client import MemcachedNode
         from flask_msm.process.clock import SystemClock
-        from flask_msm.stores.memcached import MemcachedNode
 
         node = MemcachedNode(
             "n9", host="127.0.0.1", port=guarded.port, connect_timeout=60, timeout=60, pool_size=1

@@ -19,9 +19,9 @@ from support.workers import ROOT, Browser, Worker
 
 from flask_msm.fleet.heartbeat import KEY_SUFFIX
 from flask_msm.fleet.shared_map import MAX_SIZE
+from flask_msm.memcached.client import MemcachedNode
 from flask_msm.record.envelope import Envelope
 from flask_msm.record.keys import keyring
-from flask_msm.stores.memcached import MemcachedNode
 from flask_msm.testing.memcached import free_port, wait_until
 
 

@@ -31,12 +31,12 @@ from support.fake_node import FakeNode
 from flask_msm.assembly import Needs, assemble
 from flask_msm.cluster.health import NodeState
 from flask_msm.errors import NodeBusyError, NodeUnreachableError, RecordError
+from flask_msm.memcached.failures import NotAskedError
 from flask_msm.record.codec.msgpack import MsgpackCodec
 from flask_msm.record.keys import keyring, ref_of, storage_key
 from flask_msm.record.record import join
 from flask_msm.session import Session
 from flask_msm.settings import Settings
-from flask_msm.stores.failures import NotAskedError
 from flask_msm.unit import Action, Unit
 
 

@@ -11,9 +11,9 @@ from support.clock import FakeClock
 from support.crew import Crew
 
 from flask_msm.fleet.endings import LISTED
+from flask_msm.memcached import wire
 from flask_msm.process.clock import TOLERANCE, FleetClock, earliest
 from flask_msm.record.record import RELATIVE_TTL_LIMIT, ttl_for
-from flask_msm.stores import wire
 
 
 HOUR, DAY = 3600.0, 86_400.0

@@ -11,9 +11,9 @@ import time
 import pytest
 from support.clock import FakeClock
 
-from flask_msm.stores.connection import TOLERANCE, Connection
-from flask_msm.stores.replies import Answer, OneItem
-from flask_msm.stores.wire import GarbageError, PeerClosedError, RefusalError
+from flask_msm.memcached.connection import TOLERANCE, Connection
+from flask_msm.memcached.protocol import Answer, OneItem
+from flask_msm.memcached.wire import GarbageError, PeerClosedError, RefusalError
 
 
 class ScriptedSocket:
@@ -172,7 +172,7 @@ def test_at_the_end_of_a_process_no_socket_complains_in_whatever_order_garbage_g
     code = textwrap.dedent(
         """
         import gc, socket, time
-        from flask_msm.stores.connection import Connection
+        from flask_msm.memcached.connection import Connection
 
         gc.disable()
         opened = socket.socket()  # older than its connection, so it would go first

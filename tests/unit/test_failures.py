@@ -9,8 +9,8 @@ import ssl
 import pytest
 
 from flask_msm.errors import NodeBusyError, NodeUnreachableError, NodeValueError
-from flask_msm.stores import wire
-from flask_msm.stores.failures import (
+from flask_msm.memcached import wire
+from flask_msm.memcached.failures import (
     BY_REFUSAL,
     BY_TYPE,
     FAILURES,

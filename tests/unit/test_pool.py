@@ -11,9 +11,9 @@ import weakref
 import pytest
 from support.clock import FakeClock
 
-from flask_msm.stores.connection import Connection
-from flask_msm.stores.failures import PoolExhaustedError
-from flask_msm.stores.pool import Pool
+from flask_msm.memcached.connection import Connection
+from flask_msm.memcached.failures import PoolExhaustedError
+from flask_msm.memcached.pool import Pool
 
 
 class Socket:

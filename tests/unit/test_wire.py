@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_msm.cluster.ports import CasToken, Item
-from flask_msm.stores import wire
-from flask_msm.stores.replies import (
+from flask_msm.memcached import wire
+from flask_msm.memcached.protocol import (
     LINE_LIMIT,
     STATS_LIMIT,
     VALUE_LIMIT,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from .replies import Reply
+    from .protocol import Reply
 
 RECEIVE_SIZE = 65536
 # Seconds by which a socket may wait too long: to set its time-out is a system call.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from . import wire
-from .replies import Answer
+from .protocol import Answer
 
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from .failures import classify
 from .listing import Expiries, Listing
 from .opener import Opener
 from .pool import Pool
-from .replies import Answer, ManyItems, OneItem, Statistics
+from .protocol import Answer, ManyItems, OneItem, Statistics
 from .resolver import Resolver, UnixSocket
 
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from flask_msm.process.clock import Clock
 
     from .channel import ConnectionCounters
-    from .replies import Reply
+    from .protocol import Reply
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .channel import Channel
     from .connection import Connection
     from .pool import Place
-    from .replies import Reply
+    from .protocol import Reply
 
 T = TypeVar("T")
 
