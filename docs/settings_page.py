@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from flask_msm.settings import setting_docs
+from flask_msm.settings.settings import setting_docs
 
 
 PAGE = Path(__file__).with_name("configuration.md")

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flask_msm.process.clock import Clock
+    from flask_msm.settings.settings import NodeAddress, Settings
 
     from .record.keys import Keyring
-    from .settings import NodeAddress, Settings
     from .stores.ports import SessionStore
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from flask.cli import AppGroup
 
+from flask_msm.settings.settings import OnReconnect, PolicyName
+
 from .cli_fleet import (
     Visit,
     as_json,
@@ -21,7 +23,6 @@ from .cli_fleet import (
     worker_rows,
 )
 from .errors import CommandError, shown
-from .settings import OnReconnect, PolicyName
 from .upkeep.orders import DISTRIBUTION, ON_RECONNECT, POLICY, RUNNING, Order
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from flask_msm.settings.settings import OnReconnect, PolicyName
+
 from .cluster_assembly import UNSCHEDULED
 from .commands import Outcome
 from .errors import CommandError, shown
 from .fleet_view import fleet_view
 from .labels import plain
-from .settings import OnReconnect, PolicyName
 from .upkeep.audit import audit
 from .upkeep.observer import REFRESH
 from .upkeep.orders import ON_RECONNECT, POLICY, Order
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from flask_msm.process.clock import Clock
+    from flask_msm.settings.settings import Settings
 
     from .assembly import Parts
     from .cluster_assembly import ClusterParts
     from .lookups import Lookups
-    from .settings import Settings
     from .snapshot import SessionFacts, Snapshot
     from .upkeep.orders import Done
 

@@ -14,6 +14,9 @@ from flask import Flask, current_app
 from flask_msm.process.clock import Clock, FleetClock, SystemClock
 from flask_msm.record.codec.msgpack import Codec, MsgpackCodec
 from flask_msm.record.codec.names import text_of
+from flask_msm.settings.secret_keys import check_secrets, secrets_of
+from flask_msm.settings.settings import NodeAddress, Settings
+from flask_msm.settings.types import switched_on
 
 from .assembly import Needs, Parts, assemble, memcached_node
 from .cli import msm_commands
@@ -24,10 +27,7 @@ from .identity import Timed
 from .interface import MsmSessionInterface
 from .lookups import Lookups
 from .record.record import PARTIAL
-from .secret_keys import check_secrets, secrets_of
 from .session import Session
-from .settings import NodeAddress, Settings
-from .settings_parsing import switched_on
 from .signals import (
     SESSION_SIGNALS,
     attribute_blacklisted,

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from flask.sessions import SessionInterface, SessionMixin
 from werkzeug.http import dump_cookie
 
+from flask_msm.settings.secret_keys import secrets_of
+from flask_msm.settings.types import switched_on
+
 from .commands import LOOKS_ON
 from .errors import ReadOnlyError, shown
 from .record.token import PERMANENT, Token, cookie_pattern, peek_flags, signer_for
-from .secret_keys import secrets_of
 from .session import Session
-from .settings_parsing import switched_on
 from .unit import Action, Unit
 
 

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flask_msm.process.clock import Clock
+    from flask_msm.settings.settings import Settings
 
     from .assembly import Parts
     from .cluster.ports import Item
     from .record.keys import Secrets
     from .record.record import Record
-    from .settings import Settings
 
 #: A cookie longer than this is none of ours, characters.
 LONGEST = 4096

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 
 class Options(Protocol):
-    """The part of ``flask_msm.settings.Settings`` that is meant for the dashboard."""
+    """The part of ``flask_msm.settings.settings.Settings`` that is meant for the dashboard."""
 
     @property
     def admin_url(self) -> str:

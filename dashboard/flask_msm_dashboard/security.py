@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
-from flask_msm.secret_keys import secrets_of
+from flask_msm.settings.secret_keys import secrets_of
 
 
 if TYPE_CHECKING:

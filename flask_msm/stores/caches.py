@@ -23,7 +23,7 @@ from flask_msm.record.keys import digest_of
 if TYPE_CHECKING:
     import datetime as dt
 
-    from flask_msm.settings_parsing import CacheLike
+    from flask_msm.settings.types import CacheLike
 
 
 #: Files are read in parts of so many bytes.

@@ -17,7 +17,7 @@ from .record_cache import Limits, Usage, as_bytes, reason_of
 if TYPE_CHECKING:
     from collections.abc import Container
 
-    from flask_msm.settings_parsing import CacheLike
+    from flask_msm.settings.types import CacheLike
 
     from .key_locks import KeyLocks
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from flask_msm.record.keys import Keyring
-    from flask_msm.settings_parsing import CacheLike
+    from flask_msm.settings.types import CacheLike
 
 
 MEMORY_SIZE = 256 * 1024 * 1024

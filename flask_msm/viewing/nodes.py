@@ -10,9 +10,10 @@ from .. import snapshot as doc
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from flask_msm.settings.settings import Settings
+
     from ..cluster_assembly import ClusterParts
     from ..fleet_view import FleetView, NodeView, WorkerView
-    from ..settings import Settings
 
 
 #: How bad each state is.

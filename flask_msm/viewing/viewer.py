@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from flask_msm.process.clock import Clock
+    from flask_msm.settings.settings import Settings
 
     from ..assembly import Parts
     from ..cluster_assembly import ClusterParts
     from ..fleet.control import Choice
     from ..fleet_view import FleetView
-    from ..settings import Settings
     from .events import Sighting
 
 

@@ -36,7 +36,7 @@ from flask_msm.record.codec.msgpack import MsgpackCodec
 from flask_msm.record.keys import keyring, ref_of, storage_key
 from flask_msm.record.record import join
 from flask_msm.session import Session
-from flask_msm.settings import Settings
+from flask_msm.settings.settings import Settings
 from flask_msm.unit import Action, Unit
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from flask_msm.encryption_keys import EncryptionKeys
 from flask_msm.record.attributes import Attributes
 from flask_msm.record.encryption import Encryption
 from flask_msm.record.envelope import Envelope
 from flask_msm.record.keys import Keyring, storage_key
 from flask_msm.record.record import Kind, Record
+from flask_msm.settings.encryption_keys import EncryptionKeys
 
 
 #: Two keys for MSM_ENCRYPTION_KEYS.

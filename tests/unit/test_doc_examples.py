@@ -16,7 +16,7 @@ import flask_msm
 from flask_msm.cli import msm_commands
 from flask_msm.cluster.health import NodeState
 from flask_msm.cluster.mode import Mode
-from flask_msm.settings import Settings, setting_docs
+from flask_msm.settings.settings import Settings, setting_docs
 
 
 ROOT = Path(__file__).parents[2]

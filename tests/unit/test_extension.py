@@ -20,7 +20,7 @@ from flask_msm import (
     session_created,
 )
 from flask_msm.record.record import Kind
-from flask_msm.secret_keys import _log_ignored, secrets_of
+from flask_msm.settings.secret_keys import _log_ignored, secrets_of
 
 
 def write(**values):

@@ -17,10 +17,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-import flask_msm.settings as settings_module
-from flask_msm.addresses import parse_nodes
+import flask_msm.settings.settings as settings_module
 from flask_msm.errors import ConfigError
-from flask_msm.settings import NodeAddress, Settings, setting_docs
+from flask_msm.settings.node_address import parse_nodes
+from flask_msm.settings.settings import NodeAddress, Settings, setting_docs
 
 
 DEFAULTS = {

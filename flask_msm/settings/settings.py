@@ -16,10 +16,12 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
-from flask_msm.addresses import ID_PATTERN, NODES_ALLOWED, NodeAddress, parse_nodes
-from flask_msm.encryption_keys import EncryptionKeys, encryption_keys
 from flask_msm.errors import ConfigError
-from flask_msm.settings_parsing import (
+
+from .encryption_keys import EncryptionKeys, encryption_keys
+from .loader import PREFIX, is_secret, read, setting
+from .node_address import ID_PATTERN, NODES_ALLOWED, NodeAddress, parse_nodes
+from .types import (
     CacheLike,
     Kind,
     boolean,
@@ -37,7 +39,6 @@ from flask_msm.settings_parsing import (
     tls_context,
     whole,
 )
-from flask_msm.settings_reading import PREFIX, is_secret, read, setting
 
 
 __all__ = [

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
 
-from flask_msm.settings_parsing import BLANKS_OR_COMMAS, safe_name, split_list
+from .types import BLANKS_OR_COMMAS, safe_name, split_list
 
 
 #: Port of a node that names none.

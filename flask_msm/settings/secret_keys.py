@@ -6,13 +6,13 @@ import logging
 from functools import cache
 from typing import TYPE_CHECKING
 
-from .errors import ConfigError
+from flask_msm.errors import ConfigError
 
 
 if TYPE_CHECKING:
     from flask import Flask
 
-    from .record.keys import Secrets
+    from flask_msm.record.keys import Secrets
 
 
 logger = logging.getLogger("flask_msm")

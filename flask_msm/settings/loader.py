@@ -9,7 +9,8 @@ from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from flask_msm.errors import ConfigError
-from flask_msm.settings_parsing import Kind, RefusedError
+
+from .types import Kind, RefusedError
 
 
 T = TypeVar("T")

@@ -6,7 +6,7 @@ import re
 from base64 import b64decode
 from dataclasses import dataclass, field
 
-from flask_msm.settings_parsing import BLANKS_OR_COMMAS, Kind, RefusedError, split_list
+from .types import BLANKS_OR_COMMAS, Kind, RefusedError, split_list
 
 
 #: Length of a key, bytes.
