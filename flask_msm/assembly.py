@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flask_msm.cluster.events import Events
 from flask_msm.memcached.client import MemcachedNode
 from flask_msm.process.background import Background
 from flask_msm.record.hybrid_clock import StampClock
@@ -12,7 +13,6 @@ from flask_msm.record.hybrid_clock import StampClock
 from .cluster.mode import Mode
 from .cluster.placement import Placement
 from .cluster_assembly import ClusterParts, assemble_cluster, connect
-from .fleet.events import Events
 from .needs import Needs
 from .record.envelope import Envelope
 from .repository import Repository, Rules

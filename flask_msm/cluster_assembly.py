@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from flask_msm.cluster.conditions import Conditions
+from flask_msm.cluster.control import Control
+from flask_msm.cluster.nodes import ClusterState
+from flask_msm.cluster.workers import Heartbeat
 from flask_msm.process.background import Background
 
 from .cluster.health import Thresholds
 from .cluster.mode import ModeKeeper
-from .cluster.state import ClusterState
-from .fleet.conditions import Conditions
-from .fleet.control import Control
-from .fleet.heartbeat import Heartbeat
 from .fleet_assembly import assemble_fleet, control_and_heartbeat
 from .gate import Gate
 from .inspection import Inspector
@@ -43,10 +43,10 @@ from .upkeep_assembly import assemble_upkeep
 
 
 if TYPE_CHECKING:
+    from flask_msm.cluster.events import Events
     from flask_msm.record.hybrid_clock import StampClock
 
     from .cluster.placement import Placement
-    from .fleet.events import Events
     from .needs import Needs
     from .repository import Repository
     from .stores.local import LocalStore

@@ -39,7 +39,8 @@ from .upkeep.choices import POLICY_APPLIED
 
 
 if TYPE_CHECKING:
-    from .fleet.events import Event
+    from flask_msm.cluster.events import Event
+
     from .policies import Failure, Policy
     from .record.envelope import Envelope
     from .record.keys import Keyring

@@ -8,25 +8,26 @@ import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .fleet import control as control_file
-from .fleet import endings as endings_file
-from .fleet import heartbeat as heartbeat_file
-from .fleet.conditions import Conditions
-from .fleet.control import Control
-from .fleet.endings import Endings
-from .fleet.heartbeat import Heartbeat
-from .fleet.reports import Reports
-from .fleet.shared_map import MAX_SIZE, Bounds, SharedMap
+from flask_msm.cluster.conditions import Conditions
+from flask_msm.cluster.control import Control
+from flask_msm.cluster.ended_sessions import Endings
+from flask_msm.cluster.reports import Reports
+from flask_msm.cluster.shared_map import MAX_SIZE, Bounds, SharedMap
+from flask_msm.cluster.workers import Heartbeat
+
+from .cluster import control as control_file
+from .cluster import ended_sessions as endings_file
+from .cluster import workers as heartbeat_file
 from .record.envelope import Envelope
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from flask_msm.cluster.events import Events
     from flask_msm.record.hybrid_clock import StampClock
 
     from .cluster.placement import Placement
-    from .fleet.events import Events
     from .needs import Needs
 
 

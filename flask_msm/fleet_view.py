@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from .fleet.conditions import Condition
-    from .fleet.control import Choice
-    from .fleet.reports import Report
+    from flask_msm.cluster.conditions import Condition
+    from flask_msm.cluster.control import Choice
+    from flask_msm.cluster.reports import Report
+
     from .upkeep.observer import Seen
 
 T = TypeVar("T")

@@ -11,12 +11,12 @@ from .errors import NodeError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from flask_msm.cluster.control import Control
+    from flask_msm.cluster.shared_map import Pulled
+    from flask_msm.cluster.workers import Heartbeat
     from flask_msm.process.clock import Clock
 
     from .cluster.ports import ManagedNode
-    from .fleet.control import Control
-    from .fleet.heartbeat import Heartbeat
-    from .fleet.shared_map import Pulled
     from .record.keys import Keyring
 
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from .cluster import node_identity as identity
 from .errors import CorruptRecordError, NodeError, NodeValueError, UnknownRecordError
-from .fleet import identity
 from .record.envelope import verify
 from .record.keys import is_digest
 

@@ -12,11 +12,11 @@ from .record.keys import Keyring, keyring
 
 
 if TYPE_CHECKING:
+    from flask_msm.cluster.events import Event
     from flask_msm.process.clock import Clock
     from flask_msm.record.codec.msgpack import Codec
     from flask_msm.settings.settings import NodeAddress, Settings
 
-    from .fleet.events import Event
     from .policies import Failure, Policy
     from .record.keys import Secrets
     from .repository import Notify

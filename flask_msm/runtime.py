@@ -12,9 +12,9 @@ from .cluster.health import NodeState
 
 
 if TYPE_CHECKING:
+    from flask_msm.cluster.nodes import ClusterState, NodeView
     from flask_msm.process.clock import Clock
 
-    from .cluster.state import ClusterState, NodeView
     from .scheduler import Scheduler
     from .upkeep.monitor import Monitor
 

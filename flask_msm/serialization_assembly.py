@@ -16,7 +16,8 @@ from .serialization import Listeners, Serialization
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .fleet.events import Events
+    from flask_msm.cluster.events import Events
+
     from .needs import Needs
 
 

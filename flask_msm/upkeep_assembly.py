@@ -6,8 +6,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from flask_msm.cluster.node_identity import Identities
+
 from .cluster.trust import hold_off
-from .fleet.identity import Identities
 from .upkeep.copier import Copier
 from .upkeep.handover import Returner
 from .upkeep.host_log import HostLog
@@ -28,10 +29,11 @@ from .version import VERSION
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from flask_msm.cluster.events import Events
+    from flask_msm.cluster.nodes import ClusterState
+
     from .cluster.mode import ModeKeeper
     from .cluster.placement import Placement
-    from .cluster.state import ClusterState
-    from .fleet.events import Events
     from .fleet_assembly import Fleet
     from .needs import Needs
     from .record.envelope import Envelope

@@ -11,7 +11,7 @@ from .orders import LONGEST, Change, Done, Order
 
 
 if TYPE_CHECKING:
-    from flask_msm.fleet.events import Events
+    from flask_msm.cluster.events import Events
 
 
 audit = logging.getLogger("flask_msm.audit")

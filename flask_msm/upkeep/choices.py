@@ -12,9 +12,9 @@ from .orders import CLEAR, DISTRIBUTION, ON_RECONNECT, PIN, POLICY
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from flask_msm.cluster.control import Control
+    from flask_msm.cluster.events import Events
     from flask_msm.fleet.blacklist import Blacklist
-    from flask_msm.fleet.control import Control
-    from flask_msm.fleet.events import Events
     from flask_msm.fleet.pins import Pins
     from flask_msm.process.clock import Clock
     from flask_msm.record.keys import Keyring

@@ -11,8 +11,8 @@ from flask_msm.process.clock import TOLERANCE, FleetClock
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from flask_msm.cluster.conditions import Conditions
     from flask_msm.cluster.ports import ManagedNode
-    from flask_msm.fleet.conditions import Conditions
     from flask_msm.process.clock import Clock
 
     from .statistics import Numbers

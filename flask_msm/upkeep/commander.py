@@ -31,12 +31,12 @@ from .orders import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from flask_msm.cluster.control import Control
+    from flask_msm.cluster.events import Events
+    from flask_msm.cluster.nodes import ClusterState
     from flask_msm.cluster.ports import ManagedNode
-    from flask_msm.cluster.state import ClusterState
-    from flask_msm.fleet.control import Control
-    from flask_msm.fleet.events import Events
-    from flask_msm.fleet.heartbeat import Heartbeat
-    from flask_msm.fleet.shared_map import SharedMap
+    from flask_msm.cluster.shared_map import SharedMap
+    from flask_msm.cluster.workers import Heartbeat
 
     from .sharing import Sharing
 

@@ -23,11 +23,11 @@ from flask_msm.stores.ports import LocalStorageError, RecordRefusedError, Record
 
 
 if TYPE_CHECKING:
-    from flask_msm.cluster.state import ClusterState
-    from flask_msm.fleet.conditions import Conditions
-    from flask_msm.fleet.control import Control
-    from flask_msm.fleet.endings import Ended
-    from flask_msm.fleet.events import Events
+    from flask_msm.cluster.conditions import Conditions
+    from flask_msm.cluster.control import Control
+    from flask_msm.cluster.ended_sessions import Ended
+    from flask_msm.cluster.events import Events
+    from flask_msm.cluster.nodes import ClusterState
     from flask_msm.process.clock import Clock
     from flask_msm.record.keys import Keyring
     from flask_msm.stores.failover import FailoverStore

@@ -9,14 +9,14 @@ import json
 import logging
 from typing import TYPE_CHECKING
 
-from flask_msm.fleet.conditions import MOST, PREFIX, lasting
+from flask_msm.cluster.conditions import MOST, PREFIX, lasting
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from flask_msm.fleet.conditions import Condition
-    from flask_msm.fleet.shared_map import SharedMap
+    from flask_msm.cluster.conditions import Condition
+    from flask_msm.cluster.shared_map import SharedMap
     from flask_msm.record.keys import Keyring
     from flask_msm.stores.local import LocalStore
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from flask_msm.cluster.mode import Mode, ModeSignal
-from flask_msm.cluster.state import FleetFacts
+from flask_msm.cluster.nodes import FleetFacts
 
 from .orders import DISTRIBUTION, STOPPED
 
@@ -85,7 +85,7 @@ class Learner:
 
         Args:
             found: By node id, whether it had it, for the nodes that answered.
-            shown: Their identities, see ``fleet/identity.py``.
+            shown: Their identities, see ``cluster/node_identity.py``.
         """
         # While workers see different memories under one id, each would correct the other.
         shown = {} if self.differ else shown

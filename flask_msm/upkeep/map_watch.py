@@ -11,9 +11,9 @@ from .node_watch import QUIET
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from flask_msm.cluster.conditions import Conditions
     from flask_msm.cluster.ports import ManagedNode
-    from flask_msm.fleet.conditions import Conditions
-    from flask_msm.fleet.shared_map import SharedMap
+    from flask_msm.cluster.shared_map import SharedMap
 
 
 CUT, REFUSED = "map_cut", "map_refused"

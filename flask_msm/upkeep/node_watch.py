@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 
 if TYPE_CHECKING:
-    from flask_msm.fleet.conditions import Conditions
+    from flask_msm.cluster.conditions import Conditions
 
     from .statistics import Numbers
 

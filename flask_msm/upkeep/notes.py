@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from flask_msm.fleet.shared_map import SharedMap
+    from flask_msm.cluster.shared_map import SharedMap
     from flask_msm.record.attributes import Attributes
     from flask_msm.record.keys import Keyring
     from flask_msm.stores.local import LocalStore

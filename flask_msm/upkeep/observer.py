@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from flask_msm.fleet.reports import Report, note_name
+from flask_msm.cluster.reports import Report, note_name
 from flask_msm.process.locks import ProcessLock
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from flask_msm.fleet.heartbeat import Heartbeat
-    from flask_msm.fleet.reports import Reports
+    from flask_msm.cluster.reports import Reports
+    from flask_msm.cluster.workers import Heartbeat
     from flask_msm.process.clock import Clock
     from flask_msm.record.keys import Keyring
     from flask_msm.stores.local import LocalStore

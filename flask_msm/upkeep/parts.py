@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from flask_msm.cluster.conditions import Conditions
+    from flask_msm.cluster.control import Control
+    from flask_msm.cluster.ended_sessions import Endings
+    from flask_msm.cluster.events import Events
     from flask_msm.cluster.mode import ModeKeeper
+    from flask_msm.cluster.node_identity import Identities
+    from flask_msm.cluster.nodes import ClusterState
     from flask_msm.cluster.ports import ManagedNode
-    from flask_msm.cluster.state import ClusterState
-    from flask_msm.fleet.conditions import Conditions
-    from flask_msm.fleet.control import Control
-    from flask_msm.fleet.endings import Endings
-    from flask_msm.fleet.events import Events
-    from flask_msm.fleet.heartbeat import Heartbeat
-    from flask_msm.fleet.identity import Identities
+    from flask_msm.cluster.workers import Heartbeat
     from flask_msm.process.clock import Clock
     from flask_msm.record.keys import Keyring
 

@@ -7,7 +7,7 @@ import os
 import socket
 from typing import TYPE_CHECKING, Any
 
-from flask_msm.fleet.reports import note_name
+from flask_msm.cluster.reports import note_name
 from flask_msm.meter import quantile, summed
 
 from .history import History
@@ -16,12 +16,12 @@ from .history import History
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from flask_msm.cluster.control import Control
+    from flask_msm.cluster.events import Events
     from flask_msm.cluster.mode import ModeKeeper
-    from flask_msm.cluster.state import ClusterState
-    from flask_msm.fleet.control import Control
-    from flask_msm.fleet.events import Events
-    from flask_msm.fleet.heartbeat import Heartbeat
-    from flask_msm.fleet.reports import Reports
+    from flask_msm.cluster.nodes import ClusterState
+    from flask_msm.cluster.reports import Reports
+    from flask_msm.cluster.workers import Heartbeat
     from flask_msm.meter import Meter
     from flask_msm.process.clock import Clock
     from flask_msm.record.keys import Keyring

@@ -9,7 +9,7 @@ from flask_msm.cluster.mode import Mode
 
 
 if TYPE_CHECKING:
-    from flask_msm.cluster.state import NodeView
+    from flask_msm.cluster.nodes import NodeView
 
     from .learner import Learner
     from .parts import Upkeep

@@ -18,11 +18,11 @@ from .copier import Tally
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from flask_msm.cluster.control import Control
+    from flask_msm.cluster.events import Events
+    from flask_msm.cluster.node_identity import Identities
     from flask_msm.cluster.placement import Placement
     from flask_msm.cluster.ports import CasToken, ManagedNode
-    from flask_msm.fleet.control import Control
-    from flask_msm.fleet.events import Events
-    from flask_msm.fleet.identity import Identities
     from flask_msm.process.clock import Clock
 
     from .copier import Copier

@@ -20,9 +20,9 @@ from .strangers import Strangers
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from flask_msm.cluster.control import Control
     from flask_msm.cluster.ports import ManagedNode
-    from flask_msm.fleet.control import Control
-    from flask_msm.fleet.shared_map import Pulled, SharedMap
+    from flask_msm.cluster.shared_map import Pulled, SharedMap
 
     from .learner import Learner
     from .parts import Upkeep

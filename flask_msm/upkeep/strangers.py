@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from flask_msm.fleet.conditions import Conditions
-    from flask_msm.fleet.events import Events
-    from flask_msm.fleet.shared_map import Pulled
+    from flask_msm.cluster.conditions import Conditions
+    from flask_msm.cluster.events import Events
+    from flask_msm.cluster.shared_map import Pulled
 
 
 #: Kind of the condition.

@@ -12,9 +12,9 @@ from ..fleet.pins import CONFIG
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from flask_msm.cluster.control import Choice
     from flask_msm.process.clock import Clock
 
-    from ..fleet.control import Choice
     from ..serialization import Serialization
 
 

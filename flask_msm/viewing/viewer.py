@@ -21,12 +21,12 @@ from .workers import mode_of, with_status, worker_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from flask_msm.cluster.control import Choice
     from flask_msm.process.clock import Clock
     from flask_msm.settings.settings import Settings
 
     from ..assembly import Parts
     from ..cluster_assembly import ClusterParts
-    from ..fleet.control import Choice
     from ..fleet_view import FleetView
     from .events import Sighting
 

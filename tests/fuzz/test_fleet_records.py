@@ -11,12 +11,12 @@ from support.fuzzing import fuzz
 from support.mutation import mutated
 from support.sealing import SECRETS, envelope
 
+from flask_msm.cluster.control import KEY_SUFFIX, Control
+from flask_msm.cluster.ended_sessions import Endings
+from flask_msm.cluster.reports import Report, Reports
+from flask_msm.cluster.shared_map import SharedMap
+from flask_msm.cluster.workers import Heartbeat
 from flask_msm.fleet.blacklist import MAX_ENTRIES, Blacklist
-from flask_msm.fleet.control import KEY_SUFFIX, Control
-from flask_msm.fleet.endings import Endings
-from flask_msm.fleet.heartbeat import Heartbeat
-from flask_msm.fleet.reports import Report, Reports
-from flask_msm.fleet.shared_map import SharedMap
 from flask_msm.fleet_assembly import FLEET_CODEC
 from flask_msm.record.attributes import NOTHING
 from flask_msm.record.hybrid_clock import StampClock

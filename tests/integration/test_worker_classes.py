@@ -17,8 +17,8 @@ import requests
 from support.patience import PATIENT
 from support.workers import ROOT, Browser, Worker
 
-from flask_msm.fleet.heartbeat import KEY_SUFFIX
-from flask_msm.fleet.shared_map import MAX_SIZE
+from flask_msm.cluster.shared_map import MAX_SIZE
+from flask_msm.cluster.workers import KEY_SUFFIX
 from flask_msm.memcached.client import MemcachedNode
 from flask_msm.record.envelope import Envelope
 from flask_msm.record.keys import keyring

@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 from support.model import FAULTS, KINDS
 from support.model_hosts import OUTAGES, RETURN, hosts, play_hosts
 
-from flask_msm.fleet.endings import Endings
+from flask_msm.cluster.ended_sessions import Endings
 from flask_msm.stores.failover import FailoverStore
 from flask_msm.stores.journal import MemoryJournal
 from flask_msm.upkeep.handover import Returner

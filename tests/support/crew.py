@@ -10,7 +10,7 @@ from support.clock import FakeClock
 from support.fake_node import FakeNode
 from support.policies import SharedNodes
 
-from flask_msm.fleet.shared_map import MAX_SIZE
+from flask_msm.cluster.shared_map import MAX_SIZE
 from flask_msm.fleet_assembly import FLEET_CODEC
 from flask_msm.record.attributes import Attributes
 from flask_msm.record.envelope import Envelope

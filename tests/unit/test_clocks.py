@@ -10,7 +10,7 @@ from support.apps import LIFE
 from support.clock import FakeClock
 from support.crew import Crew
 
-from flask_msm.fleet.endings import LISTED
+from flask_msm.cluster.ended_sessions import LISTED
 from flask_msm.memcached import wire
 from flask_msm.process.clock import TOLERANCE, FleetClock, earliest
 from flask_msm.record.record import RELATIVE_TTL_LIMIT, ttl_for

@@ -10,9 +10,9 @@ from support.clock import FakeClock
 from support.crew import Crew
 from support.fake_node import FakeNode
 
-from flask_msm.fleet.conditions import MAX_TEXT, MOST, PREFIX, ROUNDS, Conditions
-from flask_msm.fleet.events import Events
-from flask_msm.fleet.shared_map import MAX_SIZE, SharedMap
+from flask_msm.cluster.conditions import MAX_TEXT, MOST, PREFIX, ROUNDS, Conditions
+from flask_msm.cluster.events import Events
+from flask_msm.cluster.shared_map import MAX_SIZE, SharedMap
 from flask_msm.record.envelope import Envelope
 from flask_msm.record.hybrid_clock import StampClock
 from flask_msm.record.keys import keyring

@@ -17,8 +17,8 @@ from support.fleet import say
 from support.policies import visit, write
 
 from flask_msm import policy_changed
+from flask_msm.cluster.reports import Report
 from flask_msm.errors import CommandError, ConflictError
-from flask_msm.fleet.reports import Report
 from flask_msm.snapshot import COUNTED, Snapshot
 from flask_msm.upkeep.observer import Seen
 from flask_msm.viewing import MOST_EVENTS

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from support.clock import FakeClock
 
-from flask_msm.fleet import endings as endings_file
-from flask_msm.fleet.endings import Endings
-from flask_msm.fleet.shared_map import MAX_SIZE, Bounds, SharedMap
+from flask_msm.cluster import ended_sessions as endings_file
+from flask_msm.cluster.ended_sessions import Endings
+from flask_msm.cluster.shared_map import MAX_SIZE, Bounds, SharedMap
 from flask_msm.record.envelope import Envelope
 from flask_msm.record.hybrid_clock import StampClock
 

@@ -10,14 +10,14 @@ import pytest
 from support.clock import FakeClock
 from support.fake_node import FakeNode
 
+from flask_msm.cluster import shared_map
+from flask_msm.cluster import workers as heartbeat_file
+from flask_msm.cluster.control import Control
+from flask_msm.cluster.events import RING, Events
+from flask_msm.cluster.shared_map import LIFE, MAX_SIZE, Bounds, SharedMap
 from flask_msm.cluster.trust import Standing
+from flask_msm.cluster.workers import GONE_AFTER, MOST_GONE, RENEWED_AFTER, SHOWN_FOR, Heartbeat
 from flask_msm.errors import NodeUnreachableError
-from flask_msm.fleet import heartbeat as heartbeat_file
-from flask_msm.fleet import shared_map
-from flask_msm.fleet.control import Control
-from flask_msm.fleet.events import RING, Events
-from flask_msm.fleet.heartbeat import GONE_AFTER, MOST_GONE, RENEWED_AFTER, SHOWN_FOR, Heartbeat
-from flask_msm.fleet.shared_map import LIFE, MAX_SIZE, Bounds, SharedMap
 from flask_msm.record.attributes import NOTHING, Attributes
 from flask_msm.record.envelope import Envelope
 from flask_msm.record.hybrid_clock import StampClock

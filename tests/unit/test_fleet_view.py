@@ -6,8 +6,8 @@ import pytest
 from support.crew import ODD
 
 from flask_msm.cli_fleet import status_lines
-from flask_msm.fleet.control import Choice
-from flask_msm.fleet.reports import Report
+from flask_msm.cluster.control import Choice
+from flask_msm.cluster.reports import Report
 from flask_msm.fleet_view import Facts, fleet_view
 from flask_msm.upkeep.observer import Seen
 

@@ -23,9 +23,9 @@ from support.storage import (
     values,
 )
 
+from flask_msm.cluster.ended_sessions import Ended
+from flask_msm.cluster.events import Events
 from flask_msm.cluster.mode import Mode
-from flask_msm.fleet.endings import Ended
-from flask_msm.fleet.events import Events
 from flask_msm.record.keys import digest_of
 from flask_msm.record.record import Kind
 from flask_msm.stores.local import Mark

@@ -6,8 +6,8 @@ import pytest
 from support.crew import Crew
 from support.fake_node import FakeNode
 
-from flask_msm.fleet.heartbeat import DIFFER_AFTER, GONE_AFTER
-from flask_msm.fleet.identity import KEY_SUFFIX, Identities
+from flask_msm.cluster.node_identity import KEY_SUFFIX, Identities
+from flask_msm.cluster.workers import DIFFER_AFTER, GONE_AFTER
 from flask_msm.upkeep.strangers import STILL_FOR
 
 

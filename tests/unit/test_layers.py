@@ -41,7 +41,7 @@ def copy(tmp_path):
             "import flask_msm.stores.cluster",
             "Arrows point down only",
         ),
-        ("flask_msm/cluster/state.py", "import flask_msm.memcached.pool", "Arrows point down only"),
+        ("flask_msm/cluster/nodes.py", "import flask_msm.memcached.pool", "Arrows point down only"),
         ("flask_msm/extension.py", "import flask_msm.testing", "Arrows point down only"),
         ("flask_msm/unit.py", "import flask", "Only the edge knows Flask"),
         ("flask_msm/memcached/client.py", "import pymemcache", "One door to pymemcache"),

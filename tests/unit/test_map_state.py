@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_msm.fleet.map_state import BASE, at_most, fitted, fold, join, newest, put
+from flask_msm.cluster.map_state import BASE, at_most, fitted, fold, join, newest, put
 from flask_msm.record.attributes import NOTHING, Attributes
 from flask_msm.record.envelope import Envelope
 from flask_msm.record.keys import keyring

@@ -6,7 +6,7 @@ import pytest
 from support.clock import FakeClock
 from support.crew import INTERVAL, Crew, report_of, sealed
 
-from flask_msm.fleet.heartbeat import SHOWN_FOR
+from flask_msm.cluster.workers import SHOWN_FOR
 from flask_msm.record.keys import keyring
 from flask_msm.upkeep.observer import OLD, REFRESH
 

@@ -7,7 +7,7 @@ import json
 import pytest
 from support.crew import KEYS, ODD, Crew, report_of, sealed
 
-from flask_msm.fleet.reports import COPIES, LIFE, MAX_SIZE, note_name
+from flask_msm.cluster.reports import COPIES, LIFE, MAX_SIZE, note_name
 from flask_msm.record.keys import keyring
 
 

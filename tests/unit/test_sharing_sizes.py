@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from support.crew import KEYS, Crew
 
+from flask_msm.cluster.ended_sessions import LISTED
 from flask_msm.errors import NodeValueError
-from flask_msm.fleet.endings import LISTED
 
 
 SMALL = 16 * 1024

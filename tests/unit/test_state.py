@@ -8,7 +8,7 @@ import pytest
 from support.clock import FakeClock
 
 from flask_msm.cluster.health import NodeState, Observation, Thresholds
-from flask_msm.cluster.state import ClusterState, FleetFacts
+from flask_msm.cluster.nodes import ClusterState, FleetFacts
 from flask_msm.errors import NodeBusyError, NodeUnreachableError, NodeValueError
 
 

@@ -15,7 +15,7 @@ from flask_msm.errors import NodeValueError
 
 
 if TYPE_CHECKING:
-    from flask_msm.cluster.ports import Item, NodeClient
+    from .ports import Item, NodeClient
 
 
 KEY_SUFFIX = "fleet:identity"

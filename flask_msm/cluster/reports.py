@@ -18,12 +18,13 @@ from flask_msm.record.record import Kind, Record, ttl_for
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from flask_msm.cluster.placement import Placement
-    from flask_msm.cluster.ports import ManagedNode
     from flask_msm.process.clock import Clock
     from flask_msm.record.envelope import Envelope
     from flask_msm.record.hybrid_clock import StampClock
     from flask_msm.record.keys import Keyring
+
+    from .placement import Placement
+    from .ports import ManagedNode
 
 
 #: Larger reports are not read; own ones are cut to it.

@@ -18,12 +18,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
-from flask_msm.cluster.trust import Standing
 from flask_msm.labels import plain
 from flask_msm.record.hybrid_clock import milliseconds
 
 from .facts import facts_in, text_in
 from .shared_map import Bounds, SharedMap
+from .trust import Standing
 
 
 if TYPE_CHECKING:

@@ -24,11 +24,12 @@ from .map_state import Rank
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from flask_msm.cluster.ports import CasToken, Item, NodeClient
     from flask_msm.process.clock import Clock
     from flask_msm.record.envelope import Envelope
     from flask_msm.record.hybrid_clock import StampClock
     from flask_msm.record.keys import Keyring
+
+    from .ports import CasToken, Item, NodeClient
 
 
 logger = logging.getLogger("flask_msm.fleet")
