@@ -9,6 +9,9 @@ from flask_msm.cluster.events import Events
 from flask_msm.memcached.client import MemcachedNode
 from flask_msm.process.background import Background
 from flask_msm.record.hybrid_clock import StampClock
+from flask_msm.storage.local.backend import Shelves
+from flask_msm.storage.local.folder import folder_name, node_marks
+from flask_msm.storage.local.store import LocalStore
 
 from .cluster.mode import Mode
 from .cluster.placement import Placement
@@ -17,9 +20,6 @@ from .needs import Needs
 from .record.envelope import Envelope
 from .repository import Repository, Rules
 from .serialization_assembly import assemble_serialization
-from .stores.folder import folder_name, node_marks
-from .stores.local import LocalStore
-from .stores.shelf import Shelves
 
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     from flask_msm.process.clock import Clock
     from flask_msm.settings.settings import NodeAddress, Settings
+    from flask_msm.storage.store import SessionStore
 
     from .record.keys import Keyring
-    from .stores.ports import SessionStore
 
 
 __all__ = ["ClusterParts", "Needs", "Parts", "assemble", "memcached_node"]

@@ -10,6 +10,11 @@ from flask_msm.cluster.control import Control
 from flask_msm.cluster.nodes import ClusterState
 from flask_msm.cluster.workers import Heartbeat
 from flask_msm.process.background import Background
+from flask_msm.storage.failover import Failover, FailoverStore
+from flask_msm.storage.mirror import Mirror
+from flask_msm.storage.replica_set import Nodes
+from flask_msm.storage.replicated import ClusterStore
+from flask_msm.storage.second_looks import SecondLooks
 
 from .cluster.health import Thresholds
 from .cluster.mode import ModeKeeper
@@ -20,11 +25,6 @@ from .record.envelope import Envelope
 from .record.keys import digest_of
 from .runtime import Runtime
 from .scheduler import Scheduler
-from .stores.cluster import ClusterStore
-from .stores.failover import Failover, FailoverStore
-from .stores.mirror import Mirror
-from .stores.nodes import Nodes
-from .stores.second_looks import SecondLooks
 from .upkeep.choices import Choices
 from .upkeep.commander import Commander
 from .upkeep.handover import Returner
@@ -45,11 +45,11 @@ from .upkeep_assembly import assemble_upkeep
 if TYPE_CHECKING:
     from flask_msm.cluster.events import Events
     from flask_msm.record.hybrid_clock import StampClock
+    from flask_msm.storage.local.store import LocalStore
 
     from .cluster.placement import Placement
     from .needs import Needs
     from .repository import Repository
-    from .stores.local import LocalStore
 
 
 #: How ticks are spaced when MSM_PROBE_INTERVAL is 0 and requests have to do them, seconds.

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
     from flask_msm.process.clock import Clock
     from flask_msm.record.hybrid_clock import StampClock
-
-    from .stores.ports import Rewrite
+    from flask_msm.storage.store import Rewrite
 
 
 #: A record may outlive the idle time-out by this factor, so that not every request writes.

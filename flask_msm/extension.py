@@ -40,12 +40,12 @@ from .upkeep.choices import POLICY_APPLIED
 
 if TYPE_CHECKING:
     from flask_msm.cluster.events import Event
+    from flask_msm.storage.store import SessionStore
 
     from .policies import Failure, Policy
     from .record.envelope import Envelope
     from .record.keys import Keyring
     from .repository import Repository
-    from .stores.ports import SessionStore
     from .unit import Unit
 
 

@@ -12,23 +12,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.process.clock import over_before
+from flask_msm.storage.metrics import Meter
+from flask_msm.storage.store import FRESH, Loaded, Outcome, RecordTooLargeError, Rewrite, Saved
 
 from .drafts import Drafts
 from .errors import SessionTooLargeError
-from .meter import Meter
 from .record.keys import ref_of
 from .record.record import Kind, Pointer, Record, join
-from .stores.ports import FRESH, Loaded, Outcome, RecordTooLargeError, Rewrite, Saved
 
 
 if TYPE_CHECKING:
     from flask_msm.process.clock import Clock
     from flask_msm.record.codec.msgpack import Codec
     from flask_msm.record.hybrid_clock import StampClock
+    from flask_msm.storage.store import SessionStore
 
     from .record.keys import Keyring
     from .serialization import Serialization
-    from .stores.ports import SessionStore
 
 
 logger = logging.getLogger("flask_msm")

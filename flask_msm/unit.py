@@ -7,6 +7,7 @@ from enum import Enum, IntEnum
 from typing import TYPE_CHECKING
 
 from flask_msm.record.hybrid_clock import milliseconds
+from flask_msm.storage.store import Loaded, Outcome, Saved
 
 from .changes import Baseline
 from .differences import Differences
@@ -22,7 +23,6 @@ from .record.keys import ref_of, storage_key
 from .record.record import PARTIAL, Kind, Record
 from .record.token import Token, new_sid
 from .session import ALL, PERMANENT, Contents, Session
-from .stores.ports import Loaded, Outcome, Saved
 
 
 if TYPE_CHECKING:

@@ -31,16 +31,16 @@ if TYPE_CHECKING:
 
     from flask_msm.cluster.events import Events
     from flask_msm.cluster.nodes import ClusterState
+    from flask_msm.storage.failover import FailoverStore
+    from flask_msm.storage.local.store import LocalStore
+    from flask_msm.storage.mirror import Mirror
+    from flask_msm.storage.replicated import ClusterStore
 
     from .cluster.mode import ModeKeeper
     from .cluster.placement import Placement
     from .fleet_assembly import Fleet
     from .needs import Needs
     from .record.envelope import Envelope
-    from .stores.cluster import ClusterStore
-    from .stores.failover import FailoverStore
-    from .stores.local import LocalStore
-    from .stores.mirror import Mirror
     from .upkeep.lanes import Lanes
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from flask_msm.fleet.pins import Pins
     from flask_msm.process.clock import Clock
     from flask_msm.record.keys import Keyring
-    from flask_msm.stores.local import LocalStore
+    from flask_msm.storage.local.store import LocalStore
 
 
 #: Under this name the blacklist is noted on the host, so that it survives its workers.

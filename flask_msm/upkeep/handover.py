@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from flask_msm.cluster.mode import Mode
 from flask_msm.errors import RecordError, UnknownRecordError
 from flask_msm.record.record import Kind
-from flask_msm.stores.ports import LocalStorageError, RecordRefusedError, RecordTooLargeError
+from flask_msm.storage.store import LocalStorageError, RecordRefusedError, RecordTooLargeError
 
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from flask_msm.cluster.nodes import ClusterState
     from flask_msm.process.clock import Clock
     from flask_msm.record.keys import Keyring
-    from flask_msm.stores.failover import FailoverStore
-    from flask_msm.stores.local import Entry
-    from flask_msm.stores.mirror import Mirror
+    from flask_msm.storage.failover import FailoverStore
+    from flask_msm.storage.local.store import Entry
+    from flask_msm.storage.mirror import Mirror
 
 #: So many failures in a row end a run; the next tick goes on.
 MOST_FAILURES = 3

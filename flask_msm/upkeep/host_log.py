@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from flask_msm.cluster.conditions import Condition
     from flask_msm.cluster.shared_map import SharedMap
     from flask_msm.record.keys import Keyring
-    from flask_msm.stores.local import LocalStore
+    from flask_msm.storage.local.store import LocalStore
 
 
 # The same as that of the events: the line of a condition is the line of its event.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from flask_msm.cluster.shared_map import SharedMap
     from flask_msm.record.attributes import Attributes
     from flask_msm.record.keys import Keyring
-    from flask_msm.stores.local import LocalStore
+    from flask_msm.storage.local.store import LocalStore
 
 
 class Notes:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from flask_msm.cluster.workers import Heartbeat
     from flask_msm.process.clock import Clock
     from flask_msm.record.keys import Keyring
-    from flask_msm.stores.local import LocalStore
+    from flask_msm.storage.local.store import LocalStore
 
     from .publisher import Publisher
     from .statistics import Numbers

@@ -8,7 +8,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from flask_msm.cluster.reports import note_name
-from flask_msm.meter import quantile, summed
+from flask_msm.storage.metrics import quantile, summed
 
 from .history import History
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from flask_msm.cluster.nodes import ClusterState
     from flask_msm.cluster.reports import Reports
     from flask_msm.cluster.workers import Heartbeat
-    from flask_msm.meter import Meter
     from flask_msm.process.clock import Clock
     from flask_msm.record.keys import Keyring
-    from flask_msm.stores.local import LocalStore
+    from flask_msm.storage.local.store import LocalStore
+    from flask_msm.storage.metrics import Meter
 
     from .handover import Returner
     from .rebuild import Rebuilder

@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from flask_msm.storage.metrics import BOUNDS, STEPS, summed
+
 from .. import snapshot as doc
-from ..meter import BOUNDS, STEPS, summed
 
 
 if TYPE_CHECKING:

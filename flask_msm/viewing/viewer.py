@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from flask_msm.storage.metrics import STEP, STEPS
+
 from .. import snapshot as doc
 from ..fleet_view import Facts
-from ..meter import STEP, STEPS
 from ..upkeep.orders import CLEAR, DISTRIBUTION, ON_RECONNECT, POLICY
 from ..version import VERSION
 from .blacklist import entries_of

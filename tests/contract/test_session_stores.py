@@ -35,9 +35,9 @@ from flask_msm.cluster.placement import Placement
 from flask_msm.process.clock import SystemClock
 from flask_msm.record.keys import storage_key
 from flask_msm.record.record import Kind
-from flask_msm.stores.cluster import ClusterStore
-from flask_msm.stores.nodes import Nodes
-from flask_msm.stores.ports import FRESH, Outcome, RecordTooLargeError, SessionStore
+from flask_msm.storage.replica_set import Nodes
+from flask_msm.storage.replicated import ClusterStore
+from flask_msm.storage.store import FRESH, Outcome, RecordTooLargeError, SessionStore
 
 
 class Case(NamedTuple):

@@ -27,8 +27,9 @@ from support.model import BOUND, FAULTS, INTERVAL, KINDS, PREFIX, Way, play, wor
 
 from flask_msm.cluster.trust import Standing
 from flask_msm.record.keys import storage_key
-from flask_msm.stores import copies, copy_writer
-from flask_msm.stores.cluster import ClusterStore
+from flask_msm.storage import copy_writer
+from flask_msm.storage import replicated_write as copies
+from flask_msm.storage.replicated import ClusterStore
 
 
 WORLDS = int(os.environ.get("MODEL_WORLDS", "1"))

@@ -18,12 +18,12 @@ from flask_msm.record.attributes import NOTHING, Attributes
 from flask_msm.record.envelope import Envelope
 from flask_msm.record.keys import Keyring, storage_key
 from flask_msm.record.record import Kind, Pointer, Record, join
-from flask_msm.stores.cluster import ClusterStore
-from flask_msm.stores.failover import Failover, FailoverStore
-from flask_msm.stores.local import LocalStore
-from flask_msm.stores.mirror import Mirror
-from flask_msm.stores.nodes import Nodes
-from flask_msm.stores.shelf import Shelves
+from flask_msm.storage.failover import Failover, FailoverStore
+from flask_msm.storage.local.backend import Shelves
+from flask_msm.storage.local.store import LocalStore
+from flask_msm.storage.mirror import Mirror
+from flask_msm.storage.replica_set import Nodes
+from flask_msm.storage.replicated import ClusterStore
 
 
 PREFIX = "msm:test:"

@@ -14,10 +14,10 @@ from flask_msm.record.attributes import NOTHING, Attributes
 from flask_msm.record.envelope import Envelope
 from flask_msm.record.keys import Keyring, storage_key
 from flask_msm.record.record import Kind, Record, join
-from flask_msm.stores.cluster import ClusterStore
-from flask_msm.stores.nodes import Nodes
-from flask_msm.stores.ports import FRESH, Outcome, RecordTooLargeError
-from flask_msm.stores.second_looks import SecondLooks
+from flask_msm.storage.replica_set import Nodes
+from flask_msm.storage.replicated import ClusterStore
+from flask_msm.storage.second_looks import SecondLooks
+from flask_msm.storage.store import FRESH, Outcome, RecordTooLargeError
 
 
 KEYS = Keyring(("secret",))

@@ -24,9 +24,9 @@ from support.storage import (
 from flask_msm.cluster.mode import Mode
 from flask_msm.record.hybrid_clock import stamp_at
 from flask_msm.record.record import PARTIAL, Kind
-from flask_msm.stores.failover import IN_FLIGHT
-from flask_msm.stores.local import LOCAL, Mark
-from flask_msm.stores.ports import FRESH, Outcome, RecordTooLargeError, Saved
+from flask_msm.storage.failover import IN_FLIGHT
+from flask_msm.storage.local.store import LOCAL, Mark
+from flask_msm.storage.store import FRESH, Outcome, RecordTooLargeError, Saved
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def copy(tmp_path):
     [
         (
             "flask_msm/record/hybrid_clock.py",
-            "import flask_msm.stores.cluster",
+            "import flask_msm.storage.replicated",
             "Arrows point down only",
         ),
         ("flask_msm/cluster/nodes.py", "import flask_msm.memcached.pool", "Arrows point down only"),

@@ -20,7 +20,7 @@ from support.storage import (
 )
 
 from flask_msm.record.keys import digest_of
-from flask_msm.stores.local import TRIM_EVERY, Mark
+from flask_msm.storage.local.store import TRIM_EVERY, Mark
 
 
 def fill(host, count, mark=Mark.MIRRORED, *, begin=0, size=1):

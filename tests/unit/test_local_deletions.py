@@ -10,12 +10,12 @@ from cachelib import SimpleCache
 from support.storage import KEY, KEYS, Host, Nearby, adding, age, changing, key, record, values
 
 from flask_msm.record.keys import digest_of
-from flask_msm.stores import key_locks
-from flask_msm.stores.file_cache import ABANDONED
-from flask_msm.stores.indexed_cache import IndexedCache
-from flask_msm.stores.key_locks import KeyLocks
-from flask_msm.stores.local import Mark
-from flask_msm.stores.record_cache import Limits
+from flask_msm.storage.local import locks as key_locks
+from flask_msm.storage.local.cache import Limits
+from flask_msm.storage.local.file_cache import ABANDONED
+from flask_msm.storage.local.locks import KeyLocks
+from flask_msm.storage.local.memory import IndexedCache
+from flask_msm.storage.local.store import Mark
 
 
 #: Time in seconds that threads may take for what they do.

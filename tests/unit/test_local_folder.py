@@ -24,9 +24,9 @@ from support.storage import (
 
 from flask_msm import MemcachedSessionManager
 from flask_msm.record.keys import Keyring
-from flask_msm.stores import folder
-from flask_msm.stores.folder import FORSAKEN, folder_name, node_marks, open_folder
-from flask_msm.stores.ports import LocalStorageError
+from flask_msm.storage.local import folder
+from flask_msm.storage.local.folder import FORSAKEN, folder_name, node_marks, open_folder
+from flask_msm.storage.store import LocalStorageError
 
 
 def mode(path):

@@ -16,9 +16,9 @@ import pytest
 from support.storage import KEY, KEYS, Host, adding, changing, key, load, record, save, values
 
 import flask_msm
-from flask_msm.stores import key_locks
-from flask_msm.stores.key_locks import PATIENCE, STRIPES, KeyLocks, _lock
-from flask_msm.stores.local import MOST_OWED, Mark
+from flask_msm.storage.local import locks as key_locks
+from flask_msm.storage.local.locks import PATIENCE, STRIPES, KeyLocks, _lock
+from flask_msm.storage.local.store import MOST_OWED, Mark
 from flask_msm.testing.memcached import wait_until
 
 
@@ -50,7 +50,7 @@ def run(folder):
             "import os, signal, sys, time\n"
             "from pathlib import Path\n"
             "from support.storage import *\n"
-            "from flask_msm.stores.local import Mark\n"
+            "from flask_msm.storage.local.store import Mark\n"
             f"host = Host(Path({str(folder)!r}), alone=False)\n"
         )
         paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])

@@ -29,9 +29,9 @@ from support.storage import (
 )
 
 from flask_msm.record.keys import digest_of, keyring
-from flask_msm.stores.file_cache import ABANDONED
-from flask_msm.stores.local import Entry, Mark
-from flask_msm.stores.ports import LocalStorageError, Outcome
+from flask_msm.storage.local.file_cache import ABANDONED
+from flask_msm.storage.local.store import Entry, Mark
+from flask_msm.storage.store import LocalStorageError, Outcome
 
 
 @pytest.fixture(params=["filesystem", "simple"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.clock import FakeClock
 
-from flask_msm.meter import BOUNDS, STEP, STEPS, Meter, quantile, summed
+from flask_msm.storage.metrics import BOUNDS, STEP, STEPS, Meter, quantile, summed
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from support.apps import make_app
 from support.storage import KEY, KEYS, MAX_SIZE, Nearby, adding, load, record, save, values
 
 from flask_msm.record.keys import keyring
-from flask_msm.stores.ports import FRESH
+from flask_msm.storage.store import FRESH
 from flask_msm.testing import settle
 
 

@@ -9,7 +9,7 @@ from support.apps import deletes_cookie, make_app, receiving, set_cookie
 from flask_msm import destroy, regenerate, session_created
 from flask_msm.record.keys import ref_of
 from flask_msm.record.record import Kind
-from flask_msm.stores.ports import Loaded, Outcome
+from flask_msm.storage.store import Loaded, Outcome
 
 
 GRACE = 10

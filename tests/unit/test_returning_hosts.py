@@ -7,7 +7,7 @@ from flask import session
 from support.crew import INTERVAL, Crew
 
 from flask_msm.cluster.mode import Mode
-from flask_msm.stores.ports import RecordRefusedError
+from flask_msm.storage.store import RecordRefusedError
 
 
 #: Time in seconds after which each of these workers has noticed a return.

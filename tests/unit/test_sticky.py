@@ -21,8 +21,8 @@ from support.storage import (
 )
 
 from flask_msm.record.record import PARTIAL, Kind
-from flask_msm.stores.local import LOCAL, Mark
-from flask_msm.stores.ports import FRESH, RecordTooLargeError
+from flask_msm.storage.local.store import LOCAL, Mark
+from flask_msm.storage.store import FRESH, RecordTooLargeError
 
 
 NEAR = 5.0

@@ -9,7 +9,7 @@ from support.apps import LIFE, NoLocalStorage, deletes_cookie, make_app
 from flask_msm import destroy, regenerate
 from flask_msm.record.keys import ref_of
 from flask_msm.record.token import Token, TokenSigner, new_sid
-from flask_msm.stores.ports import Loaded, Outcome
+from flask_msm.storage.store import Loaded, Outcome
 
 
 DOMAIN = "shop.example"

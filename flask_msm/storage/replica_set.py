@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from flask_msm.errors import CorruptRecordError, UnknownRecordError
 from flask_msm.record.keys import ref_of
 
-from .ports import ABSENT, Copy
+from .store import ABSENT, Copy
 
 
 if TYPE_CHECKING:

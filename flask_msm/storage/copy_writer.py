@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from flask_msm.record.record import Record, join_optional
 
-from .ports import Copy
+from .store import Copy
 
 
 if TYPE_CHECKING:

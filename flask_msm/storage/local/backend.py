@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.process.locks import ProcessLock
+from flask_msm.storage.store import LocalStorageError
 
-from .caches import is_private, memory_cache
+from .cache import Limits, RecordCache
 from .file_cache import FileCache
+from .files import is_private, memory_cache
 from .folder import default_size, open_folder
-from .indexed_cache import IndexedCache
 from .journal import FileJournal, Journal, MemoryJournal
-from .key_locks import KeyLocks
-from .ports import LocalStorageError
-from .record_cache import Limits, RecordCache
+from .locks import KeyLocks
+from .memory import IndexedCache
 
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from flask_msm.process.locks import ProcessLock
 from flask_msm.record.keys import digest_of
+from flask_msm.storage.store import LocalStorageError
 
-from .ports import LocalStorageError
-from .record_cache import Limits, Usage, as_bytes, reason_of
+from .cache import Limits, Usage, as_bytes, reason_of
 
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from flask_msm.settings.types import CacheLike
 
-    from .key_locks import KeyLocks
+    from .locks import KeyLocks
 
 
 #: Of so many of the oldest sessions one is looked for that the cluster holds by now.

@@ -10,17 +10,17 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.record.keys import is_digest
+from flask_msm.storage.store import LocalStorageError
 
-from .caches import Files, has_expired
-from .ports import LocalStorageError
-from .record_cache import Limits, Usage, as_bytes, reason_of
+from .cache import Limits, Usage, as_bytes, reason_of
+from .files import Files, has_expired
 
 
 if TYPE_CHECKING:
     from collections.abc import Container
     from pathlib import Path
 
-    from .key_locks import KeyLocks
+    from .locks import KeyLocks
 
 
 #: A file that was being written for longer than this belongs to a process that died, seconds.

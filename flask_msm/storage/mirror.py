@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from flask_msm.process.locks import ProcessLock
 
-from .ports import RecordTooLargeError
+from .store import RecordTooLargeError
 
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from flask_msm.record.keys import Keyring
     from flask_msm.record.record import Record
 
-    from .local import LocalStore
+    from .local.store import LocalStore
 
 
 #: So many sessions are remembered as mirrored already; one more look at a forgotten one is cheap.

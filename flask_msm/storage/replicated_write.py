@@ -16,7 +16,7 @@ from flask_msm.process.clock import earliest
 from flask_msm.record.record import Kind, Record, join_optional, ttl_for
 
 from .copy_writer import CopyWriter, Standing
-from .ports import Copy, RecordTooLargeError, Rewrite, Saved
+from .store import Copy, RecordTooLargeError, Rewrite, Saved
 
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from flask_msm.record.keys import Keyring
 
-    from .nodes import Nodes
+    from .replica_set import Nodes
 
 
 #: Two writers of one session cost each other two rounds; more rounds than any deadline allows.

@@ -14,8 +14,9 @@ from flask_msm.process.locks import ProcessLock
 
 
 if TYPE_CHECKING:
-    from .local import Mark
-    from .ports import Rewrite, Saved
+    from flask_msm.storage.store import Rewrite, Saved
+
+    from .store import Mark
 
 
 class Turn:

@@ -11,8 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from flask_msm.record.keys import is_digest
-
-from .ports import LocalStorageError
+from flask_msm.storage.store import LocalStorageError
 
 
 if TYPE_CHECKING:

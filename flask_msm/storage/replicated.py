@@ -11,14 +11,11 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
-from flask_msm.errors import (
-    NodeError,
-    UnknownRecordError,
-)
+from flask_msm.errors import NodeError, UnknownRecordError
 from flask_msm.record.record import Kind, Record, join, join_optional
 
-from .copies import still_valid, write_copies
-from .ports import ABSENT, FRESH, Copy, Loaded, Outcome, RecordTooLargeError, Rewrite, Saved
+from .replicated_write import still_valid, write_copies
+from .store import ABSENT, FRESH, Copy, Loaded, Outcome, RecordTooLargeError, Rewrite, Saved
 
 
 if TYPE_CHECKING:
@@ -26,7 +23,7 @@ if TYPE_CHECKING:
     from flask_msm.process.background import Background
     from flask_msm.record.keys import Keyring
 
-    from .nodes import Nodes
+    from .replica_set import Nodes
     from .second_looks import SecondLooks
 
 

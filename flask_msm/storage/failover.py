@@ -19,8 +19,8 @@ from flask_msm.record.attributes import written_until
 from flask_msm.record.hybrid_clock import stamp_at
 from flask_msm.record.record import PARTIAL, Kind, join
 
-from .local import LOCAL, Entry, Mark, joined_with
-from .ports import (
+from .local.store import LOCAL, Entry, Mark, joined_with
+from .store import (
     FRESH,
     Loaded,
     LocalStorageError,
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from flask_msm.record.keys import Keyring
     from flask_msm.record.record import Record
 
-    from .cluster import ClusterStore
-    from .local import LocalStore
+    from .local.store import LocalStore
     from .mirror import Mirror
+    from .replicated import ClusterStore
 
 
 #: A request that began before its session moved may write under the old id for so long, seconds.

@@ -17,8 +17,15 @@ from flask_msm.process.clock import earliest
 from flask_msm.record.attributes import NOTHING, Attributes
 from flask_msm.record.keys import digest_of
 from flask_msm.record.record import Kind, Record, join, join_optional, ttl_for
+from flask_msm.storage.store import (
+    Loaded,
+    LocalStorageError,
+    Outcome,
+    RecordTooLargeError,
+    Rewrite,
+    Saved,
+)
 
-from .ports import Loaded, LocalStorageError, Outcome, RecordTooLargeError, Rewrite, Saved
 from .turns import Turn, Turns
 
 
@@ -31,7 +38,7 @@ if TYPE_CHECKING:
     from flask_msm.record.envelope import Envelope
     from flask_msm.record.keys import Keyring
 
-    from .shelf import Shelf, Shelves
+    from .backend import Shelf, Shelves
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")

@@ -20,7 +20,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from .ports import LocalStorageError
+from flask_msm.storage.store import LocalStorageError
 
 
 if TYPE_CHECKING:
