@@ -10,6 +10,8 @@
 
 from __future__ import annotations
 
+from flask_msm.sessions.session import Session
+
 from .api import destroy, read_only, regenerate
 from .errors import (
     ConfigError,
@@ -21,7 +23,6 @@ from .errors import (
 )
 from .extension import MemcachedSessionManager, SessionInfo
 from .interface import MsmSessionInterface
-from .session import Session
 from .signals import (
     attribute_blacklisted,
     mode_changed,

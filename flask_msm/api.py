@@ -7,8 +7,9 @@ from typing import TypeVar
 
 from flask import session
 
+from flask_msm.sessions.session import Session
+
 from .interface import READ_ONLY
-from .session import Session
 
 
 View = TypeVar("View", bound=Callable[..., object])

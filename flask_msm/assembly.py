@@ -9,6 +9,7 @@ from flask_msm.cluster.events import Events
 from flask_msm.memcached.client import MemcachedNode
 from flask_msm.process.background import Background
 from flask_msm.record.hybrid_clock import StampClock
+from flask_msm.sessions.repository import Repository, Rules
 from flask_msm.storage.local.backend import Shelves
 from flask_msm.storage.local.folder import folder_name, node_marks
 from flask_msm.storage.local.store import LocalStore
@@ -18,7 +19,6 @@ from .cluster.placement import Placement
 from .cluster_assembly import ClusterParts, assemble_cluster, connect
 from .needs import Needs
 from .record.envelope import Envelope
-from .repository import Repository, Rules
 from .serialization_assembly import assemble_serialization
 
 

@@ -11,10 +11,11 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
-from .fleet.blacklist import Blacklist
+from flask_msm.sessions.blacklist import Blacklist
+from flask_msm.sessions.overrides import BLACKLIST_NOTE
+
 from .fleet_view import FleetView, fleet_view
 from .labels import plain
-from .upkeep.choices import BLACKLIST_NOTE
 
 
 if TYPE_CHECKING:

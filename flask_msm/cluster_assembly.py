@@ -10,6 +10,7 @@ from flask_msm.cluster.control import Control
 from flask_msm.cluster.nodes import ClusterState
 from flask_msm.cluster.workers import Heartbeat
 from flask_msm.process.background import Background
+from flask_msm.sessions.overrides import Choices
 from flask_msm.storage.failover import Failover, FailoverStore
 from flask_msm.storage.mirror import Mirror
 from flask_msm.storage.replica_set import Nodes
@@ -25,7 +26,6 @@ from .record.envelope import Envelope
 from .record.keys import digest_of
 from .runtime import Runtime
 from .scheduler import Scheduler
-from .upkeep.choices import Choices
 from .upkeep.commander import Commander
 from .upkeep.handover import Returner
 from .upkeep.lanes import Lanes
@@ -45,11 +45,11 @@ from .upkeep_assembly import assemble_upkeep
 if TYPE_CHECKING:
     from flask_msm.cluster.events import Events
     from flask_msm.record.hybrid_clock import StampClock
+    from flask_msm.sessions.repository import Repository
     from flask_msm.storage.local.store import LocalStore
 
     from .cluster.placement import Placement
     from .needs import Needs
-    from .repository import Repository
 
 
 #: How ticks are spaced when MSM_PROBE_INTERVAL is 0 and requests have to do them, seconds.

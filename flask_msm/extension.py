@@ -14,6 +14,9 @@ from flask import Flask, current_app
 from flask_msm.process.clock import Clock, FleetClock, SystemClock
 from flask_msm.record.codec.msgpack import Codec, MsgpackCodec
 from flask_msm.record.codec.names import text_of
+from flask_msm.sessions.overrides import POLICY_APPLIED
+from flask_msm.sessions.request import Timed
+from flask_msm.sessions.session import Session
 from flask_msm.settings.secret_keys import check_secrets, secrets_of
 from flask_msm.settings.settings import NodeAddress, Settings
 from flask_msm.settings.types import switched_on
@@ -23,11 +26,9 @@ from .cli import msm_commands
 from .console import FleetConsole
 from .errors import ConfigError, SessionUnavailableError
 from .gate import Report
-from .identity import Timed
 from .interface import MsmSessionInterface
 from .lookups import Lookups
 from .record.record import PARTIAL
-from .session import Session
 from .signals import (
     SESSION_SIGNALS,
     attribute_blacklisted,
@@ -35,18 +36,17 @@ from .signals import (
     node_changed,
     policy_changed,
 )
-from .upkeep.choices import POLICY_APPLIED
 
 
 if TYPE_CHECKING:
     from flask_msm.cluster.events import Event
+    from flask_msm.sessions.repository import Repository
+    from flask_msm.sessions.unit_of_work import Unit
     from flask_msm.storage.store import SessionStore
 
     from .policies import Failure, Policy
     from .record.envelope import Envelope
     from .record.keys import Keyring
-    from .repository import Repository
-    from .unit import Unit
 
 
 #: Records name their codec in one byte; 0 is that of the fleet's own records.

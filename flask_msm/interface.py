@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from flask.sessions import SessionInterface, SessionMixin
 from werkzeug.http import dump_cookie
 
+from flask_msm.sessions.session import Session
+from flask_msm.sessions.unit_of_work import Action, Unit
 from flask_msm.settings.secret_keys import secrets_of
 from flask_msm.settings.types import switched_on
 
 from .commands import LOOKS_ON
 from .errors import ReadOnlyError, shown
 from .record.token import PERMANENT, Token, cookie_pattern, peek_flags, signer_for
-from .session import Session
-from .unit import Action, Unit
 
 
 if TYPE_CHECKING:
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
     from flask import Flask, Request, Response
 
+    from flask_msm.sessions.repository import Repository
+
     from .record.keys import Secrets
-    from .repository import Repository
 
 
 logger = logging.getLogger("flask_msm")

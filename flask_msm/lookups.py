@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flask_msm.sessions.repository import Slot
+
 from . import snapshot as doc
 from .errors import CommandError, CorruptRecordError, NodeError, UnknownRecordError
 from .record.keys import DIGEST_LENGTH, REF_LENGTH, digest_of, keyring, ref_of, storage_key
 from .record.record import PARTIAL, Kind, join_optional
 from .record.token import signer_for
-from .repository import Slot
 
 
 if TYPE_CHECKING:

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from flask_msm.cluster.events import Event
     from flask_msm.process.clock import Clock
     from flask_msm.record.codec.msgpack import Codec
+    from flask_msm.sessions.repository import Notify
     from flask_msm.settings.settings import NodeAddress, Settings
 
     from .policies import Failure, Policy
     from .record.keys import Secrets
-    from .repository import Notify
 
 
 MakeNode = Callable[["NodeAddress"], Any]

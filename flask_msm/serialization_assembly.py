@@ -6,11 +6,12 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
-from .fleet.blacklist import Blacklist
-from .fleet.pins import Pins
-from .live import LiveObjects
+from flask_msm.sessions.blacklist import Blacklist
+from flask_msm.sessions.live_objects import LiveObjects
+from flask_msm.sessions.pins import Pins
+from flask_msm.sessions.serialization import Listeners, Serialization
+
 from .policies import PolicyInForce
-from .serialization import Listeners, Serialization
 
 
 if TYPE_CHECKING:

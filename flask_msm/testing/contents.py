@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from flask import current_app, has_app_context
 
-from flask_msm.changes import encode
 from flask_msm.errors import SerializationError
 from flask_msm.extension import EXTENSION
 from flask_msm.record.codec.msgpack import MsgpackCodec
 from flask_msm.record.codec.names import by_text, why_refused
+from flask_msm.sessions.changes import encode
 
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flask_msm.errors import CommandError, ConflictError, shown
-from flask_msm.fleet.pins import MAX_PINS
 from flask_msm.labels import label, plain
+from flask_msm.sessions.pins import MAX_PINS
 
 from .audit import write_down
 from .orders import (

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flask_msm.sessions.blacklist import MAX_AHEAD, Blacklist
+from flask_msm.sessions.pins import CONFIG
+
 from .. import snapshot as doc
-from ..fleet.blacklist import MAX_AHEAD, Blacklist
-from ..fleet.pins import CONFIG
 
 
 if TYPE_CHECKING:
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
 
     from flask_msm.cluster.control import Choice
     from flask_msm.process.clock import Clock
-
-    from ..serialization import Serialization
+    from flask_msm.sessions.serialization import Serialization
 
 
 def entries_of(

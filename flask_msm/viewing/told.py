@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..fleet.blacklist import Blacklist
+from flask_msm.sessions.blacklist import Blacklist
+
 from .nodes import opinions_of
 from .workers import worker_of
 

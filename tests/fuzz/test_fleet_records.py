@@ -16,11 +16,11 @@ from flask_msm.cluster.ended_sessions import Endings
 from flask_msm.cluster.reports import Report, Reports
 from flask_msm.cluster.shared_map import SharedMap
 from flask_msm.cluster.workers import Heartbeat
-from flask_msm.fleet.blacklist import MAX_ENTRIES, Blacklist
 from flask_msm.fleet_assembly import FLEET_CODEC
 from flask_msm.record.attributes import NOTHING
 from flask_msm.record.hybrid_clock import StampClock
 from flask_msm.record.keys import keyring
+from flask_msm.sessions.blacklist import MAX_ENTRIES, Blacklist
 
 
 KEYS = keyring(("test",))

@@ -112,7 +112,7 @@ def without_local_copies():
 @contextmanager
 def without_weak_entries():
     """A guess counts as much as what was known."""
-    with mock.patch("flask_msm.unit.Unit._weak_names", return_value=set()):
+    with mock.patch("flask_msm.sessions.unit_of_work.Unit._weak_names", return_value=set()):
         yield
 
 

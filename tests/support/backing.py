@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 
-from flask_msm.session import Contents
+from flask_msm.sessions.session import Contents
 
 
 SID = "s" * 43

@@ -35,9 +35,9 @@ from flask_msm.memcached.failures import NotAskedError
 from flask_msm.record.codec.msgpack import MsgpackCodec
 from flask_msm.record.keys import keyring, ref_of, storage_key
 from flask_msm.record.record import join
-from flask_msm.session import Session
+from flask_msm.sessions.session import Session
+from flask_msm.sessions.unit_of_work import Action, Unit
 from flask_msm.settings.settings import Settings
-from flask_msm.unit import Action, Unit
 
 
 #: Time in seconds one step takes, and how many operations of requests, and of upkeep, it sees.
@@ -994,7 +994,7 @@ def world(seed, kind=World, **options):
     logging.getLogger("flask_msm").setLevel(logging.CRITICAL)
     try:
         made = kind(seed, **options)
-        with mock.patch("flask_msm.unit.new_sid", made.new_sid):
+        with mock.patch("flask_msm.sessions.unit_of_work.new_sid", made.new_sid):
             try:
                 yield made
             finally:

@@ -35,10 +35,10 @@ from flask_msm.errors import RecordError
 from flask_msm.record.codec.msgpack import MsgpackCodec
 from flask_msm.record.keys import storage_key
 from flask_msm.record.record import Kind
+from flask_msm.sessions.unit_of_work import Action
 from flask_msm.storage.local.backend import Shelves
 from flask_msm.storage.local.locks import KeyLocks
 from flask_msm.storage.local.store import LocalStore
-from flask_msm.unit import Action
 
 
 OUTAGES = ("outage", "outage, back empty", "outage, hanging", "outage, some back empty")

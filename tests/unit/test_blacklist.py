@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.clock import FakeClock
 
-from flask_msm.fleet.blacklist import MAX_ENTRIES, RETAINED, Blacklist, Noted
-from flask_msm.fleet.entries import MAX_WORKERS, Entry, join
-from flask_msm.fleet.pins import MAX_PINS, Pin, Pins
 from flask_msm.labels import MAX_NAME, label
+from flask_msm.sessions.blacklist import MAX_ENTRIES, RETAINED, Blacklist, Noted
+from flask_msm.sessions.blacklist_entries import MAX_WORKERS, Entry, join
+from flask_msm.sessions.pins import MAX_PINS, Pin, Pins
 
 
 CLOCK = FakeClock()

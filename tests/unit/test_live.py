@@ -6,7 +6,7 @@ import os
 
 from support.clock import FakeClock
 
-from flask_msm.live import MAX_IDLE, MAX_OBJECTS, Kept, LiveObjects
+from flask_msm.sessions.live_objects import MAX_IDLE, MAX_OBJECTS, Kept, LiveObjects
 
 
 LIFE = 100.0

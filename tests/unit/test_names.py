@@ -11,7 +11,7 @@ from support.backing import Backing
 from support.flask_values import REFUSED, Level, Loud, Measure, Role, Text, Theme, from_flask
 
 from flask_msm import SerializationError
-from flask_msm.session import ALL, Session
+from flask_msm.sessions.session import ALL, Session
 
 
 def contents():

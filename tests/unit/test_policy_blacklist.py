@@ -27,8 +27,8 @@ from flask_msm import (
     read_only,
     regenerate,
 )
-from flask_msm.fleet.blacklist import MAX_ENTRIES
-from flask_msm.fleet.pins import Pin
+from flask_msm.sessions.blacklist import MAX_ENTRIES
+from flask_msm.sessions.pins import Pin
 
 
 BLACKLIST = {"MSM_SERIALIZATION_POLICY": "blacklist"}
@@ -453,7 +453,7 @@ def test_pins_and_filter_are_looked_at_only_if_there_are_any(monkeypatch):
     shop = start()
     made = []
     monkeypatch.setattr(
-        "flask_msm.differences.Leftovers", lambda *arguments: made.append(arguments)
+        "flask_msm.sessions.differences.Leftovers", lambda *arguments: made.append(arguments)
     )
 
     shop.do(write(name="eve", cart=[1]))

@@ -11,7 +11,7 @@ from support.apps import LIFE, make_app, set_cookie
 from support.policies import LOCK, FailingCodec, contents, make_workers, visit, warnings, write
 
 from flask_msm import SerializationError, destroy, read_only, regenerate
-from flask_msm.live import MAX_IDLE
+from flask_msm.sessions.live_objects import MAX_IDLE
 
 
 LOCAL = {"MSM_SERIALIZATION_POLICY": "local"}

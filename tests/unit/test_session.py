@@ -13,7 +13,7 @@ from flask.sessions import SessionMixin
 from support.apps import make_app
 from support.backing import DATA, SID, Backing
 
-from flask_msm.session import Session
+from flask_msm.sessions.session import Session
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from flask.sessions import SecureCookieSession
 from support.backing import DATA, Backing
 
-from flask_msm.session import ALL, Session
+from flask_msm.sessions.session import ALL, Session
 
 
 @pytest.fixture

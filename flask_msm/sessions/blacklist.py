@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from flask_msm.labels import label, plain
 from flask_msm.process.locks import ProcessLock
 
-from .entries import Entry, dump, join, parse
+from .blacklist_entries import Entry, dump, join, parse
 
 
 if TYPE_CHECKING:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from .drafts import SLACK
-from .record.keys import Secrets, keyring, ref_of, storage_key
-from .record.token import Token
+from flask_msm.record.keys import Secrets, keyring, ref_of, storage_key
+from flask_msm.record.token import Token
+
+from .record_builder import SLACK
 from .repository import Repository, Slot
 
 

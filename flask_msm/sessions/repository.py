@@ -11,23 +11,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from flask_msm.errors import SessionTooLargeError
 from flask_msm.process.clock import over_before
+from flask_msm.record.keys import ref_of
+from flask_msm.record.record import Kind, Pointer, Record, join
 from flask_msm.storage.metrics import Meter
 from flask_msm.storage.store import FRESH, Loaded, Outcome, RecordTooLargeError, Rewrite, Saved
 
-from .drafts import Drafts
-from .errors import SessionTooLargeError
-from .record.keys import ref_of
-from .record.record import Kind, Pointer, Record, join
+from .record_builder import Drafts
 
 
 if TYPE_CHECKING:
     from flask_msm.process.clock import Clock
     from flask_msm.record.codec.msgpack import Codec
     from flask_msm.record.hybrid_clock import StampClock
+    from flask_msm.record.keys import Keyring
     from flask_msm.storage.store import SessionStore
 
-    from .record.keys import Keyring
     from .serialization import Serialization
 
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flask_msm.record.attributes import NOTHING, write
 from flask_msm.record.hybrid_clock import stamp_at, weak
-
-from .record.attributes import NOTHING, write
-from .record.record import PARTIAL, Kind, Pointer, Record, join_optional
+from flask_msm.record.record import PARTIAL, Kind, Pointer, Record, join_optional
 
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ from enum import Enum
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
+from flask_msm.errors import SerializationError, SessionTooLargeError
+from flask_msm.policies import Failure, KeepLocal, Reraise, StopDistribution, StoreNone
 from flask_msm.record.codec.unsupported import type_name
 
 from .changes import encode
-from .errors import SerializationError, SessionTooLargeError
-from .live import Kept
-from .policies import Failure, KeepLocal, Reraise, StopDistribution, StoreNone
+from .live_objects import Kept
 from .session import PERMANENT
 
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from flask_msm.record.codec.msgpack import Codec
 
     from .changes import Baseline
-    from .drafts import Changes
+    from .record_builder import Changes
     from .serialization import Serialization
 
 

@@ -13,17 +13,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from .errors import shown
-from .fleet.blacklist import MAX_ENTRIES, Blacklist, Noted
-from .labels import plain
+from flask_msm.errors import shown
+from flask_msm.labels import plain
+
+from .blacklist import MAX_ENTRIES, Blacklist, Noted
 
 
 if TYPE_CHECKING:
+    from flask_msm.policies import Failure, PolicyInForce
     from flask_msm.process.clock import Clock
 
-    from .fleet.pins import Pins
-    from .live import LiveObjects
-    from .policies import Failure, PolicyInForce
+    from .live_objects import LiveObjects
+    from .pins import Pins
 
 
 logger = logging.getLogger("flask_msm")

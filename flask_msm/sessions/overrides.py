@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flask_msm.fleet.pins import Pin
+from flask_msm.upkeep.orders import CLEAR, DISTRIBUTION, ON_RECONNECT, PIN, POLICY
 
-from .orders import CLEAR, DISTRIBUTION, ON_RECONNECT, PIN, POLICY
+from .pins import Pin
 
 
 if TYPE_CHECKING:
@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 
     from flask_msm.cluster.control import Control
     from flask_msm.cluster.events import Events
-    from flask_msm.fleet.blacklist import Blacklist
-    from flask_msm.fleet.pins import Pins
     from flask_msm.process.clock import Clock
     from flask_msm.record.keys import Keyring
     from flask_msm.storage.local.store import LocalStore
+
+    from .blacklist import Blacklist
+    from .pins import Pins
 
 
 #: Under this name the blacklist is noted on the host, so that it survives its workers.

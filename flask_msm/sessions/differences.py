@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any
 from flask_msm.record.codec.names import by_text
 
 from .changes import Baseline
-from .identity import Identity
-from .leftovers import Leftovers
+from .request import Identity
+from .unserializable import Leftovers
 
 
 if TYPE_CHECKING:
+    from flask_msm.errors import SerializationError
+    from flask_msm.record.record import Record
+    from flask_msm.record.token import Token
+
     from .changes import Refused
-    from .drafts import Changes
-    from .errors import SerializationError
-    from .record.record import Record
-    from .record.token import Token
+    from .record_builder import Changes
     from .session import Session
 
 

@@ -6,10 +6,9 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from flask_msm.errors import DecodeError, EncodeError, SerializationError, shown
 from flask_msm.record.codec.names import why_refused
 from flask_msm.record.codec.unsupported import type_name
-
-from .errors import DecodeError, EncodeError, SerializationError, shown
 
 
 if TYPE_CHECKING:

@@ -6,29 +6,29 @@ import logging
 from enum import Enum, IntEnum
 from typing import TYPE_CHECKING
 
-from flask_msm.record.hybrid_clock import milliseconds
-from flask_msm.storage.store import Loaded, Outcome, Saved
-
-from .changes import Baseline
-from .differences import Differences
-from .drafts import SLACK, Changes
-from .errors import (
+from flask_msm.errors import (
     ConfigError,
     SerializationError,
     SessionTooLargeError,
     SessionUnavailableError,
 )
-from .identity import Timed
-from .record.keys import ref_of, storage_key
-from .record.record import PARTIAL, Kind, Record
-from .record.token import Token, new_sid
+from flask_msm.record.hybrid_clock import milliseconds
+from flask_msm.record.keys import ref_of, storage_key
+from flask_msm.record.record import PARTIAL, Kind, Record
+from flask_msm.record.token import Token, new_sid
+from flask_msm.storage.store import Loaded, Outcome, Saved
+
+from .changes import Baseline
+from .differences import Differences
+from .record_builder import SLACK, Changes
+from .request import Timed
 from .session import ALL, PERMANENT, Contents, Session
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .drafts import Drafts
+    from .record_builder import Drafts
     from .repository import Slot
 
 

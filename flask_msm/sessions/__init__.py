@@ -1,0 +1,1 @@
+"""What one request does with one session."""
