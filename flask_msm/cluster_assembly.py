@@ -9,6 +9,18 @@ from flask_msm.cluster.conditions import Conditions
 from flask_msm.cluster.control import Control
 from flask_msm.cluster.nodes import ClusterState
 from flask_msm.cluster.workers import Heartbeat
+from flask_msm.maintenance.failback import Returner
+from flask_msm.maintenance.lanes import Lanes
+from flask_msm.maintenance.learner import Learner
+from flask_msm.maintenance.membership import Sharing
+from flask_msm.maintenance.monitor import Monitor
+from flask_msm.maintenance.probe import Prober
+from flask_msm.maintenance.reactions import Reactions
+from flask_msm.maintenance.rebuild import Rebuilder
+from flask_msm.maintenance.repairs import Repairs
+from flask_msm.maintenance.reporting import Publisher
+from flask_msm.maintenance.runtime import Runtime
+from flask_msm.maintenance.scheduler import Scheduler
 from flask_msm.process.background import Background
 from flask_msm.sessions.overrides import Choices
 from flask_msm.storage.failover import Failover, FailoverStore
@@ -24,21 +36,9 @@ from .gate import Gate
 from .inspection import Inspector
 from .record.envelope import Envelope
 from .record.keys import digest_of
-from .runtime import Runtime
-from .scheduler import Scheduler
 from .upkeep.commander import Commander
-from .upkeep.handover import Returner
-from .upkeep.lanes import Lanes
-from .upkeep.learner import Learner
-from .upkeep.monitor import Monitor
 from .upkeep.observer import Observer
 from .upkeep.orders import DISTRIBUTION, ON_RECONNECT, POLICY, RUNNING
-from .upkeep.prober import Prober
-from .upkeep.publisher import Publisher
-from .upkeep.reactions import Reactions
-from .upkeep.rebuild import Rebuilder
-from .upkeep.repairs import Repairs
-from .upkeep.sharing import Sharing
 from .upkeep_assembly import assemble_upkeep
 
 

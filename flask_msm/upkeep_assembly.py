@@ -7,22 +7,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flask_msm.cluster.node_identity import Identities
+from flask_msm.maintenance.copier import Copier
+from flask_msm.maintenance.failback import Returner
+from flask_msm.maintenance.host_log import HostLog
+from flask_msm.maintenance.learner import Learner
+from flask_msm.maintenance.membership import Sharing
+from flask_msm.maintenance.monitor import Monitor
+from flask_msm.maintenance.notes import Notes
+from flask_msm.maintenance.parts import Upkeep
+from flask_msm.maintenance.probe import Prober
+from flask_msm.maintenance.reactions import Reactions
+from flask_msm.maintenance.rebuild import Rebuilder
+from flask_msm.maintenance.rebuild_starter import RebuildStarter
+from flask_msm.maintenance.repairs import Repairs
+from flask_msm.maintenance.reporting import Publisher
 
 from .cluster.trust import hold_off
-from .upkeep.copier import Copier
-from .upkeep.handover import Returner
-from .upkeep.host_log import HostLog
-from .upkeep.learner import Learner
-from .upkeep.monitor import Monitor
-from .upkeep.notes import Notes
-from .upkeep.parts import Upkeep
-from .upkeep.prober import Prober
-from .upkeep.publisher import Publisher
-from .upkeep.reactions import Reactions
-from .upkeep.rebuild import Rebuilder
-from .upkeep.rebuild_starter import RebuildStarter
-from .upkeep.repairs import Repairs
-from .upkeep.sharing import Sharing
 from .version import VERSION
 
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from flask_msm.cluster.events import Events
     from flask_msm.cluster.nodes import ClusterState
+    from flask_msm.maintenance.lanes import Lanes
     from flask_msm.storage.failover import FailoverStore
     from flask_msm.storage.local.store import LocalStore
     from flask_msm.storage.mirror import Mirror
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from .fleet_assembly import Fleet
     from .needs import Needs
     from .record.envelope import Envelope
-    from .upkeep.lanes import Lanes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """The cluster while it can be reached, local storage of this host when not.
 
 What was kept here during an outage goes back when the cluster returns; see
-``upkeep/handover.py``. Until then both are read and joined wherever the cluster alone could be
+``maintenance/failback.py``. Until then both are read and joined wherever the cluster alone could be
 behind what a browser has seen.
 """
 

@@ -37,8 +37,7 @@ if TYPE_CHECKING:
     from flask_msm.cluster.ports import ManagedNode
     from flask_msm.cluster.shared_map import SharedMap
     from flask_msm.cluster.workers import Heartbeat
-
-    from .sharing import Sharing
+    from flask_msm.maintenance.membership import Sharing
 
 
 _IN_USE = "in use"

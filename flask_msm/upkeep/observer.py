@@ -13,12 +13,11 @@ if TYPE_CHECKING:
 
     from flask_msm.cluster.reports import Reports
     from flask_msm.cluster.workers import Heartbeat
+    from flask_msm.maintenance.node_statistics import Numbers
+    from flask_msm.maintenance.reporting import Publisher
     from flask_msm.process.clock import Clock
     from flask_msm.record.keys import Keyring
     from flask_msm.storage.local.store import LocalStore
-
-    from .publisher import Publisher
-    from .statistics import Numbers
 
 
 #: What was gathered is shown for so long before it is gathered anew, seconds.

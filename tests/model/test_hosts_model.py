@@ -27,9 +27,9 @@ from support.model import FAULTS, KINDS
 from support.model_hosts import OUTAGES, RETURN, hosts, play_hosts
 
 from flask_msm.cluster.ended_sessions import Endings
+from flask_msm.maintenance.failback import Returner
 from flask_msm.storage.failover import FailoverStore
 from flask_msm.storage.local.journal import MemoryJournal
-from flask_msm.upkeep.handover import Returner
 
 
 WORLDS = int(os.environ.get("MODEL_WORLDS", "1"))

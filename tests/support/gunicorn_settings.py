@@ -31,7 +31,7 @@ _done: Counter[str] = Counter()
 
 def post_fork(server, worker):
     """Count the ticks of the upkeep, before the application makes any."""
-    from flask_msm.upkeep.monitor import Monitor  # of the version that the worker runs
+    from flask_msm.maintenance.monitor import Monitor  # of the version that the worker runs
 
     tick = Monitor.tick
 

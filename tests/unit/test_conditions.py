@@ -13,10 +13,10 @@ from support.fake_node import FakeNode
 from flask_msm.cluster.conditions import MAX_TEXT, MOST, PREFIX, ROUNDS, Conditions
 from flask_msm.cluster.events import Events
 from flask_msm.cluster.shared_map import MAX_SIZE, SharedMap
+from flask_msm.maintenance.node_watch import QUIET
 from flask_msm.record.envelope import Envelope
 from flask_msm.record.hybrid_clock import StampClock
 from flask_msm.record.keys import keyring
-from flask_msm.upkeep.node_watch import QUIET
 
 
 KEY = "msm:shop:fleet:control"

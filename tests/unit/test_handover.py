@@ -26,11 +26,11 @@ from support.storage import (
 from flask_msm.cluster.ended_sessions import Ended
 from flask_msm.cluster.events import Events
 from flask_msm.cluster.mode import Mode
+from flask_msm.maintenance import failback as handover
+from flask_msm.maintenance.failback import KEPT, LATE, MOST_FAILURES, QUIET, Returner
 from flask_msm.record.keys import digest_of
 from flask_msm.record.record import Kind
 from flask_msm.storage.local.store import Mark
-from flask_msm.upkeep import handover
-from flask_msm.upkeep.handover import KEPT, LATE, MOST_FAILURES, QUIET, Returner
 
 
 class Control:

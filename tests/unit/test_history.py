@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from flask_msm.upkeep.history import POINTS, SAMPLES, STEP, History
-from flask_msm.upkeep.statistics import numbers_from
+from flask_msm.maintenance.history import POINTS, SAMPLES, STEP, History
+from flask_msm.maintenance.node_statistics import numbers_from
 
 
 def numbers(at, latency=0.001, **found):

@@ -8,7 +8,7 @@ from support.fake_node import FakeNode
 
 from flask_msm.cluster.node_identity import KEY_SUFFIX, Identities
 from flask_msm.cluster.workers import DIFFER_AFTER, GONE_AFTER
-from flask_msm.upkeep.strangers import STILL_FOR
+from flask_msm.maintenance.strangers import STILL_FOR
 
 
 UNTIL = 1e9

@@ -46,7 +46,7 @@ def copy(tmp_path):
         ("flask_msm/sessions/unit_of_work.py", "import flask", "Only the edge knows Flask"),
         ("flask_msm/memcached/client.py", "import pymemcache", "One door to pymemcache"),
         ("flask_msm/sessions/unit_of_work.py", "import cachelib", "One door to cachelib"),
-        ("flask_msm/runtime.py", "import apscheduler", "One door to APScheduler"),
+        ("flask_msm/maintenance/runtime.py", "import apscheduler", "One door to APScheduler"),
         ("flask_msm/record/envelope.py", "import ormsgpack", "One door to ormsgpack"),
         ("flask_msm/record/envelope.py", "import cryptography", "One door to cryptography"),
         ("flask_msm/interface.py", "import itsdangerous", "One door to itsdangerous"),

@@ -10,9 +10,9 @@ from support.clock import FakeClock
 from flask_msm.cluster.control import Control
 from flask_msm.cluster.health import NodeState
 from flask_msm.cluster.shared_map import MAX_SIZE, SharedMap
+from flask_msm.maintenance.rebuild_starter import RebuildStarter
 from flask_msm.record.envelope import Envelope
 from flask_msm.record.hybrid_clock import StampClock
-from flask_msm.upkeep.rebuild_starter import RebuildStarter
 
 
 class Drain:

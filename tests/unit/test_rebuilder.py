@@ -9,12 +9,12 @@ from support.clock import FakeClock
 from support.fake_node import FakeNode
 
 from flask_msm.cluster.placement import Placement
+from flask_msm.maintenance.copier import Copier, Tally
+from flask_msm.maintenance.rebuild import MAX_PASSES, Rebuilder
 from flask_msm.record.attributes import NOTHING, Attributes
 from flask_msm.record.envelope import Envelope, needs_of
 from flask_msm.record.keys import Keyring, storage_key
 from flask_msm.record.record import Kind, Record
-from flask_msm.upkeep.copier import Copier, Tally
-from flask_msm.upkeep.rebuild import MAX_PASSES, Rebuilder
 
 
 PREFIX = "msm:test:"

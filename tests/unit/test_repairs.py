@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.clock import FakeClock
 
-from flask_msm.upkeep.repairs import LIMIT, Repairs
+from flask_msm.maintenance.repairs import LIMIT, Repairs
 
 
 class Bench:

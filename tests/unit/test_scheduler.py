@@ -13,9 +13,9 @@ from support.apps import FakeManager, make_app
 from support.clock import FakeClock
 
 from flask_msm.cluster.health import NodeState, Observation
+from flask_msm.maintenance.scheduler import Scheduler
 from flask_msm.process.clock import SystemClock
 from flask_msm.process.locks import ProcessLock
-from flask_msm.scheduler import Scheduler
 from flask_msm.testing.memcached import wait_until
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_msm.upkeep.statistics import Numbers, numbers_from
+from flask_msm.maintenance.node_statistics import Numbers, numbers_from
 
 
 FOUND = {

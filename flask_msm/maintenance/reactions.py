@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from flask_msm.cluster.nodes import NodeView
 
     from .learner import Learner
+    from .membership import Sharing
     from .parts import Upkeep
-    from .sharing import Sharing
 
 
 class Reactions:

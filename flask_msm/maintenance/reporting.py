@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from flask_msm.storage.local.store import LocalStore
     from flask_msm.storage.metrics import Meter
 
-    from .handover import Returner
+    from .failback import Returner
+    from .node_statistics import Numbers
     from .rebuild import Rebuilder
-    from .statistics import Numbers
 
 
 #: So many of the newest events go into a report.

@@ -10,8 +10,8 @@ from flask_msm.process.locks import ProcessLock
 
 if TYPE_CHECKING:
     from .learner import Learner
+    from .membership import Sharing
     from .parts import Upkeep
-    from .sharing import Sharing
 
 
 #: Ticks for which a node is left to workers that can read records which this one cannot.

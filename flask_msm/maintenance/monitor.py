@@ -14,11 +14,11 @@ from flask_msm.process.locks import ProcessLock
 
 
 if TYPE_CHECKING:
+    from .membership import Sharing
+    from .node_statistics import Numbers
     from .parts import Upkeep
-    from .prober import Prober
+    from .probe import Prober
     from .rebuild_starter import RebuildStarter
-    from .sharing import Sharing
-    from .statistics import Numbers
 
 
 logger = logging.getLogger("flask_msm.monitor")

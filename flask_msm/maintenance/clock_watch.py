@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from flask_msm.cluster.ports import ManagedNode
     from flask_msm.process.clock import Clock
 
-    from .statistics import Numbers
+    from .node_statistics import Numbers
 
 
 NODE_CLOCK, HOST_CLOCK = "node_clock", "host_clock"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from flask_msm.cluster.conditions import Conditions
 
-    from .statistics import Numbers
+    from .node_statistics import Numbers
 
 
 #: What happened to a node is over when it did not happen again for so long, seconds.

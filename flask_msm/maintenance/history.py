@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 
 if TYPE_CHECKING:
-    from .statistics import Numbers
+    from .node_statistics import Numbers
 
 
 #: A point is kept every so many seconds, and so many points.

@@ -10,8 +10,8 @@ from flask_msm.errors import NodeBusyError, NodeError, NodeUnreachableError, Nod
 from flask_msm.process.clock import FleetClock
 
 from .clock_watch import ClockWatch
+from .node_statistics import Numbers, numbers_from
 from .node_watch import NodeWatch
-from .statistics import Numbers, numbers_from
 
 
 if TYPE_CHECKING:

@@ -5,12 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from flask_msm.errors import (
-    CorruptRecordError,
-    NodeBusyError,
-    NodeValueError,
-    UnknownRecordError,
-)
+from flask_msm.errors import CorruptRecordError, NodeBusyError, NodeValueError, UnknownRecordError
 from flask_msm.process.clock import earliest
 from flask_msm.record.envelope import needs_of
 from flask_msm.record.record import Kind, Record, join_optional, ttl_for

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from flask_msm.cluster.health import NodeState, Observation
 from flask_msm.errors import NodeError, NodeValueError
 from flask_msm.process.locks import ProcessLock
+from flask_msm.upkeep.orders import DISTRIBUTION, STOPPED
 
 from .map_watch import MapWatch
-from .orders import DISTRIBUTION, STOPPED
 from .strangers import Strangers
 
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from .learner import Learner
     from .parts import Upkeep
-    from .prober import Prober
+    from .probe import Prober
 
 
 class Sharing:

@@ -6,17 +6,16 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
+from flask_msm.cluster.health import NodeState
 from flask_msm.process.locks import ProcessLock
-
-from .cluster.health import NodeState
 
 
 if TYPE_CHECKING:
     from flask_msm.cluster.nodes import ClusterState, NodeView
     from flask_msm.process.clock import Clock
 
+    from .monitor import Monitor
     from .scheduler import Scheduler
-    from .upkeep.monitor import Monitor
 
 
 logger = logging.getLogger("flask_msm")

@@ -17,7 +17,7 @@ from typing import Any
 from flask_msm.process.locks import ProcessLock
 
 
-logger = logging.getLogger("flask_msm.scheduler")
+logger = logging.getLogger("flask_msm.maintenance.scheduler")
 
 _EXECUTOR = "flask_msm"
 

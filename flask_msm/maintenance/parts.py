@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from flask_msm.process.clock import Clock
     from flask_msm.record.keys import Keyring
 
-    from .handover import Returner
+    from .failback import Returner
     from .host_log import HostLog
     from .lanes import Lanes
     from .notes import Notes
-    from .publisher import Publisher
     from .rebuild import Rebuilder
     from .repairs import Repairs
+    from .reporting import Publisher
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""What is done between requests: probes, repairs, rebuilds, failback, reports."""
