@@ -21,6 +21,11 @@ from flask_msm.maintenance.repairs import Repairs
 from flask_msm.maintenance.reporting import Publisher
 from flask_msm.maintenance.runtime import Runtime
 from flask_msm.maintenance.scheduler import Scheduler
+from flask_msm.operations.checks import Gate
+from flask_msm.operations.commander import Commander
+from flask_msm.operations.inspection import Inspector
+from flask_msm.operations.observer import Observer
+from flask_msm.operations.orders import DISTRIBUTION, ON_RECONNECT, POLICY, RUNNING
 from flask_msm.process.background import Background
 from flask_msm.sessions.overrides import Choices
 from flask_msm.storage.failover import Failover, FailoverStore
@@ -32,13 +37,8 @@ from flask_msm.storage.second_looks import SecondLooks
 from .cluster.health import Thresholds
 from .cluster.mode import ModeKeeper
 from .fleet_assembly import assemble_fleet, control_and_heartbeat
-from .gate import Gate
-from .inspection import Inspector
 from .record.envelope import Envelope
 from .record.keys import digest_of
-from .upkeep.commander import Commander
-from .upkeep.observer import Observer
-from .upkeep.orders import DISTRIBUTION, ON_RECONNECT, POLICY, RUNNING
 from .upkeep_assembly import assemble_upkeep
 
 

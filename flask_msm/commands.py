@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from .snapshot import SessionFacts, Snapshot
+from flask_msm.operations.snapshot import SessionFacts, Snapshot
 
 
 #: Views with this attribute look on: a request for one is no use of a session, so that a page

@@ -11,6 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Flask, current_app
 
+from flask_msm.operations.checks import Report
+from flask_msm.operations.cli import msm_commands
+from flask_msm.operations.console import FleetConsole
+from flask_msm.operations.lookup import Lookups
 from flask_msm.process.clock import Clock, FleetClock, SystemClock
 from flask_msm.record.codec.msgpack import Codec, MsgpackCodec
 from flask_msm.record.codec.names import text_of
@@ -22,12 +26,8 @@ from flask_msm.settings.settings import NodeAddress, Settings
 from flask_msm.settings.types import switched_on
 
 from .assembly import Needs, Parts, assemble, memcached_node
-from .cli import msm_commands
-from .console import FleetConsole
 from .errors import ConfigError, SessionUnavailableError
-from .gate import Report
 from .interface import MsmSessionInterface
-from .lookups import Lookups
 from .record.record import PARTIAL
 from .signals import (
     SESSION_SIGNALS,

@@ -21,7 +21,7 @@ from .views import applied_event
 
 
 if TYPE_CHECKING:
-    from flask_msm.snapshot import SessionFacts
+    from flask_msm.operations.snapshot import SessionFacts
 
     from .access import Access
     from .desk import Sight

@@ -17,7 +17,7 @@ from .reviews.workers import forget_review
 
 if TYPE_CHECKING:
     from flask_msm.commands import Console, Outcome
-    from flask_msm.snapshot import Snapshot
+    from flask_msm.operations.snapshot import Snapshot
 
 
 #: One change of a kind in five seconds, ten in a minute.

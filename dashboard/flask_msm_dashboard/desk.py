@@ -27,7 +27,7 @@ from .texts import _, listed, plural, script_texts
 
 if TYPE_CHECKING:
     from flask_msm.commands import Console
-    from flask_msm.snapshot import Snapshot
+    from flask_msm.operations.snapshot import Snapshot
 
     from .access import Access, Guard
     from .options import Options

@@ -11,7 +11,7 @@ from .presenters import facts
 if TYPE_CHECKING:
     from prometheus_client import Metric
 
-    from flask_msm.snapshot import Snapshot
+    from flask_msm.operations.snapshot import Snapshot
 
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

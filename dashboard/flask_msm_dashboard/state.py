@@ -17,7 +17,7 @@ from .presenters.verdict import verdict
 
 
 if TYPE_CHECKING:
-    from flask_msm.snapshot import (
+    from flask_msm.operations.snapshot import (
         BlacklistEntry,
         Choice,
         Event,

@@ -29,7 +29,7 @@ from .texts import _
 
 
 if TYPE_CHECKING:
-    from flask_msm.snapshot import Event
+    from flask_msm.operations.snapshot import Event
 
     from .desk import Sight
     from .presenters.events import EventRow

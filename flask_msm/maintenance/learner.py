@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from flask_msm.cluster.mode import Mode, ModeSignal
 from flask_msm.cluster.nodes import FleetFacts
-from flask_msm.upkeep.orders import DISTRIBUTION, STOPPED
+from flask_msm.operations.orders import DISTRIBUTION, STOPPED
 
 
 if TYPE_CHECKING:

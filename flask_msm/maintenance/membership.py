@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from flask_msm.cluster.health import NodeState, Observation
 from flask_msm.errors import NodeError, NodeValueError
+from flask_msm.operations.orders import DISTRIBUTION, STOPPED
 from flask_msm.process.locks import ProcessLock
-from flask_msm.upkeep.orders import DISTRIBUTION, STOPPED
 
 from .map_watch import MapWatch
 from .strangers import Strangers

@@ -13,7 +13,7 @@ from support.dashboard import client_of
 from support.fake_console import FakeConsole
 from support.fleet_scenes import NOW, SCENES
 
-from flask_msm.snapshot import SessionFacts
+from flask_msm.operations.snapshot import SessionFacts
 
 
 takes_minutes = pytest.mark.skipif(

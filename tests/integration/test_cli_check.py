@@ -8,7 +8,7 @@ import time
 import pytest
 from support.cli_operator import PREFIX, Operator
 
-from flask_msm import inspection
+from flask_msm.operations import inspection
 from flask_msm.record.keys import storage_key
 from flask_msm.record.token import new_sid
 

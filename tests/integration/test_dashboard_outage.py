@@ -221,7 +221,7 @@ def test_a_local_store_that_raises_whatever_it_is_asked_breaks_no_page(nodes, sh
 
 def test_twenty_open_dashboards_ask_the_nodes_no_more_than_one(nodes, shop_over, monkeypatch):
     # What was gathered is old when the test says so.
-    monkeypatch.setattr("flask_msm.upkeep.observer.REFRESH", 1e6)
+    monkeypatch.setattr("flask_msm.operations.observer.REFRESH", 1e6)
     heard = Counter()
 
     def hear(data):

@@ -11,13 +11,13 @@ from support.peer import answers
 
 from flask_msm import MemcachedSessionManager
 from flask_msm.cluster.health import NodeState
+from flask_msm.operations.orders import Order
 from flask_msm.record.attributes import Attributes
 from flask_msm.record.keys import keyring, storage_key
 from flask_msm.record.record import Kind, Record
 from flask_msm.record.token import new_sid
 from flask_msm.testing.memcached import wait_until
 from flask_msm.testing.peer import Peer
-from flask_msm.upkeep.orders import Order
 
 
 SECRET = "upkeep"

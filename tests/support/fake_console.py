@@ -10,7 +10,7 @@ from support.fleet_scenes import all_well
 
 from flask_msm.commands import Outcome
 from flask_msm.errors import CommandError, ConflictError
-from flask_msm.snapshot import Choice, Drain, Event, SessionFacts, Snapshot
+from flask_msm.operations.snapshot import Choice, Drain, Event, SessionFacts, Snapshot
 
 
 class FakeConsole:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from flask_msm.snapshot import (
+from flask_msm.operations.snapshot import (
     BlacklistEntry,
     Choice,
     Drain,

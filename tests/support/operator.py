@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from flask_msm.upkeep import observer
+from flask_msm.operations import observer
 from flask_msm_dashboard import Access, acting, desk
 from flask_msm_dashboard.presenters import facts
 

@@ -9,10 +9,10 @@ from support.clock import FakeClock
 from support.crew import Crew, sealed
 
 from flask_msm.errors import CommandError, ConflictError
+from flask_msm.operations.commander import MAX_CLEARS
+from flask_msm.operations.orders import CLEAR, ON_RECONNECT, PIN, POLICY, Order
 from flask_msm.record.keys import keyring
 from flask_msm.sessions.pins import MAX_PINS
-from flask_msm.upkeep.commander import MAX_CLEARS
-from flask_msm.upkeep.orders import CLEAR, ON_RECONNECT, PIN, POLICY, Order
 
 
 POLICIES = ("raise", "local", "stop", "blacklist")

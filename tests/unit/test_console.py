@@ -19,9 +19,9 @@ from support.policies import visit, write
 from flask_msm import policy_changed
 from flask_msm.cluster.reports import Report
 from flask_msm.errors import CommandError, ConflictError
-from flask_msm.snapshot import COUNTED, Snapshot
-from flask_msm.upkeep.observer import Seen
-from flask_msm.viewing import MOST_EVENTS
+from flask_msm.operations.observer import Seen
+from flask_msm.operations.snapshot import COUNTED, Snapshot
+from flask_msm.operations.viewing import MOST_EVENTS
 
 
 @pytest.fixture

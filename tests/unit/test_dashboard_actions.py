@@ -14,7 +14,7 @@ from support.fake_console import FakeConsole
 from support.fleet_scenes import all_down, node_down, partial, stopped
 
 from flask_msm.errors import CommandError
-from flask_msm.snapshot import SessionFacts
+from flask_msm.operations.snapshot import SessionFacts
 from flask_msm_dashboard import Access
 from flask_msm_dashboard.actions import ACTIONS
 

@@ -10,7 +10,7 @@ from support.dashboard import client_of
 from support.fake_console import FakeConsole
 from support.fleet_scenes import SCENES, all_down, all_well, large, node_down
 
-from flask_msm import snapshot as snapshots
+from flask_msm.operations import snapshot as snapshots
 
 
 STATE = "/msm-admin/api/v1/state"

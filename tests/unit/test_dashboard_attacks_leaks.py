@@ -9,7 +9,7 @@ from support.attacks import PAGES
 from support.dashboard import client_of
 from support.fake_console import FakeConsole
 
-from flask_msm.snapshot import Event
+from flask_msm.operations.snapshot import Event
 from flask_msm_dashboard import Access
 
 

@@ -10,7 +10,7 @@ from support.dashboard import client_of, post, review, token_of
 from support.fake_console import FakeConsole
 from support.fleet_scenes import all_down, all_well, node_down, partial, stopped
 
-from flask_msm.snapshot import SessionFacts
+from flask_msm.operations.snapshot import SessionFacts
 from flask_msm_dashboard import Access
 
 

@@ -8,7 +8,7 @@ from support.dashboard import client_of
 from support.fake_console import FakeConsole
 from support.fleet_scenes import all_well
 
-from flask_msm.snapshot import Opinion
+from flask_msm.operations.snapshot import Opinion
 from flask_msm_dashboard.state import document
 
 

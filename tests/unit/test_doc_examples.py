@@ -13,9 +13,9 @@ import pytest
 from flask import Flask
 
 import flask_msm
-from flask_msm.cli import msm_commands
 from flask_msm.cluster.health import NodeState
 from flask_msm.cluster.mode import Mode
+from flask_msm.operations.cli import msm_commands
 from flask_msm.settings.settings import Settings, setting_docs
 
 

@@ -6,7 +6,7 @@ import importlib.util
 import re
 from pathlib import Path
 
-from flask_msm.snapshot import COUNTED
+from flask_msm.operations.snapshot import COUNTED
 
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from support.crew import ODD
 
-from flask_msm.cli_fleet import status_lines
 from flask_msm.cluster.control import Choice
 from flask_msm.cluster.reports import Report
-from flask_msm.fleet_view import Facts, fleet_view
-from flask_msm.upkeep.observer import Seen
+from flask_msm.operations.cli_fleet import status_lines
+from flask_msm.operations.observer import Seen
+from flask_msm.operations.report_reader import Facts, fleet_view
 
 
 NOW = 1_800_000_000.0

@@ -7,8 +7,8 @@ from support.clock import FakeClock
 from support.crew import INTERVAL, Crew, report_of, sealed
 
 from flask_msm.cluster.workers import SHOWN_FOR
+from flask_msm.operations.observer import OLD, REFRESH
 from flask_msm.record.keys import keyring
-from flask_msm.upkeep.observer import OLD, REFRESH
 
 
 DAY = 86_400.0

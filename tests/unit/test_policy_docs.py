@@ -74,7 +74,7 @@ def test_every_policy_has_a_line_in_the_table(policy):
 
 
 def test_every_command_of_the_command_line_has_a_line_in_the_table():
-    from flask_msm.cli import msm_commands
+    from flask_msm.operations.cli import msm_commands
 
     blacklist = msm_commands.commands["blacklist"]
     for name in (*msm_commands.commands, *(f"blacklist {name}" for name in blacklist.commands)):

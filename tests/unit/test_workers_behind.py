@@ -14,7 +14,7 @@ from support.crew import BY, Crew
 from support.dashboard import fields_in, post
 
 from flask_msm.errors import CommandError, ConflictError
-from flask_msm.upkeep.orders import DISTRIBUTION, ON_RECONNECT, POLICY
+from flask_msm.operations.orders import DISTRIBUTION, ON_RECONNECT, POLICY
 from flask_msm_dashboard import Access
 
 

@@ -14,7 +14,7 @@ from ..texts import _, plural
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from flask_msm.snapshot import Event, Snapshot
+    from flask_msm.operations.snapshot import Event, Snapshot
 
 
 #: Events on one page.

@@ -13,7 +13,7 @@ from ..texts import _, listed, plural
 
 
 if TYPE_CHECKING:
-    from flask_msm.snapshot import Event, Histogram, LocalStorage, Node, Snapshot, Worker
+    from flask_msm.operations.snapshot import Event, Histogram, LocalStorage, Node, Snapshot, Worker
 
 
 #: From so much on (seconds, 95 of 100) answers of a node are called slow.

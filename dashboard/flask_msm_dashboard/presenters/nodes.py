@@ -15,7 +15,7 @@ from .attention import rebuild_text
 
 
 if TYPE_CHECKING:
-    from flask_msm.snapshot import Node, NodeStats, Snapshot
+    from flask_msm.operations.snapshot import Node, NodeStats, Snapshot
 
 
 #: Memory that is fuller than this is worth a colour.

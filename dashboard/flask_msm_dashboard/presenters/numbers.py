@@ -16,7 +16,7 @@ from . import facts
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from flask_msm.snapshot import Snapshot, Traffic
+    from flask_msm.operations.snapshot import Snapshot, Traffic
 
 
 #: A hit ratio that fell by so much is worth a colour.

@@ -10,7 +10,7 @@ from . import facts
 
 
 if TYPE_CHECKING:
-    from flask_msm.snapshot import Node, Snapshot
+    from flask_msm.operations.snapshot import Node, Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from . import facts
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from flask_msm.snapshot import NodeStateName, Snapshot, Worker
+    from flask_msm.operations.snapshot import NodeStateName, Snapshot, Worker
 
 
 _LEVELS = {"distributed": "ok", "local": "warn", "stopped": "off"}

@@ -13,7 +13,7 @@ from .review import Review, reach
 
 
 if TYPE_CHECKING:
-    from flask_msm.snapshot import Snapshot
+    from flask_msm.operations.snapshot import Snapshot
 
 
 #: Most attributes of one request.

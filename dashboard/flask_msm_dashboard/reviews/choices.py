@@ -13,7 +13,7 @@ from .review import Form, Review, reach
 
 
 if TYPE_CHECKING:
-    from flask_msm.snapshot import Snapshot
+    from flask_msm.operations.snapshot import Snapshot
 
 
 def value_of(form: Form, allowed: tuple[str, ...]) -> str | None:

@@ -12,7 +12,7 @@ from .review import Form, Review, reach
 
 
 if TYPE_CHECKING:
-    from flask_msm.snapshot import Node, Snapshot
+    from flask_msm.operations.snapshot import Node, Snapshot
 
 
 #: From this share of all items on, taking a node out needs its id typed.

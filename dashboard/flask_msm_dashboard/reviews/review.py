@@ -11,7 +11,7 @@ from ..texts import _
 
 
 if TYPE_CHECKING:
-    from flask_msm.snapshot import Snapshot
+    from flask_msm.operations.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from .review import Form, Review
 
 
 if TYPE_CHECKING:
-    from flask_msm.snapshot import Snapshot
+    from flask_msm.operations.snapshot import Snapshot
 
 
 def forget_review(_snapshot: Snapshot, form: Form) -> Review:

@@ -12,7 +12,7 @@ from .workers import odd_workers
 
 
 if TYPE_CHECKING:
-    from flask_msm.snapshot import Snapshot
+    from flask_msm.operations.snapshot import Snapshot
 
 
 __all__ = ["Item", "attention", "rebuild_text"]

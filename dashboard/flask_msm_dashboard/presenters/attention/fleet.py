@@ -13,7 +13,7 @@ from .item import Item
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flask_msm.snapshot import Snapshot
+    from flask_msm.operations.snapshot import Snapshot
 
 
 def stopped(snapshot: Snapshot) -> Iterator[Item]:

@@ -9,7 +9,7 @@ from ...formatting import quoted
 
 
 if TYPE_CHECKING:
-    from flask_msm.snapshot import Node, Worker
+    from flask_msm.operations.snapshot import Node, Worker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from .item import Item, node_href
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flask_msm.snapshot import Node, Snapshot
+    from flask_msm.operations.snapshot import Node, Snapshot
 
 
 def nodes_down(snapshot: Snapshot) -> Iterator[Item]:

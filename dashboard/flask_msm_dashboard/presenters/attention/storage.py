@@ -12,7 +12,7 @@ from .item import Item
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from flask_msm.snapshot import Snapshot, Worker
+    from flask_msm.operations.snapshot import Snapshot, Worker
 
 
 def broken_storage(snapshot: Snapshot) -> Iterator[Item]:

@@ -13,7 +13,7 @@ from .storage import dirty_sessions
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flask_msm.snapshot import Node, Snapshot, Worker
+    from flask_msm.operations.snapshot import Node, Snapshot, Worker
 
 
 def odd_workers(snapshot: Snapshot) -> Iterator[Item]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .. import snapshot as doc
+from flask_msm.operations import snapshot as doc
 
 
 if TYPE_CHECKING:
-    from ..fleet_view import SettingView
+    from flask_msm.operations.report_reader import SettingView
 
 
 def fixed(value: str) -> doc.Choice:

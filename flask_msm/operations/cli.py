@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from flask.cli import AppGroup
 
+from flask_msm.errors import CommandError, shown
 from flask_msm.settings.settings import OnReconnect, PolicyName
 
 from .cli_fleet import (
@@ -22,16 +23,15 @@ from .cli_fleet import (
     visiting,
     worker_rows,
 )
-from .errors import CommandError, shown
-from .upkeep.orders import DISTRIBUTION, ON_RECONNECT, POLICY, RUNNING, Order
+from .orders import DISTRIBUTION, ON_RECONNECT, POLICY, RUNNING, Order
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .gate import Report
+    from .checks import Report
     from .inspection import Inspection
-    from .upkeep.orders import Done
+    from .orders import Done
 
 WHO = "command line"
 

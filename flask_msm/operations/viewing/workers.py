@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
-from .. import snapshot as doc
+from flask_msm.operations import snapshot as doc
+
 from .traffic import traffic_of
 
 
 if TYPE_CHECKING:
-    from ..fleet_view import Facts, WorkerView
+    from flask_msm.operations.report_reader import Facts, WorkerView
 
 
 #: How bad each mode is.

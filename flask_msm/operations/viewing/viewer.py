@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from flask_msm.operations import snapshot as doc
+from flask_msm.operations.orders import CLEAR, DISTRIBUTION, ON_RECONNECT, POLICY
+from flask_msm.operations.report_reader import Facts
 from flask_msm.storage.metrics import STEP, STEPS
+from flask_msm.version import VERSION
 
-from .. import snapshot as doc
-from ..fleet_view import Facts
-from ..upkeep.orders import CLEAR, DISTRIBUTION, ON_RECONNECT, POLICY
-from ..version import VERSION
 from .blacklist import entries_of
 from .choices import choice_of, fixed
 from .events import MOST_EVENTS, event_id, event_of, newest
@@ -22,13 +22,13 @@ from .workers import mode_of, with_status, worker_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from flask_msm.assembly import Parts
     from flask_msm.cluster.control import Choice
+    from flask_msm.cluster_assembly import ClusterParts
+    from flask_msm.operations.report_reader import FleetView
     from flask_msm.process.clock import Clock
     from flask_msm.settings.settings import Settings
 
-    from ..assembly import Parts
-    from ..cluster_assembly import ClusterParts
-    from ..fleet_view import FleetView
     from .events import Sighting
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from flask_msm.cluster.control import Choice
     from flask_msm.cluster.reports import Report
 
-    from .upkeep.observer import Seen
+    from .observer import Seen
 
 T = TypeVar("T")
 

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from .errors import NodeError
+from flask_msm.errors import NodeError
 
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from flask_msm.cluster.control import Control
+    from flask_msm.cluster.ports import ManagedNode
     from flask_msm.cluster.shared_map import Pulled
     from flask_msm.cluster.workers import Heartbeat
     from flask_msm.process.clock import Clock
-
-    from .cluster.ports import ManagedNode
-    from .record.keys import Keyring
+    from flask_msm.record.keys import Keyring
 
 
 class Finding(NamedTuple):

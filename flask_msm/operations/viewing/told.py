@@ -14,10 +14,10 @@ from .workers import worker_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from flask_msm.operations import snapshot as doc
+    from flask_msm.operations.report_reader import FleetView
     from flask_msm.process.clock import Clock
 
-    from .. import snapshot as doc
-    from ..fleet_view import FleetView
     from .events import Sighting
 
 

@@ -11,17 +11,18 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
+from flask_msm.labels import plain
 from flask_msm.sessions.blacklist import Blacklist
 from flask_msm.sessions.overrides import BLACKLIST_NOTE
 
-from .fleet_view import FleetView, fleet_view
-from .labels import plain
+from .report_reader import FleetView, fleet_view
 
 
 if TYPE_CHECKING:
-    from .cluster_assembly import ClusterParts
-    from .extension import AppState
-    from .gate import Report
+    from flask_msm.cluster_assembly import ClusterParts
+    from flask_msm.extension import AppState
+
+    from .checks import Report
 
 
 #: Longest line that is printed, characters.

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from .. import snapshot as doc
+from flask_msm.operations import snapshot as doc
 
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from flask_msm.cluster_assembly import ClusterParts
+    from flask_msm.operations.report_reader import FleetView, NodeView, WorkerView
     from flask_msm.settings.settings import Settings
-
-    from ..cluster_assembly import ClusterParts
-    from ..fleet_view import FleetView, NodeView, WorkerView
 
 
 #: How bad each state is.

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flask_msm.operations import snapshot as doc
 from flask_msm.sessions.blacklist import MAX_AHEAD, Blacklist
 from flask_msm.sessions.pins import CONFIG
-
-from .. import snapshot as doc
 
 
 if TYPE_CHECKING:

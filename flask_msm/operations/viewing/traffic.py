@@ -5,15 +5,14 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from flask_msm.operations import snapshot as doc
 from flask_msm.storage.metrics import BOUNDS, STEPS, summed
-
-from .. import snapshot as doc
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..fleet_view import Facts
+    from flask_msm.operations.report_reader import Facts
 
 
 def traffic_of(said: list[Facts]) -> doc.Traffic | None:

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flask_msm.errors import CommandError, CorruptRecordError, NodeError, UnknownRecordError
+from flask_msm.record.keys import DIGEST_LENGTH, REF_LENGTH, digest_of, keyring, ref_of, storage_key
+from flask_msm.record.record import PARTIAL, Kind, join_optional
+from flask_msm.record.token import signer_for
 from flask_msm.sessions.repository import Slot
 
 from . import snapshot as doc
-from .errors import CommandError, CorruptRecordError, NodeError, UnknownRecordError
-from .record.keys import DIGEST_LENGTH, REF_LENGTH, digest_of, keyring, ref_of, storage_key
-from .record.record import PARTIAL, Kind, join_optional
-from .record.token import signer_for
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from flask_msm.assembly import Parts
+    from flask_msm.cluster.ports import Item
     from flask_msm.process.clock import Clock
+    from flask_msm.record.keys import Secrets
+    from flask_msm.record.record import Record
     from flask_msm.settings.settings import Settings
-
-    from .assembly import Parts
-    from .cluster.ports import Item
-    from .record.keys import Secrets
-    from .record.record import Record
 
 #: A cookie longer than this is none of ours, characters.
 LONGEST = 4096

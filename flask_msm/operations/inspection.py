@@ -7,19 +7,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from .cluster import node_identity as identity
-from .errors import CorruptRecordError, NodeError, NodeValueError, UnknownRecordError
-from .record.envelope import verify
-from .record.keys import is_digest
+from flask_msm.cluster import node_identity as identity
+from flask_msm.errors import CorruptRecordError, NodeError, NodeValueError, UnknownRecordError
+from flask_msm.record.envelope import verify
+from flask_msm.record.keys import is_digest
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from flask_msm.cluster.ports import ManagedNode
     from flask_msm.process.clock import Clock
-
-    from .cluster.ports import ManagedNode
-    from .record.keys import Keyring
+    from flask_msm.record.keys import Keyring
 
 
 #: Most records that are looked at on one node. Nodes list in the order of their hash table, so

@@ -5,30 +5,30 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from flask_msm.cluster_assembly import UNSCHEDULED
+from flask_msm.commands import Outcome
+from flask_msm.errors import CommandError, shown
+from flask_msm.labels import plain
 from flask_msm.settings.settings import OnReconnect, PolicyName
 
-from .cluster_assembly import UNSCHEDULED
-from .commands import Outcome
-from .errors import CommandError, shown
-from .fleet_view import fleet_view
-from .labels import plain
-from .upkeep.audit import audit
-from .upkeep.observer import REFRESH
-from .upkeep.orders import ON_RECONNECT, POLICY, Order
+from .audit import audit
+from .observer import REFRESH
+from .orders import ON_RECONNECT, POLICY, Order
+from .report_reader import fleet_view
 from .viewing import Viewer
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from flask_msm.assembly import Parts
+    from flask_msm.cluster_assembly import ClusterParts
     from flask_msm.process.clock import Clock
     from flask_msm.settings.settings import Settings
 
-    from .assembly import Parts
-    from .cluster_assembly import ClusterParts
-    from .lookups import Lookups
+    from .lookup import Lookups
+    from .orders import Done
     from .snapshot import SessionFacts, Snapshot
-    from .upkeep.orders import Done
 
 
 POLICIES: tuple[str, ...] = PolicyName.__args__  # type: ignore[attr-defined]

@@ -6,8 +6,8 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, cast
 
-from .. import snapshot as doc
-from ..fleet_view import Facts
+from flask_msm.operations import snapshot as doc
+from flask_msm.operations.report_reader import Facts
 
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""What people see and change: console, snapshot, checks, command line."""
