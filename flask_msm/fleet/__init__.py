@@ -1,1 +1,0 @@
-"""What the workers tell each other."""

@@ -1,1 +1,0 @@
-"""What keeps the cluster whole: probes, repairs, rebuilds. Never in the way of a request."""
