@@ -38,6 +38,7 @@ def main() -> int:
                 visitors=arguments.visitors,
                 tls=arguments.tls,
                 encrypted=arguments.encrypted,
+                judge_times=not arguments.any_speed,
             )
             print("well" if one.is_well else "NOT WELL", file=sys.stderr, flush=True)
             played.append(one)
@@ -91,6 +92,11 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--short", action="store_true", help=f"only {', '.join(SHORT)}")
     parser.add_argument("--acts", type=_acts, metavar="A,B", help=f"some of {', '.join(ACTS)}")
+    parser.add_argument(
+        "--any-speed",
+        action="store_true",
+        help="print times and judge none, for a machine that does other work beside",
+    )
     parser.add_argument(
         "--seconds",
         type=float,
