@@ -4,13 +4,15 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-demo test-neighbours test-min lint docs fuzz mutate bench bench-all drill screenshots clean packages static third-party
+.PHONY: help demo check test test-demo test-neighbours test-min lint docs fuzz mutate bench bench-all drill screenshots clean packages static third-party
 
 # PYTHON names the Python that makes .venv; scripts/python.sh finds one when it is not given.
 # ARGS are options for what a target runs, for example: make demo ARGS="--port 9000"
 ARGS ?=
 
 RUN := .venv/bin/python -m
+# Whole files side by side, those that take longest first (tests/conftest.py puts them in order).
+TESTS := $(RUN) pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 SITE := $(RUN) sphinx --quiet --fail-on-warning --keep-going --fresh-env --conf-dir docs . build/docs
 
 help:  ## print this list
@@ -23,9 +25,12 @@ demo:  ## open the example shop on this machine, over three memcached nodes
 	@scripts/venv.sh demo
 	@exec $(RUN) example_app $(ARGS)
 
+check: static  ## what changes every day is checked with: style, types, layers, unit and contract tests
+	@scripts/system-packages.sh memcached
+	@$(TESTS) tests/unit tests/contract $(ARGS)
+
 test: packages static third-party  ## check everything: style, types, layers, links, tests
-	@# Whole files side by side: most tests wait for processes rather than compute.
-	@$(RUN) pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+	@$(TESTS) $(ARGS)
 
 test-demo: packages  ## click every button of the demo and of the dashboard in a browser
 	@EVERY_BUTTON=1 $(RUN) pytest tests/browser/test_demo.py tests/browser/test_buttons.py $(ARGS)

@@ -25,6 +25,21 @@ settings.load_profile("steady")
 keep_ignored_signals_to_this_process()
 
 
+#: Folders in which files take longest, in the order in which they begin: one that began last would
+#: run alone.
+SLOW = ("acceptance", "third_party", "browser", "model", "release", "integration", "fuzz")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put tests that take longest first, so that all processes end at about the same time."""
+
+    def place(item: pytest.Item) -> int:
+        folder = item.path.parent.name
+        return SLOW.index(folder) if folder in SLOW else len(SLOW)
+
+    items.sort(key=place)
+
+
 @pytest.fixture(autouse=True)
 def local_storage(tmp_path_factory, monkeypatch) -> None:
     """Keep local storage of applications and their workers to one test."""
