@@ -28,7 +28,7 @@ What is not on it is internal and may change without notice.
 BESIDE = {
     "flask_msm.commands": ("Console", "Outcome"),
     "flask_msm.policies": ("Failure", "KeepLocal", "Reraise", "StopDistribution", "StoreNone"),
-    "flask_msm.record.codec.msgpack": ("MsgpackCodec",),
+    "flask_msm.record.codec": ("MsgpackCodec",),
     "flask_msm.testing": (
         "Nodes", "assert_serializable", "holders", "probe", "same_browser", "settle", "stored",
         "wait_for_mode",
@@ -37,6 +37,7 @@ BESIDE = {
 }  # fmt: skip
 #: Members of public classes that only this package uses.
 INTERNAL = {
+    "Console": {"application", "operations", "settings"},
     "MemcachedSessionManager": {"state"},
     "MsgpackCodec": {"id", "dumps", "loads"},
     "MsmSessionInterface": {

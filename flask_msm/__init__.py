@@ -10,9 +10,6 @@
 
 from __future__ import annotations
 
-from flask_msm.sessions.session import Session
-
-from .api import destroy, read_only, regenerate
 from .errors import (
     ConfigError,
     MsmError,
@@ -21,8 +18,9 @@ from .errors import (
     SessionTooLargeError,
     SessionUnavailableError,
 )
-from .extension import MemcachedSessionManager, SessionInfo
+from .extension import MemcachedSessionManager, SessionInfo, destroy, read_only, regenerate
 from .interface import MsmSessionInterface
+from .sessions.session import Session
 from .signals import (
     attribute_blacklisted,
     mode_changed,

@@ -23,6 +23,8 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
+
 
 _ADVICE = "Store plain data (an id, not the object), or register the type with the codec."
 
@@ -183,3 +185,21 @@ def shown(name: str, limit: int = 120) -> str:
     """Return *name* quoted, control characters escaped, cut to *limit* characters."""
     text = name if len(name) <= limit else name[: limit - 1] + "…"
     return "'" + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text) + "'"
+
+
+#: Longer names of attributes are cut, and told from others with the same start by a hash.
+MAX_NAME = 120
+
+
+def label(name: str) -> str:
+    """Return *name*, cut to ``MAX_NAME`` characters if it is longer, different for each name."""
+    if len(name) <= MAX_NAME:
+        return name
+    digest = blake2b(name.encode(errors="surrogatepass"), digest_size=4).hexdigest()
+    return f"{name[: MAX_NAME - 10]}…#{digest}"
+
+
+def plain(text: str, limit: int) -> str:
+    """Return *text* in one line of at most *limit* characters, control characters escaped."""
+    escaped = shown(text, limit)[1:-1]
+    return escaped if len(escaped) <= limit else escaped[: limit - 1] + "…"

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from flask import Flask, current_app
+from flask import session as current_session
 
 from flask_msm.operations.checks import Report
 from flask_msm.operations.cli import msm_commands
-from flask_msm.operations.console import FleetConsole
+from flask_msm.operations.console import Console
 from flask_msm.operations.lookup import Lookups
 from flask_msm.process.clock import Clock, FleetClock, SystemClock
 from flask_msm.record.codec.msgpack import Codec, MsgpackCodec
@@ -25,9 +27,9 @@ from flask_msm.settings.secret_keys import check_secrets, secrets_of
 from flask_msm.settings.settings import NodeAddress, Settings
 from flask_msm.settings.types import switched_on
 
-from .assembly import Needs, Parts, assemble, memcached_node
+from .application import Application, Environment, memcached_node
 from .errors import ConfigError, SessionUnavailableError
-from .interface import MsmSessionInterface
+from .interface import READ_ONLY, MsmSessionInterface
 from .record.record import PARTIAL
 from .signals import (
     SESSION_SIGNALS,
@@ -36,6 +38,7 @@ from .signals import (
     node_changed,
     policy_changed,
 )
+from .version import VERSION
 
 
 if TYPE_CHECKING:
@@ -55,6 +58,8 @@ MAX_CODEC_ID = 255
 logger = logging.getLogger("flask_msm")
 
 EXTENSION = "msm"
+
+View = TypeVar("View", bound=Callable[..., object])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,9 +96,9 @@ class AppState:
     """What belongs to one application; ``app.extensions["msm"]``."""
 
     settings: Settings
-    parts: Parts
+    parts: Application
     interface: MsmSessionInterface
-    console: FleetConsole
+    console: Console
 
     @property
     def store(self) -> SessionStore:
@@ -188,10 +193,11 @@ class MemcachedSessionManager:
         _check_lifetime(app)
         # Without nodes there is no other time to compare with.
         clock = FleetClock(self._clock) if settings.nodes else self._clock
-        parts = assemble(
-            Needs(
+        parts = Application(
+            Environment(
                 settings=settings,
                 name=app.name,
+                version=VERSION,
                 codec=self._bound_codec(app, strict=settings.strict_types),
                 clock=clock,
                 secrets=lambda: secrets_of(app) or ("",),
@@ -219,7 +225,7 @@ class MemcachedSessionManager:
             clock=clock,
             life=lambda: interface.life(app),
         )
-        console = FleetConsole(parts, settings, app_name=app.name, clock=clock, lookups=lookups)
+        console = Console(parts, settings, app_name=app.name, clock=clock, lookups=lookups)
         app.extensions[EXTENSION] = AppState(
             settings=settings, parts=parts, interface=interface, console=console
         )
@@ -247,7 +253,7 @@ class MemcachedSessionManager:
         return state
 
     @property
-    def console(self) -> FleetConsole:
+    def console(self) -> Console:
         """The ``flask_msm.commands.Console`` of the current application."""
         return self.state().console
 
@@ -265,10 +271,10 @@ class MemcachedSessionManager:
         Returns:
             A report: ``all_up``, and ``nodes`` with ``node``, ``up`` and ``text`` of each.
         """
-        cluster = self.state(app).parts.cluster
-        if cluster is None:
+        operations = self.state(app).console.operations
+        if operations is None:
             return Report(all_up=True, nodes=())
-        return cluster.gate.wait(timeout, time.sleep)
+        return operations.gate.wait(timeout, time.sleep)
 
     def describe(self, session: Any) -> SessionInfo:
         """Return where *session* lives. Asks every node."""
@@ -306,6 +312,41 @@ class MemcachedSessionManager:
     def _node(self, address: NodeAddress, settings: Settings) -> Any:
         """Return the client of one node; tests put others in its place."""
         return memcached_node(address, settings, self._clock)
+
+
+def regenerate() -> None:
+    """Give the current session another id; call it at a sign-in, against session fixation.
+
+    ``session.sid`` and ``session.ref`` name the new session from now on, and it is stored when the
+    session is saved. When another request has moved the session already (a double click), this one
+    gets a session of its own: with what it set, and with what it had read if that was before.
+    Does nothing where sessions are not kept by this extension (``MSM_ENABLED = False``).
+    """
+    current = current_session._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
+    if isinstance(current, Session):
+        current.regenerate()
+
+
+def destroy() -> None:
+    """End the current session for good; what is set afterwards starts a new one.
+
+    Where sessions are not kept by this extension it is ``session.clear()``.
+    """
+    current = current_session._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
+    if isinstance(current, Session):
+        current.destroy()
+    else:
+        current.clear()
+
+
+def read_only(view: View) -> View:
+    """Mark *view*: its requests save nothing.
+
+    A change of the session raises ``ReadOnlyError`` in debug mode and is logged otherwise; either
+    names each attribute that was changed. The session stays alive as with any other view.
+    """
+    setattr(view, READ_ONLY, True)
+    return view
 
 
 def _json_default(app: Flask, value: object) -> object:

@@ -16,7 +16,6 @@ from flask_msm.sessions.unit_of_work import Action, Unit
 from flask_msm.settings.secret_keys import secrets_of
 from flask_msm.settings.types import switched_on
 
-from .commands import LOOKS_ON
 from .errors import ReadOnlyError, shown
 from .record.token import PERMANENT, Token, cookie_pattern, peek_flags, signer_for
 
@@ -37,6 +36,9 @@ SessionMixin.register(Session)
 
 #: So many verified cookies of the session's name are looked at.
 MAX_COOKIES = 4
+#: Views with this attribute look on: a request for one is no use of a session, so that a page
+#: that polls does not keep its operator's session alive.
+PASSIVE_VIEW = "_flask_msm_looks_on"
 #: Set on a view function by ``read_only``.
 READ_ONLY = "_flask_msm_read_only"
 
@@ -212,7 +214,7 @@ class MsmSessionInterface(SessionInterface):
         """
         if session.modified or session.accessed:
             return False
-        if hasattr(app.view_functions.get(request.endpoint or ""), LOOKS_ON):
+        if hasattr(app.view_functions.get(request.endpoint or ""), PASSIVE_VIEW):
             return True
         if self._decides_itself:
             return False

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from flask import Flask, Response, request
 
-from flask_msm.commands import LOOKS_ON
+from flask_msm.interface import PASSIVE_VIEW
 
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def _mirror(host: Flask, dashboard: Dashboard) -> None:
             )
         return cast("Response", Response.from_app(dashboard.answer, request.environ))
 
-    setattr(delegate, LOOKS_ON, True)
+    setattr(delegate, PASSIVE_VIEW, True)
     for rule in dashboard.url_map.iter_rules():
         host.add_url_rule(
             rule.rule,

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
-from flask_msm.labels import plain
+from flask_msm.errors import plain
 from flask_msm.process.locks import ProcessLock
 
 from .facts import facts_in, text_in

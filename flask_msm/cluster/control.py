@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
-from flask_msm.labels import plain
+from flask_msm.errors import plain
 from flask_msm.record.hybrid_clock import milliseconds
 
 from .facts import facts_in, text_in
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
 
 KEY_SUFFIX = "fleet:control"
+#: What operators may choose: names of choices, or what the names of several begin with.
+POLICY, ON_RECONNECT, PIN, CLEAR = "policy", "on_reconnect", "pin:", "clear:"
+#: The choice that stops distribution, and its values.
+DISTRIBUTION, STOPPED, RUNNING = "distribution", "stopped", "running"
 #: Longest text that is taken from an entry, characters.
 MAX_TEXT = 200
 

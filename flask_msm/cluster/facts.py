@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from flask_msm.labels import plain
+from flask_msm.errors import plain
 
 
 def facts_in(raw: bytes) -> dict[str, object]:

@@ -15,7 +15,9 @@ from flask_msm.errors import NodeValueError
 
 
 if TYPE_CHECKING:
-    from .ports import Item, NodeClient
+    from flask_msm.memcached.protocol import Item
+
+    from .ports import NodeClient
 
 
 KEY_SUFFIX = "fleet:identity"

@@ -5,57 +5,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from flask_msm.errors import NodeError
+    from flask_msm.memcached.protocol import CasToken, Exchange, Item
 
     from .health import Rights
-
-
-T_co = TypeVar("T_co", covariant=True)
-
-
-class CasToken(NamedTuple):
-    """What a ``cas`` needs to replace exactly what a ``gets`` saw.
-
-    Attributes:
-        unique: The cas id the server sent.
-        horizon: Number of the youngest connection at the time of the ``gets``. Cas ids restart
-            with the server, so a ``cas`` may only travel on a connection that was open before
-            its ``gets``: that connection would not have survived a restart.
-    """
-
-    unique: bytes
-    horizon: int
-
-
-class Item(NamedTuple):
-    """A stored value and the token to replace it."""
-
-    value: bytes
-    token: CasToken
-
-
-class Exchange(Protocol[T_co]):
-    """A command that is on its way; the reply has not been read yet."""
-
-    def result(self) -> T_co:
-        """Read the reply. Call it once.
-
-        Raises:
-            NodeUnreachableError: The node is not there (hard failure).
-            NodeBusyError: It did not answer in time (soft failure).
-            NodeValueError: It refused this key or value.
-        """
-        ...
-
-    def abandon(self) -> None:
-        """Give the reply up: the connection is closed, for its next reply would be this one."""
-        ...
 
 
 class NodeClient(Protocol):

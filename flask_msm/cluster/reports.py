@@ -11,8 +11,9 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flask_msm.errors import NodeError, RecordError
+from flask_msm.memcached.wire import ttl_for
 from flask_msm.record.attributes import Attributes
-from flask_msm.record.record import Kind, Record, ttl_for
+from flask_msm.record.record import Kind, Record
 
 
 if TYPE_CHECKING:

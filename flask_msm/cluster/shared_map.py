@@ -11,10 +11,11 @@ import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.errors import CorruptRecordError, UnknownRecordError
+from flask_msm.memcached.wire import ttl_for
 from flask_msm.process.locks import ProcessLock
 from flask_msm.record.attributes import NOTHING, Attributes
 from flask_msm.record.hybrid_clock import stamp_at
-from flask_msm.record.record import Kind, Record, ttl_for
+from flask_msm.record.record import Kind, Record
 from flask_msm.record.record import join as join_records
 
 from . import map_state
@@ -24,12 +25,13 @@ from .map_state import Rank
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from flask_msm.memcached.protocol import CasToken, Item
     from flask_msm.process.clock import Clock
     from flask_msm.record.envelope import Envelope
     from flask_msm.record.hybrid_clock import StampClock
     from flask_msm.record.keys import Keyring
 
-    from .ports import CasToken, Item, NodeClient
+    from .ports import NodeClient
 
 
 logger = logging.getLogger("flask_msm.fleet")

@@ -6,15 +6,17 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from flask_msm.errors import CorruptRecordError, NodeBusyError, NodeValueError, UnknownRecordError
+from flask_msm.memcached.wire import ttl_for
 from flask_msm.process.clock import earliest
 from flask_msm.record.envelope import needs_of
-from flask_msm.record.record import Kind, Record, join_optional, ttl_for
+from flask_msm.record.record import Kind, Record, join_optional
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from flask_msm.cluster.ports import Exchange, Item, ManagedNode
+    from flask_msm.cluster.ports import ManagedNode
+    from flask_msm.memcached.protocol import Exchange, Item
     from flask_msm.process.clock import Clock
     from flask_msm.record.envelope import Envelope
     from flask_msm.record.keys import Keyring

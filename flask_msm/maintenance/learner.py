@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from flask_msm.cluster.control import DISTRIBUTION, STOPPED
 from flask_msm.cluster.mode import Mode, ModeSignal
 from flask_msm.cluster.nodes import FleetFacts
-from flask_msm.operations.orders import DISTRIBUTION, STOPPED
 
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flask_msm.cluster.control import DISTRIBUTION, STOPPED
 from flask_msm.cluster.health import NodeState, Observation
 from flask_msm.errors import NodeError, NodeValueError
-from flask_msm.operations.orders import DISTRIBUTION, STOPPED
 from flask_msm.process.locks import ProcessLock
 
 from .map_watch import MapWatch

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from flask_msm.cluster.events import Events
     from flask_msm.cluster.node_identity import Identities
     from flask_msm.cluster.placement import Placement
-    from flask_msm.cluster.ports import CasToken, ManagedNode
+    from flask_msm.cluster.ports import ManagedNode
+    from flask_msm.memcached.protocol import CasToken
     from flask_msm.process.clock import Clock
 
     from .copier import Copier

@@ -32,11 +32,10 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Collection, Iterable
 
-    from flask_msm.cluster.ports import CasToken, Exchange, Item
     from flask_msm.process.clock import Clock
 
     from .channel import ConnectionCounters
-    from .protocol import Reply
+    from .protocol import CasToken, Exchange, Item, Reply
 
 T = TypeVar("T")
 

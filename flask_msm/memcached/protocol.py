@@ -7,9 +7,7 @@ behind it every later answer on that connection would belong to somebody else.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
-
-from flask_msm.cluster.ports import CasToken, Item
+from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 
 from .wire import GarbageError, RefusalError, StatsRefusedError, WireError
 
@@ -28,6 +26,45 @@ END = b"END\r\n"
 _BEHIND_ITEM = b"\r\n" + END
 _ITEM = re.compile(rb"VALUE ([!-~]{1,250}) [0-9]{1,10} ([0-9]{1,10}) ([0-9]{1,20})\r\n")
 _STATISTIC = re.compile(rb"STAT ([!-~]+) ([^\r\n]*)")
+
+
+class CasToken(NamedTuple):
+    """What a ``cas`` needs to replace exactly what a ``gets`` saw.
+
+    Attributes:
+        unique: The cas id the server sent.
+        horizon: Number of the youngest connection at the time of the ``gets``. Cas ids restart
+            with the server, so a ``cas`` may only travel on a connection that was open before
+            its ``gets``: that connection would not have survived a restart.
+    """
+
+    unique: bytes
+    horizon: int
+
+
+class Item(NamedTuple):
+    """A stored value and the token to replace it."""
+
+    value: bytes
+    token: CasToken
+
+
+class Exchange(Protocol[T_co]):
+    """A command that is on its way; the reply has not been read yet."""
+
+    def result(self) -> T_co:
+        """Read the reply. Call it once.
+
+        Raises:
+            NodeUnreachableError: The node is not there (hard failure).
+            NodeBusyError: It did not answer in time (soft failure).
+            NodeValueError: It refused this key or value.
+        """
+        ...
+
+    def abandon(self) -> None:
+        """Give the reply up: the connection is closed, for its next reply would be this one."""
+        ...
 
 
 class Reply(Protocol[T_co]):

@@ -8,14 +8,31 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from flask_msm.record.record import RELATIVE_TTL_LIMIT
-
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _KEY = re.compile("[!-~]{1,250}")
 TTL_LIMIT = 2**31
+
+
+#: Longest time to live memcached takes as "seconds from now"; above, it means a date.
+RELATIVE_TTL_LIMIT = 30 * 24 * 3600
+
+
+def ttl_for(expires_at: float, now: float) -> int:
+    """Return what memcached is told so that an item ends at *expires_at*.
+
+    The only place that makes a time to live: never 0 (which means "for ever"), never negative
+    ("at once"), relative up to 30 days, a date beyond, below 2**31 where memcached wraps around.
+    Source: memcached ``doc/protocol.txt``, "Expiration times".
+    """
+    seconds = int(expires_at - now) + 1
+    if seconds <= 1:
+        return 1
+    if seconds <= RELATIVE_TTL_LIMIT:
+        return seconds
+    return min(int(now) + seconds, 2**31 - 1)
 
 
 class WireError(Exception):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from flask_msm.labels import plain
+from flask_msm.errors import plain
 
 from .orders import LONGEST, Change, Done, Order
 

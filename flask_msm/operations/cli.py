@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from flask.cli import AppGroup
 
+from flask_msm.cluster.control import DISTRIBUTION, ON_RECONNECT, POLICY, RUNNING
 from flask_msm.errors import CommandError, shown
 from flask_msm.settings.settings import OnReconnect, PolicyName
 
@@ -23,7 +24,7 @@ from .cli_fleet import (
     visiting,
     worker_rows,
 )
-from .orders import DISTRIBUTION, ON_RECONNECT, POLICY, RUNNING, Order
+from .orders import Order
 
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def status(visit: Visit, *, as_json: bool) -> None:
 @visiting
 def nodes(visit: Visit, *, as_json: bool) -> None:
     """List the nodes, how they are, and who thinks so."""
-    report = visit.cluster.gate.check()
+    report = visit.operations.gate.check()
     rows = node_rows(visit.view(), report)
     show({"all_up": report.all_up, "nodes": rows}, fact_rows(rows), as_json)
 
@@ -89,13 +90,13 @@ def check(visit: Visit, timeout: float, *, all_up: bool, as_json: bool) -> None:
     whether records under this application's prefix are signed with its secrets. At most 2,000
     records and 5 seconds for each node.
     """
-    report = visit.cluster.gate.wait(timeout if all_up else 0.0, time.sleep)
+    report = visit.operations.gate.wait(timeout if all_up else 0.0, time.sleep)
     fit = [
         finding.node
         for finding in report.nodes
         if (finding.up or finding.foreign) and not finding.drained
     ]
-    inspection = visit.cluster.inspector.inspect(fit)
+    inspection = visit.operations.inspector.inspect(fit)
     _show_check(report, inspection, as_json=as_json)
     raise SystemExit(0 if report.all_up and not inspection.troubles else 1)
 
@@ -122,7 +123,7 @@ def probe(visit: Visit, node: str, *, as_json: bool) -> None:
 @visiting
 def drain(visit: Visit, node: str, reason: str, *, as_json: bool) -> None:
     """Take NODE out of use: it is read, not written, and copied away."""
-    done = _do(lambda: visit.cluster.commander.drain(node, Order(WHO, reason), back=False))
+    done = _do(lambda: visit.operations.commander.drain(node, Order(WHO, reason), back=False))
     text = f"{node} is being drained; 'flask msm nodes' says when it is drained."
     _told(visit, done, {"node": node, "drain": "draining"}, text, as_json=as_json)
 
@@ -134,7 +135,7 @@ def drain(visit: Visit, node: str, reason: str, *, as_json: bool) -> None:
 @visiting
 def undrain(visit: Visit, node: str, reason: str, *, as_json: bool) -> None:
     """Take NODE into use again; it is rebuilt before it is trusted."""
-    done = _do(lambda: visit.cluster.commander.drain(node, Order(WHO, reason), back=True))
+    done = _do(lambda: visit.operations.commander.drain(node, Order(WHO, reason), back=True))
     text = f"{node} is in use again and waits for its rebuild."
     _told(visit, done, {"node": node, "drain": None}, text, as_json=as_json)
 
@@ -154,8 +155,10 @@ def _choosing(name: str, values: tuple[str, ...], what: str) -> Callable[..., An
             show({name: setting.value, "configured": setting.configured}, [text], as_json)
             return
         chosen = None if value == "config" else value
-        done = _do(lambda: visit.cluster.commander.choose(name, chosen, values, Order(WHO, reason)))
-        holds = visit.cluster.commander.value(name)
+        done = _do(
+            lambda: visit.operations.commander.choose(name, chosen, values, Order(WHO, reason))
+        )
+        holds = visit.operations.commander.value(name)
         _told(visit, done, {name: holds}, f"{what} is {holds} now.", as_json=as_json)
 
     command.__doc__ = f"Show {what}, or change it for the whole fleet ('config' goes back)."
@@ -176,7 +179,7 @@ msm_commands.command("on-reconnect")(
 @visiting
 def stop(visit: Visit, reason: str, *, as_json: bool) -> None:
     """Stop distribution at once: all workers keep sessions on their own hosts."""
-    done = _do(lambda: visit.cluster.commander.distribute(Order(WHO, reason), stop=True))
+    done = _do(lambda: visit.operations.commander.distribute(Order(WHO, reason), stop=True))
     text = "distribution is stopped; 'flask msm resume' lets it go on."
     _told(visit, done, {DISTRIBUTION: "stopped"}, text, as_json=as_json)
 
@@ -187,7 +190,7 @@ def stop(visit: Visit, reason: str, *, as_json: bool) -> None:
 @visiting
 def resume(visit: Visit, reason: str, *, as_json: bool) -> None:
     """Let distribution go on; what hosts kept is handed over or dropped (see on-reconnect)."""
-    done = _do(lambda: visit.cluster.commander.distribute(Order(WHO, reason), stop=False))
+    done = _do(lambda: visit.operations.commander.distribute(Order(WHO, reason), stop=False))
     _told(visit, done, {DISTRIBUTION: RUNNING}, "distribution goes on.", as_json=as_json)
 
 
@@ -215,7 +218,7 @@ def _list_blacklist(visit: Visit, *, as_json: bool) -> None:
 def clear(visit: Visit, attribute: str | None, reason: str, *, as_json: bool) -> None:
     """Forget ATTRIBUTE, or everything; what cannot be serialized is entered again."""
     done = _do(
-        lambda: visit.cluster.commander.clear(
+        lambda: visit.operations.commander.clear(
             None if attribute is None else [attribute], Order(WHO, reason)
         )
     )
@@ -231,9 +234,9 @@ def _pinning(*, pinned: bool) -> Callable[..., Any]:
     @visiting
     def command(visit: Visit, attribute: str, reason: str, *, as_json: bool) -> None:
         order = Order(WHO, reason)
-        if not pinned and attribute in visit.state.settings.blacklist:
+        if not pinned and attribute in visit.console.settings.blacklist:
             raise click.UsageError(f"MSM_BLACKLIST pins {shown(attribute)}; it is unpinned there")
-        done = _do(lambda: visit.cluster.commander.pin(attribute, order, pinned=pinned))
+        done = _do(lambda: visit.operations.commander.pin(attribute, order, pinned=pinned))
         text = f"{attribute!r} is {'always stored as None' if pinned else 'tried again'}."
         _told(visit, done, {"attribute": attribute, "pinned": pinned}, text, as_json=as_json)
 
@@ -255,7 +258,7 @@ def _do(act: Callable[[], Done]) -> Done:
 
 def _told(visit: Visit, done: Done, facts: dict[str, Any], text: str, *, as_json: bool) -> None:
     """Say what was changed, and who hears of it now."""
-    shelf = visit.state.parts.local.shelf
+    shelf = visit.application.local.shelf
     if not done.nodes and (shelf is None or shelf.place is None):
         raise click.ClickException("no node could be reached, nothing was changed")
     told = ", ".join(done.nodes) or "no node: only workers of this host hear of it"

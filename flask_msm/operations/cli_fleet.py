@@ -11,7 +11,7 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
-from flask_msm.labels import plain
+from flask_msm.errors import plain
 from flask_msm.sessions.blacklist import Blacklist
 from flask_msm.sessions.overrides import BLACKLIST_NOTE
 
@@ -19,10 +19,9 @@ from .report_reader import FleetView, fleet_view
 
 
 if TYPE_CHECKING:
-    from flask_msm.cluster_assembly import ClusterParts
-    from flask_msm.extension import AppState
-
     from .checks import Report
+    from .cluster_operations import ClusterOperations
+    from .console import Console
 
 
 #: Longest line that is printed, characters.
@@ -33,34 +32,38 @@ reason_option = click.option("--reason", default="", help="Kept with the change.
 
 
 class Visit:
-    """The parts of an application, used by somebody who is no worker of it.
+    """An application, used by a process that is no worker of it.
 
     Attributes:
-        state: The application's.
-        cluster: Its parts for nodes.
+        console: The application's.
+        application: What is looked after.
+        operations: What there is only with nodes.
+        cluster: The nodes.
     """
 
-    def __init__(self, state: AppState, cluster: ClusterParts) -> None:
-        self.state = state
-        self.cluster = cluster
-        state.parts.events.visit()
+    def __init__(self, console: Console, operations: ClusterOperations) -> None:
+        self.console = console
+        self.application = application = console.application
+        self.operations = operations
+        self.cluster = cluster = operations.cluster
+        application.events.visit()
         cluster.monitor.visit()
-        cluster.observer.visit()
-        state.parts.local.visit()
-        # Whoever only visits has to look for the folder; a worker has it open.
-        state.parts.local.get_note(BLACKLIST_NOTE, state.repository_keys())
+        operations.observer.visit()
+        application.local.visit()
+        # A visitor has to look for the folder; a worker has it open.
+        application.local.get_note(BLACKLIST_NOTE, application.keys())
 
     def view(self) -> FleetView:
         """Return the fleet as it can be seen now."""
-        cluster, settings = self.cluster, self.state.settings
+        cluster, settings = self.cluster, self.console.settings
         cluster.sharing.look()
         return fleet_view(
-            cluster.observer.refresh(),
-            now=self.state.repository.clock.time(),
+            self.operations.observer.refresh(),
+            now=self.application.repository.clock.time(),
             interval=settings.probe_interval or 2.0,
             node_ids=cluster.nodes,
             choice=cluster.control.choice,
-            configured=cluster.commander.configured,
+            configured=cluster.configured,
             conditions=cluster.conditions.lasting(),
             me=None,
         )
@@ -68,9 +71,9 @@ class Visit:
     def blacklist(self) -> list[dict[str, Any]]:
         """Return the entries of all workers that can be seen, and what is pinned."""
         self.view()
-        parts = self.state.parts
+        parts = self.application
         known: Blacklist = parts.repository.serialization.blacklist
-        if noted := parts.local.get_note(BLACKLIST_NOTE, self.state.repository_keys()):
+        if noted := parts.local.get_note(BLACKLIST_NOTE, parts.keys()):
             known.merge(noted)
         self.cluster.learner.on_learned()
         return [
@@ -83,7 +86,7 @@ class Visit:
                 "pinned": entry.pinned,
                 "added_by": entry.added_by,
             }
-            for entry in self.state.console.view().blacklist
+            for entry in self.console.view().blacklist
         ]
 
 
@@ -93,17 +96,19 @@ def visiting(command: Callable[..., Any]) -> Callable[..., Any]:
     @with_appcontext
     @wraps(command)
     def visited(*args: Any, **options: Any) -> Any:
-        state: AppState | None = current_app.extensions.get("msm")
+        state = current_app.extensions.get("msm")
         if state is None:
             raise click.UsageError(f"{current_app.name} does not keep its sessions in memcached")
-        if state.parts.cluster is None:
+        console: Console = state.console
+        operations = console.operations
+        if operations is None:
             raise click.UsageError("MSM_NODES is not set: there is no cluster to look after")
         if not current_app.secret_key:
             raise click.UsageError("SECRET_KEY is not set: what workers say cannot be verified")
         try:
-            return command(Visit(state, state.parts.cluster), *args, **options)
+            return command(Visit(console, operations), *args, **options)
         finally:
-            for node in state.nodes.values():
+            for node in operations.cluster.nodes.values():
                 node.close()
 
     return visited

@@ -8,24 +8,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flask_msm.errors import CommandError, ConflictError, shown
-from flask_msm.labels import label, plain
-from flask_msm.sessions.pins import MAX_PINS
-
-from .audit import write_down
-from .orders import (
+from flask_msm.cluster.control import (
     CLEAR,
     DISTRIBUTION,
-    LONGEST,
     ON_RECONNECT,
     PIN,
     POLICY,
     RUNNING,
     STOPPED,
-    Change,
-    Done,
-    Order,
 )
+from flask_msm.errors import CommandError, ConflictError, label, plain, shown
+from flask_msm.sessions.pins import MAX_PINS
+
+from .audit import write_down
+from .orders import LONGEST, Change, Done, Order
 
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from . import snapshot as doc
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from flask_msm.assembly import Parts
-    from flask_msm.cluster.ports import Item
+    from flask_msm.application import Application
+    from flask_msm.memcached.protocol import Item
     from flask_msm.process.clock import Clock
     from flask_msm.record.keys import Secrets
     from flask_msm.record.record import Record
@@ -40,7 +40,7 @@ class Lookups:
 
     def __init__(
         self,
-        parts: Parts,
+        parts: Application,
         settings: Settings,
         *,
         secrets: Callable[[], Secrets],

@@ -5,10 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-#: What can be chosen for the fleet: names of choices, or what the names of several begin with.
-POLICY, ON_RECONNECT, PIN, CLEAR = "policy", "on_reconnect", "pin:", "clear:"
-#: The choice of operators that stops distribution, and its values.
-DISTRIBUTION, STOPPED, RUNNING = "distribution", "stopped", "running"
 #: Most characters that are kept of a name or a reason.
 LONGEST = 200
 

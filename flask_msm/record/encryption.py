@@ -20,7 +20,7 @@ from .keys import derive
 
 
 if TYPE_CHECKING:
-    from flask_msm.settings.encryption_keys import EncryptionKeys
+    from .keys import EncryptionKeys
 
 
 _ID_SIZE, _NONCE_SIZE, _TAG_SIZE = 4, 12, 16

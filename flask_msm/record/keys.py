@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
@@ -23,6 +24,19 @@ def derive(secret: str | bytes, purpose: bytes) -> bytes:
     raw = secret.encode() if isinstance(secret, str) else secret
     # A key of any length: BLAKE2b takes 64 bytes at most as its key, so it is hashed first.
     return blake2b(b"flask_msm", key=blake2b(raw).digest(), person=purpose, digest_size=32).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class EncryptionKeys:
+    """What encrypts and what decrypts. Its ``repr`` shows no key.
+
+    Attributes:
+        encrypting: Encrypts what is written; ``None``: it is written as it is.
+        decrypting: All keys, each of 32 bytes.
+    """
+
+    encrypting: bytes | None = field(repr=False)
+    decrypting: tuple[bytes, ...] = field(repr=False)
 
 
 class Keyring:

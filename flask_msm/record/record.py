@@ -89,22 +89,3 @@ def join_optional(one: Record | None, other: Record | None) -> Record | None:
     if one is None or other is None:
         return one or other
     return join(one, other)
-
-
-#: Longest time to live memcached takes as "seconds from now"; above, it means a date.
-RELATIVE_TTL_LIMIT = 30 * 24 * 3600
-
-
-def ttl_for(expires_at: float, now: float) -> int:
-    """Return what memcached is told so that an item ends at *expires_at*.
-
-    The only place that makes a time to live: never 0 (which means "for ever"), never negative
-    ("at once"), relative up to 30 days, a date beyond, below 2**31 where memcached wraps around.
-    Source: memcached ``doc/protocol.txt``, "Expiration times".
-    """
-    seconds = int(expires_at - now) + 1
-    if seconds <= 1:
-        return 1
-    if seconds <= RELATIVE_TTL_LIMIT:
-        return seconds
-    return min(int(now) + seconds, 2**31 - 1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from flask_msm.labels import label, plain
+from flask_msm.errors import label, plain
 from flask_msm.process.locks import ProcessLock
 
 from .blacklist_entries import Entry, dump, join, parse

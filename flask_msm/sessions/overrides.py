@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flask_msm.operations.orders import CLEAR, DISTRIBUTION, ON_RECONNECT, PIN, POLICY
+from flask_msm.cluster.control import CLEAR, DISTRIBUTION, ON_RECONNECT, PIN, POLICY
 
 from .pins import Pin
 

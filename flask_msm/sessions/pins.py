@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from flask_msm.labels import MAX_NAME, label
+from flask_msm.errors import MAX_NAME, label
 from flask_msm.process.locks import ProcessLock
 
 

@@ -13,8 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from flask_msm.errors import shown
-from flask_msm.labels import plain
+from flask_msm.errors import plain, shown
 
 from .blacklist import MAX_ENTRIES, Blacklist, Noted
 

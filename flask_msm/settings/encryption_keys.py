@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from dataclasses import dataclass, field
+
+from flask_msm.record.keys import EncryptionKeys
 
 from .types import BLANKS_OR_COMMAS, Kind, RefusedError, split_list
 
@@ -16,19 +17,6 @@ PLAIN = "plain"
 
 _HEX = re.compile(r"[0-9A-Fa-f]{64}")
 _BASE64 = re.compile(r"[A-Za-z0-9_+/-]{43}=?")
-
-
-@dataclass(frozen=True, slots=True)
-class EncryptionKeys:
-    """What encrypts and what decrypts. Its ``repr`` shows no key.
-
-    Attributes:
-        encrypting: Encrypts what is written; ``None``: it is written as it is.
-        decrypting: All keys, each of ``KEY_SIZE`` bytes.
-    """
-
-    encrypting: bytes | None = field(repr=False)
-    decrypting: tuple[bytes, ...] = field(repr=False)
 
 
 def encryption_keys() -> Kind[EncryptionKeys]:

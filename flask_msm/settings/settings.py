@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from flask_msm.errors import ConfigError
+from flask_msm.record.keys import EncryptionKeys
 
-from .encryption_keys import EncryptionKeys, encryption_keys
+from .encryption_keys import encryption_keys
 from .loader import PREFIX, is_secret, read, setting
 from .node_address import ID_PATTERN, NODES_ALLOWED, NodeAddress, parse_nodes
 from .types import (

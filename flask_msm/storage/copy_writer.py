@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from flask_msm.cluster.ports import Exchange, NodeClient
+    from flask_msm.cluster.ports import NodeClient
+    from flask_msm.memcached.protocol import Exchange
 
 
 class Standing(Enum):

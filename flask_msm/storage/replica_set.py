@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from flask_msm.cluster.placement import Placement
-    from flask_msm.cluster.ports import Item, NodeClient, NodeViews
+    from flask_msm.cluster.ports import NodeClient, NodeViews
     from flask_msm.errors import NodeError
+    from flask_msm.memcached.protocol import Item
     from flask_msm.process.clock import Clock
     from flask_msm.record.envelope import Envelope
     from flask_msm.record.keys import Keyring

@@ -19,7 +19,7 @@ from .store import ABSENT, FRESH, Copy, Loaded, Outcome, RecordTooLargeError, Re
 
 
 if TYPE_CHECKING:
-    from flask_msm.cluster.ports import Exchange, Item
+    from flask_msm.memcached.protocol import Exchange, Item
     from flask_msm.process.background import Background
     from flask_msm.record.keys import Keyring
 

@@ -12,8 +12,9 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from flask_msm.errors import NodeError, NodeValueError, UnknownRecordError
+from flask_msm.memcached.wire import ttl_for
 from flask_msm.process.clock import earliest
-from flask_msm.record.record import Kind, Record, join_optional, ttl_for
+from flask_msm.record.record import Kind, Record, join_optional
 
 from .copy_writer import CopyWriter, Standing
 from .store import Copy, RecordTooLargeError, Rewrite, Saved

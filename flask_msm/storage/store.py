@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 
 if TYPE_CHECKING:
-    from flask_msm.cluster.ports import CasToken
+    from flask_msm.memcached.protocol import CasToken
     from flask_msm.record.keys import Keyring
     from flask_msm.record.record import Record
 

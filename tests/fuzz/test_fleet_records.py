@@ -11,12 +11,12 @@ from support.fuzzing import fuzz
 from support.mutation import mutated
 from support.sealing import SECRETS, envelope
 
+from flask_msm.application import SHARED_CODEC
 from flask_msm.cluster.control import KEY_SUFFIX, Control
 from flask_msm.cluster.ended_sessions import Endings
 from flask_msm.cluster.reports import Report, Reports
 from flask_msm.cluster.shared_map import SharedMap
 from flask_msm.cluster.workers import Heartbeat
-from flask_msm.fleet_assembly import FLEET_CODEC
 from flask_msm.record.attributes import NOTHING
 from flask_msm.record.hybrid_clock import StampClock
 from flask_msm.record.keys import keyring
@@ -59,7 +59,7 @@ entries = st.dictionaries(
 
 
 def shared_map(*secrets):
-    an_envelope = envelope(*secrets, codec_id=FLEET_CODEC)
+    an_envelope = envelope(*secrets, codec_id=SHARED_CODEC)
     return SharedMap(KEY, envelope=an_envelope, stamps=StampClock(CLOCK, 1), clock=CLOCK)
 
 
@@ -159,7 +159,7 @@ def test_the_fleet_is_shown_whatever_a_report_says(said):
     body = json.dumps(said).encode()
     CREW.put(key, sealed(key, {"report": (stamp, body)}, stamp=stamp, keys=KEYS))
     CREW.tick()
-    worker.cluster.observer.seen()
+    worker.console.operations.observer.seen()
 
     assert worker.console.view() is not None
 

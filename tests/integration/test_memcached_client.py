@@ -13,7 +13,7 @@ from contextlib import closing, suppress
 
 import pytest
 
-from flask_msm.cluster.ports import CasToken, NodeClient
+from flask_msm.cluster.ports import NodeClient
 from flask_msm.errors import (
     NodeBusyError,
     NodeError,
@@ -22,6 +22,7 @@ from flask_msm.errors import (
 )
 from flask_msm.memcached.client import BATCH, MemcachedNode
 from flask_msm.memcached.failures import NotAskedError, PoolExhaustedError
+from flask_msm.memcached.protocol import CasToken
 from flask_msm.testing.memcached import wait_until
 
 

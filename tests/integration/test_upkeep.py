@@ -179,10 +179,10 @@ def test_a_restart_between_two_ticks_is_not_hidden_by_news_of_another_node(fleet
 
 def test_a_restart_between_two_ticks_is_not_hidden_by_an_operator(fleet):
     cluster, _ = fleet.worker()
-    operator, _ = fleet.outsider()
+    _, outsider = fleet.outsider()
     fleet.nodes[0].restart()
 
-    assert operator.commander.drain("n2", Order("anna"), back=False).nodes
+    assert outsider.console.operations.commander.drain("n2", Order("anna"), back=False).nodes
     cluster.monitor.tick()
 
     assert not cluster.state.view()["n1"].trusted
@@ -268,7 +268,8 @@ def test_a_drained_node_is_copied_away_and_left_alone_until_it_is_taken_back(fle
     cluster, state = fleet.worker()
     keys = store_sessions(state, 100)
 
-    assert cluster.commander.drain("n1", Order("anna", "new disk"), back=False).nodes
+    commander = state.console.operations.commander
+    assert commander.drain("n1", Order("anna", "new disk"), back=False).nodes
 
     def drained():
         cluster.monitor.tick()
@@ -280,13 +281,13 @@ def test_a_drained_node_is_copied_away_and_left_alone_until_it_is_taken_back(fle
     fleet.nodes[0].kill()
     assert state.store.load(keys[0], KEYS, at_least=1, deadline=1e12).record is not None
     fleet.nodes[0].restart()
-    assert cluster.commander.drain("n1", Order("anna", "done"), back=True).nodes
+    assert commander.drain("n1", Order("anna", "done"), back=True).nodes
     settle(cluster)
 
 
 def test_the_gate_opens_only_when_losing_any_node_would_lose_nothing(fleet):
     cluster, state = fleet.worker()
-    gate = cluster.gate
+    gate = state.console.operations.gate
     assert gate.check().all_up
     store_sessions(state, 20)
 

@@ -10,8 +10,8 @@ from support.clock import FakeClock
 from support.fake_node import FakeNode
 from support.policies import SharedNodes
 
+from flask_msm.application import SHARED_CODEC
 from flask_msm.cluster.shared_map import MAX_SIZE
-from flask_msm.fleet_assembly import FLEET_CODEC
 from flask_msm.record.attributes import Attributes
 from flask_msm.record.envelope import Envelope
 from flask_msm.record.keys import keyring
@@ -67,10 +67,11 @@ class Crew:
         )
         worker.cluster = worker.state.parts.cluster
         worker.console = worker.state.console
+        worker.commander = worker.console.operations.commander
         # What is behind a request is done at once, and no thread is left over.
-        worker.cluster.observer._later = _at_once
-        worker.cluster.observer._begin = lambda: None
-        worker.cluster.observer._begun = lambda: True
+        worker.console.operations.observer._later = _at_once
+        worker.console.operations.observer._begin = lambda: None
+        worker.console.operations.observer._begun = lambda: True
         worker.cluster.lanes.later = worker.cluster.lanes.aside = _at_once
         worker.name = f"worker {id(worker)}"
         for part in (worker.cluster.heartbeat, worker.cluster.control):
@@ -109,7 +110,7 @@ def _at_once(job) -> bool:
 
 def sealed(key, entries, *, stamp=1, keys=KEYS):
     """Return a record of the fleet as another worker would have written it."""
-    envelope = Envelope(codec_id=FLEET_CODEC, compress_above=4096, max_size=MAX_SIZE)
+    envelope = Envelope(codec_id=SHARED_CODEC, compress_above=4096, max_size=MAX_SIZE)
     now = FakeClock().now
     attributes = Attributes(entries, {}, 0)
     return envelope.seal(Record(Kind.DATA, now, now, now + 1e6, stamp, attributes), key, keys)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
-from flask_msm.cluster.ports import CasToken, Item
 from flask_msm.errors import NodeBusyError, NodeUnreachableError, NodeValueError
+from flask_msm.memcached.protocol import CasToken, Item
 
 
 class FakeExchange:

@@ -4,7 +4,7 @@ Every request, tick and job runs in a thread of its own that is handed a baton: 
 runs at any moment, and each gives the baton back before its next operation on a node. So whoever
 plays a ``World`` decides in which order the operations of several workers reach the nodes, and
 the same seed gives the same history. Requests go through ``Unit`` and ``Session`` as Flask's do,
-without Flask; workers are put together by ``assembly.assemble``.
+without Flask; workers are put together by ``Application``.
 
 What is counted as a violation stands in ``VIOLATIONS``.
 """
@@ -28,7 +28,7 @@ from unittest import mock
 from support.clock import FakeClock
 from support.fake_node import FakeNode
 
-from flask_msm.assembly import Needs, assemble
+from flask_msm.application import Application, Environment
 from flask_msm.cluster.health import NodeState
 from flask_msm.errors import NodeBusyError, NodeUnreachableError, RecordError
 from flask_msm.memcached.failures import NotAskedError
@@ -344,7 +344,7 @@ def settings_for(node_ids, **more):
 
 
 class Worker:
-    """One process: what ``assemble`` makes, with its threads replaced by tasks of the world."""
+    """One process: an ``Application``, with its threads replaced by tasks of the world."""
 
     def __init__(self, world, number) -> None:
         self.world = world
@@ -356,10 +356,11 @@ class Worker:
         }
         ahead = world.chance.uniform(-world.skew, world.skew)
         self.clock = SkewedClock(world.clock, ahead) if world.skew else world.clock
-        self.parts = assemble(
-            Needs(
+        self.parts = Application(
+            Environment(
                 settings=world.settings_for(self.links),
                 name="model",
+                version="model",
                 codec=MsgpackCodec(),
                 clock=self.clock,
                 secrets=lambda: (SECRET,),

@@ -7,7 +7,7 @@ what the host that answers was known to have. Afterwards everything is, as ever.
 from __future__ import annotations
 
 from collections import deque
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from unittest import mock
 
 from support.model import (
@@ -128,9 +128,7 @@ class HostWorker(Worker):
         def lane(name, **_):
             return self.lanes.setdefault(name, Lane(self))
 
-        with ExitStack() as stack:
-            for module in ("assembly", "cluster_assembly"):
-                stack.enter_context(mock.patch(f"flask_msm.{module}.Background", lane))
+        with mock.patch("flask_msm.application.Background", lane):
             super().__init__(world, number)
         self.parts.local._shelves = host.shelves
         lanes = self.parts.cluster.lanes

@@ -5,9 +5,8 @@ from __future__ import annotations
 from flask_msm.record.attributes import Attributes
 from flask_msm.record.encryption import Encryption
 from flask_msm.record.envelope import Envelope
-from flask_msm.record.keys import Keyring, storage_key
+from flask_msm.record.keys import EncryptionKeys, Keyring, storage_key
 from flask_msm.record.record import Kind, Record
-from flask_msm.settings.encryption_keys import EncryptionKeys
 
 
 #: Two keys for MSM_ENCRYPTION_KEYS.

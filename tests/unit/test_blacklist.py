@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.clock import FakeClock
 
-from flask_msm.labels import MAX_NAME, label
+from flask_msm.errors import MAX_NAME, label
 from flask_msm.sessions.blacklist import MAX_ENTRIES, RETAINED, Blacklist, Noted
 from flask_msm.sessions.blacklist_entries import MAX_WORKERS, Entry, join
 from flask_msm.sessions.pins import MAX_PINS, Pin, Pins

@@ -12,8 +12,8 @@ from support.crew import Crew
 
 from flask_msm.cluster.ended_sessions import LISTED
 from flask_msm.memcached import wire
+from flask_msm.memcached.wire import RELATIVE_TTL_LIMIT, ttl_for
 from flask_msm.process.clock import TOLERANCE, FleetClock, earliest
-from flask_msm.record.record import RELATIVE_TTL_LIMIT, ttl_for
 
 
 HOUR, DAY = 3600.0, 86_400.0

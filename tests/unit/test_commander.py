@@ -8,9 +8,10 @@ import pytest
 from support.clock import FakeClock
 from support.crew import Crew, sealed
 
+from flask_msm.cluster.control import CLEAR, ON_RECONNECT, PIN, POLICY
 from flask_msm.errors import CommandError, ConflictError
 from flask_msm.operations.commander import MAX_CLEARS
-from flask_msm.operations.orders import CLEAR, ON_RECONNECT, PIN, POLICY, Order
+from flask_msm.operations.orders import Order
 from flask_msm.record.keys import keyring
 from flask_msm.sessions.pins import MAX_PINS
 
@@ -29,12 +30,12 @@ def crew():
 
 @pytest.fixture
 def one(crew):
-    return crew.workers[0].cluster
+    return crew.workers[0]
 
 
 @pytest.fixture
 def other(crew):
-    return crew.workers[1].cluster
+    return crew.workers[1]
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def test_who_when_and_why_stay_with_it(crew, one, other):
     choose(one, "local", Order("anna", "a test"))
     crew.tick()
 
-    choice = other.control.choice(POLICY)
+    choice = other.cluster.control.choice(POLICY)
     assert (choice.who, choice.why) == ("anna", "a test")
     assert abs(choice.at - crew.clock.now) < 5
 
@@ -101,8 +102,8 @@ def test_back_to_the_configuration_is_a_choice_that_wins_over_older_ones(crew, o
 
     for cluster in (one, other):
         assert cluster.commander.value(POLICY) == "raise"
-        assert cluster.control.choice(POLICY).value is None
-        assert cluster.control.choice(POLICY).stamp
+        assert cluster.cluster.control.choice(POLICY).value is None
+        assert cluster.cluster.control.choice(POLICY).stamp
 
 
 def test_a_later_choice_wins_whoever_makes_it(crew, one, other):
@@ -125,7 +126,7 @@ def test_what_is_not_allowed_is_refused_and_said_what_is(one, value):
 
 
 def test_a_change_of_what_somebody_else_changed_is_refused(crew, one, other, said):
-    seen = str(other.control.choice(POLICY).stamp)
+    seen = str(other.cluster.control.choice(POLICY).stamp)
     choose(one, "local")
     before = len(said())
 
@@ -153,30 +154,33 @@ def test_choices_do_not_get_in_each_others_way(one):
     one.commander.distribute(Order("cid", "", "0"), stop=True)
 
     assert one.commander.value(ON_RECONNECT) == "discard"
-    assert one.mode.mode.value == "stopped"
+    assert one.cluster.mode.mode.value == "stopped"
     one.commander.distribute(Order("cid"), stop=False)
-    assert one.mode.mode.value == "distributed"
+    assert one.cluster.mode.mode.value == "distributed"
 
 
 @pytest.mark.parametrize("how", ["by an operator", "by a policy"])
 def test_who_has_not_heard_of_a_stop_does_not_say_that_a_session_is_not_there(
     crew, one, other, how
 ):
-    later, jobs = one.lanes.later, []
-    one.lanes.later = jobs.append
+    later, jobs = one.cluster.lanes.later, []
+    one.cluster.lanes.later = jobs.append
     if how == "by an operator":
         one.commander.distribute(ANNA, stop=True)
     else:
-        one.sharing.stop_distribution("an attribute")
+        one.cluster.sharing.stop_distribution("an attribute")
 
-    assert (one.mode.mode.value, other.mode.mode.value) == ("stopped", "distributed")
-    assert not other.sharing.remembers({"n1", "n2"}, UNTIL)
-    assert other.mode.mode.value == "stopped"
+    assert (one.cluster.mode.mode.value, other.cluster.mode.mode.value) == (
+        "stopped",
+        "distributed",
+    )
+    assert not other.cluster.sharing.remembers({"n1", "n2"}, UNTIL)
+    assert other.cluster.mode.mode.value == "stopped"
 
-    one.lanes.later = later
+    one.cluster.lanes.later = later
     one.commander.distribute(ANNA._replace(based_on=None), stop=False)
     crew.tick()
-    assert other.sharing.remembers({"n1", "n2"}, UNTIL)
+    assert other.cluster.sharing.remembers({"n1", "n2"}, UNTIL)
 
 
 def test_without_nodes_a_change_is_made_here_and_says_who_knows(crew, one):
@@ -190,7 +194,7 @@ def test_without_nodes_a_change_is_made_here_and_says_who_knows(crew, one):
 
 def test_a_node_that_only_others_can_read_was_not_told(crew, one):
     """An operator whose SECRET_KEY is an old one must not be told that all went well."""
-    key = one.control.shared.key
+    key = one.cluster.control.shared.key
     crew.nodes["n1"].put(key, sealed(key, {}, keys=keyring(("newer",))))
 
     assert choose(one, "local").nodes == ("n2",)
@@ -199,12 +203,12 @@ def test_a_node_that_only_others_can_read_was_not_told(crew, one):
 def test_a_choice_of_a_newer_version_is_shown_bounded_and_breaks_nothing(crew, one, other):
     worker = crew.workers[1]
     long = "quarantine\x1b" * 1000
-    one.control.choose(POLICY, long, who="x" * 5000, why="\r\n" * 5000)
-    one.control.choose(ON_RECONNECT, long, who="", why="")
+    one.cluster.control.choose(POLICY, long, who="x" * 5000, why="\r\n" * 5000)
+    one.cluster.control.choose(ON_RECONNECT, long, who="", why="")
     crew.tick()
     crew.tick()
 
-    choice = other.control.choice(POLICY)
+    choice = other.cluster.control.choice(POLICY)
     assert worker.state.repository.serialization.policy.name == "raise"
     assert all(len(text) <= 200 and text.isprintable() for text in choice[0:1] + choice[3:])
     assert worker.console.view().policy.value == choice.value
@@ -220,7 +224,7 @@ def test_the_last_node_in_use_is_not_drained(one, said):
     with pytest.raises(CommandError, match="n2 is the last node in use"):
         one.commander.drain("n2", ANNA, back=False)
 
-    assert set(one.control.drains()) == {"n1"}
+    assert set(one.cluster.control.drains()) == {"n1"}
     assert len(said()) == before
 
 
@@ -232,23 +236,23 @@ def test_draining_and_taking_back_look_at_what_was_seen(one):
             one.commander.drain("n1", Order("ben", "", "0"), back=back)
     one.commander.drain("n1", Order("ben", "", stamp), back=True)
 
-    assert one.control.drains() == {}
-    assert not one.control.standing("n1").trusted
+    assert one.cluster.control.drains() == {}
+    assert not one.cluster.control.standing("n1").trusted
 
 
 def test_taking_back_a_node_in_use_does_not_cost_its_trust(one):
     one.commander.drain("n1", ANNA, back=True)
 
-    assert one.control.standing("n1").trusted
+    assert one.cluster.control.standing("n1").trusted
 
 
 def test_draining_a_drained_node_leaves_it_drained(one):
     """It may be switched off, and then nobody could finish draining it."""
-    one.control.set_drain("n1", "drained", who="drain", why="all copied")
+    one.cluster.control.set_drain("n1", "drained", who="drain", why="all copied")
 
     one.commander.drain("n1", ANNA, back=False)
 
-    assert one.control.drains() == {"n1": "drained"}
+    assert one.cluster.control.drains() == {"n1": "drained"}
 
 
 @pytest.mark.parametrize("name", ["n9", "", "N1", "n1\x1b", "x" * 10_000])
@@ -284,7 +288,7 @@ def test_any_name_can_be_pinned_and_unpinned_for_the_fleet(crew, one, name, said
 
 def test_pins_are_bounded(one):
     for number in range(MAX_PINS):
-        one.control.choose(f"{PIN}{number}", "pinned", who="anna", why="")
+        one.cluster.control.choose(f"{PIN}{number}", "pinned", who="anna", why="")
 
     with pytest.raises(CommandError, match=f"{MAX_PINS} attributes are pinned"):
         one.commander.pin("one more", ANNA, pinned=True)
@@ -292,12 +296,12 @@ def test_pins_are_bounded(one):
 
 def test_clears_are_bounded_and_the_newest_stay(one):
     for number in range(MAX_CLEARS + 15):
-        one.control.choose(f"{CLEAR}name {number}", "cleared", who="anna", why="")
+        one.cluster.control.choose(f"{CLEAR}name {number}", "cleared", who="anna", why="")
     one.commander.clear(
         [f"name {number}" for number in range(MAX_CLEARS + 15, MAX_CLEARS + 20)], ANNA
     )
 
-    kept = {name for name, choice in one.control.choices(CLEAR).items() if choice.value}
+    kept = {name for name, choice in one.cluster.control.choices(CLEAR).items() if choice.value}
     assert len(kept) == MAX_CLEARS
     assert f"name {MAX_CLEARS + 19}" in kept
     assert "name 0" not in kept
@@ -306,11 +310,11 @@ def test_clears_are_bounded_and_the_newest_stay(one):
 def test_all_that_operators_can_say_at_most_is_still_shared(crew, one, other):
     wordy = Order("a" * 500, "\u00fc" * 500)
     for number in range(MAX_PINS):
-        one.control.choose(
+        one.cluster.control.choose(
             f"{PIN}{number:03}" + "\u00e9" * 110, "pinned", who="a" * 200, why="\u00fc" * 200
         )
     for number in range(MAX_CLEARS):
-        one.control.choose(
+        one.cluster.control.choose(
             f"{CLEAR}{number:03}" + "\u00e9" * 110, "cleared", who="a" * 200, why="\u00fc" * 200
         )
 
@@ -369,7 +373,7 @@ def test_a_clear_by_a_clock_a_day_ahead_does_not_hide_what_comes_after(crew, one
     odd = crew.hire(clock=FakeClock(crew.clock.now + 86_400))
     odd.cluster.monitor.tick()
     note(crew.workers[0], "before")
-    odd.cluster.commander.clear(None, ANNA)
+    odd.commander.clear(None, ANNA)
     crew.tick()
     assert listed(crew.workers[0]) == set()
 

@@ -57,8 +57,10 @@ def show(worker, reports, *, at=None):
     found = {name: Report(name, 1, facts) for name, facts in reports.items()}
     for name in found:
         worker.cluster.heartbeat.shared.put(name, b"{}")
-    worker.cluster.observer._later = lambda job: False
-    worker.cluster.observer._seen = Seen(at or worker.clock.now, found, frozenset(found), "fleet")
+    worker.console.operations.observer._later = lambda job: False
+    worker.console.operations.observer._seen = Seen(
+        at or worker.clock.now, found, frozenset(found), "fleet"
+    )
 
 
 def facts_of(worker):
@@ -100,7 +102,7 @@ def test_looking_asks_no_node_in_the_thread_of_whoever_looks(crew, one):
         threads.append(threading.Thread(target=job, args=(1e12,)))
         return True
 
-    one.cluster.observer._later = behind
+    one.console.operations.observer._later = behind
     crew.operations()
     for _ in range(5):
         one.console.view()
@@ -279,7 +281,7 @@ def test_every_worker_says_what_happened_in_it_since_it_started():
     other.cluster.mirror.dropped = 3
     crew.tick()
     crew.tick()
-    one.cluster.observer.refresh()
+    one.console.operations.observer.refresh()
 
     counts = {worker.id: worker.counts for worker in one.console.view().workers}
 
@@ -418,8 +420,8 @@ def test_every_worker_sends_a_signal_when_it_obeys_another_policy(crew, one, oth
 def test_a_worker_that_lives_is_not_forgotten_also_if_it_was_not_seen_yet(one, other):
     with pytest.raises(CommandError, match="lives"):
         one.console.forget_worker(other.name, **BY)
-    one.cluster.observer._later = lambda job: False
-    one.cluster.observer._seen = None
+    one.console.operations.observer._later = lambda job: False
+    one.console.operations.observer._seen = None
     with pytest.raises(CommandError, match="lives"):
         one.console.forget_worker(other.name, **BY)
     with pytest.raises(CommandError, match="there is no worker"):

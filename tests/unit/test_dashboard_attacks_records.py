@@ -62,8 +62,8 @@ def test_reports_that_somebody_with_the_key_forged_break_no_page(odd):
     found = {name: Report(name, 1, said) for name, said in reports.items()}
     for name in found:
         one.cluster.heartbeat.shared.put(name, b"{}")
-    one.cluster.observer._later = lambda job: False
-    one.cluster.observer._seen = Seen(crew.clock.now, found, frozenset(found), "fleet")
+    one.console.operations.observer._later = lambda job: False
+    one.console.operations.observer._seen = Seen(crew.clock.now, found, frozenset(found), "fleet")
 
     html = told_by_all_pages(client, html_pages)
 

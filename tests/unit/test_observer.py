@@ -40,14 +40,14 @@ def statuses(worker):
 
 
 def test_everybody_is_seen(one, other):
-    seen = one.cluster.observer.refresh()
+    seen = one.console.operations.observer.refresh()
 
     assert set(seen.reports) == {one.name, other.name} == seen.known
     assert seen.source == "fleet"
 
 
 def test_looking_asks_nobody_and_what_was_gathered_is_shown_for_a_while(crew, one):
-    observer = one.cluster.observer
+    observer = one.console.operations.observer
     jobs = []
     observer._later = lambda job: jobs.append(job) or True
     crew.operations()
@@ -64,7 +64,7 @@ def test_looking_asks_nobody_and_what_was_gathered_is_shown_for_a_while(crew, on
 
 
 def test_when_nobody_takes_the_job_the_next_look_tries_again(crew, one):
-    observer = one.cluster.observer
+    observer = one.console.operations.observer
     observer._later = lambda job: False
     observer.seen()
     crew.clock.advance(REFRESH)
@@ -78,16 +78,16 @@ def test_when_nobody_takes_the_job_the_next_look_tries_again(crew, one):
 
 def test_before_anything_was_gathered_a_worker_shows_itself(crew):
     late = crew.hire()
-    late.cluster.observer._later = lambda job: True
+    late.console.operations.observer._later = lambda job: True
 
-    seen = late.cluster.observer.seen()
+    seen = late.console.operations.observer.seen()
 
     assert set(seen.reports) == {late.name}
     assert seen.source == "self"
 
 
 def test_who_looks_after_a_while_sees_itself_and_how_many_others_there_are(crew, one, other):
-    observer = one.cluster.observer
+    observer = one.console.operations.observer
     observer.refresh()
     assert set(observer.seen().reports) == {one.name, other.name}
     observer._later = lambda job: True
@@ -102,7 +102,7 @@ def test_who_looks_after_a_while_sees_itself_and_how_many_others_there_are(crew,
 
 
 def test_a_worker_is_not_called_silent_because_nobody_looked_for_a_while(crew, one, other):
-    observer = one.cluster.observer
+    observer = one.console.operations.observer
     observer.refresh()
     observer._later = lambda job: True
     for _ in range(int(OLD / INTERVAL) - 1):
@@ -112,7 +112,7 @@ def test_a_worker_is_not_called_silent_because_nobody_looked_for_a_while(crew, o
 
 
 def test_a_visitor_is_no_worker_and_starts_nothing(one, other):
-    observer = one.cluster.observer
+    observer = one.console.operations.observer
     taken = []
     observer._later = lambda job: taken.append(job) or True
     observer.visit()
@@ -127,7 +127,7 @@ def test_without_nodes_the_host_is_asked(crew, one, other):
     crew.outage()
     crew.tick()
 
-    seen = one.cluster.observer.refresh()
+    seen = one.console.operations.observer.refresh()
 
     # Memory of the process is no storage of the host: only what this worker noted is there.
     assert seen.source == "host"
@@ -136,11 +136,11 @@ def test_without_nodes_the_host_is_asked(crew, one, other):
 
 
 def test_a_worker_that_says_good_bye_is_not_shown_any_more(crew, one, other):
-    one.cluster.observer.refresh()
+    one.console.operations.observer.refresh()
     other.cluster.monitor.leave()
     crew.tick(one)
 
-    assert set(one.cluster.observer.seen().reports) == {one.name}
+    assert set(one.console.operations.observer.seen().reports) == {one.name}
 
 
 # -- clocks --------------------------------------------------------------------------------------
@@ -209,7 +209,7 @@ def test_a_report_of_a_huge_stamp_and_time_hides_nobody(crew, one, other):
     facts = {"at": 10**20, "mode": "stopped"}
     reports = one.cluster.publisher._reports
     crew.put(reports.key(other.name), report_of(reports, other.name, facts, stamp=(1 << 63) - 1))
-    one.cluster.observer.refresh()
+    one.console.operations.observer.refresh()
     for _ in range(3):
         crew.tick()
 
@@ -231,14 +231,14 @@ def test_forged_reports_are_an_event_once_and_then_counted(crew, one, other):
     reports = one.cluster.publisher._reports
     for _ in range(20):
         crew.put(reports.key(other.name), b"rubbish")
-        one.cluster.observer.refresh()
+        one.console.operations.observer.refresh()
         crew.tick(one)
 
     assert len(refusals(one)) == 1
     assert one.cluster.publisher.facts({})["refused"] >= 20
     crew.clock.advance(3600)
     crew.put(reports.key(other.name), b"rubbish")
-    one.cluster.observer.refresh()
+    one.console.operations.observer.refresh()
     crew.tick(one)
     assert len(refusals(one)) <= 2
 

@@ -6,16 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flask_msm.memcached.wire import RELATIVE_TTL_LIMIT, ttl_for
 from flask_msm.record.attributes import NOTHING, Attributes
-from flask_msm.record.record import (
-    RELATIVE_TTL_LIMIT,
-    Kind,
-    Pointer,
-    Record,
-    join,
-    join_optional,
-    ttl_for,
-)
+from flask_msm.record.record import Kind, Pointer, Record, join, join_optional
 
 
 attributes = st.dictionaries(

@@ -6,13 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_msm.cluster.ports import CasToken, Item
 from flask_msm.memcached import wire
 from flask_msm.memcached.protocol import (
     LINE_LIMIT,
     STATS_LIMIT,
     VALUE_LIMIT,
     Answer,
+    CasToken,
+    Item,
     ManyItems,
     OneItem,
     Statistics,

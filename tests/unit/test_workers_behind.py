@@ -13,8 +13,8 @@ import pytest
 from support.crew import BY, Crew
 from support.dashboard import fields_in, post
 
+from flask_msm.cluster.control import DISTRIBUTION, ON_RECONNECT, POLICY
 from flask_msm.errors import CommandError, ConflictError
-from flask_msm.operations.orders import DISTRIBUTION, ON_RECONNECT, POLICY
 from flask_msm_dashboard import Access
 
 
@@ -59,7 +59,7 @@ def held(worker):
     cluster = worker.cluster
     names = (POLICY, ON_RECONNECT, DISTRIBUTION)
     drained = dict.fromkeys(cluster.control.drains(), "out of use")
-    return {name: cluster.commander.value(name) for name in names} | drained
+    return {name: worker.commander.value(name) for name in names} | drained
 
 
 #: What the first worker does; the next step, which was reviewed there; what holds after both.
@@ -207,7 +207,7 @@ def test_who_was_too_late_may_look_and_try_again_at_once(one, behind):
 
 def test_of_two_commands_at_one_worker_the_second_is_judged_on_what_the_first_did(one):
     """Two threads, the second of which arrives when the first was judged and has not acted."""
-    commander, refused = one.cluster.commander, []
+    commander, refused = one.commander, []
     choose = one.cluster.control.choose
 
     def second():
@@ -269,7 +269,7 @@ def test_a_worker_behind_does_not_forget_one_that_the_cluster_knows_to_live(crew
     for _ in range(11):
         crew.tick(one)
     assert not behind.cluster.heartbeat.lives(one.name)
-    behind.cluster.observer._later = lambda job: False
+    behind.console.operations.observer._later = lambda job: False
 
     with pytest.raises(CommandError, match="lives"):
         behind.console.forget_worker(one.name, **BY)
@@ -327,7 +327,7 @@ def test_a_look_does_not_ask_a_node_that_is_down(crew, one):
 
 
 def test_pages_that_only_show_ask_no_node(crew, one):
-    one.cluster.observer._later = lambda job: False
+    one.console.operations.observer._later = lambda job: False
     browser = one.browser()
     crew.operations()
 

@@ -10,7 +10,7 @@ from flask_msm.operations import snapshot as doc
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from flask_msm.cluster_assembly import ClusterParts
+    from flask_msm.application import Cluster
     from flask_msm.operations.report_reader import FleetView, NodeView, WorkerView
     from flask_msm.settings.settings import Settings
 
@@ -23,7 +23,7 @@ def node_of(
     node: NodeView,
     view: FleetView,
     said: Mapping[str, Mapping[str, doc.Opinion]],
-    cluster: ClusterParts,
+    cluster: Cluster,
     *,
     addresses: Mapping[str, str | None],
     settings: Settings,
@@ -96,7 +96,7 @@ def opinions_of(worker: WorkerView) -> dict[str, doc.Opinion]:
     }
 
 
-def _drain(node_id: str, cluster: ClusterParts) -> doc.Drain | None:
+def _drain(node_id: str, cluster: Cluster) -> doc.Drain | None:
     value, who, why, at = cluster.control.drain_of(node_id)
     if value is None:
         return None

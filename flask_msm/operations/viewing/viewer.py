@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from flask_msm.cluster.control import CLEAR, DISTRIBUTION, ON_RECONNECT, POLICY
 from flask_msm.operations import snapshot as doc
-from flask_msm.operations.orders import CLEAR, DISTRIBUTION, ON_RECONNECT, POLICY
 from flask_msm.operations.report_reader import Facts
 from flask_msm.storage.metrics import STEP, STEPS
 from flask_msm.version import VERSION
@@ -22,9 +22,8 @@ from .workers import mode_of, with_status, worker_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from flask_msm.assembly import Parts
+    from flask_msm.application import Application, Cluster
     from flask_msm.cluster.control import Choice
-    from flask_msm.cluster_assembly import ClusterParts
     from flask_msm.operations.report_reader import FleetView
     from flask_msm.process.clock import Clock
     from flask_msm.settings.settings import Settings
@@ -42,7 +41,9 @@ class Viewer:
         clock: Tells the time.
     """
 
-    def __init__(self, parts: Parts, settings: Settings, *, app_name: str, clock: Clock) -> None:
+    def __init__(
+        self, parts: Application, settings: Settings, *, app_name: str, clock: Clock
+    ) -> None:
         self._parts = parts
         self._settings = settings
         self._app_name = app_name
@@ -72,7 +73,7 @@ class Viewer:
             events_total=len(events),
         )
 
-    def snapshot(self, view: FleetView, cluster: ClusterParts) -> doc.Snapshot:
+    def snapshot(self, view: FleetView, cluster: Cluster) -> doc.Snapshot:
         """Return the document for *view*."""
         me = cluster.heartbeat.worker
         told = self._others.told(view, me)

@@ -13,10 +13,11 @@ from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple, TypeVar, TypeVarTuple
 
 from flask_msm.errors import CorruptRecordError, RecordError, UnknownRecordError
+from flask_msm.memcached.wire import ttl_for
 from flask_msm.process.clock import earliest
 from flask_msm.record.attributes import NOTHING, Attributes
 from flask_msm.record.keys import digest_of
-from flask_msm.record.record import Kind, Record, join, join_optional, ttl_for
+from flask_msm.record.record import Kind, Record, join, join_optional
 from flask_msm.storage.store import (
     Loaded,
     LocalStorageError,
