@@ -3,7 +3,7 @@
 Facts about a node stand under ``<fact>:<node id>`` in one shared map:
 
 * ``known``: the node has been given this map.
-* ``identity``: what was read there, see ``identity.py``. When it shows something else it lost its
+* ``identity``: what was read there, see ``node_identity.py``. When it shows something else it lost its
   memory (restart, flush), or another memory answers: any worker may notice, however late.
 * ``missed`` and ``rebuilt``: see ``cluster/trust.py``; their stamps are what counts.
 * ``lost``: when that was noticed; every host hands over what it has of the node's sessions.
@@ -209,7 +209,7 @@ class Control:
 
         Args:
             found: Whether it had the map, by node id, for the nodes that answered.
-            identities: What they show, see ``identity.py``.
+            identities: What they show, see ``node_identity.py``.
         """
         lost = set()
         begun = bool(self.shared.values(_KNOWN))

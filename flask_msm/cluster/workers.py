@@ -60,7 +60,7 @@ class Heartbeat:
         clock: Tells the time.
 
     Attributes:
-        sees: What this worker read on the nodes by id, see ``identity.py``.
+        sees: What this worker read on the nodes by id, see ``node_identity.py``.
         keeps: This host has changes of an outage that nodes do not know yet.
     """
 
