@@ -6,7 +6,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flask_msm.cluster.health import TRANSITIONS, NodeState, Rights, Signal, rights
+from flask_msm.cluster.health import TRANSITIONS, NodeState, Permissions, Signal, rights
 from flask_msm.cluster.mode import MODE_TRANSITIONS, Mode, ModeSignal
 
 
@@ -44,7 +44,7 @@ Where a worker keeps sessions. A cluster that lacks a node is still *distributed
 
 SIGNALS = {
     Signal.ANSWERED: "an operation of a request succeeded",
-    Signal.DOUBTED: "a soft failure (time-out, busy), not the last straw",
+    Signal.SOFT_FAILURE: "a soft failure (time-out, busy), not the last straw",
     Signal.LOST: "a hard failure, or as many soft ones in a row as it takes",
     Signal.SEEN: "a good probe, not enough of them in a row",
     Signal.RECOVERED: "as many good probes in a row as it takes",
@@ -109,7 +109,7 @@ def _rights() -> str:
             if row not in found:
                 found.append(row)
     titles = {"alone": "read alone", "joined": "read joined", "missing": 'may say "missing"'}
-    return _table(("node", *(titles.get(name, name) for name in Rights._fields)), found)
+    return _table(("node", *(titles.get(name, name) for name in Permissions._fields)), found)
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

@@ -15,32 +15,32 @@ from .cluster import control as control_map
 from .cluster import ended_sessions, workers
 from .cluster.conditions import Conditions
 from .cluster.control import DISTRIBUTION, ON_RECONNECT, POLICY, RUNNING, Control
-from .cluster.ended_sessions import Endings
+from .cluster.ended_sessions import EndedSessions
 from .cluster.events import Events
 from .cluster.health import Thresholds
-from .cluster.mode import Mode, ModeKeeper
+from .cluster.mode import Mode, ModeState
 from .cluster.node_identity import Identities
-from .cluster.nodes import ClusterState
+from .cluster.nodes import NodeTable
 from .cluster.placement import Placement
 from .cluster.reports import Reports
 from .cluster.shared_map import MAX_SIZE, Bounds, SharedMap
 from .cluster.trust import hold_off
-from .cluster.workers import Heartbeat
-from .maintenance.copier import Copier
-from .maintenance.failback import Returner
+from .cluster.workers import WorkerRegistry
+from .maintenance.copier import RecordCopier
+from .maintenance.failback import Failback
 from .maintenance.host_log import HostLog
 from .maintenance.lanes import Lanes
 from .maintenance.learner import Learner
-from .maintenance.membership import Sharing
+from .maintenance.membership import Membership
 from .maintenance.monitor import Monitor
-from .maintenance.notes import Notes
+from .maintenance.notes import HostCopy
 from .maintenance.parts import Upkeep
 from .maintenance.probe import Prober
 from .maintenance.reactions import Reactions
 from .maintenance.rebuild import Rebuilder
 from .maintenance.rebuild_starter import RebuildStarter
-from .maintenance.repairs import Repairs
-from .maintenance.reporting import Publisher
+from .maintenance.repairs import RetryQueue
+from .maintenance.reporting import StatusReporter
 from .maintenance.runtime import Runtime
 from .maintenance.scheduler import Scheduler
 from .memcached.client import MemcachedNode
@@ -48,20 +48,20 @@ from .policies import PolicyInForce
 from .process.background import Background
 from .record.encryption import Encryption, encryption_of
 from .record.envelope import Envelope
-from .record.hybrid_clock import StampClock
+from .record.hybrid_clock import HybridLogicalClock
 from .record.keys import Keyring, digest_of, keyring
 from .sessions.blacklist import Blacklist
 from .sessions.live_objects import LiveObjects
-from .sessions.overrides import Choices
+from .sessions.overrides import RuntimeOverrides
 from .sessions.pins import Pins
 from .sessions.repository import Repository, Rules
 from .sessions.serialization import Listeners, Serialization
 from .storage.failover import Failover, FailoverStore
-from .storage.local.backend import Shelves
+from .storage.local.backend import BackendOpener
 from .storage.local.folder import folder_name, node_marks
 from .storage.local.store import LocalStore
 from .storage.mirror import Mirror
-from .storage.replica_set import Nodes
+from .storage.replica_set import ReplicaSet
 from .storage.replicated import ClusterStore
 from .storage.second_looks import SecondLooks
 
@@ -179,7 +179,7 @@ class Application:
         ids = [address.id for address in settings.nodes]
         self.placement = Placement(ids, replicas=settings.replicas, last=settings.failover_nodes)
         self.events = Events(clock, environment.listener)
-        stamps = StampClock(clock)
+        stamps = HybridLogicalClock(clock)
         behind = environment.background("flask-msm-local")
         self.local = _local_store(environment, self.envelope, self.events, later=behind.put)
         self.cluster: Cluster | None = None
@@ -252,7 +252,7 @@ class Cluster:
         environment: Environment,
         application: Application,
         *,
-        stamps: StampClock,
+        stamps: HybridLogicalClock,
         behind: Background,
     ) -> None:
         self._environment = environment
@@ -266,7 +266,7 @@ class Cluster:
         self.nodes: dict[str, Any] = {
             address.id: environment.make_node(address) for address in settings.nodes
         }
-        self.state = ClusterState(
+        self.state = NodeTable(
             self.nodes,
             limits=Thresholds(
                 failures=settings.failure_threshold,
@@ -276,12 +276,12 @@ class Cluster:
             ),
             clock=clock,
         )
-        self.mode = ModeKeeper(clock)
+        self.mode = ModeState(clock)
         self._make_shared_state()
         self._make_store(behind)
         self._make_maintenance()
 
-    def look_afresh(self) -> tuple[Control, Heartbeat]:
+    def look_afresh(self) -> tuple[Control, WorkerRegistry]:
         """Return an empty control map and registry, to be filled from the nodes alone."""
         environment, settings = self._environment, self._environment.settings
         token = secrets.token_hex(4)
@@ -292,7 +292,7 @@ class Cluster:
 
         return (
             Control(self._shared_map(control_map.KEY_SUFFIX, control_map.BOUNDS), worker=worker),
-            Heartbeat(
+            WorkerRegistry(
                 self._shared_map(workers.KEY_SUFFIX, workers.BOUNDS),
                 worker=worker,
                 nodes=self.nodes,
@@ -304,11 +304,11 @@ class Cluster:
         )
 
     def connect(
-        self, environment: Environment, repository: Repository, *, stamps: StampClock
+        self, environment: Environment, repository: Repository, *, stamps: HybridLogicalClock
     ) -> None:
         """Connect what sessions do with what the fleet knows and shows."""
         serialization = repository.serialization
-        choices = Choices(
+        choices = RuntimeOverrides(
             self.control,
             pins=serialization.pins,
             blacklist=serialization.blacklist,
@@ -343,7 +343,7 @@ class Cluster:
         settings, clock = self._environment.settings, self._environment.clock
         self.control, self.heartbeat = self.look_afresh()
         heartbeat = self.heartbeat
-        self.ended_sessions = Endings(
+        self.ended_sessions = EndedSessions(
             self._shared_map(ended_sessions.KEY_SUFFIX, ended_sessions.BOUNDS)
         )
         self.conditions = Conditions(
@@ -371,7 +371,7 @@ class Cluster:
         copies = environment.background("flask-msm-copies")
         self.mirror = Mirror(self._local, behind) if settings.mirror or settings.sticky else None
         self.replicated = ClusterStore(
-            Nodes(
+            ReplicaSet(
                 clients=self.nodes,
                 placement=self._placement,
                 views=self.state,
@@ -412,7 +412,7 @@ class Cluster:
         """Make what keeps nodes and sessions whole, behind requests."""
         environment, settings = self._environment, self._environment.settings
         clock, keys, mode = environment.clock, environment.keys, self.mode
-        self.returner = Returner(
+        self.returner = Failback(
             self.store,
             mirror=self.mirror,
             control=self.control,
@@ -430,7 +430,7 @@ class Cluster:
             self.nodes,
             placement=self._placement,
             control=self.control,
-            copier=Copier(
+            copier=RecordCopier(
                 envelope=self._envelope,
                 keys=keys,
                 clock=clock,
@@ -444,7 +444,7 @@ class Cluster:
             read_elsewhere=self.heartbeat.is_read_elsewhere,
             identities=identities,
         )
-        self.repairs = Repairs(
+        self.repairs = RetryQueue(
             rejoin=lambda key: self.replicated.rejoin(
                 key, keys(), clock.monotonic() + settings.timeout
             ),
@@ -452,7 +452,7 @@ class Cluster:
             clock=clock,
             patience=environment.interval,
         )
-        self.publisher = Publisher(
+        self.publisher = StatusReporter(
             self.reports,
             heartbeat=self.heartbeat,
             state=self.state,
@@ -484,7 +484,7 @@ class Cluster:
             rebuilder=self.rebuilder,
             repairs=self.repairs,
             returner=self.returner,
-            notes=Notes(self._local, shared, keys=keys),
+            notes=HostCopy(self._local, shared, keys=keys),
             host_log=HostLog(self.control.shared, self._local, keys=keys),
             publisher=self.publisher,
             events=self._events,
@@ -495,7 +495,7 @@ class Cluster:
         )
         self.prober = Prober(parts)
         self.learner = Learner(parts, notice=environment.notice)
-        self.sharing = Sharing(
+        self.sharing = Membership(
             parts, prober=self.prober, learner=self.learner, interval=environment.interval
         )
         self.reactions = Reactions(parts, learner=self.learner, sharing=self.sharing)
@@ -574,7 +574,7 @@ def _local_store(
                 where = f"local storage in {shelf.place}"
             events.add("error", "local_storage_failed", f"{where}: {reason}")
 
-    shelves = Shelves(
+    shelves = BackendOpener(
         settings.local_cache,
         base=settings.local_dir,
         name=folder_name(settings.key_prefix, ids, environment.root),

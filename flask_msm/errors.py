@@ -100,7 +100,7 @@ class SerializationError(MsmError, TypeError):
         # Without an attribute it is a name that cannot be stored: no value is to blame.
         advice = "" if attribute is None else f"{_ADVICE} "
         super().__init__(
-            f"session attribute {shown(path)} ({type_name}) set in endpoint"
+            f"session attribute {quoted(path)} ({type_name}) set in endpoint"
             f" {endpoint or 'unknown'!r} cannot be stored: {reason}. {advice}The session keeps what"
             " was stored before this request."
         )
@@ -181,7 +181,7 @@ class NodeValueError(NodeError):
     """The node is fine, it refused this key or value (too large, out of memory)."""
 
 
-def shown(name: str, limit: int = 120) -> str:
+def quoted(name: str, limit: int = 120) -> str:
     """Return *name* quoted, control characters escaped, cut to *limit* characters."""
     text = name if len(name) <= limit else name[: limit - 1] + "…"
     return "'" + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text) + "'"
@@ -191,7 +191,7 @@ def shown(name: str, limit: int = 120) -> str:
 MAX_NAME = 120
 
 
-def label(name: str) -> str:
+def short_name(name: str) -> str:
     """Return *name*, cut to ``MAX_NAME`` characters if it is longer, different for each name."""
     if len(name) <= MAX_NAME:
         return name
@@ -199,7 +199,7 @@ def label(name: str) -> str:
     return f"{name[: MAX_NAME - 10]}…#{digest}"
 
 
-def plain(text: str, limit: int) -> str:
+def one_line(text: str, limit: int) -> str:
     """Return *text* in one line of at most *limit* characters, control characters escaped."""
-    escaped = shown(text, limit)[1:-1]
+    escaped = quoted(text, limit)[1:-1]
     return escaped if len(escaped) <= limit else escaped[: limit - 1] + "…"

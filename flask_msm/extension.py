@@ -16,7 +16,7 @@ from flask import session as current_session
 from flask_msm.operations.checks import Report
 from flask_msm.operations.cli import msm_commands
 from flask_msm.operations.console import Console
-from flask_msm.operations.lookup import Lookups
+from flask_msm.operations.lookup import SessionLookup
 from flask_msm.process.clock import Clock, FleetClock, SystemClock
 from flask_msm.record.codec.msgpack import Codec, MsgpackCodec
 from flask_msm.record.codec.names import text_of
@@ -44,7 +44,7 @@ from .version import VERSION
 if TYPE_CHECKING:
     from flask_msm.cluster.events import Event
     from flask_msm.sessions.repository import Repository
-    from flask_msm.sessions.unit_of_work import Unit
+    from flask_msm.sessions.unit_of_work import UnitOfWork
     from flask_msm.storage.store import SessionStore
 
     from .policies import Failure, Policy
@@ -218,7 +218,7 @@ class MemcachedSessionManager:
             route=settings.route,
             on_load=parts.cluster.runtime.on_load if parts.cluster else None,
         )
-        lookups = Lookups(
+        lookups = SessionLookup(
             parts,
             settings,
             secrets=lambda: secrets_of(app) or ("",),
@@ -282,7 +282,7 @@ class MemcachedSessionManager:
         if not isinstance(session, Session):
             return SessionInfo(ref=None, version="0", mode="foreign")
         names = tuple(name for key in session if (name := text_of(key)) is not None)
-        unit: Unit = session.backing  # type: ignore[assignment]
+        unit: UnitOfWork = session.backing  # type: ignore[assignment]
         record, token = unit.record, unit.token
         if record is None or token is None:
             return SessionInfo(ref=None, version="0", mode=state.mode, attributes=names)

@@ -12,11 +12,11 @@ from flask.sessions import SessionInterface, SessionMixin
 from werkzeug.http import dump_cookie
 
 from flask_msm.sessions.session import Session
-from flask_msm.sessions.unit_of_work import Action, Unit
+from flask_msm.sessions.unit_of_work import Action, UnitOfWork
 from flask_msm.settings.secret_keys import secrets_of
 from flask_msm.settings.types import switched_on
 
-from .errors import ReadOnlyError, shown
+from .errors import ReadOnlyError, quoted
 from .record.token import PERMANENT, Token, cookie_pattern, peek_flags, signer_for
 
 
@@ -89,7 +89,9 @@ class MsmSessionInterface(SessionInterface):
         secrets = secrets_of(app)
         if secrets is None:
             return None
-        return Session(backing=Unit(self.repository, RequestVisit(self, app, request, secrets)))
+        return Session(
+            backing=UnitOfWork(self.repository, RequestVisit(self, app, request, secrets))
+        )
 
     def life(self, app: Flask) -> float:
         """Return the time in seconds a session lives without a request."""
@@ -113,7 +115,7 @@ class MsmSessionInterface(SessionInterface):
         if not isinstance(session, Session):
             return
         unit = session.backing
-        if not isinstance(unit, Unit):
+        if not isinstance(unit, UnitOfWork):
             return
         loaded = session.loaded
         request: Request = unit.visit.request  # type: ignore[attr-defined]
@@ -136,7 +138,7 @@ class MsmSessionInterface(SessionInterface):
             session.saving = False
 
     def _answer(
-        self, app: Flask, session: Session, unit: Unit, response: Response, *, saves: bool
+        self, app: Flask, session: Session, unit: UnitOfWork, response: Response, *, saves: bool
     ) -> None:
         """Store what is to be stored, and set the headers.
 
@@ -202,7 +204,7 @@ class MsmSessionInterface(SessionInterface):
             session: The session, already stored.
         """
         backing = session.backing if isinstance(session, Session) else None
-        if isinstance(backing, Unit) and backing.cookie_due:
+        if isinstance(backing, UnitOfWork) and backing.cookie_due:
             return True
         return super().should_set_cookie(app, session)
 
@@ -241,7 +243,7 @@ class MsmSessionInterface(SessionInterface):
         return hasattr(view, READ_ONLY)
 
     def _refuse_changes(self, app: Flask, names: set[str], endpoint: str | None) -> None:
-        listed = ", ".join(shown(name) for name in sorted(names))
+        listed = ", ".join(quoted(name) for name in sorted(names))
         message = f"the read_only view {endpoint!r} changed the session: {listed}"
         if switched_on(app.debug):
             raise ReadOnlyError(message)

@@ -48,7 +48,7 @@ class Access:
         return self.level == "write"
 
 
-class Guard:
+class AccessControl:
     """Asks the application's callable, and takes only exact answers for a yes.
 
     Args:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from flask_msm.operations.snapshot import SessionFacts
 
     from .access import Access
-    from .desk import Sight
+    from .desk import PageContext
 
 
 _LONGEST_REASON = 200
@@ -157,7 +157,7 @@ class ActView(ActingView):
 
     def _review(
         self,
-        sight: Sight,
+        sight: PageContext,
         action: Action,
         form: Any,
         *,
@@ -186,7 +186,7 @@ class ActView(ActingView):
             token=self.desk.token(action.name),
         )
 
-    def _wait(self, sight: Sight, action: Action) -> float:
+    def _wait(self, sight: PageContext, action: Action) -> float:
         """Return the time in seconds until the action may be done."""
         if action.kind:
             # Other workers count, too: what they did is in the events.
@@ -289,7 +289,7 @@ class SessionsView(ActingView):
         query = f"?{urlencode({'applied': outcome.event})}" if outcome.event else ""
         return see_other(f"{sight.base}sessions/{query}")
 
-    def _page(self, sight: Sight, *, status: int = 200, **context: Any) -> Response:
+    def _page(self, sight: PageContext, *, status: int = 200, **context: Any) -> Response:
         return self.show(
             "sessions",
             _("Sessions"),
@@ -304,7 +304,7 @@ class SessionsView(ActingView):
         )
 
 
-def _counted_as(sight: Sight, action: Action) -> str:
+def _counted_as(sight: PageContext, action: Action) -> str:
     """Return the name under which the limiter counts what this request does."""
     name = f"{sight.operator.name}:{action.name}"
     return f"{name}:{request.form.get('node', '')}" if action.per_target else name

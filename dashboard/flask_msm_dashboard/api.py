@@ -7,7 +7,7 @@ from flask import Response, request
 from . import metrics
 from .answers import exposed, json_response
 from .base import MsmView
-from .desk import Desk
+from .desk import DashboardContext
 from .limits import Limits
 from .presenters import facts
 from .state import document
@@ -77,7 +77,7 @@ class ApiView(MsmView):
         return True
 
 
-def is_well(desk: Desk) -> bool:
+def is_well(desk: DashboardContext) -> bool:
     """Return whether other workers can do better than this one.
 
     A worker without memcached serves its users all the same. Taking all of them out because no

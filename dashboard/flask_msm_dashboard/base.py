@@ -10,7 +10,7 @@ from werkzeug.exceptions import HTTPException
 
 from .access import Access
 from .answers import json_response
-from .desk import ENDPOINT, Desk, Sight, revision, theme
+from .desk import ENDPOINT, DashboardContext, PageContext, revision, theme
 from .state import SCHEMA
 from .texts import _
 
@@ -56,7 +56,7 @@ class MsmView(BaseView):  # type: ignore[misc]
     """
 
     def __init__(
-        self, desk: Desk, *, path: str, name: str, static_folder: str | None = None
+        self, desk: DashboardContext, *, path: str, name: str, static_folder: str | None = None
     ) -> None:
         self.desk = desk
         self.path = path
@@ -113,7 +113,7 @@ class MsmView(BaseView):  # type: ignore[misc]
         title: str,
         *,
         sections: Mapping[str, Mapping[str, Any]],
-        sight: Sight | None = None,
+        sight: PageContext | None = None,
         status: int = 200,
         live: bool = True,
         **context: Any,
@@ -153,7 +153,7 @@ class MsmView(BaseView):  # type: ignore[misc]
         return Response(body, status, mimetype="text/html")
 
     def _changes(
-        self, sight: Sight, rendered: Mapping[str, tuple[str, str]], title: str
+        self, sight: PageContext, rendered: Mapping[str, tuple[str, str]], title: str
     ) -> Response:
         have = dict(part.split(":", 1) for part in request.args["live"].split(",") if ":" in part)
         changed = {
@@ -172,7 +172,7 @@ class MsmView(BaseView):  # type: ignore[misc]
             }
         )
 
-    def page_title(self, sight: Sight, title: str) -> str:
+    def page_title(self, sight: PageContext, title: str) -> str:
         """Return the title of the window: it carries the verdict."""
         environment = sight.snapshot.observer.environment or sight.snapshot.observer.app
         return f"{title} · {environment} · {_('Sessions')}"

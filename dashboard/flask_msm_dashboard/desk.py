@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from flask_msm.commands import Console
     from flask_msm.operations.snapshot import Snapshot
 
-    from .access import Access, Guard
+    from .access import Access, AccessControl
     from .options import Options
     from .presenters.attention import Item
     from .presenters.verdict import Verdict
@@ -49,7 +49,7 @@ _TOKEN = re.compile(r'(name="token" value=")[^"]*')
 _OPERATOR = "_flask_msm_operator"
 
 
-class Sight:
+class PageContext:
     """What one request sees: one snapshot for everything on the page.
 
     Args:
@@ -82,7 +82,7 @@ class Sight:
 
 
 @dataclass(slots=True)
-class Desk:
+class DashboardContext:
     """Everything the views of one application share.
 
     Attributes:
@@ -96,7 +96,7 @@ class Desk:
 
     console: Console
     options: Options
-    guard: Guard
+    guard: AccessControl
     limiter: Limiter = field(default_factory=Limiter)
     tokens: Tokens = field(default_factory=Tokens)
     build: str = ""
@@ -113,7 +113,7 @@ class Desk:
         found: Access | None = getattr(request, _OPERATOR)
         return found
 
-    def sight(self, *, acting: bool = False) -> Sight:
+    def sight(self, *, acting: bool = False) -> PageContext:
         """Return what this request sees.
 
         Args:
@@ -122,7 +122,7 @@ class Desk:
         operator = self.operator()
         if operator is None:
             raise PermissionError
-        return Sight(self.snapshot(ask=acting and operator.can_write), operator, self.base())
+        return PageContext(self.snapshot(ask=acting and operator.can_write), operator, self.base())
 
     def snapshot(self, *, ask: bool = False) -> Snapshot:
         """Return the fleet, without what settings hide.

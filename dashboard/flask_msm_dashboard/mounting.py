@@ -8,12 +8,12 @@ from flask_admin import Admin
 from flask_admin.theme import Theme
 from werkzeug.exceptions import HTTPException
 
-from .access import Guard
+from .access import AccessControl
 from .acting import ActView, SessionsView
 from .api import ApiView
 from .application import Dashboard
 from .base import MsmView
-from .desk import ENDPOINT, STATIC, Desk
+from .desk import ENDPOINT, STATIC, DashboardContext
 from .front import put_in_front
 from .strays import Strays
 from .views import BlacklistView, EventsView, NodesView, OverviewView, PolicyView, WorkersView
@@ -42,7 +42,7 @@ class MsmAdmin(Admin):  # type: ignore[misc]
         super().add_view(view)
 
 
-def mount(app: Flask, console: Console, settings: Options) -> Desk:
+def mount(app: Flask, console: Console, settings: Options) -> DashboardContext:
     """Put the dashboard at ``MSM_ADMIN_URL`` of *app*, out of reach of its hooks.
 
     Args:
@@ -54,7 +54,7 @@ def mount(app: Flask, console: Console, settings: Options) -> Desk:
         ConfigError: ``MSM_ADMIN_ACCESS`` cannot be used.
     """
     dashboard = Dashboard(app)
-    desk = Desk(console, settings, Guard(settings.admin_access, dashboard.ask))
+    desk = DashboardContext(console, settings, AccessControl(settings.admin_access, dashboard.ask))
     overview = OverviewView(desk, path="", name="Overview", static_folder=str(STATIC))
     admin = MsmAdmin(
         name="Sessions",

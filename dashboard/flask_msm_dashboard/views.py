@@ -31,7 +31,7 @@ from .texts import _
 if TYPE_CHECKING:
     from flask_msm.operations.snapshot import Event
 
-    from .desk import Sight
+    from .desk import PageContext
     from .presenters.events import EventRow
     from .presenters.nodes import NodeRow
 
@@ -229,7 +229,7 @@ class PolicyView(MsmView):
         )
 
 
-def nodes_context(sight: Sight, *, short: bool) -> dict[str, object]:
+def nodes_context(sight: PageContext, *, short: bool) -> dict[str, object]:
     """Return what the table of nodes needs."""
     snapshot = sight.snapshot
     rows = [node_row(node, snapshot) for node in snapshot.nodes]
@@ -241,7 +241,7 @@ def nodes_context(sight: Sight, *, short: bool) -> dict[str, object]:
     }
 
 
-def chips_context(sight: Sight) -> dict[str, object]:
+def chips_context(sight: PageContext) -> dict[str, object]:
     """Return what the chips of the workers need."""
     snapshot = sight.snapshot
     workers = facts.living(snapshot)
@@ -266,13 +266,13 @@ def worker_opinions(row: NodeRow) -> list[tuple[str, int, str]]:
     return [(state, len(names), ", ".join(names[:8])) for state, names in ranked]
 
 
-def choice_history(sight: Sight) -> list[EventRow]:
+def choice_history(sight: PageContext) -> list[EventRow]:
     """Return the newest changes operators made."""
     kinds = {"policy_changed", "on_reconnect_changed", "distribution_changed", "mode_changed"}
     return [event_row(e) for e in sight.snapshot.events if e.kind in kinds and e.actor][:10]
 
 
-def applied_event(sight: Sight) -> Event | None:
+def applied_event(sight: PageContext) -> Event | None:
     """Return the event the address names: what the operator has just done."""
     wanted = cut(request.args.get("applied"), 120)
     if not wanted:

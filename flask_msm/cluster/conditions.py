@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
-from flask_msm.errors import plain
+from flask_msm.errors import one_line
 from flask_msm.process.locks import ProcessLock
 
 from .facts import facts_in, text_in
@@ -132,14 +132,14 @@ class Conditions:
             node: Id of the node it is about, if it is about one.
             error: Whether it is an error; otherwise it is a warning.
         """
-        subject = plain(subject, MAX_SUBJECT)
+        subject = one_line(subject, MAX_SUBJECT)
         name = f"{PREFIX}{kind}:{subject}"
         with self._lock:
             if text is None:
                 self._found.pop(name, None)
             elif name not in self._found and len(self._found) < MOST:
                 now = self._clock.time()
-                text = plain(text, MAX_TEXT)
+                text = one_line(text, MAX_TEXT)
                 self._found[name] = Condition(kind, subject, text, node, error, now, "")
 
     def lasting(self) -> list[Condition]:
@@ -226,10 +226,10 @@ def _parsed(name: str, raw: bytes) -> Condition | None:
         return None
     node, since = facts.get("node"), facts.get("since")
     return Condition(
-        plain(kind, MAX_SUBJECT),
-        plain(subject, MAX_SUBJECT),
+        one_line(kind, MAX_SUBJECT),
+        one_line(subject, MAX_SUBJECT),
         text_in(facts, "text", MAX_TEXT),
-        plain(node, MAX_SUBJECT) if isinstance(node, str) else None,
+        one_line(node, MAX_SUBJECT) if isinstance(node, str) else None,
         facts.get("error") is True,
         float(since) if isinstance(since, int | float) and abs(since) < 1e12 else 0.0,
         text_in(facts, "by", MAX_TEXT),

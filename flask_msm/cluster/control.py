@@ -3,8 +3,8 @@
 Facts about a node stand under ``<fact>:<node id>`` in one shared map:
 
 * ``known``: the node has been given this map.
-* ``identity``: what was read there, see ``node_identity.py``. When it shows something else it lost its
-  memory (restart, flush), or another memory answers: any worker may notice, however late.
+* ``identity``: what was read there, see ``node_identity.py``. When it shows something else it lost
+  its memory (restart, flush), or another memory answers: any worker may notice, however late.
 * ``missed`` and ``rebuilt``: see ``cluster/trust.py``; their stamps are what counts.
 * ``lost``: when that was noticed; every host hands over what it has of the node's sessions.
 * ``drain``: an operator's word, ``draining`` or ``drained``.
@@ -18,12 +18,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
-from flask_msm.errors import plain
+from flask_msm.errors import one_line
 from flask_msm.record.hybrid_clock import milliseconds
 
 from .facts import facts_in, text_in
 from .shared_map import Bounds, SharedMap
-from .trust import Standing
+from .trust import SyncStatus
 
 
 if TYPE_CHECKING:
@@ -89,9 +89,11 @@ class Control:
         self.shared = shared
         self._worker = worker
 
-    def standing(self, node_id: str) -> Standing:
+    def standing(self, node_id: str) -> SyncStatus:
         """Return what the fleet says of the node."""
-        return Standing(self.shared.stamp(_MISSED + node_id), self.shared.stamp(_REBUILT + node_id))
+        return SyncStatus(
+            self.shared.stamp(_MISSED + node_id), self.shared.stamp(_REBUILT + node_id)
+        )
 
     def identity(self, node_id: str) -> str | None:
         """Return what the fleet read on the node, ``None`` when nothing is noted."""
@@ -160,7 +162,7 @@ class Control:
         facts = facts_in(raw) if raw is not None else {}
         value = facts.get("value")
         return Choice(
-            plain(value, MAX_TEXT) if isinstance(value, str) else None,
+            one_line(value, MAX_TEXT) if isinstance(value, str) else None,
             stamp,
             milliseconds(stamp) / 1000,
             text_in(facts, "who", MAX_TEXT),

@@ -44,7 +44,7 @@ class Ended(NamedTuple):
     kept: bool
 
 
-class Endings:
+class EndedSessions:
     """The sessions that ended lately, as this worker knows them.
 
     Args:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from flask_msm.errors import plain
+from flask_msm.errors import one_line
 
 
 def facts_in(raw: bytes) -> dict[str, object]:
@@ -23,4 +23,4 @@ def facts_in(raw: bytes) -> dict[str, object]:
 def text_in(facts: Mapping[str, object], name: str, limit: int) -> str:
     """Return the text *name* among *facts*, in at most *limit* characters; empty if it is none."""
     text = facts.get(name)
-    return plain(text, limit) if isinstance(text, str) else ""
+    return one_line(text, limit) if isinstance(text, str) else ""

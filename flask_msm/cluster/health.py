@@ -29,7 +29,7 @@ class Signal(Enum):
     #: An operation of a request succeeded.
     ANSWERED = "answered"
     #: A soft failure, not the last straw.
-    DOUBTED = "doubted"
+    SOFT_FAILURE = "doubted"
     #: A hard failure, or as many soft ones in a row as it takes.
     LOST = "lost"
     #: A good probe, not enough of them in a row.
@@ -45,32 +45,33 @@ _UP, _SUSPECT, _RECOVERING, _DOWN = (
     NodeState.DOWN,
 )
 
-#: Draining and drained are an operator's word about a node, laid over these four; see ``shown``.
+#: Draining and drained are what an operator chose for a node; ``effective_state`` puts them over
+#: these four.
 TRANSITIONS: dict[NodeState, dict[Signal, NodeState]] = {
     _UP: {
         Signal.ANSWERED: _UP,
-        Signal.DOUBTED: _SUSPECT,
+        Signal.SOFT_FAILURE: _SUSPECT,
         Signal.LOST: _DOWN,
         Signal.SEEN: _UP,
         Signal.RECOVERED: _UP,
     },
     _SUSPECT: {
         Signal.ANSWERED: _UP,
-        Signal.DOUBTED: _SUSPECT,
+        Signal.SOFT_FAILURE: _SUSPECT,
         Signal.LOST: _DOWN,
         Signal.SEEN: _UP,
         Signal.RECOVERED: _UP,
     },
     _DOWN: {
         Signal.ANSWERED: _DOWN,
-        Signal.DOUBTED: _DOWN,
+        Signal.SOFT_FAILURE: _DOWN,
         Signal.LOST: _DOWN,
         Signal.SEEN: _RECOVERING,
         Signal.RECOVERED: _UP,
     },
     _RECOVERING: {
         Signal.ANSWERED: _RECOVERING,
-        Signal.DOUBTED: _RECOVERING,
+        Signal.SOFT_FAILURE: _RECOVERING,
         Signal.LOST: _DOWN,
         Signal.SEEN: _RECOVERING,
         Signal.RECOVERED: _UP,
@@ -166,7 +167,7 @@ def advance(
     if health.state is _DOWN and not probing:
         return health._replace(error=error or health.error)
     if not lost and not (probing and health.state in (_DOWN, _RECOVERING)):
-        return _moved(health, Signal.DOUBTED, now)._replace(
+        return _moved(health, Signal.SOFT_FAILURE, now)._replace(
             doubts=doubts, good_probes=0, error=error
         )
     doubled = 0 if last else health.losses
@@ -185,7 +186,7 @@ def _moved(health: Health, signal: Signal, now: float) -> Health:
     return health if state is health.state else health._replace(state=state, since=now)
 
 
-def shown(state: NodeState, drain: str | None) -> NodeState:
+def effective_state(state: NodeState, drain: str | None) -> NodeState:
     """Return *state* with the operator's word laid over it.
 
     Args:
@@ -199,7 +200,7 @@ def shown(state: NodeState, drain: str | None) -> NodeState:
     return state
 
 
-class Rights(NamedTuple):
+class Permissions(NamedTuple):
     """What may be done with a node in a given state.
 
     Attributes:
@@ -215,10 +216,10 @@ class Rights(NamedTuple):
     missing: bool
 
 
-_TRUSTED = Rights(alone=True, joined=True, written=True, missing=True)
-_UNTRUSTED = Rights(alone=False, joined=True, written=True, missing=False)
-_LEAVING = Rights(alone=False, joined=True, written=False, missing=False)
-AWAY = Rights(alone=False, joined=False, written=False, missing=False)
+_TRUSTED = Permissions(alone=True, joined=True, written=True, missing=True)
+_UNTRUSTED = Permissions(alone=False, joined=True, written=True, missing=False)
+_LEAVING = Permissions(alone=False, joined=True, written=False, missing=False)
+AWAY = Permissions(alone=False, joined=False, written=False, missing=False)
 
 _RIGHTS = {
     NodeState.UP: _UNTRUSTED,
@@ -230,6 +231,6 @@ _RIGHTS = {
 }
 
 
-def rights(state: NodeState, *, trusted: bool) -> Rights:
+def rights(state: NodeState, *, trusted: bool) -> Permissions:
     """Return what may be done with a node in *state* that the fleet trusts, or does not."""
     return _TRUSTED if trusted and state is NodeState.UP else _RIGHTS[state]

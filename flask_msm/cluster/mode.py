@@ -24,8 +24,8 @@ class Mode(Enum):
 class ModeSignal(Enum):
     """What changes the mode."""
 
-    NODES_GONE = "no node answers"
-    NODES_BACK = "a node answers"
+    CLUSTER_DOWN = "no node answers"
+    CLUSTER_UP = "a node answers"
     STOP = "distribution is stopped"
     RESUME = "distribution goes on"
 
@@ -34,22 +34,22 @@ _DISTRIBUTED, _LOCAL, _STOPPED = Mode.DISTRIBUTED, Mode.LOCAL, Mode.STOPPED
 
 MODE_TRANSITIONS: dict[Mode, dict[ModeSignal, Mode]] = {
     _DISTRIBUTED: {
-        ModeSignal.NODES_GONE: _LOCAL,
-        ModeSignal.NODES_BACK: _DISTRIBUTED,
+        ModeSignal.CLUSTER_DOWN: _LOCAL,
+        ModeSignal.CLUSTER_UP: _DISTRIBUTED,
         ModeSignal.STOP: _STOPPED,
         ModeSignal.RESUME: _DISTRIBUTED,
     },
     _LOCAL: {
-        ModeSignal.NODES_GONE: _LOCAL,
-        ModeSignal.NODES_BACK: _DISTRIBUTED,
+        ModeSignal.CLUSTER_DOWN: _LOCAL,
+        ModeSignal.CLUSTER_UP: _DISTRIBUTED,
         ModeSignal.STOP: _STOPPED,
         ModeSignal.RESUME: _LOCAL,
     },
     # Whoever resumes finds out at the next probe whether nodes are there: it begins locally,
     # for a worker that calls itself distributed and reaches no node would lose time.
     _STOPPED: {
-        ModeSignal.NODES_GONE: _STOPPED,
-        ModeSignal.NODES_BACK: _STOPPED,
+        ModeSignal.CLUSTER_DOWN: _STOPPED,
+        ModeSignal.CLUSTER_UP: _STOPPED,
         ModeSignal.STOP: _STOPPED,
         ModeSignal.RESUME: _LOCAL,
     },
@@ -61,7 +61,7 @@ def advance_mode(mode: Mode, signal: ModeSignal) -> Mode:
     return MODE_TRANSITIONS[mode][signal]
 
 
-class ModeKeeper:
+class ModeState:
     """The mode of this worker. Read in every request, without a lock.
 
     Args:

@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING, NamedTuple
 from flask_msm.errors import NodeBusyError, NodeUnreachableError, NodeValueError
 from flask_msm.process.locks import ProcessLock
 
-from .health import AWAY, Health, NodeState, Observation, Rights, Thresholds, advance, rights, shown
+from .health import (
+    AWAY,
+    Health,
+    NodeState,
+    Observation,
+    Permissions,
+    Thresholds,
+    advance,
+    effective_state,
+    rights,
+)
 
 
 if TYPE_CHECKING:
@@ -34,7 +44,7 @@ class NodeView(NamedTuple):
 
     state: NodeState
     trusted: bool
-    rights: Rights
+    rights: Permissions
     health: Health
 
 
@@ -73,7 +83,7 @@ _BREAKS = frozenset({Observation.HARD, Observation.PROBE_HARD})
 Changed = Callable[[str, NodeView, NodeView], object]
 
 
-class ClusterState:
+class NodeTable:
     """Implements ``NodeViews``.
 
     Args:
@@ -110,7 +120,7 @@ class ClusterState:
 
     # -- what requests need --------------------------------------------------------------------
 
-    def rights(self, node_id: str) -> Rights:
+    def rights(self, node_id: str) -> Permissions:
         """Return what may be done with the node now. No I/O, no lock."""
         return self._view[node_id].rights
 
@@ -218,7 +228,7 @@ class ClusterState:
         self._failures[node_id] = Failures(timeouts, breaks)
 
     def _seen(self, node_id: str, health: Health) -> NodeView:
-        state = shown(health.state, self._facts.drains.get(node_id))
+        state = effective_state(health.state, self._facts.drains.get(node_id))
         trusted = node_id in self._facts.trusted
         if node_id in self._facts.twins:
             return NodeView(state, trusted, AWAY, health)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from flask_msm.errors import NodeError
     from flask_msm.memcached.protocol import CasToken, Exchange, Item
 
-    from .health import Rights
+    from .health import Permissions
 
 
 class NodeClient(Protocol):
@@ -71,7 +71,7 @@ class NodeClient(Protocol):
 class NodeViews(Protocol):
     """What the cluster store is told about the nodes, and what it tells back."""
 
-    def rights(self, node_id: str) -> Rights:
+    def rights(self, node_id: str) -> Permissions:
         """Return what may be done with the node now. No I/O, no lock."""
         ...
 

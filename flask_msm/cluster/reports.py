@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from flask_msm.process.clock import Clock
     from flask_msm.record.envelope import Envelope
-    from flask_msm.record.hybrid_clock import StampClock
+    from flask_msm.record.hybrid_clock import HybridLogicalClock
     from flask_msm.record.keys import Keyring
 
     from .placement import Placement
@@ -79,7 +79,7 @@ class Reports:
         placement: Placement,
         usable: Callable[[str], bool],
         envelope: Envelope,
-        stamps: StampClock,
+        stamps: HybridLogicalClock,
         clock: Clock,
     ) -> None:
         self.refused = 0

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from flask_msm.memcached.protocol import CasToken, Item
     from flask_msm.process.clock import Clock
     from flask_msm.record.envelope import Envelope
-    from flask_msm.record.hybrid_clock import StampClock
+    from flask_msm.record.hybrid_clock import HybridLogicalClock
     from flask_msm.record.keys import Keyring
 
     from .ports import NodeClient
@@ -48,7 +48,7 @@ LEAST = 4096
 MAX_TRIES = 8
 
 
-class Pulled(NamedTuple):
+class Fetched(NamedTuple):
     """What a node was found to hold.
 
     Attributes:
@@ -109,7 +109,7 @@ class SharedMap:
         key: str,
         *,
         envelope: Envelope,
-        stamps: StampClock,
+        stamps: HybridLogicalClock,
         clock: Clock,
         bounds: Bounds = USUAL,
     ) -> None:
@@ -194,7 +194,7 @@ class SharedMap:
             if limit != self._limit:
                 self._limit, self._fitting = limit, None
 
-    def pull(self, node: NodeClient, keys: Keyring, deadline: float) -> Pulled:
+    def pull(self, node: NodeClient, keys: Keyring, deadline: float) -> Fetched:
         """Learn what *node* knows.
 
         Raises:
@@ -202,20 +202,20 @@ class SharedMap:
         """
         item = node.start_gets(self.key, deadline).result()
         if item is None:
-            return Pulled(found=False)
+            return Fetched(found=False)
         try:
             theirs = self._opened(item, keys)
         except UnknownRecordError:
             # Written with a newer secret or by a newer version.
             self.left_alone += 1
-            return Pulled(found=True, foreign=True, token=item.token, raw=item.value)
+            return Fetched(found=True, foreign=True, token=item.token, raw=item.value)
         if theirs is None:
-            return Pulled(found=True, token=item.token)
+            return Fetched(found=True, token=item.token)
         self._learn(theirs)
         outdated = not self._envelope.is_current(item.value, keys)
-        return Pulled(found=True, record=theirs, token=item.token, outdated=outdated)
+        return Fetched(found=True, record=theirs, token=item.token, outdated=outdated)
 
-    def push(self, node: NodeClient, pulled: Pulled, keys: Keyring, deadline: float) -> bool:
+    def push(self, node: NodeClient, pulled: Fetched, keys: Keyring, deadline: float) -> bool:
         """Bring *node* up to date, given what it was found to hold a moment ago.
 
         Returns whether it knows all that is known here.

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Standing(NamedTuple):
+class SyncStatus(NamedTuple):
     """What the fleet says of a node.
 
     Attributes:

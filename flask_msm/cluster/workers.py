@@ -47,7 +47,7 @@ class _Heard(NamedTuple):
     alive: bool
 
 
-class Heartbeat:
+class WorkerRegistry:
     """The workers of the fleet as this one knows them.
 
     Args:

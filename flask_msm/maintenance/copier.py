@@ -47,7 +47,7 @@ class Tally:
         self.unread: Counter[frozenset[str]] = Counter()
 
 
-class Copier:
+class RecordCopier:
     """Copies records between nodes.
 
     Args:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from flask_msm.cluster.control import Control
     from flask_msm.cluster.ended_sessions import Ended
     from flask_msm.cluster.events import Events
-    from flask_msm.cluster.nodes import ClusterState
+    from flask_msm.cluster.nodes import NodeTable
     from flask_msm.process.clock import Clock
     from flask_msm.record.keys import Keyring
     from flask_msm.storage.failover import FailoverStore
@@ -48,7 +48,7 @@ LATE = "kept_late"
 QUIET = 60.0
 
 
-class Handover(NamedTuple):
+class FailbackProgress(NamedTuple):
     """How far a hand-over is.
 
     Attributes:
@@ -60,7 +60,7 @@ class Handover(NamedTuple):
     done: int
 
 
-class Returner:
+class Failback:
     """Brings local storage back into the cluster.
 
     Args:
@@ -78,7 +78,7 @@ class Returner:
 
     Attributes:
         progress: Of what is going on now, ``None`` when nothing is.
-        is_filling: The cluster forgot sessions that are being given back: nobody is to say of a
+        is_restoring: The cluster forgot sessions that are being given back: nobody is to say of a
             session that it does not exist.
     """
 
@@ -88,7 +88,7 @@ class Returner:
         *,
         mirror: Mirror | None,
         control: Control,
-        state: ClusterState,
+        state: NodeTable,
         events: Events,
         mode: Callable[[], Mode],
         drops: Callable[[], bool],
@@ -98,8 +98,8 @@ class Returner:
         conditions: Conditions,
     ) -> None:
         self._conditions = conditions
-        self.progress: Handover | None = None
-        self.is_filling = False
+        self.progress: FailbackProgress | None = None
+        self.is_restoring = False
         #: Also at the start: processes before this one may have left something.
         self._waits = True
         self._store = store
@@ -150,7 +150,7 @@ class Returner:
         if self._mode() is not Mode.DISTRIBUTED:
             return False
         forgotten = self._forgotten(keys) is not None
-        self.is_filling = forgotten and not self._drops()
+        self.is_restoring = forgotten and not self._drops()
         dirty = bool(self._store.local.dirty_keys(keys))
         if not dirty:
             self._say_left(None)
@@ -182,8 +182,8 @@ class Returner:
             if lost is not None and done:
                 # Remembered here as well: a full disk takes no notes.
                 self._handled, self._giving, self._given = lost, {}, set()
-                self._store.local.put_note(HANDLED, json.dumps(lost).encode(), keys)
-                self.is_filling = False
+                self._store.local.put_blob(HANDLED, json.dumps(lost).encode(), keys)
+                self.is_restoring = False
 
     # -- promote -------------------------------------------------------------------------------
 
@@ -195,7 +195,7 @@ class Returner:
         ended = [key for key in found if self._has_ended(key, keys)]
         moved_up = set(ended)
         rest = [key for key in found if key not in moved_up] if ended else found
-        self.progress = Handover(len(found), 0)
+        self.progress = FailbackProgress(len(found), 0)
         began, failures, done, left = self._clock.monotonic(), 0, 0, 0
         last: Exception | None = None
         try:
@@ -217,7 +217,7 @@ class Returner:
                 done += taken
                 if taken and not dirty:
                     self._given.add(key)
-                self.progress = Handover(len(found), done)
+                self.progress = FailbackProgress(len(found), done)
         finally:
             self.progress = None
             if dirty:
@@ -306,7 +306,7 @@ class Returner:
         if not lost:
             return None
         try:
-            handled = json.loads(self._store.local.get_note(HANDLED, keys) or b"{}")
+            handled = json.loads(self._store.local.get_blob(HANDLED, keys) or b"{}")
         except ValueError:
             handled = {}
         noted = handled if isinstance(handled, dict) else {}

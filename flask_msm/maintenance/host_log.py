@@ -74,7 +74,7 @@ class HostLog:
             if not alone:
                 return  # the next tick looks again
             logged = dict(self._logged)
-            for name, noted in _parsed(self._local.get_note(NOTE, keys)).items():
+            for name, noted in _parsed(self._local.get_blob(NOTE, keys)).items():
                 logged[name] = max(noted, logged.get(name, noted))
             there = lasting(self._shared)
             for name, stamp in seen.items():
@@ -84,7 +84,7 @@ class HostLog:
                     logged[name] = self._log(stamp, there.get(name), since, kind, text)
             newest = sorted(logged, key=lambda name: logged[name][0])[-MOST_NOTED:]
             self._logged = {name: logged[name] for name in newest}
-            self._local.put_note(NOTE, json.dumps(self._logged).encode(), keys)
+            self._local.put_blob(NOTE, json.dumps(self._logged).encode(), keys)
         self._seen = seen
 
     def _log(

@@ -67,7 +67,7 @@ class Learner:
         if stopped != (parts.mode.mode is Mode.STOPPED):
             parts.mode.signal(ModeSignal.STOP if stopped else ModeSignal.RESUME)
         writable = any(view.rights.written for view in parts.state.view().values())
-        parts.mode.signal(ModeSignal.NODES_BACK if writable else ModeSignal.NODES_GONE)
+        parts.mode.signal(ModeSignal.CLUSTER_UP if writable else ModeSignal.CLUSTER_DOWN)
 
     def see_others(self) -> None:
         """See whether other hosts know more than the nodes."""
@@ -115,7 +115,7 @@ class Learner:
 
     def keep_distrust(self) -> None:
         """Let nobody say "not there" while this host still has to give sessions back."""
-        if self._parts.returner.is_filling:
+        if self._parts.returner.is_restoring:
             for node_id, view in self._parts.state.view().items():
                 if not view.trusted:
                     self._parts.control.set_missed(node_id, "is being filled from local storage")

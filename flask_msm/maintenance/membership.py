@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
     from flask_msm.cluster.control import Control
     from flask_msm.cluster.ports import ManagedNode
-    from flask_msm.cluster.shared_map import Pulled, SharedMap
+    from flask_msm.cluster.shared_map import Fetched, SharedMap
 
     from .learner import Learner
     from .parts import Upkeep
     from .probe import Prober
 
 
-class Sharing:
+class Membership:
     """Shares what one worker knows with the nodes.
 
     Args:
@@ -83,10 +83,10 @@ class Sharing:
 
     def _pull(
         self, node_ids: Iterable[str], maps: Sequence[SharedMap], until: float | None
-    ) -> tuple[dict[str, list[Pulled]], dict[str, str | None]]:
+    ) -> tuple[dict[str, list[Fetched]], dict[str, str | None]]:
         """Learn what nodes know; return what they hold, and their identities."""
         parts = self._parts
-        pulled: dict[str, list[Pulled]] = {}
+        pulled: dict[str, list[Fetched]] = {}
         shown: dict[str, str | None] = {}
         for node_id in node_ids:
             node, deadline, keys = parts.nodes[node_id], parts.by(until), parts.keys()
@@ -100,7 +100,7 @@ class Sharing:
                 parts.state.observe(node_id, Observation.PROBE_SUCCESS)
         return pulled, shown
 
-    def _compare(self, pulled: dict[str, list[Pulled]], shown: Mapping[str, str | None]) -> None:
+    def _compare(self, pulled: dict[str, list[Fetched]], shown: Mapping[str, str | None]) -> None:
         """See what the nodes mean for trust, when all were asked and before any is told."""
         learner, heartbeat = self._learner, self._parts.heartbeat
         learner.informed = bool(pulled)
@@ -264,7 +264,7 @@ class Sharing:
         views = self._parts.state.view().items()
         return [id_ for id_, view in views if view.health.state is not NodeState.DOWN]
 
-    def _push(self, shared: SharedMap, node: ManagedNode, there: Pulled, deadline: float) -> bool:
+    def _push(self, shared: SharedMap, node: ManagedNode, there: Fetched, deadline: float) -> bool:
         """Bring a map to a node; one that it refuses does not keep others from it.
 
         Raises:
@@ -282,7 +282,7 @@ class Sharing:
         """Share the control state with nodes, one of which may hang; return which answered."""
         parts, keys = self._parts, self._parts.keys()
         shared = parts.control.shared
-        pulled: dict[str, Pulled] = {}
+        pulled: dict[str, Fetched] = {}
         shown: dict[str, str | None] = {}
         for node_id in node_ids:
             node = parts.nodes[node_id]

@@ -14,7 +14,7 @@ from flask_msm.process.locks import ProcessLock
 
 
 if TYPE_CHECKING:
-    from .membership import Sharing
+    from .membership import Membership
     from .node_statistics import Numbers
     from .parts import Upkeep
     from .probe import Prober
@@ -43,7 +43,7 @@ class Monitor:
         parts: Upkeep,
         *,
         prober: Prober,
-        sharing: Sharing,
+        sharing: Membership,
         rebuilds: RebuildStarter,
         deadline: float,
     ) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from flask_msm.storage.local.store import LocalStore
 
 
-class Notes:
+class HostCopy:
     """Keeps maps of the fleet in local storage.
 
     Args:
@@ -43,7 +43,7 @@ class Notes:
         """Learn what others of this host noted."""
         keys = self._keys()
         for name, shared in self._maps:
-            data = self._local.get_note(name, keys)
+            data = self._local.get_blob(name, keys)
             if not data:
                 # Local storage lost it, or fails: it is to be noted again.
                 self._noted.pop(name, None)
@@ -58,4 +58,4 @@ class Notes:
             if self._noted.get(name, (b"", None))[1] != known:
                 data = shared.sealed(keys)
                 self._noted[name] = data, known
-                self._local.put_note(name, data, keys)
+                self._local.put_blob(name, data, keys)

@@ -12,23 +12,23 @@ if TYPE_CHECKING:
 
     from flask_msm.cluster.conditions import Conditions
     from flask_msm.cluster.control import Control
-    from flask_msm.cluster.ended_sessions import Endings
+    from flask_msm.cluster.ended_sessions import EndedSessions
     from flask_msm.cluster.events import Events
-    from flask_msm.cluster.mode import ModeKeeper
+    from flask_msm.cluster.mode import ModeState
     from flask_msm.cluster.node_identity import Identities
-    from flask_msm.cluster.nodes import ClusterState
+    from flask_msm.cluster.nodes import NodeTable
     from flask_msm.cluster.ports import ManagedNode
-    from flask_msm.cluster.workers import Heartbeat
+    from flask_msm.cluster.workers import WorkerRegistry
     from flask_msm.process.clock import Clock
     from flask_msm.record.keys import Keyring
 
-    from .failback import Returner
+    from .failback import Failback
     from .host_log import HostLog
     from .lanes import Lanes
-    from .notes import Notes
+    from .notes import HostCopy
     from .rebuild import Rebuilder
-    from .repairs import Repairs
-    from .reporting import Publisher
+    from .repairs import RetryQueue
+    from .reporting import StatusReporter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,19 +42,19 @@ class Upkeep:
     """
 
     nodes: Mapping[str, ManagedNode]
-    state: ClusterState
-    mode: ModeKeeper
+    state: NodeTable
+    mode: ModeState
     control: Control
-    heartbeat: Heartbeat
-    endings: Endings
+    heartbeat: WorkerRegistry
+    endings: EndedSessions
     conditions: Conditions
     identities: Identities
     rebuilder: Rebuilder
-    repairs: Repairs
-    returner: Returner
-    notes: Notes
+    repairs: RetryQueue
+    returner: Failback
+    notes: HostCopy
     host_log: HostLog
-    publisher: Publisher
+    publisher: StatusReporter
     events: Events
     lanes: Lanes
     keys: Callable[[], Keyring]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from flask_msm.cluster.nodes import NodeView
 
     from .learner import Learner
-    from .membership import Sharing
+    from .membership import Membership
     from .parts import Upkeep
 
 
@@ -25,7 +25,7 @@ class Reactions:
         sharing: Brings it to the fleet.
     """
 
-    def __init__(self, parts: Upkeep, *, learner: Learner, sharing: Sharing) -> None:
+    def __init__(self, parts: Upkeep, *, learner: Learner, sharing: Membership) -> None:
         self._parts = parts
         self._learner = learner
         self._sharing = sharing

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from flask_msm.memcached.protocol import CasToken
     from flask_msm.process.clock import Clock
 
-    from .copier import Copier
+    from .copier import RecordCopier
 
 
 #: Time in seconds a lease is valid, and after which it is renewed.
@@ -156,7 +156,7 @@ class Rebuilder:
         *,
         placement: Placement,
         control: Control,
-        copier: Copier,
+        copier: RecordCopier,
         events: Events,
         clock: Clock,
         key_prefix: str,

@@ -10,7 +10,7 @@ from flask_msm.process.locks import ProcessLock
 
 if TYPE_CHECKING:
     from .learner import Learner
-    from .membership import Sharing
+    from .membership import Membership
     from .parts import Upkeep
 
 
@@ -34,7 +34,7 @@ class RebuildStarter:
         parts: Upkeep,
         *,
         learner: Learner,
-        sharing: Sharing,
+        sharing: Membership,
         hold_off: float,
         rebuilds: bool,
     ) -> None:

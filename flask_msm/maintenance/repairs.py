@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LIMIT = 500
 
 
-class Repairs:
+class RetryQueue:
     """Keys whose copy on a node is not confirmed.
 
     Args:

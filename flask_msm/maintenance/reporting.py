@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
     from flask_msm.cluster.control import Control
     from flask_msm.cluster.events import Events
-    from flask_msm.cluster.mode import ModeKeeper
-    from flask_msm.cluster.nodes import ClusterState
+    from flask_msm.cluster.mode import ModeState
+    from flask_msm.cluster.nodes import NodeTable
     from flask_msm.cluster.reports import Reports
-    from flask_msm.cluster.workers import Heartbeat
+    from flask_msm.cluster.workers import WorkerRegistry
     from flask_msm.process.clock import Clock
     from flask_msm.record.keys import Keyring
     from flask_msm.storage.local.store import LocalStore
-    from flask_msm.storage.metrics import Meter
+    from flask_msm.storage.metrics import LatencyMetrics
 
-    from .failback import Returner
+    from .failback import Failback
     from .node_statistics import Numbers
     from .rebuild import Rebuilder
 
@@ -38,7 +38,7 @@ EVENTS = 50
 PAUSE = 3600.0
 
 
-class Publisher:
+class StatusReporter:
     """Puts the report of this worker together and brings it to where others find it.
 
     Args:
@@ -68,20 +68,20 @@ class Publisher:
         self,
         reports: Reports,
         *,
-        heartbeat: Heartbeat,
-        state: ClusterState,
-        mode: ModeKeeper,
+        heartbeat: WorkerRegistry,
+        state: NodeTable,
+        mode: ModeState,
         control: Control,
         events: Events,
         local: LocalStore,
         rebuilder: Rebuilder,
-        returner: Returner,
+        returner: Failback,
         keys: Callable[[], Keyring],
         clock: Clock,
         timeout: float,
         version: str,
     ) -> None:
-        self.meter: Meter | None = None
+        self.meter: LatencyMetrics | None = None
         self.kept_locally: Callable[[], int] = lambda: 0
         self.before: list[Callable[[], object]] = []
         self.sources: dict[str, Callable[[], Any]] = {}
@@ -111,7 +111,7 @@ class Publisher:
         self._say_refused()
         keys, worker = self._keys(), self._heartbeat.worker
         data = self._reports.seal(worker, self.facts(numbers), keys)
-        self._local.put_note(note_name(worker), data, keys)
+        self._local.put_blob(note_name(worker), data, keys)
         self._reports.publish(worker, data, self._clock.monotonic() + self._timeout)
 
     def facts(self, numbers: Mapping[str, Numbers]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from flask_msm.process.locks import ProcessLock
 
 
 if TYPE_CHECKING:
-    from flask_msm.cluster.nodes import ClusterState, NodeView
+    from flask_msm.cluster.nodes import NodeTable, NodeView
     from flask_msm.process.clock import Clock
 
     from .monitor import Monitor
@@ -35,7 +35,7 @@ class Runtime:
     """
 
     def __init__(
-        self, monitor: Monitor, scheduler: Scheduler, *, state: ClusterState, clock: Clock
+        self, monitor: Monitor, scheduler: Scheduler, *, state: NodeTable, clock: Clock
     ) -> None:
         self._monitor = monitor
         self._scheduler = scheduler

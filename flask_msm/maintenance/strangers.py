@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from flask_msm.cluster.conditions import Conditions
     from flask_msm.cluster.events import Events
-    from flask_msm.cluster.shared_map import Pulled
+    from flask_msm.cluster.shared_map import Fetched
 
 
 #: Kind of the condition.
@@ -45,7 +45,7 @@ class Strangers:
         #: What the list of workers was, and since when, by node id.
         self._seen: dict[str, tuple[bytes, float]] = {}
 
-    def look(self, pulled: Mapping[str, list[Pulled]], *, now: float) -> None:
+    def look(self, pulled: Mapping[str, list[Fetched]], *, now: float) -> None:
         """See which nodes hold maps of others; let those be replaced that stand still.
 
         Args:
@@ -72,7 +72,7 @@ class Strangers:
             said = f"{node_id}: the maps of a fleet that does not live any more are replaced"
             self._events.add("warning", "foreign_maps_replaced", said, node=node_id)
 
-    def _stands_still(self, node_id: str, workers: Pulled, now: float) -> bool:
+    def _stands_still(self, node_id: str, workers: Fetched, now: float) -> bool:
         data = blake2b(workers.raw or b"").digest()
         before, since = self._seen.get(node_id, (b"", now))
         if before != data:

@@ -19,7 +19,7 @@ from flask_msm.errors import NodeBusyError, NodeValueError
 from . import wire
 from .channel import Channel
 from .dialing import dial
-from .exchange import CasExchange, PendingExchange, Settled
+from .exchange import CasExchange, FailedReply, PendingReply
 from .failures import classify
 from .listing import Expiries, Listing
 from .opener import Opener
@@ -146,7 +146,7 @@ class MemcachedNode:
         try:
             name = wire.key_bytes(key)
         except wire.WireError as exc:
-            return Settled(classify(self.id, exc))
+            return FailedReply(classify(self.id, exc))
         return self._start(
             wire.gets((name,)), OneItem(name), deadline, self._channel.retry_attempts
         )
@@ -160,7 +160,7 @@ class MemcachedNode:
         try:
             name = self._checked(key, value)
         except wire.WireError as exc:
-            return Settled(classify(self.id, exc))
+            return FailedReply(classify(self.id, exc))
         command = wire.add(name, value, wire.checked_ttl(ttl, self.clock_ahead))
         return self._start(command, Answer(_ADDED), deadline)
 
@@ -175,7 +175,7 @@ class MemcachedNode:
         try:
             name = self._checked(key, value)
         except wire.WireError as exc:
-            return Settled(classify(self.id, exc))
+            return FailedReply(classify(self.id, exc))
         command = wire.cas(name, value, wire.checked_ttl(ttl, self.clock_ahead), token.unique)
         return CasExchange(
             self._channel, command, Answer(_REPLACED), deadline, opened_by=token.horizon
@@ -266,7 +266,7 @@ class MemcachedNode:
 
     def _listed(self, listing: Listing, deadline: float) -> list[str]:
         patient = replace(self._channel, timeout=max(0.0, deadline - self._channel.monotonic()))
-        exchange = PendingExchange(patient, wire.METADUMP, listing, deadline, retries=BUSY_RETRIES)
+        exchange = PendingReply(patient, wire.METADUMP, listing, deadline, retries=BUSY_RETRIES)
         return exchange.begin().result()
 
     def resolve(self) -> None:
@@ -290,8 +290,8 @@ class MemcachedNode:
 
     def _start(
         self, command: bytes, reply: Reply[T], deadline: float, retries: int = 0
-    ) -> PendingExchange[T]:
-        return PendingExchange(self._channel, command, reply, deadline, retries=retries).begin()
+    ) -> PendingReply[T]:
+        return PendingReply(self._channel, command, reply, deadline, retries=retries).begin()
 
     def _checked(self, key: str, value: bytes) -> bytes:
         if len(value) > self.item_size_max - ITEM_OVERHEAD:

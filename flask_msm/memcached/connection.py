@@ -8,7 +8,7 @@ import ssl
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from .wire import GarbageError, PeerClosedError
+from .wire import PeerClosedError, ProtocolError
 
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Connection:
                 if silent:
                     raise PeerClosedError
                 message = "closed in the middle of an answer"
-                raise GarbageError(message)
+                raise ProtocolError(message)
             if reply.feed(data):
                 return
             silent = False

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from flask_msm.errors import NodeBusyError, NodeError
 
-from .failures import FAILURES, NotAskedError, classify
+from .failures import FAILURES, NotSentError, classify
 from .wire import PeerClosedError, WireError
 
 
 if TYPE_CHECKING:
     from .channel import Channel
     from .connection import Connection
-    from .pool import Place
+    from .pool import Permit
     from .protocol import Reply
 
 T = TypeVar("T")
@@ -27,7 +27,7 @@ class OutdatedTokenError(WireError):
     """No connection from before the read is left."""
 
 
-class PendingExchange(Generic[T]):
+class PendingReply(Generic[T]):
     """One command, from the wait for a connection to the last byte of the reply.
 
     The connection goes back to the pool in one place, after a complete reply. Whatever else
@@ -64,7 +64,7 @@ class PendingExchange(Generic[T]):
         self._reply = reply
         self._deadline = deadline
         self._retries = retries
-        self._place: Place | None = None
+        self._place: Permit | None = None
         self._connection: Connection | None = None
         self._failure: Exception | None = None
         self._pooled = self._fresh = self._over = False
@@ -113,7 +113,7 @@ class PendingExchange(Generic[T]):
     def _dispatch(self) -> Connection:
         channel = self._channel
         if channel.monotonic() >= self._deadline:
-            raise NotAskedError(channel.node, "not asked: the deadline had passed")
+            raise NotSentError(channel.node, "not asked: the deadline had passed")
         if self._place is None:
             self._place = channel.pool.place(self._deadline)
         connection = self._connection = self._check_out(channel)
@@ -199,7 +199,7 @@ class PendingExchange(Generic[T]):
             place.give_back()
 
 
-class CasExchange(PendingExchange[bool | None]):
+class CasExchange(PendingReply[bool | None]):
     """A ``cas``, which may travel only on a connection that was open before its ``gets``.
 
     The cas ids of a server start anew with it, so that on a later connection an old id may fit
@@ -244,7 +244,7 @@ class CasExchange(PendingExchange[bool | None]):
         raise OutdatedTokenError
 
 
-class Settled(Generic[T]):
+class FailedReply(Generic[T]):
     """An exchange that was over before anything was sent."""
 
     __slots__ = ("_error",)

@@ -15,11 +15,11 @@ from flask_msm.errors import NodeBusyError, NodeError, NodeUnreachableError, Nod
 from . import wire
 
 
-class NotAskedError(NodeError):
+class NotSentError(NodeError):
     """Nothing was sent, for want of time or means on this side: it says nothing about the node."""
 
 
-class PoolExhaustedError(NotAskedError):
+class PoolExhaustedError(NotSentError):
     """No connection to the node became free before the deadline."""
 
 
@@ -35,9 +35,9 @@ BY_TYPE: tuple[tuple[type[Exception], type[NodeError], str], ...] = (
     (ssl.SSLCertVerificationError, NodeUnreachableError, "its TLS certificate is not trusted"),
     (ssl.SSLError, NodeUnreachableError, "TLS failed"),
     (wire.PeerClosedError, NodeUnreachableError, "closed the connection without an answer"),
-    (wire.GarbageError, NodeUnreachableError, "does not speak memcached"),
-    (wire.StatsRefusedError, NodeValueError, "gives no statistics"),
-    (wire.EnoughError, NodeValueError, "was not listened to any longer"),
+    (wire.ProtocolError, NodeUnreachableError, "does not speak memcached"),
+    (wire.UnsupportedError, NodeValueError, "gives no statistics"),
+    (wire.LimitReachedError, NodeValueError, "was not listened to any longer"),
     (wire.IllegalKeyError, NodeValueError, "an illegal key"),
     (wire.ValueTooLargeError, NodeValueError, "the value is too large"),
 )
@@ -62,7 +62,7 @@ def classify(node: str, error: NodeError | wire.WireError | OSError) -> NodeErro
     """Return what *error* means for *node*."""
     if isinstance(error, NodeError):
         return error
-    if isinstance(error, wire.RefusalError):
+    if isinstance(error, wire.ServerError):
         for kind, text, meaning, reason in BY_REFUSAL:
             if kind == error.kind and text in error.text:
                 return meaning(node, reason)
@@ -71,4 +71,4 @@ def classify(node: str, error: NodeError | wire.WireError | OSError) -> NodeErro
             return meaning(node, reason)
     number = error.errno if isinstance(error, OSError) else None
     text = os.strerror(number) if number else "the connection broke"
-    return NotAskedError(node, text) if number in THIS_SIDE else NodeUnreachableError(node, text)
+    return NotSentError(node, text) if number in THIS_SIDE else NodeUnreachableError(node, text)

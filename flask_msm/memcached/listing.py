@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from .wire import EnoughError, GarbageError, RefusalError, StatsRefusedError
+from .wire import LimitReachedError, ProtocolError, ServerError, UnsupportedError
 
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Listing:
         lines = (self._received + data).split(b"\n")
         self._received = lines.pop()
         if len(self._received) > LINE_LIMIT:
-            raise GarbageError("a line without an end")
+            raise ProtocolError("a line without an end")
         for position, line in enumerate(lines):
             if line.startswith(b"key="):
                 self.listing = True
@@ -54,7 +54,7 @@ class Listing:
             text = line.rstrip(b"\r")
             if text == b"END":
                 if position != len(lines) - 1 or self._received:
-                    raise GarbageError("more than was asked for")
+                    raise ProtocolError("more than was asked for")
                 return True
             raise _refusal(text)
         return False
@@ -73,9 +73,9 @@ class Listing:
         if key.startswith(self._prefix):
             self._found.append(key)
             if len(self._found) == self._enough:
-                raise EnoughError
+                raise LimitReachedError
             if len(self._found) > KEY_LIMIT:
-                raise GarbageError("more keys than can be listed")
+                raise ProtocolError("more keys than can be listed")
 
 
 class Expiries(Listing):
@@ -117,8 +117,8 @@ def _key(line: bytes) -> str:
 def _refusal(text: bytes) -> Exception:
     if text.startswith(b"BUSY"):
         # Another crawl is running: it is worth another try.
-        return RefusalError("SERVER_ERROR", "busy")
+        return ServerError("SERVER_ERROR", "busy")
     if text.startswith((b"ERROR", b"CLIENT_ERROR", b"SERVER_ERROR")):
         # Proxies and guarded servers answer so; sessions can live there all the same.
-        return StatsRefusedError()
-    return GarbageError("not an answer to this command")
+        return UnsupportedError()
+    return ProtocolError("not an answer to this command")

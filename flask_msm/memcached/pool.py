@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .connection import Connection
 
 
-class Places:
+class Permits:
     """The free places of a pool.
 
     A ``SimpleQueue``: it may be put to from a destructor, whatever its thread is doing.
@@ -30,24 +30,24 @@ class Places:
     def __init__(self, size: int) -> None:
         # Kept here as well: a weak reference found in garbage is dead before destructors run.
         self._home = weakref.ref(self)
-        self.free: queue.SimpleQueue[Place] = queue.SimpleQueue()
+        self.free: queue.SimpleQueue[Permit] = queue.SimpleQueue()
         for _ in range(size):
-            self.free.put(Place(self._home))
+            self.free.put(Permit(self._home))
 
 
-class Place:
+class Permit:
     """The right to one connection: to be given back, but free again when it is dropped too."""
 
     __slots__ = ("_home",)
 
-    def __init__(self, home: weakref.ref[Places]) -> None:
+    def __init__(self, home: weakref.ref[Permits]) -> None:
         # Weak: the places of a pool that is gone go with it.
         self._home = home
 
     def __del__(self) -> None:
         home = self._home()
         if home is not None:
-            home.free.put(Place(self._home))
+            home.free.put(Permit(self._home))
 
     def give_back(self) -> None:
         """Let somebody else have it; who held it has forgotten it by now."""
@@ -81,7 +81,7 @@ class Pool:
 
     def _start(self) -> None:
         self._process = os.getpid()
-        self._places = Places(self._size)
+        self._places = Permits(self._size)
         self._idle: deque[Connection] = deque()
         self._retired = 0
 
@@ -95,7 +95,7 @@ class Pool:
         """How many connections are idle."""
         return len(self._idle)
 
-    def place(self, deadline: float) -> Place:
+    def place(self, deadline: float) -> Permit:
         """Wait for a place.
 
         Raises:
@@ -141,7 +141,7 @@ class Pool:
         connection.number = next(self._numbers)
         self.youngest = max(self.youngest, connection.number)
 
-    def give(self, connection: Connection, place: Place) -> None:
+    def give(self, connection: Connection, place: Permit) -> None:
         """Take both back, for others to use: the last reply was read to its end."""
         if connection.process != self._process:
             # Of before a fork.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 
-from .wire import GarbageError, RefusalError, StatsRefusedError, WireError
+from .wire import ProtocolError, ServerError, UnsupportedError, WireError
 
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ VALUE_LIMIT = 128 * 1024 * 1024
 STATS_LIMIT = 1024 * 1024
 
 END = b"END\r\n"
-_BEHIND_ITEM = b"\r\n" + END
+_ITEM_TRAILER = b"\r\n" + END
 _ITEM = re.compile(rb"VALUE ([!-~]{1,250}) [0-9]{1,10} ([0-9]{1,10}) ([0-9]{1,20})\r\n")
 _STATISTIC = re.compile(rb"STAT ([!-~]+) ([^\r\n]*)")
 
@@ -74,8 +74,8 @@ class Reply(Protocol[T_co]):
         """Take the next bytes; return whether the reply is complete.
 
         Raises:
-            GarbageError: This is not a reply to that command.
-            RefusalError: The peer refused the command.
+            ProtocolError: This is not a reply to that command.
+            ServerError: The peer refused the command.
         """
         ...
 
@@ -106,7 +106,7 @@ class Answer(Generic[T]):
         self._line = data[:end]
         if self._line not in self._answers:
             raise _not_an_answer(self._line)
-        _nothing_behind(data, end + 2)
+        _expect_end(data, end + 2)
         return True
 
     def outcome(self, horizon: int) -> T:  # noqa: ARG002
@@ -139,7 +139,7 @@ class OneItem:
             key, length, unique = head.groups()
             start = head.end()
             end = start + int(length)
-            if data[end:] == _BEHIND_ITEM and key == self._key:
+            if data[end:] == _ITEM_TRAILER and key == self._key:
                 self._found = bytes(data[start:end]), unique
                 return True
             self._check_part(data, key, end)
@@ -155,13 +155,13 @@ class OneItem:
         """Raise if *data* cannot become this reply, whatever follows."""
         if key != self._key:
             message = "an item that was not asked for"
-            raise GarbageError(message)
+            raise ProtocolError(message)
         if end > VALUE_LIMIT:
             message = "a value beyond every limit"
-            raise GarbageError(message)
-        if not _BEHIND_ITEM.startswith(data[end:]):
+            raise ProtocolError(message)
+        if not _ITEM_TRAILER.startswith(data[end:]):
             message = "a value that does not end where it should"
-            raise GarbageError(message)
+            raise ProtocolError(message)
 
     def outcome(self, horizon: int) -> Item | None:
         """Return the item."""
@@ -198,22 +198,22 @@ class ManyItems:
             key, length, unique = head.groups()
             if key not in self._keys or key in self._found:
                 message = "an item that was not asked for"
-                raise GarbageError(message)
+                raise ProtocolError(message)
             if self._size + int(length) > VALUE_LIMIT:
                 message = "values beyond every limit"
-                raise GarbageError(message)
+                raise ProtocolError(message)
             start = head.end()
             end = start + int(length)
             if len(received) < end + 2:
                 break
             if received[end : end + 2] != b"\r\n":
                 message = "a value that does not end where it should"
-                raise GarbageError(message)
+                raise ProtocolError(message)
             self._found[key] = bytes(received[start:end]), unique
             self._size += end - start
             position = end + 2
         else:
-            _nothing_behind(received, position + len(END))
+            _expect_end(received, position + len(END))
             return True
         del received[:position]
         return False
@@ -245,7 +245,7 @@ class Statistics:
         self._size += len(data)
         if self._size > STATS_LIMIT:
             message = "statistics beyond every limit"
-            raise GarbageError(message)
+            raise ProtocolError(message)
         received = self._received
         received += data
         position = 0
@@ -253,12 +253,12 @@ class Statistics:
             line = bytes(received[position:end])
             position = end + 2
             if line == b"END":
-                _nothing_behind(received, position)
+                _expect_end(received, position)
                 return True
             statistic = _STATISTIC.fullmatch(line)
             if statistic is None:
                 # Proxies and guarded servers answer so; sessions can live there all the same.
-                raise StatsRefusedError if line == b"ERROR" else _not_an_answer(line)
+                raise UnsupportedError if line == b"ERROR" else _not_an_answer(line)
             name, text = statistic.groups()
             self._found[name.decode("ascii")] = text.decode("ascii", "replace")
         del received[:position]
@@ -280,7 +280,7 @@ def _line_end(data: bytes | bytearray, start: int) -> int:
     end = data.find(b"\r\n", start, start + LINE_LIMIT + 2)
     if end < 0 and len(data) - start > LINE_LIMIT:
         message = "a line without an end"
-        raise GarbageError(message)
+        raise ProtocolError(message)
     return end
 
 
@@ -291,16 +291,16 @@ def _check_line(data: bytes | bytearray, start: int) -> None:
         raise _not_an_answer(bytes(data[start:end]))
 
 
-def _nothing_behind(data: bytes | bytearray, end: int) -> None:
+def _expect_end(data: bytes | bytearray, end: int) -> None:
     if len(data) != end:
         message = "more than was asked for"
-        raise GarbageError(message)
+        raise ProtocolError(message)
 
 
 def _not_an_answer(line: bytes) -> WireError:
     """Return the error that stands for *line*, which is no answer to the command."""
     kind, _, text = line.partition(b" ")
     if kind in {b"ERROR", b"CLIENT_ERROR", b"SERVER_ERROR"}:
-        return RefusalError(kind.decode("ascii"), text.decode("ascii", "replace"))
+        return ServerError(kind.decode("ascii"), text.decode("ascii", "replace"))
     message = "not an answer to this command"
-    return GarbageError(message)
+    return ProtocolError(message)

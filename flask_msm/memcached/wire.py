@@ -39,7 +39,7 @@ class WireError(Exception):
     """The exchange of bytes did not work out; the connection is of no use any more."""
 
 
-class GarbageError(WireError):
+class ProtocolError(WireError):
     """The peer does not speak memcached, or not as an answer to this command."""
 
 
@@ -55,7 +55,7 @@ class ValueTooLargeError(WireError):
     """The value is larger than what the server stores."""
 
 
-class RefusalError(WireError):
+class ServerError(WireError):
     """The peer answered with an error line.
 
     Attributes:
@@ -69,11 +69,11 @@ class RefusalError(WireError):
         super().__init__(kind)
 
 
-class EnoughError(WireError):
+class LimitReachedError(WireError):
     """The rest of the reply is of no interest."""
 
 
-class StatsRefusedError(WireError):
+class UnsupportedError(WireError):
     """The peer speaks memcached and does not give these statistics."""
 
 

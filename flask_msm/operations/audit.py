@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from flask_msm.errors import plain
+from flask_msm.errors import one_line
 
 from .orders import LONGEST, Change, Done, Order
 
@@ -44,7 +44,7 @@ def write_down(
         change: What was changed.
         result: What became of it, in words.
     """
-    actor, reason = plain(order.actor, LONGEST), plain(order.reason, LONGEST)
+    actor, reason = one_line(order.actor, LONGEST), one_line(order.reason, LONGEST)
     because = f" ({reason})" if reason else ""
     event = events.add(
         "info",

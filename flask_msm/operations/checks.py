@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from flask_msm.cluster.control import Control
     from flask_msm.cluster.ports import ManagedNode
-    from flask_msm.cluster.shared_map import Pulled
-    from flask_msm.cluster.workers import Heartbeat
+    from flask_msm.cluster.shared_map import Fetched
+    from flask_msm.cluster.workers import WorkerRegistry
     from flask_msm.process.clock import Clock
     from flask_msm.record.keys import Keyring
 
@@ -55,7 +55,7 @@ FOREIGN = (
 )
 
 
-class Gate:
+class ReadinessCheck:
     """Looks at the fleet from outside: sets nothing, starts nothing.
 
     Args:
@@ -70,7 +70,7 @@ class Gate:
         self,
         nodes: Mapping[str, ManagedNode],
         *,
-        look: Callable[[], tuple[Control, Heartbeat]],
+        look: Callable[[], tuple[Control, WorkerRegistry]],
         keys: Callable[[], Keyring],
         clock: Clock,
         timeout: float,
@@ -132,7 +132,7 @@ class Gate:
             pause(0.2)
 
 
-def _trouble(pulled: Pulled) -> str | None:
+def _trouble(pulled: Fetched) -> str | None:
     """Return what is wrong with what a node holds."""
     if pulled.foreign:
         return FOREIGN

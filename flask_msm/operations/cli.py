@@ -9,7 +9,7 @@ import click
 from flask.cli import AppGroup
 
 from flask_msm.cluster.control import DISTRIBUTION, ON_RECONNECT, POLICY, RUNNING
-from flask_msm.errors import CommandError, shown
+from flask_msm.errors import CommandError, quoted
 from flask_msm.settings.settings import OnReconnect, PolicyName
 
 from .cli_fleet import (
@@ -235,7 +235,7 @@ def _pinning(*, pinned: bool) -> Callable[..., Any]:
     def command(visit: Visit, attribute: str, reason: str, *, as_json: bool) -> None:
         order = Order(WHO, reason)
         if not pinned and attribute in visit.console.settings.blacklist:
-            raise click.UsageError(f"MSM_BLACKLIST pins {shown(attribute)}; it is unpinned there")
+            raise click.UsageError(f"MSM_BLACKLIST pins {quoted(attribute)}; it is unpinned there")
         done = _do(lambda: visit.operations.commander.pin(attribute, order, pinned=pinned))
         text = f"{attribute!r} is {'always stored as None' if pinned else 'tried again'}."
         _told(visit, done, {"attribute": attribute, "pinned": pinned}, text, as_json=as_json)

@@ -11,7 +11,7 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
-from flask_msm.errors import plain
+from flask_msm.errors import one_line
 from flask_msm.sessions.blacklist import Blacklist
 from flask_msm.sessions.overrides import BLACKLIST_NOTE
 
@@ -51,7 +51,7 @@ class Visit:
         operations.observer.visit()
         application.local.visit()
         # A visitor has to look for the folder; a worker has it open.
-        application.local.get_note(BLACKLIST_NOTE, application.keys())
+        application.local.get_blob(BLACKLIST_NOTE, application.keys())
 
     def view(self) -> FleetView:
         """Return the fleet as it can be seen now."""
@@ -73,7 +73,7 @@ class Visit:
         self.view()
         parts = self.application
         known: Blacklist = parts.repository.serialization.blacklist
-        if noted := parts.local.get_note(BLACKLIST_NOTE, parts.keys()):
+        if noted := parts.local.get_blob(BLACKLIST_NOTE, parts.keys()):
             known.merge(noted)
         self.cluster.learner.on_learned()
         return [
@@ -116,7 +116,7 @@ def visiting(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def show(facts: dict[str, Any], lines: list[str], json_wanted: bool) -> None:  # noqa: FBT001
     """Print *facts* as JSON or *lines* as text, without anything a terminal would obey."""
-    text = "\n".join(plain(line, LONGEST_LINE) for line in lines)
+    text = "\n".join(one_line(line, LONGEST_LINE) for line in lines)
     click.echo(json.dumps(facts) if json_wanted else text)
 
 

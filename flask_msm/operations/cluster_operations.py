@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .checks import Gate
+from .checks import ReadinessCheck
 from .commander import Commander
-from .inspection import Inspector
+from .inspection import RecordAudit
 from .observer import Observer
 
 
@@ -60,13 +60,13 @@ class ClusterOperations:
             events=parts.events,
             configured=cluster.configured.__getitem__,
         )
-        self.gate = Gate(
+        self.gate = ReadinessCheck(
             cluster.nodes,
             look=cluster.look_afresh,
             keys=parts.keys,
             clock=clock,
             timeout=settings.connect_timeout + settings.timeout,
         )
-        self.inspector = Inspector(
+        self.inspector = RecordAudit(
             cluster.nodes, prefix=settings.key_prefix, keys=parts.keys, clock=clock
         )

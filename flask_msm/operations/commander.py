@@ -17,7 +17,7 @@ from flask_msm.cluster.control import (
     RUNNING,
     STOPPED,
 )
-from flask_msm.errors import CommandError, ConflictError, label, plain, shown
+from flask_msm.errors import CommandError, ConflictError, one_line, quoted, short_name
 from flask_msm.sessions.pins import MAX_PINS
 
 from .audit import write_down
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
     from flask_msm.cluster.control import Control
     from flask_msm.cluster.events import Events
-    from flask_msm.cluster.nodes import ClusterState
+    from flask_msm.cluster.nodes import NodeTable
     from flask_msm.cluster.ports import ManagedNode
     from flask_msm.cluster.shared_map import SharedMap
-    from flask_msm.cluster.workers import Heartbeat
-    from flask_msm.maintenance.membership import Sharing
+    from flask_msm.cluster.workers import WorkerRegistry
+    from flask_msm.maintenance.membership import Membership
 
 
 _IN_USE = "in use"
@@ -56,11 +56,11 @@ class Commander:
 
     def __init__(
         self,
-        sharing: Sharing,
+        sharing: Membership,
         *,
         control: Control,
-        heartbeat: Heartbeat,
-        state: ClusterState,
+        heartbeat: WorkerRegistry,
+        state: NodeTable,
         nodes: Mapping[str, ManagedNode],
         events: Events,
         configured: Callable[[str], str],
@@ -90,14 +90,14 @@ class Commander:
             ConflictError: It was changed since the operator looked.
         """
         if value is not None and value not in allowed:
-            raise CommandError(f"{name} cannot be {shown(value)}; allowed: {', '.join(allowed)}")
+            raise CommandError(f"{name} cannot be {quoted(value)}; allowed: {', '.join(allowed)}")
         before = ""
 
         def act(control: Control) -> int:
             nonlocal before
             before = self.value(name)
             self._check(name, control.choice(name).stamp, order)
-            who, why = plain(order.actor, LONGEST), plain(order.reason, LONGEST)
+            who, why = one_line(order.actor, LONGEST), one_line(order.reason, LONGEST)
             return control.choose(name, value, who=who, why=why)
 
         after = value if value is not None else f"{self._configured(name)} (configuration)"
@@ -121,7 +121,7 @@ class Commander:
         """
         if node_id not in self._nodes:
             known = ", ".join(self._nodes)
-            raise CommandError(f"there is no node {shown(node_id)}; there are {known}")
+            raise CommandError(f"there is no node {quoted(node_id)}; there are {known}")
 
         before = _IN_USE
 
@@ -138,7 +138,7 @@ class Commander:
                 raise CommandError(text)
             if back:
                 control.set_missed(node_id, "was drained")
-            who, why = plain(order.actor, LONGEST), plain(order.reason, LONGEST)
+            who, why = one_line(order.actor, LONGEST), one_line(order.reason, LONGEST)
             control.set_drain(node_id, None if back else "draining", who=who, why=why)
             return control.shared.stamp(f"drain:{node_id}")
 
@@ -160,17 +160,17 @@ class Commander:
         """
 
         def act(control: Control) -> int:
-            name = PIN + label(attribute)
+            name = PIN + short_name(attribute)
             pins = [choice for choice in control.choices(PIN).values() if choice.value]
             if pinned and len(pins) >= MAX_PINS:
                 raise CommandError(f"{MAX_PINS} attributes are pinned, more are not allowed")
             if not pinned:
                 return control.shared.put(f"choice:{name}", None)
-            who, why = plain(order.actor, LONGEST), plain(order.reason, LONGEST)
+            who, why = one_line(order.actor, LONGEST), one_line(order.reason, LONGEST)
             return control.choose(name, "pinned", who=who, why=why)
 
         kind = "pinned" if pinned else "unpinned"
-        return self._carry_out(kind, act, order, lambda: f"{shown(attribute)} is {kind}")
+        return self._carry_out(kind, act, order, lambda: f"{quoted(attribute)} is {kind}")
 
     def clear(self, attributes: Sequence[str] | None, order: Order) -> Done:
         """Forget what is on the blacklist so far, of these attributes or (``None``) of all.
@@ -187,9 +187,9 @@ class Commander:
             if attributes is None:
                 for name in control.choices(CLEAR):
                     control.shared.put(f"choice:{CLEAR}{name}", None)
-            who, why = plain(order.actor, LONGEST), plain(order.reason, LONGEST)
+            who, why = one_line(order.actor, LONGEST), one_line(order.reason, LONGEST)
             # The empty name stands for all attributes.
-            names = [""] if attributes is None else [label(name) for name in attributes]
+            names = [""] if attributes is None else [short_name(name) for name in attributes]
             stamps = [control.choose(CLEAR + name, "cleared", who=who, why=why) for name in names]
             clears = [(c.stamp, name) for name, c in control.choices(CLEAR).items() if c.value]
             for _, name in sorted(clears, reverse=True)[MAX_CLEARS:]:
@@ -199,7 +199,7 @@ class Commander:
         if attributes is None:
             what = "everything was"
         elif len(attributes) == 1:
-            what = f"{shown(attributes[0])} was"
+            what = f"{quoted(attributes[0])} was"
         else:
             what = f"{len(attributes)} attributes were"
         text = f"{what} removed from the blacklist"
@@ -214,14 +214,14 @@ class Commander:
 
         def act(_: Control) -> int:
             if worker not in self._heartbeat.names():
-                raise CommandError(f"there is no worker {shown(worker)}")
+                raise CommandError(f"there is no worker {quoted(worker)}")
             if self._heartbeat.lives(worker):
-                text = f"worker {shown(worker)} lives; only one that is gone is forgotten"
+                text = f"worker {quoted(worker)} lives; only one that is gone is forgotten"
                 raise CommandError(text)
             self._heartbeat.forget(worker)
             return 0
 
-        text = f"worker {plain(worker, 120)} is forgotten"
+        text = f"worker {one_line(worker, 120)} is forgotten"
         also = self._heartbeat.shared
         return self._carry_out("worker_forgotten", act, order, lambda: text, also=also)
 
@@ -233,7 +233,7 @@ class Commander:
         """
         if node_id not in self._nodes:
             known = ", ".join(self._nodes)
-            raise CommandError(f"there is no node {shown(node_id)}; there are {known}")
+            raise CommandError(f"there is no node {quoted(node_id)}; there are {known}")
         self._state.forget_failures(node_id)
         return write_down(
             self._events, "circuit_reset", order, f"{node_id} is asked again", node=node_id

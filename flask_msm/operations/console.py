@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flask_msm.cluster.control import ON_RECONNECT, POLICY
-from flask_msm.errors import CommandError, plain, shown
+from flask_msm.errors import CommandError, one_line, quoted
 from flask_msm.settings.settings import OnReconnect, PolicyName
 
 from .audit import audit
@@ -15,7 +15,7 @@ from .cluster_operations import ClusterOperations
 from .observer import REFRESH
 from .orders import Order
 from .report_reader import fleet_view
-from .viewing import Viewer
+from .viewing import SnapshotBuilder
 
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from flask_msm.process.clock import Clock
     from flask_msm.settings.settings import Settings
 
-    from .lookup import Lookups
+    from .lookup import SessionLookup
     from .orders import Done
     from .snapshot import SessionFacts, Snapshot
 
@@ -89,13 +89,13 @@ class Console:
         *,
         app_name: str,
         clock: Clock,
-        lookups: Lookups,
+        lookups: SessionLookup,
     ) -> None:
         self.application = application
         self.settings = settings
         self._clock = clock
         self._lookups = lookups
-        self._viewer = Viewer(application, settings, app_name=app_name, clock=clock)
+        self._viewer = SnapshotBuilder(application, settings, app_name=app_name, clock=clock)
         #: What there is only with nodes.
         self.operations = (
             ClusterOperations(application, application.cluster, settings, clock)
@@ -150,8 +150,8 @@ class Console:
         """
         level = level if level in _LEVELS else "info"
         # All of it may come from whoever was refused.
-        kind, text = plain(kind, 60), plain(text, 500)
-        actor, reason = plain(actor, 200), plain(reason, 200)
+        kind, text = one_line(kind, 60), one_line(text, 500)
+        actor, reason = one_line(actor, 200), one_line(reason, 200)
         number = self.application.events.add(level, kind, text, actor=actor, reason=reason)
         because = f" ({reason})" if reason else ""
         audit.info("%s: %s, by %s%s", kind, text, actor, because)
@@ -226,7 +226,7 @@ class Console:
         """Show a worker that is gone no longer; refused for one that lives."""
         # Its report may tell more than the nodes do, which the commander asks.
         if worker in {one.id for one in self.view().workers if not one.gone}:
-            raise CommandError(f"worker {shown(worker)} lives; only one that is gone is forgotten")
+            raise CommandError(f"worker {quoted(worker)} lives; only one that is gone is forgotten")
         order = Order(actor, reason, based_on)
         return self._do(lambda c: c.commander.forget_worker(worker, order))
 
@@ -252,7 +252,7 @@ class Console:
     def unpin(self, attribute: str, *, actor: str, reason: str, based_on: str | None) -> Outcome:
         """Try the attribute again; refused for what ``MSM_BLACKLIST`` pins."""
         if attribute in self.settings.blacklist:
-            raise CommandError(f"MSM_BLACKLIST pins {shown(attribute)}; it is unpinned there")
+            raise CommandError(f"MSM_BLACKLIST pins {quoted(attribute)}; it is unpinned there")
         order = Order(actor, reason, based_on)
         return self._do(lambda c: c.commander.pin(attribute, order, pinned=False))
 
@@ -291,7 +291,7 @@ class Console:
             raise CommandError(_NO_CLUSTER)
         if node not in cluster.nodes:
             known = ", ".join(cluster.nodes)
-            raise CommandError(f"there is no node {shown(node)}; there are {known}")
+            raise CommandError(f"there is no node {quoted(node)}; there are {known}")
 
     def _do(self, act: Callable[[ClusterOperations], Done]) -> Outcome:
         if self.operations is None:

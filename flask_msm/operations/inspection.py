@@ -56,7 +56,7 @@ class Inspection(NamedTuple):
     troubles: tuple[Trouble, ...]
 
 
-class Inspector:
+class RecordAudit:
     """Looks at what nodes hold under the application's prefix.
 
     Args:

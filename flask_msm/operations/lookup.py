@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 LONGEST = 4096
 
 
-class Lookups:
+class SessionLookup:
     """Finds sessions by their public name or their cookie.
 
     Args:

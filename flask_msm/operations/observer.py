@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from flask_msm.cluster.reports import Reports
-    from flask_msm.cluster.workers import Heartbeat
+    from flask_msm.cluster.workers import WorkerRegistry
     from flask_msm.maintenance.node_statistics import Numbers
-    from flask_msm.maintenance.reporting import Publisher
+    from flask_msm.maintenance.reporting import StatusReporter
     from flask_msm.process.clock import Clock
     from flask_msm.record.keys import Keyring
     from flask_msm.storage.local.store import LocalStore
@@ -26,7 +26,7 @@ REFRESH = 2.0
 OLD = 30.0
 
 
-class Seen(NamedTuple):
+class CollectedReports(NamedTuple):
     """The fleet as it was seen.
 
     Attributes:
@@ -67,9 +67,9 @@ class Observer:
         self,
         reports: Reports,
         *,
-        heartbeat: Heartbeat,
+        heartbeat: WorkerRegistry,
         local: LocalStore,
-        publisher: Publisher | None,
+        publisher: StatusReporter | None,
         numbers: Callable[[], Mapping[str, Numbers]],
         usable: Callable[[], bool],
         keys: Callable[[], Keyring],
@@ -92,7 +92,7 @@ class Observer:
         self._begin = begin
         self._begun = begun
         self._refreshing = ProcessLock()
-        self._seen: Seen | None = None
+        self._seen: CollectedReports | None = None
         self._asked_at = 0.0
         #: Stamp of the newest report of each worker, and when it was heard of.
         self._heard: dict[str, tuple[int, float]] = {}
@@ -102,7 +102,7 @@ class Observer:
         self._publisher = None
         self._later = lambda _: False
 
-    def seen(self) -> Seen:
+    def seen(self) -> CollectedReports:
         """Return what was seen last, with this worker as it is now; never waits for anybody."""
         now = self._clock.monotonic()
         if now - self._asked_at >= REFRESH and self._refreshing.acquire(blocking=False):
@@ -113,7 +113,7 @@ class Observer:
         seen = self._seen
         if seen is None or abs(self._clock.time() - seen.at) > OLD:
             # Whoever looks first after a while sees this worker, and how many others there are.
-            seen = Seen(self._clock.time(), {}, living, "self")
+            seen = CollectedReports(self._clock.time(), {}, living, "self")
         # Who left or was forgotten since is not shown any more.
         names = set(self._heartbeat.names())
         reports = {name: report for name, report in seen.reports.items() if name in names}
@@ -124,13 +124,13 @@ class Observer:
             heard={**seen.heard, **dict.fromkeys(own, self._clock.time())},
         )
 
-    def refresh(self) -> Seen:
+    def refresh(self) -> CollectedReports:
         """Ask everybody now; return what was seen."""
         keys, deadline = self._keys(), self._clock.monotonic() + self._timeout
         names = self._heartbeat.names()
         found: dict[str, Report] = {}
         for name in names:
-            data = self._local.get_note(note_name(name), keys)
+            data = self._local.get_blob(note_name(name), keys)
             report = self._reports.open(name, data, keys) if data else None
             if report is not None:
                 found[name] = report
@@ -142,7 +142,7 @@ class Observer:
         source = "fleet" if usable else "host"
         heard = self._hear(found)
         living = frozenset(self._heartbeat.living())
-        self._seen = Seen(self._clock.time(), found, living, source, heard)
+        self._seen = CollectedReports(self._clock.time(), found, living, source, heard)
         return self._seen
 
     def _hear(self, found: Mapping[str, Report]) -> dict[str, float]:

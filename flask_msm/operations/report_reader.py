@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from flask_msm.cluster.control import Choice
     from flask_msm.cluster.reports import Report
 
-    from .observer import Seen
+    from .observer import CollectedReports
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ class WorkerView:
     """
 
     name: str
-    facts: Facts
+    facts: ReportFields
     heard_at: float
     age: float
     status: str
@@ -71,7 +71,7 @@ class NodeView:
     up: int
     of: int
     opinions: Mapping[str, str]
-    facts: Facts
+    facts: ReportFields
     observer: str | None
 
 
@@ -109,7 +109,7 @@ class FleetView:
         complete: Every worker that is known to live was heard.
     """
 
-    seen: Seen
+    seen: CollectedReports
     workers: tuple[WorkerView, ...]
     nodes: tuple[NodeView, ...]
     settings: Mapping[str, SettingView]
@@ -130,7 +130,7 @@ class FleetView:
         return modes
 
 
-class Facts:
+class ReportFields:
     """What somebody said, taken out with the type it must have.
 
     Args:
@@ -176,18 +176,18 @@ class Facts:
         """Return whether something was said to be true."""
         return self._facts.get(name) is True
 
-    def inner(self, name: str) -> Facts:
+    def inner(self, name: str) -> ReportFields:
         """Return the facts under a name."""
-        return Facts(self._facts.get(name))
+        return ReportFields(self._facts.get(name))
 
     def names(self) -> list[str]:
         """Return the names of all facts."""
         return [name for name in self._facts if isinstance(name, str)]
 
-    def rows(self, name: str) -> list[Facts]:
+    def rows(self, name: str) -> list[ReportFields]:
         """Return a list of facts."""
         value = self._facts.get(name)
-        return [Facts(row) for row in value] if isinstance(value, list) else []
+        return [ReportFields(row) for row in value] if isinstance(value, list) else []
 
     def series(self, name: str) -> list[float | None]:
         """Return a list of numbers, ``None`` where there is none."""
@@ -204,7 +204,7 @@ def _number(value: object) -> float | None:
 
 
 def fleet_view(
-    seen: Seen,
+    seen: CollectedReports,
     *,
     now: float,
     interval: float,
@@ -259,7 +259,7 @@ def fleet_view(
 def _worker(
     report: Report, heard_at: float | None, now: float, interval: float, delay: float
 ) -> WorkerView:
-    facts = Facts(report.facts)
+    facts = ReportFields(report.facts)
     if heard_at is None:
         heard_at = min(facts.number("at") or 0.0, now)
     age = max(0.0, now - heard_at)
@@ -291,6 +291,6 @@ def _node(node_id: str, live: list[WorkerView], me: str | None) -> NodeView:
         up=votes.count("up"),
         of=len(votes),
         opinions=opinions,
-        facts=said[observer] if observer else Facts(None),
+        facts=said[observer] if observer else ReportFields(None),
         observer=observer if observer and read_at[observer] else None,
     )

@@ -49,7 +49,7 @@ def stamp_at(at: float) -> int:
     return int(at * 1000) << WORKER_BITS
 
 
-class StampClock:
+class HybridLogicalClock:
     """Issues stamps; one for each worker process and application.
 
     Attributes:
@@ -110,7 +110,7 @@ class StampClock:
         return at_ms
 
 
-_clocks: weakref.WeakSet[StampClock] = weakref.WeakSet()
+_clocks: weakref.WeakSet[HybridLogicalClock] = weakref.WeakSet()
 
 
 def _forked() -> None:

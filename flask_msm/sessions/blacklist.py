@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from flask_msm.errors import label, plain
+from flask_msm.errors import one_line, short_name
 from flask_msm.process.locks import ProcessLock
 
 from .blacklist_entries import Entry, dump, join, parse
@@ -86,8 +86,8 @@ class Blacklist:
             added_by: Who adds the entry, if there is none.
         """
         now, worker = self._clock.time(), self._worker()
-        name = None if attribute is None else label(attribute)
-        key = name, plain(type_name, 200)
+        name = None if attribute is None else short_name(attribute)
+        key = name, one_line(type_name, 200)
         with self._lock:
             known = self._entries.get(key)
             if known is None and not self._has_room(now):
@@ -97,10 +97,10 @@ class Blacklist:
             entry = Entry(
                 attribute=name,
                 type_name=key[1],
-                path=plain(path, 200),
-                error=plain(error, 80),
-                reason=plain(reason, 300),
-                endpoint=None if endpoint is None else plain(endpoint, 120),
+                path=one_line(path, 200),
+                error=one_line(error, 80),
+                reason=one_line(reason, 300),
+                endpoint=None if endpoint is None else one_line(endpoint, 120),
                 added_by=added_by,
                 first_seen=now,
                 last_seen=now,
@@ -126,7 +126,7 @@ class Blacklist:
             if attribute is None:
                 self._cleared_at = max(self._cleared_at, at)
             else:
-                name = label(attribute)
+                name = short_name(attribute)
                 self._cleared[name] = max(self._cleared.pop(name, 0.0), at)
                 for oldest in list(self._cleared)[:-MAX_ENTRIES]:
                     del self._cleared[oldest]

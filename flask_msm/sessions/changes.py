@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from flask_msm.errors import DecodeError, EncodeError, SerializationError, shown
+from flask_msm.errors import DecodeError, EncodeError, SerializationError, quoted
 from flask_msm.record.codec.names import why_refused
 from flask_msm.record.codec.unsupported import type_name
 
@@ -30,7 +30,7 @@ def refuse(name: Any, value: Any, error: SerializationError) -> NoReturn:  # noq
     raise error
 
 
-class Baseline:
+class ChangeTracker:
     """The attributes as they are stored, and the objects the application got for them.
 
     Attributes:
@@ -54,11 +54,11 @@ class Baseline:
                 values[name] = codec.loads(encoded)
             except DecodeError as error:
                 undecodable.append(name)
-                logger.warning("session attribute %s cannot be decoded: %s", shown(name), error)
+                logger.warning("session attribute %s cannot be decoded: %s", quoted(name), error)
             except Exception as error:  # noqa: BLE001  (a codec of the application may raise anything)
                 undecodable.append(name)
                 reason = raised_by(codec, error)
-                logger.warning("session attribute %s cannot be decoded: %s", shown(name), reason)
+                logger.warning("session attribute %s cannot be decoded: %s", quoted(name), reason)
         self.undecodable = tuple(undecodable)
         self.encoded = {name: stored[name] for name in values} if undecodable else dict(stored)
         self._originals = dict(values)

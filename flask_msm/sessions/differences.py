@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from flask_msm.record.codec.names import by_text
 
-from .changes import Baseline
+from .changes import ChangeTracker
 from .request import Identity
-from .unserializable import Leftovers
+from .unserializable import UnserializableHandler
 
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ class Differences(Identity):
         visit: The request.
     """
 
-    _baseline: Baseline | None = None
+    _baseline: ChangeTracker | None = None
     # Made when there is something that cannot be stored, or must not be.
-    _left: Leftovers | None = None
+    _left: UnserializableHandler | None = None
 
     def rebase(self, session: Session) -> None:
         """Take what *session* holds now as what is stored."""
@@ -63,10 +63,10 @@ class Differences(Identity):
         return values if self.repository.rules.strict_types else by_text(values)
 
     @property
-    def _leftovers(self) -> Leftovers:
+    def _leftovers(self) -> UnserializableHandler:
         if self._left is None:
             repository = self.repository
-            self._left = Leftovers(
+            self._left = UnserializableHandler(
                 repository.serialization, repository.codec, self.visit.endpoint()
             )
         return self._left
@@ -80,7 +80,7 @@ class Differences(Identity):
             token: What the browser has seen.
             local: Whether this process may hold objects that belong in their place.
         """
-        baseline = self._baseline = Baseline()
+        baseline = self._baseline = ChangeTracker()
         stored = record.attributes.alive()
         if self.repository.serialization.attribute_filter is not None:
             shared = self._leftovers.is_shared

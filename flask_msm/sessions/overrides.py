@@ -28,7 +28,7 @@ BLACKLIST_NOTE = "fleet:blacklist"
 POLICY_APPLIED = f"{POLICY}_applied"
 
 
-class Choices:
+class RuntimeOverrides:
     """Applies choices to one worker.
 
     Args:
@@ -103,14 +103,14 @@ class Choices:
     def keep(self) -> None:
         """Learn from the blacklist of the host, and write it down there."""
         keys = self._keys()
-        noted = self._local.get_note(BLACKLIST_NOTE, keys)
+        noted = self._local.get_blob(BLACKLIST_NOTE, keys)
         if noted is not None and noted != self._noted:
             # From the host's own folder, and still parsed as if anybody had written it.
             self._blacklist.merge(noted)
         if len(self._blacklist) or noted:
             mine = self._blacklist.to_json()
             if mine != noted:
-                self._local.put_note(BLACKLIST_NOTE, mine, keys)
+                self._local.put_blob(BLACKLIST_NOTE, mine, keys)
             self._noted = mine
 
     def entries(self) -> Any:

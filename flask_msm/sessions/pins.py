@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from flask_msm.errors import MAX_NAME, label
+from flask_msm.errors import MAX_NAME, short_name
 from flask_msm.process.locks import ProcessLock
 
 
@@ -45,7 +45,7 @@ class Pins:
     """
 
     def __init__(self, configured: Iterable[str] = ()) -> None:
-        self._configured = {label(name): Pin(label(name)) for name in configured}
+        self._configured = {short_name(name): Pin(short_name(name)) for name in configured}
         self._chosen: dict[str, Pin] = {}
         self._lock = ProcessLock()
         self.names = frozenset(self._configured)
@@ -53,7 +53,7 @@ class Pins:
     def __contains__(self, name: object) -> bool:
         if type(name) is not str:
             return False
-        return (name if len(name) <= MAX_NAME else label(name)) in self.names
+        return (name if len(name) <= MAX_NAME else short_name(name)) in self.names
 
     def all(self) -> list[Pin]:
         """Return all pins, by name."""
@@ -63,7 +63,7 @@ class Pins:
     def pin(self, pin: Pin) -> bool:
         """Pin a name here; return whether there was room for it."""
         with self._lock:
-            chosen = {**self._chosen, label(pin.name): pin._replace(name=label(pin.name))}
+            chosen = {**self._chosen, short_name(pin.name): pin._replace(name=short_name(pin.name))}
             if len(chosen) > MAX_PINS:
                 return False
             self._replace(chosen)
@@ -73,14 +73,16 @@ class Pins:
         """Take back what was pinned at run time."""
         with self._lock:
             chosen = dict(self._chosen)
-            chosen.pop(label(name), None)
+            chosen.pop(short_name(name), None)
             self._replace(chosen)
 
     def set_chosen(self, pins: Iterable[Pin]) -> None:
         """Take *pins*, the newest of them if they are too many, for all that operators pinned."""
         newest = sorted(pins, key=lambda pin: pin.at, reverse=True)[:MAX_PINS]
         with self._lock:
-            self._replace({label(pin.name): pin._replace(name=label(pin.name)) for pin in newest})
+            self._replace(
+                {short_name(pin.name): pin._replace(name=short_name(pin.name)) for pin in newest}
+            )
 
     def _replace(self, chosen: dict[str, Pin]) -> None:
         self._chosen = chosen

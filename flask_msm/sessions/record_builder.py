@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flask_msm.process.clock import Clock
-    from flask_msm.record.hybrid_clock import StampClock
+    from flask_msm.record.hybrid_clock import HybridLogicalClock
     from flask_msm.storage.store import Rewrite
 
 
@@ -28,7 +28,7 @@ SLACK = 1.1
 Changes = dict[str, "bytes | None"]
 
 
-class Drafts:
+class RecordBuilder:
     """Makes records.
 
     Args:
@@ -41,7 +41,12 @@ class Drafts:
     __slots__ = ("_absolute_timeout", "_clock", "_life", "_stamps")
 
     def __init__(
-        self, stamps: StampClock, clock: Clock, *, life: float, absolute_timeout: float | None
+        self,
+        stamps: HybridLogicalClock,
+        clock: Clock,
+        *,
+        life: float,
+        absolute_timeout: float | None,
     ) -> None:
         self._stamps = stamps
         self._clock = clock

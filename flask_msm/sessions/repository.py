@@ -15,16 +15,16 @@ from flask_msm.errors import SessionTooLargeError
 from flask_msm.process.clock import over_before
 from flask_msm.record.keys import ref_of
 from flask_msm.record.record import Kind, Pointer, Record, join
-from flask_msm.storage.metrics import Meter
+from flask_msm.storage.metrics import LatencyMetrics
 from flask_msm.storage.store import FRESH, Loaded, Outcome, RecordTooLargeError, Rewrite, Saved
 
-from .record_builder import Drafts
+from .record_builder import RecordBuilder
 
 
 if TYPE_CHECKING:
     from flask_msm.process.clock import Clock
     from flask_msm.record.codec.msgpack import Codec
-    from flask_msm.record.hybrid_clock import StampClock
+    from flask_msm.record.hybrid_clock import HybridLogicalClock
     from flask_msm.record.keys import Keyring
     from flask_msm.storage.store import SessionStore
 
@@ -126,7 +126,7 @@ class Repository:
         store: SessionStore,
         *,
         codec: Codec,
-        stamps: StampClock,
+        stamps: HybridLogicalClock,
         clock: Clock,
         rules: Rules,
         notify: Notify,
@@ -139,16 +139,16 @@ class Repository:
         self.over_before = over_before(clock)
         self.rules = rules
         self.counters = Counters()
-        self.meter = Meter(clock)
+        self.meter = LatencyMetrics(clock)
         self._stamps = stamps
         self.notify = notify
         self.serialization = serialization
         self._reported: set[str] = set()
 
-    def drafts(self, life: float) -> Drafts:
+    def drafts(self, life: float) -> RecordBuilder:
         """Return what makes records for sessions that live *life* seconds without a request."""
         timeout = self.rules.absolute_timeout
-        return Drafts(self._stamps, self.clock, life=life, absolute_timeout=timeout)
+        return RecordBuilder(self._stamps, self.clock, life=life, absolute_timeout=timeout)
 
     def load(self, slot: Slot, *, at_least: int) -> Loaded:
         """Return what the store knows of a session; "unknown" for a store that fails."""
@@ -203,7 +203,7 @@ class Repository:
     def end(
         self,
         slot: Slot,
-        drafts: Drafts,
+        drafts: RecordBuilder,
         record: Record | None,
         *,
         known: Loaded | None,
@@ -231,7 +231,7 @@ class Repository:
     def move(
         self,
         slot: Slot,
-        drafts: Drafts,
+        drafts: RecordBuilder,
         record: Record,
         *,
         known: Loaded | None,

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from flask_msm.errors import plain, shown
+from flask_msm.errors import one_line, quoted
 
 from .blacklist import MAX_ENTRIES, Blacklist, Noted
 
@@ -189,8 +189,8 @@ class Serialization:
 
 def described(failure: Failure) -> str:
     """Return what cannot be stored and why, in one bounded line."""
-    endpoint = shown(failure.endpoint) if failure.endpoint else "an unknown endpoint"
+    endpoint = quoted(failure.endpoint) if failure.endpoint else "an unknown endpoint"
     return (
-        f"session attribute {shown(failure.path)} ({plain(failure.type_name, 120)}), set in"
-        f" endpoint {endpoint}, cannot be stored: {plain(failure.reason, 300)}"
+        f"session attribute {quoted(failure.path)} ({one_line(failure.type_name, 120)}), set in"
+        f" endpoint {endpoint}, cannot be stored: {one_line(failure.reason, 300)}"
     )

@@ -18,7 +18,7 @@ from flask_msm.record.record import PARTIAL, Kind, Record
 from flask_msm.record.token import Token, new_sid
 from flask_msm.storage.store import Loaded, Outcome, Saved
 
-from .changes import Baseline
+from .changes import ChangeTracker
 from .differences import Differences
 from .record_builder import SLACK, Changes
 from .request import Timed
@@ -28,7 +28,7 @@ from .session import ALL, PERMANENT, Contents, Session
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .record_builder import Drafts
+    from .record_builder import RecordBuilder
     from .repository import Slot
 
 
@@ -52,7 +52,7 @@ class Rank(IntEnum):
     OVER = 3
 
 
-class Unit(Differences):
+class UnitOfWork(Differences):
     """Stands behind one ``Session``; implements ``Backing``.
 
     Args:
@@ -116,7 +116,7 @@ class Unit(Differences):
         Raises:
             SessionUnavailableError: Nobody can tell and ``MSM_ON_UNKNOWN`` is ``error``.
         """
-        self._baseline = Baseline()
+        self._baseline = ChangeTracker()
         self._record = self._loaded = None
         self.frozen = self._is_partial = False
         self.judge_again()
@@ -220,7 +220,7 @@ class Unit(Differences):
         """End the stored session with the next save; what is set from now on is a new one."""
         self._ending = True
         self._next_sid = None
-        self._baseline = Baseline()
+        self._baseline = ChangeTracker()
 
     def save(self, session: Session) -> None:
         """Store what differs from what is stored, in the middle of a request.
@@ -467,7 +467,7 @@ class Unit(Differences):
     # -- pieces --------------------------------------------------------------------------------
 
     @property
-    def _drafts(self) -> Drafts:
+    def _drafts(self) -> RecordBuilder:
         return self.repository.drafts(self.life)
 
     def _weak_names(self, session: Session, changes: Changes) -> set[str]:
@@ -524,7 +524,7 @@ class Unit(Differences):
 
     def _forget(self) -> None:
         self._token = self._record = self._loaded = None
-        self._baseline = Baseline()
+        self._baseline = ChangeTracker()
 
 
 def _beginning(part: Record) -> float:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from flask_msm.record.codec.msgpack import Codec
 
-    from .changes import Baseline
+    from .changes import ChangeTracker
     from .record_builder import Changes
     from .serialization import Serialization
 
@@ -37,7 +37,7 @@ class _Remedy(Enum):
     LIVE = "keep the live object"
 
 
-class Leftovers:
+class UnserializableHandler:
     """The attributes of one session that one request does not store as they are.
 
     Args:
@@ -60,7 +60,7 @@ class Leftovers:
     # -- reading -------------------------------------------------------------------------------
 
     def restore(
-        self, key: str, values: dict[str, Any], baseline: Baseline, *, sure: bool, life: float
+        self, key: str, values: dict[str, Any], baseline: ChangeTracker, *, sure: bool, life: float
     ) -> dict[str, Any]:
         """Return *values* with the live objects of the session *key* in their place.
 
@@ -113,7 +113,7 @@ class Leftovers:
         return shared
 
     def refused(
-        self, baseline: Baseline, name: Any, value: Any, error: SerializationError
+        self, baseline: ChangeTracker, name: Any, value: Any, error: SerializationError
     ) -> bytes | None:
         """Return what is stored in place of *value*; ``None`` when what is stored stays.
 
@@ -167,7 +167,7 @@ class Leftovers:
         error: SessionTooLargeError,
         changes: Changes,
         values: Mapping[str, Any],
-        baseline: Baseline,
+        baseline: ChangeTracker,
     ) -> Changes | None:
         """Return *changes* with less in them; ``None`` when nothing is left that could be stored.
 
@@ -234,7 +234,7 @@ class Leftovers:
                 return _Remedy.LIVE
 
     def _with_none(
-        self, name: str, error: SessionTooLargeError, changes: Changes, baseline: Baseline
+        self, name: str, error: SessionTooLargeError, changes: Changes, baseline: ChangeTracker
     ) -> Changes:
         none = self._none()
         # A record may be too large without any attribute, by what it knows of removed ones.
@@ -252,7 +252,7 @@ class Leftovers:
         error: SessionTooLargeError,
         changes: Changes,
         values: Mapping[str, Any],
-        baseline: Baseline,
+        baseline: ChangeTracker,
     ) -> Changes | None:
         sizes = {name: len(raw) for name, raw in changes.items() if raw is not None}
         if not sizes:
@@ -269,7 +269,7 @@ class Leftovers:
         self,
         name: Any,
         value: Any,
-        baseline: Baseline,
+        baseline: ChangeTracker,
         failure: Failure,
         digest: bytes | None = None,
     ) -> None:

@@ -7,7 +7,7 @@ from base64 import b64decode
 
 from flask_msm.record.keys import EncryptionKeys
 
-from .types import BLANKS_OR_COMMAS, Kind, RefusedError, split_list
+from .types import BLANKS_OR_COMMAS, InvalidValueError, Kind, split_list
 
 
 #: Length of a key, bytes.
@@ -35,13 +35,13 @@ def _parse(value: object) -> EncryptionKeys:
     keys = tuple(map(_key, words[1:] if is_plain else words))
     if not keys:
         msg = "there is no key"
-        raise RefusedError(msg)
+        raise InvalidValueError(msg)
     if len(set(keys)) < len(keys):
         msg = "one of them is given twice"
-        raise RefusedError(msg)
+        raise InvalidValueError(msg)
     if any(len(set(key)) == 1 for key in keys):
         msg = "one of them is the same byte over and over"
-        raise RefusedError(msg)
+        raise InvalidValueError(msg)
     return EncryptionKeys(None if is_plain else keys[0], keys)
 
 
@@ -50,5 +50,5 @@ def _key(word: str) -> bytes:
         return bytes.fromhex(word)
     if not _BASE64.fullmatch(word):
         msg = f"one of them is not {KEY_SIZE} bytes as base64 or hexadecimal"
-        raise RefusedError(msg)
+        raise InvalidValueError(msg)
     return b64decode(word.rstrip("=") + "=", altchars=b"-_" if re.search("[-_]", word) else None)

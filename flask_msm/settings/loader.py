@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from flask_msm.errors import ConfigError
 
-from .types import Kind, RefusedError
+from .types import InvalidValueError, Kind
 
 
 T = TypeVar("T")
@@ -98,7 +98,7 @@ def _parsed(key: str, raw: object, item: Field[Any]) -> Any:
 
 
 def _refuse() -> None:
-    raise RefusedError
+    raise InvalidValueError
 
 
 def _unknown(key: str, raw: object, known: Mapping[str, Field[Any]]) -> ConfigError:

@@ -42,7 +42,7 @@ class CacheLike(Protocol):
         ...
 
 
-class RefusedError(ValueError):
+class InvalidValueError(ValueError):
     """A value is not of the kind it should be; the text says why, if there is more to say."""
 
 
@@ -72,7 +72,7 @@ def whole(*, at_least: int, at_most: int | None = None) -> Kind[int]:
     def parse(value: object) -> int:
         number = _number(value)
         if number != int(number) or not at_least <= number <= most:
-            raise RefusedError
+            raise InvalidValueError
         return int(number)
 
     return Kind(f"a whole number, {_bounds(f'at least {at_least}', at_most)}", parse)
@@ -89,7 +89,7 @@ def seconds(*, zero: bool = False, at_most: int) -> Kind[float]:
     def parse(value: object) -> float:
         number = value.total_seconds() if isinstance(value, timedelta) else _number(value)
         if number < 0 or number > at_most or (number == 0 and not zero):
-            raise RefusedError
+            raise InvalidValueError
         return float(number)
 
     least = "at least 0" if zero else "above 0"
@@ -104,7 +104,7 @@ def text(pattern: str, allowed: str) -> Kind[str]:
         # Flask's ``from_prefixed_env`` makes a number of a text that looks like one.
         word = str(value) if type(value) is int else value
         if not isinstance(word, str) or not matches(word.strip()):
-            raise RefusedError
+            raise InvalidValueError
         return word.strip()
 
     return Kind(allowed, parse)
@@ -119,10 +119,10 @@ def texts(
     def parse(value: object) -> tuple[str, ...]:
         items = split_list(value, separator)
         if not all(map(matches, items)):
-            raise RefusedError
+            raise InvalidValueError
         if len(set(items)) < len(items):
             msg = "one of them is given twice"
-            raise RefusedError(msg)
+            raise InvalidValueError(msg)
         return tuple(items)
 
     return Kind(allowed, parse)
@@ -135,7 +135,7 @@ def choice(words: tuple[T, ...]) -> Kind[T]:
         for word in words:
             if isinstance(value, str) and value.strip().lower() == word:
                 return word
-        raise RefusedError
+        raise InvalidValueError
 
     return Kind(f"one of {', '.join(map(str, words))}", parse)
 
@@ -195,11 +195,11 @@ def split_list(value: object, separator: str) -> list[str]:
     Empty items are left out. An item of a list is not split again.
 
     Raises:
-        RefusedError: *value* is neither, or holds something that is not text.
+        InvalidValueError: *value* is neither, or holds something that is not text.
     """
     items = re.split(separator, value) if isinstance(value, str) else value
     if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
-        raise RefusedError
+        raise InvalidValueError
     return [item.strip() for item in items if item.strip()]
 
 
@@ -223,17 +223,17 @@ def _boolean(value: object) -> bool:
     # By type, because 1.0 and Decimal(1) equal 1.
     word = str(value).strip().lower() if isinstance(value, bool | int | str) else None
     if word not in _TRUE + _FALSE:
-        raise RefusedError
+        raise InvalidValueError
     return word in _TRUE
 
 
 def _number(value: object) -> int | float:
     number = _number_from(value) if isinstance(value, str) else value
     if isinstance(number, bool) or not isinstance(number, int | float):
-        raise RefusedError
+        raise InvalidValueError
     # False for nan too; ``isfinite`` would fail with an int beyond all floats.
     if not abs(number) < math.inf:
-        raise RefusedError
+        raise InvalidValueError
     return number
 
 
@@ -243,18 +243,18 @@ def _number_from(word: str) -> int | float:
             return convert(word)
         except ValueError:
             continue
-    raise RefusedError
+    raise InvalidValueError
 
 
 def _regex(value: object) -> re.Pattern[str]:
     if isinstance(value, re.Pattern) and isinstance(value.pattern, str):
         return value
     if not isinstance(value, str):
-        raise RefusedError
+        raise InvalidValueError
     try:
         return re.compile(value)
     except (re.error, OverflowError, RecursionError) as exc:
-        raise RefusedError(str(exc)) from exc
+        raise InvalidValueError(str(exc)) from exc
 
 
 def _cache(value: Any) -> Literal["filesystem", "simple"] | CacheLike:
@@ -271,22 +271,22 @@ def _cache_object(value: Any) -> CacheLike:
     # A class has these methods too, but nothing to keep sessions in.
     if isinstance(value, type):
         msg = "this is a class, not an object"
-        raise RefusedError(msg)
+        raise InvalidValueError(msg)
     if not all(callable(getattr(value, name, None)) for name in ("get", "set", "delete")):
-        raise RefusedError
+        raise InvalidValueError
     checked: CacheLike = value
     return checked
 
 
 def _directory(value: object) -> Path:
     if not isinstance(value, str | Path) or not Path(value).is_absolute():
-        raise RefusedError
+        raise InvalidValueError
     return Path(value)
 
 
 def _tls_context(value: object) -> ssl.SSLContext:
     if not isinstance(value, ssl.SSLContext):
-        raise RefusedError
+        raise InvalidValueError
     return value
 
 
@@ -299,12 +299,12 @@ def _credentials(value: object) -> tuple[str, str]:
         ):
             return user, password
         case _:
-            raise RefusedError
+            raise InvalidValueError
 
 
 def _function(value: object) -> Callable[..., Any] | str:
     if callable(value):
         return value
     if not isinstance(value, str) or not re.fullmatch(r"[^\W\d]\w*(\.\w+)*[.:]\w+", value.strip()):
-        raise RefusedError
+        raise InvalidValueError
     return value.strip()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from flask_msm.memcached.protocol import Exchange
 
 
-class Standing(Enum):
+class WriterState(Enum):
     """What a writer knows about its node."""
 
     BLIND = "must be read first"
@@ -55,13 +55,13 @@ class CopyWriter:
         self.read = self.gone = False
         self._key = key
         self._token = known.token if known else None
-        self.standing = Standing.KNOWN if known else Standing.BLIND
+        self.standing = WriterState.KNOWN if known else WriterState.BLIND
         self._exchange: Exchange[Any] | None = None
         self._sent: Record | None = None
 
     def holds(self, record: Record, base: Record | None) -> bool:
         """Return whether the node is known to hold *record*, made from *base*, or more."""
-        if self.standing is Standing.BLIND or self.record is None:
+        if self.standing is WriterState.BLIND or self.record is None:
             return False
         if self.record is record:
             return True
@@ -81,8 +81,8 @@ class CopyWriter:
         """Send what brings the node closer to *record*; return whether anything was sent."""
         if self.holds(record, base):
             return False
-        if self.standing is not Standing.KNOWN:
-            self.standing = Standing.BLIND
+        if self.standing is not WriterState.KNOWN:
+            self.standing = WriterState.BLIND
             self._exchange = self.node.start_gets(self._key, deadline)
             return True
         if not may_put:
@@ -114,14 +114,14 @@ class CopyWriter:
         exchange, self._exchange = self._exchange, None
         assert exchange is not None  # noqa: S101  (start() said that something was sent)
         reply = exchange.result()
-        self.read = self.standing is Standing.BLIND
+        self.read = self.standing is WriterState.BLIND
         if self.read:
             self.record, self._token = opened(reply)
-            self.standing = Standing.KNOWN
+            self.standing = WriterState.KNOWN
         elif reply is True:
-            self.record, self._token, self.standing = self._sent, None, Standing.WRITTEN
+            self.record, self._token, self.standing = self._sent, None, WriterState.WRITTEN
         elif reply is False:
-            self.standing = Standing.BLIND
+            self.standing = WriterState.BLIND
         else:
             self.record, self._token, self.gone = None, None, True
             return

@@ -19,7 +19,7 @@ from flask_msm.record.attributes import written_until
 from flask_msm.record.hybrid_clock import stamp_at
 from flask_msm.record.record import PARTIAL, Kind, join
 
-from .local.store import LOCAL, Entry, Mark, joined_with
+from .local.store import LOCAL, Entry, SyncState, joined_with
 from .store import (
     FRESH,
     Loaded,
@@ -197,7 +197,7 @@ class FailoverStore:
         A logout always does: it is final.
         """
         ended = entry.record.kind is Kind.DESTROYED
-        return entry.mark is Mark.OUTAGE and not ended and self._rules.drops()
+        return entry.mark is SyncState.OUTAGE and not ended and self._rules.drops()
 
     def _is_whole_and_fresh(self, near: Entry) -> bool:
         if near.record.created == PARTIAL:
@@ -248,7 +248,7 @@ class FailoverStore:
         deadline: float,
     ) -> Saved:
         if self._rules.mode() is not Mode.DISTRIBUTED:
-            return self._save_here(key, keys, rewrite, Mark.OUTAGE)
+            return self._save_here(key, keys, rewrite, SyncState.OUTAGE)
         if self._rules.near_max_age is not None:
             return self._save_near(key, keys, rewrite, known=known, deadline=deadline)
         try:
@@ -257,7 +257,7 @@ class FailoverStore:
             return self._kept_too_large(key, keys, rewrite, known, error)
         if not saved.copies:
             self.late += self._clock.monotonic() >= deadline
-            here = self._save_here(key, keys, rewrite, Mark.BEHIND)
+            here = self._save_here(key, keys, rewrite, SyncState.PENDING)
             return here._replace(failed=saved.failed)
         if self._rules.mirror is not None and self._rules.returning():
             self.local.confirm(key, keys, saved.record)
@@ -291,9 +291,9 @@ class FailoverStore:
         if size <= error.limit or error.size > size:
             raise error
         self.saved_locally += 1
-        return self.local.write(key, keys, rewrite, Mark.BEHIND, limit=size)
+        return self.local.write(key, keys, rewrite, SyncState.PENDING, limit=size)
 
-    def _save_here(self, key: str, keys: Keyring, rewrite: Rewrite, mark: Mark) -> Saved:
+    def _save_here(self, key: str, keys: Keyring, rewrite: Rewrite, mark: SyncState) -> Saved:
         self.saved_locally += 1
         return self.local.write(key, keys, rewrite, mark)
 
@@ -308,7 +308,9 @@ class FailoverStore:
     ) -> Saved:
         """Store the change on this host before the response, in the cluster behind it."""
         try:
-            near = self.local.write(key, keys, rewrite, Mark.BEHIND, limit=self.nodes.limit(key))
+            near = self.local.write(
+                key, keys, rewrite, SyncState.PENDING, limit=self.nodes.limit(key)
+            )
         except RecordTooLargeError as error:
             return self._kept_too_large(key, keys, rewrite, known, error)
         if not near.copies:

@@ -58,7 +58,7 @@ class Window:
         self.hits = self.misses = self.failed = 0
 
 
-class Meter:
+class LatencyMetrics:
     """Counts what the sessions of one worker cost.
 
     Args:

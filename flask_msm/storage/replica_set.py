@@ -43,7 +43,7 @@ class ClusterCounters:
 
 
 @dataclass(slots=True, kw_only=True)
-class Nodes:
+class ReplicaSet:
     """What reading and writing share.
 
     Attributes:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from flask_msm.process.background import Background
     from flask_msm.record.keys import Keyring
 
-    from .replica_set import Nodes
+    from .replica_set import ReplicaSet
     from .second_looks import SecondLooks
 
 
@@ -40,7 +40,7 @@ class _Read:
     they have evicted and refused nothing.
     """
 
-    def __init__(self, nodes: Nodes, key: str, keys: Keyring, at_least: int) -> None:
+    def __init__(self, nodes: ReplicaSet, key: str, keys: Keyring, at_least: int) -> None:
         self.nodes = nodes
         self.key = key
         self.keys = keys
@@ -128,7 +128,7 @@ class ClusterStore:
 
     def __init__(
         self,
-        nodes: Nodes,
+        nodes: ReplicaSet,
         *,
         background: Background | None = None,
         second_looks: SecondLooks | None = None,

@@ -16,7 +16,7 @@ from flask_msm.memcached.wire import ttl_for
 from flask_msm.process.clock import earliest
 from flask_msm.record.record import Kind, Record, join_optional
 
-from .copy_writer import CopyWriter, Standing
+from .copy_writer import CopyWriter, WriterState
 from .store import Copy, RecordTooLargeError, Rewrite, Saved
 
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from flask_msm.record.keys import Keyring
 
-    from .replica_set import Nodes
+    from .replica_set import ReplicaSet
 
 
 #: Two writers of one session cost each other two rounds; more rounds than any deadline allows.
@@ -37,7 +37,7 @@ class _Write:
     """One write: what is known, what shall be stored, and who is at it."""
 
     def __init__(
-        self, nodes: Nodes, key: str, keys: Keyring, rewrite: Rewrite, deadline: float
+        self, nodes: ReplicaSet, key: str, keys: Keyring, rewrite: Rewrite, deadline: float
     ) -> None:
         self.nodes = nodes
         self.key = key
@@ -76,7 +76,7 @@ class _Write:
     def is_blind(self) -> bool:
         """Return whether a node must be read before it can be written."""
         for writer in self.active:  # noqa: SIM110  (as above)
-            if writer.standing is Standing.BLIND:
+            if writer.standing is WriterState.BLIND:
                 return True
         return False
 
@@ -214,7 +214,7 @@ class _Write:
 
 
 def write_copies(
-    nodes: Nodes,
+    nodes: ReplicaSet,
     key: str,
     keys: Keyring,
     rewrite: Rewrite,

@@ -35,7 +35,7 @@ from flask_msm.cluster.placement import Placement
 from flask_msm.process.clock import SystemClock
 from flask_msm.record.keys import storage_key
 from flask_msm.record.record import Kind
-from flask_msm.storage.replica_set import Nodes
+from flask_msm.storage.replica_set import ReplicaSet
 from flask_msm.storage.replicated import ClusterStore
 from flask_msm.storage.store import FRESH, Outcome, RecordTooLargeError, SessionStore
 
@@ -100,7 +100,7 @@ def shared(tmp_path, _):
 
 def over(nodes) -> ClusterStore:
     return ClusterStore(
-        Nodes(
+        ReplicaSet(
             clients=nodes,
             placement=Placement(nodes, replicas=2),
             views=Views(),

@@ -13,12 +13,12 @@ from support.sealing import SECRETS, envelope
 
 from flask_msm.application import SHARED_CODEC
 from flask_msm.cluster.control import KEY_SUFFIX, Control
-from flask_msm.cluster.ended_sessions import Endings
+from flask_msm.cluster.ended_sessions import EndedSessions
 from flask_msm.cluster.reports import Report, Reports
 from flask_msm.cluster.shared_map import SharedMap
-from flask_msm.cluster.workers import Heartbeat
+from flask_msm.cluster.workers import WorkerRegistry
 from flask_msm.record.attributes import NOTHING
-from flask_msm.record.hybrid_clock import StampClock
+from flask_msm.record.hybrid_clock import HybridLogicalClock
 from flask_msm.record.keys import keyring
 from flask_msm.sessions.blacklist import MAX_ENTRIES, Blacklist
 
@@ -60,7 +60,7 @@ entries = st.dictionaries(
 
 def shared_map(*secrets):
     an_envelope = envelope(*secrets, codec_id=SHARED_CODEC)
-    return SharedMap(KEY, envelope=an_envelope, stamps=StampClock(CLOCK, 1), clock=CLOCK)
+    return SharedMap(KEY, envelope=an_envelope, stamps=HybridLogicalClock(CLOCK, 1), clock=CLOCK)
 
 
 def live_with(shared):
@@ -75,7 +75,7 @@ def live_with(shared):
     control.lost()
     control.note_found({"n1": True, "n2": False}, {"n1": "a" * 32})
     control.forget(["n1"])
-    heartbeat = Heartbeat(
+    heartbeat = WorkerRegistry(
         shared,
         worker=lambda: "w1",
         nodes=NODES,
@@ -90,7 +90,7 @@ def live_with(shared):
     heartbeat.announce()
     heartbeat.leave()
     shared.sealed(KEYS)
-    endings = Endings(shared)
+    endings = EndedSessions(shared)
     for name, stamp, _ in endings.fresh():
         LOCAL.bury(name, KEYS, stamp)
     endings.share()
@@ -154,7 +154,7 @@ def test_the_fleet_is_shown_whatever_a_report_says(said):
     worker = CREW.workers[0]
     now = CREW.clock.now
     worker.cluster.heartbeat.shared.put("w2", json.dumps({"at": now}).encode())
-    stamp = StampClock(CREW.clock, 3).next()
+    stamp = HybridLogicalClock(CREW.clock, 3).next()
     key = REPORTS.key("w2")
     body = json.dumps(said).encode()
     CREW.put(key, sealed(key, {"report": (stamp, body)}, stamp=stamp, keys=KEYS))

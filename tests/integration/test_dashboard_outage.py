@@ -17,7 +17,7 @@ from support.door import Door
 from support.patience import NOTICES, PATIENT
 
 from flask_msm import MemcachedSessionManager
-from flask_msm.memcached.exchange import PendingExchange
+from flask_msm.memcached.exchange import PendingReply
 from flask_msm.testing.memcached import wait_until
 from flask_msm_dashboard import Access
 
@@ -125,14 +125,14 @@ class Shop:
 def asked(monkeypatch):
     """Return a list to which thread, node and time left (seconds) of every command are added."""
     found = []
-    begin = PendingExchange.begin
+    begin = PendingReply.begin
 
     def noted(exchange):
         left = exchange._deadline - time.monotonic()
         found.append((threading.get_ident(), exchange._channel.node, left))
         return begin(exchange)
 
-    monkeypatch.setattr(PendingExchange, "begin", noted)
+    monkeypatch.setattr(PendingReply, "begin", noted)
     return found
 
 

@@ -21,7 +21,7 @@ from flask_msm.errors import (
     NodeValueError,
 )
 from flask_msm.memcached.client import BATCH, MemcachedNode
-from flask_msm.memcached.failures import NotAskedError, PoolExhaustedError
+from flask_msm.memcached.failures import NotSentError, PoolExhaustedError
 from flask_msm.memcached.protocol import CasToken
 from flask_msm.testing.memcached import wait_until
 
@@ -316,7 +316,7 @@ def test_a_connection_that_comes_free_is_taken_by_who_waits(server, node_at):
 
 def test_after_the_deadline_nobody_is_asked(node):
     add(node, b"1")
-    with pytest.raises(NotAskedError):
+    with pytest.raises(NotSentError):
         node.start_gets("k", time.monotonic()).result()
     assert value(node) == b"1"
     assert node.counters.connects == 1

@@ -14,7 +14,7 @@ import pytest
 from support import peer as peers
 
 from flask_msm.errors import NodeBusyError, NodeError, NodeUnreachableError, NodeValueError
-from flask_msm.memcached.failures import NotAskedError
+from flask_msm.memcached.failures import NotSentError
 from flask_msm.testing.memcached import free_port
 from flask_msm.testing.peer import Peer
 
@@ -387,7 +387,7 @@ def test_a_slow_name_server_does_not_stretch_the_deadline(peer, node_at, monkeyp
 
 @pytest.mark.parametrize(
     ("number", "meaning"),
-    [(errno.EMFILE, NotAskedError), (errno.ENOBUFS, NotAskedError)],
+    [(errno.EMFILE, NotSentError), (errno.ENOBUFS, NotSentError)],
 )
 def test_a_want_of_descriptors_is_not_blamed_on_the_node(number, meaning, node_at, monkeypatch):
     def no_socket(*args):

@@ -105,14 +105,14 @@ def test_parent_and_child_have_connections_of_their_own(memcached):
 def test_an_exchange_of_the_parent_is_of_no_use_in_the_child(memcached):
     run(
         """
-        from flask_msm.memcached.failures import NotAskedError
+        from flask_msm.memcached.failures import NotSentError
 
         pending = node.start_gets("parent", soon())
 
         def child():
             try:
                 pending.result()
-            except NotAskedError:
+            except NotSentError:
                 pass
             else:
                 raise AssertionError("the child read a reply of the parent")

@@ -25,7 +25,7 @@ from hypothesis.stateful import (
 )
 from support.model import BOUND, FAULTS, INTERVAL, KINDS, PREFIX, Way, play, world
 
-from flask_msm.cluster.trust import Standing
+from flask_msm.cluster.trust import SyncStatus
 from flask_msm.record.keys import storage_key
 from flask_msm.storage import copy_writer
 from flask_msm.storage import replicated_write as copies
@@ -95,7 +95,7 @@ def test_a_worker_that_ends_hands_over_what_it_alone_knows_to_be_missing():
 @contextmanager
 def without_trust():
     """Every node that is up counts as trusted."""
-    with mock.patch.object(Standing, "trusted", True):
+    with mock.patch.object(SyncStatus, "trusted", True):
         yield
 
 

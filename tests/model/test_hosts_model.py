@@ -26,8 +26,8 @@ from hypothesis.stateful import (
 from support.model import FAULTS, KINDS
 from support.model_hosts import OUTAGES, RETURN, hosts, play_hosts
 
-from flask_msm.cluster.ended_sessions import Endings
-from flask_msm.maintenance.failback import Returner
+from flask_msm.cluster.ended_sessions import EndedSessions
+from flask_msm.maintenance.failback import Failback
 from flask_msm.storage.failover import FailoverStore
 from flask_msm.storage.local.journal import MemoryJournal
 
@@ -69,7 +69,7 @@ def without_marks():
     """It is not remembered which sessions the cluster does not know, nor which ones ended."""
     with (
         mock.patch.object(MemoryJournal, "add", return_value=None),
-        mock.patch.object(Endings, "has", return_value=False),
+        mock.patch.object(EndedSessions, "has", return_value=False),
     ):
         yield
 
@@ -82,11 +82,11 @@ def without_tombstones():
         living = [key for key in found if not returner._has_ended(key, keys)]
         return hand_over(returner, keys, living, *arguments, **options)
 
-    hand_over = Returner._hand_over
+    hand_over = Failback._hand_over
     with (
-        mock.patch.object(Returner, "_hand_over", only_the_living),
-        mock.patch.object(Endings, "fresh", return_value=[]),
-        mock.patch.object(Endings, "has", return_value=False),
+        mock.patch.object(Failback, "_hand_over", only_the_living),
+        mock.patch.object(EndedSessions, "fresh", return_value=[]),
+        mock.patch.object(EndedSessions, "has", return_value=False),
     ):
         yield
 
@@ -94,7 +94,7 @@ def without_tombstones():
 @contextmanager
 def without_giving_back():
     """What nodes forgot stays with the hosts."""
-    with mock.patch.object(Returner, "_forgotten", return_value=None):
+    with mock.patch.object(Failback, "_forgotten", return_value=None):
         yield
 
 
@@ -112,7 +112,7 @@ def without_local_copies():
 @contextmanager
 def without_weak_entries():
     """A guess counts as much as what was known."""
-    with mock.patch("flask_msm.sessions.unit_of_work.Unit._weak_names", return_value=set()):
+    with mock.patch("flask_msm.sessions.unit_of_work.UnitOfWork._weak_names", return_value=set()):
         yield
 
 

@@ -241,8 +241,8 @@ MUTATIONS = [
     Mutation(
         "a refused cas is not read again",
         "storage/copy_writer.py",
-        "elif reply is False:\n            self.standing = Standing.BLIND",
-        "elif reply is False:\n            self.standing = Standing.KNOWN",
+        "elif reply is False:\n            self.standing = WriterState.BLIND",
+        "elif reply is False:\n            self.standing = WriterState.KNOWN",
         CLUSTER,
     ),
     # -- this host ---------------------------------------------------------------------------

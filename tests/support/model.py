@@ -3,8 +3,8 @@
 Every request, tick and job runs in a thread of its own that is handed a baton: exactly one of them
 runs at any moment, and each gives the baton back before its next operation on a node. So whoever
 plays a ``World`` decides in which order the operations of several workers reach the nodes, and
-the same seed gives the same history. Requests go through ``Unit`` and ``Session`` as Flask's do,
-without Flask; workers are put together by ``Application``.
+the same seed gives the same history. Requests go through ``UnitOfWork`` and ``Session`` as Flask's
+do, without Flask; workers are put together by ``Application``.
 
 What is counted as a violation stands in ``VIOLATIONS``.
 """
@@ -31,12 +31,12 @@ from support.fake_node import FakeNode
 from flask_msm.application import Application, Environment
 from flask_msm.cluster.health import NodeState
 from flask_msm.errors import NodeBusyError, NodeUnreachableError, RecordError
-from flask_msm.memcached.failures import NotAskedError
+from flask_msm.memcached.failures import NotSentError
 from flask_msm.record.codec.msgpack import MsgpackCodec
 from flask_msm.record.keys import keyring, ref_of, storage_key
 from flask_msm.record.record import join
 from flask_msm.sessions.session import Session
-from flask_msm.sessions.unit_of_work import Action, Unit
+from flask_msm.sessions.unit_of_work import Action, UnitOfWork
 from flask_msm.settings.settings import Settings
 
 
@@ -299,7 +299,7 @@ class Link:
         return lambda: answer
 
     def _not_ask(self):
-        raise NotAskedError(self.id, "not asked: the deadline had passed")
+        raise NotSentError(self.id, "not asked: the deadline had passed")
 
     def _refuse(self):
         raise NodeUnreachableError(self.id, "connection refused")
@@ -446,7 +446,7 @@ class Worker:
 
 
 class Visit:
-    """Implements what a ``Unit`` has to know of its request."""
+    """Implements what a ``UnitOfWork`` has to know of its request."""
 
     secrets = (SECRET,)
 
@@ -503,7 +503,7 @@ class Browser:
         self.cookies = []  # all of the session id it has now
         self.past = []  # of ids it had before, with the time they were given up
         self.acknowledged = Expected()
-        self.shown = Expected()
+        self.effective_state = Expected()
         self.removed = {}
         self.changed_at = 0.0
         self.creating = self.ending = False
@@ -545,7 +545,7 @@ class Request:
     name: str = ""
     number: int = 0
     acknowledged: Expected = field(default_factory=Expected)
-    shown: Expected = field(default_factory=Expected)
+    effective_state: Expected = field(default_factory=Expected)
     wiped: int = 0
     asked: set = field(default_factory=set)
     told: set = field(default_factory=set)
@@ -783,13 +783,13 @@ class World:
         elif request.kind == "outdated":
             request.token = self.chance.choice(browser.cookies)
         request.acknowledged = Expected(browser.acknowledged)
-        request.shown = Expected(browser.shown)
+        request.effective_state = Expected(browser.effective_state)
         return True
 
     # -- serving ---------------------------------------------------------------------------------
 
     def _serve(self, request) -> None:
-        unit = Unit(request.worker.repository, Visit(request.token))
+        unit = UnitOfWork(request.worker.repository, Visit(request.token))
         session = Session(backing=unit)
         if request.kind == "touch":
             action = unit.refresh(session) if unit.refresh_due else Action.KEEP
@@ -907,7 +907,7 @@ class World:
         if len(request.asked) > 1 and unit.record is not None:
             self._check_survival(request, unit)
             for name, value in seen.items():
-                request.browser.shown.note(name, value, self.now)
+                request.browser.effective_state.note(name, value, self.now)
 
     def _may_have_expired(self, request) -> bool:
         return self.now - self._monotonic_of(request.token.renewed) > LIFE - self.skew
@@ -934,7 +934,7 @@ class World:
             ("outdated", request.acknowledged, limit)
             if request.kind == "outdated"
             else ("lost", request.acknowledged, at_once),
-            ("vanished", request.shown, limit),
+            ("vanished", request.effective_state, limit),
         ]
         for kind, expected, before in checks:
             names = expected.missing_from(seen, browser.removed, before)
@@ -945,7 +945,7 @@ class World:
                 self._violated(kind, request, text)
                 # Said once: what is lost stays lost.
                 browser.acknowledged.clear()
-                browser.shown.clear()
+                browser.effective_state.clear()
                 return
 
     def _overtaken(self, request, browser) -> bool:

@@ -36,7 +36,7 @@ from flask_msm.record.codec.msgpack import MsgpackCodec
 from flask_msm.record.keys import storage_key
 from flask_msm.record.record import Kind
 from flask_msm.sessions.unit_of_work import Action
-from flask_msm.storage.local.backend import Shelves
+from flask_msm.storage.local.backend import BackendOpener
 from flask_msm.storage.local.locks import KeyLocks
 from flask_msm.storage.local.store import LocalStore
 
@@ -82,7 +82,7 @@ class Host:
 
     def __init__(self, number) -> None:
         self.number = number
-        self.shelves = Shelves(
+        self.shelves = BackendOpener(
             "simple", base=None, name="model", sessions=1000, size=None, alone=False, trouble=print
         )
         self.shelf = self.shelves.open(KEYS)._replace(locks=OneAtATime())
@@ -284,7 +284,7 @@ class HostWorld(World):
     def _look_for_calm(self) -> None:
         """See whether every host has handed over what it had when all nodes were back."""
         settled = World.settled.fget(self) and not self.coming
-        if settled and not any(w.parts.cluster.returner.is_filling for w in self.workers):
+        if settled and not any(w.parts.cluster.returner.is_restoring for w in self.workers):
             marked = {(host, d) for host in self.hosts for d in host.shelf.journal.digests()}
             self._pending = marked if self._pending is None else self._pending & marked
             if not self._pending:

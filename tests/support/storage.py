@@ -19,10 +19,10 @@ from flask_msm.record.envelope import Envelope
 from flask_msm.record.keys import Keyring, storage_key
 from flask_msm.record.record import Kind, Pointer, Record, join
 from flask_msm.storage.failover import Failover, FailoverStore
-from flask_msm.storage.local.backend import Shelves
+from flask_msm.storage.local.backend import BackendOpener
 from flask_msm.storage.local.store import LocalStore
 from flask_msm.storage.mirror import Mirror
-from flask_msm.storage.replica_set import Nodes
+from flask_msm.storage.replica_set import ReplicaSet
 from flask_msm.storage.replicated import ClusterStore
 
 
@@ -110,7 +110,7 @@ class Host:
         self.troubles: list[str | None] = []
         self.clock = options.get("clock") or FakeClock()
         alone = options.get("alone", True)
-        self.shelves = Shelves(
+        self.shelves = BackendOpener(
             kind,
             base=folder,
             name=NAME,
@@ -221,7 +221,7 @@ class Nearby(Host):
         self.placement = Placement(self.nodes, replicas=2)
         self.behind, self.mirroring = Behind(), Behind()
         self.cluster = ClusterStore(
-            Nodes(
+            ReplicaSet(
                 clients=self.nodes,
                 placement=self.placement,
                 views=self.views,

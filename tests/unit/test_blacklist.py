@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.clock import FakeClock
 
-from flask_msm.errors import MAX_NAME, label
+from flask_msm.errors import MAX_NAME, short_name
 from flask_msm.sessions.blacklist import MAX_ENTRIES, RETAINED, Blacklist, Noted
 from flask_msm.sessions.blacklist_entries import MAX_WORKERS, Entry, join
 from flask_msm.sessions.pins import MAX_PINS, Pin, Pins
@@ -131,8 +131,8 @@ def test_texts_but_the_name_are_safe_to_print():
 
     (entry,) = blacklist.all()
 
-    shown = entry.path + entry.endpoint + entry.reason + entry.type_name
-    assert shown.isprintable()
+    quoted = entry.path + entry.endpoint + entry.reason + entry.type_name
+    assert quoted.isprintable()
     assert entry.attribute == "a\x1b[2J"
 
 
@@ -448,7 +448,7 @@ def test_any_name_can_be_pinned(name):
 
     assert name in pins
     assert name + "!" not in pins
-    assert label(name) in pins
+    assert short_name(name) in pins
 
 
 @pytest.mark.parametrize("name", [5, None, ("cart",), b"cart"])
@@ -459,8 +459,8 @@ def test_a_name_that_is_not_a_string_is_never_pinned(name):
 def test_labels_are_bounded_and_differ():
     names = ["", "a", "x" * MAX_NAME, "x" * (MAX_NAME + 1), "x" * 5_000, "x" * 5_001]
 
-    labels = [label(name) for name in names]
+    labels = [short_name(name) for name in names]
 
     assert all(one != other for one, other in itertools.combinations(labels, 2))
     assert all(len(text) <= MAX_NAME for text in labels)
-    assert [label(text) for text in labels] == labels
+    assert [short_name(text) for text in labels] == labels

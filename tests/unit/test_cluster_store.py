@@ -14,7 +14,7 @@ from flask_msm.record.attributes import NOTHING, Attributes
 from flask_msm.record.envelope import Envelope
 from flask_msm.record.keys import Keyring, storage_key
 from flask_msm.record.record import Kind, Record, join
-from flask_msm.storage.replica_set import Nodes
+from flask_msm.storage.replica_set import ReplicaSet
 from flask_msm.storage.replicated import ClusterStore
 from flask_msm.storage.second_looks import SecondLooks
 from flask_msm.storage.store import FRESH, Outcome, RecordTooLargeError
@@ -64,7 +64,7 @@ class Cluster:
         self.views = Views()
         self.placement = Placement(self.nodes, replicas=replicas)
         self.store = ClusterStore(
-            Nodes(
+            ReplicaSet(
                 clients=self.nodes,
                 placement=self.placement,
                 views=self.views,

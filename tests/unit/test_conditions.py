@@ -15,7 +15,7 @@ from flask_msm.cluster.events import Events
 from flask_msm.cluster.shared_map import MAX_SIZE, SharedMap
 from flask_msm.maintenance.node_watch import QUIET
 from flask_msm.record.envelope import Envelope
-from flask_msm.record.hybrid_clock import StampClock
+from flask_msm.record.hybrid_clock import HybridLogicalClock
 from flask_msm.record.keys import keyring
 
 
@@ -32,7 +32,7 @@ class Worker:
         self.name, self.town = name, town
         envelope = Envelope(codec_id=0, compress_above=4096, max_size=MAX_SIZE)
         number = len(town.workers) + 1
-        stamps = StampClock(town.clock, worker=number)
+        stamps = HybridLogicalClock(town.clock, worker=number)
         self.map = SharedMap(KEY, envelope=envelope, stamps=stamps, clock=town.clock)
         self.events = Events(town.clock)
         self.conditions = Conditions(

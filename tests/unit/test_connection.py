@@ -13,7 +13,7 @@ from support.clock import FakeClock
 
 from flask_msm.memcached.connection import TOLERANCE, Connection
 from flask_msm.memcached.protocol import Answer, OneItem
-from flask_msm.memcached.wire import GarbageError, PeerClosedError, RefusalError
+from flask_msm.memcached.wire import PeerClosedError, ProtocolError, ServerError
 
 
 class ScriptedSocket:
@@ -137,7 +137,7 @@ def test_what_the_peer_said_before_it_closed_is_read_although_sending_fails(pair
     peer.close()
     now = time.monotonic()
     connection.send(b"gets k\r\n" * 100_000, now + 60, now)
-    with pytest.raises(RefusalError) as caught:
+    with pytest.raises(ServerError) as caught:
         connection.receive(OneItem(b"k"), now + 60, now)
     assert caught.value.text == "Too many open connections"
 
@@ -148,7 +148,7 @@ def test_a_peer_that_closed_before_it_answered_is_told_from_one_that_did_later(p
     peer.sendall(b"STO")
     peer.close()
     now = time.monotonic()
-    with pytest.raises(GarbageError):
+    with pytest.raises(ProtocolError):
         connection.receive(Answer({b"STORED": True}), now + 60, now)
     with pytest.raises(PeerClosedError):
         connection.receive(Answer({b"STORED": True}), now + 60, now)

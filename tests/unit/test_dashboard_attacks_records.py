@@ -15,7 +15,7 @@ from support.crew import ODD, Crew
 from support.dashboard import post
 
 from flask_msm.cluster.reports import Report
-from flask_msm.operations.observer import Seen
+from flask_msm.operations.observer import CollectedReports
 from flask_msm_dashboard import Access
 from flask_msm_dashboard.security import Tokens
 
@@ -63,7 +63,9 @@ def test_reports_that_somebody_with_the_key_forged_break_no_page(odd):
     for name in found:
         one.cluster.heartbeat.shared.put(name, b"{}")
     one.console.operations.observer._later = lambda job: False
-    one.console.operations.observer._seen = Seen(crew.clock.now, found, frozenset(found), "fleet")
+    one.console.operations.observer._seen = CollectedReports(
+        crew.clock.now, found, frozenset(found), "fleet"
+    )
 
     html = told_by_all_pages(client, html_pages)
 

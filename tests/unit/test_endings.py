@@ -6,10 +6,10 @@ import pytest
 from support.clock import FakeClock
 
 from flask_msm.cluster import ended_sessions as endings_file
-from flask_msm.cluster.ended_sessions import Endings
+from flask_msm.cluster.ended_sessions import EndedSessions
 from flask_msm.cluster.shared_map import MAX_SIZE, Bounds, SharedMap
 from flask_msm.record.envelope import Envelope
-from flask_msm.record.hybrid_clock import StampClock
+from flask_msm.record.hybrid_clock import HybridLogicalClock
 
 
 ENVELOPE = Envelope(codec_id=0, compress_above=None, max_size=MAX_SIZE)
@@ -19,12 +19,12 @@ def digest(number: int) -> str:
     return f"{number:064x}"
 
 
-class List(Endings):
+class List(EndedSessions):
     """A list that has room for four sessions, with a clock."""
 
     def __init__(self) -> None:
         self.clock = FakeClock()
-        self.stamps = StampClock(self.clock)
+        self.stamps = HybridLogicalClock(self.clock)
         super().__init__(
             SharedMap(
                 "ended",

@@ -25,7 +25,7 @@ from flask_msm.cluster.mode import Mode
 from flask_msm.record.hybrid_clock import stamp_at
 from flask_msm.record.record import PARTIAL, Kind
 from flask_msm.storage.failover import IN_FLIGHT
-from flask_msm.storage.local.store import LOCAL, Mark
+from flask_msm.storage.local.store import LOCAL, SyncState
 from flask_msm.storage.store import FRESH, Outcome, RecordTooLargeError, Saved
 
 
@@ -145,7 +145,7 @@ def test_what_is_written_or_read_is_mirrored_behind_the_response():
     worker.mirroring.run()
 
     assert near(worker).record == record(1, a=b"1")
-    assert near(worker).mark is Mark.MIRRORED
+    assert near(worker).mark is SyncState.SYNCED
     reader = Nearby(nodes=worker.nodes)
     load(reader.store, at_least=1)
     reader.mirroring.run()
@@ -216,7 +216,7 @@ def test_what_has_become_too_large_for_the_nodes_may_change_and_not_grow(near_ma
     saved = save(worker.store, changing(a=b"2"), known=load(worker.store))
 
     assert saved.holders == {LOCAL}
-    assert near(worker).mark is Mark.BEHIND
+    assert near(worker).mark is SyncState.PENDING
     assert values(load(worker.store, at_least=saved.record.version))["a"] == b"2"
     with pytest.raises(RecordTooLargeError) as caught:
         save(worker.store, changing(a=bytes(500)), known=load(worker.store))
@@ -244,7 +244,7 @@ def test_what_no_node_takes_is_kept_here_and_is_dirty(worker):
     saved = save(worker.store, changing(b=b"2"))
 
     assert saved.holders == {LOCAL}
-    assert near(worker).mark is Mark.BEHIND
+    assert near(worker).mark is SyncState.PENDING
     assert worker.local.dirty_keys(KEYS) == [KEY]
     assert worker.store.saved_locally == 1
     assert values(load(worker.store, at_least=saved.record.version)) == {"a": b"1", "b": b"2"}
@@ -344,7 +344,7 @@ def test_nodes_that_lost_their_memory_are_not_believed_over_a_mirror(worker):
     assert not loaded.certain
 
 
-@pytest.mark.parametrize("mark", [Mark.BEHIND, Mark.OUTAGE])
+@pytest.mark.parametrize("mark", [SyncState.PENDING, SyncState.OUTAGE])
 def test_what_was_never_confirmed_is_not_missing_whoever_says_so(mark):
     worker = Nearby()
     worker.local.write(KEY, KEYS, adding(record(1, a=b"1")), mark)
@@ -412,7 +412,7 @@ def test_a_part_that_nodes_hold_is_not_said_to_be_nowhere_else(worker):
 @pytest.mark.parametrize("remembers", [True, False])
 def test_a_part_on_this_host_is_nowhere_else_if_homes_that_remember_have_nothing(remembers):
     worker = Nearby()
-    worker.local.write(KEY, KEYS, adding(part(5, b=b"2")), Mark.OUTAGE)
+    worker.local.write(KEY, KEYS, adding(part(5, b=b"2")), SyncState.OUTAGE)
     worker.remembers = remembers
 
     found = load(worker.store, at_least=5)
@@ -423,7 +423,7 @@ def test_a_part_on_this_host_is_nowhere_else_if_homes_that_remember_have_nothing
 
 def test_nothing_is_said_to_be_nowhere_else_while_other_hosts_hand_over():
     worker = Nearby()
-    worker.local.write(KEY, KEYS, adding(part(5, b=b"2")), Mark.OUTAGE)
+    worker.local.write(KEY, KEYS, adding(part(5, b=b"2")), SyncState.OUTAGE)
     worker.returning = True
 
     assert not load(worker.store, at_least=9).nowhere_else
@@ -458,7 +458,7 @@ def test_a_change_that_others_keep_from_nodes_until_the_deadline_is_kept_here(wo
 
     assert worker.clock.monotonic() < until + 1.0
     assert saved.holders == {LOCAL}
-    assert near(worker).mark is Mark.BEHIND
+    assert near(worker).mark is SyncState.PENDING
     assert worker.local.dirty_keys(KEYS) == [KEY]
     assert (worker.store.late, worker.store.saved_locally) == (1, 1)
     for node in worker.nodes.values():
@@ -476,7 +476,7 @@ def test_without_nodes_sessions_are_read_and_written_here(worker):
     saved = save(worker.store, changing(b=b"2"), known=load(worker.store, at_least=1))
 
     assert saved.holders == {LOCAL}
-    assert near(worker).mark is Mark.OUTAGE
+    assert near(worker).mark is SyncState.OUTAGE
     assert values(load(worker.store, at_least=saved.record.version)) == {"a": b"1", "b": b"2"}
     assert worker.asked() == 0
 
@@ -511,7 +511,7 @@ def test_when_stopped_changes_stay_here(worker):
     saved = save(worker.store, changing(b=b"2"))
 
     assert saved.holders == {LOCAL}
-    assert near(worker).mark is Mark.OUTAGE
+    assert near(worker).mark is SyncState.OUTAGE
     assert values(load(worker.store, at_least=saved.record.version)) == {"a": b"1", "b": b"2"}
     assert worker.asked() == 0
 
@@ -649,7 +649,7 @@ def test_what_changes_while_it_is_handed_over_stays_dirty(worker):
     save(worker.store, changing(b=b"2"))
     worker.back()
     first = worker.nodes[worker.placement.homes(KEY)[0]]
-    first.before["cas"] = lambda: worker.local.write(KEY, KEYS, changing(c=b"3"), Mark.BEHIND)
+    first.before["cas"] = lambda: worker.local.write(KEY, KEYS, changing(c=b"3"), SyncState.PENDING)
 
     assert hand_over(worker)
     assert worker.local.dirty_keys(KEYS) == [KEY]
@@ -700,7 +700,7 @@ def moved_here(worker, at=0.0):
     """Let a session move to another id, of which the nodes take the new one only."""
     save(worker.store, adding(record(4, a=b"1", new=b"1")), NEW, known=FRESH)
     stamp = stamp_at(at) + 5
-    worker.local.write(KEY, KEYS, adding(alias(stamp, NEW, a=b"1")), Mark.BEHIND)
+    worker.local.write(KEY, KEYS, adding(alias(stamp, NEW, a=b"1")), SyncState.PENDING)
     return stamp
 
 
@@ -712,7 +712,7 @@ def test_what_was_written_beside_a_move_that_was_not_known_goes_along(worker, on
     if on == "the nodes":
         save(worker.cluster, adding(record(late, b=b"2")))
     else:
-        other.local.write(KEY, KEYS, adding(record(late, b=b"2")), Mark.OUTAGE)
+        other.local.write(KEY, KEYS, adding(record(late, b=b"2")), SyncState.OUTAGE)
 
     assert hand_over(worker)
     assert hand_over(other)

@@ -53,7 +53,7 @@ class Outage:
             self._wait()
         self.sid = shop.token().sid
         shop.outage()
-        shop.state.parts.cluster.mode.signal(ModeSignal.NODES_GONE)
+        shop.state.parts.cluster.mode.signal(ModeSignal.CLUSTER_DOWN)
 
     def _wait(self) -> None:
         assert self.shop.state.parts.backgrounds[-1].flush(60)
@@ -67,7 +67,7 @@ class Outage:
         """Return what the session holds when the cluster is back."""
         shop = self.shop
         shop.heal(trusted=True)
-        shop.state.parts.cluster.mode.signal(ModeSignal.NODES_BACK)
+        shop.state.parts.cluster.mode.signal(ModeSignal.CLUSTER_UP)
         keys = shop.state.parts.cluster.monitor._parts.keys()
         for key in shop.state.parts.local.dirty_keys(keys):
             assert shop.state.store.hand_over(key, keys, 1e9)

@@ -15,7 +15,7 @@ from flask_msm.memcached.failures import (
     BY_TYPE,
     FAILURES,
     THIS_SIDE,
-    NotAskedError,
+    NotSentError,
     PoolExhaustedError,
     classify,
 )
@@ -25,9 +25,9 @@ ROWS = [
     (TimeoutError(), NodeBusyError),
     (TimeoutError(errno.ETIMEDOUT, "x"), NodeBusyError),
     (BlockingIOError(errno.EAGAIN, "x"), NodeBusyError),
-    (wire.RefusalError("ERROR", "Too many open connections"), NodeBusyError),
-    (wire.RefusalError("SERVER_ERROR", "temporary failure"), NodeBusyError),
-    (wire.RefusalError("SERVER_ERROR", ""), NodeBusyError),
+    (wire.ServerError("ERROR", "Too many open connections"), NodeBusyError),
+    (wire.ServerError("SERVER_ERROR", "temporary failure"), NodeBusyError),
+    (wire.ServerError("SERVER_ERROR", ""), NodeBusyError),
     (ConnectionRefusedError(errno.ECONNREFUSED, "x"), NodeUnreachableError),
     (ConnectionResetError(errno.ECONNRESET, "x"), NodeUnreachableError),
     (BrokenPipeError(errno.EPIPE, "x"), NodeUnreachableError),
@@ -41,23 +41,23 @@ ROWS = [
     (ssl.SSLCertVerificationError(1, "x"), NodeUnreachableError),
     (ssl.SSLEOFError(8, "x"), NodeUnreachableError),
     (wire.PeerClosedError(), NodeUnreachableError),
-    (wire.GarbageError("x"), NodeUnreachableError),
-    (wire.RefusalError("ERROR", ""), NodeUnreachableError),
-    (wire.RefusalError("ERROR", "something else"), NodeUnreachableError),
-    (wire.RefusalError("CLIENT_ERROR", "unauthenticated"), NodeUnreachableError),
-    (wire.RefusalError("CLIENT_ERROR", "authentication failure"), NodeUnreachableError),
-    (wire.RefusalError("CLIENT_ERROR", "bad command line format"), NodeValueError),
-    (wire.RefusalError("SERVER_ERROR", "object too large for cache"), NodeValueError),
-    (wire.RefusalError("SERVER_ERROR", "out of memory storing object"), NodeValueError),
-    (wire.StatsRefusedError(), NodeValueError),
-    (wire.EnoughError(), NodeValueError),
+    (wire.ProtocolError("x"), NodeUnreachableError),
+    (wire.ServerError("ERROR", ""), NodeUnreachableError),
+    (wire.ServerError("ERROR", "something else"), NodeUnreachableError),
+    (wire.ServerError("CLIENT_ERROR", "unauthenticated"), NodeUnreachableError),
+    (wire.ServerError("CLIENT_ERROR", "authentication failure"), NodeUnreachableError),
+    (wire.ServerError("CLIENT_ERROR", "bad command line format"), NodeValueError),
+    (wire.ServerError("SERVER_ERROR", "object too large for cache"), NodeValueError),
+    (wire.ServerError("SERVER_ERROR", "out of memory storing object"), NodeValueError),
+    (wire.UnsupportedError(), NodeValueError),
+    (wire.LimitReachedError(), NodeValueError),
     (wire.IllegalKeyError(), NodeValueError),
     (wire.ValueTooLargeError(), NodeValueError),
-    (OSError(errno.EMFILE, "x"), NotAskedError),
-    (OSError(errno.ENFILE, "x"), NotAskedError),
-    (OSError(errno.ENOBUFS, "x"), NotAskedError),
-    (OSError(errno.ENOMEM, "x"), NotAskedError),
-    (OSError(errno.EBADF, "x"), NotAskedError),
+    (OSError(errno.EMFILE, "x"), NotSentError),
+    (OSError(errno.ENFILE, "x"), NotSentError),
+    (OSError(errno.ENOBUFS, "x"), NotSentError),
+    (OSError(errno.ENOMEM, "x"), NotSentError),
+    (OSError(errno.EBADF, "x"), NotSentError),
 ]
 
 
@@ -75,7 +75,7 @@ def test_a_failure_means_one_thing(error, meaning):
 def test_every_row_of_the_table_is_tested():
     reasons = {classify("n1", error).reason for error, _ in ROWS}
     assert reasons >= {row[-1] for row in (*BY_TYPE, *BY_REFUSAL)}
-    assert {error.errno for error, meaning in ROWS if meaning is NotAskedError} == THIS_SIDE
+    assert {error.errno for error, meaning in ROWS if meaning is NotSentError} == THIS_SIDE
 
 
 @pytest.mark.parametrize("kind", [NodeBusyError, NodeUnreachableError, PoolExhaustedError])
@@ -85,13 +85,13 @@ def test_what_is_classified_stays_as_it_is(kind):
 
 
 def test_a_want_of_this_side_is_no_failure_of_the_node():
-    for kind in (NotAskedError, PoolExhaustedError):
+    for kind in (NotSentError, PoolExhaustedError):
         assert not issubclass(kind, NodeBusyError | NodeUnreachableError | NodeValueError)
 
 
 def test_no_reason_repeats_what_came_from_the_network():
     for kind in ("ERROR", "CLIENT_ERROR", "SERVER_ERROR"):
-        error = classify("n1", wire.RefusalError(kind, "too large SECRET out of memory"))
+        error = classify("n1", wire.ServerError(kind, "too large SECRET out of memory"))
         assert "SECRET" not in str(error)
     assert "SECRET" not in str(classify("n1", OSError(errno.ECONNREFUSED, "SECRET", "SECRET")))
     assert "SECRET" not in str(classify("n1", OSError("SECRET")))

@@ -15,12 +15,18 @@ from flask_msm.cluster import workers as heartbeat_file
 from flask_msm.cluster.control import Control
 from flask_msm.cluster.events import RING, Events
 from flask_msm.cluster.shared_map import LIFE, MAX_SIZE, Bounds, SharedMap
-from flask_msm.cluster.trust import Standing
-from flask_msm.cluster.workers import GONE_AFTER, MOST_GONE, RENEWED_AFTER, SHOWN_FOR, Heartbeat
+from flask_msm.cluster.trust import SyncStatus
+from flask_msm.cluster.workers import (
+    GONE_AFTER,
+    MOST_GONE,
+    RENEWED_AFTER,
+    SHOWN_FOR,
+    WorkerRegistry,
+)
 from flask_msm.errors import NodeUnreachableError
 from flask_msm.record.attributes import NOTHING, Attributes
 from flask_msm.record.envelope import Envelope
-from flask_msm.record.hybrid_clock import StampClock
+from flask_msm.record.hybrid_clock import HybridLogicalClock
 from flask_msm.record.keys import keyring
 from flask_msm.record.record import Kind, Record
 
@@ -44,13 +50,13 @@ class Worker:
         self.reads = ["format:1"]
         self.name = name or f"worker-{number}"
         self.clock = clock or FakeClock()
-        self.stamps = StampClock(self.clock, worker=number if bits is None else bits)
+        self.stamps = HybridLogicalClock(self.clock, worker=number if bits is None else bits)
         self.envelope = Envelope(codec_id=0, compress_above=4096, max_size=MAX_SIZE)
         self.map = SharedMap(
             KEY, envelope=self.envelope, stamps=self.stamps, clock=self.clock, bounds=FEW
         )
         self.control = Control(self.map, worker=lambda: self.name)
-        self.heartbeat = Heartbeat(
+        self.heartbeat = WorkerRegistry(
             SharedMap(
                 KEY,
                 envelope=self.envelope,
@@ -222,7 +228,7 @@ def test_a_node_that_fails_is_somebody_elses_to_judge(node):
     with pytest.raises(NodeUnreachableError):
         worker.map.pull(node, KEYS, UNTIL)
     with pytest.raises(NodeUnreachableError):
-        worker.map.push(node, shared_map.Pulled(found=False), KEYS, UNTIL)
+        worker.map.push(node, shared_map.Fetched(found=False), KEYS, UNTIL)
 
 
 def test_a_map_that_nobody_changes_lives_on_as_long_as_it_is_shared(node):
@@ -999,7 +1005,12 @@ def test_an_empty_map_is_shared_like_any_other(node):
 
 @pytest.mark.parametrize(
     ("standing", "trusted"),
-    [(Standing(), True), (Standing(5, 4), False), (Standing(5, 5), False), (Standing(5, 6), True)],
+    [
+        (SyncStatus(), True),
+        (SyncStatus(5, 4), False),
+        (SyncStatus(5, 5), False),
+        (SyncStatus(5, 6), True),
+    ],
 )
 def test_only_a_rebuild_that_began_after_the_miss_answers_it(standing, trusted):
     assert standing.trusted is trusted

@@ -8,8 +8,8 @@ from support.crew import ODD
 from flask_msm.cluster.control import Choice
 from flask_msm.cluster.reports import Report
 from flask_msm.operations.cli_fleet import status_lines
-from flask_msm.operations.observer import Seen
-from flask_msm.operations.report_reader import Facts, fleet_view
+from flask_msm.operations.observer import CollectedReports
+from flask_msm.operations.report_reader import ReportFields, fleet_view
 
 
 NOW = 1_800_000_000.0
@@ -20,7 +20,7 @@ def picture(said, *, choice=Choice(), known=None, source="fleet", heard=None, me
     reports = {name: Report(name, 1, facts) for name, facts in said.items()}
     known = frozenset(said if known is None else known)
     return fleet_view(
-        Seen(NOW, reports, known, source, heard or {}),
+        CollectedReports(NOW, reports, known, source, heard or {}),
         now=NOW,
         interval=INTERVAL,
         node_ids=("n1", "n2"),
@@ -214,7 +214,7 @@ def test_odd_facts_break_nothing(name, odd):
 
 @pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
 def test_facts_come_out_with_the_type_they_must_have_and_bounded(odd):
-    facts = Facts({"x": odd})
+    facts = ReportFields({"x": odd})
 
     assert isinstance(facts.number("x"), int | float | None)
     assert facts.number("x") is None or abs(facts.number("x")) < 1e18
@@ -222,10 +222,10 @@ def test_facts_come_out_with_the_type_they_must_have_and_bounded(odd):
     assert facts.text("x") is None or len(facts.text("x")) <= 1000
     assert facts.truth("x") is (odd is True)
     assert len(facts.series("x")) <= 200
-    assert all(isinstance(row, Facts) for row in facts.rows("x"))
+    assert all(isinstance(row, ReportFields) for row in facts.rows("x"))
     assert all(isinstance(row, list) for row in facts.rows_of_numbers("x"))
     assert all(isinstance(name, str) for name in facts.inner("x").names())
 
 
 def test_keys_that_are_no_text_have_no_name():
-    assert Facts({1: 2, None: 3, "a": 4}).names() == ["a"]
+    assert ReportFields({1: 2, None: 3, "a": 4}).names() == ["a"]

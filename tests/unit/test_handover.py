@@ -27,10 +27,10 @@ from flask_msm.cluster.ended_sessions import Ended
 from flask_msm.cluster.events import Events
 from flask_msm.cluster.mode import Mode
 from flask_msm.maintenance import failback as handover
-from flask_msm.maintenance.failback import KEPT, LATE, MOST_FAILURES, QUIET, Returner
+from flask_msm.maintenance.failback import KEPT, LATE, MOST_FAILURES, QUIET, Failback
 from flask_msm.record.keys import digest_of
 from flask_msm.record.record import Kind
-from flask_msm.storage.local.store import Mark
+from flask_msm.storage.local.store import SyncState
 
 
 class Control:
@@ -70,7 +70,7 @@ class Worker(Nearby):
         super().__init__(folder, **options)
         self.control = Control()
         self.events = Events(self.clock)
-        self.returner = Returner(
+        self.returner = Failback(
             self.store,
             mirror=self.mirror,
             control=self.control,
@@ -115,7 +115,7 @@ def worker():
     return Worker()
 
 
-def keep(worker, count, mark=Mark.OUTAGE, *, begin=0):
+def keep(worker, count, mark=SyncState.OUTAGE, *, begin=0):
     for number in range(begin, begin + count):
         worker.local.write(key(number), KEYS, adding(record(1, a=b"1")), mark)
 
@@ -161,7 +161,7 @@ def test_changes_of_an_outage_go_into_the_cluster(worker):
 def test_ended_and_moved_sessions_go_first(worker):
     keep(worker, 10)
     for number, end in ((4, tombstone(5)), (7, alias(5, key(8)))):
-        worker.local.write(key(number), KEYS, adding(end), Mark.OUTAGE)
+        worker.local.write(key(number), KEYS, adding(end), SyncState.OUTAGE)
 
     order = worker.order()
 
@@ -170,7 +170,7 @@ def test_ended_and_moved_sessions_go_first(worker):
 
 
 def test_changes_go_before_what_the_cluster_forgot(worker):
-    keep(worker, 5, Mark.MIRRORED)
+    keep(worker, 5, SyncState.SYNCED)
     keep(worker, 5, begin=5)
     worker.forget()
 
@@ -265,7 +265,7 @@ def test_several_hosts_hand_over_the_same_session(tmp_path):
     hosts.append(Worker(tmp_path / "other", nodes=hosts[0].nodes))
     for number, host in enumerate(hosts):
         host.local.write(
-            key(), KEYS, adding(record(number + 2, **{f"h{number}": b"x"})), Mark.OUTAGE
+            key(), KEYS, adding(record(number + 2, **{f"h{number}": b"x"})), SyncState.OUTAGE
         )
 
     for host in hosts:
@@ -278,8 +278,8 @@ def test_several_hosts_hand_over_the_same_session(tmp_path):
 def test_a_logout_on_one_host_and_a_mirror_on_another_leave_a_logout(tmp_path, first):
     hosts = [Worker(tmp_path / "one")]
     hosts.append(Worker(tmp_path / "other", nodes=hosts[0].nodes))
-    hosts[0].local.write(key(), KEYS, adding(tombstone(5)), Mark.MIRRORED)
-    keep(hosts[1], 1, Mark.MIRRORED)
+    hosts[0].local.write(key(), KEYS, adding(tombstone(5)), SyncState.SYNCED)
+    keep(hosts[1], 1, SyncState.SYNCED)
     for host in hosts:
         host.forget()
 
@@ -290,7 +290,7 @@ def test_a_logout_on_one_host_and_a_mirror_on_another_leave_a_logout(tmp_path, f
 
 
 def test_nodes_that_return_with_old_data_undo_nothing(worker):
-    keep(worker, 3, Mark.MIRRORED)
+    keep(worker, 3, SyncState.SYNCED)
     for number in range(3):
         save(worker.cluster, adding(record(1, a=b"1")), key(number))
     worker.outage()
@@ -328,21 +328,21 @@ def test_sessions_only_others_can_read_do_not_keep_the_rest_here(worker):
 
 def test_sessions_only_others_can_read_do_not_keep_nodes_from_being_trusted(worker):
     unreadable(worker, 2 * MOST_FAILURES)
-    keep(worker, 5, Mark.MIRRORED, begin=50)
+    keep(worker, 5, SyncState.SYNCED, begin=50)
     worker.forget()
     assert worker.returner.is_due()
-    assert worker.returner.is_filling
+    assert worker.returner.is_restoring
 
     worker.returner.run()
 
     assert in_cluster(worker) == set(range(50, 55))
-    assert not worker.returner.is_filling
+    assert not worker.returner.is_restoring
 
 
 def test_sessions_whose_join_is_too_large_stay_here_and_keep_nobody_up(worker):
     half = bytes(MAX_SIZE * 2 // 3)
     save(worker.cluster, adding(record(1, theirs=half)), key(0))
-    worker.local.write(key(0), KEYS, adding(record(2, ours=half)), Mark.OUTAGE)
+    worker.local.write(key(0), KEYS, adding(record(2, ours=half)), SyncState.OUTAGE)
     keep(worker, 5, begin=1)
 
     for _ in range(3):
@@ -382,7 +382,7 @@ def test_it_is_over_when_nodes_take_again_what_they_refused(worker):
 
 
 def test_others_are_told_of_a_logout_that_is_handed_over_and_when_it_was(worker):
-    worker.local.write(key(0), KEYS, adding(tombstone(5)), Mark.OUTAGE)
+    worker.local.write(key(0), KEYS, adding(tombstone(5)), SyncState.OUTAGE)
 
     worker.returner.run()
 
@@ -437,7 +437,7 @@ def test_a_corrupt_session_is_given_up(worker):
 
 def test_a_mark_without_need_is_removed(worker):
     """A worker died between handing over and removing the mark."""
-    keep(worker, 1, Mark.MIRRORED)
+    keep(worker, 1, SyncState.SYNCED)
     worker.shelf.journal.add(digest_of(key(0)))
 
     worker.returner.run()
@@ -449,20 +449,20 @@ def test_a_mark_without_need_is_removed(worker):
 
 
 def test_what_the_cluster_forgot_is_given_back(worker):
-    keep(worker, 5, Mark.MIRRORED)
+    keep(worker, 5, SyncState.SYNCED)
     worker.forget()
     assert worker.returner.is_due()
-    assert worker.returner.is_filling
+    assert worker.returner.is_restoring
 
     worker.returner.run()
 
     assert in_cluster(worker) == set(range(5))
     assert not worker.returner.is_due()
-    assert not worker.returner.is_filling
+    assert not worker.returner.is_restoring
 
 
 def test_what_a_trusted_node_is_home_to_is_left_to_the_cluster(worker):
-    keep(worker, 20, Mark.MIRRORED)
+    keep(worker, 20, SyncState.SYNCED)
     worker.control.losses = {"n1": 1}
     worker.views.untrusted = {"n1"}
     for number in range(20):
@@ -477,21 +477,21 @@ def test_what_a_trusted_node_is_home_to_is_left_to_the_cluster(worker):
 def test_every_host_gives_back_what_it_has_and_no_worker_does_it_again(tmp_path):
     one = Worker(tmp_path / "local")
     other = Worker(tmp_path / "local", nodes=one.nodes)
-    keep(one, 5, Mark.MIRRORED)
+    keep(one, 5, SyncState.SYNCED)
     one.forget()
     other.control.losses = one.control.losses
     other.views.untrusted = one.views.untrusted
     one.returner.run()
 
     assert not other.returner.is_due()
-    assert not other.returner.is_filling
+    assert not other.returner.is_restoring
     elsewhere = Worker(tmp_path / "elsewhere", nodes=one.nodes)
     elsewhere.control.losses = one.control.losses
     assert elsewhere.returner.is_due()
 
 
 def test_a_second_loss_is_another_one(worker):
-    keep(worker, 5, Mark.MIRRORED)
+    keep(worker, 5, SyncState.SYNCED)
     for _ in range(2):
         worker.forget()
         assert worker.returner.is_due()
@@ -500,7 +500,7 @@ def test_a_second_loss_is_another_one(worker):
 
 
 def test_a_loss_in_the_middle_of_it_is_another_one(worker):
-    keep(worker, 5, Mark.MIRRORED)
+    keep(worker, 5, SyncState.SYNCED)
     worker.forget()
     worker.nodes["n2"].before["add"] = worker.forget
 
@@ -512,21 +512,21 @@ def test_a_loss_in_the_middle_of_it_is_another_one(worker):
 
 
 def test_a_disk_that_takes_no_notes_does_not_keep_nodes_from_being_trusted(worker):
-    keep(worker, 5, Mark.MIRRORED)
+    keep(worker, 5, SyncState.SYNCED)
     worker.forget()
-    worker.local.put_note = lambda *_: None
+    worker.local.put_blob = lambda *_: None
 
     worker.returner.run()
 
     assert not worker.returner.is_due()
-    assert not worker.returner.is_filling
+    assert not worker.returner.is_restoring
 
 
 @pytest.mark.parametrize("note", [b"rubbish", b"[]", b"5", b"\xff"])
 def test_a_note_nobody_can_read_is_no_note(worker, note):
-    keep(worker, 1, Mark.MIRRORED)
+    keep(worker, 1, SyncState.SYNCED)
     worker.forget()
-    worker.local.put_note(handover.HANDLED, note, KEYS)
+    worker.local.put_blob(handover.HANDLED, note, KEYS)
 
     assert worker.returner.is_due()
     worker.returner.run()
@@ -536,7 +536,7 @@ def test_a_note_nobody_can_read_is_no_note(worker, note):
 
 def test_a_run_that_takes_too_long_is_continued_where_it_ended(worker, monkeypatch):
     monkeypatch.setattr(handover, "RUN_TIME", 3.5)
-    keep(worker, 10, Mark.MIRRORED)
+    keep(worker, 10, SyncState.SYNCED)
     worker.forget()
     hand_over = worker.store.hand_over
 
@@ -557,7 +557,7 @@ def test_many_ended_sessions_do_not_take_longer_than_others():
     worker = Worker(sessions=10_000, clock=FakeClock())
     worker.store.hand_over = lambda *_, **__: True
     for number in range(8000):
-        worker.local.write(key(number), KEYS, adding(tombstone(1)), Mark.OUTAGE)
+        worker.local.write(key(number), KEYS, adding(tombstone(1)), SyncState.OUTAGE)
     began = time.thread_time()
     worker.returner._has_ended = lambda *_: True
 
@@ -584,7 +584,7 @@ def test_changes_of_an_outage_may_be_dropped_instead(worker):
 
 
 def test_what_was_merely_not_confirmed_is_handed_over_all_the_same(worker):
-    keep(worker, 2, Mark.BEHIND)
+    keep(worker, 2, SyncState.PENDING)
     keep(worker, 2, begin=2)
     worker.drops = True
 
@@ -596,7 +596,7 @@ def test_what_was_merely_not_confirmed_is_handed_over_all_the_same(worker):
 
 def test_a_logout_of_an_outage_is_handed_over_all_the_same(worker):
     save(worker.cluster, adding(record(1, a=b"1")), key(0))
-    worker.local.write(key(0), KEYS, adding(tombstone(5)), Mark.OUTAGE)
+    worker.local.write(key(0), KEYS, adding(tombstone(5)), SyncState.OUTAGE)
     keep(worker, 2, begin=1)
     worker.drops = True
 
@@ -612,8 +612,8 @@ def test_logouts_are_handed_over_before_anything_is_dropped(worker, monkeypatch)
     out, *others = sorted(map(key, range(10)), reverse=True)
     save(worker.cluster, adding(record(1, a=b"1")), out)
     for at in others:
-        worker.local.write(at, KEYS, adding(record(1, a=b"1")), Mark.OUTAGE)
-    worker.local.write(out, KEYS, adding(tombstone(5)), Mark.OUTAGE)
+        worker.local.write(at, KEYS, adding(record(1, a=b"1")), SyncState.OUTAGE)
+    worker.local.write(out, KEYS, adding(tombstone(5)), SyncState.OUTAGE)
     worker.drops = True
     drop = worker.local.drop
     seen = []
@@ -632,7 +632,7 @@ def test_logouts_are_handed_over_before_anything_is_dropped(worker, monkeypatch)
 
 def test_nothing_is_dropped_while_logouts_cannot_be_handed_over(worker):
     keep(worker, 3)
-    worker.local.write(key(9), KEYS, adding(tombstone(5)), Mark.OUTAGE)
+    worker.local.write(key(9), KEYS, adding(tombstone(5)), SyncState.OUTAGE)
     worker.drops = True
     worker.store.hand_over = lambda *_, **__: False
 
@@ -644,13 +644,13 @@ def test_nothing_is_dropped_while_logouts_cannot_be_handed_over(worker):
 def test_a_logout_during_the_drops_is_handed_over_by_the_next_run(worker):
     first, second = sorted([key(0), key(1)])
     for at in (first, second):
-        worker.local.write(at, KEYS, adding(record(1, a=b"1")), Mark.OUTAGE)
+        worker.local.write(at, KEYS, adding(record(1, a=b"1")), SyncState.OUTAGE)
     worker.drops = True
     drop = worker.local.drop
 
     def meanwhile(*arguments):
         gone = drop(*arguments)
-        worker.local.write(second, KEYS, adding(tombstone(5)), Mark.OUTAGE)
+        worker.local.write(second, KEYS, adding(tombstone(5)), SyncState.OUTAGE)
         return gone
 
     worker.local.drop = meanwhile
@@ -663,7 +663,7 @@ def test_a_logout_during_the_drops_is_handed_over_by_the_next_run(worker):
 
 
 def test_a_mark_without_need_is_removed_with_discard_as_well(worker):
-    keep(worker, 1, Mark.MIRRORED)
+    keep(worker, 1, SyncState.SYNCED)
     worker.shelf.journal.add(digest_of(key(0)))
     worker.drops = True
 
@@ -674,13 +674,13 @@ def test_a_mark_without_need_is_removed_with_discard_as_well(worker):
 
 
 def test_a_cluster_that_forgot_begins_as_if_new(worker):
-    keep(worker, 5, Mark.MIRRORED)
+    keep(worker, 5, SyncState.SYNCED)
     keep(worker, 5, begin=5)
     worker.forget()
     worker.drops = True
 
     assert worker.returner.is_due()
-    assert not worker.returner.is_filling
+    assert not worker.returner.is_restoring
     worker.returner.run()
 
     assert in_cluster(worker) == set()
@@ -691,7 +691,7 @@ def test_a_cluster_that_forgot_begins_as_if_new(worker):
 def test_a_logout_stands_when_one_node_forgot_and_another_has_old_data(worker):
     for number in range(20):
         save(worker.cluster, adding(record(1, a=b"1")), key(number))
-        worker.local.write(key(number), KEYS, adding(tombstone(5)), Mark.OUTAGE)
+        worker.local.write(key(number), KEYS, adding(tombstone(5)), SyncState.OUTAGE)
     worker.forget()
     for number in range(20):
         worker.nodes["n2"].put(key(number), ENVELOPE.seal(record(1, a=b"1"), key(number), KEYS))
@@ -703,7 +703,7 @@ def test_a_logout_stands_when_one_node_forgot_and_another_has_old_data(worker):
 
 
 def test_a_cluster_that_forgot_begins_as_if_new_also_when_nothing_was_written_meanwhile(worker):
-    keep(worker, 5, Mark.MIRRORED)
+    keep(worker, 5, SyncState.SYNCED)
     worker.local.confirm(key(9), KEYS, tombstone(5))
     worker.forget()
     worker.drops = True
@@ -717,7 +717,7 @@ def test_a_cluster_that_forgot_begins_as_if_new_also_when_nothing_was_written_me
 
 
 def test_nothing_is_dropped_in_an_outage_that_this_worker_has_yet_to_notice(worker):
-    keep(worker, 3, Mark.OUTAGE)
+    keep(worker, 3, SyncState.OUTAGE)
     worker.drops = True
     for node in worker.nodes.values():
         node.hang()
@@ -729,8 +729,8 @@ def test_nothing_is_dropped_in_an_outage_that_this_worker_has_yet_to_notice(work
 
 
 def test_nothing_is_dropped_because_nodes_hang_while_another_loss_is_dealt_with(worker):
-    keep(worker, 20, Mark.MIRRORED)
-    keep(worker, 5, Mark.BEHIND, begin=20)
+    keep(worker, 20, SyncState.SYNCED)
+    keep(worker, 5, SyncState.PENDING, begin=20)
     worker.control.losses = {"n1": 1}
     worker.views.untrusted = set(worker.nodes)
     worker.drops = True
@@ -742,8 +742,8 @@ def test_nothing_is_dropped_because_nodes_hang_while_another_loss_is_dealt_with(
 
 
 def test_one_node_that_forgot_costs_nothing_that_another_one_is_home_to(worker):
-    keep(worker, 20, Mark.MIRRORED)
-    keep(worker, 5, Mark.BEHIND, begin=20)
+    keep(worker, 20, SyncState.SYNCED)
+    keep(worker, 5, SyncState.PENDING, begin=20)
     worker.control.losses = {"n1": 1}
     worker.views.untrusted = {"n1"}
     worker.drops = True
@@ -830,7 +830,7 @@ def test_what_changes_while_it_is_dropped_is_not(worker):
     def found(*arguments):
         entry = find(*arguments)
         if next(looks, False):
-            worker.local.write(key(0), KEYS, changing(b=b"2"), Mark.BEHIND)
+            worker.local.write(key(0), KEYS, changing(b=b"2"), SyncState.PENDING)
         return entry
 
     worker.local.find = found

@@ -9,12 +9,12 @@ from flask_msm.cluster.health import (
     Health,
     NodeState,
     Observation,
-    Rights,
+    Permissions,
     Signal,
     Thresholds,
     advance,
+    effective_state,
     rights,
-    shown,
 )
 
 
@@ -47,7 +47,7 @@ def case(state, signal):
         Signal.ANSWERED: (health, Observation.SUCCESS, LIMITS),
         # A node that is down, or on its way back, has no doubts about it left: a failed probe is
         # a loss. What requests say of a node that is down changes nothing.
-        Signal.DOUBTED: (health, Observation.SOFT, LIMITS),
+        Signal.SOFT_FAILURE: (health, Observation.SOFT, LIMITS),
         Signal.LOST: (health, Observation.PROBE_SOFT if probes else Observation.HARD, LIMITS),
         Signal.SEEN: (health, Observation.PROBE_SUCCESS, many),
         Signal.RECOVERED: (health, Observation.PROBE_SUCCESS, few),
@@ -79,22 +79,22 @@ def test_every_row_of_the_table_is_what_happens(state, signal):
     ("state", "signal", "expected"),
     [
         (UP, Signal.ANSWERED, UP),
-        (UP, Signal.DOUBTED, SUSPECT),
+        (UP, Signal.SOFT_FAILURE, SUSPECT),
         (UP, Signal.LOST, DOWN),
         (UP, Signal.SEEN, UP),
         (UP, Signal.RECOVERED, UP),
         (SUSPECT, Signal.ANSWERED, UP),
-        (SUSPECT, Signal.DOUBTED, SUSPECT),
+        (SUSPECT, Signal.SOFT_FAILURE, SUSPECT),
         (SUSPECT, Signal.LOST, DOWN),
         (SUSPECT, Signal.SEEN, UP),
         (SUSPECT, Signal.RECOVERED, UP),
         (DOWN, Signal.ANSWERED, DOWN),
-        (DOWN, Signal.DOUBTED, DOWN),
+        (DOWN, Signal.SOFT_FAILURE, DOWN),
         (DOWN, Signal.LOST, DOWN),
         (DOWN, Signal.SEEN, RECOVERING),
         (DOWN, Signal.RECOVERED, UP),
         (RECOVERING, Signal.ANSWERED, RECOVERING),
-        (RECOVERING, Signal.DOUBTED, RECOVERING),
+        (RECOVERING, Signal.SOFT_FAILURE, RECOVERING),
         (RECOVERING, Signal.LOST, DOWN),
         (RECOVERING, Signal.SEEN, RECOVERING),
         (RECOVERING, Signal.RECOVERED, UP),
@@ -302,25 +302,25 @@ def test_the_back_off_goes_on_when_a_node_fails_on_its_way_back():
 
 @pytest.mark.parametrize("state", SEEN_STATES)
 def test_without_a_drain_a_node_is_shown_as_it_is(state):
-    assert shown(state, None) is state
+    assert effective_state(state, None) is state
 
 
 @pytest.mark.parametrize("state", SEEN_STATES)
 def test_a_drained_node_is_drained_whatever_it_does(state):
-    assert shown(state, "drained") is NodeState.DRAINED
+    assert effective_state(state, "drained") is NodeState.DRAINED
 
 
 @pytest.mark.parametrize("state", [UP, SUSPECT, RECOVERING])
 def test_a_node_that_is_being_drained_is_shown_so_while_it_answers(state):
-    assert shown(state, "draining") is NodeState.DRAINING
+    assert effective_state(state, "draining") is NodeState.DRAINING
 
 
 def test_a_node_that_is_being_drained_and_does_not_answer_is_down():
-    assert shown(DOWN, "draining") is DOWN
+    assert effective_state(DOWN, "draining") is DOWN
 
 
 def test_a_drain_that_is_not_known_here_changes_nothing():
-    assert shown(UP, "resting") is UP
+    assert effective_state(UP, "resting") is UP
 
 
 # -- rights --------------------------------------------------------------------------------------
@@ -348,4 +348,4 @@ def test_the_rights_are_said_for_every_state():
 
 @pytest.mark.parametrize(("state", "trusted"), RIGHTS)
 def test_the_rights_are_those_of_the_design(state, trusted):
-    assert rights(state, trusted=trusted) == Rights(*RIGHTS[state, trusted])
+    assert rights(state, trusted=trusted) == Permissions(*RIGHTS[state, trusted])

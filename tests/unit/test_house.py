@@ -58,6 +58,24 @@ def test_the_picture_of_the_house_is_the_contract_on_imports():
     assert drawn == dict(enumerate(reversed(built)))
 
 
+def test_no_old_name_is_used_any_more():
+    listed = ROOT / "scripts" / "old_names.txt"
+    old = re.compile(
+        r"(?<![\w.])(?:" + "|".join(map(re.escape, listed.read_text().split())) + r")(?!\w)"
+    )
+    places = ("flask_msm", "dashboard", "tests", "drill", "benchmarks", "example_app", "docs")
+    files = [file for place in places for file in (ROOT / place).rglob("*.py")]
+    files += [*(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md")]
+    files.remove(ROOT / "CHANGELOG.md")
+
+    found = {
+        str(file.relative_to(ROOT)): sorted(set(old.findall(file.read_text(encoding="utf-8"))))
+        for file in files
+    }
+
+    assert {file: names for file, names in found.items() if names} == {}
+
+
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.meaning)
 def test_what_a_mutation_changes_stands_once_in_its_file(mutation):
     text = (ROOT / "flask_msm" / mutation.path).read_text(encoding="utf-8")

@@ -20,10 +20,10 @@ from support.storage import (
 )
 
 from flask_msm.record.keys import digest_of
-from flask_msm.storage.local.store import TRIM_EVERY, Mark
+from flask_msm.storage.local.store import TRIM_EVERY, SyncState
 
 
-def fill(host, count, mark=Mark.MIRRORED, *, begin=0, size=1):
+def fill(host, count, mark=SyncState.SYNCED, *, begin=0, size=1):
     for number in range(begin, begin + count):
         host.local.write(key(number), KEYS, adding(record(1, a=bytes(size))), mark)
 
@@ -79,7 +79,7 @@ def test_bytes_are_counted_as_the_disk_counts_them(tmp_path):
 
 def test_mirrored_sessions_go_before_older_ones_that_are_nowhere_else(tmp_path):
     host = beside(tmp_path, sessions=10)
-    fill(host, 6, Mark.OUTAGE)
+    fill(host, 6, SyncState.OUTAGE)
     fill(host, 6, begin=6)
     let_age(host, *range(12))
 
@@ -92,7 +92,7 @@ def test_mirrored_sessions_go_before_older_ones_that_are_nowhere_else(tmp_path):
 
 def test_sessions_that_are_nowhere_else_go_last_and_that_is_said(tmp_path):
     host = beside(tmp_path, sessions=5)
-    fill(host, 8, Mark.OUTAGE)
+    fill(host, 8, SyncState.OUTAGE)
 
     host.local.trim(KEYS)
 
@@ -159,7 +159,7 @@ def test_many_writes_are_followed_by_a_trim_whoever_makes_them(tmp_path):
     """Also when no node answers and nothing is mirrored."""
     host = beside(tmp_path, size=100_000)
 
-    fill(host, 100, Mark.OUTAGE, size=4000)
+    fill(host, 100, SyncState.OUTAGE, size=4000)
 
     host.local.trim(KEYS)
     assert host.local.lost > 50
@@ -222,7 +222,7 @@ def test_in_memory_what_was_used_longest_ago_goes_first(tmp_path):
 @pytest.mark.parametrize("dirty", [5, 80])
 def test_in_memory_mirrored_sessions_go_first_however_many_others_there_are(tmp_path, dirty):
     host = beside(tmp_path, "simple", sessions=dirty + 10)
-    fill(host, dirty, Mark.OUTAGE)
+    fill(host, dirty, SyncState.OUTAGE)
 
     for number in range(dirty, dirty + 15):
         host.local.confirm(key(number), KEYS, record(1))
@@ -234,7 +234,7 @@ def test_in_memory_mirrored_sessions_go_first_however_many_others_there_are(tmp_
 
 def test_in_memory_sessions_that_are_nowhere_else_go_last_and_that_is_said(tmp_path):
     host = beside(tmp_path, "simple", sessions=5)
-    fill(host, 8, Mark.OUTAGE)
+    fill(host, 8, SyncState.OUTAGE)
 
     host.local.trim(KEYS)
 
@@ -247,7 +247,7 @@ def test_sessions_that_grow_and_shrink_are_counted_right(tmp_path):
     host = beside(tmp_path, "simple")
     fill(host, 1, size=10)
     small = host.shelf.cache.usage().size
-    host.local.write(key(0), KEYS, changing(a=bytes(3000)), Mark.MIRRORED)
+    host.local.write(key(0), KEYS, changing(a=bytes(3000)), SyncState.SYNCED)
     assert small + 2990 <= host.shelf.cache.usage().size < small + 3000
 
     host.local.drop(key(0), KEYS, host.local.find(key(0), KEYS).record)

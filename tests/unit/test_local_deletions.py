@@ -15,7 +15,7 @@ from flask_msm.storage.local.cache import Limits
 from flask_msm.storage.local.file_cache import ABANDONED
 from flask_msm.storage.local.locks import KeyLocks
 from flask_msm.storage.local.memory import IndexedCache
-from flask_msm.storage.local.store import Mark
+from flask_msm.storage.local.store import SyncState
 
 
 #: Time in seconds that threads may take for what they do.
@@ -35,7 +35,7 @@ class Folder:
     def __init__(self, place, kind="filesystem", **options):
         self.one, self.other = (Host(place, kind, alone=False, **options) for _ in range(2))
         for number in range(10):
-            self.one.local.write(key(number), KEYS, adding(record(1, a=b"1")), Mark.MIRRORED)
+            self.one.local.write(key(number), KEYS, adding(record(1, a=b"1")), SyncState.SYNCED)
 
     def path(self, number):
         return self.one.shelf.place / "sessions" / digest_of(key(number))
@@ -67,7 +67,7 @@ def test_what_is_written_while_a_trim_runs_is_not_thrown_out(folder):
 
     def write(digest):
         at = next(key(number) for number in range(10) if digest_of(key(number)) == digest)
-        folder.other.local.write(at, KEYS, changing(b=b"2"), Mark.OUTAGE)
+        folder.other.local.write(at, KEYS, changing(b=b"2"), SyncState.OUTAGE)
         written.add(digest)
 
     folder.before_each_removal(write)
@@ -92,7 +92,7 @@ def test_what_had_expired_and_is_written_anew_while_a_trim_runs_stays(folder):
     folder.path(0).write_bytes(EXPIRED + folder.path(0).read_bytes()[4:])
     folder.one.shelf.cache._limits = Limits(1000, 10**9)
     folder.before_each_removal(
-        lambda _: folder.other.local.write(key(0), KEYS, adding(record(2)), Mark.OUTAGE)
+        lambda _: folder.other.local.write(key(0), KEYS, adding(record(2)), SyncState.OUTAGE)
     )
 
     folder.one.local.trim(KEYS)
@@ -139,7 +139,7 @@ def test_a_lock_whose_file_cannot_be_opened_is_not_held(folder):
 
 def test_without_the_lock_nothing_is_dropped_and_no_mark_goes(folder):
     host = folder.one
-    host.local.write(KEY, KEYS, adding(record(2, b=b"2")), Mark.OUTAGE)
+    host.local.write(KEY, KEYS, adding(record(2, b=b"2")), SyncState.OUTAGE)
     seen = host.local.find(KEY, KEYS)
 
     with folder.other.shelf.locks.hold(KEY):
@@ -266,7 +266,7 @@ def test_threads_that_push_each_others_sessions_out_do_not_wait_for_each_other()
     def write(first):
         for number in range(300):
             at = key(first + number % 7)
-            host.local.write(at, KEYS, adding(record(1, a=b"1")), Mark.MIRRORED)
+            host.local.write(at, KEYS, adding(record(1, a=b"1")), SyncState.SYNCED)
 
     threads = [threading.Thread(target=write, args=(n * 7,), daemon=True) for n in range(4)]
     for thread in threads:

@@ -25,7 +25,7 @@ from support.storage import (
 from flask_msm import MemcachedSessionManager
 from flask_msm.record.keys import Keyring
 from flask_msm.storage.local import folder
-from flask_msm.storage.local.folder import FORSAKEN, folder_name, node_marks, open_folder
+from flask_msm.storage.local.folder import STALE_AFTER, folder_name, node_marks, open_folder
 from flask_msm.storage.store import LocalStorageError
 
 
@@ -121,7 +121,7 @@ def test_applications_with_other_keys_get_folders_of_their_own(base):
 def test_a_folder_whose_secret_nobody_has_any_more_goes_in_time(base):
     forsaken = open_folder(base, NAME, OTHER_KEYS).sessions
     in_use = open_folder(base, NAME, Keyring(("third",))).sessions
-    age(forsaken, FORSAKEN + 1)
+    age(forsaken, STALE_AFTER + 1)
 
     open_folder(base, NAME, KEYS)
 

@@ -18,7 +18,7 @@ from support.storage import KEY, KEYS, Host, adding, changing, key, load, record
 import flask_msm
 from flask_msm.storage.local import locks as key_locks
 from flask_msm.storage.local.locks import PATIENCE, STRIPES, KeyLocks, _lock
-from flask_msm.storage.local.store import MOST_OWED, Mark
+from flask_msm.storage.local.store import MOST_OWED, SyncState
 from flask_msm.testing.memcached import wait_until
 
 
@@ -50,7 +50,7 @@ def run(folder):
             "import os, signal, sys, time\n"
             "from pathlib import Path\n"
             "from support.storage import *\n"
-            "from flask_msm.storage.local.store import Mark\n"
+            "from flask_msm.storage.local.store import SyncState\n"
             f"host = Host(Path({str(folder)!r}), alone=False)\n"
         )
         paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
@@ -120,7 +120,7 @@ def test_a_process_that_is_stopped_with_the_lock_stops_nobody(folder, run, patie
 @pytest.mark.parametrize(
     "stopped",
     [
-        'host.local.write(KEY, KEYS, changing(theirs=b"1"), Mark.OUTAGE)',
+        'host.local.write(KEY, KEYS, changing(theirs=b"1"), SyncState.OUTAGE)',
         'host.local.confirm(KEY, KEYS, record(1, a=b"1"))',
     ],
     ids=["in a write", "in a confirmation"],
@@ -130,7 +130,7 @@ def test_a_process_that_was_stopped_in_a_write_undoes_no_change_of_others(
     folder, run, stopped, settled
 ):
     host = Host(folder, alone=False)
-    host.local.write(KEY, KEYS, adding(record(1, a=b"1")), Mark.MIRRORED)
+    host.local.write(KEY, KEYS, adding(record(1, a=b"1")), SyncState.SYNCED)
     holder = run(f"""
         put = host.shelf.cache.set
         def slow(*arguments):
@@ -142,7 +142,7 @@ def test_a_process_that_was_stopped_in_a_write_undoes_no_change_of_others(
     """)
     assert holder.stdout.readline() == "has read\n"
 
-    saved = host.local.write(KEY, KEYS, changing(ours=b"2"), Mark.OUTAGE)
+    saved = host.local.write(KEY, KEYS, changing(ours=b"2"), SyncState.OUTAGE)
     assert saved.copies == 1
     os.kill(holder.pid, signal.SIGCONT)
     assert holder.wait(LONG) == 0
@@ -152,7 +152,7 @@ def test_a_process_that_was_stopped_in_a_write_undoes_no_change_of_others(
     if settled == "by the upkeep":
         host.local.settle(KEYS)
     else:
-        host.local.write(KEY, KEYS, changing(later=b"3"), Mark.OUTAGE)
+        host.local.write(KEY, KEYS, changing(later=b"3"), SyncState.OUTAGE)
     other = Host(folder, alone=False)
     assert values(load(other.local))["ours"] == b"2"
     assert other.local.dirty_keys(KEYS) == [KEY]
@@ -288,9 +288,9 @@ def test_a_process_that_dies_between_two_steps_leaves_a_mark_too_many_at_most(fo
     host = Host(folder, alone=False)
     died = run(f"""
         if "discard" in {step!r}:
-            host.local.write(KEY, KEYS, adding(record(1, a=b"1")), Mark.OUTAGE)
+            host.local.write(KEY, KEYS, adding(record(1, a=b"1")), SyncState.OUTAGE)
         {step}
-        host.local.write(KEY, KEYS, adding(record(1, a=b"1")), Mark.OUTAGE)
+        host.local.write(KEY, KEYS, adding(record(1, a=b"1")), SyncState.OUTAGE)
         host.local.confirm(KEY, KEYS, record(1, a=b"1"))
     """)
     assert died.wait(LONG) == -signal.SIGKILL
@@ -314,14 +314,14 @@ def test_nobody_takes_the_mark_off_a_session_that_another_process_is_writing(fol
             time.sleep(0.05)
             real(*arguments)
         host.shelf.cache.set = slow
-        host.local.write(KEY, KEYS, adding(record(1, a=b"1")), Mark.OUTAGE)
+        host.local.write(KEY, KEYS, adding(record(1, a=b"1")), SyncState.OUTAGE)
     """)
     assert writer.stdout.readline() == "marked\n"
 
     host.local.forget_mark(KEY, KEYS)
 
     assert writer.wait(LONG) == 0
-    assert host.local.find(KEY, KEYS).mark is Mark.OUTAGE
+    assert host.local.find(KEY, KEYS).mark is SyncState.OUTAGE
     assert host.local.dirty_keys(KEYS) == [KEY]
 
 

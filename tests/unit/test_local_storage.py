@@ -30,7 +30,7 @@ from support.storage import (
 
 from flask_msm.record.keys import digest_of, keyring
 from flask_msm.storage.local.file_cache import ABANDONED
-from flask_msm.storage.local.store import Entry, Mark
+from flask_msm.storage.local.store import Entry, SyncState
 from flask_msm.storage.store import LocalStorageError, Outcome
 
 
@@ -60,8 +60,8 @@ def path_of(host, at=KEY):
 # -- marks ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("first", list(Mark))
-@pytest.mark.parametrize("then", list(Mark))
+@pytest.mark.parametrize("first", list(SyncState))
+@pytest.mark.parametrize("then", list(SyncState))
 def test_the_higher_mark_stays(host, first, then):
     write(host, record(1, a=b"1"), first)
     write(host, record(2, b=b"2"), then)
@@ -71,11 +71,11 @@ def test_the_higher_mark_stays(host, first, then):
 
 
 def test_a_write_that_changes_nothing_may_still_raise_the_mark(host):
-    write(host, record(1, a=b"1"), Mark.MIRRORED)
+    write(host, record(1, a=b"1"), SyncState.SYNCED)
 
-    write(host, record(1, a=b"1"), Mark.OUTAGE)
+    write(host, record(1, a=b"1"), SyncState.OUTAGE)
 
-    assert mark_of(host) is Mark.OUTAGE
+    assert mark_of(host) is SyncState.OUTAGE
 
 
 def test_without_a_cluster_nothing_is_dirty(files):
@@ -95,7 +95,7 @@ def test_a_mark_from_a_newer_version_counts_as_the_highest(host):
 
     host.put(b"\xff" + bytes(8) + sealed)
 
-    assert mark_of(host) is Mark.OUTAGE
+    assert mark_of(host) is SyncState.OUTAGE
 
 
 # -- what the cluster confirms -------------------------------------------------------------------
@@ -105,38 +105,38 @@ def test_what_the_cluster_holds_is_kept_as_a_mirror(host):
     host.local.confirm(KEY, KEYS, record(1, a=b"1"))
 
     entry = host.local.find(KEY, KEYS)
-    assert (values(entry), entry.mark) == ({"a": b"1"}, Mark.MIRRORED)
+    assert (values(entry), entry.mark) == ({"a": b"1"}, SyncState.SYNCED)
     assert entry.checked_at == host.clock.time()
 
 
 def test_what_was_confirmed_whole_is_not_dirty_any_more(host):
-    write(host, record(1, a=b"1"), Mark.OUTAGE)
+    write(host, record(1, a=b"1"), SyncState.OUTAGE)
 
     host.local.confirm(KEY, KEYS, record(1, a=b"1"))
 
-    assert mark_of(host) is Mark.MIRRORED
+    assert mark_of(host) is SyncState.SYNCED
     assert host.local.dirty_keys(KEYS) == []
 
 
 def test_a_change_made_since_stays_dirty(host):
-    write(host, record(1, a=b"1"), Mark.BEHIND)
+    write(host, record(1, a=b"1"), SyncState.PENDING)
     sent = host.local.find(KEY, KEYS).record
-    write(host, record(2, b=b"2"), Mark.BEHIND)
+    write(host, record(2, b=b"2"), SyncState.PENDING)
 
     host.local.confirm(KEY, KEYS, sent)
 
     assert values(host.local.find(KEY, KEYS)) == {"a": b"1", "b": b"2"}
-    assert mark_of(host) is Mark.BEHIND
+    assert mark_of(host) is SyncState.PENDING
     assert host.local.dirty_keys(KEYS) == [KEY]
 
 
 def test_what_the_cluster_knows_more_is_learned_and_the_rest_stays_dirty(host):
-    write(host, record(5, a=b"5"), Mark.OUTAGE)
+    write(host, record(5, a=b"5"), SyncState.OUTAGE)
 
     host.local.confirm(KEY, KEYS, record(3, b=b"3"))
 
     assert values(host.local.find(KEY, KEYS)) == {"a": b"5", "b": b"3"}
-    assert mark_of(host) is Mark.OUTAGE
+    assert mark_of(host) is SyncState.OUTAGE
 
 
 @pytest.mark.parametrize("theirs", [record(3, b=b"3"), record(0)], ids=["less", "other"])
@@ -148,13 +148,13 @@ def test_a_mirror_that_knows_more_than_the_cluster_is_to_be_handed_over(host, th
     host.local.confirm(KEY, KEYS, theirs)
 
     entry = host.local.find(KEY, KEYS)
-    assert values(entry) == {"a": b"5"} | values(Entry(theirs, Mark.BEHIND, 0.0))
-    assert entry.mark is Mark.BEHIND
+    assert values(entry) == {"a": b"5"} | values(Entry(theirs, SyncState.PENDING, 0.0))
+    assert entry.mark is SyncState.PENDING
     assert host.local.dirty_keys(KEYS) == [KEY]
 
 
 def test_a_mirror_never_brings_an_ended_session_back(host):
-    write(host, tombstone(5), Mark.OUTAGE)
+    write(host, tombstone(5), SyncState.OUTAGE)
 
     host.local.confirm(KEY, KEYS, record(9, a=b"9"))
 
@@ -162,9 +162,9 @@ def test_a_mirror_never_brings_an_ended_session_back(host):
 
 
 def test_only_what_was_seen_is_dropped(host):
-    write(host, record(1, a=b"1"), Mark.OUTAGE)
+    write(host, record(1, a=b"1"), SyncState.OUTAGE)
     seen = host.local.find(KEY, KEYS).record
-    write(host, record(2, b=b"2"), Mark.OUTAGE)
+    write(host, record(2, b=b"2"), SyncState.OUTAGE)
 
     host.local.drop(KEY, KEYS, seen)
     assert host.local.find(KEY, KEYS) is not None
@@ -199,7 +199,7 @@ def test_a_crash_after_a_hand_over_leaves_a_mark_that_the_next_one_removes(host)
     [
         (lambda host: host.local.confirm(KEY, KEYS, record(1, a=b"1")), []),
         (lambda host: host.local.forget_mark(KEY, KEYS), []),
-        (lambda host: write(host, record(1, a=b"1"), Mark.OUTAGE), [KEY]),
+        (lambda host: write(host, record(1, a=b"1"), SyncState.OUTAGE), [KEY]),
     ],
     ids=["replaced by a copy", "given up", "written anew"],
 )
@@ -226,7 +226,7 @@ def test_a_damaged_copy_of_what_the_cluster_has_is_replaced_without_a_word(host)
 def test_the_mark_of_a_session_that_is_just_being_written_is_not_removed(host):
     """The mark is set before the session is there: whoever looks in between finds nothing."""
     found = host.local.find(KEY, KEYS)
-    write(host, record(1, a=b"1"), Mark.OUTAGE)
+    write(host, record(1, a=b"1"), SyncState.OUTAGE)
 
     assert found is None
     host.local.forget_mark(KEY, KEYS)
@@ -256,7 +256,7 @@ def test_a_journal_that_is_gone_is_no_error(tmp_path):
     (host.shelf.place / "journal").rmdir()
 
     assert host.local.dirty_keys(KEYS) == []
-    assert write(host, record(1), Mark.OUTAGE).copies == 0
+    assert write(host, record(1), SyncState.OUTAGE).copies == 0
     assert host.troubles == ["No such file or directory"]
 
 
@@ -264,7 +264,7 @@ def test_every_process_with_a_memory_of_its_own_has_marks_of_its_own(tmp_path):
     """What a worker has in its own memory no other worker can hand over, or find to be gone."""
     one = Host(tmp_path / "local", SimpleCache(), alone=False)
     other = Host(tmp_path / "local", SimpleCache(), alone=False)
-    write(one, record(1, a=b"1"), Mark.OUTAGE)
+    write(one, record(1, a=b"1"), SyncState.OUTAGE)
 
     for dirty in other.local.dirty_keys(KEYS):
         other.local.forget_mark(dirty, KEYS)
@@ -462,25 +462,25 @@ def test_nothing_in_the_folder_is_unpickled(files):
 def test_notes_are_for_all_workers_of_the_host_and_are_no_sessions(tmp_path):
     one, other = Host(tmp_path / "local"), Host(tmp_path / "local")
 
-    one.local.put_note("fleet:x", b"text", KEYS)
+    one.local.put_blob("fleet:x", b"text", KEYS)
 
-    assert other.local.get_note("fleet:x", KEYS) == b"text"
-    assert other.local.get_note("fleet:y", KEYS) is None
+    assert other.local.get_blob("fleet:x", KEYS) == b"text"
+    assert other.local.get_blob("fleet:y", KEYS) is None
     assert other.local.all_keys(KEYS) == []
     other.local.trim(KEYS)
-    assert one.local.get_note("fleet:x", KEYS) == b"text"
+    assert one.local.get_blob("fleet:x", KEYS) == b"text"
 
 
 @pytest.mark.parametrize("data", [b"text", b"", b"\xff" * 200])
 def test_a_note_that_was_not_written_with_our_keys_is_none(tmp_path, data):
     one, other = Host(tmp_path / "local"), Host(tmp_path / "local")
-    one.local.put_note("fleet:x", b"text", keyring(("somebody else",)))
-    assert other.local.get_note("fleet:x", KEYS) is None
+    one.local.put_blob("fleet:x", b"text", keyring(("somebody else",)))
+    assert other.local.get_blob("fleet:x", KEYS) is None
 
-    one.local.put_note("fleet:x", b"text", KEYS)
+    one.local.put_blob("fleet:x", b"text", KEYS)
     one.shelf.cache.set(f"{PREFIX}fleet:x", data, 60)
 
-    assert other.local.get_note("fleet:x", KEYS) is None
+    assert other.local.get_blob("fleet:x", KEYS) is None
 
 
 def test_a_note_that_cannot_be_kept_is_no_error(files, monkeypatch):
@@ -490,14 +490,14 @@ def test_a_note_that_cannot_be_kept_is_no_error(files, monkeypatch):
     monkeypatch.setattr(files.shelf.cache, "set", fail)
     monkeypatch.setattr(files.shelf.cache, "get", fail)
 
-    files.local.put_note("fleet:x", b"text", KEYS)
+    files.local.put_blob("fleet:x", b"text", KEYS)
 
-    assert files.local.get_note("fleet:x", KEYS) is None
+    assert files.local.get_blob("fleet:x", KEYS) is None
 
 
 def test_keys_of_sessions_are_found_again_by_their_prefix(host):
     for number in range(5):
-        write(host, record(1), Mark.OUTAGE, key(number))
+        write(host, record(1), SyncState.OUTAGE, key(number))
 
     found = host.local.all_keys(KEYS)
 

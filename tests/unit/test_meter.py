@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.clock import FakeClock
 
-from flask_msm.storage.metrics import BOUNDS, STEP, STEPS, Meter, quantile, summed
+from flask_msm.storage.metrics import BOUNDS, STEP, STEPS, LatencyMetrics, quantile, summed
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def clock():
 
 @pytest.fixture
 def meter(clock):
-    return Meter(clock)
+    return LatencyMetrics(clock)
 
 
 def loads(meter, *latencies, found=True):

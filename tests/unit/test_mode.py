@@ -8,16 +8,16 @@ from support.clock import FakeClock
 from flask_msm.cluster.mode import (
     MODE_TRANSITIONS,
     Mode,
-    ModeKeeper,
     ModeSignal,
+    ModeState,
     advance_mode,
 )
 
 
 DISTRIBUTED, LOCAL, STOPPED = Mode.DISTRIBUTED, Mode.LOCAL, Mode.STOPPED
 GONE, BACK, STOP, RESUME = (
-    ModeSignal.NODES_GONE,
-    ModeSignal.NODES_BACK,
+    ModeSignal.CLUSTER_DOWN,
+    ModeSignal.CLUSTER_UP,
     ModeSignal.STOP,
     ModeSignal.RESUME,
 )
@@ -67,11 +67,11 @@ def test_only_an_operator_ends_a_stop():
 
 
 def test_a_return_is_remembered_and_a_beginning_is_none():
-    keeper = ModeKeeper(clock := FakeClock())
+    keeper = ModeState(clock := FakeClock())
     assert keeper.back_at == 0
 
-    keeper.signal(ModeSignal.NODES_GONE)
+    keeper.signal(ModeSignal.CLUSTER_DOWN)
     clock.advance(5)
-    keeper.signal(ModeSignal.NODES_BACK)
+    keeper.signal(ModeSignal.CLUSTER_UP)
 
     assert keeper.back_at == clock.time()

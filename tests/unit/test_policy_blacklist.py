@@ -453,7 +453,8 @@ def test_pins_and_filter_are_looked_at_only_if_there_are_any(monkeypatch):
     shop = start()
     made = []
     monkeypatch.setattr(
-        "flask_msm.sessions.differences.Leftovers", lambda *arguments: made.append(arguments)
+        "flask_msm.sessions.differences.UnserializableHandler",
+        lambda *arguments: made.append(arguments),
     )
 
     shop.do(write(name="eve", cart=[1]))

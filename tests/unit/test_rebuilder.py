@@ -9,7 +9,7 @@ from support.clock import FakeClock
 from support.fake_node import FakeNode
 
 from flask_msm.cluster.placement import Placement
-from flask_msm.maintenance.copier import Copier, Tally
+from flask_msm.maintenance.copier import RecordCopier, Tally
 from flask_msm.maintenance.rebuild import MAX_PASSES, Rebuilder
 from flask_msm.record.attributes import NOTHING, Attributes
 from flask_msm.record.envelope import Envelope, needs_of
@@ -50,7 +50,7 @@ class Site:
         self.noted = self.shown = None
         self.told = []
         self.rebuilt = []
-        self.copier = Copier(
+        self.copier = RecordCopier(
             envelope=OURS, keys=lambda: KEYS, clock=self.clock, timeout=1.0, pause=lambda _: None
         )
         self.rebuilder = Rebuilder(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.clock import FakeClock
 
-from flask_msm.maintenance.repairs import LIMIT, Repairs
+from flask_msm.maintenance.repairs import LIMIT, RetryQueue
 
 
 class Bench:
@@ -16,7 +16,7 @@ class Bench:
         self.holders = frozenset()
         self.rejoined = []
         self.given_up = []
-        self.repairs = Repairs(
+        self.repairs = RetryQueue(
             rejoin=self.rejoin, give_up=self.give_up, clock=self.clock, patience=2.0
         )
 

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from support.clock import FakeClock
 
-from flask_msm.record.hybrid_clock import MAX_AHEAD_MS, WEAK_OFFSET, StampClock, milliseconds, weak
+from flask_msm.record.hybrid_clock import (
+    MAX_AHEAD_MS,
+    WEAK_OFFSET,
+    HybridLogicalClock,
+    milliseconds,
+    weak,
+)
 
 
 def test_stamps_rise_even_when_the_clock_does_not():
-    stamps = StampClock(FakeClock(), worker=1)
+    stamps = HybridLogicalClock(FakeClock(), worker=1)
     issued = [stamps.next() for _ in range(100)]
 
     assert issued == sorted(set(issued))
@@ -16,7 +22,7 @@ def test_stamps_rise_even_when_the_clock_does_not():
 
 def test_stamps_rise_when_the_clock_goes_back():
     clock = FakeClock()
-    stamps = StampClock(clock, worker=1)
+    stamps = HybridLogicalClock(clock, worker=1)
     before = stamps.next()
     clock.advance(-3600)
 
@@ -25,20 +31,20 @@ def test_stamps_rise_when_the_clock_goes_back():
 
 def test_a_stamp_is_above_what_was_seen():
     clock = FakeClock()
-    ahead = StampClock(clock, worker=60000).next() + (5_000 << 16)
+    ahead = HybridLogicalClock(clock, worker=60000).next() + (5_000 << 16)
 
-    assert StampClock(clock, worker=1).next(ahead) > ahead
+    assert HybridLogicalClock(clock, worker=1).next(ahead) > ahead
 
 
 def test_two_workers_never_issue_the_same_stamp():
     clock = FakeClock()
 
-    assert StampClock(clock, worker=1).next() != StampClock(clock, worker=2).next()
+    assert HybridLogicalClock(clock, worker=1).next() != HybridLogicalClock(clock, worker=2).next()
 
 
 def test_a_clock_far_ahead_is_obeyed_but_not_adopted():
     clock = FakeClock()
-    stamps = StampClock(clock, worker=1)
+    stamps = HybridLogicalClock(clock, worker=1)
     far = int(clock.time() * 1000) + MAX_AHEAD_MS + 5_000 << 16
 
     assert stamps.next(far) > far
@@ -48,7 +54,7 @@ def test_a_clock_far_ahead_is_obeyed_but_not_adopted():
 
 def test_no_stamp_is_issued_twice_above_a_clock_far_ahead():
     clock = FakeClock()
-    stamps = StampClock(clock, worker=1)
+    stamps = HybridLogicalClock(clock, worker=1)
     far = [int(clock.time() * 1000) + MAX_AHEAD_MS + ahead << 16 for ahead in (5_000, 5_003, 5_001)]
 
     issued = [(stamps.next(after), after) for _ in range(200) for after in far]
@@ -61,7 +67,7 @@ def test_no_stamp_is_issued_twice_above_a_clock_far_ahead():
 
 def test_a_stamp_that_was_lifted_is_not_issued_again_when_the_clock_gets_there():
     clock = FakeClock()
-    stamps = StampClock(clock, worker=1)
+    stamps = HybridLogicalClock(clock, worker=1)
     far = int(clock.time() * 1000) + MAX_AHEAD_MS + 1000 << 16
     lifted = {stamps.next(far) for _ in range(10)}
 
@@ -72,7 +78,7 @@ def test_a_stamp_that_was_lifted_is_not_issued_again_when_the_clock_gets_there()
 
 def test_what_is_remembered_of_stamps_far_ahead_is_bounded_and_still_none_comes_twice():
     clock = FakeClock()
-    stamps = StampClock(clock, worker=1)
+    stamps = HybridLogicalClock(clock, worker=1)
     far = int(clock.time() * 1000) + MAX_AHEAD_MS + 5_000 << 16
 
     issued = [stamps.next(far + (number << 32)) for number in range(15_000)]
@@ -83,14 +89,14 @@ def test_what_is_remembered_of_stamps_far_ahead_is_bounded_and_still_none_comes_
 
 
 def test_at_the_end_of_all_stamps_a_stamp_still_fits():
-    stamps = StampClock(FakeClock(), worker=1)
+    stamps = HybridLogicalClock(FakeClock(), worker=1)
 
     assert stamps.next(WEAK_OFFSET - 1) < WEAK_OFFSET
     assert stamps.next(2**63 - 1) < WEAK_OFFSET
 
 
 def test_a_weak_stamp_loses_against_every_ordinary_one_and_keeps_its_order():
-    stamps = StampClock(FakeClock(), worker=1)
+    stamps = HybridLogicalClock(FakeClock(), worker=1)
     one, two = stamps.next(), stamps.next()
 
     assert weak(one) < weak(two) < 1 < one

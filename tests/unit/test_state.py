@@ -8,7 +8,7 @@ import pytest
 from support.clock import FakeClock
 
 from flask_msm.cluster.health import NodeState, Observation, Thresholds
-from flask_msm.cluster.nodes import ClusterState, FleetFacts
+from flask_msm.cluster.nodes import FleetFacts, NodeTable
 from flask_msm.errors import NodeBusyError, NodeUnreachableError, NodeValueError
 
 
@@ -23,7 +23,7 @@ class Watched:
 
     def __init__(self, ids=("n1", "n2", "n3"), trusted=ALL) -> None:
         self.clock = FakeClock()
-        self.state = ClusterState(ids, limits=LIMITS, clock=self.clock, chance=lambda: 1.0)
+        self.state = NodeTable(ids, limits=LIMITS, clock=self.clock, chance=lambda: 1.0)
         self.state.learn(FleetFacts(frozenset(trusted)))
         self.told = []
         self.state.on_change = self._tell
@@ -43,7 +43,7 @@ def watched():
 
 
 def test_nodes_begin_up_and_untrusted():
-    state = ClusterState(["n1"], limits=LIMITS, clock=FakeClock())
+    state = NodeTable(["n1"], limits=LIMITS, clock=FakeClock())
 
     view = state.view()["n1"]
     assert (view.state, view.trusted) == (NodeState.UP, False)

@@ -21,7 +21,7 @@ from support.storage import (
 )
 
 from flask_msm.record.record import PARTIAL, Kind
-from flask_msm.storage.local.store import LOCAL, Mark
+from flask_msm.storage.local.store import LOCAL, SyncState
 from flask_msm.storage.store import FRESH, RecordTooLargeError
 
 
@@ -132,14 +132,14 @@ def test_a_change_is_kept_here_before_the_response_and_in_the_cluster_behind_it(
     saved = save(worker.store, changing(b=b"2"), known=load(worker.store, at_least=1))
 
     assert saved.holders == {LOCAL}
-    assert near(worker).mark is Mark.BEHIND
+    assert near(worker).mark is SyncState.PENDING
     assert worker.asked() == 0
     assert worker.in_cluster().attributes.alive() == {"a": b"1"}
 
     worker.behind.run()
 
     assert worker.in_cluster().attributes.alive() == {"a": b"1", "b": b"2"}
-    assert near(worker).mark is Mark.MIRRORED
+    assert near(worker).mark is SyncState.SYNCED
     assert worker.local.dirty_keys(KEYS) == []
 
 
@@ -163,12 +163,14 @@ def test_a_new_session_is_in_the_cluster_before_the_response():
 
     assert values(load(elsewhere(worker).store)) == {"a": b"1"}
     assert worker.behind.jobs == []
-    assert near(worker).mark is Mark.MIRRORED
+    assert near(worker).mark is SyncState.SYNCED
 
 
 def test_what_was_written_without_seeing_the_rest_is_joined_with_the_cluster(worker):
     other = elsewhere(worker)
-    other.local.write(KEY, KEYS, adding(record(2, b=b"2")._replace(created=PARTIAL)), Mark.OUTAGE)
+    other.local.write(
+        KEY, KEYS, adding(record(2, b=b"2")._replace(created=PARTIAL)), SyncState.OUTAGE
+    )
 
     assert values(load(other.store, at_least=2)) == {"a": b"1", "b": b"2"}
 
@@ -180,7 +182,7 @@ def test_a_full_queue_means_that_the_request_writes_through(worker):
 
     assert saved.copies == 2
     assert worker.in_cluster().attributes.alive() == {"a": b"1", "b": b"2"}
-    assert near(worker).mark is Mark.MIRRORED
+    assert near(worker).mark is SyncState.SYNCED
 
 
 def test_a_full_queue_and_no_node_leave_the_change_dirty_here(worker):

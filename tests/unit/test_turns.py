@@ -8,7 +8,7 @@ import threading
 import pytest
 from support.storage import KEY, KEYS, MAX_SIZE, Host, adding, changing, key, record, save, values
 
-from flask_msm.storage.local.store import LOCAL, Mark
+from flask_msm.storage.local.store import LOCAL, SyncState
 from flask_msm.storage.store import LocalStorageError, RecordTooLargeError
 from flask_msm.testing.memcached import wait_until
 
@@ -42,7 +42,7 @@ class Crowd:
 
         def work(name, rewrite):
             try:
-                self.answers[name] = self.host.local.write(KEY, KEYS, rewrite, Mark.OUTAGE)
+                self.answers[name] = self.host.local.write(KEY, KEYS, rewrite, SyncState.OUTAGE)
             except BaseException as error:  # noqa: BLE001  (looked at by the test)
                 self.answers[name] = error
 
@@ -124,10 +124,10 @@ def test_a_storage_that_fails_acknowledges_none_of_them(crowd):
 
 def test_the_highest_mark_stays(crowd):
     crowd.host.local.confirm(key(1), KEYS, record(1))
-    turns = [crowd.host.local.write(key(1), KEYS, changing(a=b"1"), mark) for mark in Mark]
+    turns = [crowd.host.local.write(key(1), KEYS, changing(a=b"1"), mark) for mark in SyncState]
 
-    assert len(turns) == len(Mark)
-    assert crowd.host.local.find(key(1), KEYS).mark is max(Mark)
+    assert len(turns) == len(SyncState)
+    assert crowd.host.local.find(key(1), KEYS).mark is max(SyncState)
 
 
 def test_a_child_does_not_write_what_waited_in_its_parent(crowd):
@@ -135,7 +135,7 @@ def test_a_child_does_not_write_what_waited_in_its_parent(crowd):
     with crowd.host.shelf.locks.hold(KEY):
         thread = threading.Thread(
             target=crowd.host.local.write,
-            args=(KEY, KEYS, changing(parent=b"1"), Mark.OUTAGE),
+            args=(KEY, KEYS, changing(parent=b"1"), SyncState.OUTAGE),
             daemon=True,
         )
         thread.start()
@@ -146,7 +146,7 @@ def test_a_child_does_not_write_what_waited_in_its_parent(crowd):
             try:
                 local = Host(crowd.host.shelf.place.parent, alone=False).local
                 local._turns = turns
-                local.write(key(1), KEYS, adding(record(1)), Mark.OUTAGE)
+                local.write(key(1), KEYS, adding(record(1)), SyncState.OUTAGE)
                 status = int(KEY in turns._waiting)
             finally:
                 os._exit(status)

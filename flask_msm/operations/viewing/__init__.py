@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .events import MOST_EVENTS
-from .viewer import Viewer
+from .viewer import SnapshotBuilder
 
 
-__all__ = ["MOST_EVENTS", "Viewer"]
+__all__ = ["MOST_EVENTS", "SnapshotBuilder"]

@@ -7,7 +7,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, cast
 
 from flask_msm.operations import snapshot as doc
-from flask_msm.operations.report_reader import Facts
+from flask_msm.operations.report_reader import ReportFields
 
 
 if TYPE_CHECKING:
@@ -19,15 +19,15 @@ SAME = 5.0
 MOST_EVENTS = 300
 
 #: When, seen by which worker, and what.
-Sighting = tuple[float, str, Facts]
+Sighting = tuple[float, str, ReportFields]
 #: What one worker said of a node, and what it is that happened: kind, text, node.
 _Same = tuple[str | None, str | None, str | None]
 
 
 def newest(seen: Iterable[Sighting]) -> tuple[tuple[doc.Event, ...], int]:
     """Return the newest of the events that were seen, newest first, and how many there are."""
-    last: dict[_Same, tuple[float, str, Facts, dict[str, None]]] = {}
-    rows: list[tuple[float, str, Facts, dict[str, None]]] = []
+    last: dict[_Same, tuple[float, str, ReportFields, dict[str, None]]] = {}
+    rows: list[tuple[float, str, ReportFields, dict[str, None]]] = []
     for at, worker, facts in sorted(seen, key=lambda event: event[0]):
         key = facts.text("kind"), facts.text("text"), facts.text("node")
         # What an operator did happened once, however alike it looks.
@@ -40,7 +40,7 @@ def newest(seen: Iterable[Sighting]) -> tuple[tuple[doc.Event, ...], int]:
     return tuple(event_of(*row) for row in rows[: -MOST_EVENTS - 1 : -1]), len(rows)
 
 
-def event_of(at: float, worker: str, facts: Facts, workers: Iterable[str]) -> doc.Event:
+def event_of(at: float, worker: str, facts: ReportFields, workers: Iterable[str]) -> doc.Event:
     """Return an event that *worker* saw first."""
     level = facts.text("level")
     return doc.Event(

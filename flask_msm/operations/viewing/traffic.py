@@ -12,10 +12,10 @@ from flask_msm.storage.metrics import BOUNDS, STEPS, summed
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from flask_msm.operations.report_reader import Facts
+    from flask_msm.operations.report_reader import ReportFields
 
 
-def traffic_of(said: list[Facts]) -> doc.Traffic | None:
+def traffic_of(said: list[ReportFields]) -> doc.Traffic | None:
     """Return the sum of what workers said; ``None`` when none of them said anything."""
     said = [facts for facts in said if facts.names()]
     if not said:
@@ -43,11 +43,11 @@ def traffic_of(said: list[Facts]) -> doc.Traffic | None:
     )
 
 
-def _total(said: Iterable[Facts], name: str) -> int:
+def _total(said: Iterable[ReportFields], name: str) -> int:
     return sum(facts.whole(name) or 0 for facts in said)
 
 
-def _histogram(said: list[Facts], name: str) -> doc.Histogram | None:
+def _histogram(said: list[ReportFields], name: str) -> doc.Histogram | None:
     rows = [facts.series(name) for facts in said]
     size = len(BOUNDS) + 1
     whole = [[int(count or 0) for count in row] for row in rows if len(row) == size]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from flask_msm.cluster.control import CLEAR, DISTRIBUTION, ON_RECONNECT, POLICY
 from flask_msm.operations import snapshot as doc
-from flask_msm.operations.report_reader import Facts
+from flask_msm.operations.report_reader import ReportFields
 from flask_msm.storage.metrics import STEP, STEPS
 from flask_msm.version import VERSION
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .events import Sighting
 
 
-class Viewer:
+class SnapshotBuilder:
     """Makes snapshots for one application.
 
     Args:
@@ -154,7 +154,7 @@ class Viewer:
     def _own_events(self, me: str) -> list[Sighting]:
         """Return what this worker saw, newest first."""
         events = self._parts.events.newest(MOST_EVENTS)
-        return [(event.at, me, Facts(event._asdict())) for event in events]
+        return [(event.at, me, ReportFields(event._asdict())) for event in events]
 
     def _blacklist(
         self, told: bytes, clears: Mapping[str, Choice]

@@ -11,7 +11,7 @@ from .traffic import traffic_of
 
 
 if TYPE_CHECKING:
-    from flask_msm.operations.report_reader import Facts, WorkerView
+    from flask_msm.operations.report_reader import ReportFields, WorkerView
 
 
 #: How bad each mode is.
@@ -55,7 +55,7 @@ def worker_of(worker: WorkerView) -> doc.Worker:
     )
 
 
-def _counts(facts: Facts) -> dict[str, int]:
+def _counts(facts: ReportFields) -> dict[str, int]:
     said = [facts.inner(name) for name in ("sessions", "serialization", "cluster")]
     found = {name: sum(one.whole(name) or 0 for one in said) for name in doc.COUNTED}
     return {name: count for name, count in found.items() if count > 0}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from .extensions import BIG_INT, ENCODERS, SURROGATES, encode_int, encode_text
 from .lowering import lowered, lowered_item, lowered_key
-from .tree import MAX_DEPTH, Mark
+from .tree import MAX_DEPTH, Tag
 from .unsupported import Refused, key_segment
 
 
@@ -50,7 +50,7 @@ def is_plain(value: Any, depth: int = 0) -> bool:
     return True
 
 
-class Flattener:
+class ContainerEncoder:
     """Turns one value into a tree, or names the part that cannot be one.
 
     Args:
@@ -122,7 +122,7 @@ class Flattener:
         # What a JSON provider makes may need it again, and again.
         return self.flatten(plain, _deeper(value, depth) if by_default else depth)
 
-    def _mark(self, mark: Mark) -> object:
+    def _mark(self, mark: Tag) -> object:
         self.marked = True
         return self._extension(mark.value, b"")
 
@@ -147,7 +147,7 @@ class Flattener:
             raise Refused(value, reason) from None
         in_set, self._in_set = self._in_set, False
         try:
-            return [self._mark(Mark.OBJECT), registered.name, self.flatten(encoded, depth)]
+            return [self._mark(Tag.OBJECT), registered.name, self.flatten(encoded, depth)]
         except Refused as refused:
             refused.within(registered.segment)
             raise
@@ -161,7 +161,7 @@ class Flattener:
         return flat
 
     def _tuple(self, value: tuple[object, ...], depth: int) -> list[object]:
-        return [self._mark(Mark.TUPLE), *self._items(value, depth)]
+        return [self._mark(Tag.TUPLE), *self._items(value, depth)]
 
     def _items(self, value: tuple[object, ...], depth: int) -> list[object]:
         flat: list[object] = []
@@ -186,7 +186,7 @@ class Flattener:
             self._in_set = in_set
         # The order of a set differs between processes, that of bytes does not.
         flat.sort(key=self._pack)
-        return [self._mark(Mark.SET if type(value) is set else Mark.FROZENSET), *flat]
+        return [self._mark(Tag.SET if type(value) is set else Tag.FROZENSET), *flat]
 
     def _dict(self, value: dict[Any, object], depth: int) -> object:
         flat: dict[Any, object] = {}
@@ -210,7 +210,7 @@ class Flattener:
         if only_text:
             return flat
         pairs = (part for key, item in flat.items() for part in (self.flatten(key), item))
-        return [self._mark(Mark.DICT), *pairs]
+        return [self._mark(Tag.DICT), *pairs]
 
     def _key(self, key: object) -> object:
         kind = type(key)
@@ -221,7 +221,7 @@ class Flattener:
             raise Refused(key, STRICT_KEY)
         return lowered_key(key)
 
-    _containers: ClassVar[dict[type, Callable[[Flattener, Any, int], object]]] = {
+    _containers: ClassVar[dict[type, Callable[[ContainerEncoder, Any, int], object]]] = {
         list: _list,
         tuple: _tuple,
         set: _set,

@@ -24,10 +24,10 @@ import ormsgpack
 
 from flask_msm.errors import DecodeError, EncodeError
 
-from .containers import Flattener, is_plain
+from .containers import ContainerEncoder, is_plain
 from .extensions import decode
 from .registry import Registered, Registry, describe_dataclass
-from .tree import Mark, resolve
+from .tree import Tag, resolve
 from .unsupported import Refused, type_name
 
 
@@ -61,7 +61,7 @@ _PAIR = b"\x92"
 _END = b"\xcf" + os.urandom(8)
 _END_VALUE = int.from_bytes(_END[1:], "big")
 
-_MARKS = {mark.value: mark for mark in Mark}
+_MARKS = {mark.value: mark for mark in Tag}
 
 
 class Codec(Protocol):
@@ -204,7 +204,7 @@ class MsgpackCodec:
         raise error
 
     def _dumps_tree(self, value: object) -> bytes:
-        flattener = Flattener(
+        flattener = ContainerEncoder(
             ormsgpack.Ext, pack, self._registry, strict=self._strict, default=self._default
         )
         packed = pack(flattener.flatten(value))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MAX_DEPTH = 200
 
 
-class Mark(Enum):
+class Tag(Enum):
     """What a list that begins with it stands for; the value is the number of the extension."""
 
     TUPLE = 16
@@ -42,7 +42,7 @@ def resolve(tree: Any, registry: Registry, depth: int = 0) -> object:
             may raise anything.
     """
     kind = type(tree)
-    if kind is Mark:
+    if kind is Tag:
         msg = "a mark stands where a value should be"
         raise DecodeError(msg)
     if kind is not list and kind is not dict:
@@ -52,9 +52,9 @@ def resolve(tree: Any, registry: Registry, depth: int = 0) -> object:
         raise DecodeError(msg)
     for place, item in enumerate(tree) if kind is list else tree.items():
         inner = type(item)
-        if inner is list or inner is dict or (inner is Mark and place != 0):
+        if inner is list or inner is dict or (inner is Tag and place != 0):
             tree[place] = resolve(item, registry, depth + 1)
-    if kind is list and tree and type(tree[0]) is Mark:
+    if kind is list and tree and type(tree[0]) is Tag:
         return _unmark(tree, registry)
     return tree
 
@@ -62,13 +62,13 @@ def resolve(tree: Any, registry: Registry, depth: int = 0) -> object:
 def _unmark(tree: list[Any], registry: Registry) -> object:
     mark, *items = tree
     match mark:
-        case Mark.TUPLE:
+        case Tag.TUPLE:
             return tuple(items)
-        case Mark.SET:
+        case Tag.SET:
             return set(items)
-        case Mark.FROZENSET:
+        case Tag.FROZENSET:
             return frozenset(items)
-        case Mark.DICT:
+        case Tag.DICT:
             return dict(zip(items[::2], items[1::2], strict=True))
         case _:
             name, encoded = items

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MEMORY_SIZE = 256 * 1024 * 1024
 
 
-class Shelf(NamedTuple):
+class LocalBackend(NamedTuple):
     """The parts of local storage.
 
     Attributes:
@@ -47,7 +47,7 @@ class Shelf(NamedTuple):
     place: Path | None
 
 
-class Shelves:
+class BackendOpener:
     """Opens the shelf at first use: not in ``init_app``, and never for a command line.
 
     Args:
@@ -74,7 +74,7 @@ class Shelves:
         marks: Sequence[str] = (),
     ) -> None:
         #: The shelf, ``None`` as long as nobody needed it.
-        self.opened: Shelf | None = None
+        self.opened: LocalBackend | None = None
         #: Whether a folder that is not there is made.
         self.makes = True
         self._kind = kind
@@ -87,7 +87,7 @@ class Shelves:
         self._marks = marks
         self._lock = ProcessLock()
 
-    def open(self, keys: Keyring) -> Shelf:
+    def open(self, keys: Keyring) -> LocalBackend:
         """Return the shelf."""
         if self.opened is not None:
             return self.opened
@@ -103,7 +103,7 @@ class Shelves:
             self._trouble(f"{trouble}; sessions are kept in the memory of each process instead")
         return self.opened
 
-    def _open(self, keys: Keyring) -> Shelf:
+    def _open(self, keys: Keyring) -> LocalBackend:
         if self._kind == "simple":
             return self._in_memory("simple")
         if not isinstance(self._kind, str) and is_private(self._kind):
@@ -114,19 +114,19 @@ class Shelves:
         limits = Limits(self._sessions, self._size or default_size(folder))
         if self._kind == "filesystem":
             files = FileCache(folder.sessions, limits, self._dirty(journal), locks)
-            return Shelf("filesystem", files, journal, locks, limits, folder.sessions.parent)
+            return LocalBackend("filesystem", files, journal, locks, limits, folder.sessions.parent)
         assert not isinstance(self._kind, str)  # noqa: S101  (the settings allow no other word)
         cache = IndexedCache(self._kind, limits, self._dirty(journal), locks)
         kind = type(self._kind).__name__
-        return Shelf(kind, cache, journal, locks, limits, folder.sessions.parent)
+        return LocalBackend(kind, cache, journal, locks, limits, folder.sessions.parent)
 
-    def _in_memory(self, kind: str, cache: CacheLike | None = None) -> Shelf:
+    def _in_memory(self, kind: str, cache: CacheLike | None = None) -> LocalBackend:
         journal = MemoryJournal()
         limits = Limits(self._sessions, self._size or MEMORY_SIZE)
         cache = cache or memory_cache(self._sessions)
         locks = KeyLocks()
         indexed = IndexedCache(cache, limits, self._dirty(journal), locks)
-        return Shelf(kind, indexed, journal, locks, limits, None)
+        return LocalBackend(kind, indexed, journal, locks, limits, None)
 
     def _dirty(self, journal: Journal) -> Container[str]:
         return _Everything() if self._alone else journal

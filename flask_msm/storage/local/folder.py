@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 #: A folder of another secret that was not written for so long is removed, seconds.
-FORSAKEN = 7 * 24 * 3600.0
+STALE_AFTER = 7 * 24 * 3600.0
 MOST_BYTES = 256 * 1024 * 1024
 #: A disk that is full now is not full for ever.
 LEAST_BYTES = 16 * 1024 * 1024
@@ -272,7 +272,7 @@ def _remove_forsaken(ours: Path, name: str) -> None:
     """Remove folders of secrets that nobody has used for long: nobody can read them any more."""
     for path in ours.parent.glob(f"{name}-*"):
         with suppress(OSError):
-            if path != ours and time.time() - (path / "sessions").stat().st_mtime > FORSAKEN:
+            if path != ours and time.time() - (path / "sessions").stat().st_mtime > STALE_AFTER:
                 shutil.rmtree(path)
 
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from flask_msm.record.envelope import Envelope
     from flask_msm.record.keys import Keyring
 
-    from .backend import Shelf, Shelves
+    from .backend import BackendOpener, LocalBackend
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -59,13 +59,13 @@ _HEAD = Struct(">Bd")
 _NOTE = "note"
 
 
-class Mark(IntEnum):
+class SyncState(IntEnum):
     """What the cluster knows of a session in local storage; the higher one stays."""
 
     #: All of it.
-    MIRRORED = 0
+    SYNCED = 0
     #: Not yet, or not any more: it was to be written and that was not confirmed.
-    BEHIND = 1
+    PENDING = 1
     #: It was written while no node could be reached, or distribution was stopped.
     OUTAGE = 2
 
@@ -80,7 +80,7 @@ class Entry(NamedTuple):
     """
 
     record: Record
-    mark: Mark
+    mark: SyncState
     checked_at: float
 
 
@@ -100,7 +100,7 @@ class LocalStore:
 
     def __init__(
         self,
-        shelves: Shelves,
+        shelves: BackendOpener,
         *,
         envelope: Envelope,
         max_size: int,
@@ -154,7 +154,7 @@ class LocalStore:
         deadline: float,  # noqa: ARG002
     ) -> Saved:
         """Store what *rewrite* makes of the record that is there."""
-        return self.write(key, keys, rewrite, Mark.MIRRORED if self._alone else Mark.OUTAGE)
+        return self.write(key, keys, rewrite, SyncState.SYNCED if self._alone else SyncState.OUTAGE)
 
     def holders(self, key: str, deadline: float) -> tuple[str, ...]:  # noqa: ARG002
         """Return ``local`` when this process has *key* on its shelf."""
@@ -183,7 +183,7 @@ class LocalStore:
             raise CorruptRecordError("cut off")
         mark, checked_at = _HEAD.unpack_from(data)
         record = self._envelope.open(data[_HEAD.size :], key, keys)
-        entry = Entry(record, Mark(min(mark, Mark.OUTAGE)), checked_at)
+        entry = Entry(record, SyncState(min(mark, SyncState.OUTAGE)), checked_at)
         return Entry(join(record, owed.record), max(entry.mark, owed.mark), 0.0) if owed else entry
 
     def write(
@@ -191,7 +191,7 @@ class LocalStore:
         key: str,
         keys: Keyring,
         rewrite: Rewrite,
-        mark: Mark,
+        mark: SyncState,
         *,
         limit: int | None = None,
     ) -> Saved:
@@ -239,7 +239,7 @@ class LocalStore:
                     self._put(shelf, key, keys, entry, held=True)
 
     def _write(
-        self, shelf: Shelf, key: str, keys: Keyring, turns: list[Turn], *, held: bool
+        self, shelf: LocalBackend, key: str, keys: Keyring, turns: list[Turn], *, held: bool
     ) -> None:
         """Store what *turns* make of the record, one after another, with one write."""
         limit = min(turn.limit for turn in turns)
@@ -252,7 +252,7 @@ class LocalStore:
             assert record is not None  # noqa: S101  (there is one turn at least)
             differs = entry is None or record != entry.record or mark > entry.mark
             if differs or key in self._owed:
-                before = entry.mark if entry else Mark.MIRRORED
+                before = entry.mark if entry else SyncState.SYNCED
                 self._put(shelf, key, keys, Entry(record, max(mark, before), 0.0), limit, held=held)
         except (UnknownRecordError, LocalStorageError):
             for turn in turns:
@@ -295,13 +295,13 @@ class LocalStore:
                 entry = self._usable(key, keys)
                 joined = join(entry.record, record) if entry else record
                 if entry is None or joined == record:
-                    self._put(shelf, key, keys, Entry(record, Mark.MIRRORED, seen_at), held=True)
+                    self._put(shelf, key, keys, Entry(record, SyncState.SYNCED, seen_at), held=True)
                     # Whatever the entry said: a process may have died between these two steps.
                     shelf.journal.discard(digest_of(key) or "")
                     return True
                 is_old_news = not entry.mark and seen_at < entry.checked_at
                 if joined != entry.record or not (entry.mark or is_old_news):
-                    mark = max(entry.mark, Mark.BEHIND)
+                    mark = max(entry.mark, SyncState.PENDING)
                     self._put(shelf, key, keys, Entry(joined, mark, seen_at), held=True)
             except (UnknownRecordError, LocalStorageError):
                 pass
@@ -337,7 +337,7 @@ class LocalStore:
                     # How long the session may live is not known here; what nodes have knows.
                     now = self._clock.time()
                     record = Record(Kind.DATA, now, now, now + FLEET_LIFE, version, NOTHING)
-                    entry = Entry(record, Mark.BEHIND, 0.0)
+                    entry = Entry(record, SyncState.PENDING, 0.0)
                 if entry is None or entry.record.kind is Kind.DESTROYED:
                     return
                 record = entry.record._replace(
@@ -345,7 +345,7 @@ class LocalStore:
                     attributes=NOTHING,
                     version=max(version, entry.record.version),
                 )
-                mark = max(entry.mark, Mark.BEHIND) if hand_over else entry.mark
+                mark = max(entry.mark, SyncState.PENDING) if hand_over else entry.mark
                 self._put(shelf, key, keys, Entry(record, mark, entry.checked_at), held=held)
             except (RecordError, LocalStorageError):
                 return
@@ -385,7 +385,7 @@ class LocalStore:
 
     # -- what workers of this host tell each other ---------------------------------------------
 
-    def get_note(self, name: str, keys: Keyring) -> bytes | None:
+    def get_blob(self, name: str, keys: Keyring) -> bytes | None:
         """Return what was noted under *name*; ``None`` for what was not written with our keys."""
         key = self._prefix + name
         try:
@@ -396,7 +396,7 @@ class LocalStore:
         except (CorruptRecordError, UnknownRecordError, LocalStorageError, KeyError):
             return None
 
-    def put_note(self, name: str, data: bytes, keys: Keyring) -> None:
+    def put_blob(self, name: str, data: bytes, keys: Keyring) -> None:
         """Note *data* under *name* for all workers of this host, sealed as sessions are."""
         key, now = self._prefix + name, self._clock.time()
         attributes = Attributes({_NOTE: (0, data)}, {}, 0)
@@ -420,7 +420,7 @@ class LocalStore:
     # -- housekeeping --------------------------------------------------------------------------
 
     @property
-    def shelf(self) -> Shelf | None:
+    def shelf(self) -> LocalBackend | None:
         """Where things are kept; ``None`` as long as nothing was."""
         return self._shelves.opened
 
@@ -451,7 +451,7 @@ class LocalStore:
 
     @contextmanager
     def _changing(
-        self, shelf: Shelf, key: str, *, unless: Callable[[], bool] | None = None
+        self, shelf: LocalBackend, key: str, *, unless: Callable[[], bool] | None = None
     ) -> Iterator[bool]:
         """For a ``with`` block: hold the lock of *key* and say so; then make room."""
         lost = self.lost
@@ -478,7 +478,7 @@ class LocalStore:
 
     def _put(
         self,
-        shelf: Shelf,
+        shelf: LocalBackend,
         key: str,
         keys: Keyring,
         entry: Entry,

@@ -16,7 +16,7 @@ from flask_msm.process.locks import ProcessLock
 if TYPE_CHECKING:
     from flask_msm.storage.store import Rewrite, Saved
 
-    from .store import Mark
+    from .store import SyncState
 
 
 class Turn:
@@ -32,7 +32,7 @@ class Turn:
 
     __slots__ = ("error", "limit", "mark", "rewrite", "saved")
 
-    def __init__(self, rewrite: Rewrite, mark: Mark, limit: int) -> None:
+    def __init__(self, rewrite: Rewrite, mark: SyncState, limit: int) -> None:
         self.rewrite = rewrite
         self.mark = mark
         self.limit = limit
