@@ -94,7 +94,7 @@ class Environment:
         name: The application's name.
         version: Of this package.
         codec: Encodes attributes.
-        clock: Tells the time.
+        clock: The source of time.
         secrets: Returns the application's secrets, the current one first.
         notify: Called when a session is created, destroyed or relocated.
         listener: Called with each event.
@@ -349,7 +349,7 @@ class Cluster:
         self.conditions = Conditions(
             self.control.shared,
             worker=lambda: heartbeat.worker,
-            # Without ticks no worker says that it lives.
+            # Without ticks no worker reports that it lives.
             living=lambda: heartbeat.living() if settings.probe_interval else None,
             events=self._events,
             clock=clock,
@@ -528,7 +528,7 @@ class Cluster:
 
     @property
     def configured(self) -> dict[str, str]:
-        """What the configuration says of everything that operators may choose."""
+        """What is configured for everything that operators may choose."""
         settings = self._environment.settings
         return {
             POLICY: settings.serialization_policy,

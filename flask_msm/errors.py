@@ -3,7 +3,7 @@
 ::
 
     MsmError
-    ├── ConfigError                 a setting is wrong, said at ``init_app``
+    ├── ConfigError                 a setting is wrong; raised by ``init_app``
     ├── EncodeError                 a value cannot be serialized (raised by codecs)
     ├── DecodeError                 stored bytes cannot be turned back into a value
     ├── SerializationError          an attribute cannot be stored; the request fails
@@ -12,9 +12,9 @@
     ├── RecordError                 bytes that are not a record of ours
     │   ├── CorruptRecordError      flipped, cut, forged, or of another session
     │   └── UnknownRecordError      signed with an unknown key, or of a newer format
-    ├── SessionUnavailableError     the store cannot tell and ``MSM_ON_UNKNOWN`` is ``error``
+    ├── SessionUnavailableError     the store does not know and ``MSM_ON_UNKNOWN`` is ``error``
     ├── CommandError                what an operator asked for cannot be done
-    │   └── ConflictError           somebody else changed it since they looked
+    │   └── ConflictError           another operator changed it since they looked
     └── NodeError                   one memcached node failed one operation
         ├── NodeUnreachableError    hard: refused, reset, closed, not memcached
         ├── NodeBusyError           soft: timed out, out of connections
@@ -144,7 +144,7 @@ class UnknownRecordError(RecordError):
 
 
 class SessionUnavailableError(MsmError):
-    """No store can tell whether the session exists (``MSM_ON_UNKNOWN = "error"``)."""
+    """No store knows whether the session exists (``MSM_ON_UNKNOWN = "error"``)."""
 
 
 class CommandError(MsmError):
@@ -174,7 +174,7 @@ class NodeUnreachableError(NodeError):
 
 
 class NodeBusyError(NodeError):
-    """Soft: timed out or out of connections; one of these alone says little."""
+    """Soft: timed out or out of connections; one of these alone is no proof of a fault."""
 
 
 class NodeValueError(NodeError):
@@ -187,7 +187,7 @@ def quoted(name: str, limit: int = 120) -> str:
     return "'" + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text) + "'"
 
 
-#: Longer names of attributes are cut, and told from others with the same start by a hash.
+#: Longer names of attributes are cut; a hash distinguishes those with the same start.
 MAX_NAME = 120
 
 

@@ -75,7 +75,7 @@ class SessionInfo:
         size: Its size in bytes as stored.
         created: When it began; ``None`` when that is not known.
         renewed: When it was last written.
-        expires_at: When it ends if nobody comes.
+        expires_at: When it ends if it is not used before.
         attributes: Names of its attributes.
     """
 
@@ -146,7 +146,7 @@ class MemcachedSessionManager:
     Args:
         app: An application to set up at once; or call ``init_app`` later, for several if wanted.
         codec: Encodes attributes; MessagePack, with what Flask's own session takes, if not given.
-        clock: Tells the time; for tests.
+        clock: The source of time; for tests.
         scheduler: An APScheduler scheduler to use instead of an own one.
         policy: Decides what happens when an attribute cannot be stored, instead of
             ``MSM_SERIALIZATION_POLICY``: gets a ``flask_msm.policies.Failure``, returns one of
@@ -231,7 +231,7 @@ class MemcachedSessionManager:
         )
         app.session_interface = interface
         if settings.admin:
-            # Only whoever wants the dashboard pays for Flask-Admin.
+            # Only applications with the dashboard import Flask-Admin.
             from flask_msm_dashboard import mount  # noqa: PLC0415
 
             mount(app, console, settings)

@@ -195,9 +195,10 @@ class MsmSessionInterface(SessionInterface):
     def should_set_cookie(self, app: Flask, session: SessionMixin) -> bool:
         """Return whether the response sets the cookie of *session*.
 
-        Beside what Flask says this is so when what the cookie holds has changed: after a refresh,
-        a change inside a value, or with a new id. Without it the browser goes on with the cookie it
-        has, which leads to the session until that would have expired, or to nothing after a new id.
+        Beside Flask's own reasons this is so when what the cookie holds has changed: after a
+        refresh, a change inside a value, or with a new id. Without it the browser goes on with the
+        cookie it has, which leads to the session until that would have expired, or to nothing after
+        a new id.
 
         Args:
             app: The application.

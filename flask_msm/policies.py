@@ -50,12 +50,12 @@ class Reraise:
 
 @dataclass(frozen=True, slots=True)
 class StoreNone:
-    """``None`` is stored for the attribute, the rest as ever."""
+    """``None`` is stored for the attribute, the rest as usual."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeepLocal:
-    """The live object stays in this process; the rest is stored as ever."""
+    """The live object stays in this process; the rest is stored as usual."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ class PolicyInForce:
 
 
 def _named(thing: object) -> str:
-    # Its repr is code, and data, of somebody else.
+    # Not its repr: that is code, and data, of the application.
     if isinstance(thing, type):
         return f"the class {thing.__qualname__}, not an object of it"
     return f"an object of type {type(thing).__qualname__}"

@@ -22,7 +22,7 @@ attribute_blacklisted = _signals.signal("msm-attribute-blacklisted")
 policy_changed = _signals.signal("msm-policy-changed")
 """This worker obeys another policy than before: ``policy`` and ``text``."""
 
-#: By what a repository says.
+#: By the name that a repository passes.
 SESSION_SIGNALS = {
     "created": session_created,
     "destroyed": session_destroyed,

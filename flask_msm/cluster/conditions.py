@@ -1,4 +1,4 @@
-"""What is wrong for a while, said once for the whole fleet.
+"""What is wrong for a while, reported once for the whole fleet.
 
 A part of a worker that finds something wrong notes it under a kind and a subject, as often as it
 likes, and notes when it is over. The tick brings this to the fleet: while it lasts there is one
@@ -6,7 +6,7 @@ entry ``condition:<kind>:<subject>`` in the control map, however many workers fo
 is one event when it begins and one when it ends.
 
 An entry belongs to the worker that wrote it. When that worker does not find it any more, or is not
-heard of any more, a worker that still finds it takes the entry over; if none does, the entry is
+seen any more, a worker that still finds it takes the entry over; if none does, the entry is
 removed after ``ROUNDS`` ticks, by any worker.
 """
 
@@ -37,7 +37,7 @@ MOST = 50
 MAX_TEXT, MAX_SUBJECT = 500, 100
 #: A condition that no worker finds any more lasts for so many more ticks.
 ROUNDS = 3
-#: Where workers do not say that they live, one that wrote an entry is believed to for so long,
+#: Where workers do not announce themselves, one that wrote an entry counts as alive for so long,
 #: seconds.
 BELIEVED = 24 * 3600.0
 
@@ -85,7 +85,8 @@ class Conditions:
     Args:
         shared: The control map of the fleet.
         worker: Returns the name of this worker.
-        living: Returns the names of the workers that live; ``None`` when workers do not say so.
+        living: Returns the names of the workers that live; ``None`` when workers do not
+            announce themselves.
         events: Where the beginning and the end are written down.
         clock: Its wall clock is used.
     """
@@ -107,7 +108,7 @@ class Conditions:
         self._lock = ProcessLock()
         #: What this worker finds, by name of the entry.
         self._found: dict[str, Condition] = {}
-        #: What it wrote in its last tick, and has not said yet.
+        #: What it wrote in its last tick, and has not recorded as an event yet.
         self._unsaid: dict[str, _Words] = {}
         #: For how many ticks no worker answered for an entry of this stamp.
         self._left: dict[str, tuple[int, int]] = {}
@@ -127,8 +128,8 @@ class Conditions:
 
         Args:
             kind: Short name, for example ``node_full``; letters, digits and underscores.
-            subject: What it is about, for example the id of a node. Each is said by itself.
-            text: One sentence that says what to do; ``None`` when it is over.
+            subject: What it is about, for example the id of a node. Each is reported by itself.
+            text: One sentence: what to do; ``None`` when it is over.
             node: Id of the node it is about, if it is about one.
             error: Whether it is an error; otherwise it is a warning.
         """
@@ -149,7 +150,7 @@ class Conditions:
     def settle(self) -> None:
         """Bring what this worker finds together with what the fleet knows. No I/O.
 
-        To be called in a tick, when the nodes were asked and before they are told.
+        To be called in a tick, after the nodes were read and before they are written.
         """
         self._say()
         with self._lock:
@@ -219,7 +220,7 @@ def lasting(shared: SharedMap) -> dict[str, Condition]:
 
 
 def _parsed(name: str, raw: bytes) -> Condition | None:
-    """Return what an entry says, ``None`` if it says nothing."""
+    """Return the condition in an entry, ``None`` if it has none."""
     kind, _, subject = name.partition(":")
     facts = facts_in(raw)
     if not facts:

@@ -7,10 +7,10 @@ Facts about a node stand under ``<fact>:<node id>`` in one shared map:
   its memory (restart, flush), or another memory answers: any worker may notice, however late.
 * ``missed`` and ``rebuilt``: see ``cluster/trust.py``; their stamps are what counts.
 * ``lost``: when that was noticed; every host hands over what it has of the node's sessions.
-* ``drain``: an operator's word, ``draining`` or ``drained``.
+* ``drain``: an operator's order, ``draining`` or ``drained``.
 
 What operators chose at run time stands under ``choice:<name>``: it holds until it is taken back,
-whatever the configuration says.
+and takes the place of what is configured.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Choice(NamedTuple):
 
     Attributes:
         value: What was chosen; ``None`` when it was taken back.
-        stamp: When, as a stamp; 0 when nobody ever chose.
+        stamp: When, as a stamp; 0 when it was never chosen.
         at: When, seconds since the epoch.
         who: The operator.
         why: Their reason.
@@ -90,7 +90,7 @@ class Control:
         self._worker = worker
 
     def standing(self, node_id: str) -> SyncStatus:
-        """Return what the fleet says of the node."""
+        """Return what the fleet knows of the node."""
         return SyncStatus(
             self.shared.stamp(_MISSED + node_id), self.shared.stamp(_REBUILT + node_id)
         )
@@ -124,16 +124,16 @@ class Control:
         )
 
     def set_missed(self, node_id: str, why: str) -> None:
-        """Say that the node lacks something: from now on, whatever other clocks say."""
+        """Record that the node lacks something, above every stamp of a rebuild so far."""
         above = self.shared.stamp(_REBUILT + node_id)
         self.shared.put(_MISSED + node_id, self._entry(why=why), above=above)
 
     def set_rebuilt(self, node_id: str, began: int) -> None:
-        """Say that the node has all that was written before the stamp *began*."""
+        """Record that the node has all that was written before the stamp *began*."""
         self.shared.put(_REBUILT + node_id, self._entry(), stamp=began)
 
     def set_drain(self, node_id: str, value: str | None, *, who: str, why: str) -> None:
-        """Say that the node is ``draining``, ``drained`` or, with ``None``, in use."""
+        """Record that the node is ``draining``, ``drained`` or, with ``None``, in use."""
         entry = None if value is None else self._entry(value=value, who=who, why=why)
         self.shared.put(_DRAIN + node_id, entry)
 
@@ -142,7 +142,7 @@ class Control:
         return self.shared.stamp(_DRAIN + node_id)
 
     def set_drained(self, node_id: str, *, ordered: int) -> bool:
-        """Say that a drain is complete; return whether that was so.
+        """Record that a drain is complete; return whether that was so.
 
         An operator may have given another order while the node was copied: that one holds.
 
@@ -207,7 +207,7 @@ class Control:
         has just started know from the others what a node has shown before.
 
         A node for which no identity is noted (at the first start, after an upgrade) is noted as it
-        is; whether it had the map tells then whether it kept its memory.
+        is; it kept its memory if it had the map.
 
         Args:
             found: Whether it had the map, by node id, for the nodes that answered.

@@ -1,9 +1,9 @@
-"""Sessions that ended lately, told to every host: a mirror there must not outlive a logout.
+"""Sessions that ended lately, shared with every host: a mirror must not outlive a logout.
 
 The tombstone in the cluster is what ends a session. This list is for copies that are read without
 asking those who hold it: while none of them can be reached, when what the nodes hold is corrupt,
 and the near copies of sticky sessions. It is bounded; what it forgets is still in the cluster, or
-brought there by every host: of a tombstone that one host keeps for itself the list says so.
+brought there by every host: a tombstone that only one host keeps is marked in the list.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class EndedSessions:
         self._done: frozenset[str] = frozenset()
 
     def add(self, digest: str, *, stamp: int | None = None, kept: bool = False) -> None:
-        """Take note that a session ended; others hear of it with the next tick. No I/O.
+        """Take note that a session ended; others learn of it with the next tick. No I/O.
 
         Args:
             digest: The hash in its storage key.

@@ -30,7 +30,7 @@ class Event(NamedTuple):
         kind: Short name, for example ``node_down``.
         text: One sentence.
         node: Id of the node it is about, if it is about one.
-        actor: The operator who did it, if somebody did.
+        actor: The operator who did it, if one did.
         reason: Their reason.
         before: What held until then, if something was changed.
         after: What holds since then.
@@ -90,7 +90,7 @@ class Events:
         result: str | None = None,
         logged: bool = True,
     ) -> int:
-        """Take note of an event, log it, and tell the listener; return its id.
+        """Record an event, log it, and call the listener; return its id.
 
         Without *logged* it has its line of the log from elsewhere.
         """
@@ -115,7 +115,7 @@ class Events:
             return event.id
         try:
             self._listener(event)
-        except Exception:  # whoever listens must not be able to stop an upkeep or a request
+        except Exception:  # a listener must not be able to stop an upkeep or a request
             logger.exception("a listener failed at event %s", kind)
         return event.id
 

@@ -1,4 +1,4 @@
-"""What an entry of a shared map says.
+"""What an entry of a shared map contains.
 
 The map is signed, but a newer version may write otherwise.
 """

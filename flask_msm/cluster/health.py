@@ -28,7 +28,7 @@ class Signal(Enum):
 
     #: An operation of a request succeeded.
     ANSWERED = "answered"
-    #: A soft failure, not the last straw.
+    #: A soft failure, not enough of them in a row.
     SOFT_FAILURE = "doubted"
     #: A hard failure, or as many soft ones in a row as it takes.
     LOST = "lost"
@@ -146,8 +146,8 @@ def advance(
         observation: What was seen.
         limits: When the state changes.
         now: Monotonic time, seconds.
-        last: No other node is left: soft failures of requests do not take it down, for a busy
-            last node is worth more than none; and it is asked again soon, for everybody waits.
+        last: This is the only usable node: soft failures of requests do not take it down, and
+            the time until the next attempt does not grow.
         jitter: From 0 to 1; spreads the next attempt of several workers.
         error: What the failure was.
     """
@@ -207,7 +207,7 @@ class Permissions(NamedTuple):
         alone: Its answer is enough, if it is at least as new as the browser's token.
         joined: It is asked together with others.
         written: It takes part in every write, and such a write counts as a copy.
-        missing: It may say that a session does not exist.
+        missing: Its answer that a session does not exist counts.
     """
 
     alone: bool

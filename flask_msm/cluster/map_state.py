@@ -98,8 +98,9 @@ def fitted(
     """Return *attributes*, cut to a size, and how many names that live were cut.
 
     Old removals go first, then what has the lowest rank, and in both the oldest. A young removal
-    counts like a name that lives, and raises no floor: what another worker has set and not told
-    yet would be lost. An older entry that it removed is worth no more, so it is cut as well.
+    counts like a name that lives, and raises no floor: what another worker has set and not
+    written to a node yet would be lost. An older entry that it removed is worth no more, so it is
+    cut as well.
 
     Args:
         attributes: A map.

@@ -45,8 +45,8 @@ MODE_TRANSITIONS: dict[Mode, dict[ModeSignal, Mode]] = {
         ModeSignal.STOP: _STOPPED,
         ModeSignal.RESUME: _LOCAL,
     },
-    # Whoever resumes finds out at the next probe whether nodes are there: it begins locally,
-    # for a worker that calls itself distributed and reaches no node would lose time.
+    # A worker that resumes begins locally, and finds out at the next probe whether nodes are
+    # there: in distributed mode without nodes its requests would lose time.
     _STOPPED: {
         ModeSignal.CLUSTER_DOWN: _STOPPED,
         ModeSignal.CLUSTER_UP: _STOPPED,
@@ -80,7 +80,7 @@ class ModeState:
         self.back_at = 0.0
         self._clock = clock
         self._lock = ProcessLock()
-        #: Told of every change, outside of the lock: the mode before and after.
+        #: Called at every change, outside of the lock, with the mode before and after.
         self.on_change: Callable[[Mode, Mode], object] = lambda *_: None
 
     def signal(self, signal: ModeSignal) -> None:

@@ -49,7 +49,7 @@ class NodeView(NamedTuple):
 
 
 class FleetFacts(NamedTuple):
-    """What the fleet says, all nodes together.
+    """What the fleet knows, all nodes together.
 
     Attributes:
         trusted: Nodes that are trusted.
@@ -113,9 +113,9 @@ class NodeTable:
         self._failures = dict.fromkeys(self.node_ids, Failures())
         self._complete: frozenset[str] = frozenset()
         self._refused: frozenset[str] = frozenset()
-        #: Told of every change.
+        #: Called at every change.
         self.on_change: Changed = lambda *_: None
-        #: Told of a home node that did not get a write: node id and storage key.
+        #: Called for a home node that did not get a write, with node id and storage key.
         self.on_left_out: Callable[[str, str], object] = lambda *_: None
 
     # -- what requests need --------------------------------------------------------------------
@@ -193,7 +193,7 @@ class NodeTable:
         self._tell(node_id, before, after)
 
     def note_complete(self, node_id: str, *, complete: bool) -> None:
-        """Take note whether the node says that it has evicted and refused nothing so far."""
+        """Record whether the node reports that it has evicted and refused nothing so far."""
         with self._lock:
             others = self._complete - {node_id}
             self._complete = others | {node_id} if complete else others
@@ -210,7 +210,7 @@ class NodeTable:
             self._replace({node_id: after})
 
     def learn(self, facts: FleetFacts) -> None:
-        """Take over what the fleet says."""
+        """Take over what the fleet knows."""
         with self._lock:
             if facts == self._facts:
                 return

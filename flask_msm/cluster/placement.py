@@ -1,8 +1,8 @@
 """Which nodes are home to a session: rendezvous hashing by storage key.
 
-Every worker computes the same ranking without asking anybody, a node that is added or removed
-moves only the keys that it wins or loses, and the ranking goes on behind the home nodes: it says
-who takes over. Source: Thaler and Ravishankar, "A name-based mapping scheme for rendezvous", 1996.
+Every worker computes the same ranking without communication, a node that is added or removed
+moves only the keys that it wins or loses, and the ranking goes on behind the home nodes: the next
+node takes over. Source: Thaler and Ravishankar, "A name-based mapping scheme for rendezvous", 1996.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ class NodeClient(Protocol):
     ) -> Exchange[bool | None]:
         """Replace what *token* was read with.
 
-        Returns ``True`` when stored, ``False`` when somebody else changed it or no connection
+        Returns ``True`` when stored, ``False`` when another client changed it or no connection
         from before the ``gets`` is left (read again), ``None`` when it is gone.
         """
         ...
@@ -69,7 +69,7 @@ class NodeClient(Protocol):
 
 
 class NodeViews(Protocol):
-    """What the cluster store is told about the nodes, and what it tells back."""
+    """What the cluster store reads about the nodes, and what it reports about them."""
 
     def rights(self, node_id: str) -> Permissions:
         """Return what may be done with the node now. No I/O, no lock."""

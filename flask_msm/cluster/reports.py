@@ -1,6 +1,6 @@
-"""What each worker says about itself for people to look at: one bounded, signed page of JSON.
+"""What each worker reports about itself for people to look at: one bounded, signed page of JSON.
 
-The list of workers (``heartbeat.py``) says whose reports there are, so no keys are scanned. A
+The list of workers (``workers.py``) names the reports that exist, so no keys are scanned. A
 report is kept on two nodes and on the host, and is believed only if its signature is right.
 """
 
@@ -34,7 +34,7 @@ MAX_SIZE = 64 * 1024
 MAX_BODY = MAX_SIZE - 1024
 #: So many items are left of lists, and texts of so many characters, when a report is too long.
 KEPT, LONG = 10, 1000
-#: A worker that was heard of so long ago is not shown any more, seconds.
+#: A worker that was last seen so long ago is not shown any more, seconds.
 LIFE = 3600.0
 #: Reports are kept on so many nodes.
 COPIES = 2
@@ -42,12 +42,12 @@ _NAME = "report"
 
 
 class Report(NamedTuple):
-    """What a worker said.
+    """What a worker reported.
 
     Attributes:
         worker: Its name.
-        stamp: When it said so, as a stamp: of two reports the higher one counts.
-        facts: What it said. It comes from the network: any part may be missing or odd.
+        stamp: When it did, as a stamp: of two reports the higher one counts.
+        facts: Its content. It comes from the network: any part may be missing or odd.
     """
 
     worker: str
@@ -61,11 +61,11 @@ class Reports:
     Args:
         prefix: In front of every key.
         nodes: Node clients by id.
-        placement: Says on which nodes a report is kept.
+        placement: Determines on which nodes a report is kept.
         usable: Returns whether a node may be asked now.
         envelope: Seals and opens reports.
         stamps: Issues stamps.
-        clock: Tells the time.
+        clock: The source of time.
 
     Attributes:
         refused: How many reports were forged, too large, or not to be understood.
@@ -104,7 +104,7 @@ class Reports:
         return self._envelope.seal(record, self.key(worker), keys)
 
     def open(self, worker: str, data: bytes, keys: Keyring) -> Report | None:
-        """Return what *data* says; ``None`` for anything that is not a report of *worker*."""
+        """Return the report in *data*; ``None`` for anything that is not a report of *worker*."""
         try:
             record = self._envelope.open(data[: MAX_SIZE + 1], self.key(worker), keys)
             facts = json.loads(record.attributes.entries[_NAME][1] or b"")

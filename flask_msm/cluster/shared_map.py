@@ -38,7 +38,7 @@ logger = logging.getLogger("flask_msm.fleet")
 
 #: Larger values are refused: what every worker reads at every tick has to stay small.
 MAX_SIZE = 256 * 1024
-#: Time in seconds the map lives on a node that nobody visits any more.
+#: Time in seconds the map lives on a node that is not in use any more.
 LIFE = 30 * 24 * 3600.0
 #: What is around a map on a node, bytes: its key, the signature, the header of an item.
 AROUND = 512
@@ -73,8 +73,8 @@ class Bounds(NamedTuple):
 
     Attributes:
         removals: So many removals are carried; of more, the older half is forgotten.
-        kept: But none is forgotten before this age, seconds: longer than any worker needs to tell
-            others what it has set.
+        kept: But none is forgotten before this age, seconds: longer than any worker needs to
+            write to the nodes what it has set.
         names: Most names; the newest are kept.
         rank: Returns how much a name is worth when a node is too small for all of them.
     """
@@ -153,14 +153,14 @@ class SharedMap:
         Args:
             name: What to set.
             value: ``None`` removes it.
-            stamp: When it is said to have happened; now, and above the last one, if not given.
+            stamp: When it happened; now, and above the last one, if not given.
             above: Without *stamp*: the stamp is above this one, too.
         """
         with self._lock:
             return self._put(name, value, stamp, above)
 
     def put_newest(self, values: Iterable[tuple[str, bytes]]) -> None:
-        """Set names to *values*, each above whatever the map holds and above the one before."""
+        """Set names to *values*, each above all that the map holds and above the one before."""
         with self._lock:
             attributes = self._record.attributes
             entries = dict(attributes.entries)
@@ -220,7 +220,8 @@ class SharedMap:
 
         Returns whether it knows all that is known here.
 
-        A node that lost the map since then stays without: whoever asks it next has to see that.
+        A node that lost the map since then stays without: the next tick, of any worker, has to
+        see the loss.
 
         Raises:
             NodeError: The node failed.

@@ -1,8 +1,8 @@
 """Whether a node may be believed alone: a fact of the fleet, not an opinion of one worker.
 
-Two stamps for each node say it. ``missed``: some worker left the node out of a write, or saw that
-it lost its memory. ``rebuilt``: at this stamp a rebuild *began* that was then finished. A node is
-trusted when nobody ever missed it, and while ``rebuilt`` is above ``missed``.
+It follows from two stamps for each node. ``missed``: some worker left the node out of a write, or
+saw that it lost its memory. ``rebuilt``: at this stamp a rebuild *began* that was then finished. A
+node is trusted when it has no ``missed``, and while ``rebuilt`` is above ``missed``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 
 class SyncStatus(NamedTuple):
-    """What the fleet says of a node.
+    """What the fleet knows of a node.
 
     Attributes:
         missed: Stamp of the last time it was left out, 0 for never.

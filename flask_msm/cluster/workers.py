@@ -1,7 +1,7 @@
 """Which workers there are and which nodes each of them uses.
 
 Workers with different lists of nodes rank differently: what one writes, another may not find. So
-while lists differ nobody trusts a node alone, and when they agree again all nodes are rebuilt.
+while lists differ no node is trusted alone, and when they agree again all nodes are rebuilt.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ DIFFER_AFTER = 5
 #: Digits of an identity that are compared, and what stands for one that was not read.
 _SEEN = 6
 _UNSEEN = "-" * _SEEN
-#: Workers that ended without a word stay in the list for people to see: for so many seconds, and
-#: so many of them, those that were heard of last.
+#: Workers that ended without signing off stay in the list for people to see: for so many seconds,
+#: and so many of them, those that were seen last.
 SHOWN_FOR, MOST_GONE = 3600.0, 20
 
-#: A worker that was removed and comes back from an old node is not heard of any more, and one that
+#: A worker that was removed and comes back from an old node is not renewed any more, and one that
 #: lives is announced again: so removals are forgotten soon, for workers come and go all day.
 BOUNDS = Bounds(removals=256, kept=60.0)
 
 
 class _Heard(NamedTuple):
-    """What a worker was heard of last: its stamp, when (monotonic clock), whether it lives."""
+    """The last sign of a worker: its stamp, when it came (monotonic clock), whether it lives."""
 
     stamp: int
     at: float
@@ -57,7 +57,7 @@ class WorkerRegistry:
         replicas: How many copies it writes.
         reads: Returns what this worker can read, see ``record/envelope.py``.
         interval: Time in seconds between two ticks; 0 without ticks.
-        clock: Tells the time.
+        clock: The source of time.
 
     Attributes:
         sees: What this worker read on the nodes by id, see ``node_identity.py``.
@@ -87,7 +87,7 @@ class WorkerRegistry:
         self.keeps = False
         self._announced: tuple[object, ...] = ()
         #: Workers that were there when this one began, by name, with their stamps: those that were
-        #: not heard of since.
+        #: not seen since.
         self._unheard: dict[str, int] | None = None
         #: Since when workers see other memories than this one, monotonic time in seconds.
         self._differing: dict[str, float] = {}
@@ -99,7 +99,7 @@ class WorkerRegistry:
         return self._worker()
 
     def announce(self) -> None:
-        """Say that this worker lives, if that is due; one that never ticks cannot go on to."""
+        """Announce this worker, if that is due; without ticks it could not be renewed."""
         if not self._interval:
             return
         now = self._clock.time()
@@ -118,7 +118,7 @@ class WorkerRegistry:
         self._heard = {name: heard for name, heard in self._heard.items() if name in left}
 
     def leave(self) -> None:
-        """Say that this worker ends."""
+        """Announce that this worker ends."""
         self._announced = ()
         self.shared.put(self.worker, None)
 
@@ -127,7 +127,7 @@ class WorkerRegistry:
         return sorted(self.shared.values(""))
 
     def living(self) -> set[str]:
-        """Return the names of the workers that were heard of lately, and of this one."""
+        """Return the names of the workers that were seen lately, and of this one."""
         return {
             name
             for name, stamp, entry in self._entries()
@@ -135,7 +135,7 @@ class WorkerRegistry:
         }
 
     def lives(self, worker: str) -> bool:
-        """Return whether a worker was heard of lately."""
+        """Return whether a worker was seen lately."""
         return any(
             self._lives(name, stamp, entry)
             for name, stamp, entry in self._entries()
@@ -143,7 +143,7 @@ class WorkerRegistry:
         )
 
     def forget(self, worker: str) -> None:
-        """Remove a worker that ended without a word."""
+        """Remove a worker that ended without signing off."""
         self.shared.put(worker, None)
 
     def kept_elsewhere(self) -> bool:
@@ -155,7 +155,7 @@ class WorkerRegistry:
         )
 
     def has_unheard(self) -> bool:
-        """Return whether a worker that was there at the first call was not heard of since.
+        """Return whether a worker that was there at the first call was not seen since.
 
         It may be gone; or an outage that this worker has not seen has ended a moment ago, and that
         one has not noticed it yet.
@@ -195,7 +195,7 @@ class WorkerRegistry:
         return "".join(identity[:_SEEN] if identity else _UNSEEN for identity in shown)
 
     def is_read_elsewhere(self, needs: Collection[str]) -> bool:
-        """Return whether another worker that lives says that it can read a record.
+        """Return whether another worker that lives announces that it can read a record.
 
         Args:
             needs: What reading it takes, see ``record/envelope.py``.
@@ -212,7 +212,7 @@ class WorkerRegistry:
         for name, stamp, entry in self._entries():
             if name == self.worker or self._is_recent(self._hear(name, stamp, entry)):
                 continue
-            # Its own clock is asked: a worker that is new here hears of all of them just now.
+            # By its own clock: for a worker that is new here all of them were seen just now.
             age = now - _at(entry)
             gone.append((age if 0 <= age < SHOWN_FOR else SHOWN_FOR, name))
         for place, (age, name) in enumerate(sorted(gone)):
@@ -220,10 +220,10 @@ class WorkerRegistry:
                 self.shared.put(name, None)
 
     def _lives(self, name: str, stamp: int, entry: dict[str, object]) -> bool:
-        """Return whether a worker was heard of lately, by the clock of this one.
+        """Return whether a worker was seen lately, by the clock of this one.
 
-        What another clock says is believed once only, for a worker that is new to this one:
-        afterwards it has to be heard of again.
+        The time of another clock is used once only, for a worker that is new to this one:
+        afterwards its stamp has to change.
         """
         heard = self._hear(name, stamp, entry)
         return heard.alive and self._is_recent(heard)

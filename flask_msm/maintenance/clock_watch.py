@@ -1,4 +1,4 @@
-"""Compares the clocks of the nodes and of this machine, and says which of them is wrong."""
+"""Compares the clocks of the nodes and of this machine, and reports which of them is wrong."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ClockWatch:
 
     Args:
         clock: The clock of the fleet; any other one is left alone.
-        conditions: Where it says what is wrong.
+        conditions: Where it reports what is wrong.
     """
 
     def __init__(self, clock: Clock, conditions: Conditions) -> None:
@@ -34,7 +34,7 @@ class ClockWatch:
         self._conditions = conditions
 
     def look(self, nodes: Mapping[str, ManagedNode], numbers: Mapping[str, Numbers]) -> None:
-        """Correct the clock by what the nodes said last.
+        """Correct the clock by the last statistics of the nodes.
 
         Args:
             nodes: All nodes.

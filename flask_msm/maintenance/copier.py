@@ -53,7 +53,7 @@ class RecordCopier:
     Args:
         envelope: Opens and seals records.
         keys: Returns the keyring.
-        clock: Tells the time.
+        clock: The source of time.
         timeout: Time in seconds one batch may wait for a node.
         pause: Called with the time in seconds to rest after a batch.
     """
@@ -82,7 +82,7 @@ class RecordCopier:
             keys: Storage keys of sessions.
             source: Where they are.
             target: Where they shall be.
-            tally: Told what became of them.
+            tally: Counts what became of them.
 
         Raises:
             NodeError: One of the two failed; what was written until then stays.
@@ -101,7 +101,7 @@ class RecordCopier:
             expiries: When each expires, by its key: seconds since the epoch, -1 for never.
             source: Where they are.
             target: Where they shall be.
-            tally: Told how many were written.
+            tally: Counts how many were written.
 
         Raises:
             NodeError: One of the two failed; what was written until then stays.

@@ -65,21 +65,21 @@ class Failback:
 
     Args:
         store: Cluster and local storage.
-        mirror: Told when local storage was emptied; ``None`` without one.
+        mirror: Notified when local storage was emptied; ``None`` without one.
         control: Knows which nodes lost their memory.
         state: How the nodes are seen.
-        events: Told of beginnings and ends.
+        events: Where beginnings and ends are recorded.
         mode: Returns where sessions go now.
         drops: Returns whether changes of an outage are dropped.
         keys: Returns the keyring.
         clock: Its monotonic clock is used.
         timeout: Time in seconds one session may take.
-        conditions: Told of sessions that nodes do not take.
+        conditions: Where sessions that nodes do not take are reported.
 
     Attributes:
         progress: Of what is going on now, ``None`` when nothing is.
-        is_restoring: The cluster forgot sessions that are being given back: nobody is to say of a
-            session that it does not exist.
+        is_restoring: The cluster forgot sessions that are being given back: no answer that a
+            session does not exist counts.
     """
 
     def __init__(
@@ -172,7 +172,7 @@ class Failback:
                 self._waits &= not done
             else:
                 done = self._hand_over(keys, self._store.local.dirty_keys(keys), until, dirty=True)
-                # What nodes do not take stays here, and is said.
+                # What nodes do not take stays here, and is reported.
                 self._waits &= not done
                 if lost is not None and done:
                     if lost != self._giving:
@@ -231,7 +231,7 @@ class Failback:
         return done + left == len(found)
 
     def _say_late(self) -> None:
-        """Say that changes wait on this host because nodes did not take them in time."""
+        """Report that changes wait on this host because nodes did not take them in time."""
         now, count = self._clock.monotonic(), self._store.late
         if count != self._late:
             self._late, self._late_at = count, now
@@ -244,7 +244,7 @@ class Failback:
         self._conditions.note(LATE, host, text if now - self._late_at < QUIET else None)
 
     def _say_left(self, error: Exception | None) -> None:
-        """Say what nodes do not take, once while it lasts."""
+        """Report what nodes do not take, once while it lasts."""
         host = socket.gethostname()
         text = (
             f"sessions are kept on {host} only, nodes do not store them ({error}): see whether"
@@ -284,7 +284,7 @@ class Failback:
         ]
 
     def _is_final(self, entry: Entry) -> bool:
-        """Return whether an end must reach the cluster whatever is dropped.
+        """Return whether an end must reach the cluster, also if changes are dropped.
 
         A node that was not emptied may hold a copy from before. A move during the outage is
         dropped like any change of it: what it points to is dropped as well.

@@ -70,7 +70,7 @@ class History:
         return sorted_[max(0, ceil(len(sorted_) * share) - 1)] if sorted_ else None
 
     def hit_ratio(self) -> float | None:
-        """Return the share of reads that found something, ``None`` when nobody read or told."""
+        """Return the share of reads that found something, ``None`` without reads or numbers."""
         hits, misses = self._grown("hits"), self._grown("misses")
         if hits is None or misses is None or hits + misses == 0:
             return None

@@ -1,6 +1,6 @@
 """One line of the log for each host when a condition of the fleet begins, and when it ends.
 
-Workers of a host tell each other by a note in local storage what was logged already.
+A note in local storage, shared by the workers of a host, records what was logged already.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class HostLog:
     def _log(
         self, stamp: int, now: Condition | None, since: float, kind: str, text: str
     ) -> tuple[int, float, str, str]:
-        """Log one condition if there is something new to say; return what is to be noted.
+        """Log one condition if something is new; return what is to be noted.
 
         Args:
             stamp: That of its entry.

@@ -1,4 +1,4 @@
-"""What the fleet says, told to the states and the mode of this worker."""
+"""Applies what the fleet knows to the states and the mode of this worker."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Learner:
     """Lets one worker obey what the fleet knows.
 
     Args:
-        parts: Who knows it, and who is to be told.
+        parts: The sources of that knowledge, and the parts that apply it.
         notice: Time in seconds after which every worker has noticed that an outage is over.
 
     Attributes:
@@ -28,7 +28,7 @@ class Learner:
         differ: Whether workers use different nodes, or see different memories under one id.
         foreign: Whether another fleet lives on the nodes.
         others_keep: Whether other hosts have changes of an outage that nodes do not know yet, or
-            may have: nodes cannot say that a session is not there.
+            may have: an answer of nodes that a session is not there does not count.
     """
 
     def __init__(self, parts: Upkeep, *, notice: float) -> None:
@@ -43,7 +43,7 @@ class Learner:
         self._parts = parts
 
     def learn(self) -> None:
-        """Tell the state what the fleet says."""
+        """Pass what the fleet knows to the state of the nodes."""
         parts = self._parts
         trusted: frozenset[str] = frozenset()
         if self.may_believe():
@@ -57,11 +57,11 @@ class Learner:
         self.on_learned()
 
     def may_believe(self) -> bool:
-        """Return whether what the fleet says of nodes is all there is to know of them."""
+        """Return whether what the fleet knows of nodes is complete."""
         return self.informed and not self.differ and not self.foreign
 
     def tell_mode(self) -> None:
-        """Say what the nodes and the operators mean for where sessions go."""
+        """Set the mode from the nodes and from the choices of operators."""
         parts = self._parts
         stopped = parts.control.choice(DISTRIBUTION).value == STOPPED
         if stopped != (parts.mode.mode is Mode.STOPPED):
@@ -114,7 +114,7 @@ class Learner:
         self._twins = frozenset(twins)
 
     def keep_distrust(self) -> None:
-        """Let nobody say "not there" while this host still has to give sessions back."""
+        """Keep nodes untrusted while this host still has to give sessions back."""
         if self._parts.returner.is_restoring:
             for node_id, view in self._parts.state.view().items():
                 if not view.trusted:

@@ -27,10 +27,10 @@ _CALLED = {
 
 
 class MapWatch:
-    """Says when shared maps do not fit into nodes.
+    """Reports when shared maps do not fit into nodes.
 
     Args:
-        conditions: Where it says so.
+        conditions: Where it reports.
     """
 
     def __init__(self, conditions: Conditions) -> None:
@@ -59,7 +59,7 @@ class MapWatch:
             self._conditions.note(CUT, _end(shared), text if now - at < QUIET else None)
 
     def refused(self, shared: SharedMap, node: ManagedNode) -> None:
-        """Say that a node does not take a map."""
+        """Report that a node does not take a map."""
         text = (
             f"{node.id} refuses the list of {_called(shared)}: it is full, or takes smaller items"
             " only; give memcached more memory (-m) or a larger -I"

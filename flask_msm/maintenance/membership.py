@@ -34,8 +34,8 @@ class Membership:
 
     Args:
         parts: The nodes, and what is shared.
-        prober: Probes them on the way, and hears which did not answer.
-        learner: Told when something may be new.
+        prober: Probes them on the way, and counts those that did not answer.
+        learner: Called when something may be new.
         interval: Time in seconds between two ticks.
     """
 
@@ -101,7 +101,7 @@ class Membership:
         return pulled, shown
 
     def _compare(self, pulled: dict[str, list[Fetched]], shown: Mapping[str, str | None]) -> None:
-        """See what the nodes mean for trust, when all were asked and before any is told."""
+        """Derive trust from what the nodes hold: all were read, none is written yet."""
         learner, heartbeat = self._learner, self._parts.heartbeat
         learner.informed = bool(pulled)
         self._strangers.look(pulled, now=self._parts.clock.monotonic())
@@ -179,7 +179,7 @@ class Membership:
         """
         parts = self._parts
         parts.notes.read()
-        # What the fleet knows comes first, so that the change is the newest word.
+        # What the fleet knows comes first, so that the change is the newest entry.
         reached = self._exchange_with(parts.nodes)
         if also is not None:
             reached = self._exchange_map(also, reached)
@@ -194,9 +194,9 @@ class Membership:
         return told
 
     def stop_distribution(self, why: str) -> None:
-        """Stop distribution for the fleet: here at once, elsewhere as soon as they hear of it.
+        """Stop distribution for the fleet: here at once, elsewhere as soon as it is read there.
 
-        Nodes are told first: before another worker says of a session that it is not there, it asks
+        Nodes are written first: before another worker reports a session as missing, it reads from
         them whether distribution goes on.
         """
         control = self._parts.control
@@ -211,13 +211,13 @@ class Membership:
         self._learner.learn()
 
     def remembers(self, node_ids: Iterable[str], deadline: float) -> bool:
-        """Return whether the word of nodes that a session is not there still counts.
+        """Return whether an answer of nodes that a session is not there still counts.
 
-        A node that was restarted, flushed or exchanged a moment ago says so of every session; and
-        this worker may be the last to hear of it, or that distribution was stopped.
+        A node that was restarted, flushed or exchanged a moment ago has no session at all; and
+        this worker may be the last to learn of it, or that distribution was stopped.
 
         Args:
-            node_ids: The nodes, which were trusted when they said it.
+            node_ids: The nodes, which were trusted when they answered.
             deadline: Monotonic time, seconds.
         """
         parts = self._parts
@@ -228,7 +228,7 @@ class Membership:
                 shown = parts.identities.of(node, deadline)
                 found = parts.control.shared.pull(node, parts.keys(), deadline).found
             except NodeError as error:
-                # It said "not there" a moment ago, and nothing vouches for it now.
+                # It answered "not there" a moment ago, and nothing confirms that now.
                 parts.state.failed(node_id, error)
                 unsure = True
                 continue
@@ -248,7 +248,7 @@ class Membership:
         return not (lost or unsure or unheard)
 
     def leave(self) -> None:
-        """Bring to the nodes what a worker says as it ends; all of them have the time of one."""
+        """Write the end of this worker to the nodes; all of them have the time of one."""
         parts = self._parts
         until = parts.by()
         for node_id, view in parts.state.view().items():

@@ -62,16 +62,16 @@ class Monitor:
         return self._prober.numbers
 
     def begin(self) -> None:
-        """Learn what the fleet knows, before the first session is read; until then trust nobody."""
+        """Learn what the fleet knows before the first session is read; until then trust no node."""
         with self._ticking:
             self._sharing.share(self._parts.clock.monotonic() + self._deadline)
         self._start_return()
 
     def tick(self, *, in_request: bool = False) -> None:
-        """Do what is to be done now and then. Never raises; two at a time is one too many.
+        """Do the periodic work. Never raises; does nothing while another tick runs.
 
         Args:
-            in_request: Take no longer than a request may, whatever hangs.
+            in_request: Take no longer than a request may, also if nodes hang.
         """
         if not self._ticking.acquire(blocking=False):
             return
@@ -90,11 +90,11 @@ class Monitor:
             self._ticking.release()
 
     def leave(self) -> None:
-        """Say good-bye: workers that end must not look like workers with other nodes."""
+        """Sign off: workers that end must not look like workers with other nodes."""
         parts = self._parts
         parts.heartbeat.leave()
         self._hand_over_repairs()
-        # Who ended a session just now has told nobody yet.
+        # Sessions that ended just now are not on the nodes' list yet.
         parts.endings.share()
         parts.notes.write()
         self._sharing.leave()

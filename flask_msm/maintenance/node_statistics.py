@@ -1,4 +1,4 @@
-"""What a node says about itself, as far as it can be believed."""
+"""What a node reports about itself, as far as it can be believed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ START_TOLERANCE = 3.0
 
 
 class Numbers(NamedTuple):
-    """Statistics of one node; ``None`` for what it did not say.
+    """Statistics of one node; ``None`` for what it did not report.
 
     Attributes:
         at: When they were read, seconds since the epoch.
@@ -25,14 +25,14 @@ class Numbers(NamedTuple):
         version: Of memcached.
         pid: Of its process.
         uptime: Seconds.
-        items: Items it holds, of everybody who uses it.
+        items: Items it holds, of all its users.
         bytes: Memory they take.
         limit_bytes: Memory they may take.
         hits: Reads that found something, since its start.
         misses: Reads that found nothing, since its start.
         evictions: Items thrown out for want of memory, since its start.
-        evicted_unfetched: Those among them that nobody had read since they were written.
-        expired_unfetched: Items that ran out of time and that nobody had read.
+        evicted_unfetched: Those among them that were not read since they were written.
+        expired_unfetched: Items that ran out of time and were never read.
         flushes: ``flush_all`` commands, since its start.
         connections: Open now.
         max_connections: Allowed.
@@ -66,7 +66,7 @@ class Numbers(NamedTuple):
     refused_large: int | None
 
     def is_of_another_start(self, before: Numbers) -> bool:
-        """Return whether the process that said this was started after *before* was said."""
+        """Return whether the process that reported this was started after *before* was reported."""
         if self.uptime is None or before.uptime is None:
             return True
         # Both clocks are read to a second; in containers every process has the same pid.
@@ -77,8 +77,8 @@ class Numbers(NamedTuple):
     def complete(self) -> bool:
         """Whether the node has evicted and refused nothing since its start.
 
-        Its *no* is believed then. Versions of memcached that do not count refusals say nothing
-        of them; all count evictions.
+        Its *no* is believed then. Versions of memcached that do not count refusals do not report
+        them; all count evictions.
         """
         return self.evictions == 0 and not self.refused_full and not self.refused_large
 
@@ -86,7 +86,7 @@ class Numbers(NamedTuple):
 def numbers_from(
     found: Mapping[str, str], *, at: float, latency: float, own: float | None = None
 ) -> Numbers:
-    """Return *found* as numbers; whatever is not one counts as not said.
+    """Return *found* as numbers; what is not one counts as not reported.
 
     Args:
         found: Statistics by name as the node sent them.

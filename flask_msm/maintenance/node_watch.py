@@ -1,4 +1,4 @@
-"""What the statistics of a node say that an operator has to act on."""
+"""What an operator has to act on, found in the statistics of a node."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class NodeWatch:
     """Compares the statistics of nodes from tick to tick.
 
     Args:
-        conditions: Where it says what it finds.
+        conditions: Where it reports what it finds.
     """
 
     def __init__(self, conditions: Conditions) -> None:
@@ -31,11 +31,11 @@ class NodeWatch:
         self._last: dict[tuple[str, str], float] = {}
 
     def look(self, node_id: str, before: Numbers | None, found: Numbers, *, now: float) -> None:
-        """Say what happened between two answers of a node.
+        """Report what happened between two answers of a node.
 
         Args:
             node_id: The node.
-            before: Its last answer; ``None`` for the first one, which says nothing of now.
+            before: Its last answer; ``None`` for the first one: nothing can be compared.
             found: Its answer.
             now: Monotonic time, seconds.
         """

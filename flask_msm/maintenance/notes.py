@@ -1,6 +1,6 @@
 """What workers know of the fleet, noted on the host as well.
 
-So it survives the nodes, and workers of a host hear of each other while there are none.
+So it survives the nodes, and workers of a host know of each other while there are none.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class HostCopy:
         self._local = local
         self._maps = tuple(maps)
         self._keys = keys
-        #: What the note of each map said when it was last read or written.
+        #: The note of each map as it was last read or written.
         self._noted: dict[str, tuple[bytes, Attributes | None]] = {}
 
     def read(self) -> None:

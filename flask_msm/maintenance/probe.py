@@ -62,7 +62,7 @@ class Prober:
         numbers = numbers_from(found, at=clock.time(), latency=latency, own=own)
         before = self.numbers.get(node.id)
         if before is None or numbers.is_of_another_start(before):
-            # Settings change with a restart only; a proxy may tell none.
+            # Settings change with a restart only; a proxy may report none.
             with suppress(NodeValueError):
                 said = numbers_from(node.stats(deadline, "settings"), at=0.0, latency=0.0)
                 node.item_size_max = said.item_size_max or node.item_size_max
@@ -71,11 +71,11 @@ class Prober:
         self.numbers[node.id] = numbers._replace(item_size_max=node.item_size_max)
 
     def compare_clocks(self) -> None:
-        """Correct the clock of the fleet by what the nodes said last."""
+        """Correct the clock of the fleet by the last statistics of the nodes."""
         self._clocks.look(self._parts.nodes, self.numbers)
 
     def failed(self, node_id: str, error: NodeError) -> None:
-        """Take note that a node did not answer a probe, or what is shared with it."""
+        """Record that a node did not answer a probe, or an exchange of what is shared."""
         parts = self._parts
         if isinstance(error, NodeUnreachableError):
             parts.state.observe(node_id, Observation.PROBE_HARD, error)

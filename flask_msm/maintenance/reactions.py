@@ -20,8 +20,8 @@ class Reactions:
     """Writes down what changed, and lets the fleet know what a node misses.
 
     Args:
-        parts: Who reports changes, and who is to know of them.
-        learner: Told when something may be new.
+        parts: The parts that report changes, and those that act on them.
+        learner: Called when something may be new.
         sharing: Brings it to the fleet.
     """
 
@@ -34,7 +34,7 @@ class Reactions:
         parts.mode.on_change = self._mode_changed
 
     def give_up(self, node_id: str) -> None:
-        """Say that single repairs did not help the node."""
+        """Record that single repairs did not help the node."""
         self._miss(node_id, "writes did not arrive")
 
     def _mode_changed(self, before: Mode, after: Mode) -> None:
@@ -45,7 +45,7 @@ class Reactions:
         }
         level = "info" if after is Mode.DISTRIBUTED else "warning"
         if before is Mode.STOPPED and after is Mode.LOCAL:
-            # Nobody knows yet whether nodes answer: the next probe tells.
+            # It is not known yet whether nodes answer: the next probe shows it.
             level = "info"
             texts[after] = "distribution goes on once a node answers: until then on this host"
         text = f"{texts[after]} (mode {after.value}, was {before.value})"

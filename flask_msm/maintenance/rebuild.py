@@ -56,7 +56,7 @@ class Progress(NamedTuple):
 
 
 class LeaseLostError(Exception):
-    """Somebody else does it, or this worker was too slow."""
+    """Another worker does it, or this worker was too slow."""
 
 
 class UnreadableError(Exception):
@@ -133,16 +133,16 @@ class Rebuilder:
 
     Args:
         nodes: Node clients by id.
-        placement: Says which node is home to a key.
+        placement: Determines which node is home to a key.
         control: Takes note of what was finished.
         copier: Copies records.
-        events: Told of beginnings and ends.
+        events: Where beginnings and ends are recorded.
         clock: Its monotonic clock is used.
         key_prefix: Keys of sessions and leases begin with it.
         timeout: Time in seconds one operation may take.
         read_elsewhere: Returns whether another worker that lives can read what takes so much (see
             ``record/envelope.py``).
-        identities: Tells whether the node is the same memory from beginning to end.
+        identities: Shows whether the node is the same memory from beginning to end.
 
     Attributes:
         progress: Of what is going on now, ``None`` when nothing is.
@@ -213,7 +213,7 @@ class Rebuilder:
         except NodeError:
             return None
         if noted is None or shown is None:
-            return ""  # a node that keeps no identity: its map tells
+            return ""  # a node that keeps no identity: its map decides
         return shown if shown == noted else None
 
     def drain(self, node_id: str, others: list[str]) -> bool:
@@ -237,7 +237,7 @@ class Rebuilder:
         """Do the passes under the node's lease."""
         keepers = sorted(other for other in self._nodes if other != node_id)
         if not keepers:
-            return True  # the only node: there is nobody to copy from or to
+            return True  # the only node: there is no other to copy from or to
         lease = self._lease(node_id, keepers, sources)
         try:
             if lease is None or not lease.acquire():
@@ -318,7 +318,7 @@ class Rebuilder:
                 self._copy_foreign(source, target, tally)
 
     def _copy_foreign(self, source: str, target: str, tally: Tally) -> None:
-        """Copy what only others can read as it is; the listing tells how long it lives."""
+        """Copy what only others can read as it is; the listing contains how long it lives."""
         foreign, tally.foreign = tally.foreign, []
         node, before = self._nodes[source], tally.written
         deadline = self._clock.monotonic() + LIST_TIME

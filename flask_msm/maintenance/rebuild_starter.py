@@ -22,7 +22,7 @@ class RebuildStarter:
     """Has nodes rebuilt and drained that are to be.
 
     Args:
-        parts: The rebuilder, and what tells that it is needed.
+        parts: The rebuilder, and what shows that it is needed.
         learner: Knows whether the fleet can be believed.
         sharing: Brings to the fleet what became of it.
         hold_off: See ``cluster/trust.py``, seconds.
@@ -95,7 +95,7 @@ class RebuildStarter:
             self._left[left.pop()] = LEFT_FOR
 
     def _is_quiet(self, node_id: str) -> bool:
-        """Return whether nobody has missed the node for long enough."""
+        """Return whether the node has got all writes for long enough."""
         missed = self._parts.control.standing(node_id).missed
         now = self._parts.clock.monotonic()
         stamp, since = self._missed_since.get(node_id, (0, now))

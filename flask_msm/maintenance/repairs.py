@@ -1,6 +1,6 @@
-"""Single writes that did not reach a node, tried again before the fleet is told.
+"""Single writes that did not reach a node, tried again before the node loses its trust.
 
-A node that is slow for a second would otherwise lose its trust and be rebuilt whole.
+Otherwise a node that is slow for a second would be rebuilt whole.
 """
 
 from __future__ import annotations

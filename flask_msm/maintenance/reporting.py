@@ -1,4 +1,4 @@
-"""What this worker says about itself at every tick: to two nodes, and to its host."""
+"""What this worker reports about itself at every tick: to two nodes, and to its host."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class StatusReporter:
         rebuilder: What is being rebuilt.
         returner: What is being handed over.
         keys: Returns the keyring.
-        clock: Tells the time.
+        clock: The source of time.
         timeout: Time in seconds it may take.
         version: Of this package.
 
@@ -60,7 +60,7 @@ class StatusReporter:
         meter: Counts reads and writes; set when the application is put together.
         kept_locally: Returns how many writes only local storage took.
         before: Called before each report.
-        sources: More to say, by name; each returns something JSON takes.
+        sources: More parts of the report, by name; each returns something JSON takes.
         histories: Statistics of the last fifteen minutes by node id.
     """
 
@@ -153,7 +153,7 @@ class StatusReporter:
             self._refused, self._refused_at = refused, now
             text = (
                 "something workers share is forged, damaged, too large, or of another version or"
-                f" secret; it is not used (seen {refused} times, said once an hour)"
+                f" secret; it is not used (seen {refused} times, reported once an hour)"
             )
             self._events.add("warning", "fleet_record_refused", text)
 
@@ -167,7 +167,7 @@ class StatusReporter:
     def _node(self, node_id: str, numbers: Numbers | None) -> dict[str, Any]:
         view = self._state.view()[node_id]
         health, now = view.health, self._clock.monotonic()
-        # Other hosts have other monotonic clocks: they are told the time of day.
+        # Other hosts have other monotonic clocks: reports contain the time of day.
         wall = self._clock.time() - now
         facts: dict[str, Any] = {
             "state": view.state.value,
@@ -225,5 +225,5 @@ class StatusReporter:
 
 
 def _said(facts: dict[str, Any]) -> dict[str, Any]:
-    """Return *facts* without what is not known; nobody misses it."""
+    """Return *facts* without what is not known; readers treat it as ``None``."""
     return {name: value for name, value in facts.items() if value is not None}

@@ -52,7 +52,7 @@ class Runtime:
         return self._pid == os.getpid()
 
     def on_load(self) -> None:
-        """Begin, if this process has not; do a tick if nobody else does and one is needed."""
+        """Begin, if this process has not; do a tick if one is needed and no scheduler does it."""
         if self._pid != os.getpid():
             self._begin()
         elif not self._scheduled and self._is_tick_needed():
@@ -62,7 +62,7 @@ class Runtime:
         return any(_needs_tick(view, self._clock) for view in self._state.view().values())
 
     def stop(self) -> None:
-        """End the upkeep of this process and say good-bye to the fleet."""
+        """End the upkeep of this process and sign off from the fleet."""
         if self._pid == os.getpid():
             self._pid = 0
             self._scheduler.stop()

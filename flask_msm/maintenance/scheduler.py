@@ -1,7 +1,7 @@
 """APScheduler, started by the first request of a process; the only module that imports it.
 
-Not at import and not in ``init_app``: a scheduler that was started before a fork says that it runs
-and does nothing, and under the reloader the application is loaded twice.
+Not at import and not in ``init_app``: a scheduler that was started before a fork reports that it
+runs and does nothing, and under the reloader the application is loaded twice.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Scheduler:
             try:
                 self._start()
             except RuntimeError as error:
-                # uWSGI without --enable-threads says so; requests will do the probing.
+                # uWSGI without --enable-threads raises it; requests will do the probing.
                 logger.warning("no scheduler can run here: %s", error)
                 return False
             self._pid = os.getpid()
@@ -99,7 +99,7 @@ class Scheduler:
                 timezone=UTC, executors={_EXECUTOR: {"type": "debug"}}, daemon=True
             )
             options["executor"] = _EXECUTOR
-            # Two lines for every run are of no use to anybody.
+            # Two lines for every run would only fill the log.
             logging.getLogger(f"apscheduler.executors.{_EXECUTOR}").setLevel(logging.WARNING)
         scheduler.add_job(
             partial(self._run, os.getpid()),

@@ -1,7 +1,7 @@
 """Another fleet on the same nodes, under the same keys.
 
 Two applications of one ``MSM_KEY_PREFIX`` with different secrets cannot read what the other shares:
-neither hears of what the other finds, so neither may believe a node alone. Or the secret was
+neither learns what the other finds, so neither may believe a node alone. Or the secret was
 changed without a fallback: then the other fleet does not live any more, and its maps stand still.
 """
 
@@ -29,8 +29,8 @@ class Strangers:
     """Watches what nodes hold in place of the maps of this fleet.
 
     Args:
-        conditions: Where it says that another fleet uses a node.
-        events: Told when its maps are replaced.
+        conditions: Where it reports that another fleet uses a node.
+        events: Where the replacement of its maps is recorded.
         interval: Time in seconds between two ticks.
 
     Attributes:

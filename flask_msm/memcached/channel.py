@@ -30,7 +30,7 @@ class ConnectionCounters:
         failures: Operations that failed hard.
         exhausted: Operations that found no free connection before their deadline.
         stale: ``cas`` for which no connection from before its read was left.
-        abandoned: Connections closed because nobody read a reply to its end.
+        abandoned: Connections closed because a reply was not read to its end.
     """
 
     connects: int = 0
@@ -66,7 +66,7 @@ class Channel:
         timeout: Seconds the node may take for an answer.
         retry_attempts: How often a read is sent again after a soft failure.
         retry_delay: Seconds between that failure and the next attempt.
-        monotonic: The clock deadlines are told by.
+        monotonic: The clock that deadlines refer to.
         sleep: Waits for some seconds.
         counters: What happened so far.
     """

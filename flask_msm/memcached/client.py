@@ -2,8 +2,8 @@
 
 pymemcache opens the connections (``dialing.py``). What travels on them is written and read here
 as bytes, because commands to two nodes must be on their way at once, because a reply that was not
-read to its end must close its connection whatever the reason, and because a deadline must cover
-the whole operation; ``pymemcache.Client`` does none of the three.
+read to its end must close its connection for any reason, and because a deadline must cover the
+whole operation; ``pymemcache.Client`` does none of the three.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ ITEM_OVERHEAD = 512
 # Keys in one command.
 BATCH = 100
 
-# A crawl of somebody else is over soon; then the keys can be listed.
+# A crawl that another client started is over soon; then the keys can be listed.
 BUSY_RETRIES = 50
 
 _ADDED = {b"STORED": True, b"NOT_STORED": False}
@@ -70,12 +70,12 @@ class MemcachedNode:
         retry_delay: Time in seconds before it is.
         tls_context: Speak TLS, though not on a unix socket.
         auth: User and password.
-        clock: Tells the time deadlines are meant in.
+        clock: The clock that deadlines refer to.
         sleep: Waits for some seconds.
 
     Attributes:
         id: The node's name in the configuration.
-        item_size_max: Largest item the server stores, in bytes, as its statistics tell it.
+        item_size_max: Largest item the server stores, in bytes, from its statistics.
         clock_ahead: By how many seconds its clock is ahead of the one that times to live are
             counted with.
     """
@@ -169,7 +169,7 @@ class MemcachedNode:
     ) -> Exchange[bool | None]:
         """Replace what *token* was read with.
 
-        Returns ``True`` when stored, ``False`` when somebody else changed it or no connection
+        Returns ``True`` when stored, ``False`` when another client changed it or no connection
         from before the ``gets`` is left (read again), ``None`` when it is gone.
         """
         try:

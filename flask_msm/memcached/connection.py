@@ -25,10 +25,10 @@ CLOSED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 
 class Connection:
-    """A socket that is closed when nobody holds it any more.
+    """A socket that is closed when the last reference to it is gone.
 
     Attributes:
-        socket: Set by who makes it, so that from its first moment somebody will close it.
+        socket: Set by the code that makes it, so that it is closed even if connecting fails.
         number: Connections of a node are counted as they are opened; 0 before that.
         process: Id of the process that opened it.
     """
@@ -48,7 +48,7 @@ class Connection:
         self.close()
 
     def close(self) -> None:
-        """Close the socket; say nothing, for the peer may go on with another process."""
+        """Close the socket; send nothing, for the peer may go on with another process."""
         sock = getattr(self, "socket", None)
         if sock is not None:
             sock.close()
@@ -56,8 +56,8 @@ class Connection:
     def send(self, data: bytes, until: float, now: float) -> None:
         """Send *data*.
 
-        That the peer has closed the connection is not an error here: receiving tells it as
-        well, and before that what the peer said last, for example why it closed.
+        That the peer has closed the connection is not an error here: receiving reports it as
+        well, and returns first what the peer sent last, for example why it closed.
 
         Raises:
             TimeoutError: It did not take all of it in time.
@@ -82,7 +82,7 @@ class Connection:
 
         Raises:
             TimeoutError: It was not in time.
-            PeerClosedError: The peer had closed the connection before it said anything.
+            PeerClosedError: The peer had closed the connection before it sent anything.
             WireError: What came is not an answer.
             OSError: Anything else the system reports.
         """
@@ -127,7 +127,7 @@ _connections: weakref.WeakSet[Connection] = weakref.WeakSet()
 
 
 def close_inherited() -> None:
-    """Close the descriptors of connections that another process opened; say nothing on them."""
+    """Close the descriptors of connections that another process opened; send nothing on them."""
     process = os.getpid()
     for connection in list(_connections):
         if connection.process != process:
@@ -140,5 +140,5 @@ def _close_all() -> None:
 
 
 # At the very end connections go with all other garbage in any order, and a socket that goes before
-# its connection complains. What is registered first runs last: whoever still talks comes before.
+# its connection complains. What is registered first runs last: code that still sends runs before.
 atexit.register(_close_all)

@@ -30,8 +30,8 @@ class OutdatedTokenError(WireError):
 class PendingReply(Generic[T]):
     """One command, from the wait for a connection to the last byte of the reply.
 
-    The connection goes back to the pool in one place, after a complete reply. Whatever else
-    happens, also to who holds this object, the connection is closed and its place is free again.
+    The connection goes back to the pool in one place, after a complete reply. In every other
+    case, also when this object is dropped, the connection is closed and its place is free again.
     """
 
     __slots__ = (

@@ -1,4 +1,4 @@
-"""What a failure says about a node: one table, in two parts.
+"""What a failure means for a node: one table, in two parts.
 
 What is in neither is a bug of this package and comes out as it is.
 """
@@ -16,7 +16,7 @@ from . import wire
 
 
 class NotSentError(NodeError):
-    """Nothing was sent, for want of time or means on this side: it says nothing about the node."""
+    """Nothing was sent, for want of time or means on this side: no sign of a fault of the node."""
 
 
 class PoolExhaustedError(NotSentError):

@@ -31,7 +31,7 @@ class Opener:
         connect_timeout: Seconds it may take to connect, TLS included.
         timeout: Seconds the node may take to answer to a password.
         auth: User and password.
-        monotonic: The clock deadlines are told by.
+        monotonic: The clock that deadlines refer to.
     """
 
     addresses: Resolver | UnixSocket

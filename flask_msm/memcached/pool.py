@@ -1,4 +1,4 @@
-"""A bounded pool of connections that loses no place, whatever interrupts its users."""
+"""A bounded pool of connections that loses no place when its users are interrupted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Permits:
     """The free places of a pool.
 
-    A ``SimpleQueue``: it may be put to from a destructor, whatever its thread is doing.
+    A ``SimpleQueue``: a destructor may put to it at any moment of its thread.
     """
 
     __slots__ = ("__weakref__", "_home", "free")
@@ -50,7 +50,7 @@ class Permit:
             home.free.put(Permit(self._home))
 
     def give_back(self) -> None:
-        """Let somebody else have it; who held it has forgotten it by now."""
+        """Make it free for others; its holder must have no reference to it any more."""
         home = self._home()
         if home is not None:
             home.free.put(self)
@@ -120,7 +120,7 @@ class Pool:
             try:
                 connection = self._idle.pop()
             except IndexError:
-                # Somebody else was faster.
+                # Another thread was faster.
                 return None
             if connection.number > self._retired:
                 return connection
@@ -151,7 +151,7 @@ class Pool:
         self._places.free.put(place)
 
     def retire(self, number: int) -> None:
-        """Close connections up to *number*, those in use when somebody wants them again."""
+        """Close connections up to *number*; those in use are closed before their next use."""
         self._retired = max(self._retired, number)
         for connection in self._idle.copy():
             if connection.number <= self._retired:

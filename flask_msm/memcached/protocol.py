@@ -1,7 +1,7 @@
 """Replies of memcached, read from bytes as they come. No I/O.
 
 Every reply is strict: what is not exactly an answer to its own command is an error, because
-behind it every later answer on that connection would belong to somebody else.
+behind it every later answer on that connection would belong to another command.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Reply(Protocol[T_co]):
         ...
 
     def outcome(self, horizon: int) -> T_co:
-        """Return what a complete reply says; *horizon* goes into cas tokens."""
+        """Return what a complete reply contains; *horizon* goes into cas tokens."""
         ...
 
     def reset(self) -> None:
@@ -152,7 +152,7 @@ class OneItem:
         return False
 
     def _check_part(self, data: bytes | bytearray, key: bytes, end: int) -> None:
-        """Raise if *data* cannot become this reply, whatever follows."""
+        """Raise if *data* cannot be the beginning of this reply."""
         if key != self._key:
             message = "an item that was not asked for"
             raise ProtocolError(message)

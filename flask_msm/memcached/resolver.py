@@ -52,7 +52,7 @@ class Resolver:
         try:
             self.known = self._ask(socket.AI_NUMERICHOST)
         except socket.gaierror:
-            # A name. It is looked up when somebody needs it.
+            # A name. It is looked up when it is needed.
             return
 
     def resolve(self) -> bool:
@@ -109,7 +109,7 @@ class Resolver:
 
 
 class _Lookup(threading.Thread):
-    """A lookup that nobody has to wait for: ``getaddrinfo`` has no time-out."""
+    """A lookup in the background: ``getaddrinfo`` has no time-out."""
 
     def __init__(self, resolver: Resolver) -> None:
         super().__init__(name="flask_msm-lookup", daemon=True)

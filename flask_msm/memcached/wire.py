@@ -1,6 +1,6 @@
 """The memcached text protocol: commands as bytes, and what can be wrong on the wire. No I/O.
 
-No message here repeats a key, a value or what the peer said.
+No message here repeats a key, a value or what the peer sent.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ RELATIVE_TTL_LIMIT = 30 * 24 * 3600
 
 
 def ttl_for(expires_at: float, now: float) -> int:
-    """Return what memcached is told so that an item ends at *expires_at*.
+    """Return the time to live by which an item ends at *expires_at*.
 
     The only place that makes a time to live: never 0 (which means "for ever"), never negative
     ("at once"), relative up to 30 days, a date beyond, below 2**31 where memcached wraps around.
@@ -60,7 +60,7 @@ class ServerError(WireError):
 
     Attributes:
         kind: ``ERROR``, ``CLIENT_ERROR`` or ``SERVER_ERROR``.
-        text: What it said behind that; from the network, so not fit to be shown.
+        text: What came behind that; from the network, so not fit to be shown.
     """
 
     def __init__(self, kind: str, text: str) -> None:
@@ -147,7 +147,7 @@ def authenticate(user: str, password: str) -> bytes:
     """Return the command that signs a connection in.
 
     The server takes only the form of a ``set`` from it. One that does not ask for passwords
-    would store it, hence the negative TTL: expired at once, so that nobody can read it there.
+    would store it, hence the negative TTL: expired at once, so that it cannot be read there.
     """
     credentials = f"{user} {password}".encode()
     return b"set auth 0 -1 %d\r\n%b\r\n" % (len(credentials), credentials)

@@ -1,4 +1,4 @@
-"""What is wrong with nodes that answer well: keys not listed, records that nobody here can verify.
+"""What is wrong with nodes that answer well: keys not listed, records not verifiable here.
 
 Looks at a part of what the nodes hold, for a bounded time; sets nothing.
 """

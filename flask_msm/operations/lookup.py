@@ -34,7 +34,7 @@ class SessionLookup:
         parts: The application's.
         settings: The application's.
         secrets: Returns the application's secrets.
-        clock: Tells the time.
+        clock: The source of time.
         life: Returns the time in seconds a session lives without a request.
     """
 
@@ -57,7 +57,7 @@ class SessionLookup:
         """Return what is known of a session; ``None`` when it certainly does not exist.
 
         Raises:
-            CommandError: What was given is neither, or nobody can tell now.
+            CommandError: What was given is neither, or nodes that may know cannot be asked.
         """
         text = ref_or_cookie.strip()
         if len(text) == REF_LENGTH and not text.strip("0123456789abcdef"):
@@ -75,7 +75,7 @@ class SessionLookup:
         """End a session everywhere; return its ref.
 
         Raises:
-            CommandError: Nobody can tell now, or there is no such session.
+            CommandError: Nodes that may know cannot be asked, or there is no such session.
         """
         key = self._settings.key_prefix + handle
         if len(handle) != DIGEST_LENGTH or digest_of(key) != handle:
@@ -87,7 +87,7 @@ class SessionLookup:
         return ref_of(key)
 
     def _key_of(self, ref: str) -> str | None:
-        """Return the storage key that begins with *ref*, from whoever lists its keys."""
+        """Return the storage key that begins with *ref*, from all that list their keys."""
         prefix = self._settings.key_prefix + ref
         cluster = self._parts.cluster
         unlisted = []
@@ -109,7 +109,7 @@ class SessionLookup:
         return local.all_keys(keyring(self._secrets())) if local.shelf else []
 
     def _facts(self, key: str) -> doc.SessionFacts | None:
-        """Ask everybody who may hold *key*."""
+        """Ask all that may hold *key*."""
         parts, slot = self._parts, self._slot(key)
         copies: dict[str, Record] = {}
         silent = []
@@ -129,7 +129,7 @@ class SessionLookup:
         if record is None:
             homes = set(parts.placement.homes(key))
             if homes & set(silent):
-                raise CommandError(f"{', '.join(silent)} cannot be asked now: nobody can tell")
+                raise CommandError(f"{', '.join(silent)} cannot be asked now: it may be there")
             return None
         return doc.SessionFacts(
             ref=ref_of(key),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 #: What was gathered is shown for so long before it is gathered anew, seconds.
 REFRESH = 2.0
-#: What was gathered longer ago than this is not shown any more: nobody looked meanwhile, seconds.
+#: What was gathered longer ago than this is too old to be shown, seconds.
 OLD = 30.0
 
 
@@ -34,8 +34,8 @@ class CollectedReports(NamedTuple):
         reports: The newest report of each worker that can be seen, by name.
         known: Names of the workers that are known to live.
         source: ``fleet`` when at least one node was asked, ``host`` when only this host could be,
-            ``self`` when nobody was asked yet.
-        heard: When each of them was heard of last, by the clock of this worker, by name.
+            ``self`` when neither was asked yet.
+        heard: When each of them was last seen, by the clock of this worker, by name.
     """
 
     at: float
@@ -52,11 +52,11 @@ class Observer:
         reports: Collects from nodes.
         heartbeat: Knows which workers there are.
         local: Local storage, where workers of this host leave their reports as well.
-        publisher: Knows what this worker would say now; ``None`` for a command line.
+        publisher: Knows what this worker would report now; ``None`` for a command line.
         numbers: Returns the latest statistics of the nodes.
         usable: Returns whether any node may be asked now.
         keys: Returns the keyring.
-        clock: Tells the time.
+        clock: The source of time.
         timeout: Time in seconds all nodes together may take.
         later: Runs a job in the background; returns whether it was taken.
         begin: Starts the upkeep of this process, if it has read no session yet.
@@ -94,7 +94,7 @@ class Observer:
         self._refreshing = ProcessLock()
         self._seen: CollectedReports | None = None
         self._asked_at = 0.0
-        #: Stamp of the newest report of each worker, and when it was heard of.
+        #: Stamp of the newest report of each worker, and when it was seen.
         self._heard: dict[str, tuple[int, float]] = {}
 
     def visit(self) -> None:
@@ -103,7 +103,7 @@ class Observer:
         self._later = lambda _: False
 
     def seen(self) -> CollectedReports:
-        """Return what was seen last, with this worker as it is now; never waits for anybody."""
+        """Return what was seen last, with this worker as it is now; never waits."""
         now = self._clock.monotonic()
         if now - self._asked_at >= REFRESH and self._refreshing.acquire(blocking=False):
             self._asked_at = now
@@ -112,9 +112,9 @@ class Observer:
         living = frozenset(self._heartbeat.living())
         seen = self._seen
         if seen is None or abs(self._clock.time() - seen.at) > OLD:
-            # Whoever looks first after a while sees this worker, and how many others there are.
+            # The first look after a while shows this worker, and how many others there are.
             seen = CollectedReports(self._clock.time(), {}, living, "self")
-        # Who left or was forgotten since is not shown any more.
+        # Workers that left or were forgotten since are not shown any more.
         names = set(self._heartbeat.names())
         reports = {name: report for name, report in seen.reports.items() if name in names}
         own = self._own()
@@ -125,7 +125,7 @@ class Observer:
         )
 
     def refresh(self) -> CollectedReports:
-        """Ask everybody now; return what was seen."""
+        """Ask all nodes, and this host, now; return what was seen."""
         keys, deadline = self._keys(), self._clock.monotonic() + self._timeout
         names = self._heartbeat.names()
         found: dict[str, Report] = {}
@@ -146,9 +146,9 @@ class Observer:
         return self._seen
 
     def _hear(self, found: Mapping[str, Report]) -> dict[str, float]:
-        """Return when each worker was heard of, whatever its clock says.
+        """Return when each worker was seen, also if its clock is wrong.
 
-        What its clock says is believed as far as it can be true: a report was not made later than
+        The time of its clock is used as far as it can be true: a report was not made later than
         now, and not before the last look if it was not there then.
         """
         now, looked_at = self._clock.time(), self._seen.at if self._seen else 0.0

@@ -1,7 +1,7 @@
-"""The fleet as one picture, put together from what the workers said. Pure.
+"""The fleet as one picture, put together from the reports of the workers. Pure.
 
 Reports come from the network. They are signed, and still another version may have written them:
-every fact is taken out with its type checked, and what is odd counts as not said.
+every fact is taken out with its type checked, and what is odd counts as not reported.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class WorkerView:
 
     Attributes:
         name: Its name.
-        facts: What it said last.
-        heard_at: When it was heard of last, by the clock of whoever looks.
+        facts: Its last report.
+        heard_at: When it was seen last, by the clock of the process that looks.
         age: How long ago, seconds.
         status: ``live``, ``stale`` or ``gone``.
     """
@@ -57,12 +57,12 @@ class NodeView:
     Attributes:
         id: Its name.
         state: What this worker thinks, or what most of those think that can be seen.
-        trusted: Whether its word alone counts.
+        trusted: Whether its answer alone counts.
         up: How many workers call it up.
-        of: How many workers were heard.
+        of: How many workers reported.
         opinions: State by worker.
-        facts: What the worker said that read its statistics last.
-        observer: That worker; ``None`` when nobody read any.
+        facts: The report of the worker that read its statistics last.
+        observer: That worker; ``None`` when none read any.
     """
 
     id: str
@@ -82,10 +82,10 @@ class SettingView:
     Attributes:
         name: For example ``policy``.
         value: What holds.
-        configured: What the configuration says.
+        configured: What is configured.
         choice: What was chosen at run time, and by whom.
         applied: Workers that know the choice.
-        of: Workers that were heard.
+        of: Workers that reported.
     """
 
     name: str
@@ -106,7 +106,7 @@ class FleetView:
         nodes: Every node.
         settings: What can be changed at run time, by name.
         conditions: What is wrong for a while, oldest first.
-        complete: Every worker that is known to live was heard.
+        complete: Every worker that is known to live has reported.
     """
 
     seen: CollectedReports
@@ -118,7 +118,7 @@ class FleetView:
 
     @property
     def live(self) -> tuple[WorkerView, ...]:
-        """The workers that were heard of lately."""
+        """The workers that were seen lately."""
         return tuple(worker for worker in self.workers if worker.status == "live")
 
     def modes(self) -> dict[str, int]:
@@ -131,10 +131,10 @@ class FleetView:
 
 
 class ReportFields:
-    """What somebody said, taken out with the type it must have.
+    """A report, its parts taken out with the type they must have.
 
     Args:
-        facts: A dictionary from JSON, or anything else, which says nothing.
+        facts: A dictionary from JSON, or anything else, which counts as empty.
     """
 
     __slots__ = ("_facts",)
@@ -157,7 +157,7 @@ class ReportFields:
         return value[:1000] if isinstance(value, str) else None
 
     def long_text(self, name: str) -> str | None:
-        """Return a text of any length; whoever reads it has its own bounds."""
+        """Return a text of any length; the caller has its own bounds."""
         value = self._facts.get(name)
         return value if isinstance(value, str) else None
 
@@ -173,7 +173,7 @@ class ReportFields:
         ]
 
     def truth(self, name: str) -> bool:
-        """Return whether something was said to be true."""
+        """Return whether something was reported as true."""
         return self._facts.get(name) is True
 
     def inner(self, name: str) -> ReportFields:
@@ -223,7 +223,7 @@ def fleet_view(
         interval: Time in seconds between two reports of a worker.
         node_ids: All nodes.
         choice: Returns what was chosen at run time for a setting.
-        configured: What the configuration says, by setting.
+        configured: What is configured, by setting.
         me: This worker, whose opinion comes first; ``None`` for a command line.
         conditions: What is wrong for a while, oldest first.
         delay: What was gathered may be so old, seconds: that is no silence of a worker.

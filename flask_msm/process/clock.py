@@ -38,10 +38,10 @@ class SystemClock:
 
 
 class FleetClock:
-    """The time of the fleet: that of this machine, corrected if the nodes tell another one.
+    """The time of the fleet: that of this machine, corrected if the nodes have another one.
 
     What one machine stamps, others compare with what they stamped: so a machine whose clock is
-    wrong asks the nodes, and takes the median of what they say.
+    wrong asks the nodes, and takes the median of their times.
 
     Args:
         own: The clocks of the machine.
@@ -78,7 +78,7 @@ class FleetClock:
         return now if self.correction >= 0.0 else now + self.correction
 
     def correct(self, ahead: Iterable[float]) -> None:
-        """Take note of what nodes say.
+        """Correct this clock by the clocks of the nodes.
 
         Args:
             ahead: By how many seconds the clock of each node is ahead of that of this machine.
@@ -88,7 +88,7 @@ class FleetClock:
         if abs(found) <= TOLERANCE:
             self.correction = 0.0
         elif abs(found - self.correction) > TOLERANCE:
-            # Otherwise it stays: nodes tell whole seconds, and time must not go to and fro.
+            # Otherwise it stays: nodes report whole seconds, and time must not go to and fro.
             self.correction = found
         self.time = self._corrected if self.correction else self.own_time
 
@@ -102,7 +102,7 @@ def earliest(clock: Clock) -> float:
 
 
 def over_before(clock: Clock) -> Callable[[], float]:
-    """Return what tells the time, in seconds since the epoch, before which lives are over.
+    """Return a function of the time, in seconds since the epoch, before which lives are over.
 
     By the clock of the fleet and by that of this machine; no life is over before the nodes were
     asked once, for the clock of this machine alone may be wrong.

@@ -8,11 +8,11 @@ import weakref
 
 
 class ProcessLock:
-    """A lock that a forked process finds free, whoever held it in its parent.
+    """A lock that a forked process finds free, also if it was held in its parent.
 
     What it guards is replaced as a whole, or harmless when half done; anything else needs more.
-    Whoever held it and goes on in the child as well (the thread that forked, every greenlet) gives
-    nothing back there.
+    In the child, ``release`` by a holder from before the fork (the thread that forked, every
+    greenlet) does nothing: the lock was replaced.
     """
 
     __slots__ = ("__weakref__", "_left", "_lock", "_owner")
@@ -41,7 +41,7 @@ class ProcessLock:
             self._lock.release()
 
     def locked(self) -> bool:
-        """Return whether somebody has it."""
+        """Return whether it is held."""
         return self._lock.locked()
 
     def renew(self) -> None:

@@ -76,7 +76,7 @@ class Encryption:
         try:
             body: bytes = cipher.decrypt(nonce, data[_BEFORE:], _associated(key, header))
         except self._refused as error:
-            # The signature was right: whoever wrote it has SECRET_KEY, but not the key it names.
+            # The signature was right: its writer has SECRET_KEY, but not the key that it names.
             raise CorruptRecordError("the body does not decrypt") from error
         return body
 
@@ -112,7 +112,7 @@ def _associated(key: str, header: bytes) -> bytes:
 
 
 def _aes_gcm() -> tuple[Any, type[Exception]]:
-    """Return the cipher and the error by which it refuses; nobody without keys waits for them."""
+    """Return the cipher and its error; imported here, so only applications with keys load them."""
     try:
         from cryptography.exceptions import InvalidTag  # noqa: PLC0415
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415

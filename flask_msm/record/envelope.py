@@ -1,14 +1,14 @@
 """A record as bytes: header, body, and a keyed hash over both and the storage key.
 
 Nothing is decoded before the hash is verified, so what a store returns may be flipped, cut,
-forged or somebody else's without harm. Layout, big-endian::
+forged or of another session without harm. Layout, big-endian::
 
     magic 2 | format 1 | kind 1 | flags 1 | codec 1 | key id 4
     created 8 | renewed 8 | expires_at 8 | version 8 | body | hash 16
 
 The body is MessagePack: ``[floor, pointer, entries, weak]`` with entries as one flat list
 ``name, stamp, value, name, ...``, because that packs and unpacks fastest. It may be deflated, and
-after that encrypted (``encryption.py``), as the flags say; the header stays readable.
+after that encrypted (``encryption.py``), which the flags record; the header stays readable.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class Envelope:
             raise UnknownRecordError(f"encoded with codec {codec}, this is codec {self.codec_id}")
         if kind > _LAST_KIND or flags & ~(_COMPRESSED | _ENCRYPTED):
             raise UnknownRecordError("a kind or flag that is not known here")
-        # Nobody can reckon with other times; ``created`` may be infinite (``PARTIAL``).
+        # Other times cannot be compared; ``created`` may be infinite (``PARTIAL``).
         if not (-inf < renewed < inf and -inf < expires_at < inf and -inf < created <= inf):
             raise CorruptRecordError("a time that is none")
         if not -WEAK_OFFSET <= version < WEAK_OFFSET:
@@ -179,7 +179,7 @@ def verify(data: bytes, key: str, keys: Keyring) -> None:
 
     Raises:
         CorruptRecordError: It is not a record, was changed, or is not the record of *key*.
-        UnknownRecordError: Only a process with other keys or a newer version can tell.
+        UnknownRecordError: Only a process with other keys or a newer version can read it.
     """
     if len(data) < OVERHEAD or data[:2] != MAGIC:
         raise CorruptRecordError("not a record")
@@ -203,7 +203,7 @@ def needs_of(data: bytes) -> frozenset[str]:
     needs = {f"format:{FORMAT}", f"codec:{codec}", f"key:{data[_KEY_ID].hex()}"}
     if flags & _ENCRYPTED:
         needs.add(f"encryption:{key_id_of(data[HEADER.size :]).hex()}")
-    # A later version that knows more kinds and flags says so; all know these.
+    # A later version announces the kinds and flags that it knows beside these; all know these.
     if kind > _LAST_KIND:
         needs.add(f"kind:{kind}")
     if unknown := flags & ~(_COMPRESSED | _ENCRYPTED):

@@ -81,7 +81,7 @@ class HybridLogicalClock:
         the whole fleet.
         """
         now_ms = int(self._clock.time() * 1000)
-        # At the end of all stamps there is nothing above *after*; equal times are told apart.
+        # At the end of all stamps there is nothing above *after*.
         floor_ms = min((after >> WORKER_BITS) + 1, _LAST_MS)
         with self._lock:
             if floor_ms > now_ms + MAX_AHEAD_MS:

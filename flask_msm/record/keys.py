@@ -13,14 +13,14 @@ Secrets = tuple["str | bytes", ...]
 
 
 class Key(NamedTuple):
-    """A derived key and the name by which a record says that it was used."""
+    """A derived key, and the id that a record names it by."""
 
     id: bytes
     secret: bytes
 
 
 def derive(secret: str | bytes, purpose: bytes) -> bytes:
-    """Return 32 bytes for *purpose* (at most 16 bytes) that tell nothing about *secret*."""
+    """Return 32 bytes for *purpose* (at most 16 bytes) that reveal nothing about *secret*."""
     raw = secret.encode() if isinstance(secret, str) else secret
     # A key of any length: BLAKE2b takes 64 bytes at most as its key, so it is hashed first.
     return blake2b(b"flask_msm", key=blake2b(raw).digest(), person=purpose, digest_size=32).digest()

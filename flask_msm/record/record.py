@@ -9,8 +9,8 @@ from . import attributes as attribute_map
 from .attributes import Attributes
 
 
-#: ``created`` of a record that was made while nobody knew what the session held: it is a part of
-#: it. Joining takes the lower ``created``, so the mark goes as soon as a whole record is met.
+#: ``created`` of a partial record, written while the existing session could not be read. Joining
+#: takes the lower ``created``, so joining with a whole record clears the mark.
 PARTIAL = float("inf")
 
 
@@ -46,7 +46,7 @@ class Record(NamedTuple):
         kind: Data, alias or tombstone.
         created: When the session began, seconds since the epoch; ``PARTIAL`` when unknown.
         renewed: When it was last written or refreshed, seconds since the epoch.
-        expires_at: When it ends if nobody refreshes it, seconds since the epoch.
+        expires_at: When it ends if it is not refreshed, seconds since the epoch.
         version: Highest stamp of all changes so far.
         attributes: What the session holds; frozen in an alias, empty in a tombstone.
         pointer: In an alias; a tombstone that met one keeps it.

@@ -31,7 +31,7 @@ class Token(NamedTuple):
     """A verified cookie.
 
     Attributes:
-        sid: Session id; whoever knows it is the user.
+        sid: Session id, a secret: a browser that sends it acts as the user.
         version: Stamp the browser must see again.
         renewed: Second (since the epoch) of the last write or refresh.
         permanent: The session outlives the browser.
@@ -46,7 +46,7 @@ class Token(NamedTuple):
 
 
 def new_sid() -> str:
-    """Return a session id nobody can guess: 32 random bytes, 43 characters."""
+    """Return a session id that cannot be guessed: 32 random bytes, 43 characters."""
     return randomness.token_urlsafe(SID_BYTES)
 
 

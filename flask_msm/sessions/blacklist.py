@@ -1,7 +1,8 @@
 """Attributes that could not be stored, by name and type: a record for people, not a filter.
 
-Every worker keeps its own and what it heard from others. What two of them know of the same entry
-is joined: counts are kept by worker, so that nothing is counted twice, however often it is heard.
+Every worker keeps its own and what it received from others. What two of them know of the same
+entry is joined: counts are kept by worker, so that nothing is counted twice, however often it is
+received.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
 #: Most entries; beyond, only what was not seen for ``RETAINED`` seconds makes room.
 MAX_ENTRIES = 200
 RETAINED = 3600.0
-#: Of so many workers the counts are said in a summary.
+#: A summary contains the counts of so many workers.
 COUNTS = 4
-#: What another clock says is believed up to so many seconds ahead of the own one.
+#: Times of another clock are accepted up to so many seconds ahead of the own one.
 MAX_AHEAD = 60.0
 
 
@@ -116,7 +117,7 @@ class Blacklist:
             return list(self._entries.values())[::-1]
 
     def clear(self, at: float, attribute: str | None = None) -> None:
-        """Forget what was seen last before *at*, here and whenever it is heard of again.
+        """Forget what was seen last before *at*, here and whenever it is received again.
 
         Args:
             at: Time in seconds since the epoch.
@@ -139,7 +140,7 @@ class Blacklist:
     def summary(self, limit: int) -> bytes:
         """Return the newest entries as bytes that ``merge`` takes: those of this worker first.
 
-        What others saw is said as well, for they may be gone; of their counts the greatest are.
+        It contains what others saw as well, for they may be gone; of their counts the greatest.
 
         Args:
             limit: Most entries.
@@ -149,7 +150,7 @@ class Blacklist:
         return dump(entry.shortened(COUNTS, worker) for entry in entries[:limit])
 
     def merge(self, *data: bytes | str) -> None:
-        """Learn what ``to_json`` said, here or elsewhere; what is wrong with it is passed over."""
+        """Add what ``to_json`` returned, here or elsewhere; what is wrong in it is passed over."""
         latest = self._clock.time() + MAX_AHEAD
         heard: dict[tuple[str | None, str], list[Entry]] = {}
         for said in data:

@@ -53,7 +53,7 @@ class Entry:
 
     @property
     def key(self) -> tuple[str | None, str]:
-        """What tells it from other entries: attribute and type."""
+        """What identifies it: attribute and type."""
         return self.attribute, self.type_name
 
     @property

@@ -26,7 +26,7 @@ Refused = Callable[[Any, Any, SerializationError], "bytes | None"]
 
 
 def refuse(name: Any, value: Any, error: SerializationError) -> NoReturn:  # noqa: ARG001
-    """Let whoever wants to store such a value fail."""
+    """Raise *error*: such a value cannot be stored."""
     raise error
 
 
@@ -74,7 +74,7 @@ class ChangeTracker:
         """Return what differs: encoded values by name, ``None`` for what was removed.
 
         Raises:
-            SerializationError: A value cannot be stored, and *refused* says that this is an error.
+            SerializationError: A value cannot be stored, and *refused* raises it.
         """
         changed: dict[str, bytes | None] = {}
         encoded, originals = self.encoded, self._originals

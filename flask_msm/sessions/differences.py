@@ -119,7 +119,7 @@ class Differences(Identity):
         return changed if self._left is None else changed | self._left.changed(session.peek())
 
     def _settle(self) -> None:
-        """Keep here what could not be stored, and have the cookie say so."""
+        """Keep here what could not be stored, and mark the cookie accordingly."""
         if self._left is None:
             return
         local = self._left.settle(self.key, life=self.life)

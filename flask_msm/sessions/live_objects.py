@@ -1,4 +1,4 @@
-"""Objects of sessions that only this process can hold, because nobody can serialize them."""
+"""Objects of sessions that only this process can hold, because they cannot be serialized."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class LiveObjects:
             What is kept of the session now.
         """
         now = self._clock.monotonic()
-        # Let go outside of the lock: what an object does when it goes is anybody's code.
+        # Released outside of the lock: an object may run code of the application when it goes.
         old: list[_Shelf] = []
         with self._lock:
             self._sweep(now, old)

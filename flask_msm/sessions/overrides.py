@@ -37,7 +37,7 @@ class RuntimeOverrides:
         blacklist: Attributes that could not be stored.
         local: Local storage.
         keys: Returns the keyring.
-        events: Told when this worker begins to obey another choice.
+        events: Where it is recorded when this worker begins to obey another choice.
         clock: Its wall clock is used.
     """
 
@@ -59,7 +59,7 @@ class RuntimeOverrides:
         self._keys = keys
         self._events = events
         self._clock = clock
-        #: Stamps of what is obeyed; nothing is said of what held when this worker began.
+        #: Stamps of what is obeyed; what held when this worker began is not reported.
         self._obeyed: dict[str, int] | None = None
         self._noted = b""
         #: What was cleared already: stamp and time by name.
@@ -88,7 +88,7 @@ class RuntimeOverrides:
         self._say_what_is_obeyed()
 
     def _say_what_is_obeyed(self) -> None:
-        """Tell of choices made elsewhere, by a command line for example, which is no worker."""
+        """Report choices made elsewhere, by a command line for example, which is no worker."""
         names = POLICY, ON_RECONNECT, DISTRIBUTION
         choices = {name: self._control.choice(name) for name in names}
         before = self._obeyed
@@ -105,7 +105,7 @@ class RuntimeOverrides:
         keys = self._keys()
         noted = self._local.get_blob(BLACKLIST_NOTE, keys)
         if noted is not None and noted != self._noted:
-            # From the host's own folder, and still parsed as if anybody had written it.
+            # From the host's own folder, and still parsed as untrusted data.
             self._blacklist.merge(noted)
         if len(self._blacklist) or noted:
             mine = self._blacklist.to_json()
@@ -114,5 +114,5 @@ class RuntimeOverrides:
             self._noted = mine
 
     def entries(self) -> Any:
-        """Return the entries that this worker tells others of, as JSON takes them."""
+        """Return the entries that this worker reports to others, as JSON takes them."""
         return self._blacklist.summary(60).decode()

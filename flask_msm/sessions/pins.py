@@ -38,7 +38,7 @@ class Pins:
     """The pinned names as this worker knows them.
 
     Args:
-        configured: Names from ``MSM_BLACKLIST``; they stay pinned whatever operators do.
+        configured: Names from ``MSM_BLACKLIST``; operators cannot unpin them.
 
     Attributes:
         names: All of them, replaced whole.

@@ -54,7 +54,7 @@ class RecordBuilder:
         self._absolute_timeout = absolute_timeout
 
     def expiry(self, now: float, created: float) -> float:
-        """Return when a session that is written *now* ends if nobody touches it again."""
+        """Return when a session that is written *now* ends if it is not touched again."""
         expires_at = now + self._life * SLACK
         if self._absolute_timeout is None:
             return expires_at
@@ -112,15 +112,15 @@ class RecordBuilder:
         after: int,
         behind: bool = False,
     ) -> Rewrite:
-        """Return what puts *changes* on top of *record* and of whatever a store holds.
+        """Return what puts *changes* on top of *record* and of what a store holds.
 
         Args:
             record: What is known of the session.
             changes: What the request changed.
             weak_names: Names whose change may only fill a gap.
             after: The new stamp is above this one.
-            behind: Something up to *after* may be where nobody could be asked: what is stored now
-                is newer than that and still a part of the session only.
+            behind: Changes up to *after* may be on nodes that could not be asked: what is stored
+                now is newer than those and still a part of the session only.
         """
 
         def rewrite(seen: Record | None) -> Record:
@@ -169,7 +169,7 @@ class RecordBuilder:
 
         Args:
             record: What is known of the session.
-            met: Told where the session had moved to, if it had.
+            met: Called with where the session had moved to, if it had.
         """
         now = self._clock.time()
 

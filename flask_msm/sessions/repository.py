@@ -1,7 +1,7 @@
-"""Sessions in whatever store there is: load, save, end, move, follow.
+"""Sessions in any store: load, save, end, move, follow.
 
-The one seam at which an unexpected error of a store turns into "cannot tell": a fault in a store
-must not become a 500 by accident.
+The one seam at which an unexpected error of a store turns into "not known": a fault in a store must
+not become a 500 by accident.
 """
 
 from __future__ import annotations
@@ -115,9 +115,9 @@ class Repository:
         store: Where records are kept.
         codec: Encodes attributes.
         stamps: Issues stamps.
-        clock: Tells the time.
+        clock: The source of time.
         rules: See ``Rules``.
-        notify: Told of sessions created, destroyed and relocated.
+        notify: Called for sessions created, destroyed and relocated.
         serialization: What is done about attributes that cannot be stored.
     """
 
@@ -188,7 +188,7 @@ class Repository:
             if _NOT_STORED not in self._reported:
                 self._reported.add(_NOT_STORED)
                 logger.warning(
-                    "%s (session %s; said once while it lasts)", _NOT_STORED, ref_of(slot.key)
+                    "%s (session %s; logged once while it lasts)", _NOT_STORED, ref_of(slot.key)
                 )
             return None
         self._reported.discard(_NOT_STORED)
@@ -279,7 +279,7 @@ class Repository:
         if loaded.outcome is Outcome.MISSING or kind is Kind.DESTROYED:
             self.counters.dropped_after_logout += 1
         elif kind is not Kind.ALIAS:
-            # Also when no store can tell: what ended stays so, whatever is written.
+            # Also when no store knows: a session that ended stays so, also after this write.
             self.save(target, rewrite, known=loaded)
             self.counters.followed += 1
 
@@ -310,7 +310,7 @@ class Repository:
         kind = f"unexpected {type(error).__qualname__}"
         if kind not in self._reported:
             self._reported.add(kind)
-            logger.error("the session store failed unexpectedly; said once", exc_info=error)
+            logger.error("the session store failed unexpectedly; logged once", exc_info=error)
 
 
 def _joined(record: Record) -> Rewrite:

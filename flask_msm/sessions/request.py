@@ -151,7 +151,7 @@ class Identity:
 
     @property
     def token_permanent(self) -> bool | None:
-        """What the verified cookie says of the permanence; ``None`` without one."""
+        """The permanence in the verified cookie; ``None`` without one."""
         token = self.token
         if token is None:
             return None
@@ -159,7 +159,7 @@ class Identity:
 
     @property
     def cookie_permanent(self) -> bool | None:
-        """What the first verified cookie says of the permanence, however old it is."""
+        """The permanence in the first verified cookie, however old it is."""
         return self.cookies[0].permanent if self.cookies else None
 
     @property

@@ -1,6 +1,6 @@
 """What an application does about attributes that cannot be stored: policy, blacklist, live objects.
 
-One object for each application and process. Says things once and counts them afterwards: an
+One object for each application and process. Logs things once and counts them afterwards: an
 attribute that fails with every request must not fill the log.
 """
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("flask_msm")
 
-#: Time in seconds between two requests to stop distribution: somebody may have resumed it.
+#: Time in seconds between two requests to stop distribution: an operator may have resumed it.
 STOP_PAUSE = 5.0
 #: Time in seconds between two warnings that there is too much of something.
 PAUSE = 3600.0
@@ -46,7 +46,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listeners:
-    """Who is told, outside of any lock.
+    """Callbacks, called without any lock held.
 
     Attributes:
         say: Called with level (``warning``), kind (one word) and a sentence.
@@ -71,7 +71,7 @@ class Serialization:
         live: Where it stayed.
         attribute_filter: What it finds nothing in is not stored at all; ``None`` for no filter.
         clock: Its monotonic clock is used.
-        listeners: Who is told.
+        listeners: Called about what happens.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class Serialization:
         return self.attribute_filter is not None or bool(self.pins.names)
 
     def connect(self, *, stop_distribution: Callable[[str], object]) -> None:
-        """Say who stops distribution for the fleet."""
+        """Set what stops distribution for the fleet."""
         self.listeners = replace(self.listeners, stop_distribution=stop_distribution)
 
     def note_none(self, failure: Failure) -> None:
@@ -114,8 +114,8 @@ class Serialization:
             self._say(
                 "attribute_blacklisted",
                 f"{described(failure)}; None is stored in its place, the rest of the session as"
-                f" ever (policy {self.policy.name!r}; said once for this attribute and type, then"
-                " counted)",
+                f" usual (policy {self.policy.name!r}; logged once for this attribute and type,"
+                " then counted)",
             )
             self._tell(self.listeners.blacklisted, failure)
 
@@ -128,12 +128,12 @@ class Serialization:
                 f"{described(failure)}; it stays in this process, and every other worker goes on"
                 " with the last copy that could be stored: use one worker, or a load balancer"
                 " that sends a browser back to the same one"
-                f" (policy {self.policy.name!r}; said once for this attribute and type, then"
+                f" (policy {self.policy.name!r}; logged once for this attribute and type, then"
                 " counted)",
             )
 
     def note_dropped(self) -> None:
-        """Take note that objects had to go that nobody else has."""
+        """Record that objects had to go that exist nowhere else."""
         now = self._clock.monotonic()
         if now - self._dropped_at >= PAUSE:
             self._dropped_at = now
@@ -183,7 +183,7 @@ class Serialization:
     def _tell(self, listener: Callable[..., object], what: object) -> None:
         try:
             listener(what)
-        except Exception:  # whoever listens must not be able to fail a request
+        except Exception:  # a listener must not be able to fail a request
             logger.exception("a listener failed")
 
 

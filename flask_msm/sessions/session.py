@@ -36,7 +36,7 @@ class Contents(NamedTuple):
 
     Attributes:
         values: The attributes.
-        detached: No store could tell; *values* is empty for want of better knowledge.
+        detached: No store knew; *values* is empty for want of better knowledge.
     """
 
     values: dict[str, Any]
@@ -58,12 +58,12 @@ class Backing(Protocol):
 
     @property
     def cookie_permanent(self) -> bool | None:
-        """What the cookie says of the permanence, however old it is; ``None`` without one."""
+        """The permanence in the cookie, however old it is; ``None`` without one."""
         ...
 
     @property
     def token_permanent(self) -> bool | None:
-        """What the verified cookie says of the permanence; ``None`` without one."""
+        """The permanence in the verified cookie; ``None`` without one."""
         ...
 
     @property
@@ -127,7 +127,7 @@ class Session(dict[str, Any]):
         self.accessed = False
         #: Names the application set in this request, whether or not to what was there before.
         self.assigned: set[Any] = set()
-        #: Names the application was told were not there although nobody knew.
+        #: Names that were shown to the application as absent although no store knew.
         self.told_absent: set[str] = set()
         #: Names that were there whenever the application saw the whole of a detached session.
         self.shown: frozenset[str] = frozenset()
@@ -155,7 +155,7 @@ class Session(dict[str, Any]):
 
     @property
     def detached(self) -> bool:
-        """Whether no store could tell what the session holds."""
+        """Whether no store knew what the session holds."""
         return self._detached
 
     @property
@@ -312,7 +312,7 @@ class Session(dict[str, Any]):
         with self._lock:
             if self._loaded or self._backing is None:
                 return
-            # Said before, when the cookie said the same; there may be nothing behind it.
+            # Set before, to what the cookie has; there may be nothing behind it.
             permanent = PERMANENT in self.assigned and self._backing.cookie_permanent
             contents = self._backing.load()
             dict.clear(self)
@@ -329,7 +329,7 @@ class Session(dict[str, Any]):
     def _all_absent(self) -> None:
         """Take note that the application saw the whole of a detached session."""
         if self._detached:
-            # What it had set before was there to be seen: only the others were told absent.
+            # What it had set before was there to be seen: only the others were shown as absent.
             names = frozenset(by_text(self.peek()))
             self.shown = self.shown & names if ALL in self.told_absent else names
             self.told_absent.add(ALL)

@@ -1,4 +1,4 @@
-"""One request's business with one session: what was read, what changed, what the cookie becomes."""
+"""The work of one request on one session: what was read, what changed, what the cookie becomes."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class UnitOfWork(Differences):
         """Return what the stores hold.
 
         Raises:
-            SessionUnavailableError: Nobody can tell and ``MSM_ON_UNKNOWN`` is ``error``.
+            SessionUnavailableError: No store knows it and ``MSM_ON_UNKNOWN`` is ``error``.
         """
         self._baseline = ChangeTracker()
         self._record = self._loaded = None
@@ -130,7 +130,7 @@ class UnitOfWork(Differences):
         if loaded.outcome is Outcome.UNKNOWN:
             self.repository.counters.detached += 1
             if self.repository.rules.on_unknown == "error":
-                message = "nobody can tell what the session holds (MSM_ON_UNKNOWN is 'error')"
+                message = "no store knows what the session holds (MSM_ON_UNKNOWN is 'error')"
                 raise SessionUnavailableError(message)
             self._loaded = loaded
             return Contents({}, detached=True)
@@ -142,12 +142,12 @@ class UnitOfWork(Differences):
         record = loaded.record
         partial = record.created == PARTIAL
         if partial and (loaded.nowhere_else or (loaded.certain and self._is_old(record))):
-            # Nobody holds the rest of it: from now on this is the whole session.
+            # No store holds the rest of it: from now on this is the whole session.
             record, partial = record._replace(created=record.renewed), False
         self._is_partial = partial and loaded.certain
         self._loaded, self._record = loaded, record
         self.frozen = record.kind is Kind.ALIAS
-        # The browser has seen more than anybody shows now: what seems absent may only be elsewhere.
+        # The browser has seen more than the stores return: what seems absent may only be elsewhere.
         behind = not loaded.certain and record.version < token.version
         local = token.local and not self.frozen
         values = self._decoded(slot.key, record, token, local=local)
@@ -161,7 +161,7 @@ class UnitOfWork(Differences):
         Args:
             first: The first cookie.
             slot: Where its session is kept.
-            loaded: What the stores said of it.
+            loaded: What the stores returned for it.
         """
         found = [(self._rank(loaded), first, slot, loaded)]
         for token in self._others:
@@ -272,7 +272,7 @@ class UnitOfWork(Differences):
         try:
             return self._fit(session, {}, self._update)
         except SessionTooLargeError:
-            # It became too large by other means than this request; whoever changes it is told.
+            # It became too large by other means than this request: the next change raises.
             return Action.KEEP
 
     def changed_names(self, session: Session) -> set[str]:
@@ -340,7 +340,7 @@ class UnitOfWork(Differences):
         if not session.modified:
             return Action.KEEP
         if session.detached and not (session.cleared and self._is_partial):
-            # Nobody knows what was "emptied" here; only destroy() ends it unseen. What was shown
+            # It is not known what was "emptied" here; only destroy() ends it unseen. What was shown
             # and taken out one by one is removed, the rest stays.
             removals = {} if session.cleared or self.frozen else self._changes(session)
             return self._update(session, removals) if removals and self.token else Action.KEEP
@@ -367,7 +367,7 @@ class UnitOfWork(Differences):
             return Action.KEEP
         self._next_sid = None
         self._stored(token, saved, changes, session)
-        # Last, for whoever listens may raise, and the session is there by now.
+        # Last, for a receiver may raise, and the session is there by now.
         self.repository.notify("created", ref_of(slot.key))
         return Action.SET
 
@@ -432,7 +432,7 @@ class UnitOfWork(Differences):
             self.frozen = False
 
     def _give_way(self, final: Record, changes: Changes, weak_names: set[str]) -> Action:
-        """Somebody else ended or moved the session first."""
+        """Handle that another request ended or moved the session first."""
         if final.kind is Kind.DESTROYED:
             self.repository.counters.dropped_after_logout += bool(changes)
             self._forget()
@@ -446,7 +446,7 @@ class UnitOfWork(Differences):
             rewrite = self._drafts.rewrite(None, changes, weak_names, after=token.version)
             with Timed(self, token) as slot:
                 self.repository.follow(slot, final, rewrite)
-        # The new id is for the browser that moved; whoever comes with the old one never gets it.
+        # Do not send the new id: only the request that moved the session may (session fixation).
         self.frozen = True
         return Action.KEEP
 

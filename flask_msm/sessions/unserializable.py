@@ -73,7 +73,7 @@ class UnserializableHandler:
         """
         self._key = key
         found = self._serialization.live.get(key, life=life)
-        # Somebody stored another value, or removed it: that is newer than the object.
+        # Another request stored another value, or removed it: that is newer than the object.
         stored = baseline.encoded
         self._restored = {
             name: kept
@@ -118,7 +118,7 @@ class UnserializableHandler:
         """Return what is stored in place of *value*; ``None`` when what is stored stays.
 
         Raises:
-            SerializationError: The policy says so.
+            SerializationError: The policy demands it.
         """
         failure = Failure(
             attribute=error.attribute,
@@ -172,7 +172,7 @@ class UnserializableHandler:
         """Return *changes* with less in them; ``None`` when nothing is left that could be stored.
 
         Raises:
-            SessionTooLargeError: The policy says so, or all that was tried was of no use.
+            SessionTooLargeError: The policy demands it, or all that was tried was of no use.
         """
         self._tries += 1
         largest = error.attribute or ""
@@ -191,8 +191,8 @@ class UnserializableHandler:
             life: Time in seconds a session lives without a request.
 
         Returns:
-            Whether the session has live objects here; ``None`` when that is no business of this
-            request.
+            Whether the session has live objects here; ``None`` when this request does
+            not know it.
         """
         live = self._serialization.live
         if self._key is not None and self._key != key:
@@ -213,7 +213,7 @@ class UnserializableHandler:
 
         Args:
             failure: What happened.
-            error: Raised if the policy says so.
+            error: Raised if the policy demands it.
             known: The object was kept before, by a policy that allowed it: it is no fault of this
                 request.
         """

@@ -1,4 +1,4 @@
-"""The keys of ``MSM_ENCRYPTION_KEYS``: what they look like, and that nobody sees them."""
+"""The keys of ``MSM_ENCRYPTION_KEYS``: what they look like, and that they are not shown."""
 
 from __future__ import annotations
 

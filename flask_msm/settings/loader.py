@@ -35,12 +35,12 @@ _SOUNDS_SECRET = re.compile("auth|key|pass|secret|token|cred")
 def setting(
     *, default: T, kind: Kind[T], meaning: str, shown: str | None = None, secret: bool = False
 ) -> T:
-    """Return a dataclass field that says all there is to say about a setting.
+    """Return a dataclass field that describes a setting completely.
 
     Its metadata holds ``kind`` and the texts ``help``, ``allowed`` and ``default``.
 
     Args:
-        default: What the setting is when nobody sets it.
+        default: Its value when it is not set.
         kind: What it may be.
         meaning: What it means, with its unit.
         shown: The default in words, where it is not a constant.
@@ -56,7 +56,7 @@ def setting(
 
 
 def is_secret(item: Field[Any]) -> bool:
-    """Tell whether the value of the field *item* must never be shown."""
+    """Return whether the value of the field *item* must never be shown."""
     return not item.repr
 
 

@@ -114,7 +114,7 @@ def _split_address(address: str) -> tuple[str | None, int | None, str | None]:
         return str(IPv6Address(bracketed["host"])), _port(bracketed["port"]), None
     host, colon, port = address.lower().partition(":")
     _require(_HOST.fullmatch(host) and ":" not in port, f"{address!r} is not an address")
-    # Digits and dots alone are never looked up as a name: say so here, not at the first request.
+    # Digits and dots alone are never looked up as a name: raise here, not at the first request.
     if host.replace(".", "").isdigit():
         IPv4Address(host)
     return host, _port(port if colon else None), None

@@ -252,7 +252,7 @@ class Settings:
     on_unknown: OnUnknown = setting(
         default="detached",
         kind=choice(get_args(OnUnknown)),
-        meaning="When nobody can tell whether a session exists: an empty one for this request, or"
+        meaning="When it is not known whether a session exists: an empty one for this request, or"
         " status 503.",
     )
     serialization_policy: PolicyName = setting(
@@ -314,7 +314,7 @@ class Settings:
         default=None,
         kind=optional(function()),
         meaning="Asked with each request for what its sender may do in the dashboard: None, 'read'"
-        " or 'write'. None: closed to everybody.",
+        " or 'write'. None: closed to all.",
     )
     admin_trusted_origins: tuple[str, ...] = setting(
         default=(),
@@ -400,7 +400,7 @@ class SettingDoc(NamedTuple):
 
 
 def setting_docs() -> tuple[SettingDoc, ...]:
-    """Return what is to be said about every setting, in the order of the fields."""
+    """Return the description of every setting, in the order of the fields."""
     return tuple(
         SettingDoc(
             key=key,

@@ -1,6 +1,6 @@
 """What the value of a setting may be: one *kind* for every sort of value.
 
-A kind says in words what it accepts and turns what a configuration holds (often text from the
+A kind states in words what it accepts and turns what a configuration holds (often text from the
 environment) into the value the package works with.
 """
 
@@ -43,7 +43,7 @@ class CacheLike(Protocol):
 
 
 class InvalidValueError(ValueError):
-    """A value is not of the kind it should be; the text says why, if there is more to say."""
+    """A value is not of the kind it should be; the text, if there is one, is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +52,8 @@ class Kind(Generic[T]):
 
     Attributes:
         allowed: What is accepted, in words.
-        parse: Returns the value, or raises a ``ValueError``: without a text when *allowed* says it
-            all, and never with the value of a secret in it.
+        parse: Returns the value, or raises a ``ValueError``: without a text when *allowed* is
+            enough, and never with the value of a secret in it.
     """
 
     allowed: str
@@ -182,7 +182,7 @@ def optional(kind: Kind[T]) -> Kind[T | None]:
 def switched_on(value: object) -> bool:
     """Return whether a switch of Flask's is on, also one that is a text from the environment.
 
-    A text that says *no* counts as off, though Flask takes every text for a yes.
+    A text that means *no* counts as off, though Flask takes every text for a yes.
     """
     if isinstance(value, str):
         return value.strip().lower() not in ("", *_FALSE)
@@ -206,7 +206,7 @@ def split_list(value: object, separator: str) -> list[str]:
 def safe_name(name: str, unsafe: str, limit: int) -> str:
     """Return *name* with every *unsafe* character (a pattern) replaced by ``-``.
 
-    A name longer than *limit* is cut, and told from others with the same start by a hash.
+    A name longer than *limit* is cut; a hash distinguishes those with the same start.
     """
     safe = re.sub(unsafe, "-", name)
     if len(safe) <= limit:

@@ -32,7 +32,7 @@ class CopyWriter:
     Attributes:
         node: The node.
         record: What it holds as far as is known, ``None`` for nothing usable.
-        read: The last reply told what the node holds.
+        read: The last reply contained what the node holds.
         gone: The copy disappeared under the last ``cas``.
         standing: What is known about the node.
     """
@@ -105,14 +105,14 @@ class CopyWriter:
         """Read the reply and take note of what the node holds now.
 
         Afterwards ``record`` is what was read, what was written, or the old knowledge when a
-        ``cas`` was refused; ``read`` tells the first from the others.
+        ``cas`` was refused; ``read`` is true in the first case only.
 
         Raises:
             NodeError: The node failed.
             UnknownRecordError: The node holds something that must be left alone.
         """
         exchange, self._exchange = self._exchange, None
-        assert exchange is not None  # noqa: S101  (start() said that something was sent)
+        assert exchange is not None  # noqa: S101  (start() returned that something was sent)
         reply = exchange.result()
         self.read = self.standing is WriterState.BLIND
         if self.read:
@@ -128,7 +128,7 @@ class CopyWriter:
         self.gone = False
 
     def abandon(self) -> None:
-        """Give up a reply that nobody will read."""
+        """Give up a reply that will not be read."""
         if self._exchange is not None:
             self._exchange.abandon()
             self._exchange = None

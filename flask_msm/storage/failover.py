@@ -48,15 +48,15 @@ if TYPE_CHECKING:
 IN_FLIGHT = 2.0
 #: Longest chain of moves that is followed.
 MAX_HOPS = 4
-#: The answer for a session that is known to have ended, whatever copies of it say: one on a node
-#: that was left out when it ended, while those that hold the tombstone cannot be asked; one made
-#: here after all hosts were told; one on a trusted node, because the host that took the logout died
+#: The answer for a session that is known to have ended. It holds against copies of the session: on
+#: a node that was left out when it ended, while those that hold the tombstone cannot be asked; made
+#: here after all hosts were informed; on a trusted node, because the host that took the logout died
 #: before it could hand it over.
 ENDED = Loaded(Outcome.MISSING, None, {}, certain=True)
 
 
 def _doubted(loaded: Loaded) -> Loaded:
-    """Return *loaded* as the word of nodes that cannot know all there is."""
+    """Return *loaded* as the answer of nodes that cannot know all there is."""
     is_missing = loaded.outcome is Outcome.MISSING
     outcome = Outcome.UNKNOWN if is_missing else loaded.outcome
     return loaded._replace(outcome=outcome, certain=False, nowhere_else=False)
@@ -75,11 +75,11 @@ class Failover:
             other workers may not know of it: they read and write local storage only.
         behind: Writes to the cluster behind the response, with sticky sessions.
         drops: Returns whether changes of an outage are dropped when it is over.
-        ended: Told of the storage key of each session that ended; of its version, a stamp, if that
-            was earlier and is only handed over now; and whether this host alone knows of it.
+        ended: Called for each session that ended with its storage key; with its version, a stamp,
+            if that was earlier and is only handed over now; and whether only this host knows it.
         has_ended: Returns whether the session of a storage key is among those that ended lately,
             wherever that was.
-        remembers: Returns whether the word of nodes that a session is not there still counts,
+        remembers: Returns whether an answer of nodes that a session is not there still counts,
             given their ids and a deadline: they may have been restarted, flushed or exchanged.
     """
 
@@ -101,7 +101,7 @@ class FailoverStore:
         cluster: The nodes.
         local: Local storage.
         rules: See ``Failover``.
-        clock: Tells the time.
+        clock: The source of time.
 
     Attributes:
         nodes: What the cluster store knows of its nodes.
@@ -123,7 +123,7 @@ class FailoverStore:
     # -- reading -------------------------------------------------------------------------------
 
     def load(self, key: str, keys: Keyring, *, at_least: int, deadline: float) -> Loaded:
-        """Return the record of *key*; from this host if the cluster cannot tell or is behind."""
+        """Return the record of *key*; from this host if the cluster is unsure or old."""
         if self._rules.has_ended(key):
             return ENDED
         mode = self._rules.mode()
@@ -163,18 +163,18 @@ class FailoverStore:
         if mode is not Mode.STOPPED or not behind:
             return loaded
         # Distribution is stopped, but a browser that was not on this host before is not signed out.
-        # What other hosts keep meanwhile no node knows of: none says that a session is not there.
+        # No node knows what other hosts keep meanwhile: no "not there" of a node counts.
         found = _doubted(self.cluster.load(key, keys, at_least=at_least, deadline=deadline))
         if found.record is None or loaded.record is None:
             return found if loaded.record is None else loaded
         return found._replace(record=join(found.record, loaded.record))
 
     def _with_local(self, loaded: Loaded, entry: Entry | None, deadline: float) -> Loaded:
-        """Join what this host has with what the cluster said."""
-        # What is to be dropped counts until a node answers: others of this host may have noticed
-        # an outage that this worker is about to notice.
+        """Join what this host has with what the cluster returned."""
+        # Entries that will be dropped are used until a node answers: another worker of this host
+        # may have noticed an outage first.
         if entry is None or (loaded.copies and self.is_dropped(entry)):
-            # A node that lost its memory a moment ago says so of every session.
+            # A node that lost its memory a moment ago has no session at all.
             if loaded.outcome is Outcome.MISSING and not self._remember(loaded, deadline):
                 return loaded._replace(outcome=Outcome.UNKNOWN)
             return loaded
@@ -203,7 +203,7 @@ class FailoverStore:
         if near.record.created == PARTIAL:
             return False  # what was written here without seeing the rest, which the cluster has
         limit = self._rules.near_max_age or 0.0
-        # What waits to be written is newer than anything the cluster could say.
+        # What waits to be written is newer than anything that the cluster has.
         return 0.0 <= self._clock.time() - max(near.checked_at, near.record.renewed) < limit
 
     def _catch_up(self, key: str, keys: Keyring) -> None:
@@ -317,7 +317,7 @@ class FailoverStore:
             return self.cluster.save(key, keys, rewrite, known=known, deadline=deadline)
         fresh = known is FRESH
         # A logout, or the move of a session, is not to be overtaken by anything: it waits. So does
-        # a new session: nodes that do not have it tell another host that there is none.
+        # a new session: another host would read from the nodes that there is none.
         waits = fresh or near.record.kind is not Kind.DATA
         if not waits and self._rules.behind.put(partial(self._hand_over_behind, key, keys)):
             return near
@@ -334,7 +334,7 @@ class FailoverStore:
         return saved
 
     def _hand_over_behind(self, key: str, keys: Keyring, deadline: float) -> None:
-        # What cannot be handed over stays marked, and the upkeep says so.
+        # What cannot be handed over stays marked, and the upkeep reports it.
         with suppress(RecordTooLargeError, RecordRefusedError, UnknownRecordError):
             self.hand_over(key, keys, deadline)
 
@@ -373,7 +373,7 @@ class FailoverStore:
         if saved.copies:
             self.local.confirm(key, keys, saved.record)
             if saved.record.kind is Kind.DESTROYED:
-                # Whoever ended it may be gone, and other hosts have not heard of it.
+                # The worker that ended it may be gone, and other hosts do not know of it.
                 self._rules.ended(key, saved.record.version, False)  # noqa: FBT003
         if not saved.copies and saved.refused and not saved.failed:
             raise RecordRefusedError("the nodes refuse it, for want of memory or for its size")

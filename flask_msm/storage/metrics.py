@@ -46,7 +46,7 @@ class Window:
         saves: Latencies of writes by class.
         hits: Reads that found a session.
         misses: Reads that found none.
-        failed: Reads nobody could answer and writes nobody took.
+        failed: Reads that no store answered and writes that none took.
     """
 
     __slots__ = ("failed", "hits", "loads", "misses", "number", "saves")
@@ -74,7 +74,7 @@ class LatencyMetrics:
 
         Args:
             began: When it began, monotonic clock, seconds.
-            found: Whether there was a session; ``None`` when nobody could tell.
+            found: Whether there was a session; ``None`` when no store knew.
         """
         now = self._clock.monotonic()
         number, window = int(now // STEP), self._windows[-1]

@@ -92,5 +92,5 @@ class ReplicaSet:
             raise
 
     def report(self, node_id: str, error: NodeError) -> None:
-        """Tell the view of the nodes what an operation ran into."""
+        """Report the failure of an operation to the view of the nodes."""
         self.views.failed(node_id, error)

@@ -1,8 +1,8 @@
 """Sessions in several memcached nodes: who is asked, what is joined, where copies go.
 
-Reading: the first home node whose word alone counts is enough, if its copy is at least as new as
+Reading: the first home node whose answer counts alone is enough, if its copy is at least as new as
 the browser's token. Otherwise up to one node more than there are copies are read and joined, and
-the join is written back before anybody sees it. Writing is in ``copies.py``.
+the join is written back before it is returned. Writing is in ``replicated_write.py``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ANY_COPY = 1 << 63
 class _Read:
     """What one load has learned so far.
 
-    That a session is *missing* takes the word of every home; or of those that can be asked, if
+    That a session is *missing* takes the answer of every home; or of those that can be asked, if
     they have evicted and refused nothing.
     """
 
@@ -56,7 +56,7 @@ class _Read:
 
     def receive(self, node_id: str, exchange: Exchange[Item | None]) -> None:
         """Take in what a node answers."""
-        # As they are before this reply is read: what it says of the node counts for the next one.
+        # As they are before this reply is read: what it shows of the node counts for the next one.
         rights = self.nodes.views.rights(node_id)
         try:
             item = exchange.result()
@@ -95,7 +95,7 @@ class _Read:
                 exchange.abandon()
 
     def agreed(self) -> bool:
-        """Return whether no copy says anything else than another."""
+        """Return whether all copies are equal."""
         return all(copy is ABSENT or copy.record == self.seen for copy in self.copies.values())
 
     def loaded(self) -> Loaded:
@@ -122,7 +122,7 @@ class ClusterStore:
         nodes: Where sessions are kept.
         background: Writes all copies but the first behind the response; ``None`` to write every
             copy before it.
-        second_looks: Says which reads ask both homes; ``None`` for none.
+        second_looks: Decides which reads ask both homes; ``None`` for none.
         behind: Makes a copy again that a node has lost, behind the response.
     """
 
@@ -234,7 +234,7 @@ class ClusterStore:
     def rejoin(self, key: str, keys: Keyring, deadline: float) -> frozenset[str]:
         """Bring all copies of *key* together; return the nodes that hold the result.
 
-        A session that nobody has needs no copies: all nodes count as holding it.
+        A session that does not exist needs no copies: all nodes count as holding it.
         """
         loaded = self.load(key, keys, at_least=ANY_COPY, deadline=deadline)
         record = loaded.record

@@ -2,7 +2,7 @@
 
 Each round sends one command to every node that is not done yet, then reads all replies: the nodes
 work side by side, and the usual write costs a ``cas`` on the primary while the backup is read,
-then a ``cas`` on the backup. Whatever a node turns out to know is joined before the next round,
+then a ``cas`` on the backup. All that a node turns out to know is joined before the next round,
 so no order of two parallel writers, and no old copy, loses a change.
 """
 
@@ -113,10 +113,10 @@ class _Write:
         return found
 
     def learn(self, busy: list[CopyWriter], mine: Record) -> bool:
-        """Add what the replies told; return whether any node knew more than was known.
+        """Add what the replies contain; return whether any node knew more than was known.
 
         What this write itself has stored is known: it must count when it is read back, and when
-        the caller is told what the stores hold now.
+        the caller gets what the stores hold now.
         """
         for writer in busy:
             if not writer.read:
@@ -147,7 +147,7 @@ class _Write:
             if number and self.nodes.clock.monotonic() >= self.deadline:
                 break  # no node would be asked any more
             # Only the very first round writes next to a node that has not been read: later, a
-            # conflict or a vanished copy says that something is going on, so all are read first.
+            # conflict or a vanished copy is a sign of other writers, so all are read first.
             busy = self.send(mine, may_put=number == 0 or not self.is_blind())
             if not busy:
                 break
@@ -177,7 +177,7 @@ class _Write:
         return self.rewrite(self.seen)
 
     def account(self, mine: Record) -> Saved:
-        """Count the confirmed copies and say which homes were left out."""
+        """Count the confirmed copies and report which homes were left out."""
         confirmed = {writer.node.id for writer in self.active if writer.holds(mine, self.base)}
         homes = self.nodes.placement.homes(self.key)
         counters = self.nodes.counters
@@ -200,7 +200,7 @@ class _Write:
     def settle_refusal(self, node_id: str, mine: Record) -> bool:
         """Remove what a node that refused *mine* must not show; return whether that was possible.
 
-        An old copy may stay: a browser that was told of a newer version asks for that one. A copy
+        An old copy may stay: a browser whose cookie has a newer version asks for that one. A copy
         from before a logout has to go.
         """
         if mine.kind is Kind.DATA:

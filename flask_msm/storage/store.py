@@ -1,4 +1,4 @@
-"""What the repository needs of a store, whatever keeps the records."""
+"""What the repository needs of any store."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Outcome(Enum):
-    """Three answers, not two: a store that cannot tell has not said "not there"."""
+    """Three answers, not two: "not known" is another answer than "not there"."""
 
     FOUND = "found"
     MISSING = "missing"
@@ -40,16 +40,16 @@ class Loaded(NamedTuple):
     """The answer to a load.
 
     Attributes:
-        outcome: Found, missing, or cannot tell.
+        outcome: Found, missing, or not known.
         record: The join of all that was read; only when found. It may be a tombstone or an alias.
         copies: What each node was seen to hold, so that a save need not read again.
         certain: One of those who must know was asked: what was found is all there is, unless the
             browser has seen a newer version.
         failed: Nodes that failed just now. A save leaves them alone as long as there are others:
             a node that hangs must not cost the request the time to store its change elsewhere.
-        nowhere_else: Those who must know said in this very load that they have nothing: a part of a
+        nowhere_else: The homes replied in this very load that they have nothing: a part of a
             session that was found on this host is all there is.
-        said_no: Homes that said that they have nothing, and were trusted when they said it.
+        said_no: Homes that replied that they have nothing, and were trusted at that time.
     """
 
     outcome: Outcome
@@ -61,7 +61,7 @@ class Loaded(NamedTuple):
     said_no: frozenset[str] = frozenset()
 
 
-#: What is known of a session whose id was just made up: nobody can have it.
+#: What is known of a session whose id was just made up: no store can have it.
 FRESH = Loaded(Outcome.MISSING, None, {})
 
 

@@ -1,4 +1,4 @@
-"""What a node in memory holds, and what it says: the text protocol of memcached. No I/O."""
+"""What a node in memory holds, and what it replies: the text protocol of memcached. No I/O."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ class Items:
         return "".join(lines).encode() + b"END\r\n"
 
     def version(self, _words: list[bytes], _: bytes) -> bytes:
-        """``version``: say which memcached this is: none."""
+        """``version``: reply which memcached this is: none."""
         return f"VERSION {VERSION}\r\n".encode()
 
     def _found(self, key: bytes) -> Item | None:
@@ -240,7 +240,7 @@ class Conversation:
         if size is not None and len(rest) < size + 2:
             return None
         if size is None or rest[size : size + 2] != b"\r\n":
-            # Where the next command begins is anybody's guess.
+            # Where the next command begins is not known.
             self._received = b""
             return b"CLIENT_ERROR bad data chunk\r\n"
         self._received = rest[size + 2 :]

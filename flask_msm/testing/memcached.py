@@ -15,7 +15,7 @@ from typing import Self
 
 # Seconds in which a process starts, ends or takes a signal, on a machine that is busy as well.
 PATIENCE = 60.0
-# Somebody else may be faster with a port that was free.
+# Another process may be faster with a port that was free.
 START_ATTEMPTS = 5
 
 HOW_TO_INSTALL = (
@@ -35,7 +35,7 @@ def wait_until(condition: Callable[[], bool], what: str, patience: float = PATIE
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """Return a port of *host* that nobody listens on at the moment."""
+    """Return a port of *host* that is free at the moment."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.bind((host, 0))
@@ -111,7 +111,7 @@ class MemcachedProcess:
         self.start()
 
     def pause(self) -> None:
-        """Stop it: its kernel goes on accepting connections, it answers nobody."""
+        """Stop it: its kernel goes on accepting connections, it answers none."""
         os.kill(self.pid, signal.SIGSTOP)
         os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOWAIT)
 
@@ -165,7 +165,7 @@ class MemcachedProcess:
         where = ["-l", self.host, "-p", str(port), "-U", "0"]
         if self.path is not None:
             where = ["-s", str(self.path)]
-        # memcached refuses to run as root unless it is told to.
+        # memcached runs as root only with this option.
         user = ["-u", "root"] if os.geteuid() == 0 else []
         auth = [] if self._auth_file is None else ["-Y", str(self._auth_file)]
         process = subprocess.Popen(
@@ -182,7 +182,7 @@ class MemcachedProcess:
 
     def _answers(self) -> bool:
         try:
-            # Not somebody else's server on the same port.
+            # Not another server on the same port.
             return self.stats()["pid"] == str(self.pid)
         except (OSError, KeyError):
             return False

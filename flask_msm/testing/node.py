@@ -24,9 +24,9 @@ GARBAGE = b"HTTP/1.1 400 Bad Request\r\n\r\n"
 
 
 class Node(Peer, ABC):
-    """Listens on a port of its own, and hands on to whatever keeps the items; a context manager.
+    """Listens on a port of its own, and hands on to what keeps the items; a context manager.
 
-    The port stays the same whatever happens to the node.
+    The port stays the same in all that happens to the node.
 
     Args:
         node_id: Its id in ``MSM_NODES``.
@@ -97,7 +97,7 @@ class Node(Peer, ABC):
                     hand_on(data)
 
     def _let_through(self, caller: Caller) -> bool:
-        """Wait while it hangs; return whether there is still somebody to talk to."""
+        """Wait while it hangs; return whether the caller is still connected."""
         self._flows.wait()
         return not caller.closing.is_set()
 

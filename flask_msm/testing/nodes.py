@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 #: Time in seconds a node may take: long for a busy machine, short for a test of one that hangs.
 TIMEOUT = 0.3
-#: Time in seconds until a node that is down may be probed again when a test says so.
+#: Time in seconds until a node that is down may be probed again when a test asks for it.
 BACKOFF = 0.01
 #: Time in seconds between two probes in the background.
 INTERVAL = 0.1
@@ -89,7 +89,7 @@ class Nodes(Mapping[str, Node]):
         folder.mkdir(mode=0o700, exist_ok=True)
         return {
             "MSM_NODES": [node.address for node in self.values()],
-            # As in production; with TESTING an application has neither unless it is told.
+            # As in production; with TESTING an application has neither unless they are set.
             "MSM_LOCAL_CACHE": "filesystem",
             "MSM_MIRROR": True,
             "MSM_LOCAL_DIR": str(folder),
@@ -119,7 +119,7 @@ class Nodes(Mapping[str, Node]):
         self._each(node_ids, Node.answer_garbage)
 
     def heal(self, *node_ids: str) -> None:
-        """Let nodes work again, whatever was done to them; those that were killed are empty."""
+        """End all faults of nodes; those that were killed are empty."""
         self._each(node_ids, Node.heal)
 
     def restart(self, *node_ids: str) -> None:

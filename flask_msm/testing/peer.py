@@ -1,4 +1,4 @@
-"""A TCP server that treats every connection as it is told to, where a memcached is expected."""
+"""A TCP server with a behaviour given by the test, where a memcached is expected."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PATIENCE = 60.0
 
 
 class Caller:
-    """One connection somebody opened to the peer.
+    """One connection that a client opened to the peer.
 
     Attributes:
         socket: Its socket.
@@ -37,7 +37,7 @@ class Caller:
         return self.socket.recv(65536)
 
     def end(self) -> None:
-        """Say and hear nothing more."""
+        """Send and receive nothing more."""
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
 
@@ -86,7 +86,7 @@ class Peer:
         self.port: int = 0
 
     def __enter__(self) -> Self:
-        # Keeps the port while nobody listens, so that nobody else gets it.
+        # Keeps the port while the peer does not listen, so that no other process gets it.
         self._place = self._bound(0)
         self.port = int(self._place.getsockname()[1])
         self.listen()
@@ -106,7 +106,7 @@ class Peer:
             self._run(self._accept, self._listener, self._closing)
 
     def refuse(self) -> None:
-        """Close all connections and take no more: whoever connects is refused."""
+        """Close all connections and refuse new ones."""
         listener, self._listener = self._listener, None
         if listener is None:
             return
@@ -151,7 +151,7 @@ class Peer:
 
         thread = threading.Thread(target=run, daemon=True)
         with self._lock:
-            # Whoever waits for threads finds none that did not begin.
+            # Under the lock: a wait for the threads finds none that has not started.
             self._threads.add(thread)
             thread.start()
 

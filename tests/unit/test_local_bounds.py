@@ -98,7 +98,7 @@ def test_sessions_that_are_nowhere_else_go_last_and_that_is_said(tmp_path):
 
     assert len(there(host)) == 4
     assert host.local.lost == 4
-    assert host.troubles == ["it is full: 4 sessions were thrown out that nobody else has"]
+    assert host.troubles == ["it is full: 4 sessions were thrown out that exist nowhere else"]
 
 
 @pytest.mark.parametrize("kind", ["filesystem", "simple"])
@@ -109,7 +109,7 @@ def test_without_a_cluster_every_session_that_is_thrown_out_is_said(tmp_path, ki
     host.local.trim(KEYS)
 
     assert host.local.lost == 8 - len(there(host)) > 0
-    assert "nobody else has" in host.troubles[0]
+    assert "exist nowhere else" in host.troubles[0]
 
 
 def test_what_has_expired_is_removed_and_is_no_loss(tmp_path):

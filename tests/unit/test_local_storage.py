@@ -211,7 +211,7 @@ def test_a_damaged_session_that_was_nowhere_else_is_counted_and_said(host, act, 
 
     assert host.local.dirty_keys(KEYS) == left
     assert host.local.lost == 1
-    assert host.troubles == ["a session that nobody else has is damaged"]
+    assert host.troubles == ["a session that exists nowhere else is damaged"]
 
 
 def test_a_damaged_copy_of_what_the_cluster_has_is_replaced_without_a_word(host):

@@ -1,9 +1,9 @@
 """The state document: all that a dashboard or a command line shows, in one immutable snapshot.
 
-Plain data, made by the console and read by whoever shows it. What is not known is ``None``, never
+Plain data, made by the console and read by what shows it. What is not known is ``None``, never
 0 and never a guess. Times are floats in seconds since the epoch, durations and latencies floats in
 seconds, sizes whole bytes, ratios between 0 and 1. Stamps are strings: they are too large for
-JavaScript, and all anybody may do with them is compare. Texts come from the network: they are
+JavaScript, and may only be compared. Texts come from the network: they are
 bounded, and have to be escaped before they are shown. There is no value of a session in here, no
 session id and no cookie.
 """

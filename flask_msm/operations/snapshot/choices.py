@@ -11,12 +11,12 @@ class Choice:
 
     Attributes:
         value: What holds now.
-        configured: What the configuration of the observing worker says.
+        configured: What is configured in the observing worker.
         set_by: Operator who chose *value*; ``None`` while the configuration holds.
         set_at: When.
         reason: Why, in their words.
-        stamp: What a command passes as ``based_on``; ``"0"`` when nobody ever chose.
-        applied_by: Workers whose report says that they obey this stamp (or a later one).
+        stamp: What a command passes as ``based_on``; ``"0"`` when it was never chosen.
+        applied_by: Workers that report to obey this stamp (or a later one).
         of: Workers that could be asked: those seen and not gone.
     """
 

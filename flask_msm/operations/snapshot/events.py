@@ -1,4 +1,4 @@
-"""What happened, as the fleet tells it."""
+"""What happened, as the fleet reports it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class Event:
         level: How bad.
         kind: Short name, for example ``node_down``.
         text: One sentence.
-        detail: One more, if there is more to say.
+        detail: One more, if there is one.
         node: Id of the node it is about.
         workers: Names of the workers that saw it.
         actor: The operator who did it.
         reason: Why, in their words.
         before: What held until then, if something was changed.
         after: What holds since then.
-        result: What became of it: whom it was told to.
+        result: What became of it: which nodes received it.
     """
 
     id: str

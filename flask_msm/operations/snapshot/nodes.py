@@ -18,7 +18,7 @@ class Opinion:
     Attributes:
         worker: Name of the worker.
         state: What it sees.
-        trusted: Whether it lets the node say "missing".
+        trusted: Whether it accepts "missing" from the node.
         since: Since when.
         error: Class and reason of the last failure.
         failures: Failures in a row.
@@ -83,14 +83,14 @@ class Node:
         address: ``host:port`` or the path of a socket; ``None`` when that is hidden.
         state: The drain if there is one, else what most workers see, the worse one on a tie;
             ``None`` when no worker has seen it yet.
-        trusted: Whether the fleet lets it say "missing"; a node that is up and not trusted is
+        trusted: Whether the fleet accepts "missing" from it; a node that is up and not trusted is
             being rebuilt, or waits for it.
         since: Since when it is in that state.
         opinions: How each worker sees it, by name of the worker.
         error: Class and reason of the last failure, the newest of all workers.
         error_at: When.
         failures: Failures in a row, the most of all workers.
-        retry_at: When somebody asks it again, the earliest of all workers.
+        retry_at: When it is asked again, the earliest of all workers.
         stats: The newest statistics, however old.
         stats_error: Why there are none, in words.
         rebuild: How far it is.

@@ -1,4 +1,4 @@
-"""What an operator is told of one session."""
+"""What an operator is shown of one session."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class SessionFacts:
         size: Size in bytes, as stored.
         created: When it began.
         renewed: When it was last written.
-        expires_at: When it ends if nobody comes.
+        expires_at: When it ends if it is not used before.
         permanent: Whether the browser keeps it.
         is_local: Whether parts of it exist in one process only.
         destroyed: Whether it was ended: what is stored is the mark of that.

@@ -1,4 +1,4 @@
-"""What a memcached node said about itself."""
+"""What a memcached node reported about itself."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeStats:
-    """What a node said about itself, as one worker read it.
+    """What a node reported about itself, as one worker read it.
 
     Attributes:
         at: When.
@@ -21,8 +21,8 @@ class NodeStats:
         hit_ratio: Share of reads that found something, in the window.
         evictions: Items thrown out for want of memory, since its start.
         evictions_per_minute: The same per minute, in the window.
-        evicted_unfetched: Those among all of them that nobody had read since they were written.
-        expired_unfetched: Items that ran out of time and that nobody had read, since its start.
+        evicted_unfetched: Those among all of them that were not read since they were written.
+        expired_unfetched: Items that ran out of time and were never read, since its start.
         connections: Open now.
         max_connections: Allowed.
         refused_connections: Times it took no more connections, since its start.

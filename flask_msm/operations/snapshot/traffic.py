@@ -30,7 +30,7 @@ class Traffic:
         saves: Latency of writes.
         hits: Reads that found a session.
         misses: Reads that found none.
-        failed: Reads nobody could answer and writes nobody took.
+        failed: Reads that no store answered and writes that none took.
         retried: Operations that succeeded at the second try.
         from_backup: Reads that were answered by another copy than the first.
         kept_locally: Writes that went to local storage only.

@@ -48,12 +48,12 @@ COUNTED = {
     "mirror_dropped": "Copies for local storage that were left out because too many waited.",
     "corrupt": "Records that were damaged and not used.",
     "unknown_records": "Records of another secret or a newer version, which were left alone.",
-    "detached": "Sessions that nobody could be asked for.",
+    "detached": "Sessions that no store could be asked for.",
     "dropped_after_logout": "Changes of requests that ended after the session had.",
     "dropped_frozen": "Changes of requests that came too late for the id they were sent with.",
     "followed": "Changes sent with the id from before a regenerate(), brought to the new one.",
     "refreshed": "Sessions whose life was prolonged without a change.",
-    "unexpected": "Errors that should not happen: please report what the log says.",
+    "unexpected": "Errors that should not happen: please report them with the log.",
     "refused": "Saves that failed because an attribute cannot be stored.",
     "stored_as_none": "Attributes that were stored as None.",
     "kept_local": "Attributes that stayed in this process.",
@@ -77,8 +77,8 @@ class Worker:
         mode_since: Since when.
         policy: The serialization policy it obeys.
         control: The newest stamp of the operators' choices it has applied.
-        stale: It has not been heard of for three intervals.
-        gone: It has not been heard of for ten intervals, or said good-bye.
+        stale: It was not seen for three intervals.
+        gone: It was not seen for ten intervals, or signed off.
         live: Sessions with objects that exist in this process only.
         mirrored: Sessions in its local storage that the cluster has as well.
         dirty: Sessions in its local storage with changes the cluster does not have.

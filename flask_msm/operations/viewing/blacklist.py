@@ -29,9 +29,9 @@ def entries_of(
 
     Args:
         serialization: Knows what this worker met, and what is pinned.
-        told: What the other workers met.
+        told: What the other workers reported.
         clears: What operators cleared, by attribute; the empty name for all of them.
-        clock: Tells the time.
+        clock: The source of time.
         hide_errors: Whether reasons are left out.
     """
     summed_up = Blacklist(clock, lambda: "")

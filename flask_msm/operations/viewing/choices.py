@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def fixed(value: str) -> doc.Choice:
-    """Return a choice that nobody can make here."""
+    """Return a choice that cannot be made here."""
     return doc.Choice(value=value, configured=value)
 
 

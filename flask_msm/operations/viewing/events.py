@@ -20,7 +20,7 @@ MOST_EVENTS = 300
 
 #: When, seen by which worker, and what.
 Sighting = tuple[float, str, ReportFields]
-#: What one worker said of a node, and what it is that happened: kind, text, node.
+#: What makes two sightings the same event: kind, text, node.
 _Same = tuple[str | None, str | None, str | None]
 
 

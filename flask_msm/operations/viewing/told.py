@@ -1,4 +1,4 @@
-"""What the other workers said, read once for all who look at it."""
+"""Parsed reports of the other workers, cached per collection."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Told:
-    """What the other workers said, put together once for everything that was gathered at once.
+    """The reports of the other workers, parsed once for everything that was gathered at once.
 
     Attributes:
         reports: Their reports, the very objects.
-        workers: Each of them, by name, as if it were heard of lately.
+        workers: Each of them, by name, as if it were seen lately.
         opinions: How each of them sees each node, by its name and the node's.
         events: Worker and event, oldest first.
         blacklist: Of all of them.
@@ -41,10 +41,10 @@ class Told:
 
 
 class Others:
-    """Reads what the other workers said, anew only when something else was gathered.
+    """Parses the reports of the other workers, anew only when something else was gathered.
 
     Args:
-        clock: Tells the time.
+        clock: The source of time.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -53,7 +53,7 @@ class Others:
         self._told = Told()
 
     def told(self, view: FleetView, me: str) -> Told:
-        """Return what the workers of *view* said, all but *me*."""
+        """Return the parsed reports of the workers of *view*, all but *me*."""
         others = [worker for worker in view.workers if worker.name != me]
         reports = tuple(view.seen.reports[worker.name].facts for worker in others)
         told = self._told
@@ -69,7 +69,7 @@ class Others:
             opinions={worker.name: opinions_of(worker) for worker in others},
             events=sorted(
                 (
-                    # Nothing happened later than the report that tells of it.
+                    # Nothing happened later than the report that contains it.
                     (min(row.number("at") or 0.0, worker.heard_at), worker.name, row)
                     for worker in others
                     for row in worker.facts.rows("events")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def traffic_of(said: list[ReportFields]) -> doc.Traffic | None:
-    """Return the sum of what workers said; ``None`` when none of them said anything."""
+    """Return the sum of what workers reported; ``None`` when none of them reported anything."""
     said = [facts for facts in said if facts.names()]
     if not said:
         return None
@@ -55,7 +55,7 @@ def _histogram(said: list[ReportFields], name: str) -> doc.Histogram | None:
 
 
 def _by_step(rows: list[list[float | None]], together: Any) -> tuple[float | None, ...]:
-    """Put the values of several workers for each step together; ``None`` where nobody has any."""
+    """Put the values of several workers for each step together; ``None`` where none has any."""
     told = [row for row in rows if len(row) == STEPS]
     columns = [
         [value for value in column if value is not None] for column in zip(*told, strict=True)

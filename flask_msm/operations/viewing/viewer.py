@@ -38,7 +38,7 @@ class SnapshotBuilder:
         parts: The application's.
         settings: The application's.
         app_name: Name of the application.
-        clock: Tells the time.
+        clock: The source of time.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The workers, each as its last report tells of it."""
+"""The workers, each as in its last report."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MODES = {"stopped": 2, "local": 1, "distributed": 0}
 
 
 def worker_of(worker: WorkerView) -> doc.Worker:
-    """Return what a worker said of itself."""
+    """Return what a worker reported of itself."""
     facts, local = worker.facts, worker.facts.inner("local")
     kept, dirty = local.whole("sessions"), local.whole("dirty")
     mode = facts.text("mode")
@@ -62,7 +62,7 @@ def _counts(facts: ReportFields) -> dict[str, int]:
 
 
 def with_status(made: doc.Worker, worker: WorkerView) -> doc.Worker:
-    """Return *made* as it is by now: who is not heard of becomes stale, and then gone."""
+    """Return *made* as it is by now: a worker not seen becomes stale, and then gone."""
     stale, gone = worker.status == "stale", worker.status == "gone"
     if (made.stale, made.gone) == (stale, gone):
         return made

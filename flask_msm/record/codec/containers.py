@@ -27,7 +27,7 @@ _KEYS = (int, bytes, bool, type(None), float, str)
 
 
 def is_plain(value: Any, depth: int = 0) -> bool:
-    """Tell whether *value* consists of None, bool, int, float, str, bytes, list, dict alone.
+    """Return whether *value* consists of None, bool, int, float, str, bytes, list, dict alone.
 
     Asked for every value, so it counts every nanosecond. MessagePack itself refuses the few of
     these that it cannot hold (big ints, lone surrogates), but takes others that would come back
@@ -134,7 +134,7 @@ class ContainerEncoder:
             return self._extension(number, encode(value))
         except Refused:
             raise
-        except Exception as error:  # noqa: BLE001 - a time zone is code of anybody
+        except Exception as error:  # noqa: BLE001 - a time zone is code from outside
             raise Refused(value, f"encoding it raised {type(error).__name__}") from None
 
     def _object(self, value: object, registered: Registered, depth: int) -> list[object]:

@@ -167,5 +167,5 @@ _DECODERS: Mapping[int, Callable[[bytes], object]] = {
 
 
 def decode(number: int, data: bytes) -> object:
-    """Return the value that extension *number* wrote as *data*; any error says there is none."""
+    """Return the value that extension *number* wrote as *data*; raises if there is none."""
     return _DECODERS[number](data)

@@ -152,7 +152,7 @@ def _by_default(value: object, default: Default | None) -> object:
     try:
         return default(value)
     except TypeError:
-        # How a JSON provider says that it has nothing.
+        # A JSON provider raises it for a value that it does not know.
         pass
     except Exception as error:  # noqa: BLE001 - code of the application
         reason = f"the application's JSON provider raised {type(error).__name__}"

@@ -168,7 +168,7 @@ class MsgpackCodec:
         try:
             if is_plain(value):
                 return ormsgpack.packb(value, None, _PASS_ALL)
-        except Exception:  # noqa: BLE001, S110 - whatever it was, the slow way names it
+        except Exception:  # noqa: BLE001, S110 - the slow way names the cause
             pass
         try:
             return self._dumps_tree(value)

@@ -1,4 +1,4 @@
-"""How a codec says which part of a value it does not take: path, type and reason, never data."""
+"""How a codec reports which part of a value it does not take: path, type and reason, never data."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Refused(Exception):  # noqa: N818 - a message between levels of a walk, ne
 
     def __init__(self, value: object, reason: str | None = None) -> None:
         super().__init__()
-        # Names only: an exception that somebody keeps must not keep session data alive.
+        # Names only: an exception that is kept must not keep session data alive.
         self.type_name = type_name(type(value))
         self.reason = reason or _why(type(value))
         self._segments: list[str] = []

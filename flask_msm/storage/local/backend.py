@@ -57,7 +57,7 @@ class BackendOpener:
         sessions: Most sessions.
         size: Most bytes; ``None`` for a part of what is free.
         alone: There is no cluster: every session is nowhere else.
-        trouble: Told why the folder cannot be used.
+        trouble: Called with the reason why the folder cannot be used.
         marks: What the folder is found by, see ``folder.node_marks``.
     """
 
@@ -73,7 +73,7 @@ class BackendOpener:
         trouble: Callable[[str | None], object],
         marks: Sequence[str] = (),
     ) -> None:
-        #: The shelf, ``None`` as long as nobody needed it.
+        #: The backend, ``None`` until it is needed.
         self.opened: LocalBackend | None = None
         #: Whether a folder that is not there is made.
         self.makes = True
@@ -115,7 +115,7 @@ class BackendOpener:
         if self._kind == "filesystem":
             files = FileCache(folder.sessions, limits, self._dirty(journal), locks)
             return LocalBackend("filesystem", files, journal, locks, limits, folder.sessions.parent)
-        assert not isinstance(self._kind, str)  # noqa: S101  (the settings allow no other word)
+        assert not isinstance(self._kind, str)  # noqa: S101  (the settings allow no other text)
         cache = IndexedCache(self._kind, limits, self._dirty(journal), locks)
         kind = type(self._kind).__name__
         return LocalBackend(kind, cache, journal, locks, limits, folder.sessions.parent)

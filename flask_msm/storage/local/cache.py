@@ -1,4 +1,4 @@
-"""What local storage needs of a cache, whatever keeps the bytes."""
+"""What local storage needs of any cache."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class RecordCache(Protocol):
 
 def as_bytes(found: object) -> bytes | None:
     """Return what was found in a cache if it can be a record."""
-    # Whatever else lies under a key of ours is not ours.
+    # A value of another type under a key of ours is not ours.
     return found if isinstance(found, bytes) else None
 
 

@@ -50,11 +50,11 @@ _EXPIRY = struct.Struct("I")
 
 
 class Files(FileSystemCache):
-    """A ``FileSystemCache`` of bytes that says when it fails, and never makes a request wait.
+    """A ``FileSystemCache`` of bytes that reports its failures, and never makes a request wait.
 
     cachelib's own ``set`` logs to the root logger and leaves its unfinished file behind when the
-    disk is full, and it repeats what is forbidden for up to sixteen seconds. Its ``get`` says of a
-    file that cannot be read that it is not there. What lies in the folder is never unpickled.
+    disk is full, and it repeats what is forbidden for up to sixteen seconds. Its ``get``
+    reports a file that cannot be read as missing. What lies in the folder is never unpickled.
     """
 
     unfinished = FileSystemCache._fs_transaction_suffix  # noqa: SLF001  (its own subclass)
@@ -64,7 +64,7 @@ class Files(FileSystemCache):
         return f"{self._path}/{digest_of(key) or sha256(key.encode()).hexdigest()}"
 
     def get(self, key: str) -> bytes | None:
-        """Return what is stored under *key*, or ``b""`` if nobody can read it.
+        """Return what is stored under *key*, or ``b""`` if it is damaged.
 
         Raises:
             OSError: The file cannot be read.
@@ -78,7 +78,7 @@ class Files(FileSystemCache):
         finally:
             os.close(descriptor)
         if len(data) < _EXPIRY.size:
-            return b""  # there is something, and nobody can read it
+            return b""  # there is something, but it is damaged
         return data[_EXPIRY.size :] if _EXPIRY.unpack_from(data)[0] >= time.time() else None
 
     def set(
@@ -130,7 +130,7 @@ def _write(descriptor: int, data: bytes) -> None:
 
 
 def has_expired(path: str, now: float) -> bool:
-    """Return whether nobody needs the file any more.
+    """Return whether the file is not needed any more.
 
     Args:
         path: Where it is.

@@ -111,7 +111,7 @@ def open_folder(
 
 
 def default_size(folder: Folder) -> int:
-    """Return how many bytes local storage takes if nobody says: a quarter of what is free."""
+    """Return how many bytes local storage takes if it is not set: a quarter of what is free."""
     try:
         free = shutil.disk_usage(folder.sessions).free
         return max(LEAST_BYTES, min(MOST_BYTES, free // 4))
@@ -148,7 +148,7 @@ def _is_taken(parent: Path) -> bool:
 
 
 def _note(parent: Path) -> Path:
-    """Return the file beside *parent* that says which name is used instead."""
+    """Return the file beside *parent* with the name that is used instead."""
     return parent.with_name(f"{parent.name}.name")
 
 
@@ -188,7 +188,7 @@ def _another(parent: Path) -> Path | None:
 
 
 def _private(path: Path) -> None:
-    """Make *path*, or see that it belongs to this user and to nobody else."""
+    """Make *path*, or check that it belongs to this user alone."""
     _make(path)
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode):
@@ -200,7 +200,7 @@ def _private(path: Path) -> None:
 
 
 def _make(path: Path) -> None:
-    """Make *path* and what is missing above it, for this user alone whatever the umask allows."""
+    """Make *path* and what is missing above it, for this user alone under any umask."""
     with suppress(FileExistsError):
         try:
             path.mkdir(mode=0o700)
@@ -269,7 +269,7 @@ def _note_use(uses: Path, names: list[str]) -> None:
 
 
 def _remove_forsaken(ours: Path, name: str) -> None:
-    """Remove folders of secrets that nobody has used for long: nobody can read them any more."""
+    """Remove folders of secrets that were not used for long: they cannot be read any more."""
     for path in ours.parent.glob(f"{name}-*"):
         with suppress(OSError):
             if path != ours and time.time() - (path / "sessions").stat().st_mtime > STALE_AFTER:
@@ -277,5 +277,5 @@ def _remove_forsaken(ours: Path, name: str) -> None:
 
 
 def _check(secret: bytes) -> str:
-    """Return what names the folder of a secret and tells nothing about it."""
+    """Return what names the folder of a secret and reveals nothing about it."""
     return blake2b(b"flask_msm local storage", key=secret, digest_size=8).hexdigest()

@@ -21,7 +21,7 @@ STRIPES = 64
 #: Time in seconds to wait for another process: on a busy machine it may not run for a while, and a
 #: write beside it can cost a change. One that is stopped in the middle must not stop all others.
 PATIENCE = 1.0
-#: For so many seconds after a wait in vain nobody waits for that lock as long again, but this long.
+#: For so many seconds after a wait in vain, waits for that lock are shorter: as long as this.
 RESIGNED, SHORT_PATIENCE = 10.0, 0.1
 _PAUSE = 0.001
 
@@ -37,7 +37,7 @@ class KeyLocks:
         self._folder = folder
         self._locks = [ProcessLock() for _ in range(STRIPES)]
         self._files: dict[str, int] = {}
-        #: By stripe: until when nobody waits long, monotonic time in seconds.
+        #: By stripe: until when waits are short, monotonic time in seconds.
         self._resigned = [0.0] * STRIPES
         self._pid = 0
 
@@ -45,7 +45,7 @@ class KeyLocks:
     def hold(
         self, key: str, *, wait: bool = True, unless: Callable[[], bool] | None = None
     ) -> Iterator[bool]:
-        """For a ``with`` block: hold the lock of *key*, and say whether it is held.
+        """For a ``with`` block: hold the lock of *key*; yields whether it is held.
 
         It is not when another process keeps it for too long, or lock files cannot be opened. A
         change is written all the same, for a stopped process must not stop all others; but nothing

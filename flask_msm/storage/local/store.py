@@ -1,7 +1,7 @@
 """Sessions on this host: what is left when no node can be reached, and a mirror until then.
 
 A cachelib cache holds bytes only: the same sealed records that nodes hold, behind a few bytes that
-say whether the cluster holds them as well. Every change is read, joined and written under a lock
+record whether the cluster holds them as well. Every change is read, joined and written under a lock
 of the session that all workers of the host share.
 """
 
@@ -52,7 +52,7 @@ TRIM_EVERY = 60.0
 #: Most sessions that are remembered to have been written without their lock: where lock files
 #: cannot be opened all are.
 MOST_OWED = 256
-#: Time in seconds that what workers tell each other is kept.
+#: Time in seconds that notes from worker to worker are kept.
 FLEET_LIFE = 30 * 24 * 3600
 
 _HEAD = Struct(">Bd")
@@ -94,7 +94,7 @@ class LocalStore:
         clock: Its wall clock makes times to live.
         prefix: In front of every storage key.
         alone: There is no cluster: what is not here is nowhere.
-        trouble: Told why local storage fails, and ``None`` when it works again.
+        trouble: Called with the reason when local storage fails, and ``None`` when it works again.
         later: Runs a job behind the response; returns whether it was taken.
     """
 
@@ -205,7 +205,7 @@ class LocalStore:
             limit: Largest size in bytes, if it is another one than usual.
 
         Returns:
-            Nobody holds it when local storage failed.
+            What was written; without copies when local storage failed.
 
         Raises:
             RecordTooLargeError: It does not fit; what was stored stays.
@@ -296,7 +296,7 @@ class LocalStore:
                 joined = join(entry.record, record) if entry else record
                 if entry is None or joined == record:
                     self._put(shelf, key, keys, Entry(record, SyncState.SYNCED, seen_at), held=True)
-                    # Whatever the entry said: a process may have died between these two steps.
+                    # Under any mark: a process may have died between these two steps.
                     shelf.journal.discard(digest_of(key) or "")
                     return True
                 is_old_news = not entry.mark and seen_at < entry.checked_at
@@ -383,7 +383,7 @@ class LocalStore:
         """Return a context manager: whether no other process of this host is at *task*."""
         return self._shelves.open(keys).locks.alone(task)
 
-    # -- what workers of this host tell each other ---------------------------------------------
+    # -- notes from worker to worker on this host ----------------------------------------------
 
     def get_blob(self, name: str, keys: Keyring) -> bytes | None:
         """Return what was noted under *name*; ``None`` for what was not written with our keys."""
@@ -444,7 +444,7 @@ class LocalStore:
                 return
         if lost:
             self.lost += lost
-            self._trouble(f"it is full: {lost} sessions were thrown out that nobody else has")
+            self._trouble(f"it is full: {lost} sessions were thrown out that exist nowhere else")
 
     def _note_trim(self) -> None:
         self._trimmed_at, self._written = self._clock.monotonic(), 0
@@ -453,7 +453,7 @@ class LocalStore:
     def _changing(
         self, shelf: LocalBackend, key: str, *, unless: Callable[[], bool] | None = None
     ) -> Iterator[bool]:
-        """For a ``with`` block: hold the lock of *key* and say so; then make room."""
+        """For a ``with`` block: hold the lock of *key*, yield whether it is held; make room."""
         lost = self.lost
         try:
             with shelf.locks.hold(key, unless=unless) as held:
@@ -461,7 +461,7 @@ class LocalStore:
         finally:
             # Afterwards: listeners are not called with a lock, and other sessions have their own.
             if self.lost > lost:
-                self._trouble("a session that nobody else has is damaged")
+                self._trouble("a session that exists nowhere else is damaged")
             with suppress(LocalStorageError):
                 self._guarded(shelf.cache.evict)
 
@@ -508,7 +508,7 @@ class LocalStore:
         self._stored()
 
     def _guarded(self, act: Callable[[*Ts], T], *args: *Ts) -> T:
-        """Call *act* and say when local storage begins to fail."""
+        """Call *act* and report when local storage begins to fail."""
         try:
             return act(*args)
         except LocalStorageError as error:
@@ -518,14 +518,14 @@ class LocalStore:
             raise
 
     def _stored(self) -> None:
-        """Say when local storage works again; only a write tells, a full disk can be read."""
+        """Report when local storage works again: only a write shows it, a full disk can be read."""
         if self.failing is not None:
             self.failing = None
             self._trouble(None)
 
 
 def joined_with(record: Record) -> Rewrite:
-    """Return what adds *record* to whatever a store holds."""
+    """Return what adds *record* to what a store holds."""
 
     def rewrite(seen: Record | None) -> Record:
         return join_optional(record, seen) or record

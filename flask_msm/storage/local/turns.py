@@ -75,7 +75,7 @@ class Turns:
         return taken if own in taken else [*taken, own]
 
     def leave(self, key: str, turn: Turn) -> None:
-        """Let *turn* wait no more, whatever became of it."""
+        """Remove *turn* from those that wait, served or not."""
         with self._lock:
             waiting = self._waiting.get(key)
             if waiting and turn in waiting:
