@@ -234,8 +234,8 @@ def test_twenty_open_dashboards_ask_the_nodes_no_more_than_one(nodes, shop_over,
         slow = {**PATIENT, "MSM_PROBE_INTERVAL": 600, "MSM_PROBE_MAX_BACKOFF": 600}
         shop = shop_over([first, second], reads=False, **slow)
         shop.wait("up", "up")
-        cluster = shop.manager.state(shop.app).parts.cluster
-        observer = cluster.observer
+        operations = shop.manager.state(shop.app).console.operations
+        cluster, observer = operations.cluster, operations.observer
 
         def probed():
             state = shop.client.get("/msm-admin/api/v1/state").json

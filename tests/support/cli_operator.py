@@ -33,7 +33,8 @@ class Operator:
             **config,
         }
         self.worker = self.app()
-        self.cluster = self.worker.extensions["msm"].parts.cluster
+        state = self.worker.extensions["msm"]
+        self.cluster, self.console = state.parts.cluster, state.console
         rebuild_soon(self.cluster.monitor)
 
     def app(self):

@@ -31,7 +31,11 @@ _done: Counter[str] = Counter()
 
 def post_fork(server, worker):
     """Count the ticks of the upkeep, before the application makes any."""
-    from flask_msm.maintenance.monitor import Monitor  # of the version that the worker runs
+    # Of the version that the worker runs: in the first one it is at another place.
+    try:
+        from flask_msm.maintenance.monitor import Monitor
+    except ModuleNotFoundError:
+        from flask_msm.upkeep.monitor import Monitor
 
     tick = Monitor.tick
 

@@ -503,7 +503,7 @@ class Browser:
         self.cookies = []  # all of the session id it has now
         self.past = []  # of ids it had before, with the time they were given up
         self.acknowledged = Expected()
-        self.effective_state = Expected()
+        self.shown = Expected()
         self.removed = {}
         self.changed_at = 0.0
         self.creating = self.ending = False
@@ -545,7 +545,7 @@ class Request:
     name: str = ""
     number: int = 0
     acknowledged: Expected = field(default_factory=Expected)
-    effective_state: Expected = field(default_factory=Expected)
+    shown: Expected = field(default_factory=Expected)
     wiped: int = 0
     asked: set = field(default_factory=set)
     told: set = field(default_factory=set)
@@ -783,7 +783,7 @@ class World:
         elif request.kind == "outdated":
             request.token = self.chance.choice(browser.cookies)
         request.acknowledged = Expected(browser.acknowledged)
-        request.effective_state = Expected(browser.effective_state)
+        request.shown = Expected(browser.shown)
         return True
 
     # -- serving ---------------------------------------------------------------------------------
@@ -907,7 +907,7 @@ class World:
         if len(request.asked) > 1 and unit.record is not None:
             self._check_survival(request, unit)
             for name, value in seen.items():
-                request.browser.effective_state.note(name, value, self.now)
+                request.browser.shown.note(name, value, self.now)
 
     def _may_have_expired(self, request) -> bool:
         return self.now - self._monotonic_of(request.token.renewed) > LIFE - self.skew
@@ -934,7 +934,7 @@ class World:
             ("outdated", request.acknowledged, limit)
             if request.kind == "outdated"
             else ("lost", request.acknowledged, at_once),
-            ("vanished", request.effective_state, limit),
+            ("vanished", request.shown, limit),
         ]
         for kind, expected, before in checks:
             names = expected.missing_from(seen, browser.removed, before)
@@ -945,7 +945,7 @@ class World:
                 self._violated(kind, request, text)
                 # Said once: what is lost stays lost.
                 browser.acknowledged.clear()
-                browser.effective_state.clear()
+                browser.shown.clear()
                 return
 
     def _overtaken(self, request, browser) -> bool:

@@ -131,8 +131,8 @@ def test_texts_but_the_name_are_safe_to_print():
 
     (entry,) = blacklist.all()
 
-    quoted = entry.path + entry.endpoint + entry.reason + entry.type_name
-    assert quoted.isprintable()
+    shown = entry.path + entry.endpoint + entry.reason + entry.type_name
+    assert shown.isprintable()
     assert entry.attribute == "a\x1b[2J"
 
 

@@ -383,8 +383,8 @@ def test_a_clear_by_a_clock_a_day_ahead_does_not_hide_what_comes_after(crew, one
     crew.tick()
 
     assert listed(crew.workers[0]) == {"after"}
-    quoted = {entry.attribute for entry in crew.workers[0].console.view().blacklist}
-    assert quoted == {"after"}
+    shown = {entry.attribute for entry in crew.workers[0].console.view().blacklist}
+    assert shown == {"after"}
 
 
 # -- what is written down ------------------------------------------------------------------------

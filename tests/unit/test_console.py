@@ -239,7 +239,7 @@ def test_a_large_fleet_is_put_together_once_and_costs_no_more_per_worker_than_a_
     one = large_fleet(200)
 
     first, gathered = calls_of(one.console.view)
-    again, quoted = calls_of(one.console.view)
+    again, shown = calls_of(one.console.view)
 
     assert (len(first.workers), len(first.nodes)) == (201, 50)
     assert len(first.events) == MOST_EVENTS
@@ -248,8 +248,8 @@ def test_a_large_fleet_is_put_together_once_and_costs_no_more_per_worker_than_a_
     assert again.events == first.events
     assert len(again.blacklist) == 60
     _, of_few = calls_of(large_fleet(50).console.view)
-    say(f"view of 50 nodes: 200 workers {gathered} calls, then {quoted} each; 50: {of_few}")
-    assert quoted < gathered / 2
+    say(f"view of 50 nodes: 200 workers {gathered} calls, then {shown} each; 50: {of_few}")
+    assert shown < gathered / 2
     assert gathered < 5 * of_few
 
 
@@ -298,8 +298,8 @@ def test_what_is_counted_has_a_meaning_and_nothing_else_is_shown(one, other):
     odd = {"sessions": {"followed": 2, "a name": 7, "detached": -1}, "cluster": [1]}
     show(one, {other.name: odd})
 
-    (quoted,) = (w for w in one.console.view().workers if w.id == other.name)
-    assert quoted.counts == {"followed": 2}
+    (shown,) = (w for w in one.console.view().workers if w.id == other.name)
+    assert shown.counts == {"followed": 2}
 
 
 def test_what_nobody_counts_is_not_zero(one):

@@ -31,15 +31,15 @@ def test_an_encrypted_record_comes_back_as_it_was(values):
 
 
 def test_the_header_stays_readable_and_the_body_does_not():
-    one_line, sealed = PLAIN.seal(record(), KEY, KEYS), ENCRYPTED.seal(record(), KEY, KEYS)
+    plain, sealed = PLAIN.seal(record(), KEY, KEYS), ENCRYPTED.seal(record(), KEY, KEYS)
 
-    fields, others = HEADER.unpack_from(one_line), HEADER.unpack_from(sealed)
+    fields, others = HEADER.unpack_from(plain), HEADER.unpack_from(sealed)
     assert fields[:3] == others[:3]
     assert (fields[3], others[3]) == (0, 2)
     assert fields[4:] == others[4:]
-    assert b"cart" in one_line
+    assert b"cart" in plain
     assert b"cart" not in sealed
-    assert len(sealed) - len(one_line) == OVERHEAD
+    assert len(sealed) - len(plain) == OVERHEAD
 
 
 def test_a_body_is_compressed_before_it_is_encrypted():
@@ -77,13 +77,13 @@ def test_what_was_written_before_keys_were_set_is_read():
 
 def test_what_was_not_written_as_it_would_be_today_is_told():
     """Maps of the fleet are written anew then, for they may not change before a key goes."""
-    one_line, one, two = (an.seal(record(), KEY, KEYS) for an in (PLAIN, ENCRYPTED, envelope(TWO)))
+    plain, one, two = (an.seal(record(), KEY, KEYS) for an in (PLAIN, ENCRYPTED, envelope(TWO)))
     announced, rotated = envelope(ONE, encrypts=False), envelope(TWO, ONE)
 
-    assert [PLAIN.is_current(one_line, KEYS), PLAIN.is_current(one, KEYS)] == [True, False]
-    assert [announced.is_current(one_line, KEYS), announced.is_current(one, KEYS)] == [True, False]
-    assert [rotated.is_current(data, KEYS) for data in (one_line, one, two)] == [False, False, True]
-    assert not PLAIN.is_current(one_line, Keyring(("newer", "secret")))
+    assert [PLAIN.is_current(plain, KEYS), PLAIN.is_current(one, KEYS)] == [True, False]
+    assert [announced.is_current(plain, KEYS), announced.is_current(one, KEYS)] == [True, False]
+    assert [rotated.is_current(data, KEYS) for data in (plain, one, two)] == [False, False, True]
+    assert not PLAIN.is_current(plain, Keyring(("newer", "secret")))
 
 
 @pytest.mark.parametrize("other", [PLAIN, envelope(TWO)], ids=["no key", "another key"])
