@@ -51,13 +51,15 @@ def play(seed, **options):
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_no_outage_loses_what_a_host_has_or_undoes_a_logout(shape):
+    what = ("acknowledged", "kept on a host", "reads while disturbed", "returns", "replays")
     total = Counter()
-    for seed in range(WORLDS):
+    for seed in range(max(WORLDS, TRIES)):
         played = play(seed, **SHAPES[shape])
         total += played.counts
         assert not played.violations, f"world {seed}: {played.report()}"
+        if seed + 1 >= WORLDS and min(total[one] for one in what) > 0:
+            break
     sys.stdout.write(f"{shape}: {dict(total)}\n")
-    what = ("acknowledged", "kept on a host", "reads while disturbed", "returns", "replays")
     assert min(total[one] for one in what) > 0, total
 
 
