@@ -283,7 +283,7 @@ def test_a_session_is_looked_up_and_ended(operator, shop):
 
 
 @takes_minutes
-def test_what_is_listed_is_filtered_and_pages_can_be_paused_and_darkened(operator):
+def test_lists_are_filtered_and_pages_can_be_paused_and_darkened(operator):
     for path in ("/workers/", "/events/"):
         operator.open(path)
         operator.click("Show")

@@ -100,7 +100,7 @@ def test_the_focus_stays_where_it_was(open_page, served):
     assert page.evaluate("document.activeElement.textContent") == "n3"
 
 
-def test_what_somebody_marks_is_not_taken_away(open_page, served):
+def test_text_that_is_selected_stays_while_the_page_is_updated(open_page, served):
     server = served(all_well(at=now()), moving=True)
     page = open_page()
     page.goto(server.url)
@@ -170,7 +170,7 @@ def test_when_it_cannot_update_it_says_so_until_it_can(open_page, served):
     open_page.messages[:] = [m for m in open_page.messages if "status of 500" not in m]
 
 
-def test_somebody_who_was_signed_out_is_told_and_it_stops_asking(open_page, served):
+def test_a_page_whose_access_ended_says_so_and_stops_polling(open_page, served):
     answers = ["write"]
     server = served(all_well(at=now()), moving=True, admin_access=lambda request: answers[-1])
     page = open_page()
@@ -221,7 +221,7 @@ def test_names_from_elsewhere_are_text_after_a_swap_as_well(open_page, served):
     assert "broken in" not in page.title()
 
 
-def test_it_works_where_only_named_policies_may_make_html(open_page, served):
+def test_the_live_page_works_where_only_named_policies_may_make_html(open_page, served):
     server = served(all_well(at=now()), moving=True)
 
     inner = server.app.wsgi_app

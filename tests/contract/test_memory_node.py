@@ -95,7 +95,7 @@ def nodes():
 
 @pytest.mark.memcached
 @pytest.mark.parametrize("name", CONVERSATIONS)
-def test_it_answers_as_memcached_does(nodes, name):
+def test_a_node_in_memory_answers_as_memcached_does(nodes, name):
     for node in nodes:
         node.restart()
     real, memory = nodes
@@ -104,7 +104,7 @@ def test_it_answers_as_memcached_does(nodes, name):
 
 
 @pytest.mark.memcached
-def test_it_gives_the_statistics_that_are_read_of_memcached(nodes):
+def test_a_node_in_memory_gives_the_statistics_that_are_read_of_memcached(nodes):
     def names(answer):
         return set(re.findall(r"STAT (\S+)", answer))
 

@@ -198,7 +198,7 @@ def sealed(made, at=KEY, keys=KEYS) -> bytes:
     return ENVELOPE.seal(made, at, keys)
 
 
-def test_what_is_not_there_is_never_found(store):
+def test_a_session_that_was_never_stored_is_not_found(store):
     loaded = load(store)
 
     assert loaded.record is None
@@ -281,7 +281,7 @@ def test_parallel_changes_of_two_workers_are_all_kept(case):
     assert values(load(case.one)).keys() == {f"{name}{n}" for name in "abcd" for n in range(5)}
 
 
-def test_a_tombstone_stays_whatever_is_written_after_it(case):
+def test_a_tombstone_stays_when_other_records_are_written_after_it(case):
     save(case.one, adding(record(1, a=b"1")), known=FRESH)
     early = load(case.other, at_least=1)
     save(case.one, adding(tombstone(2)), known=load(case.one, at_least=1))

@@ -164,7 +164,7 @@ def test_a_restarted_node_is_rebuilt_when_probes_are_on(nodes, shop):
     assert {first, second} <= set(holders(client))
 
 
-def test_what_is_sent_to_a_hanging_node_is_done_when_it_goes_on(nodes):
+def test_a_command_sent_to_a_hanging_node_is_done_when_it_goes_on(nodes):
     node = nodes["n1"]
     with socket.create_connection((node.host, node.port), timeout=120) as connection:
         connection.sendall(b"version\r\n")
@@ -180,7 +180,7 @@ def test_what_is_sent_to_a_hanging_node_is_done_when_it_goes_on(nodes):
         assert connection.recv(64) == b"STORED\r\n"
 
 
-def test_nobody_else_gets_the_port_of_a_node_that_refuses(nodes):
+def test_the_port_of_a_node_that_refuses_cannot_be_bound(nodes):
     node = nodes["n1"]
     nodes.refuse("n1")
 
@@ -201,12 +201,12 @@ def test_a_logged_out_session_is_stored_nowhere_else(client):
     assert stored(client) == {}
 
 
-def test_without_a_session_nobody_holds_or_stores_it(client):
+def test_a_client_without_a_session_has_no_holders_and_no_content(client):
     assert holders(client) == ()
     assert stored(client) == {}
 
 
-def test_a_session_transaction_signs_somebody_in_for_all_workers(shop, client):
+def test_a_session_transaction_signs_a_browser_in_for_all_workers(shop, client):
     with client.session_transaction() as opened:
         opened["cart"] = ["gift"]
     other = shop().test_client()
@@ -245,7 +245,7 @@ def test_waiting_for_a_mode_that_does_not_exist_is_refused_at_once(client):
 
 
 @pytest.mark.parametrize("wait", [settle, probe, lambda app: wait_for_mode(app, "distributed")])
-def test_what_is_done_behind_responses_is_waited_for(client, wait):
+def test_work_behind_responses_is_waited_for(client, wait):
     began, done = threading.Event(), []
     client.post("/cart/apple")
     behind = client.application.extensions["msm"].parts.backgrounds[-1]

@@ -65,5 +65,5 @@ def test_any_depth_is_read_or_refused(depth, level):
 
 
 @fuzz(VALUES)
-def test_what_is_written_is_read(value):
+def test_a_value_that_is_written_is_read_back(value):
     assert same(loads(dumps(value)), value)

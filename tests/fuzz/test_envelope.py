@@ -180,7 +180,7 @@ bombs = st.integers(0, 60_000_000).map(lambda size: zlib.compress(bytes(size), 1
 
 
 @fuzz(bombs, st.binary(max_size=3), share=0.1, memory=INFLATED)
-def test_what_inflates_without_end_is_cut_off(bomb, extra):
+def test_a_body_that_inflates_without_end_is_cut_off(bomb, extra):
     header = HEADER.pack(MAGIC, FORMAT, 0, 1, 1, KEYS.current.id, 1, 2, 3, 4)
 
     with pytest.raises(CorruptRecordError):

@@ -150,7 +150,7 @@ odd_facts = st.dictionaries(
 
 
 @fuzz(odd_facts, share=0.15)
-def test_the_fleet_is_shown_whatever_a_report_says(said):
+def test_the_fleet_is_shown_for_any_content_of_a_report(said):
     worker = CREW.workers[0]
     now = CREW.clock.now
     worker.cluster.heartbeat.shared.put("w2", json.dumps({"at": now}).encode())

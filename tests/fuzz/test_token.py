@@ -65,7 +65,7 @@ COOKIE = SHOP.cookie()
     st.sampled_from(["", '"', ";", ","]),
     share=0.2,
 )
-def test_no_cookie_header_makes_a_request_fail_or_belong_to_somebody_else(data, around):
+def test_no_cookie_header_makes_a_request_fail_or_get_another_session(data, around):
     value = data.decode("latin-1").translate({0: None, 10: None, 13: None})
     header = f"{SHOP.cookie_name}={around}{value}{around}"
     seen = []

@@ -202,7 +202,7 @@ def test_a_node_that_hangs_and_code_that_reads_the_session_first(nodes, shop_ove
     assert "Degraded" in shop.pages()[""]
 
 
-def test_a_local_store_that_raises_whatever_it_is_asked_breaks_no_page(nodes, shop_over):
+def test_a_local_store_that_raises_at_every_call_breaks_no_page(nodes, shop_over):
     shop = shop_over(nodes, MSM_LOCAL_CACHE=RaisingCache())
     shop.wait("up", "up", "up")
     assert "All sessions are distributed" in shop.pages()[""]

@@ -288,7 +288,7 @@ def test_a_reply_is_read_once(node):
     assert node.counters.connects == 1
 
 
-def test_waiting_for_a_connection_ends_by_the_deadline_and_blames_nobody(server, node_at):
+def test_waiting_for_a_connection_ends_by_the_deadline_and_blames_no_node(server, node_at):
     node = node_at(server, pool_size=1)
     busy = node.start_gets("k", soon())
     start = time.monotonic()
@@ -314,7 +314,7 @@ def test_a_connection_that_comes_free_is_taken_by_who_waits(server, node_at):
     assert node.counters.connects == 1
 
 
-def test_after_the_deadline_nobody_is_asked(node):
+def test_after_the_deadline_nothing_is_sent(node):
     add(node, b"1")
     with pytest.raises(NotSentError):
         node.start_gets("k", time.monotonic()).result()
@@ -556,7 +556,7 @@ def test_ipv6_is_an_address_like_any_other(memcached, node_at):
     assert value(node) == b"1"
 
 
-def test_a_name_with_several_addresses_is_reached_where_somebody_listens(
+def test_a_name_with_several_addresses_is_reached_at_the_one_that_listens(
     memcached, node_at, monkeypatch
 ):
     """``localhost`` is ``::1`` first on many machines, and memcached is often not there."""
@@ -620,7 +620,7 @@ def test_close_leaves_the_client_usable(node, server):
     assert value(node) == b"1"
 
 
-def test_a_client_nobody_needs_goes_with_its_connections(server):
+def test_a_client_without_references_is_collected_with_its_connections(server):
     before = server.stats()["curr_connections"]
     node = MemcachedNode(
         "n1", host=server.host, port=server.port, connect_timeout=60, timeout=60, pool_size=2

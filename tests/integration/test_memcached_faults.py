@@ -200,7 +200,7 @@ def test_only_a_connection_from_the_pool_is_worth_a_second_one(peer, node_at):
     assert node.counters.reconnects == 1
 
 
-def test_what_began_to_be_answered_is_not_sent_again(peer, node_at):
+def test_a_command_whose_answer_began_is_not_sent_again(peer, node_at):
     """Half an answer means that the server did it."""
     server = peer(
         peers.in_turn(peers.answers_and_closes(b"END\r\n", b"NOT"), peers.answers(b"STORED\r\n"))

@@ -286,7 +286,7 @@ def test_two_hosts_hand_over_the_same_sessions(site):
         assert browser.read(fresh) == {"number": number, "here": 1, "there": 1}
 
 
-def test_what_operators_choose_during_operation_decides_what_happens_to_changes(site):
+def test_the_policy_chosen_at_run_time_decides_what_happens_to_changes(site):
     (worker,) = site.start(site.on("a"))
     browsers = visitors(worker, 3)
     site.wait_all_up()

@@ -61,7 +61,7 @@ def hire(nodes, tmp_path):
         worker.manager.close(worker.app)
 
 
-def test_what_one_worker_stopped_and_shows_as_stopped_another_one_starts(hire):
+def test_a_stop_by_one_worker_is_resumed_by_another_one_that_never_ticks(hire):
     here, behind = hire(), hire()
     assert here.confirm("stop", here.review("stop")).status_code == 303
     assert behind.console.view().distribution.value == "running"
@@ -72,7 +72,7 @@ def test_what_one_worker_stopped_and_shows_as_stopped_another_one_starts(hire):
     assert here.console.look().distribution.value == "running"
 
 
-def test_what_another_worker_has_changed_is_not_undone_by_one_that_does_not_know_it(hire):
+def test_a_change_of_another_worker_is_not_undone_by_one_that_does_not_know_it(hire):
     here, behind = hire(), hire()
     seen = behind.review("policy?value=local")
     here.console.set_policy("blacklist", actor="ben", reason="a test", based_on=None)

@@ -130,21 +130,21 @@ def found_violations():
     return next((found for seed in range(TRIES) if (found := play(seed).violations)), Counter())
 
 
-def test_it_is_found_that_nodes_are_trusted_that_missed_something():
+def test_the_model_finds_a_trusted_node_that_missed_a_write():
     with without_trust():
         found = found_violations()
 
     assert found["undead"] + found["unended"] > 0
 
 
-def test_it_is_found_that_what_was_joined_is_not_written_back():
+def test_the_model_finds_a_joined_record_that_is_not_written_back():
     with without_write_back():
         found = found_violations()
 
     assert found["single"] > 0
 
 
-def test_it_is_found_that_writes_overwrite_instead_of_joining():
+def test_the_model_finds_writes_that_overwrite_instead_of_joining():
     with without_join():
         found = found_violations()
 

@@ -158,7 +158,7 @@ def test_an_idle_session_that_one_host_has_is_given_back_to_nodes_that_forgot_it
 
 
 @pytest.mark.parametrize("what", MISSING)
-def test_it_is_found_what_is_missing(what):
+def test_the_model_finds_each_rule_that_is_switched_off(what):
     switched_off, options, expected = MISSING[what]
     first = options.get("first", 0)
     with switched_off():

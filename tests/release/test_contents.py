@@ -61,7 +61,7 @@ def test_the_wheel_holds_both_packages_and_nothing_else(in_wheel):
         "flask_msm_dashboard/templates/flask_msm/sections/nodes.html",
     ],
 )
-def test_what_is_easily_forgotten_is_in_the_wheel(in_wheel, name):
+def test_a_file_that_is_easily_forgotten_is_in_the_wheel(in_wheel, name):
     assert name in in_wheel
 
 

@@ -173,7 +173,7 @@ def test_threads_that_put_at_once_start_one_thread(background):
     assert len(threads()) == 1
 
 
-def test_a_forked_process_has_a_thread_of_its_own_and_nobody_elses_jobs():
+def test_a_forked_process_has_a_thread_of_its_own_and_no_jobs_of_its_parent():
     script = """
         import os, threading, traceback
         from flask_msm.process.clock import SystemClock
@@ -222,7 +222,7 @@ def test_a_forked_process_has_a_thread_of_its_own_and_nobody_elses_jobs():
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_what_is_queued_when_a_process_ends_is_done():
+def test_jobs_queued_when_a_process_ends_are_done():
     script = """
         from flask_msm.process.clock import SystemClock
         from flask_msm.process.background import Background

@@ -76,7 +76,7 @@ def test_another_type_under_the_same_name_is_another_entry():
     assert len(blacklist) == 2
 
 
-def test_what_was_seen_last_comes_first():
+def test_the_entry_seen_last_comes_first():
     clock = FakeClock()
     blacklist = make(clock=clock)
     for name in ("a", "b", "a"):
@@ -97,7 +97,7 @@ def test_ten_thousand_attributes_leave_the_first_and_a_count():
     assert len(blacklist.to_json()) < MAX_ENTRIES * 500
 
 
-def test_what_was_not_seen_for_long_makes_room():
+def test_an_entry_not_seen_for_long_makes_room():
     clock = FakeClock()
     blacklist = make(clock=clock)
     for number in range(MAX_ENTRIES):
@@ -148,7 +148,7 @@ def test_a_name_that_is_not_a_string_has_an_entry():
 # -- between workers -----------------------------------------------------------------------------
 
 
-def test_what_several_workers_saw_is_summed_however_often_it_is_heard():
+def test_counts_of_several_workers_are_summed_once_however_often_they_are_merged():
     one, other = make("one"), make("other")
     for _ in range(3):
         note(one)
@@ -166,7 +166,7 @@ def test_what_several_workers_saw_is_summed_however_often_it_is_heard():
     assert summary(one) == summary(other) == expected
 
 
-def test_what_others_saw_is_still_new_to_a_worker():
+def test_an_entry_of_another_worker_is_still_new_to_this_one():
     one, other = make("one"), make("other")
     note(one)
     other.merge(one.to_json())
@@ -281,7 +281,7 @@ def test_an_entry_counts_for_so_many_workers():
         "[" + "9" * 5_000 + "]",
     ],
 )
-def test_what_is_no_report_is_passed_over(data):
+def test_data_that_is_no_blacklist_is_ignored(data):
     blacklist = make()
     note(blacklist)
 
@@ -349,7 +349,7 @@ def test_a_huge_report_is_bounded():
 # -- clearing ------------------------------------------------------------------------------------
 
 
-def test_what_is_older_than_a_clear_vanishes_and_does_not_come_back():
+def test_an_entry_older_than_a_clear_vanishes_and_does_not_come_back():
     clock = FakeClock()
     one, other = make("one", clock), make("other", clock)
     note(one)
@@ -389,7 +389,7 @@ def test_one_attribute_may_be_cleared_alone():
     assert [entry.attribute for entry in blacklist.all()] == ["cart"]
 
 
-def test_what_is_remembered_of_clears_is_bounded():
+def test_the_memory_of_clears_is_bounded():
     blacklist = make()
 
     for number in range(1_000):
@@ -401,7 +401,7 @@ def test_what_is_remembered_of_clears_is_bounded():
 # -- pins ----------------------------------------------------------------------------------------
 
 
-def test_pins_of_the_configuration_stay_whatever_operators_do():
+def test_pins_of_the_configuration_cannot_be_removed_by_operators():
     pins = Pins(["cart"])
     pins.unpin("cart")
     pins.set_chosen([])

@@ -209,7 +209,7 @@ def test_a_copy_on_an_untrusted_node_is_joined_with_the_others(cluster):
     assert cluster.load(at_least=1).record.attributes.alive() == {"a": b"1", "b": b"9"}
 
 
-def test_what_was_joined_is_written_back_before_it_is_served(cluster):
+def test_a_joined_record_is_written_back_before_it_is_served(cluster):
     cluster.views.untrusted.add(cluster.first.id)
     cluster.seal(cluster.second, record(9, b=b"9"))
 
@@ -259,7 +259,7 @@ def test_only_a_trusted_home_may_say_that_a_session_does_not_exist(state):
     assert cluster.load().outcome is Outcome.UNKNOWN
 
 
-def test_when_no_node_answers_nobody_can_tell(cluster):
+def test_a_session_is_unknown_when_no_node_answers(cluster):
     for node in cluster.nodes.values():
         node.fail()
 
@@ -304,7 +304,7 @@ def test_the_word_of_the_only_home_counts_also_if_it_may_lack_values():
     assert cluster.load().outcome is Outcome.MISSING
 
 
-def test_what_is_found_beside_a_home_that_may_lack_it_is_not_certain(cluster):
+def test_a_record_found_beside_a_home_that_may_lack_it_is_not_certain(cluster):
     cluster.first.items.clear()
     cluster.second.fail()
     cluster.seal(cluster.third, record(1, a=b"1"))
@@ -313,7 +313,7 @@ def test_what_is_found_beside_a_home_that_may_lack_it_is_not_certain(cluster):
     assert not cluster.load(at_least=1).certain
 
 
-def test_what_is_found_beside_a_corrupt_copy_is_not_certain(cluster):
+def test_a_record_found_beside_a_corrupt_copy_is_not_certain(cluster):
     cluster.first.put(KEY, b"rubbish")
     cluster.views.untrusted.add(cluster.second.id)
 
@@ -333,7 +333,7 @@ def test_while_memories_moved_a_session_is_looked_for_on_all_nodes():
     assert cluster.stored(cluster.first) == record(1, a=b"1")
 
 
-def test_what_its_homes_show_is_not_looked_for_on_other_nodes(cluster):
+def test_a_record_found_on_its_homes_is_not_looked_for_on_other_nodes(cluster):
     cluster.views.moved = True
 
     cluster.load(at_least=1)
@@ -391,7 +391,7 @@ def test_a_copy_made_again_behind_the_response_does_not_undo_a_logout_of_that_mo
     assert cluster.stored(cluster.first) == cluster.stored(cluster.second) == tombstone(5)
 
 
-def test_what_the_other_home_knows_more_is_joined_before_it_is_served():
+def test_newer_entries_of_the_other_home_are_joined_before_a_record_is_served():
     cluster = Cluster(both=True)
     cluster.create(record(1, a=b"1"))
     cluster.seal(cluster.second, record(9, b=b"9"))
@@ -547,7 +547,7 @@ def test_a_write_in_the_middle_of_a_write_is_joined(cluster):
         }
 
 
-def test_what_only_the_backup_knew_is_written_to_the_primary_too(cluster):
+def test_entries_that_only_the_backup_has_are_written_to_the_primary(cluster):
     cluster.seal(cluster.second, record(9, b=b"9"))
     loaded = cluster.load(at_least=1)
 
@@ -645,7 +645,7 @@ def test_a_write_that_reaches_one_node_only_counts_one_copy(cluster):
     assert cluster.store.nodes.counters.fewer_copies == 1
 
 
-def test_a_write_that_reaches_nobody_counts_none(cluster):
+def test_a_write_that_reaches_no_node_counts_no_copies(cluster):
     loaded = cluster.load()
     for node in cluster.nodes.values():
         node.fail()
@@ -688,7 +688,7 @@ def test_a_home_that_refuses_a_value_is_not_missed_and_another_node_takes_it(clu
     assert cluster.views.missed == cluster.views.failures == []
 
 
-def test_what_every_node_refuses_is_stored_nowhere_and_no_node_is_missed(cluster):
+def test_a_record_that_every_node_refuses_is_stored_nowhere_and_counts_as_no_missed_write(cluster):
     for node in cluster.nodes.values():
         node.refuses = {KEY}
 

@@ -125,7 +125,7 @@ def test_values_at_the_edge_come_back(value):
     assert_comes_back([value, {"x": value}, (value,)])
 
 
-def test_what_flask_takes_unchanged_is_taken():
+def test_a_value_that_flask_takes_unchanged_is_taken():
     """Sessions need no change to move from the cookie of Flask."""
     tagged = TaggedJSONSerializer()
     values = [

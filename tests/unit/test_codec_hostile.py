@@ -145,7 +145,7 @@ def test_hostile_bytes_are_refused(case):
 
 
 @pytest.mark.parametrize("data", [None, "text", 5, [1]])
-def test_what_is_no_bytes_is_refused(data):
+def test_data_that_is_not_bytes_is_refused(data):
     assert not value_or_decode_error(data)
 
 

@@ -145,7 +145,7 @@ PLACES = {
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_would_change_is_refused_with_its_place(case, place):
+def test_a_value_that_would_change_is_refused_with_its_place(case, place):
     value, type_name, reason = REFUSED[case]
     error = refusal(PLACES[place](value), strict)
 
@@ -160,7 +160,7 @@ ALWAYS = [case for case in REFUSED if "plain" not in REFUSED[case][2] and case !
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("case", ALWAYS)
-def test_what_flask_does_not_take_either_is_refused_with_its_place(case, place):
+def test_a_value_that_flask_does_not_take_either_is_refused_with_its_place(case, place):
     value, type_name, reason = REFUSED[case]
     error = refusal(PLACES[place](value))
 

@@ -92,7 +92,7 @@ BEGUN, OVER = ("warning", KIND, TEXT), ("info", f"{KIND}_over", f"over: {TEXT}")
 # -- one event for the fleet ---------------------------------------------------------------------
 
 
-def test_what_several_workers_find_is_one_event_when_it_begins_and_one_when_it_ends(town):
+def test_a_condition_that_several_workers_find_is_one_event_at_its_begin_and_one_at_its_end(town):
     for worker in (town.worker(), town.worker(), town.worker()):
         worker.note()
     town.tick(5)
@@ -121,7 +121,7 @@ def test_of_workers_that_find_the_same_at_the_same_time_one_says_it(town):
     assert town.said() == [BEGUN]
 
 
-def test_what_comes_again_is_said_again(town):
+def test_a_condition_that_comes_again_is_reported_again(town):
     worker = town.worker()
     for _ in range(2):
         worker.note()
@@ -132,7 +132,7 @@ def test_what_comes_again_is_said_again(town):
     assert town.said() == [BEGUN, OVER, BEGUN, OVER]
 
 
-def test_what_is_noted_and_over_between_two_ticks_is_not_said(town):
+def test_a_condition_that_begins_and_ends_between_two_ticks_is_not_reported(town):
     worker = town.worker()
     worker.note()
     worker.note(None)
@@ -154,7 +154,7 @@ def test_an_error_is_said_as_one(town):
 # -- who answers for an entry --------------------------------------------------------------------
 
 
-def test_it_lasts_as_long_as_any_worker_finds_it(town):
+def test_a_condition_lasts_as_long_as_any_worker_finds_it(town):
     one, other = town.worker(), town.worker()
     one.note()
     town.tick(2)
@@ -169,7 +169,7 @@ def test_it_lasts_as_long_as_any_worker_finds_it(town):
     assert town.said() == [BEGUN, OVER]
 
 
-def test_what_a_dead_worker_found_is_taken_over_by_one_that_finds_it(town):
+def test_a_condition_of_a_dead_worker_is_taken_over_by_one_that_finds_it(town):
     one, other = town.worker(), town.worker()
     one.note()
     town.tick(2)
@@ -182,7 +182,7 @@ def test_what_a_dead_worker_found_is_taken_over_by_one_that_finds_it(town):
     assert (other.said(), town.lasting()) == ([], [(SUBJECT, TEXT)])
 
 
-def test_what_only_a_dead_worker_found_is_over_after_some_ticks(town):
+def test_a_condition_that_only_a_dead_worker_found_is_over_after_some_ticks(town):
     one, other = town.worker(), town.worker()
     one.note()
     town.tick(2)
@@ -254,7 +254,7 @@ def test_texts_and_subjects_are_bounded_and_have_no_control_characters(town):
     "raw",
     [b"", b"[]", b"\xff", b"1", b"[" * 10_000, b'{"text": 7, "since": 1e999, "node": []}'],
 )
-def test_an_entry_that_cannot_be_read_stops_nobody(town, raw):
+def test_an_entry_that_cannot_be_read_hides_no_condition(town, raw):
     worker = town.worker()
     worker.map.put(f"{PREFIX}{KIND}:odd", raw)
     worker.note()
@@ -339,7 +339,7 @@ def test_a_node_that_is_full_is_said_once_by_name(crew, caplog):
     assert (condition["kind"], condition["node"]) == ("node_full", "n2")
 
 
-def test_what_happened_before_a_worker_started_and_a_restart_say_nothing(crew, caplog):
+def test_evictions_before_a_worker_started_and_a_restart_are_not_reported(crew, caplog):
     crew.nodes["n1"].said["evictions"] = "0"  # restarted
     crew.tick()
     crew.workers.append(crew.hire())

@@ -115,7 +115,7 @@ def test_a_value_the_peer_takes_in_pieces_is_sent_whole(connect, clock):
     assert connection.socket.sent == [b"123", b"45", b"6789"]
 
 
-def test_a_peer_that_takes_nothing_stops_nobody_for_ever(connect, clock):
+def test_sending_to_a_peer_that_takes_nothing_ends_by_the_deadline(connect, clock):
     connection = connect(3, TimeoutError, 0)
     now = clock.monotonic()
     with pytest.raises(TimeoutError):
@@ -130,7 +130,7 @@ def test_without_time_left_nothing_is_waited_for(connect, left):
     assert connection.socket.timeouts == []
 
 
-def test_what_the_peer_said_before_it_closed_is_read_although_sending_fails(pair):
+def test_an_answer_sent_before_the_peer_closed_is_read_although_sending_fails(pair):
     """A server out of connections says so and closes, often before anything is sent."""
     connection, peer = pair
     peer.sendall(b"ERROR Too many open connections\r\n")
@@ -154,7 +154,7 @@ def test_a_peer_that_closed_before_it_answered_is_told_from_one_that_did_later(p
         connection.receive(Answer({b"STORED": True}), now + 60, now)
 
 
-def test_a_connection_closes_its_socket_when_nobody_holds_it():
+def test_a_connection_without_references_closes_its_socket():
     here, peer = socket.socketpair()
     connection = Connection(time.monotonic)
     connection.socket = here
@@ -168,7 +168,7 @@ def test_a_connection_without_a_socket_is_closed_without_a_fuss():
     Connection(time.monotonic).close()
 
 
-def test_at_the_end_of_a_process_no_socket_complains_in_whatever_order_garbage_goes():
+def test_no_socket_warns_at_the_end_of_a_process_in_any_order_of_collection():
     code = textwrap.dedent(
         """
         import gc, socket, time

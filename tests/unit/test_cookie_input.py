@@ -164,7 +164,7 @@ def test_cookie_and_record_of_an_old_key_work_as_long_as_it_is_a_fallback(shop):
     assert shop.operations() == ["gets"]
 
 
-def test_what_is_written_after_a_rotation_needs_the_new_key_only(shop):
+def test_a_session_written_after_a_rotation_needs_the_new_key_only(shop):
     rotate(shop)
     shop.do(lambda: session.update(name="eve"))
 

@@ -103,7 +103,7 @@ class Late:
 @pytest.mark.parametrize(
     "ask", [late, Late(), "nowhere:nothing", "json:nothing", "", "json:__name__"]
 )
-def test_what_cannot_be_asked_is_refused_at_the_start(ask):
+def test_an_access_callable_that_cannot_be_asked_is_refused_at_the_start(ask):
     with pytest.raises(ConfigError, match="MSM_ADMIN_ACCESS"):
         client_of(admin_access=ask)
 

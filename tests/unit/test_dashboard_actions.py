@@ -201,7 +201,7 @@ def test_a_reader_changes_nothing_even_with_a_token(name):
     assert console.notes[0][0] == "action_denied"
 
 
-def test_somebody_who_was_faster_is_not_undone():
+def test_a_change_by_another_operator_in_the_meantime_is_not_undone():
     client, console = client_of()
     mine = {**review(client, "policy?value=local"), **REASON}
     console.set_policy("raise", actor="bob", reason="", based_on=None)
@@ -242,7 +242,7 @@ def test_a_form_that_comes_back_keeps_what_was_seen_first():
         ("on_reconnect?value=discard", {}, "Type discard to confirm."),
     ],
 )
-def test_what_is_missing_is_said_in_text(path, data, fault):
+def test_a_missing_field_of_a_form_is_named_in_text(path, data, fault):
     client, console = client_of()
 
     response = change(client, path, data)
@@ -337,7 +337,7 @@ def test_a_target_that_is_none_is_refused_in_words(path, text):
     assert text in response.text
 
 
-def test_what_the_console_refuses_is_shown_and_written_down():
+def test_a_change_that_the_console_refuses_is_shown_and_logged():
     client, console = client_of()
     console.fails = CommandError("n1 is the last node <in use>")
 

@@ -44,7 +44,7 @@ def test_the_state_has_what_is_documented():
     assert found["generated_at"] == "2026-11-20T20:54:24Z"
 
 
-def test_what_is_unknown_is_null_and_never_0():
+def test_an_unknown_number_is_null_and_never_0():
     found = state(SCENES["partial"]())
 
     never = found["nodes"][2]
@@ -109,7 +109,7 @@ def test_metrics_are_what_prometheus_reads():
     assert 'flask_msm_policy_info{value="blacklist"} 1.0' in lines
 
 
-def test_what_happened_in_a_worker_is_in_the_metrics_and_in_the_state():
+def test_counts_of_a_worker_are_in_the_metrics_and_in_the_state():
     scene = all_well()
     first = replace(scene.workers[0], counts={"not_stored": 2})
     client, _ = client_of(FakeConsole(replace(scene, workers=(first, *scene.workers[1:]))))

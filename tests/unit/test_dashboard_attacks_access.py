@@ -40,7 +40,7 @@ class Incomparable:
         Access(Incomparable(), "eve"),
     ],
 )
-def test_what_only_looks_equal_to_an_answer_opens_nothing(answer):
+def test_an_object_that_only_compares_equal_to_an_answer_gives_no_access(answer):
     client, console = client_of(admin_access=lambda request: answer)
 
     assert client.get("/msm-admin/").status_code == 403
@@ -84,7 +84,7 @@ def test_a_reader_does_not_become_a_writer_by_the_same_name():
         {"Host": "evil.example#localhost"},
     ],
 )
-def test_loopback_only_refuses_whatever_a_proxy_or_a_rebound_name_leaves(headers):
+def test_loopback_only_refuses_headers_of_a_proxy_or_a_rebound_name(headers):
     client, _ = client_of(admin_access=loopback_only)
 
     assert client.get("/msm-admin/", headers=headers).status_code in {400, 403}

@@ -155,7 +155,7 @@ def test_a_prefix_of_a_proxy_leads_nowhere_else(prefix):
 
 
 @pytest.mark.parametrize("name", ["next", "url", "back", "return_to", "redirect"])
-def test_nobody_else_says_where_a_change_leads(name):
+def test_no_parameter_of_a_request_changes_where_a_change_leads(name):
     client, _ = client_of()
     fields = {**review(client, "drain?node=n1"), "reason": "x", name: "https://evil.example/"}
 

@@ -13,7 +13,7 @@ from flask_msm.operations.snapshot import Event
 from flask_msm_dashboard import Access
 
 
-def test_what_a_cache_keeps_is_asked_for_again_and_by_access():
+def test_a_cached_answer_is_validated_again_and_by_access():
     allowed = [Access("write", "anna.k")]
     client, _ = client_of(admin_access=lambda request: allowed[0])
     tag = client.get("/msm-admin/api/v1/state").headers["ETag"]
@@ -42,7 +42,7 @@ def test_no_page_is_kept_framed_or_shared():
 
 
 @pytest.mark.parametrize("hidden", [{"admin_hide_errors": True}, {"admin_hide_addresses": True}])
-def test_what_is_hidden_is_not_told_by_an_event(hidden):
+def test_hidden_errors_and_addresses_are_not_in_events_either(hidden):
     console = FakeConsole()
     error = "NodeUnreachableError: 10.9.8.7:11211 refused, by db1.internal"
     probed = console.note("probed", f"n1: {error}, by anna.k (why)", actor="anna.k").event

@@ -41,7 +41,7 @@ def test_nothing_that_others_name_breaks_a_page(scene, text):
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_a_poll_is_json_whatever_others_name(text):
+def test_a_poll_is_json_with_hostile_names(text):
     client, _ = client_of(FakeConsole(named(partial(), text)))
 
     for path in PAGES[:8]:

@@ -36,7 +36,7 @@ def signing_in(ask, app=None):
     return sign_in
 
 
-def test_who_was_in_is_not_kept_out_by_somebody_who_guesses():
+def test_an_operator_who_was_in_is_not_kept_out_by_wrong_guesses():
     clock = FakeClock()
     sign_in = signing_in(BasicAuth({"ops": HASH}, clock=clock.monotonic))
     assert sign_in("ops", "right")

@@ -42,7 +42,7 @@ WORST = ("control characters", "half a character", "a huge number", "a long text
 
 
 @pytest.mark.parametrize("odd", [ODD[name] for name in WORST], ids=WORST)
-def test_reports_that_somebody_with_the_key_forged_break_no_page(odd):
+def test_reports_forged_with_the_key_break_no_page(odd):
     crew = crew_with_dashboard(2)
     one, other = crew.workers
     client = one.browser()
@@ -101,7 +101,7 @@ def test_nothing_of_a_session_is_told_on_any_page_or_in_the_log(caplog):
     "text",
     ["version\r\nflush_all\r\n", "0123456789 ", "012345678*", "a b", "\0" * 10, "../../x", "*"],
 )
-def test_what_an_operator_types_is_no_part_of_a_command(text):
+def test_text_of_an_operator_is_no_part_of_a_command(text):
     crew = crew_with_dashboard()
     (shop,) = crew.workers
     client = shop.browser()

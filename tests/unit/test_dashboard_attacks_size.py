@@ -50,7 +50,7 @@ def test_the_state_of_a_large_fleet_looks_at_each_opinion_once():
     assert looked_at == 10 * 40
 
 
-def test_no_page_grows_without_end_with_workers_that_somebody_made_up():
+def test_no_page_grows_without_end_with_forged_workers():
     client, _ = client_of(FakeConsole(crowd(3, 2000)))
 
     for path in ("", "nodes/", "nodes/n1", "workers/", "api/v1/state"):

@@ -81,7 +81,7 @@ CHAINS = {
 
 @pytest.mark.parametrize("later", CHAINS)
 @pytest.mark.parametrize("first", CHAINS)
-def test_it_stands_behind_all_middleware_and_before_all_hooks(first, later):
+def test_the_dashboard_stands_behind_all_middleware_and_before_all_hooks(first, later):
     seen = []
     app = walled()
     app.wsgi_app = CHAINS[first](app)
@@ -166,7 +166,7 @@ class Unwilling:
         raise RuntimeError(name)
 
 
-def test_what_middleware_holds_besides_may_refuse_to_be_looked_at():
+def test_an_attribute_of_middleware_may_raise_when_it_is_inspected():
     seen = []
     app = walled()
     app.wsgi_app = Middleware(app.wsgi_app)

@@ -202,7 +202,7 @@ def test_current_user_of_flask_login_works_in_the_callable_behind_a_login_wall()
     assert "Signed in as ann" in answers[-1].text
 
 
-def test_what_the_callable_writes_to_the_session_is_not_stored():
+def test_session_changes_of_the_access_callable_are_not_stored():
     def ask(_request):
         session["seen"] = session.get("seen", 0) + 1
         session.permanent = True
@@ -298,7 +298,7 @@ def test_no_session_is_opened_for_what_looks_at_the_request_alone(ask):
     assert opened == []
 
 
-def test_what_derives_from_these_or_wraps_them_is_asked_in_the_host_as_well():
+def test_a_subclass_or_wrapper_of_a_built_in_callable_is_asked_in_the_host_as_well():
     apps = []
 
     class Own(BasicAuth):

@@ -32,7 +32,7 @@ class OpenView(BaseView):
 
 @pytest.mark.parametrize("url", ["/admin", "/"])
 @pytest.mark.parametrize("first", ["theirs", "ours"])
-def test_it_lives_beside_an_admin_of_the_application(url, first):
+def test_the_dashboard_works_beside_an_admin_of_the_application(url, first):
     app = Flask("shop")
     app.secret_key = "x"
     steps = [

@@ -263,7 +263,7 @@ def test_events_since_a_time_are_those_since_then():
     assert "15m, 1h, 1d, or a time such as 2026-01-31T12:00:00Z" in text
 
 
-def test_what_an_operator_changed_is_shown_with_before_after_and_result():
+def test_a_change_of_an_operator_is_shown_with_before_after_and_result():
     changed = replace(
         all_well().events[0],
         actor="anna.k",
@@ -389,7 +389,7 @@ def test_a_token_that_lies_open_is_renewed_by_the_poller():
     assert "token" in answer["sections"]["node"]["html"]
 
 
-def test_a_polling_browser_is_told_to_come_less_often_when_nobody_answers():
+def test_a_poll_is_answered_with_a_longer_interval_when_no_node_answers():
     client, console = client_of(FakeConsole(all_well()))
     often = client.get("/msm-admin/?live=x").json["poll_after_ms"]
     console.snapshot = SCENES["all_down"]()

@@ -68,14 +68,14 @@ def test_memory_of_one_process_is_called_so():
     assert "on its host only" in verdict(all_down()).text
 
 
-def test_a_stop_nobody_ordered_is_not_blamed_on_an_operator():
+def test_a_stop_by_a_policy_is_not_blamed_on_an_operator():
     snapshot = SCENES["stopped"]()
     by_policy = replace(snapshot, distribution=replace(snapshot.distribution, set_by=None))
 
     assert "an attribute could not be serialized" in verdict(by_policy).title
 
 
-def test_what_is_worst_comes_first():
+def test_the_worst_problem_comes_first():
     assert codes(node_down()) == ["node_down", "evicting", "worker_local"]
     assert codes(all_down()) == ["node_down", "local_changes", "partial"]
     assert codes(partial()) == ["rebuilding", "worker_stale", "not_applied", "partial"]
@@ -204,7 +204,7 @@ def test_a_time_no_calendar_has_breaks_no_page(at):
     assert formatting.clock(at, NOW) == formatting.UNKNOWN
 
 
-def test_what_cannot_be_seen_is_shown_as_an_escape():
+def test_an_invisible_character_is_shown_as_an_escape():
     assert formatting.shown("a\u202eb\x00\n\ud800") == r"a\u202eb\x00\n\ud800"
 
 

@@ -82,7 +82,7 @@ def test_a_tombstone_lives_as_long_as_the_session_could_have(shop):
             assert node.ttls[shop.key(cookie)] >= LIFE
 
 
-def test_what_is_set_after_destroy_starts_a_session_with_another_id(shop):
+def test_a_value_set_after_destroy_starts_a_session_with_another_id(shop):
     cookie = shop.cookie()
 
     shop.do(lambda: (destroy(), write(name="eve")()))
@@ -92,7 +92,7 @@ def test_what_is_set_after_destroy_starts_a_session_with_another_id(shop):
     assert kinds(shop, cookie) == [Kind.DESTROYED] * 2
 
 
-def test_what_was_set_before_destroy_is_gone(shop):
+def test_a_value_set_before_destroy_is_gone(shop):
     shop.do(lambda: (write(secret=1)(), destroy(), write(name="eve")()))
 
     assert shop.ask(contents) == {"name": "eve"}

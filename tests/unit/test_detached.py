@@ -65,7 +65,7 @@ def test_a_new_session_that_nothing_takes_gets_no_cookie():
     assert "Set-Cookie" not in response.headers
 
 
-def test_what_nothing_takes_is_said_once_however_many_requests_it_meets(caplog):
+def test_an_outage_without_local_storage_is_logged_once_for_many_requests(caplog):
     shop = make_app(MSM_LOCAL_CACHE=NoLocalStorage())
     shop.do(write(name="anna"))
     caplog.set_level(logging.WARNING, "flask_msm")
@@ -138,7 +138,7 @@ def test_destroying_a_detached_session_is_a_logout(shop):
 # -- what is written while a node is left --------------------------------------------------------
 
 
-def test_what_is_written_goes_to_a_node_that_is_left_and_is_joined_later(shop):
+def test_a_write_of_a_detached_session_goes_to_a_node_that_is_left_and_is_joined_later(shop):
     shop.outage(*shop.homes())
 
     shop.do(write(more=1))
@@ -148,7 +148,7 @@ def test_what_is_written_goes_to_a_node_that_is_left_and_is_joined_later(shop):
     assert set(shop.homes()) <= set(shop.records())
 
 
-def test_what_was_set_without_looking_wins_over_what_was_there(shop):
+def test_a_value_set_without_reading_wins_over_the_stored_one(shop):
     shop.outage(*shop.homes())
 
     shop.do(write(cart=["pear"]))
@@ -188,7 +188,7 @@ HABITS = {
 
 
 @pytest.mark.parametrize("habit", HABITS.values(), ids=HABITS.keys())
-def test_what_was_told_to_be_absent_fills_a_gap_only(shop, habit):
+def test_a_value_provided_for_a_gap_fills_a_gap_only(shop, habit):
     shop.outage(*shop.homes())
 
     shop.do(habit)
@@ -291,7 +291,7 @@ SEEN = {
 
 @pytest.mark.parametrize("nodes_left", [0, 1])
 @pytest.mark.parametrize(("second", "cart"), SEEN.values(), ids=SEEN.keys())
-def test_what_a_later_request_of_the_outage_saw_and_changed_is_a_change(
+def test_a_value_that_a_later_request_of_the_outage_read_and_changed_is_a_change(
     shop, second, cart, nodes_left
 ):
     """The first request set it without looking, so the second one is shown no guess."""
@@ -307,7 +307,7 @@ def test_what_a_later_request_of_the_outage_saw_and_changed_is_a_change(
 @pytest.mark.parametrize("nodes_left", [0, 1])
 @pytest.mark.parametrize("first", HABITS.values(), ids=HABITS.keys())
 @pytest.mark.parametrize("second", [one for one, _ in SEEN.values()], ids=SEEN.keys())
-def test_what_it_saw_of_a_guess_and_changed_is_a_guess(shop, first, second, nodes_left):
+def test_a_change_made_to_a_provisional_value_is_provisional(shop, first, second, nodes_left):
     shop.outage(*(shop.homes() if nodes_left else ()))
 
     shop.do(first)
@@ -416,7 +416,7 @@ def test_a_part_ends_as_the_whole_would_that_began_with_it():
     assert shop.ask(contents) == {}
 
 
-def test_what_is_shown_of_a_session_lives_on_while_it_is_used_though_the_browser_saw_more():
+def test_an_older_copy_lives_on_while_it_is_used_though_the_browser_saw_a_newer_one():
     shop = make_app(MSM_MIRROR=False)
     shop.do(lambda: (write(name="anna")(), setattr(session, "permanent", True)))
     old = {node_id: node.items[shop.key()] for node_id, node in shop.nodes.items() if node.items}
@@ -537,7 +537,7 @@ def test_a_fault_in_the_store_costs_no_request_and_is_logged_once(caplog):
     assert shop.ask(contents) == {"name": "anna"}
 
 
-def test_what_was_set_before_the_whole_session_was_shown_is_no_guess(shop):
+def test_a_value_set_before_the_whole_session_is_read_is_not_provisional(shop):
     """A view that sets something and returns ``dict(session)`` was not told that it is absent."""
     shop.outage()
     shop.do(lambda: (session.update(name="berta"), dict(session)))
@@ -547,7 +547,7 @@ def test_what_was_set_before_the_whole_session_was_shown_is_no_guess(shop):
     assert shop.ask(lambda: session["name"]) == "berta"
 
 
-def test_what_is_set_after_the_whole_session_was_shown_empty_is_a_guess(shop):
+def test_a_value_set_after_the_whole_session_was_read_as_empty_is_provisional(shop):
     shop.outage()
     shop.do(lambda: (dict(session), session.update(name="berta")))
 

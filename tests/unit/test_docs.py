@@ -57,7 +57,7 @@ def test_the_page_of_python_names_is_up_to_date_and_everything_public_has_a_docs
     assert module.PAGE.read_text(encoding="utf-8") == module.page(), "run python docs/api_page.py"
 
 
-def test_what_cannot_be_done_names_the_test_that_shows_it():
+def test_each_row_about_an_impossible_attack_names_the_test_that_shows_it():
     """Every row of a table headed *cannot* ends with at least one test."""
     text = (DOCS / "security.md").read_text(encoding="utf-8")
     tables = re.findall(r"^\| cannot \|.*\n\|[-|]+\n((?:\|.*\n)+)", text, re.MULTILINE)

@@ -64,7 +64,7 @@ def test_a_dump_of_the_nodes_holds_no_name_and_no_value_of_an_attribute():
     assert VALUE.encode() not in dump(app.nodes)
 
 
-def test_what_workers_tell_each_other_is_encrypted_as_well():
+def test_records_shared_between_workers_are_encrypted():
     crew = Crew(MSM_ENCRYPTION_KEYS=ONE)
     crew.workers[0].console.set_policy("local", actor="anna.karenina", reason="x", based_on=None)
     crew.tick()
@@ -122,7 +122,7 @@ def test_a_session_that_is_only_read_is_encrypted_by_its_next_refresh():
     assert is_encrypted(encrypting, cookie) == {True}
 
 
-def test_keys_are_switched_on_without_a_session_that_anybody_cannot_read():
+def test_every_worker_reads_all_sessions_while_keys_are_switched_on():
     """First announced everywhere (plain), then used."""
     announced, encrypting = fleet(f"plain {ONE}", ONE)
 
@@ -135,7 +135,7 @@ def test_keys_are_switched_on_without_a_session_that_anybody_cannot_read():
     assert shown(announced, cookie) == {"b": 2}
 
 
-def test_keys_are_rotated_without_a_session_that_anybody_cannot_read():
+def test_every_worker_reads_all_sessions_while_keys_are_rotated():
     before, during, after = fleet(ONE, f"{ONE} {TWO}", f"{TWO} {ONE}")
 
     cookie = put(before, a=1)
@@ -149,7 +149,7 @@ def test_keys_are_rotated_without_a_session_that_anybody_cannot_read():
     [(ONE, f"{TWO} {ONE}", TWO), (ONE, f"plain {ONE}", None)],
     ids=["rotated", "switched off"],
 )
-def test_what_operators_chose_outlasts_a_key(before, during, after):
+def test_an_override_of_an_operator_outlasts_a_key(before, during, after):
     """It may be written once in a year, and the key be taken away the day after the next."""
     crew = Crew(0)
     first = crew.hire(MSM_ENCRYPTION_KEYS=before)

@@ -71,11 +71,11 @@ def test_a_key_that_is_announced_decrypts_and_encrypts_nothing():
     assert announced.seal(record(), KEY, KEYS) == PLAIN.seal(record(), KEY, KEYS)
 
 
-def test_what_was_written_before_keys_were_set_is_read():
+def test_a_record_written_before_keys_were_set_is_read():
     assert ENCRYPTED.open(PLAIN.seal(record(), KEY, KEYS), KEY, KEYS) == record()
 
 
-def test_what_was_not_written_as_it_would_be_today_is_told():
+def test_a_record_that_would_be_written_differently_today_is_not_current():
     """Maps of the fleet are written anew then, for they may not change before a key goes."""
     plain, one, two = (an.seal(record(), KEY, KEYS) for an in (PLAIN, ENCRYPTED, envelope(TWO)))
     announced, rotated = envelope(ONE, encrypts=False), envelope(TWO, ONE)

@@ -103,7 +103,7 @@ def test_any_two_swapped_bytes_are_detected(data):
 
 
 @given(st.binary(max_size=200))
-def test_bytes_of_somebody_else_are_corrupt_or_unknown(data):
+def test_foreign_bytes_are_corrupt_or_unknown(data):
     with pytest.raises(RecordError):
         ENVELOPE.open(data, KEY, KEYS)
 
@@ -229,7 +229,7 @@ def signed(body, version=1, **times):
     return data + module._hash(data, KEY, KEYS.current.secret)
 
 
-def test_what_is_signed_and_right_is_opened():
+def test_a_signed_and_valid_body_is_opened():
     entries = ["name", WEAK_OFFSET - 1, b"1", "removed", -WEAK_OFFSET, None]
 
     assert ENVELOPE.open(signed([0, [1, "key", 1.0], entries, []]), KEY, KEYS).version == 1
@@ -237,7 +237,7 @@ def test_what_is_signed_and_right_is_opened():
 
 
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
-def test_a_signed_body_that_nobody_can_reckon_with_is_corrupt(body):
+def test_a_signed_body_with_impossible_content_is_corrupt(body):
     with pytest.raises(CorruptRecordError):
         ENVELOPE.open(signed(body), KEY, KEYS)
 

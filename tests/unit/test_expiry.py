@@ -39,7 +39,7 @@ def test_a_session_lives_at_most_a_tenth_longer_than_its_idle_time(shop):
     assert name(shop) is None
 
 
-def test_nobody_is_asked_for_a_session_older_than_its_life(shop):
+def test_no_node_is_asked_for_a_session_older_than_its_life(shop):
     shop.clock.advance(LIFE * 1.1 + 1)
     shop.do(lambda: session.get("name"))
 

@@ -193,7 +193,7 @@ def test_a_session_that_is_stored_nowhere_can_be_described(nodes):
     assert (info.ref, info.holders, info.attributes) == (None, (), ())
 
 
-def test_a_session_nobody_can_read_can_be_described():
+def test_a_session_that_cannot_be_read_can_be_described():
     shop = make_app()
     shop.do(write(name="anna"))
     shop.outage()
@@ -398,9 +398,7 @@ def test_fallback_secrets_may_be_any_list_of_secrets_or_none(fallbacks):
     [("letters", ()), (bytearray(b"letters"), ()), (["older", "", None], ("older",))],
     ids=["text", "bytearray", "empty ones"],
 )
-def test_what_is_no_secret_among_fallbacks_assigned_later_verifies_no_cookie(
-    fallbacks, left, caplog
-):
+def test_a_fallback_assigned_later_that_is_no_secret_verifies_no_cookie(fallbacks, left, caplog):
     shop = make_app(SECRET_KEY="test")
     shop.app.config["SECRET_KEY_FALLBACKS"] = fallbacks
     _log_ignored.cache_clear()

@@ -86,7 +86,7 @@ def test_a_copy_made_here_after_all_hosts_were_told_does_not_open_it_either(mode
 
 
 @pytest.mark.parametrize("near_max_age", [None, 5.0])
-def test_a_session_that_ended_stays_ended_whatever_a_trusted_copy_says(near_max_age):
+def test_a_session_that_ended_stays_ended_when_a_trusted_copy_is_alive(near_max_age):
     """The host that took the logout told others of it, and died before it handed it over."""
     worker = Nearby(near_max_age=near_max_age)
     save(worker.cluster, adding(record(1, a=b"1")), known=FRESH)
@@ -118,7 +118,7 @@ def test_others_are_told_that_this_host_alone_knows_of_a_logout(near_max_age, mo
     assert worker.told == [(KEY, None, True)]
 
 
-def test_a_session_that_ended_is_not_unknown_when_nobody_can_be_asked():
+def test_a_session_that_ended_is_not_unknown_when_no_node_answers():
     worker = Nearby()
     for node in worker.nodes.values():
         node.fail()
@@ -137,7 +137,7 @@ def test_a_read_asks_the_cluster_alone(worker):
     assert worker.asked() == 1
 
 
-def test_what_is_written_or_read_is_mirrored_behind_the_response():
+def test_a_record_written_or_read_is_mirrored_behind_the_response():
     worker = Nearby()
     save(worker.store, adding(record(1, a=b"1")), known=FRESH)
     assert near(worker) is None
@@ -152,7 +152,7 @@ def test_what_is_written_or_read_is_mirrored_behind_the_response():
     assert near(reader).record == record(1, a=b"1")
 
 
-def test_what_waits_to_be_mirrored_is_seen_when_the_nodes_go():
+def test_a_record_that_waits_to_be_mirrored_is_read_when_the_nodes_fail():
     worker = Nearby()
     save(worker.store, adding(record(1, a=b"1")), known=FRESH)
     worker.mirroring.run()
@@ -162,7 +162,7 @@ def test_what_waits_to_be_mirrored_is_seen_when_the_nodes_go():
     assert values(load(worker.store)) == {"a": b"1", "b": b"2"}
 
 
-def test_what_was_mirrored_is_not_mirrored_again(worker):
+def test_a_mirrored_record_is_not_mirrored_again(worker):
     load(worker.store, at_least=1)
     load(worker.store, at_least=1)
 
@@ -208,7 +208,7 @@ def small_nodes(worker):
 
 
 @pytest.mark.parametrize("near_max_age", [None, 5.0])
-def test_what_has_become_too_large_for_the_nodes_may_change_and_not_grow(near_max_age):
+def test_a_stored_record_too_large_for_smaller_nodes_may_change_and_not_grow(near_max_age):
     worker = Nearby(near_max_age=near_max_age)
     save(worker.store, adding(record(1, big=bytes(3000), a=b"1")), known=FRESH)
     small_nodes(worker)
@@ -224,7 +224,7 @@ def test_what_has_become_too_large_for_the_nodes_may_change_and_not_grow(near_ma
 
 
 @pytest.mark.parametrize("near_max_age", [None, 5.0])
-def test_what_was_small_and_is_too_large_for_the_nodes_is_refused(near_max_age):
+def test_a_record_that_grows_too_large_for_the_nodes_is_refused(near_max_age):
     worker = Nearby(near_max_age=near_max_age)
     save(worker.store, adding(record(1, a=b"1")), known=FRESH)
     small_nodes(worker)
@@ -237,7 +237,7 @@ def test_what_was_small_and_is_too_large_for_the_nodes_is_refused(near_max_age):
 # -- no node takes a change, and nobody has noticed yet ------------------------------------------
 
 
-def test_what_no_node_takes_is_kept_here_and_is_dirty(worker):
+def test_a_change_that_no_node_takes_is_kept_here_and_is_unsynced(worker):
     for node in worker.nodes.values():
         node.fail()
 
@@ -345,21 +345,21 @@ def test_nodes_that_lost_their_memory_are_not_believed_over_a_mirror(worker):
 
 
 @pytest.mark.parametrize("mark", [SyncState.PENDING, SyncState.OUTAGE])
-def test_what_was_never_confirmed_is_not_missing_whoever_says_so(mark):
+def test_a_record_that_was_never_confirmed_is_not_missing_when_nodes_lack_it(mark):
     worker = Nearby()
     worker.local.write(KEY, KEYS, adding(record(1, a=b"1")), mark)
 
     assert values(load(worker.store, at_least=1)) == {"a": b"1"}
 
 
-def test_nobody_who_can_tell_leaves_it_to_the_mirror(worker):
+def test_the_mirror_answers_when_no_node_can_be_trusted(worker):
     worker.back(empty=True, trusted=False)
 
     assert values(load(worker.store, at_least=1)) == {"a": b"1"}
     assert load(worker.store, key(1)).outcome is Outcome.UNKNOWN
 
 
-def test_what_is_found_here_alone_is_written_to_the_cluster_with_the_next_change(worker):
+def test_a_record_found_here_alone_is_written_to_the_cluster_with_the_next_change(worker):
     worker.back(empty=True, trusted=False)
 
     save(worker.store, adding(record(11, b=b"2")), known=load(worker.store, at_least=1))
@@ -380,7 +380,7 @@ def damage(worker):
         worker.nodes[home].put(KEY, b"rubbish")
 
 
-def test_what_this_host_knows_more_is_shown_and_handed_over_after_another_one_wrote_first(worker):
+def test_entries_only_this_host_has_are_shown_and_handed_over_after_another_host_wrote(worker):
     damage(worker)
     other = Nearby(nodes=worker.nodes)
     seen = load(other.store, at_least=1)
@@ -429,7 +429,7 @@ def test_nothing_is_said_to_be_nowhere_else_while_other_hosts_hand_over():
     assert not load(worker.store, at_least=9).nowhere_else
 
 
-def test_here_nothing_can_be_read_either_and_nobody_knows(worker):
+def test_a_session_is_unknown_when_no_node_and_no_local_copy_can_be_read(worker):
     worker.back(empty=True, trusted=False)
     worker.put(b"rubbish")
     assert load(worker.store, at_least=1).outcome is Outcome.UNKNOWN
@@ -516,7 +516,7 @@ def test_when_stopped_changes_stay_here(worker):
     assert worker.asked() == 0
 
 
-def test_when_stopped_nobody_is_signed_out_whose_session_only_the_cluster_has(worker):
+def test_a_session_that_only_the_cluster_has_is_read_when_distribution_is_stopped(worker):
     other = Nearby(nodes=worker.nodes)
     other.mode = Mode.STOPPED
 
@@ -631,7 +631,7 @@ def hand_over(worker, at=KEY, **options):
     return worker.store.hand_over(at, KEYS, 1e9, **options)
 
 
-def test_what_is_handed_over_is_joined_and_clean(worker):
+def test_a_record_handed_over_is_joined_and_synced(worker):
     worker.outage()
     save(worker.store, changing(b=b"2"))
     worker.back()
@@ -644,7 +644,7 @@ def test_what_is_handed_over_is_joined_and_clean(worker):
     assert worker.local.dirty_keys(KEYS) == []
 
 
-def test_what_changes_while_it_is_handed_over_stays_dirty(worker):
+def test_a_record_that_changes_while_it_is_handed_over_stays_unsynced(worker):
     worker.outage()
     save(worker.store, changing(b=b"2"))
     worker.back()
@@ -659,7 +659,7 @@ def test_what_changes_while_it_is_handed_over_stays_dirty(worker):
     assert worker.local.dirty_keys(KEYS) == []
 
 
-def test_what_no_node_takes_stays_dirty(worker):
+def test_a_record_that_no_node_takes_stays_unsynced(worker):
     worker.outage()
     save(worker.store, changing(b=b"2"))
 
@@ -705,7 +705,7 @@ def moved_here(worker, at=0.0):
 
 
 @pytest.mark.parametrize("on", ["the nodes", "another host"])
-def test_what_was_written_beside_a_move_that_was_not_known_goes_along(worker, on):
+def test_a_change_written_beside_an_unknown_move_follows_to_the_new_id(worker, on):
     stamp = moved_here(worker)
     late = stamp + stamp_at(IN_FLIGHT) // 2
     other = Nearby(nodes=worker.nodes)
@@ -722,7 +722,7 @@ def test_what_was_written_beside_a_move_that_was_not_known_goes_along(worker, on
     assert not worker.local.is_dirty(KEY, KEYS)
 
 
-def test_what_is_written_under_the_old_id_later_does_not(worker):
+def test_a_change_written_under_the_old_id_later_does_not_follow(worker):
     stamp = moved_here(worker)
     save(worker.cluster, adding(record(stamp + stamp_at(IN_FLIGHT) + 1, b=b"2")))
 
@@ -731,7 +731,7 @@ def test_what_is_written_under_the_old_id_later_does_not(worker):
     assert values(load(worker.store, NEW)) == {"a": b"1", "new": b"1"}
 
 
-def test_it_goes_along_as_often_as_the_session_moves(worker):
+def test_a_change_follows_as_often_as_the_session_moves(worker):
     moved_here(worker)
     newest = key(2)
     save(worker.cluster, adding(record(8, a=b"1", new=b"1")), newest, known=FRESH)
@@ -743,7 +743,7 @@ def test_it_goes_along_as_often_as_the_session_moves(worker):
     assert values(load(worker.store, newest))["b"] == b"2"
 
 
-def test_it_goes_nowhere_when_the_session_ended(worker):
+def test_a_change_does_not_follow_to_a_session_that_ended(worker):
     moved_here(worker)
     save(worker.cluster, adding(tombstone(8)), NEW)
     save(worker.cluster, changing(b=b"2"))

@@ -117,14 +117,14 @@ HABITS = {
 
 
 @pytest.mark.parametrize("habit", HABITS.values(), ids=HABITS.keys())
-def test_what_was_told_to_be_absent_fills_a_gap_only(outage, habit):
+def test_a_value_provided_for_a_gap_fills_a_gap_only(outage, habit):
     outage.do(habit)
 
     assert outage.after() == BEFORE
 
 
 @pytest.mark.parametrize("habit", HABITS.values(), ids=HABITS.keys())
-def test_so_it_is_in_every_further_request(outage, habit):
+def test_a_value_provided_for_a_gap_fills_a_gap_only_in_further_requests(outage, habit):
     outage.do(habit, contents, habit)
 
     assert outage.after() == BEFORE
@@ -140,13 +140,13 @@ def test_a_host_that_knows_all_of_it_knows_what_is_absent(habit):
     assert cart == (["apple"] if habit in (if_not_there, look_at_all) else ["apple", "pear"])
 
 
-def test_what_is_set_without_looking_is_a_change(outage):
+def test_a_value_set_without_reading_is_a_change(outage):
     outage.do(lambda: session.update(cart=["pear"], more=1))
 
     assert outage.after() == {**BEFORE, "cart": ["pear"], "more": 1}
 
 
-def test_what_a_host_knew_and_two_requests_changed_is_a_change():
+def test_a_value_that_the_host_knew_and_two_requests_changed_is_a_change():
     outage = Outage("how it began")
 
     outage.do(
@@ -157,7 +157,7 @@ def test_what_a_host_knew_and_two_requests_changed_is_a_change():
     assert outage.after() == {**BEFORE, "name": "anna!?"}
 
 
-def test_what_was_written_is_seen_by_the_next_request(outage):
+def test_a_value_written_during_the_outage_is_seen_by_the_next_request(outage):
     outage.do(lambda: session.setdefault("cart", []).append("pear"))
 
     assert outage.shop.ask(contents)["cart"] == ["pear"]
@@ -208,7 +208,7 @@ def test_a_new_csrf_token_does_not_replace_the_one_in_open_forms(outage):
     assert outage.after()["csrf_token"] == "first"
 
 
-def test_a_page_that_looks_for_a_user_does_not_sign_anybody_out(outage):
+def test_a_page_that_looks_for_a_user_does_not_sign_the_user_out(outage):
     manager = flask_login.LoginManager()
     outage.shop.app._got_first_request = False
     manager.init_app(outage.shop.app)

@@ -79,7 +79,7 @@ def test_every_row_of_the_table_is_tested():
 
 
 @pytest.mark.parametrize("kind", [NodeBusyError, NodeUnreachableError, PoolExhaustedError])
-def test_what_is_classified_stays_as_it_is(kind):
+def test_a_classified_error_stays_as_it_is(kind):
     error = kind("n1", "reason")
     assert classify("n1", error) is error
 

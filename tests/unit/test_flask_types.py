@@ -57,7 +57,7 @@ def exact(value, out):
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.label)
-def test_what_flask_takes_comes_back_at_least_as_exact(case):
+def test_a_value_that_flask_takes_comes_back_at_least_as_exact(case):
     theirs = from_flask(Flask(__name__), case.value)
     ours = comes_back(case.value)
 
@@ -81,7 +81,7 @@ TAKEN = [
 
 
 @pytest.mark.parametrize("case", TAKEN, ids=lambda case: case.label)
-def test_what_is_stored_is_what_the_version_before_writes_for_the_plain_value(case):
+def test_the_stored_bytes_are_those_the_version_before_writes_for_the_plain_value(case):
     assert codec.dumps(case.value) == codec.dumps(case.out)
 
 
@@ -167,7 +167,7 @@ def with_json(provider):
     return lambda app: setattr(app, "json", provider(app))
 
 
-def test_what_flask_has_no_tag_for_goes_to_the_json_provider():
+def test_a_value_that_flask_has_no_tag_for_goes_to_the_json_provider():
     app = Flask(__name__)
     app.json = Provider(app)
     value = [collections.deque([1, (2,)]), Colour.RED]
@@ -189,7 +189,7 @@ def test_a_json_provider_without_default_is_asked_as_a_whole():
     assert comes_back(value, setup=with_json(OtherProvider)) == {"a": "1j"}
 
 
-def test_what_the_codec_takes_is_not_shown_to_the_json_provider():
+def test_a_value_that_the_codec_takes_is_not_passed_to_the_json_provider():
     class Broken(DefaultJSONProvider):
         @staticmethod
         def default(value):

@@ -121,7 +121,7 @@ def standing(worker, node_id="n1"):
 # -- the map -------------------------------------------------------------------------------------
 
 
-def test_what_one_worker_sets_another_one_learns(node):
+def test_a_value_that_one_worker_sets_is_received_by_another_one(node):
     one, other = Worker(), Worker()
     one.map.put("a", b"1")
     one.sync(node)
@@ -132,7 +132,7 @@ def test_what_one_worker_sets_another_one_learns(node):
     assert values(one.map) == values(other.map) == {"a": b"1", "b": b"2"}
 
 
-def test_a_node_that_forgot_gets_the_map_back_from_anybody(node):
+def test_a_node_that_lost_the_map_gets_it_back_from_any_worker(node):
     one, other = Worker(), Worker()
     one.map.put("a", b"1")
     one.sync(node)
@@ -175,7 +175,7 @@ def test_a_node_that_knows_all_is_not_written(node):
 
 
 @pytest.mark.parametrize("empty", [False, True], ids=["there already", "not there yet"])
-def test_a_map_that_somebody_else_writes_in_between_is_joined(node, empty):
+def test_a_map_that_another_worker_writes_in_between_is_joined(node, empty):
     one, other = Worker(), Worker()
     if not empty:
         Worker().sync(node)
@@ -221,7 +221,7 @@ def test_a_writer_that_always_loses_gives_up_until_the_next_tick():
     assert len(tries) == shared_map.MAX_TRIES
 
 
-def test_a_node_that_fails_is_somebody_elses_to_judge(node):
+def test_an_error_of_a_node_is_raised_to_the_caller(node):
     worker = Worker()
     node.fail()
 
@@ -231,7 +231,7 @@ def test_a_node_that_fails_is_somebody_elses_to_judge(node):
         worker.map.push(node, shared_map.Fetched(found=False), KEYS, UNTIL)
 
 
-def test_a_map_that_nobody_changes_lives_on_as_long_as_it_is_shared(node):
+def test_an_unchanged_map_lives_on_as_long_as_it_is_shared(node):
     """Otherwise a fleet in which nothing happens for a month would lose its control state."""
     worker = Worker()
     worker.map.put("a", b"1")
@@ -273,7 +273,7 @@ def broken_values():
 
 
 @pytest.mark.parametrize("kind", broken_values())
-def test_what_is_corrupt_forged_or_too_large_is_counted_and_replaced(node, kind):
+def test_a_map_that_is_corrupt_forged_or_too_large_is_counted_and_replaced(node, kind):
     worker = Worker()
     worker.map.put("a", b"1")
     node.put(KEY, broken_values()[kind])
@@ -343,7 +343,7 @@ def test_a_record_of_another_kind_is_no_map(node, kind):
     assert values(reader.map) == {"a": b"1"}
 
 
-def test_what_does_not_fit_into_a_node_is_cut_and_the_rest_is_shared(node):
+def test_an_entry_that_does_not_fit_into_a_node_is_cut_and_the_rest_is_shared(node):
     worker = Worker()
     worker.map.put("small", b"1")
     worker.map.put("big", os.urandom(MAX_SIZE))
@@ -565,7 +565,7 @@ def test_a_node_that_is_new_to_a_fleet_holds_nothing_and_is_not_trusted(nodes):
     assert not standing(late, "n2").trusted
 
 
-def test_what_one_worker_found_is_known_to_all(nodes):
+def test_a_loss_that_one_worker_found_is_known_to_all(nodes):
     one, other = Worker(), Worker()
     one.look(nodes)
     other.look(nodes)
@@ -734,7 +734,7 @@ def test_a_drain_that_ends_as_it_was_ordered_is_written_down():
     assert worker.control.drains() == {"n1": "drained"}
 
 
-def test_what_is_known_of_nodes_that_are_gone_can_be_forgotten(nodes):
+def test_the_state_of_nodes_that_are_gone_can_be_forgotten(nodes):
     worker = Worker()
     worker.look(nodes)
     worker.control.set_missed("n1", "not reachable")
@@ -813,7 +813,7 @@ def test_a_worker_that_is_not_heard_of_any_more_does_not_count_and_is_removed_af
     assert names(later) == {new.name, later.name}, "who came later waits no longer"
 
 
-def test_a_worker_that_goes_on_is_heard_of_whatever_its_clock_says(node):
+def test_a_worker_that_goes_on_is_live_when_its_clock_is_behind(node):
     ahead = Worker(FakeClock(FakeClock().now + DAY), nodes=("n1",))
     new = Worker()
     for _ in range(3 * GONE_AFTER):
@@ -877,7 +877,7 @@ def test_a_clock_that_goes_back_does_not_silence_a_worker(node):
     assert worker.heartbeat.shared.stamp(worker.name) > before
 
 
-def test_a_worker_without_ticks_is_not_announced_and_removes_nobody(node):
+def test_a_worker_without_ticks_is_not_announced_and_removes_no_other(node):
     clock = FakeClock()
     one, silent = Worker(clock), Worker(clock)
     silent.heartbeat._interval = 0
@@ -980,7 +980,7 @@ def test_a_listener_is_told_outside_of_the_lock_and_may_add_events_itself():
     assert heard == ["first", "second"]
 
 
-def test_a_listener_that_fails_is_logged_and_stops_nobody(caplog):
+def test_a_listener_that_fails_is_logged_and_the_event_is_kept(caplog):
     def listen(event):
         raise ValueError
 

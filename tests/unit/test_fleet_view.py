@@ -60,7 +60,7 @@ def test_how_long_ago_reports_were_gathered_is_no_silence_of_a_worker(age, statu
     assert worker.status == status
 
 
-def test_what_the_observer_heard_counts_more_than_what_a_clock_says():
+def test_the_time_of_the_observer_counts_more_than_the_clock_of_a_worker():
     (worker,) = picture({"a": saying(NOW - 1e6)}, heard={"a": NOW - 1}).workers
 
     assert (worker.status, worker.age) == ("live", 1.0)
@@ -142,7 +142,7 @@ def test_a_stamp_that_is_none_applied_nothing(odd):
         assert view.settings["policy"].applied == 0
 
 
-def test_nothing_chosen_is_obeyed_by_everybody():
+def test_a_setting_without_an_override_is_applied_by_all_workers():
     setting = picture({"a": saying(), "b": saying()}).settings["policy"]
 
     assert (setting.value, setting.applied, setting.of) == ("raise", 2, 2)

@@ -339,7 +339,7 @@ def test_sessions_only_others_can_read_do_not_keep_nodes_from_being_trusted(work
     assert not worker.returner.is_restoring
 
 
-def test_sessions_whose_join_is_too_large_stay_here_and_keep_nobody_up(worker):
+def test_sessions_whose_join_is_too_large_stay_here_and_delay_no_others(worker):
     half = bytes(MAX_SIZE * 2 // 3)
     save(worker.cluster, adding(record(1, theirs=half)), key(0))
     worker.local.write(key(0), KEYS, adding(record(2, ours=half)), SyncState.OUTAGE)
@@ -366,7 +366,7 @@ def test_sessions_that_nodes_refuse_keep_no_others_here(worker):
     assert "nodes refuse it" in worker.said[KEPT]
 
 
-def test_it_is_over_when_nodes_take_again_what_they_refused(worker):
+def test_the_condition_is_over_when_nodes_take_again_what_they_refused(worker):
     keep(worker, 1)
     for node in worker.nodes.values():
         node.refuses = {key(0)}
@@ -448,7 +448,7 @@ def test_a_mark_without_need_is_removed(worker):
 # -- the cluster forgot --------------------------------------------------------------------------
 
 
-def test_what_the_cluster_forgot_is_given_back(worker):
+def test_records_that_the_cluster_lost_are_given_back(worker):
     keep(worker, 5, SyncState.SYNCED)
     worker.forget()
     assert worker.returner.is_due()
@@ -461,7 +461,7 @@ def test_what_the_cluster_forgot_is_given_back(worker):
     assert not worker.returner.is_restoring
 
 
-def test_what_a_trusted_node_is_home_to_is_left_to_the_cluster(worker):
+def test_a_record_with_a_trusted_home_is_left_to_the_cluster(worker):
     keep(worker, 20, SyncState.SYNCED)
     worker.control.losses = {"n1": 1}
     worker.views.untrusted = {"n1"}
@@ -523,7 +523,7 @@ def test_a_disk_that_takes_no_notes_does_not_keep_nodes_from_being_trusted(worke
 
 
 @pytest.mark.parametrize("note", [b"rubbish", b"[]", b"5", b"\xff"])
-def test_a_note_nobody_can_read_is_no_note(worker, note):
+def test_a_note_that_cannot_be_read_is_ignored(worker, note):
     keep(worker, 1, SyncState.SYNCED)
     worker.forget()
     worker.local.put_blob(handover.HANDLED, note, KEYS)
@@ -583,7 +583,7 @@ def test_changes_of_an_outage_may_be_dropped_instead(worker):
     assert worker.kinds() == ["dropped"]
 
 
-def test_what_was_merely_not_confirmed_is_handed_over_all_the_same(worker):
+def test_a_pending_change_is_handed_over_when_outages_are_discarded(worker):
     keep(worker, 2, SyncState.PENDING)
     keep(worker, 2, begin=2)
     worker.drops = True
@@ -755,7 +755,7 @@ def test_one_node_that_forgot_costs_nothing_that_another_one_is_home_to(worker):
     assert not worker.returner.is_due()
 
 
-def test_what_is_dropped_is_mirrored_anew(worker):
+def test_a_dropped_record_is_mirrored_anew(worker):
     save(worker.store, adding(record(1, a=b"1")), key(0))
     worker.mirroring.run()
     worker.outage()
@@ -770,7 +770,7 @@ def test_what_is_dropped_is_mirrored_anew(worker):
     assert values(worker.local.find(key(0), KEYS)) == {"a": b"1"}
 
 
-def test_what_was_dropped_before_nodes_failed_again_is_mirrored_anew(worker):
+def test_a_record_dropped_before_nodes_failed_again_is_mirrored_anew(worker):
     first, second = sorted([key(0), key(1)])
     for at in (first, second):
         save(worker.store, adding(record(1, a=b"1")), at)
@@ -821,7 +821,7 @@ def test_dropping_that_takes_too_long_is_continued_by_the_next_tick(worker, monk
     assert not worker.returner.is_due()
 
 
-def test_what_changes_while_it_is_dropped_is_not(worker):
+def test_a_record_that_changes_while_it_is_dropped_is_kept(worker):
     keep(worker, 1)
     worker.drops = True
     find = worker.local.find

@@ -306,7 +306,7 @@ def test_without_a_drain_a_node_is_shown_as_it_is(state):
 
 
 @pytest.mark.parametrize("state", SEEN_STATES)
-def test_a_drained_node_is_drained_whatever_it_does(state):
+def test_a_drained_node_is_drained_in_every_seen_state(state):
     assert effective_state(state, "drained") is NodeState.DRAINED
 
 

@@ -60,7 +60,7 @@ def test_answers_of_a_quarter_of_an_hour_ago_are_forgotten_and_the_same_one_coun
     assert len(made._answers) == SAMPLES
 
 
-def test_it_is_bounded():
+def test_a_history_is_bounded():
     made = history(*[{"get_hits": n} for n in range(1000)])
 
     assert len(made.latencies()) == POINTS
@@ -88,7 +88,7 @@ def test_a_node_that_was_restarted_begins_at_zero_again():
     assert made.evictions_per_minute() == 1.0
 
 
-def test_nobody_reading_is_no_ratio():
+def test_a_node_without_reads_has_no_hit_ratio():
     assert (
         history({"get_hits": 5, "get_misses": 5}, {"get_hits": 5, "get_misses": 5}).hit_ratio()
         is None

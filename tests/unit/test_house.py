@@ -77,7 +77,7 @@ def test_no_old_name_is_used_any_more():
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.meaning)
-def test_what_a_mutation_changes_stands_once_in_its_file(mutation):
+def test_the_text_that_a_mutation_replaces_stands_once_in_its_file(mutation):
     text = (ROOT / "flask_msm" / mutation.path).read_text(encoding="utf-8")
 
     assert text.count(mutation.before) == 1

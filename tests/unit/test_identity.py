@@ -73,7 +73,7 @@ def test_a_node_that_refuses_it_has_none():
     assert Identities("msm:").of(node, UNTIL) is None
 
 
-def test_what_is_no_identity_counts_as_none():
+def test_a_value_that_is_no_identity_counts_as_none():
     node = FakeNode("n1")
     node.put(f"msm:{KEY_SUFFIX}", b"rubbish")
 
@@ -164,7 +164,7 @@ def test_a_node_that_another_memory_stands_for_is_not_believed_between_two_ticks
     assert trusted(one) == {"n3"}
 
 
-def test_it_is_not_believed_either_when_another_worker_has_noticed_first(crew, one):
+def test_an_exchanged_node_is_not_believed_when_another_worker_noticed_first(crew, one):
     exchange(crew, "n1", "n2")
     crew.tick(crew.workers[1])
     assert trusted(one) == {"n1", "n2", "n3"}
@@ -172,7 +172,7 @@ def test_it_is_not_believed_either_when_another_worker_has_noticed_first(crew, o
     assert not one.cluster.sharing.remembers({"n1", "n2"}, UNTIL)
 
 
-def test_it_is_not_believed_either_in_the_middle_of_the_tick_that_notices(crew, one):
+def test_an_exchanged_node_is_not_believed_in_the_middle_of_the_tick_that_notices(crew, one):
     exchange(crew, "n1", "n2")
     believed = []
     learn = one.cluster.learner.learn
@@ -188,7 +188,7 @@ def test_it_is_not_believed_either_in_the_middle_of_the_tick_that_notices(crew, 
     assert not any(believed)
 
 
-def test_what_it_said_before_the_tick_does_not_count_afterwards(crew, one):
+def test_an_identity_read_before_the_tick_does_not_count_afterwards(crew, one):
     exchange(crew, "n1", "n2")
     crew.tick(one)
     assert trusted(one) == {"n3"}
@@ -221,7 +221,7 @@ def test_two_ids_of_one_memory_are_an_error_and_count_as_one_copy(crew, one):
 # -- workers that see different memories ---------------------------------------------------------
 
 
-def test_workers_that_see_different_memories_under_one_id_trust_nobody(crew, one):
+def test_workers_that_see_different_memories_under_one_id_trust_no_node(crew, one):
     other = crew.workers[1]
     nodes = dict(crew.nodes)
     # The other worker reaches two nodes the other way round.

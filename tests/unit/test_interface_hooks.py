@@ -192,7 +192,7 @@ def test_a_subclass_may_extend_opening_and_saving():
     ],
     ids=["foreign class", "foreign object", "of an application", "None", "text"],
 )
-def test_what_is_no_subclass_is_refused(interface, text):
+def test_an_interface_that_is_no_subclass_is_refused(interface, text):
     with pytest.raises(ConfigError, match=f"{text}.*subclass of flask_msm.MsmSessionInterface"):
         FakeManager(interface=interface)
 

@@ -34,13 +34,13 @@ def shop():
 # -- how often nodes are asked -------------------------------------------------------------------
 
 
-def test_an_untouched_request_asks_nobody(shop):
+def test_an_untouched_request_asks_no_node(shop):
     shop.do()
 
     assert shop.operations() == []
 
 
-def test_an_anonymous_request_asks_nobody_even_when_it_reads():
+def test_an_anonymous_request_asks_no_node_even_when_it_reads():
     shop = make_app()
 
     response = shop.do(lambda: session.get("name"))
@@ -72,7 +72,7 @@ def test_writing_what_is_stored_already_costs_one_operation(shop, view):
     assert shop.operations() == ["gets"]
 
 
-def test_modified_without_reading_asks_nobody(shop):
+def test_modified_without_reading_asks_no_node(shop):
     shop.do(lambda: setattr(session, "modified", True))
 
     assert shop.operations() == []
@@ -232,7 +232,7 @@ def test_a_saved_value_is_the_one_to_compare_with(shop):
 
 
 @pytest.mark.parametrize("foreign", [None, NullSession(), SecureCookieSession({"a": 1}), {}])
-def test_a_session_of_somebody_else_is_left_alone(shop, foreign):
+def test_a_session_of_another_interface_is_left_alone(shop, foreign):
     response = shop.app.response_class()
 
     shop.app.session_interface.save_session(shop.app, foreign, response)

@@ -26,7 +26,7 @@ def values(live, key):
     return {name: kept.value for name, kept in live.get(key, life=LIFE).items()}
 
 
-def test_what_is_kept_is_found_by_key():
+def test_an_object_that_is_kept_is_found_by_key():
     live, _ = make()
     keep(live, "one", lock=1)
     keep(live, "other", lock=2)
@@ -53,7 +53,7 @@ def test_a_session_without_objects_takes_no_room():
     assert len(live) == 0
 
 
-def test_what_was_not_used_for_the_life_of_a_session_goes():
+def test_objects_not_used_for_the_life_of_a_session_are_removed():
     live, clock = make()
     keep(live, "one", lock=1)
     clock.advance(LIFE - 1)
@@ -99,7 +99,7 @@ def test_one_session_keeps_so_many_objects():
     assert live.dropped == 10_000 - MAX_OBJECTS
 
 
-def test_what_an_object_does_when_it_goes_may_use_the_store():
+def test_an_object_may_use_the_store_when_it_is_collected():
     live, clock = make(limit=1)
 
     class Last:

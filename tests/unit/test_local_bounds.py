@@ -45,7 +45,7 @@ def beside(tmp_path, kind="filesystem", **options):
 # -- files ---------------------------------------------------------------------------------------
 
 
-def test_what_was_written_longest_ago_goes_first(tmp_path):
+def test_the_session_written_longest_ago_is_removed_first(tmp_path):
     host = beside(tmp_path, sessions=10)
     fill(host, 12)
     let_age(host, *range(12))
@@ -112,7 +112,7 @@ def test_without_a_cluster_every_session_that_is_thrown_out_is_said(tmp_path, ki
     assert "exist nowhere else" in host.troubles[0]
 
 
-def test_what_has_expired_is_removed_and_is_no_loss(tmp_path):
+def test_an_expired_session_is_removed_and_is_no_loss(tmp_path):
     host = Host(tmp_path / "local", sessions=5)
     fill(host, 8)
     sessions = host.shelf.place / "sessions"
@@ -142,7 +142,7 @@ def test_only_one_worker_trims_at_a_time(tmp_path):
 # -- when it is done -----------------------------------------------------------------------------
 
 
-def test_what_has_expired_is_removed_now_and_then_also_without_a_cluster(tmp_path):
+def test_expired_sessions_are_removed_at_intervals_also_without_a_cluster(tmp_path):
     host = Host(tmp_path / "local")
     fill(host, 3)
     path = host.shelf.place / "sessions" / digest_of(key(0))
@@ -155,7 +155,7 @@ def test_what_has_expired_is_removed_now_and_then_also_without_a_cluster(tmp_pat
     assert not path.exists()
 
 
-def test_many_writes_are_followed_by_a_trim_whoever_makes_them(tmp_path):
+def test_many_outage_writes_are_followed_by_a_trim(tmp_path):
     """Also when no node answers and nothing is mirrored."""
     host = beside(tmp_path, size=100_000)
 

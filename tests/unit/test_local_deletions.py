@@ -62,7 +62,7 @@ def folder(tmp_path):
     return Folder(tmp_path / "local", sessions=5)
 
 
-def test_what_is_written_while_a_trim_runs_is_not_thrown_out(folder):
+def test_a_session_written_while_a_trim_runs_is_not_removed(folder):
     written = set()
 
     def write(digest):
@@ -79,7 +79,7 @@ def test_what_is_written_while_a_trim_runs_is_not_thrown_out(folder):
     assert folder.one.local.lost == 0
 
 
-def test_what_became_dirty_while_a_trim_runs_is_not_thrown_out(folder):
+def test_a_session_marked_as_unsynced_while_a_trim_runs_is_not_removed(folder):
     """Another worker has set its mark and is about to write."""
     folder.before_each_removal(folder.other.shelf.journal.add)
 
@@ -88,7 +88,7 @@ def test_what_became_dirty_while_a_trim_runs_is_not_thrown_out(folder):
     assert folder.there() == set(range(10))
 
 
-def test_what_had_expired_and_is_written_anew_while_a_trim_runs_stays(folder):
+def test_an_expired_session_written_anew_while_a_trim_runs_stays(folder):
     folder.path(0).write_bytes(EXPIRED + folder.path(0).read_bytes()[4:])
     folder.one.shelf.cache._limits = Limits(1000, 10**9)
     folder.before_each_removal(
@@ -189,7 +189,7 @@ def late(locks, act):
     locks.hold = later
 
 
-def test_what_is_stored_while_room_is_made_is_not_thrown_out():
+def test_a_session_stored_while_room_is_made_is_not_removed():
     cache, locks, dirty = indexed()
     for number in range(6):
         cache.set(key(number), b"old", 100)
@@ -208,7 +208,7 @@ def test_what_is_stored_while_room_is_made_is_not_thrown_out():
     assert cache.usage().sessions == 5
 
 
-def test_what_another_process_has_made_dirty_is_not_thrown_out_before_what_is_not():
+def test_a_session_marked_by_another_process_is_removed_after_synced_ones():
     cache, locks, dirty = indexed()
     for number in range(6):
         cache.set(key(number), b"old", 100)
@@ -221,7 +221,7 @@ def test_what_another_process_has_made_dirty_is_not_thrown_out_before_what_is_no
     assert cache.lost == 0
 
 
-def test_what_had_expired_and_is_stored_again_is_not_removed_by_a_trim():
+def test_an_expired_session_stored_again_is_not_removed_by_a_trim():
     cache, locks, _ = indexed()
     cache.set(key(0), b"old", 100)
     cache._index[key(0)] = 3, 0.0
@@ -233,7 +233,7 @@ def test_what_had_expired_and_is_stored_again_is_not_removed_by_a_trim():
     assert cache.digests() == [digest_of(key(0))]
 
 
-def test_what_another_process_has_stored_again_is_not_removed_by_a_trim():
+def test_a_session_another_process_has_stored_again_is_not_removed_by_a_trim():
     shared = SimpleCache(threshold=1000)
     cache, _, _ = indexed(cache=shared)
     cache.set(key(0), b"old", 100)
@@ -245,7 +245,7 @@ def test_what_another_process_has_stored_again_is_not_removed_by_a_trim():
     assert cache.get(key(0)) == b"new"
 
 
-def test_what_is_stored_while_it_is_looked_for_in_vain_stays_in_the_index():
+def test_a_session_stored_during_a_lookup_in_vain_stays_in_the_index():
     class Slow(SimpleCache):
         def get(self, at):
             found = super().get(at)

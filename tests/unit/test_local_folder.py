@@ -118,7 +118,7 @@ def test_applications_with_other_keys_get_folders_of_their_own(base):
     assert open_folder(base, NAME, OTHER_KEYS) == theirs
 
 
-def test_a_folder_whose_secret_nobody_has_any_more_goes_in_time(base):
+def test_a_folder_of_a_former_secret_is_removed_in_time(base):
     forsaken = open_folder(base, NAME, OTHER_KEYS).sessions
     in_use = open_folder(base, NAME, Keyring(("third",))).sessions
     age(forsaken, STALE_AFTER + 1)
@@ -351,7 +351,7 @@ def test_when_another_user_has_taken_all_names_one_with_random_letters_is_used_b
     )
 
 
-def test_it_is_used_on_when_the_names_are_free_again(taken, monkeypatch):
+def test_a_folder_under_another_name_is_used_on_when_the_names_are_free_again(taken, monkeypatch):
     before = open_folder(None, NAME, KEYS).sessions
     monkeypatch.undo()
     monkeypatch.setattr(folder, "_parents", lambda: taken)
@@ -436,7 +436,7 @@ def test_a_command_line_makes_no_folder(base, command):
     assert not base.exists()
 
 
-def test_what_one_process_stored_the_next_one_reads(base):
+def test_a_session_stored_by_one_process_is_read_by_the_next_one(base):
     save(Host(base).local, adding(record(1, a=b"1")), KEY)
 
     assert values(load(Host(base).local)) == {"a": b"1"}

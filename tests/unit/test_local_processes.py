@@ -94,7 +94,9 @@ HOLDS = """
 """
 
 
-def test_a_process_that_is_stopped_with_the_lock_stops_nobody(folder, run, patient, monkeypatch):
+def test_a_process_that_is_stopped_with_the_lock_stops_no_other_process(
+    folder, run, patient, monkeypatch
+):
     # A machine that is busy does not outlast it.
     monkeypatch.setattr(key_locks, "RESIGNED", 600.0)
     host = Host(folder, alone=False)
@@ -269,7 +271,7 @@ def test_a_child_does_not_share_the_locks_of_its_parent(tmp_path):
         assert alone
 
 
-def test_a_folder_of_locks_that_is_gone_stops_nobody(folder):
+def test_a_session_is_saved_when_the_folder_of_locks_is_gone(folder):
     host = Host(folder, alone=False)
     (host.shelf.place / "locks").rmdir()
 
@@ -305,7 +307,7 @@ def test_a_process_that_dies_between_two_steps_leaves_a_mark_too_many_at_most(fo
     assert host.local.dirty_keys(KEYS) == []
 
 
-def test_nobody_takes_the_mark_off_a_session_that_another_process_is_writing(folder, run):
+def test_the_mark_of_a_session_that_another_process_writes_stays(folder, run):
     host = Host(folder, alone=False)
     writer = run("""
         real = host.shelf.cache.set

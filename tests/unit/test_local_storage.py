@@ -101,7 +101,7 @@ def test_a_mark_from_a_newer_version_counts_as_the_highest(host):
 # -- what the cluster confirms -------------------------------------------------------------------
 
 
-def test_what_the_cluster_holds_is_kept_as_a_mirror(host):
+def test_a_record_that_the_cluster_holds_is_kept_as_a_mirror(host):
     host.local.confirm(KEY, KEYS, record(1, a=b"1"))
 
     entry = host.local.find(KEY, KEYS)
@@ -109,7 +109,7 @@ def test_what_the_cluster_holds_is_kept_as_a_mirror(host):
     assert entry.checked_at == host.clock.time()
 
 
-def test_what_was_confirmed_whole_is_not_dirty_any_more(host):
+def test_a_session_confirmed_whole_is_not_unsynced_any_more(host):
     write(host, record(1, a=b"1"), SyncState.OUTAGE)
 
     host.local.confirm(KEY, KEYS, record(1, a=b"1"))
@@ -130,7 +130,7 @@ def test_a_change_made_since_stays_dirty(host):
     assert host.local.dirty_keys(KEYS) == [KEY]
 
 
-def test_what_the_cluster_knows_more_is_learned_and_the_rest_stays_dirty(host):
+def test_entries_that_only_the_cluster_has_are_joined_and_the_rest_stays_unsynced(host):
     write(host, record(5, a=b"5"), SyncState.OUTAGE)
 
     host.local.confirm(KEY, KEYS, record(3, b=b"3"))
@@ -355,7 +355,7 @@ def test_a_write_that_fails_half_way_leaves_what_was_there(files, monkeypatch, n
     assert len(list((files.shelf.place / "sessions").iterdir())) == 1
 
 
-def test_what_cannot_be_read_is_not_missing(files, caplog):
+def test_a_file_that_cannot_be_read_is_not_missing(files, caplog):
     path_of(files).mkdir()
 
     assert load(files.local).outcome is Outcome.UNKNOWN
@@ -365,7 +365,7 @@ def test_what_cannot_be_read_is_not_missing(files, caplog):
     assert caplog.records == []
 
 
-def test_a_process_without_free_files_does_not_sign_anybody_out(files):
+def test_a_session_is_unknown_to_a_process_without_free_files(files):
     save(files.local, adding(record(1, a=b"1")))
     allowed = resource.getrlimit(resource.RLIMIT_NOFILE)
 
@@ -395,7 +395,7 @@ def test_a_cache_of_the_user_that_raises_costs_no_request(tmp_path):
 
 
 @pytest.mark.parametrize("answer", [None, 5, "text", [b"bytes"], {}])
-def test_what_a_cache_of_the_user_returns_beside_bytes_is_not_ours(tmp_path, answer):
+def test_an_answer_of_a_cache_object_that_is_not_bytes_is_no_record(tmp_path, answer):
     class Odd(SimpleCache):
         def get(self, name):
             return answer

@@ -77,7 +77,7 @@ def test_a_copy_that_is_older_is_said_so(crew, shop):
     assert set(facts.holders) == {first, second}
 
 
-def test_what_is_corrupt_is_no_copy(crew, shop):
+def test_a_corrupt_record_is_no_copy(crew, shop):
     first, second = shop.homes()
     crew.nodes[first].put(shop.key(), b"rubbish")
 
@@ -98,7 +98,7 @@ def test_what_is_corrupt_is_no_copy(crew, shop):
         "0" * 64,
     ],
 )
-def test_what_is_neither_ref_nor_cookie_is_refused_without_being_repeated(shop, what):
+def test_text_that_is_neither_ref_nor_cookie_is_refused_without_being_repeated(shop, what):
     with pytest.raises(CommandError) as refused:
         find(shop, what)
 
@@ -147,7 +147,7 @@ def test_a_session_is_ended_everywhere(shop):
 
 
 @pytest.mark.parametrize("handle", ["", "x", "0" * 10, "0" * 31 + "\n", "../" * 20, "\ud800" * 32])
-def test_what_is_no_handle_is_refused(shop, handle):
+def test_text_that_is_no_handle_is_refused(shop, handle):
     with pytest.raises(CommandError, match="not the handle"):
         shop.console.revoke(handle, **BY)
 

@@ -69,7 +69,7 @@ SIMPLE = st.builds(
 
 
 @given(SIMPLE, SIMPLE, SIMPLE, st.integers(0, 8))
-def test_of_a_list_the_same_names_are_kept_whoever_cuts_it_when(one, other, third, count):
+def test_a_list_keeps_the_same_names_in_every_order_of_cuts(one, other, third, count):
     left = newest(join(newest(join(one, other), count), third), count)
     right = newest(join(one, newest(join(other, third), count)), count)
 
@@ -77,7 +77,9 @@ def test_of_a_list_the_same_names_are_kept_whoever_cuts_it_when(one, other, thir
 
 
 @given(SIMPLE, SIMPLE, SIMPLE, st.integers(0, 8))
-def test_to_fit_a_node_the_same_names_are_kept_whoever_cuts_them_when(one, other, third, count):
+def test_a_map_cut_to_fit_a_node_keeps_the_same_names_in_every_order_of_cuts(
+    one, other, third, count
+):
     limit = BASE + 42 * count
 
     def cut(attributes):
@@ -137,7 +139,7 @@ def test_a_young_removal_that_is_cut_takes_away_nothing_that_others_have_yet_to_
 
 
 @given(SIMPLE, st.sets(st.integers(1, 30)), st.integers(0, 8))
-def test_what_young_removals_removed_is_cut_as_well(living, removed, count):
+def test_a_name_that_a_young_removal_removed_is_cut_as_well(living, removed, count):
     """A node may hold what was there before they were made."""
     after = Attributes(
         living.entries | {f"{stamp:022d}": (stamp + 30, None) for stamp in removed}, {}, 0

@@ -40,7 +40,7 @@ def test_reads_are_counted_by_how_they_went(meter):
     assert sum(last(meter).loads) == 4
 
 
-def test_a_write_that_nobody_took_has_failed(meter, clock):
+def test_a_write_that_no_node_took_has_failed(meter, clock):
     meter.saved(clock.monotonic(), stored=True)
     meter.saved(clock.monotonic(), stored=False)
 

@@ -97,7 +97,7 @@ def test_only_values_that_were_got_and_can_change_are_compared():
     assert shop.ask(view)
 
 
-def test_saving_encodes_each_value_once_whoever_asks_for_modified():
+def test_saving_encodes_each_value_once_also_when_modified_is_read():
     shop, codec = start()
 
     def view():
@@ -112,7 +112,7 @@ def test_saving_encodes_each_value_once_whoever_asks_for_modified():
     assert codec.encoded.count({"items": [1, 2]}) == 1
 
 
-def test_what_was_found_once_stays_found_in_the_request():
+def test_a_change_found_once_stays_found_in_the_request():
     shop, _ = start()
 
     def view():
@@ -125,7 +125,7 @@ def test_what_was_found_once_stays_found_in_the_request():
     assert shop.ask(view)
 
 
-def test_what_is_suppressed_is_compared_with_from_then_on():
+def test_a_suppressed_state_is_compared_with_from_then_on():
     shop, _ = start()
 
     def view():
@@ -155,7 +155,7 @@ def test_a_value_that_cannot_be_stored_counts_as_changed():
     assert shop.ask(lambda: bool(session["tags"]) and session.modified)
 
 
-def test_a_codec_that_fails_fails_nobody_who_asks():
+def test_a_codec_that_fails_does_not_make_modified_raise():
     shop, codec = start()
 
     def view():
@@ -222,7 +222,7 @@ def in_the_old_form(monkeypatch):
     return shop
 
 
-def test_what_is_stored_in_the_form_of_before_a_deploy_is_not_written_because_it_was_read(
+def test_a_value_in_the_stored_form_of_before_a_deploy_is_not_written_when_it_is_read(
     in_the_old_form,
 ):
     shop = in_the_old_form

@@ -138,7 +138,7 @@ def test_filter_and_blacklist_know_a_name_by_its_text():
     assert shop.ask(contents)["41"] is None
 
 
-def test_what_cannot_be_stored_under_such_a_name_is_kept_under_its_text():
+def test_an_unserializable_value_under_such_a_name_is_kept_under_its_text():
     shop = make_app(MSM_SERIALIZATION_POLICY="local")
     value = object()
     shop.do(lambda: session.update({42: value}))
@@ -146,7 +146,7 @@ def test_what_cannot_be_stored_under_such_a_name_is_kept_under_its_text():
     assert shop.ask(lambda: session["42"]) is value
 
 
-def test_a_change_under_such_a_name_fills_a_gap_only_when_nobody_knew_of_it():
+def test_a_default_under_such_a_name_in_a_detached_session_fills_a_gap_only():
     shop = make_app()
     shop.do(lambda: session.update({42: "first"}))
     for node in shop.nodes.values():

@@ -39,14 +39,14 @@ def statuses(worker):
     }
 
 
-def test_everybody_is_seen(one, other):
+def test_every_worker_is_seen(one, other):
     seen = one.console.operations.observer.refresh()
 
     assert set(seen.reports) == {one.name, other.name} == seen.known
     assert seen.source == "fleet"
 
 
-def test_looking_asks_nobody_and_what_was_gathered_is_shown_for_a_while(crew, one):
+def test_a_look_asks_no_node_and_collected_reports_are_shown_for_a_while(crew, one):
     observer = one.console.operations.observer
     jobs = []
     observer._later = lambda job: jobs.append(job) or True
@@ -63,7 +63,7 @@ def test_looking_asks_nobody_and_what_was_gathered_is_shown_for_a_while(crew, on
     assert len(jobs) == 1
 
 
-def test_when_nobody_takes_the_job_the_next_look_tries_again(crew, one):
+def test_the_next_look_tries_again_when_the_job_was_not_taken(crew, one):
     observer = one.console.operations.observer
     observer._later = lambda job: False
     observer.seen()
@@ -101,7 +101,7 @@ def test_who_looks_after_a_while_sees_itself_and_how_many_others_there_are(crew,
     assert not one.console.view().observer.complete
 
 
-def test_a_worker_is_not_called_silent_because_nobody_looked_for_a_while(crew, one, other):
+def test_a_worker_is_not_called_silent_when_no_report_was_collected_for_a_while(crew, one, other):
     observer = one.console.operations.observer
     observer.refresh()
     observer._later = lambda job: True
@@ -168,7 +168,7 @@ def test_a_worker_that_is_silent_is_shown_as_gone_for_an_hour(crew, one, other):
 
 
 @pytest.mark.parametrize("skew", [-DAY, -60.0, 60.0, DAY])
-def test_a_worker_that_goes_on_is_live_whatever_its_clock_says(crew, one, skew):
+def test_a_worker_that_goes_on_is_live_when_its_clock_is_wrong(crew, one, skew):
     odd = crew.hire(clock=FakeClock(crew.clock.now + skew))
     for _ in range(15):
         crew.tick(one, odd)
@@ -205,7 +205,7 @@ def test_events_of_a_clock_a_day_ahead_are_not_in_the_future(crew, one):
     assert event.at <= crew.clock.now
 
 
-def test_a_report_of_a_huge_stamp_and_time_hides_nobody(crew, one, other):
+def test_a_report_of_a_huge_stamp_and_time_hides_no_worker(crew, one, other):
     facts = {"at": 10**20, "mode": "stopped"}
     reports = one.cluster.publisher._reports
     crew.put(reports.key(other.name), report_of(reports, other.name, facts, stamp=(1 << 63) - 1))

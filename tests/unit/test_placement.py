@@ -91,21 +91,21 @@ def test_failover_nodes_are_home_to_what_the_others_are_too_few_for():
     assert all(placement.homes(key) == ("n1", "n2") for key in KEYS[:100])
 
 
-def test_there_are_no_more_copies_than_nodes():
+def test_the_number_of_replicas_is_at_most_the_number_of_nodes():
     placement = Placement(("n1", "n2"), replicas=5)
 
     assert placement.replicas == 2
     assert sorted(placement.homes(KEYS[0])) == ["n1", "n2"]
 
 
-def test_without_nodes_nobody_is_home():
+def test_a_session_has_no_homes_without_nodes():
     placement = Placement((), replicas=2)
 
     assert placement.replicas == 0
     assert placement.homes(KEYS[0]) == ()
 
 
-def test_all_processes_rank_alike_whatever_their_hash_seed():
+def test_all_processes_rank_alike_with_different_hash_seeds():
     script = (
         "import sys; from flask_msm.cluster.placement import Placement;"
         "placement = Placement(set(sys.argv[1:]), replicas=2, last={'n2'});"

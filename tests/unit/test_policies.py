@@ -67,7 +67,7 @@ def test_the_configured_policy_is_asked_for_each_failure():
     assert [policy.verdict(FAILURE) for _ in range(2)] == [Reraise(), StoreNone()]
 
 
-def test_what_was_chosen_at_run_time_counts_before_all_else_until_it_is_taken_back():
+def test_a_policy_chosen_at_run_time_counts_before_all_else_until_it_is_taken_back():
     choice = None
     policy = in_force("raise", custom=lambda _: StoreNone(), chosen=lambda: choice)
     assert policy.name == "custom"
@@ -104,7 +104,7 @@ def test_a_custom_policy_gets_the_failure():
         (StoreNone, "returned the class StoreNone, not an object of it"),
     ],
 )
-def test_what_a_custom_policy_returns_is_checked(answer, said):
+def test_the_answer_of_a_custom_policy_is_checked(answer, said):
     policy = in_force("raise", custom=lambda _: answer)
 
     with pytest.raises(ConfigError, match=said) as raised:

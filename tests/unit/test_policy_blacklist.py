@@ -71,7 +71,7 @@ def test_the_running_request_keeps_its_object():
     assert shop.ask(view)
 
 
-def test_what_was_stored_under_the_name_is_replaced():
+def test_a_stored_value_that_becomes_unserializable_is_replaced_by_none():
     shop = start()
     shop.do(write(cart=[1]))
 
@@ -80,7 +80,7 @@ def test_what_was_stored_under_the_name_is_replaced():
     assert shop.ask(contents) == {"name": "anna", "cart": None}
 
 
-def test_what_can_be_stored_under_the_same_name_is_stored():
+def test_a_serializable_value_under_a_blacklisted_name_is_stored():
     shop = start()
     shop.do(write(cart=[LOCK]))
 
@@ -115,7 +115,7 @@ def test_a_name_that_json_cannot_write_is_left_out():
     [ValueError("4111"), RecursionError(), RuntimeError("dictionary changed size: 4111")],
     ids=lambda error: type(error).__name__,
 )
-def test_whatever_a_codec_raises_is_the_same(error, caplog):
+def test_every_error_of_a_codec_stores_none(error, caplog):
     (shop,) = make_workers(1, codec=FailingCodec(), **BLACKLIST)
 
     shop.do(write(name="anna", job=error))
@@ -161,7 +161,7 @@ def test_a_value_that_changes_while_it_is_encoded_is_the_same_or_stored():
 # -- what is recorded and said ---------------------------------------------------------------------
 
 
-def test_it_is_said_once_for_attribute_and_type_and_counted_afterwards(caplog):
+def test_a_failure_is_logged_once_for_attribute_and_type_and_counted_afterwards(caplog):
     shop = start()
 
     for _ in range(3):
@@ -195,7 +195,7 @@ def test_a_signal_names_the_attribute_once_and_no_session():
     ]
 
 
-def test_whoever_listens_may_fail_use_the_session_and_look_at_the_blacklist(caplog):
+def test_a_listener_may_fail_use_the_session_and_read_the_blacklist(caplog):
     shop = start()
     seen = []
 
@@ -291,7 +291,7 @@ def test_as_many_as_needed_become_none():
     assert [value is None for value in values.values()].count(True) == 4
 
 
-def test_it_is_not_tried_for_ever():
+def test_a_session_of_many_large_values_is_refused_after_some_tries():
     shop = make_app(**SMALL)
 
     with pytest.raises(SessionTooLargeError):
@@ -300,7 +300,7 @@ def test_it_is_not_tried_for_ever():
     assert shop.all_keys() == set()
 
 
-def test_what_was_stored_as_none_is_not_stored_again_by_a_second_save():
+def test_a_value_stored_as_none_is_not_stored_again_by_a_second_save():
     shop = make_app(**SMALL)
 
     def view():
@@ -378,7 +378,7 @@ def test_an_operator_pins_and_unpins_while_it_runs():
     assert shop.ask(contents) == {"card": "4333"}
 
 
-def test_what_was_stored_before_it_was_pinned_becomes_none_with_the_next_request():
+def test_a_value_stored_before_it_was_pinned_becomes_none_with_the_next_request():
     shop = make_app()
     shop.do(write(card="4111"))
     shop.state.repository.serialization.pins.pin(Pin("card"))
@@ -394,7 +394,7 @@ def test_what_was_stored_before_it_was_pinned_becomes_none_with_the_next_request
 FILTER = {"MSM_ATTRIBUTE_FILTER": "^(name|cart)$"}
 
 
-def test_what_the_filter_does_not_name_stays_out_of_the_cluster_and_in_the_process(caplog):
+def test_an_attribute_outside_the_filter_stays_out_of_the_cluster_and_in_the_process(caplog):
     one, other = make_workers(**FILTER)
     one.do(write(name="anna", lock=LOCK, tmp=1))
 
@@ -415,7 +415,7 @@ def test_a_change_of_it_writes_nothing():
     assert shop.ask(lambda: session["tmp"]) == [1, 2]
 
 
-def test_it_goes_when_the_application_removes_it():
+def test_an_attribute_outside_the_filter_is_gone_when_the_application_removes_it():
     (shop,) = make_workers(1, **FILTER)
     shop.do(write(name="anna", tmp=1))
 
@@ -425,7 +425,7 @@ def test_it_goes_when_the_application_removes_it():
     assert not shop.token().local
 
 
-def test_what_was_stored_before_there_was_a_filter_is_left_alone():
+def test_a_value_stored_before_there_was_a_filter_is_left_alone():
     plain, filtering = make_workers()[0], None
     plain.do(write(name="anna", tmp=1))
     nodes = plain.manager.shared

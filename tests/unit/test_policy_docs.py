@@ -55,7 +55,7 @@ def test_the_error_text_shown_is_that_of_the_error(bad):
         assert f"flask_msm.errors.SerializationError: {raised.value}\n" in page
 
 
-def test_what_is_shown_of_a_session_that_is_too_large_is_really_said(caplog):
+def test_the_documented_messages_about_a_too_large_session_are_the_real_ones(caplog):
     picture = {"picture": os.urandom(1_500_000)}
     with pytest.raises(SerializationError) as raised:
         fail("raise", picture)

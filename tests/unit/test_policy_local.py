@@ -53,7 +53,7 @@ def test_a_local_change_alone_costs_no_write_and_raises_no_version():
     assert shop.token().version == version
 
 
-def test_what_can_be_stored_of_the_same_request_is_stored():
+def test_serializable_attributes_of_the_same_request_are_stored():
     one, other = make_workers(**LOCAL)
     one.do(write(name="anna", lock=LOCK, cart=[1]))
     version = one.token().version
@@ -76,7 +76,7 @@ def test_a_first_save_that_fails_stores_an_empty_session():
     assert visit(other, contents, one.cookie())[0] == {}
 
 
-def test_it_is_joined_and_the_session_is_like_any_other_when_it_can_be_stored_again():
+def test_a_local_value_is_joined_and_the_session_is_normal_when_it_can_be_stored_again():
     one, other = make_workers(**LOCAL)
     one.do(write(cart=[LOCK]))
     version = one.token().version
@@ -89,7 +89,7 @@ def test_it_is_joined_and_the_session_is_like_any_other_when_it_can_be_stored_ag
     assert visit(other, contents, one.cookie())[0] == {"cart": []}
 
 
-def test_it_is_gone_when_the_application_removes_it():
+def test_a_local_value_is_gone_when_the_application_removes_it():
     shop = start()
     shop.do(write(lock=LOCK))
 
@@ -131,7 +131,7 @@ def test_an_object_of_a_session_that_was_ended_elsewhere_is_forgotten():
     assert len(live(one)) == 0
 
 
-def test_it_moves_along_with_a_new_id():
+def test_a_local_value_moves_along_with_a_new_id():
     shop = start()
     shop.do(write(lock=LOCK))
     old = shop.key()
@@ -144,7 +144,7 @@ def test_it_moves_along_with_a_new_id():
     assert len(live(shop)) == 1
 
 
-def test_it_may_be_set_and_moved_in_one_request():
+def test_a_local_value_may_be_set_and_moved_in_one_request():
     shop = start()
 
     shop.do(lambda: (write(lock=LOCK)(), regenerate()))
@@ -245,7 +245,7 @@ def test_other_workers_serve_the_last_good_copy_and_pass_the_tag_on():
     assert visit(one, contents, cookie)[0] == {"cart": [1, LOCK], "name": "anna"}
 
 
-def test_what_another_worker_stored_later_under_the_name_is_newer():
+def test_a_value_another_worker_stored_later_replaces_the_local_one():
     one, other = make_workers(**LOCAL)
     one.do(write(cart=[1]))
     one.do(lambda: session["cart"].append(LOCK))
@@ -257,7 +257,7 @@ def test_what_another_worker_stored_later_under_the_name_is_newer():
     assert len(live(one)) == 0
 
 
-def test_what_another_worker_removed_later_is_gone():
+def test_a_local_value_that_another_worker_removed_later_is_gone():
     one, other = make_workers(**LOCAL)
     one.do(write(name="anna", cart=[1]))
     one.do(lambda: session["cart"].append(LOCK))
@@ -351,7 +351,7 @@ def test_a_session_too_large_by_what_is_stored_already_keeps_its_changes_here():
     assert visit(other, contents, one.cookie())[0] == {"big": "x" * 700}
 
 
-def test_what_is_still_too_large_costs_no_try_and_no_cookie(caplog):
+def test_a_value_that_is_still_too_large_costs_no_try_and_no_cookie(caplog):
     def setup(app):
         @app.get("/report")
         @read_only
@@ -371,7 +371,7 @@ def test_what_is_still_too_large_costs_no_try_and_no_cookie(caplog):
     assert warnings(caplog) == []
 
 
-def test_what_is_too_large_is_tried_again_when_the_rest_becomes_smaller():
+def test_a_value_that_is_too_large_is_tried_again_when_the_rest_becomes_smaller():
     one, other = make_workers(**SMALL)
     one.do(write(name="x" * 500))
     one.do(write(big="y" * 600))
@@ -416,7 +416,7 @@ def choose(shop, name):
     shop.state.repository.serialization.policy.chosen = lambda: name
 
 
-def test_what_was_kept_stays_when_the_policy_becomes_raise_and_new_failures_raise():
+def test_a_local_value_stays_when_the_policy_becomes_raise_and_new_failures_raise():
     shop = start()
     shop.do(write(lock=LOCK))
 
@@ -429,7 +429,7 @@ def test_what_was_kept_stays_when_the_policy_becomes_raise_and_new_failures_rais
         shop.do(write(job=LOCK))
 
 
-def test_what_was_kept_is_stored_as_none_when_the_policy_becomes_blacklist():
+def test_a_local_value_is_stored_as_none_when_the_policy_becomes_blacklist():
     shop = start()
     shop.do(write(lock=LOCK))
 
@@ -443,7 +443,7 @@ def test_what_was_kept_is_stored_as_none_when_the_policy_becomes_blacklist():
 # -- what is said ----------------------------------------------------------------------------------
 
 
-def test_it_is_said_once_what_that_means_with_several_workers(caplog):
+def test_the_consequence_for_several_workers_is_logged_once(caplog):
     shop = start()
 
     for _ in range(3):
@@ -465,7 +465,7 @@ def test_it_is_said_once_what_that_means_with_several_workers(caplog):
     assert entry.count == 3
 
 
-def test_whatever_a_codec_raises_is_kept():
+def test_a_value_is_kept_on_every_error_of_a_codec():
     (shop,) = make_workers(1, codec=FailingCodec(), **LOCAL)
     error = RuntimeError("dictionary changed size")
 

@@ -98,7 +98,7 @@ def test_a_value_that_contains_itself_is_refused_by_name():
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_whatever_a_codec_raises_is_the_same_and_its_text_is_kept_secret(error):
+def test_every_error_of_a_codec_fails_the_save_and_its_text_is_kept_secret(error):
     (shop,) = make_workers(1, codec=FailingCodec())
     shop.do(write(name="anna"))
 
@@ -126,7 +126,7 @@ class OneWayCodec(FailingCodec):
         return super().loads(data)
 
 
-def test_what_a_codec_raises_when_it_decodes_names_the_codec_and_hides_one_attribute(caplog):
+def test_an_error_of_a_codec_that_decodes_names_the_codec_and_hides_one_attribute(caplog):
     (shop,) = make_workers(1, codec=OneWayCodec(b"broken"))
     shop.do(write(name="anna", card="broken"))
 

@@ -41,7 +41,7 @@ def test_the_first_failure_asks_to_stop_and_says_why(asked, caplog):
     assert not any("4111" in text or shop.token().sid in text for text in said)
 
 
-def test_what_cannot_be_stored_stays_here_and_the_rest_is_stored(asked):
+def test_an_unserializable_attribute_stays_here_and_the_rest_is_stored(asked):
     one, other = start(asked, 2)
 
     one.do(write(lock=LOCK, cart=[1]))
@@ -51,7 +51,7 @@ def test_what_cannot_be_stored_stays_here_and_the_rest_is_stored(asked):
     assert visit(other, contents, one.cookie())[0] == {"name": "anna", "cart": [1]}
 
 
-def test_it_is_asked_before_the_rest_is_stored(asked):
+def test_the_stop_is_requested_before_the_rest_is_stored(asked):
     (shop,) = start([])
     shop.operations()
     serialization = shop.state.repository.serialization
@@ -62,7 +62,7 @@ def test_it_is_asked_before_the_rest_is_stored(asked):
     assert asked == [["gets"]]
 
 
-def test_it_is_not_asked_for_every_failure_but_again_when_somebody_may_have_resumed(asked):
+def test_the_stop_is_requested_once_and_again_after_an_operator_may_have_resumed(asked):
     (shop,) = start(asked)
 
     for _ in range(3):
@@ -84,7 +84,7 @@ def test_a_session_that_is_too_large_is_the_same(asked):
     assert visit(other, contents, one.cookie())[0] == {"name": "anna", "small": 1}
 
 
-def test_whoever_fails_to_stop_it_fails_no_request(caplog):
+def test_a_stop_callback_that_fails_makes_no_request_fail(caplog):
     (shop,) = start([])
     serialization = shop.state.repository.serialization
     serialization.connect(stop_distribution=lambda _: 1 / 0)
@@ -95,7 +95,7 @@ def test_whoever_fails_to_stop_it_fails_no_request(caplog):
     assert shop.ask(contents) == {"name": "anna", "lock": LOCK}
 
 
-def test_as_long_as_nobody_listens_it_is_said_all_the_same(caplog):
+def test_a_stop_request_is_logged_also_without_a_listener(caplog):
     (shop,) = make_workers(1, **STOP)
 
     shop.do(write(lock=LOCK))

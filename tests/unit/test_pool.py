@@ -66,7 +66,7 @@ def test_an_older_connection_is_found_among_younger_ones():
     assert {opened.pool.take(), opened.pool.take()} == set(connections[2:])
 
 
-def test_there_are_as_many_places_as_connections_and_no_more():
+def test_a_pool_has_as_many_places_as_connections_and_no_more():
     pool = Opened(2).pool
     held = [pool.place(0), pool.place(0)]
     with pytest.raises(PoolExhaustedError, match="n1"):
@@ -128,7 +128,7 @@ def test_who_waits_gets_the_place_that_becomes_free():
     assert len(got) == 1
 
 
-def test_a_connection_nobody_holds_is_closed():
+def test_a_connection_without_references_is_closed():
     opened = Opened(1)
     sock = opened.connect().socket
     assert sock.closed
@@ -178,7 +178,7 @@ def test_after_a_fork_nothing_of_the_parent_is_used():
     assert (opened.pool.free, opened.pool.idle) == (2, 0)
 
 
-def test_a_pool_nobody_needs_goes_with_its_connections():
+def test_a_pool_without_references_is_collected_with_its_connections():
     opened = Opened(2)
     (idle,) = opened.idle(1)
     sock, gone = idle.socket, weakref.ref(opened.pool)

@@ -108,7 +108,7 @@ def site():
 # -- what is copied ------------------------------------------------------------------------------
 
 
-def test_what_the_target_lacks_is_copied_with_its_time_to_live(site):
+def test_a_record_that_the_target_lacks_is_copied_with_its_time_to_live(site):
     site.holds(site.source, 1, record(a=b"1"))
 
     assert site.copy(1).written == 1
@@ -116,7 +116,7 @@ def test_what_the_target_lacks_is_copied_with_its_time_to_live(site):
     assert site.target.ttls[key(1)] == 1001
 
 
-def test_what_both_hold_is_joined(site):
+def test_a_record_that_source_and_target_hold_is_joined(site):
     site.holds(site.source, 1, record(1, a=b"1"))
     site.holds(site.target, 1, record(2, b=b"2"))
 
@@ -125,7 +125,7 @@ def test_what_both_hold_is_joined(site):
     assert site.held(site.target, 1).attributes.alive() == {"a": b"1", "b": b"2"}
 
 
-def test_what_the_target_knows_already_is_not_written(site):
+def test_a_record_that_the_target_has_already_is_not_written(site):
     site.holds(site.source, 1, record(1, a=b"1"))
     site.holds(site.target, 1, record(2, a=b"2"))
     before = site.target.items[key(1)]
@@ -142,7 +142,7 @@ def test_a_tombstone_is_copied_over_an_old_copy(site):
     assert site.held(site.target, 1).kind is Kind.DESTROYED
 
 
-def test_what_has_expired_is_not_copied(site):
+def test_an_expired_record_is_not_copied(site):
     site.holds(site.source, 1, record(a=b"1", expires_at=1_799_999_999.0))
 
     assert site.copy(1).written == 0
@@ -164,7 +164,7 @@ def test_a_corrupt_copy_of_the_target_is_replaced(site):
     assert site.held(site.target, 1) == record(a=b"1")
 
 
-def test_what_a_request_changed_meanwhile_is_joined_as_well(site):
+def test_a_change_of_a_request_during_the_copy_is_joined_as_well(site):
     site.holds(site.source, 1, record(1, a=b"1"))
     site.holds(site.target, 1, record(0, z=b"0"))
     site.target.before["cas"] = lambda: site.holds(site.target, 1, record(2, b=b"2"))

@@ -210,7 +210,7 @@ def test_a_read_only_view_may_read(caplog):
 
 
 @pytest.mark.parametrize("action", ACTIONS.values(), ids=ACTIONS.keys())
-def test_what_a_read_only_view_does_is_logged_and_not_saved(action, caplog):
+def test_a_change_in_a_read_only_view_is_logged_and_not_saved(action, caplog):
     caplog.set_level(logging.WARNING, "flask_msm")
     shop = with_read_only_view(action)
 
@@ -235,7 +235,7 @@ def test_a_change_inside_a_value_is_a_change():
 
 
 @pytest.mark.parametrize("action", ACTIONS.values(), ids=ACTIONS.keys())
-def test_what_a_read_only_view_does_is_an_error_in_debug_mode(action):
+def test_a_change_in_a_read_only_view_is_an_error_in_debug_mode(action):
     shop = with_read_only_view(action, testing=False, PROPAGATE_EXCEPTIONS=False)
     shop.app.debug = True
     shop.app.logger.disabled = True

@@ -88,7 +88,7 @@ def test_a_session_that_is_not_stored_yet_has_its_name_right_after_the_call():
     assert shop.ask(view) == (shop.token().sid, shop.token().sid, True)
 
 
-def test_what_is_set_after_a_logout_has_the_name_that_was_asked_for_after_it(shop):
+def test_a_session_begun_after_a_logout_has_the_id_that_was_read_after_it(shop):
     def view():
         regenerate()
         destroy()
@@ -289,7 +289,7 @@ def hide(shop, key):
     repository.load = lambda slot, **options: unknown if slot.key == key else load(slot, **options)
 
 
-def test_a_change_follows_also_when_nobody_can_tell_what_the_session_holds_now(shop):
+def test_a_change_follows_also_when_the_present_session_cannot_be_read(shop):
     slow = shop.under_way()
     slow.session["slow"] = 1
     shop.do(sign_in)
@@ -476,7 +476,7 @@ def test_a_sign_in_with_the_old_cookie_gets_a_session_of_its_own_with_what_it_se
     assert len({old, shop.token().sid, shop.token(shop.cookie(second)).sid}) == 3
 
 
-def test_what_was_set_counts_also_when_it_was_there_before():
+def test_a_value_set_again_counts_also_when_it_was_there_before():
     shop = make_app(MSM_REGENERATE_GRACE=GRACE)
     shop.do(write(user=7, card=4111))
 
@@ -634,7 +634,7 @@ def test_a_slow_move_does_not_bring_back_a_session_that_ended_under_its_new_id(s
     assert shop.live_keys() == set()
 
 
-def test_what_was_meant_for_another_id_is_not_handed_over_when_that_cannot_be_stored(shop, caplog):
+def test_a_change_meant_for_a_new_id_is_not_handed_over_when_that_cannot_be_stored(shop, caplog):
     slow = shop.under_way()
     slow.session["slow"] = 1
     slow.session.regenerate()
@@ -649,7 +649,7 @@ def test_what_was_meant_for_another_id_is_not_handed_over_when_that_cannot_be_st
     assert shop.ask(contents) == {"name": "anna", "user": 7}
 
 
-def test_what_the_process_alone_keeps_of_a_second_sign_in_is_kept_under_its_own_id():
+def test_local_values_of_a_second_sign_in_are_kept_under_its_own_id():
     shop = make_app(MSM_REGENERATE_GRACE=GRACE, MSM_ATTRIBUTE_FILTER="^(name|user)$")
     shop.do(write(name="anna", tmp=["old"]))
     objects = [object(), object()]

@@ -99,7 +99,7 @@ KINDS = (
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_no_report_of_the_worker_is_counted_and_not_believed(crew, reports, kind):
+def test_data_that_is_no_report_of_the_worker_is_counted_and_not_believed(crew, reports, kind):
     data = unbelievable(reports)[kind]
     crew.put(reports.key(NAME), data)
 
@@ -121,7 +121,7 @@ def test_a_forged_report_is_replaced_by_the_next_real_one(crew, reports):
 
 
 @pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
-def test_odd_facts_are_carried_and_left_to_whoever_reads_them(reports, odd):
+def test_odd_facts_are_carried_and_left_to_the_reader(reports, odd):
     report = reports.open(NAME, report_of(reports, NAME, {"mode": odd}), KEYS)
 
     assert report is not None
@@ -174,7 +174,7 @@ def test_a_blacklist_of_the_longest_names_leaves_a_report_that_others_can_read(c
 
 
 @pytest.mark.parametrize("kind", ["lists", "long texts", "maps", "all"])
-def test_whatever_grows_a_report_stays_readable(reports, kind):
+def test_a_report_stays_readable_when_any_part_of_it_grows(reports, kind):
     big = {
         "lists": {"events": many(10, 20_000)},
         "long texts": {"blacklist": "".join(chr(200 + n % 9000) for n in range(30_000))},

@@ -79,7 +79,9 @@ def test_a_worker_that_begins_believes_the_nodes_when_all_others_were_heard_of(c
     assert crew.clock.monotonic() - began < NOTICE
 
 
-def test_it_does_so_without_those_that_are_gone_when_they_would_have_noticed_a_return(crew, old):
+def test_a_worker_believes_the_nodes_without_dead_hosts_after_the_time_to_notice_a_return(
+    crew, old
+):
     new = begin(crew)
     began = crew.clock.monotonic()
 
@@ -103,7 +105,7 @@ def test_a_worker_that_begins_before_others_notice_the_return_doubts_the_nodes(c
     assert not doubts(new)
 
 
-def test_as_long_as_a_host_hands_over_nobody_believes_the_nodes(crew, old):
+def test_no_worker_believes_the_nodes_while_a_host_hands_over(crew, old):
     outage(crew, old)
     back(crew)
     aside, old.cluster.lanes.aside = old.cluster.lanes.aside, lambda job: False
@@ -120,7 +122,7 @@ def test_as_long_as_a_host_hands_over_nobody_believes_the_nodes(crew, old):
     assert not doubts(new)
 
 
-def test_what_nodes_do_not_take_is_waited_for_by_nobody(crew, old, monkeypatch):
+def test_a_record_that_nodes_do_not_take_is_not_waited_for(crew, old, monkeypatch):
     outage(crew, old)
     back(crew)
     new = begin(crew)

@@ -468,7 +468,7 @@ def test_a_lock_that_another_thread_held_at_a_fork_is_free_in_the_child():
     assert not lock.locked()
 
 
-def test_who_held_a_lock_at_a_fork_and_goes_on_does_not_give_back_what_somebody_else_took():
+def test_the_holder_of_a_lock_before_a_fork_does_not_release_a_lock_taken_since():
     lock = ProcessLock()
     with lock:
         lock.renew()

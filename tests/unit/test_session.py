@@ -189,7 +189,7 @@ def test_a_session_cannot_be_hashed(session):
         hash(session)
 
 
-def test_it_is_a_session_to_flask(session):
+def test_a_session_is_a_session_mixin_of_flask(session):
     assert isinstance(session, SessionMixin)
 
 

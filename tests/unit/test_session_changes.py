@@ -190,7 +190,7 @@ def test_a_session_that_was_read_remembers_nothing_of_the_kind(session):
     assert session.told_absent == set()
 
 
-def test_what_a_detached_session_told_is_forgotten_by_reload_and_destroy():
+def test_names_a_detached_session_reported_absent_are_forgotten_by_reload_and_destroy():
     for forget in (Session.reload, Session.destroy):
         session = Session(backing=Backing({}, detached=True))
         session.get("cart")

@@ -269,7 +269,7 @@ def test_an_unknown_key_is_refused_even_when_it_is_none():
 
 
 @pytest.mark.parametrize("argument", ["codec", "scheduler", "clock", "policy"])
-def test_what_the_constructor_takes_is_not_a_key(argument):
+def test_an_argument_of_the_constructor_is_not_a_key(argument):
     error = refusal(**{f"MSM_{argument.upper()}": "x"})
 
     assert f"{argument} is an argument of MemcachedSessionManager" in str(error)
@@ -569,7 +569,7 @@ def test_a_path_in_a_list_may_hold_blanks_and_commas():
     ],
     ids=repr,
 )
-def test_what_is_not_a_node(raw):
+def test_text_that_is_not_a_node_is_refused(raw):
     assert "id:host:port, [id=]host[:port]" in str(assert_refused("MSM_NODES", raw))
 
 
@@ -1083,7 +1083,7 @@ def test_local_storage_may_be_a_cache_object():
 
 
 @pytest.mark.parametrize("raw", [Cache, {}, object(), 5], ids=lambda raw: type(raw).__name__)
-def test_what_is_not_a_cache_object(raw):
+def test_an_object_that_is_not_a_cache_is_refused(raw):
     assert_refused("MSM_LOCAL_CACHE", raw)
 
 

@@ -85,7 +85,7 @@ def test_all_nodes_hold_the_same_cut_and_no_tick_writes_without_a_change(crew):
     assert maps(crew, "fleet:ended") == held
 
 
-def test_that_a_map_was_cut_is_said_once_by_the_name_of_the_node(crew):
+def test_a_map_that_was_cut_is_reported_once_with_the_name_of_the_node(crew):
     for begin in range(0, 2 * LISTED, 200):
         end(crew, range(begin, begin + 200))
     for _ in range(3):

@@ -20,7 +20,7 @@ def ignored():
         signal.signal(number, handler)
 
 
-def test_what_the_tests_start_ignores_nothing_that_ends_it_and_the_run_goes_on_ignoring_it(ignored):
+def test_a_process_that_the_tests_start_ignores_no_ending_signal_and_the_run_still_does(ignored):
     del ignored
     keep_ignored_signals_to_this_process()
 

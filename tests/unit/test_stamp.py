@@ -76,7 +76,7 @@ def test_a_stamp_that_was_lifted_is_not_issued_again_when_the_clock_gets_there()
     assert not lifted & {stamps.next() for _ in range(20)}
 
 
-def test_what_is_remembered_of_stamps_far_ahead_is_bounded_and_still_none_comes_twice():
+def test_the_memory_of_stamps_far_ahead_is_bounded_and_no_stamp_comes_twice():
     clock = FakeClock()
     stamps = HybridLogicalClock(clock, worker=1)
     far = int(clock.time() * 1000) + MAX_AHEAD_MS + 5_000 << 16

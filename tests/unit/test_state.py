@@ -101,7 +101,7 @@ def test_many_requests_that_fail_at_once_make_one_change():
     assert watched.told == ["n1"]
 
 
-def test_what_does_not_change_the_state_is_not_told(watched):
+def test_a_failure_that_does_not_change_the_state_is_not_reported(watched):
     watched.state.failed("n1", BUSY)
     watched.state.failed("n1", BUSY)
 
@@ -109,7 +109,7 @@ def test_what_does_not_change_the_state_is_not_told(watched):
     assert watched.state.view()["n1"].health.doubts == 2
 
 
-def test_whoever_is_told_may_report_a_failure_himself(watched):
+def test_a_callback_of_a_change_may_report_a_failure(watched):
     def react(node_id, *_):
         watched.told.append(node_id)
         if node_id == "n1":
@@ -299,7 +299,7 @@ def test_a_drain_lies_over_what_the_worker_sees(watched):
     assert watched.told == [("n1", "up", "draining"), ("n2", "up", "drained")]
 
 
-def test_what_happens_to_a_drained_node_is_seen_and_not_told(watched):
+def test_a_change_of_a_drained_node_is_seen_and_not_reported(watched):
     watched.state.learn(FleetFacts(ALL, {"n2": "drained"}))
     watched.told.clear()
 

@@ -63,7 +63,7 @@ def test_the_statistics_of_a_node_become_numbers():
     )
 
 
-def test_what_is_not_said_is_none():
+def test_a_missing_statistic_is_none():
     said = numbers({})
 
     assert said._replace(at=0, latency=0) == Numbers(0, 0, *[None] * (len(Numbers._fields) - 2))
@@ -74,7 +74,7 @@ def test_what_is_not_said_is_none():
     ["", "-1", "+1", "1.5", "1e9", " 1", "1 ", "0x10", "nan", "inf", "1_000", "\u0663", "\u00b2"],
     ids=ascii,
 )
-def test_what_is_no_number_counts_as_not_said(garbage):
+def test_a_statistic_that_is_no_number_is_none(garbage):
     said = numbers(dict.fromkeys(FOUND, garbage))
 
     assert all(getattr(said, name) is None for name in COUNTED)

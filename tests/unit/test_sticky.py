@@ -54,7 +54,7 @@ def near(worker):
 # -- reading -------------------------------------------------------------------------------------
 
 
-def test_a_near_copy_is_read_without_asking_anybody(worker):
+def test_a_local_copy_is_read_without_asking_a_node(worker):
     assert values(load(worker.store, at_least=1)) == {"a": b"1"}
     assert worker.asked() == 0
 
@@ -100,7 +100,7 @@ def test_a_copy_from_a_clock_that_is_ahead_is_checked(worker):
     assert worker.asked() > 0
 
 
-def test_what_another_host_changed_is_learned_at_the_next_check(worker):
+def test_a_change_of_another_host_is_read_at_the_next_check(worker):
     save(elsewhere(worker).cluster, changing(b=b"2"))
     worker.clock.advance(NEAR + 1)
 
@@ -143,7 +143,7 @@ def test_a_change_is_kept_here_before_the_response_and_in_the_cluster_behind_it(
     assert worker.local.dirty_keys(KEYS) == []
 
 
-def test_what_a_dead_worker_left_any_other_of_the_host_hands_over(tmp_path):
+def test_a_change_left_by_a_dead_worker_is_handed_over_by_another_of_the_host(tmp_path):
     dead = Nearby(tmp_path / "local", near_max_age=NEAR)
     save(dead.store, adding(record(1, a=b"1")))
     dead.behind.jobs.clear()
@@ -166,7 +166,7 @@ def test_a_new_session_is_in_the_cluster_before_the_response():
     assert near(worker).mark is SyncState.SYNCED
 
 
-def test_what_was_written_without_seeing_the_rest_is_joined_with_the_cluster(worker):
+def test_a_partial_record_is_joined_with_the_cluster(worker):
     other = elsewhere(worker)
     other.local.write(
         KEY, KEYS, adding(record(2, b=b"2")._replace(created=PARTIAL)), SyncState.OUTAGE
@@ -236,7 +236,7 @@ def test_a_local_storage_that_fails_leaves_the_cluster(worker, monkeypatch):
     assert worker.in_cluster().attributes.alive() == {"a": b"1", "b": b"2"}
 
 
-def test_what_is_too_large_is_refused_before_the_response(worker):
+def test_a_record_that_is_too_large_is_refused_before_the_response(worker):
     with pytest.raises(RecordTooLargeError):
         save(worker.store, changing(big=bytes(2 * MAX_SIZE)))
 
@@ -284,7 +284,7 @@ def test_a_change_on_each_host_leaves_both(worker):
     assert worker.in_cluster().attributes.alive() == {"a": b"1", "b": b"2", "c": b"3"}
 
 
-def test_what_was_told_to_be_absent_while_it_waited_elsewhere_fills_a_gap_only():
+def test_a_default_for_a_value_that_waits_on_another_host_fills_a_gap_only():
     one = make_app(MSM_STICKY=True)
     one.do(lambda: session.update(name="anna"))
     one.state.close()

@@ -26,7 +26,7 @@ class Address:
     town: str
 
 
-def test_what_can_be_stored_passes():
+def test_serializable_contents_pass():
     assert_serializable({"user": 7, "seen": datetime.now(UTC), "sum": Decimal("1.5"), "tags": {1}})
 
 
@@ -75,7 +75,7 @@ def test_names_that_cannot_be_a_text_are_refused():
         assert_serializable({1: "one", "1": "uno"})
 
 
-def test_what_the_current_application_takes_passes():
+def test_contents_that_the_current_application_takes_pass():
     shop, strict = make_app(), make_app(name="strict", MSM_STRICT_TYPES=True)
 
     shop.do(lambda: assert_serializable({1: Address("Ulm")}))

@@ -136,7 +136,7 @@ def test_who_writes_memcached_can_bring_back_a_session_that_ended(keys):
     assert shown(shop, cookie) == {"user": "anna"}
 
 
-def test_who_writes_memcached_can_sign_everybody_out(shop):
+def test_a_writer_of_memcached_can_end_all_sessions(shop):
     cookie = sign_in(shop)
 
     for node in shop.nodes.values():

@@ -219,7 +219,7 @@ def hide(shop, *cookies):
     repository.load = hidden
 
 
-def test_a_session_that_lives_counts_more_than_one_of_which_nobody_can_tell(shop):
+def test_a_session_that_lives_counts_more_than_an_unknown_one(shop):
     hidden, cookie = started(shop, name="eve"), started(shop, name="anna")
     hide(shop, hidden)
 
@@ -229,7 +229,7 @@ def test_a_session_that_lives_counts_more_than_one_of_which_nobody_can_tell(shop
     assert [deleted for deleted, *_ in lines(response)] == [False]
 
 
-def test_one_of_which_nobody_can_tell_counts_more_than_one_that_ended(shop):
+def test_an_unknown_session_counts_more_than_one_that_ended(shop):
     dead, hidden = ended(shop), started(shop, name="eve")
     hide(shop, hidden)
     visitor = Visitor(shop, dead, hidden)
@@ -244,7 +244,7 @@ def test_one_of_which_nobody_can_tell_counts_more_than_one_that_ended(shop):
 @pytest.mark.parametrize(
     "action", [contents, write(more=1), lambda: session.clear()], ids=["read", "write", "clear"]
 )
-def test_while_nobody_can_tell_no_cookie_is_replaced_or_deleted(shop, action):
+def test_no_cookie_is_replaced_or_deleted_while_sessions_are_unknown(shop, action):
     dead, cookie = ended(shop), started(shop, name="anna")
     shop.outage()
 
@@ -254,7 +254,7 @@ def test_while_nobody_can_tell_no_cookie_is_replaced_or_deleted(shop, action):
     assert not deletes_cookie(response)
 
 
-def test_a_new_id_is_sent_also_while_nobody_can_tell(shop):
+def test_a_new_id_is_sent_also_while_the_sessions_are_unknown(shop):
     first, second = started(shop, name="eve"), started(shop, name="anna")
     hide(shop, first, second)
 

@@ -198,7 +198,7 @@ GARBAGE = [
 
 
 @pytest.mark.parametrize(("make", "data"), GARBAGE, ids=range(len(GARBAGE)))
-def test_what_is_not_an_answer_to_the_command_is_garbage(make, data):
+def test_data_that_is_no_answer_to_the_command_is_a_protocol_error(make, data):
     with pytest.raises(wire.ProtocolError):
         make().feed(data)
 
@@ -222,7 +222,7 @@ def test_an_error_line_says_what_it_is(make, line, kind, text):
 
 
 @pytest.mark.parametrize("make", [one, many, answer])
-def test_an_unknown_command_is_refused_whatever_else_is_said(make):
+def test_an_unknown_command_is_refused_when_more_errors_follow(make):
     """memcached answers to the lines of a value as well when it took no command before it."""
     with pytest.raises(wire.ServerError, match=r"^ERROR$"):
         make().feed(b"ERROR\r\nERROR\r\n")
@@ -258,7 +258,7 @@ PIECES = st.lists(st.sampled_from(WORDS.split(b"|")) | st.binary(max_size=6), ma
 
 
 @given(PIECES)
-def test_whatever_comes_is_a_reply_an_error_or_unfinished(pieces):
+def test_any_input_is_a_reply_an_error_or_unfinished(pieces):
     """No input makes a parser fail in another way, and pieces mean what they mean in one."""
 
     def read(make, parts):
