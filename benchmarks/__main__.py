@@ -37,7 +37,7 @@ REQUESTS = 2500
 def main() -> int:
     """Measure, print, and return the exit status."""
     arguments = _arguments()
-    # As Ctrl-C: whatever was started ends.
+    # As Ctrl-C: all started processes end.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
         with running(NODES) as nodes, ExitStack() as closing:

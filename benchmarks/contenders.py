@@ -107,7 +107,7 @@ def _without_sessions() -> Flask:
 def _theirs(name: str, nodes: Sequence[Node], closing: ExitStack, **config: Any) -> Flask:
     """Return Flask-Session as it is by default, on the fastest set-up of pymemcache.
 
-    Only its sessions are not permanent unless the application says so, as everybody else's.
+    Its sessions are not permanent unless the application asks for it, as those of the others.
     """
     app = _application(name)
     keep_by_theirs(app, nodes, closing, **config)

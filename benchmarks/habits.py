@@ -100,7 +100,7 @@ def signed_in(app: Flask) -> Browser:
 
 
 def change_inside(app: Flask) -> str:
-    """Change a list in the session without telling anybody."""
+    """Change a list in the session without setting ``modified``."""
     browser = signed_in(app)
     browser.do(lambda found: found["cart"].append("tea"))
     return _kept(browser.do(lambda found: found.get("cart") == ["tea"]))
@@ -153,7 +153,7 @@ def values(app: Flask) -> str:
         try:
             browser.do(lambda found, value=value: found.update(value=value))  # type: ignore[misc]
             back = browser.do(lambda found: found["value"])
-        except Exception:  # noqa: BLE001  (whatever it is)
+        except Exception:  # noqa: BLE001  (any error counts)
             refused.append(name)
             continue
         if back != value or type(back) is not type(value):
@@ -263,7 +263,7 @@ def habits(contenders: Sequence[Contender], nodes: Sequence[Node], closing: Exit
     lines = [["", *apps], ["---"] * (len(apps) + 1)]
     lines += [[title, *map(row, apps.values())] for title, row in ROWS.items()]
     row = [pickle_in_memcached(app, nodes) for app in apps.values()]
-    lines.append(["somebody puts a pickle into memcached", *row])
+    lines.append(["an attacker puts a pickle into memcached", *row])
     for title, fault in FAULTS.items():
         people = [[signed_in(app) for _ in range(BROWSERS)] for app in apps.values()]
         fault(nodes[0])

@@ -29,7 +29,7 @@ def main() -> None:
     """Measure and print."""
     with tempfile.TemporaryDirectory(prefix="flask_msm-bench-") as folder:
         app = Flask("bench-mirror")
-        # Nobody answers there, and nobody is asked: records are made here.
+        # No node listens there and none is asked: records are made here.
         app.config.update(
             SECRET_KEY="only for measuring",  # noqa: S106
             MSM_NODES="n1:127.0.0.1:1",

@@ -59,7 +59,7 @@ class Node:
 
 @contextmanager
 def running(count: int) -> Iterator[list[Node]]:
-    """Start *count* nodes, and end them whatever happens.
+    """Start *count* nodes, and end them in any case.
 
     Raises:
         MemcachedError: There is no memcached, or it does not start.
@@ -90,13 +90,13 @@ def _started(node_id: str, binary: str, started: ExitStack) -> Node:
         if os.geteuid() == 0:
             # As root memcached wants to be told that this is meant.
             command += ["-u", "root"]
-        # Out of the terminal's group: on Ctrl-C it ends when nobody needs it any more.
+        # Out of the terminal's group: on Ctrl-C it ends after the processes that use it.
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
         node = Node(node_id, port, process)
         started.callback(node.stop)
         if _answers(node):
             return node
-        # Most likely somebody took the port before memcached did.
+        # Most likely another process took the port before memcached did.
     message = f"memcached does not start: {ATTEMPTS} attempts were in vain."
     raise MemcachedError(message)
 

@@ -1,4 +1,4 @@
-"""What nobody can be faster than: round trips on blocking sockets, system calls on files."""
+"""The lower bound of all measurements: round trips on blocking sockets, system calls on files."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class Shelf:
         os.replace(self._unfinished, self._path)  # noqa: PTH105  (nothing but the system call)
 
     def change(self) -> None:
-        """Read it and replace it before anybody else can."""
+        """Read and replace it under a lock."""
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         self.read()
         self.replace()

@@ -66,7 +66,7 @@ class Visitor:
 def newcomer(contender: Contender, cell: Cell, home: tuple[str, ...]) -> Visitor:
     """Return a visitor of *cell* who got a session from *contender* by a first request.
 
-    Our sessions live where their ids send them. So that everybody talks to the same memcached
+    Our sessions live where their ids send them. So that all visitors talk to the same memcached
     first, newcomers are sent away until one gets a session at *home*.
     """
     path = f"/{cell.name}"

@@ -77,7 +77,7 @@ def each_node_stopped(scene: Scene) -> None:
 
 
 def misbehaves(way: Way, place: str | None, scene: Scene) -> None:
-    """Have one node do something to everybody, or to one place."""
+    """Have one node misbehave for all sites, or for one place."""
     scene.stage.cluster.turn(way, ["n2"], place)
     scene.lasts(f"n2 {way.value}")
     scene.stage.cluster.turn(Way.OPEN, ["n2"], place)
@@ -106,7 +106,7 @@ def evictions(scene: Scene) -> None:
 
 def _kill_before_fresh_eyes(scene: Scene, crowd: Crowd, node: str, phase: str) -> None:
     """Kill a node; a site with nothing in local storage must find all in those that are left."""
-    with scene.nobody_clicks():
+    with scene.clicks_paused():
         scene.stage.cluster.kill([node])
         scene.phase(phase)
         crowd.look_from(scene.stage.fresh.port, Gate())

@@ -1,4 +1,4 @@
-"""The application that people click in: small, and set up as anybody would set it up."""
+"""The application that people click in: small, with a usual configuration."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def create_app() -> Flask:
 
     @app.post("/set")
     def change() -> ResponseReturnValue:
-        # Nothing is read before: whoever asks and is told "not there" says he can do without.
+        # Nothing is read before: a value set after a read as "not there" is provisional.
         session.update(request.get_json())
         return dict(session)
 
@@ -138,10 +138,10 @@ def _is_fault(record: logging.LogRecord) -> bool:
 
 
 def _note(sender: Flask, *, mode: str, **_: Any) -> None:
-    """Write down in which mode this worker is, for whoever waits for it."""
+    """Write down in which mode this worker is, for the process that waits for it."""
     del sender
     note = Path(os.environ[NOTES], f"{os.getpid()}")
     fresh = note.with_suffix(".new")
     with suppress(OSError):  # one of the acts leaves no room to write
         fresh.write_text(mode)
-        fresh.rename(note)  # nobody reads half a note
+        fresh.rename(note)  # no reader sees half a note

@@ -43,7 +43,7 @@ class Rule:
     cookie: str = "session"
 
 
-#: Where Debian has it is not in everybody's PATH.
+#: Debian's folder for it is not in every PATH.
 _PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin"))
 
 _CONFIG = """\

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .observations import Observations
 
 COOKIE = "session"
-#: So often a request is sent when nobody answers, and seconds in between.
+#: So often a request is sent when no answer comes, and seconds in between.
 _ATTEMPTS, _PAUSE = 40, 0.05
 
 
@@ -68,7 +68,7 @@ class Gate:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Let nobody pass while the block runs, which begins when the last one is through."""
+        """Let no request pass while the block runs, which begins after the last one has ended."""
         with self._changed:
             self._held = True
             self._changed.wait_for(lambda: not self._inside)
@@ -133,7 +133,7 @@ class Browser:
                     self._connection.close()
                     trouble = type(error).__name__
                 else:
-                    # The balancer itself, when nobody answered it, has nothing to say of a worker.
+                    # An answer of the balancer itself has no times of a worker.
                     if SPENT in response.headers:
                         if too_large and _refuses(response, raw, too_large):
                             return None
@@ -143,7 +143,7 @@ class Browser:
                 if self._gate.ending.wait(_PAUSE):
                     break
             if self._attempts > 1:
-                self._seen.failed.append(f"{phase}, {path}: nobody answers")
+                self._seen.failed.append(f"{phase}, {path}: no answer")
             return None
 
     def _send(

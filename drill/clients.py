@@ -88,7 +88,7 @@ class Clients:
             port: The site's.
             until: Monotonic time in seconds until which it may take.
         """
-        # Nobody clicks meanwhile: a later change would hide that an earlier one was lost.
+        # All clicks pause meanwhile: a later change would hide that an earlier one was lost.
         with self.gate.held(), Browser(port, self.seen, Gate()) as browser:
             left = [(visitor, visitor.acknowledged()) for visitor in self._visitors]
             while left and time.monotonic() < until:
@@ -97,7 +97,7 @@ class Clients:
                 visitor.look(browser, wanted, "after the return")
 
     def look_back(self, ports: Sequence[int]) -> None:
-        """Now that all is well and nobody clicks: see whether all is there, and nobody is back.
+        """Check, when all is well and clicks pause, that all is there and no logout was undone.
 
         Args:
             ports: Those of all sites, each of which is asked directly.

@@ -87,7 +87,7 @@ class Node:
             each.close()
 
     def stop(self) -> None:
-        """Stop it (SIGSTOP): it goes on accepting connections, and answers nobody."""
+        """Stop it (SIGSTOP): it goes on accepting connections, and answers none."""
         self._signal(signal.SIGSTOP)
 
     def go_on(self) -> None:
@@ -193,7 +193,7 @@ class Cluster:
                 door.turn(way)
 
     def kill(self, nodes: Sequence[str] = NODES) -> None:
-        """Kill nodes; whoever calls is refused from then on, as by any machine without them."""
+        """Kill nodes; connections are refused from then on, as by any machine without them."""
         for node_id in nodes:
             self.nodes[node_id].kill()
         self.turn(Way.REFUSES, nodes)

@@ -46,7 +46,7 @@ class HeavyVisitor:
         self._thread.join()
 
     def _click_on(self) -> None:
-        # Most of the time goes into the picture itself, whatever happens to the nodes.
+        # Most of the time goes into the picture itself, also while nodes fail.
         with Browser(self._port, self._seen, self._gate, timed=False) as browser:
             answer = browser.ask("/sign-in", None, {"name": _NAME})
             cookie = answer and answer.cookie

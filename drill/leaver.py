@@ -78,7 +78,7 @@ class Leavers:
             thread.join()
 
     def look(self, browsers: Sequence[Browser]) -> None:
-        """Show all old cookies to everybody, now that nothing excuses anybody."""
+        """Send all old cookies to all sites: all nodes are up, so none may be accepted."""
         for gone in self._gone:
             for browser in browsers:
                 answer = browser.ask("/", gone.cookie)

@@ -39,10 +39,10 @@ class Observations:
         outage: No node can be reached: one host cannot know of a logout on another one.
         apart: Besides, requests go to any host: one cannot know of changes on another one.
         together: When the last outage ended, monotonic time in seconds.
-        may_break: Connections may break, for somebody who answers them is killed.
+        may_break: Connections may break, for a process that answers them is killed.
         clicks: Requests that were answered.
         failed: Answers with 5xx or another error, and connections that broke without a reason.
-        broken: Connections that broke because somebody was killed; sent again.
+        broken: Connections that broke because a process was killed; sent again.
         lost: Acknowledged changes that were not there when they had to be.
         unseen: Acknowledged changes that could not be seen before the nodes returned.
         late: Changes of one tab that were seen late because a parallel tab's older answer came

@@ -49,7 +49,7 @@ class Played(NamedTuple):
         remark: How it was played, where that differs from machine to machine.
         requests: Requests that were answered.
         errors: Answers with 5xx, connections that broke without a reason, faults of workers.
-        sent_again: Requests that were sent again because somebody was killed.
+        sent_again: Requests that were sent again because a process was killed.
         lost: Acknowledged changes that were not there when they had to be.
         unseen: Acknowledged changes that could not be seen before the nodes returned.
         late: Changes that a parallel tab saw late.
@@ -88,7 +88,7 @@ class Played(NamedTuple):
 
     @property
     def is_well(self) -> bool:
-        """Whether nothing was lost, nothing failed, and nobody waited too long."""
+        """Whether nothing was lost, nothing failed, and no request waited too long."""
         return not self.complaints
 
     def as_json(self) -> dict[str, Any]:

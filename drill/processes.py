@@ -69,7 +69,7 @@ def end(process: subprocess.Popen[bytes], how: signal.Signals = signal.SIGTERM) 
 
 
 def bound() -> socket.socket:
-    """Return a socket bound to a free port, on which nobody listens yet.
+    """Return a socket bound to a free port, on which no process listens yet.
 
     The port stays taken while it is closed for callers (``shutdown``) and opened again
     (``listen``): that is kept by sockets only whose port was asked for by number.
@@ -97,6 +97,6 @@ def port_of(listener: socket.socket) -> int:
 
 
 def refuse(listener: socket.socket) -> None:
-    """Refuse callers, also those who wait, until somebody listens again."""
+    """Refuse connections, also waiting ones, until a process listens again."""
     with suppress(OSError):
         listener.shutdown(socket.SHUT_RDWR)

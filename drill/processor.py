@@ -13,7 +13,7 @@ _TASKS = "/proc/self/task"
 class Starvation:
     """How long each thread of this process was ready to run and had to wait; safe for threads.
 
-    Other threads count as well: whoever waits for what a thread holds (above all the interpreter)
+    Other threads count as well: a thread that waits for a lock of another (or the interpreter's)
     waits while that thread waits for a processor.
     """
 

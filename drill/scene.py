@@ -78,7 +78,7 @@ class Scene:
         seen.phase = "back"
         self.stage.wait_all_up()
         if seen.outage:
-            # Asked where nobody has been so far: there is no local storage to help.
+            # Asked at a site that no browser used so far: its local storage is empty.
             self._clients.look_from(self.stage.fresh.port, began + _RETURN)
             seen.together = time.monotonic()
             seen.outage = seen.apart = False
@@ -103,7 +103,7 @@ class Scene:
         """
         self._clients.heavy(raises=raises)
 
-    def nobody_clicks(self) -> AbstractContextManager[None]:
+    def clicks_paused(self) -> AbstractContextManager[None]:
         """Hold all visitors back while the block runs."""
         return self._clients.gate.held()
 
@@ -143,7 +143,7 @@ class Scene:
         """Put garbage in the place of every record.
 
         People are held back for that moment: the mirror is made behind the response, so a change
-        of the last milliseconds is in the nodes only, which nobody claims to survive this.
+        of the last milliseconds is in the nodes only and need not survive this.
         """
         with self._clients.gate.held():
             self.stage.cluster.spoil()

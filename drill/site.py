@@ -18,7 +18,7 @@ from .waiting import wait_until
 
 
 ROOT = Path(__file__).absolute().parents[1]
-#: Seconds a request may take before whoever asks takes it for one that hangs.
+#: Seconds a request may take before it counts as one that hangs.
 HANGS = 20.0
 
 
@@ -65,7 +65,7 @@ class Site:
         """Start it; see ``wait_ready``."""
         command = [sys.executable, "-m", "gunicorn", "--config", "python:drill.gunicorn_settings"]
         command += ["--chdir", str(ROOT), "--workers", str(self._workers)]
-        # The socket is inherited: its port was never free for anybody else. gunicorn listens.
+        # The socket is inherited: its port was never free for another process. gunicorn listens.
         command += ["--bind", f"fd://{self._listener.fileno()}", "drill.app:create_app()"]
         environ = {**self._environ, CONFIG: json.dumps(self._config)}
         environ |= {SITE: self.name, NOTES: str(self._notes)}
@@ -98,7 +98,7 @@ class Site:
         os.kill(min(self.pids()), signal.SIGKILL)
 
     def kill(self) -> None:
-        """Kill all of it at once; whoever calls is refused from then on."""
+        """Kill all of it at once; connections are refused from then on."""
         if self._process is not None:
             # The master first, for it would start other workers.
             end(self._process, signal.SIGKILL)

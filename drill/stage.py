@@ -51,7 +51,7 @@ class Stage:
     Attributes:
         cluster: The nodes.
         sites: The sites people are sent to.
-        fresh: A site of one worker that nobody was sent to, with nothing in local storage.
+        fresh: A site of one worker that no browser was sent to, with nothing in local storage.
         balancer: In front of the sites.
         disk: The disk of the first site; ``None`` if that is one like any other.
     """

@@ -13,7 +13,7 @@ _LOOK_AGAIN = 0.01
 
 
 class DrillError(Exception):
-    """The drill itself cannot go on; the text is for whoever runs it."""
+    """The drill itself cannot go on; the text is for the person who runs it."""
 
 
 def wait_until(condition: Callable[[], bool], what: str, patience: float = PATIENCE) -> None:

@@ -1,4 +1,4 @@
-"""The page for breaking things, to watch in a second window that nobody notices."""
+"""The page for breaking things, to see in a second window that users do not notice."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class Node:
 def run(wishes: Wishes) -> int:
     """Run the shop until it is asked to stop; return the exit status of the program."""
     try:
-        # Whatever happens, what is on the stack ends: the shop first, then its nodes.
+        # In any case all that is on the stack ends: the shop first, then its nodes.
         with Signals() as signals, ExitStack() as started:
             _run(wishes, signals, started)
     except StopRequestedError:
@@ -118,7 +118,7 @@ def _run(wishes: Wishes, signals: Signals, started: ExitStack) -> None:
 
 
 def _listen(port: int | None) -> socket.socket:
-    """Take a port before anything is started: gunicorn inherits it, so nobody can be faster."""
+    """Take a port before anything is started: gunicorn inherits it, no other can take it."""
     candidates = (USUAL_PORT, 0) if port is None else (port,)
     problem = OSError()
     for candidate in candidates:
@@ -156,7 +156,7 @@ def _start_node(
                 signals=signals,
             )
         except LaunchError:
-            # Most likely somebody took the port before memcached did.
+            # Most likely another process took the port before memcached did.
             attempts_left -= 1
             if not attempts_left:
                 raise
@@ -259,7 +259,7 @@ def _note(control: Path, node: Node) -> None:
 
 
 def _revive(node: Node, binary: str, control: Path, signals: Signals) -> Node | None:
-    """Start a node that has ended again, if somebody wishes it."""
+    """Start a node that has ended again, if a click asked for it."""
     (control / f"{node.id}.pid").unlink(missing_ok=True)
     wish = control / f"{node.id}.restart"
     if not wish.exists():

@@ -21,7 +21,7 @@ from typing import Self
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
-# Time in seconds between two looks at something that tells nobody when it is ready.
+# Time in seconds between two looks at something that does not signal when it is ready.
 _LOOK_AGAIN = 0.02
 
 
@@ -165,7 +165,7 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
     """End who is left in the process group of *process*, which must have ended just now.
 
     A group keeps its number while anyone is in it, and workers whose master was killed are. Later
-    the number may be somebody else's, so this is not done twice.
+    the number may belong to another group, so this is not done twice.
     """
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)

@@ -27,7 +27,7 @@ for what in "$@"; do
         command -v memcached >/dev/null || missing+=(memcached)
         ;;
     haproxy)
-        # Where Debian has it is not in everybody's PATH.
+        # Debian's folder for it is not in every PATH.
         PATH="$PATH:/usr/sbin" command -v haproxy >/dev/null || missing+=(haproxy)
         ;;
     faketime)

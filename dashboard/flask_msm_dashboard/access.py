@@ -53,7 +53,7 @@ class AccessControl:
 
     Args:
         ask: ``MSM_ADMIN_ACCESS``: a callable that takes the request, its import path, or
-            ``None`` for a dashboard that is closed to everybody.
+            ``None`` for a dashboard that is closed to all requests.
         within: Calls it with a request, in a request context of the application.
 
     Attributes:
@@ -71,7 +71,7 @@ class AccessControl:
         self._ask = _imported(ask) if isinstance(ask, str) else ask
         self.configured = self._ask is not None
         if self._ask is not None and _is_async(self._ask):
-            # A coroutine is truthy: it would let everybody in.
+            # A coroutine is truthy: every request would get in.
             raise ConfigError(_SETTING, ask, _ALLOWED)
         self._within = within
         alone = getattr(self._ask, LOOKS_AT_REQUEST_ALONE, None)
@@ -98,9 +98,9 @@ class AccessControl:
             answer = self._ask(request) if within is None else within(self._ask, request)
         except TooManyRequests:
             raise
-        except Exception:  # noqa: BLE001 - whatever it raises, it did not say yes
+        except Exception:  # noqa: BLE001 - an error of any kind is no permission
             self._complain(
-                "%s raised; nobody gets in. Hooks of the application do not run for the"
+                "%s raised; access is refused. Hooks of the application do not run for the"
                 " dashboard: what they put into g has to be loaded in the callable",
                 exc_info=True,
             )

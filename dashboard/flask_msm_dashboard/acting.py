@@ -181,7 +181,7 @@ class ActView(ActingView):
             faults=faults or {},
             # What the operator saw first, also when the form comes back with a fault.
             based_on=(not first and form.get("based_on")) or review.stamp,
-            # A link from elsewhere must not put words into anybody's mouth.
+            # A link from elsewhere must not fill in the reason of an operator.
             reason="" if first else cut(form.get("reason"), _LONGEST_REASON) or "",
             token=self.desk.token(action.name),
         )

@@ -67,13 +67,13 @@ class ApiView(MsmView):
         return Response("ok\n" if well else "unwell\n", 200 if well else 503, mimetype="text/plain")
 
     def is_accessible(self) -> bool:
-        """Return whether the sender may look; at the health page perhaps anybody."""
+        """Return whether the sender may look; the health page may be public."""
         if self.desk.options.admin_health_public and request.endpoint == f"{self.endpoint}.health":
             return True
         return super().is_accessible()
 
     def wants_json(self) -> bool:
-        """Return ``True``: nobody reads errors of these in a browser."""
+        """Return ``True``: errors of these pages are read by programs."""
         return True
 
 

@@ -71,9 +71,9 @@ class Dashboard(Flask):
                 rule.methods.discard("OPTIONS")
 
     def answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer a request, as a WSGI application does; whatever fails is a 500."""
+        """Answer a request, as a WSGI application does; every failure is a 500."""
         try:
-            # In a copy: no context of ours is left behind in the thread, whatever raises. The
+            # In a copy: no context of ours is left in the thread after an error. The
             # response starts after it, since what wraps ``start_response`` may look for the
             # host's request and would find ours.
             body, status, headers = copy_context().run(

@@ -215,7 +215,7 @@ class MsmView(BaseView):  # type: ignore[misc]
             error: With a status of ``_FAILURES``, or answered already.
         """
         if error.response is not None:
-            return error.get_response()  # somebody answered already
+            return error.get_response()  # the error has its own response
         status = error.code or 500
         response = self.refusal(status, _(_FAILURES[status]))
         retry_after = getattr(error, "retry_after", None)

@@ -41,7 +41,7 @@ ENDPOINT = "msm_admin"
 THEME_COOKIE = "msm_admin_theme"
 #: Time in seconds between two polls.
 POLL = 3.0
-#: The same while no node answers: nobody needs the load then.
+#: The same while no node answers: polls must not add load then.
 POLL_SLOWLY = 10.0
 
 _CLOCK = re.compile(r"(<time [^>]*>)[^<]*")
@@ -106,7 +106,7 @@ class DashboardContext:
 
     def operator(self) -> Access | None:
         """Return who sends this request; asked once for each."""
-        # Kept with the request, not in ``g``: an application context that somebody left pushed
+        # Kept with the request, not in ``g``: an application context that was left pushed
         # is shared by all requests after it, and so would be the first one's answer.
         if not hasattr(request, _OPERATOR):
             setattr(request, _OPERATOR, self.guard.operator(request))
@@ -137,7 +137,7 @@ class DashboardContext:
         )
 
     def base(self) -> str:
-        """Return the URL of the dashboard, whatever it is mounted under: a path of this host."""
+        """Return the URL under which the dashboard is mounted: a path of this host."""
         # A prefix may come from a header (``ProxyFix(x_prefix=1)``), and "//" or "/\\" would
         # make a browser take what follows for a host.
         path = quote(url_for(f"{ENDPOINT}.index"), safe="/%:@!$&'()*+=~")

@@ -49,7 +49,7 @@ def cut(text: str | None, limit: int = MAX_NAME) -> str | None:
 
 
 def quoted(text: object) -> str:
-    """Return *text* as a part of an address, whatever is in it."""
+    """Return *text*, quoted, as a part of an address."""
     return quote(str(text), safe="", errors="replace")
 
 

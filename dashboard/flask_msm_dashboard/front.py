@@ -108,7 +108,7 @@ def _attributes(holder: object) -> list[tuple[str, Any]]:
             slots = kind.__dict__.get("__slots__", ())
             names += [slots] if isinstance(slots, str) else slots
         return [(name, getattr(holder, name, None)) for name in names]
-    except Exception:  # noqa: BLE001 - proxies without a context, and whatever else others made
+    except Exception:  # noqa: BLE001 - proxies without a context and other foreign objects
         return []
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class MsmAdmin(Admin):  # type: ignore[misc]
-    """A Flask-Admin that takes views of ours only: others would be open to everybody."""
+    """A Flask-Admin that takes views of ours only: others would be open to all requests."""
 
     def add_view(self, view: BaseView) -> None:
         """Add a view.

@@ -32,7 +32,7 @@ REMEMBERED = 300.0
 _MOST_REMEMBERED = 256
 #: Wrong passwords from one address within a minute before it has to wait.
 WRONG = Limits(pause=0.0, most=10, window=60.0)
-#: Any address together; checks cost time, and this is how much of it anybody can take.
+#: All addresses together; checks cost time, and this bounds it.
 WRONG_ALL = Limits(pause=0.0, most=100, window=60.0)
 #: Longest time in seconds a password waits for the checks of others.
 LONGEST_WAIT = 0.1
@@ -191,7 +191,7 @@ def basic_auth(
 
 
 def loopback_only(request: Request) -> Access | None:
-    """Let anybody of this machine do everything. An ``MSM_ADMIN_ACCESS`` for development only.
+    """Let all users of this machine do everything. An ``MSM_ADMIN_ACCESS`` for development only.
 
     Requests that came through a proxy, or that call this machine by another name (as a page
     elsewhere could make a browser do), are refused. A proxy on this machine that adds no header

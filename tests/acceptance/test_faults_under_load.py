@@ -1,4 +1,4 @@
-"""Nodes fail while people click, and nobody notices: no change lost, no error, no request hangs."""
+"""Nodes fail while browsers click: no change is lost, no request fails, none hangs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whoever logs out while a node is away is logged out, also when the node comes back."""
+"""A logout while a node is away is final, also when the node comes back."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_a_logout_while_a_node_is_away_is_final(fleet, door):
         for fault in FAULTS:
             cookies = sign_in(fleet, LOGOUTS)
             with fault(node, door):
-                # Half of them at once, half of them when everybody has noticed.
+                # Half of them at once, half of them when all workers have noticed.
                 for part in cookies[::2], cookies[1::2]:
                     for cookie, at in log_out(fleet, part):
                         replay.add(cookie, at, fault.__name__.replace("_", " "))
@@ -117,11 +117,11 @@ def test_a_logout_while_a_node_is_away_is_final(fleet, door):
 
 
 def test_a_logout_while_a_node_hangs_for_a_moment_is_final(fleet, door):
-    """Too short for anybody to take the node down: what it missed is repaired."""
+    """Too short for a worker to mark the node as down: what it missed is repaired."""
     with Replay(Rotation(fleet.workers)) as replay:
         for _ in range(4):
             cookies = sign_in(fleet, 4)
-            # Nobody else may notice that the node hangs, replays neither.
+            # No other request may notice that the node hangs, replays neither.
             with replay.paused(), hung(fleet.nodes["n1"], door):
                 gone = log_out(fleet, cookies)
             for cookie, at in gone:

@@ -19,7 +19,7 @@ PATHS = (
     "policy/",
     "act/stop",
     "act/policy?value=local",
-    "nodes/nobody",
+    "nodes/unknown",
 )
 #: All that WCAG 2.2 AA asks for, and good practice.
 EVERYTHING = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]

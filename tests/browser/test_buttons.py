@@ -26,7 +26,7 @@ PATHS = (
     "nodes/n1",
     "nodes/n2",
     "nodes/n3",
-    "nodes/nobody",
+    "nodes/unknown",
     "workers/",
     "blacklist/",
     "sessions/",

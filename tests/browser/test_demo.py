@@ -101,13 +101,13 @@ def demo_and_first_verdicts(tmp_path_factory):
     """The demo, with three nodes and two workers, and all that was said until both are known."""
     verdicts = []
     with launched(tmp_path_factory.mktemp("demo")) as started:
-        anybody = requests.Session()
-        anybody.trust_env = False
-        anybody.headers["Connection"] = "close"
+        http = requests.Session()
+        http.trust_env = False
+        http.headers["Connection"] = "close"
 
         def workers():
             # A worker begins with the first that looks, and each time another may answer.
-            answer = anybody.get(
+            answer = http.get(
                 f"{started.url}/msm-admin/api/v1/state", auth=("ops", started.password), timeout=10
             )
             verdicts.append(answer.json()["verdict"])

@@ -1,4 +1,4 @@
-"""The page keeps itself up to date, disturbs nobody, and says when it cannot."""
+"""The page keeps itself up to date, does not disturb its reader, and shows when it cannot."""
 
 from __future__ import annotations
 

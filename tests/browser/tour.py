@@ -63,7 +63,7 @@ def visitors(url):
 
 
 def visit(url, name, end):
-    """Be one visitor: look, add, look at the cart, pause, and now and then somebody new."""
+    """Be one visitor: look, add, look at the cart, pause, and now and then be a new one."""
     while not end.is_set():
         browser = requests.Session()
         for step in range(60):

@@ -1,4 +1,4 @@
-"""What every store of sessions does, whatever it keeps them in."""
+"""The contract of every store of sessions, on any kind of storage."""
 
 from __future__ import annotations
 

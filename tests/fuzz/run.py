@@ -1,4 +1,4 @@
-"""Feeds everything that is parsed with broken input, for as long as somebody likes.
+"""Feeds everything that is parsed with broken input, for as long as wanted.
 
 Run ``python tests/fuzz/run.py``. Inputs are other ones with every run; what was found is tried
 first with the next one, until it is mended (Hypothesis keeps it in ``.hypothesis``).
@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 HERE = Path(__file__).parent
-#: Inputs of each test, unless somebody says otherwise.
+#: Inputs of each test by default.
 EXAMPLES = 5_000
 
 

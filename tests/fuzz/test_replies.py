@@ -1,4 +1,4 @@
-"""Replies of nodes: whatever a peer sends, in whatever pieces, is a reply or a documented error."""
+"""Replies of nodes: any bytes of a peer, in any pieces, are a reply or a documented error."""
 
 from __future__ import annotations
 

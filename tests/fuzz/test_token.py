@@ -1,4 +1,4 @@
-"""Cookies: text that was not signed here is no cookie, whatever it is."""
+"""Cookies: no text that was not signed here is accepted."""
 
 from __future__ import annotations
 

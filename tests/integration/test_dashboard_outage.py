@@ -159,7 +159,7 @@ def test_while_all_nodes_are_down_every_page_says_whom_it_can_see(nodes, shop_ov
     shop.wait("up", "up", "up")
     for node in nodes:
         node.kill()
-    # Nobody has noticed yet.
+    # No worker has noticed yet.
     shop.pages()
 
     shop.wait("down", "down", "down")

@@ -94,7 +94,7 @@ def moved(monkeypatch):
 
 
 def former_cookie(app):
-    """Return the cookie of somebody who signed in to *app*."""
+    """Return the cookie of a user who signed in to *app*."""
     app.secret_key = "as before"
     app.add_url_rule("/in", view_func=lambda: session.update(user="anna") or "in")
     browser = app.test_client()
@@ -137,7 +137,7 @@ def test_sessions_of_flask_session_are_adopted_as_the_guide_says(moved, memcache
 
     show_that_it_is_adopted(app, cookie)
 
-    # Moved, not copied: the former cookie is of no use to anybody after the sign-out.
+    # Moved, not copied: the former cookie is of no use after the sign-out.
     thief = app.test_client()
     thief.set_cookie("session", cookie)
     assert thief.get("/").text == "None"
@@ -150,7 +150,7 @@ def test_a_former_store_that_is_away_is_no_error(moved, memcached):
     app = moved(program.replace('("10.0.0.9", 11211)', f'("{node.host}", {node.port})'))
     node.kill()
     browser = app.test_client()
-    browser.set_cookie("session", "somebody")
+    browser.set_cookie("session", "another")
 
     assert browser.get("/").text == "None"
     # It is tried again when it is back.

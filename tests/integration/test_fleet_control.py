@@ -134,7 +134,7 @@ def test_all_workers_and_all_nodes_killed_at_once_and_what_hosts_have_is_enough(
     for site in town.sites:
         site.open()
 
-    # The first request of each site is one of somebody who is signed in.
+    # The first request of each site is one of a signed-in user.
     for number, site in enumerate(town.sites):
         shown = site.ask("/shown", cookie=cookies[site]).json()["values"]
         assert shown["site"] == number, site.said("memory")

@@ -347,7 +347,7 @@ def test_threads_get_their_own_replies(server, node_at):
 
 
 def test_an_idle_connection_the_server_closed_is_replaced_without_a_failure(server, node_at):
-    """A restart costs the first operation nothing but a reconnect, whatever it is."""
+    """A restart costs the first operation, of any kind, nothing but a reconnect."""
     node = node_at(server)
     operations = [
         lambda: gets(node),
@@ -456,7 +456,7 @@ def test_a_stopped_server_times_out_within_the_deadline(server, node_at):
         assert 0.3 <= time.monotonic() - start < 60
     server.resume()
     assert node.counters.timeouts == 3
-    # What was sent meanwhile may be done by now; its replies are nobody's.
+    # Commands sent meanwhile may be done by now; their replies are not read.
     assert gets(node, "other") is None
 
 
@@ -562,8 +562,8 @@ def test_a_name_with_several_addresses_is_reached_at_the_one_that_listens(
     """``localhost`` is ``::1`` first on many machines, and memcached is often not there."""
     server = memcached()
     with closing(socket.create_server(("127.0.0.2", 0))) as elsewhere:
-        nobody = elsewhere.getsockname()[1]
-    addresses = [("127.0.0.2", nobody), ("127.0.0.1", server.port)]
+        unused = elsewhere.getsockname()[1]
+    addresses = [("127.0.0.2", unused), ("127.0.0.1", server.port)]
     _resolves_to(monkeypatch, *addresses)
     node = node_at(host="memcached.test", port=server.port)
     node.resolve()
@@ -688,7 +688,7 @@ def test_a_signal_while_waiting_leaves_nothing_behind(server, node_at):
             held.clear()
             assert node._pool.free == 1
             assert value(node, "other") == b"2"
-            # All that holds for as long as somebody looks at the trace.
+            # All that holds for as long as the traceback is referenced.
             assert caught.value.__traceback__ is not None
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -104,7 +104,7 @@ FAULTS = {
 def test_a_misbehaving_node_fails_as_the_table_says(
     operation, behaviour, meaning, reason, peer, node_at
 ):
-    """Whatever the operation; the time-out holds, and nothing of it reaches the next one."""
+    """For each operation the time-out holds, and nothing of it reaches the next one."""
     limits = {"timeout": SHORT} if reason == "timed out" else {}
     node = node_at(peer(behaviour), pool_size=1, retry_attempts=0, **limits)
     start = time.monotonic()
@@ -259,7 +259,7 @@ def test_a_hard_failure_is_not_tried_again(node_at):
 
 
 def test_failures_to_send_come_out_of_the_result(node_at):
-    """Whoever starts two commands must get to the second one."""
+    """A caller that starts two commands must get to the second one."""
     node = node_at(host="127.0.0.1", port=free_port())
     exchanges = [
         node.start_gets("k", soon()),

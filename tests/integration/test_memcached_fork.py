@@ -160,7 +160,7 @@ def test_a_fork_python_was_not_told_of_is_noticed_at_the_next_use(memcached):
 
 
 def test_a_fork_while_threads_use_the_node(memcached):
-    """Whatever another thread holds at that moment, the child does not wait for it."""
+    """The child does not wait for a lock that another thread holds at that moment."""
     run(
         """
         import threading

@@ -208,7 +208,7 @@ def test_every_worker_looks_after_the_nodes_by_itself_and_goes_cleanly(
     pids = set(before)
     assert gunicorn.process.pid not in pids
 
-    # Nobody visits, and both are heard of again: they tick by themselves.
+    # Without any request both report again: they tick by themselves.
     def heard_again():
         now = cluster.workers()
         return set(now) == pids and all(now[pid] > before[pid] for pid in pids)

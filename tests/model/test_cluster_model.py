@@ -1,4 +1,4 @@
-"""No acknowledged change is lost and no logout undone, whatever happens to one node at a time.
+"""No acknowledged change is lost and no logout undone while one node at a time fails.
 
 Worlds are played at random with fixed seeds; the machine lets each step be chosen, so that what it
 finds is shortened. ``MODEL_WORLDS=200`` plays more of both.
@@ -35,7 +35,7 @@ from flask_msm.storage.replicated import ClusterStore
 WORLDS = int(os.environ.get("MODEL_WORLDS", "1"))
 #: How many worlds are played until one shows what is missing.
 TRIES = 6
-#: Time in seconds in which a node that is back has to be trusted by everybody.
+#: Time in seconds in which a node that is back has to be trusted by all workers.
 RECOVERY = 60.0
 
 SHAPES = {
@@ -159,7 +159,7 @@ class ClusterMachine(RuleBasedStateMachine):
     def start(self, seed, nodes):
         self.stack = ExitStack()
         self.world = self.stack.enter_context(world(seed, nodes=nodes, browsers=2))
-        self.everybody_trusts_everybody_again()
+        self.all_workers_trust_all_nodes_again()
 
     @rule(
         asked=st.lists(
@@ -192,7 +192,7 @@ class ClusterMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.world.fault is None and not self.world.settled)
     @rule()
-    def everybody_trusts_everybody_again(self):
+    def all_workers_trust_all_nodes_again(self):
         until = self.world.now + RECOVERY
         while not self.world.settled:
             assert self.world.now < until, self.world.report()

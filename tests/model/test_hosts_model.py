@@ -1,4 +1,4 @@
-"""No outage of all nodes loses a change that a host has, signs anybody out or undoes a logout.
+"""No outage of all nodes loses a change that a host has, ends a session or undoes a logout.
 
 Several hosts with local storage, random worlds with fixed seeds, and a machine that chooses each
 step. ``MODEL_WORLDS=20`` plays more of both.

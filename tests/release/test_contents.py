@@ -16,7 +16,7 @@ PACKAGES = {"flask_msm": ROOT, "flask_msm_dashboard": ROOT / "dashboard"}
 
 
 def tree(base, folder):
-    """Return the files in *folder* that were written by somebody, relative to *base*."""
+    """Return the files in *folder* that are not generated, relative to *base*."""
     return {
         str(path.relative_to(base))
         for path in (base / folder).rglob("*")

@@ -102,19 +102,19 @@ def on_mode(sender: Flask, mode: str, **_: object) -> None:
 
 
 def sorry(error: SessionUnavailableError) -> tuple[str, int]:
-    """Answer while nobody can tell."""
+    """Answer while the session is unknown."""
     return str(error), 503
 
 
 def login(name: str) -> str:
-    """Sign somebody in."""
+    """Sign a user in."""
     regenerate()
     session["user"] = name
     return "welcome"
 
 
 def logout() -> Response:
-    """Sign somebody out."""
+    """Sign a user out."""
     destroy()
     return Response("bye")
 
@@ -122,7 +122,7 @@ def logout() -> Response:
 @read_only
 def profile() -> str:
     """Show who is signed in."""
-    return str(session.get("user", "nobody"))
+    return str(session.get("user", "guest"))
 
 
 kept_type: Callable[[], str] = profile

@@ -28,7 +28,7 @@ class Options:
 
 
 class BrokenSession(dict, SessionMixin):
-    """Raises as soon as anybody looks."""
+    """Raises as soon as it is read."""
 
     def _fail(self, *_args, **_more):
         raise AssertionError("the session was touched")

@@ -25,7 +25,7 @@ APP = "support.worker_app:create_app"
 
 
 def say(text: str) -> None:
-    """Tell whoever runs the test with ``-s`` what was measured."""
+    """Print what was measured, visible with ``-s``."""
     sys.stdout.write(f"\n{text}")
 
 

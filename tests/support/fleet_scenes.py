@@ -306,7 +306,7 @@ def node_down(*, at=NOW, **size):
         )
         for n in (n1, n2)
     )
-    everybody = tuple(worker.id for worker in snapshot.workers)
+    all_workers = tuple(worker.id for worker in snapshot.workers)
     return replace(
         snapshot,
         nodes=(n1, n2, n3, *rest),
@@ -355,7 +355,7 @@ def node_down(*, at=NOW, **size):
                 "n3 went down",
                 detail="Connection refused",
                 node="n3",
-                workers=everybody,
+                workers=all_workers,
             ),
             *snapshot.events[1:],
         ),

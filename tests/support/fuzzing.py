@@ -15,7 +15,7 @@ from collections import Counter
 from hypothesis import HealthCheck, given, settings
 
 
-#: Inputs of each test unless somebody says otherwise.
+#: Inputs of each test by default.
 BRIEF = 100
 #: One input may take so much time of the processor, seconds.
 SECONDS = 2.0
@@ -27,7 +27,7 @@ LONGEST: dict[str, float] = {}
 
 
 def is_long() -> bool:
-    """Return whether somebody asked for more than the default run."""
+    """Return whether more than the default run was asked for."""
     return "FUZZ_EXAMPLES" in os.environ
 
 

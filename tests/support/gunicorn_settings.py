@@ -73,7 +73,7 @@ def timed(application):
 
 
 def waited_for_processor() -> float:
-    """Return how many seconds this thread was ready to run and had to wait, 0 if nobody says."""
+    """Return how many seconds this thread was ready to run and had to wait, 0 if unknown."""
     try:
         return int(SCHEDULED.read_text().split()[1]) / 1e9
     except (OSError, ValueError, IndexError):

@@ -15,7 +15,7 @@ from flask_msm.testing.memcached import free_port, wait_until
 from .workers import ROOT
 
 
-#: Where Debian has it is not in everybody's PATH.
+#: Debian's folder for it is not in every PATH.
 PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin"))
 BINARY = shutil.which("haproxy", path=PATH)
 

@@ -1,8 +1,8 @@
 """The whole cluster as a model: real workers over nodes in memory, one node operation at a time.
 
 Every request, tick and job runs in a thread of its own that is handed a baton: exactly one of them
-runs at any moment, and each gives the baton back before its next operation on a node. So whoever
-plays a ``World`` decides in which order the operations of several workers reach the nodes, and
+runs at any moment, and each gives the baton back before its next operation on a node. So the test
+that plays a ``World`` decides in which order the operations of several workers reach the nodes, and
 the same seed gives the same history. Requests go through ``UnitOfWork`` and ``Session`` as Flask's
 do, without Flask; workers are put together by ``Application``.
 
@@ -53,7 +53,7 @@ KEYS = keyring((SECRET,))
 VIOLATIONS = {
     "lost": "a change acknowledged before the request began is not visible to it (later than the"
     " bound if a parallel write of the session was under way while a node failed)",
-    "detached": "nobody could tell what the session holds, although one node was away at most",
+    "detached": "the session was unknown, although one node was away at most",
     "undead": "a cookie was served alive later than the bound after its logout",
     "unended": "an id was served alive later than the bound after the grace of its regenerate",
     "outdated": "a cookie that is not the newest misses a change later than the bound",
@@ -129,7 +129,7 @@ class Baton:
             task.act()
         except Abandoned:
             pass
-        except BaseException as error:  # noqa: BLE001  (reported by whoever plays)
+        except BaseException as error:  # noqa: BLE001  (reported by the test)
             task.error = error
         task.done = True
         self._returned.release()
@@ -164,7 +164,7 @@ class Memory(FakeNode):
         self.wiped += 1
 
     def come_back(self) -> None:
-        """Do what was sent while nobody listened."""
+        """Do what was sent while the node was away."""
         self.way = Way.OPEN
         late, self.late = self.late, []
         for act in late:
@@ -191,7 +191,7 @@ class Memory(FakeNode):
         return self.metadump(prefix, 0.0)
 
     def record(self, key, envelope):
-        """Return what the node holds under *key*, whatever its way is."""
+        """Return what the node holds under *key*, also while it is away."""
         self.forget_expired([key])
         found = self.items.get(key)
         try:
@@ -551,7 +551,7 @@ class Request:
     told: set = field(default_factory=set)
 
     def __str__(self) -> str:
-        who = f"b{self.browser.number}" if self.browser else "somebody"
+        who = f"b{self.browser.number}" if self.browser else "no browser"
         what = f" {self.name}={self.number}" if self.name else ""
         return f"{self.kind}{what} by {who} on w{self.worker.number}, begun {self.began:.2f}"
 
@@ -644,7 +644,7 @@ class World:
             self.step()
 
     def begin(self, kind, worker_index=None, browser_index=None) -> None:
-        """Begin a request, if there is somebody to make it and somebody to take it."""
+        """Begin a request, if a browser can make it and a worker can take it."""
         workers = [worker for worker in self.workers if worker.ready and not worker.leaving]
         if not workers:
             return
@@ -881,7 +881,7 @@ class World:
             self._broken_off(request)
 
     def _broken_off(self, request) -> None:
-        """Nobody knows how far the request came."""
+        """Accept both outcomes: the request may have been done or not."""
         if request.browser is not None:
             request.browser.creating = False
             if request.kind in ("logout", "regenerate"):
@@ -952,7 +952,7 @@ class World:
         """Return whether a node that misses a change may seem to be newer than it for a moment.
 
         A write that is under way raises the version of a node before it has learned what others
-        know. If that node was just left out of another write, and not everybody knows that yet,
+        know. If that node was just left out of another write, and not all workers know that yet,
         its version satisfies the cookie although a change is missing.
         """
         if self.now - self.healed_at > BOUND and self.fault is None and not self.outdated_workers():

@@ -368,7 +368,7 @@ class HostWorld(World):
     def _forget(self, browser, is_gone) -> None:
         for name, (_, at) in list(browser.acknowledged.items()):
             if is_gone(name, at):
-                self.counts["changes nobody has"] += 1
+                self.counts["changes no host has"] += 1
                 del browser.acknowledged[name]
                 if name == "user":
                     browser.user = None
@@ -441,7 +441,7 @@ class HostWorld(World):
                 continue
             old = request.token is not None and request.token.sid != browser.cookie.sid
             if old and self._disturbed(request):
-                # Nobody followed to an id that this host knew nothing of.
+                # No change followed to an id that this host knew nothing of.
                 del browser.acknowledged[name]
                 continue
             if name == "user" and browser.user is None:
@@ -479,7 +479,7 @@ class HostWorld(World):
             self._check_user(request, seen)
 
     def _check_user(self, request, seen) -> None:
-        """See whether the first value is still there: nobody ever assigned another one."""
+        """Check that the first value is still there: no request assigned another one."""
         browser = request.browser
         if browser.user is not None and "user" in browser.acknowledged and not browser.ending:
             found = seen.get("user", browser.user)

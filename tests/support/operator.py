@@ -19,7 +19,7 @@ ANNA = "support.operator:anna"
 
 
 def anna(request):
-    """Let everybody do everything, under this name."""
+    """Let every request do everything, under this name."""
     return Access("write", "anna.k")
 
 

@@ -1,4 +1,4 @@
-"""Workers that share their nodes, and attributes that nobody can store."""
+"""Workers that share their nodes, and attributes that cannot be stored."""
 
 from __future__ import annotations
 

@@ -160,7 +160,7 @@ class Replay:
         body = {"late": late} if writes else None
         try:
             answer = tab.ask(worker, "/set" if writes else "/get", cookie.value, body)
-        except Exception as error:  # noqa: BLE001  (whatever it is, a visitor saw it)
+        except Exception as error:  # noqa: BLE001  (a visitor saw it, of any kind)
             self.failed.append(f"{worker.url}: {error!r}")
             return
         self.asked += 1

@@ -66,7 +66,7 @@ def adding(made: Record):
 
 
 def changing(**values: bytes):
-    """Return a rewrite as a request does it: own changes above whatever is there."""
+    """Return a rewrite as a request does it: own changes above the stored ones."""
 
     def rewrite(seen):
         base = seen or record(0)

@@ -54,7 +54,7 @@ class Site:
         self._gunicorn.wait_ready()
 
     def kill(self) -> None:
-        """End all workers at once, whatever they are at."""
+        """End all workers at once, also in the middle of a request."""
         pids = list(self.answers())
         os.kill(self._gunicorn.process.pid, signal.SIGKILL)
         for pid in pids:

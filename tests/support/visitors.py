@@ -246,7 +246,7 @@ class _Visitor:
                     body = {counter: value}
                 if self._click(tab, body) and body:
                     self._acknowledged |= body
-            # All is well by now: nothing may be missing, whatever the cookie asks for.
+            # All is well by now: nothing may be missing, whichever version the cookie asks for.
             self._click(tab, None, is_last=True)
 
     def _click(self, tab: Tab, body: dict[str, int] | None, *, is_last: bool = False) -> bool:
@@ -256,7 +256,7 @@ class _Visitor:
         path = "/get" if body is None else "/set"
         try:
             answer = self._load.ask(tab, path, self._cookie, body)
-        except Exception as error:  # noqa: BLE001  (whatever it is, a visitor saw it)
+        except Exception as error:  # noqa: BLE001  (a visitor saw it, of any kind)
             self._load.failed.append(f"{where}: {error!r}")
             return False
         if answer.status != 200 or answer.body is None:

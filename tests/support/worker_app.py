@@ -73,14 +73,14 @@ def create_app() -> Flask:
 
     @app.post("/unserializable/<name>")
     def set_unserializable(name):
-        """Set what is posted, and beside it something that nobody can store."""
+        """Set what is posted, and beside it a value that cannot be stored."""
         session.update(request.get_json())
         session[name] = [1, {"lock": threading.Lock(), "card": "4111111111111111"}]
         return {"pid": os.getpid()}
 
     @app.post("/unserializable/<int:first>/<int:count>")
     def set_many(first, count):
-        """Set attributes that nobody can store, each under another name."""
+        """Set attributes that cannot be stored, each under another name."""
         for number in range(first, first + count):
             session[f"name {number}"] = threading.Lock()
         return {"pid": os.getpid()}

@@ -19,7 +19,7 @@ from flask_msm import MemcachedSessionManager
 from flask_msm.testing import Nodes
 
 
-#: What ends badly once stays so, whatever the clean-up does.
+#: A test that failed once stays failed, also when its clean-up passes.
 ORDER = ("passed", "skipped", "failed")
 
 

@@ -31,7 +31,7 @@ HOUR, DAY = 3600.0, 86_400.0
         ([40 * DAY, 0.0, 1.0], 0.0),  # one node is wrong
         ([40 * DAY, 0.0], 0.0),  # of two the one that agrees is believed
         ([40 * DAY, -7200.0], -7200.0),
-        ([40 * DAY], 40 * DAY),  # whatever it is, all workers go by it
+        ([40 * DAY], 40 * DAY),  # the only report: all workers go by it
         ([1e17, -7200.0, -7200.0, -7200.0], -7200.0),
         ([1e17], 0.0),  # that is no time
     ],

@@ -102,7 +102,7 @@ class Cluster:
         )
 
     def change(self, known, **values):
-        """Save as a request does: own changes above whatever is there."""
+        """Save as a request does: own changes above the stored ones."""
 
         def rewrite(seen):
             base = seen or record()

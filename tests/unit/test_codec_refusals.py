@@ -128,7 +128,7 @@ REFUSED = {
 }
 
 if hasattr(ormsgpack, "Fragment"):
-    # Written as it is, whatever it holds; not in the oldest versions.
+    # Written as it is, unchecked; not in the oldest versions.
     fragment = ormsgpack.Fragment(b"\x01")
     REFUSED["fragment"] = (fragment, f"{type(fragment).__module__}.Fragment", "not a type")
 
@@ -288,7 +288,7 @@ def test_value_that_contains_itself_is_refused():
 
 
 def test_value_is_refused_when_the_stack_is_nearly_used_up():
-    """Whoever calls from deep down gets an answer, not a ``RecursionError``."""
+    """A caller deep in the stack gets an answer, not a ``RecursionError``."""
 
     def call_from(depth):
         return call_from(depth - 1) if depth else refusal(nested(150, lambda value: (value,)))

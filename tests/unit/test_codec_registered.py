@@ -115,7 +115,7 @@ def test_object_whose_type_is_not_registered_here_is_not_decoded():
 
 @pytest.mark.parametrize("container", [list, dict, set])
 def test_value_that_changes_while_it_is_encoded_is_refused(container):
-    """No torn copy is stored, whoever changed it."""
+    """No torn copy is stored."""
     value = container()
 
     def grow(_):

@@ -1,4 +1,4 @@
-"""Cookies nobody should have sent: no error, and nobody is asked."""
+"""Cookies that no browser should send: no error, and no node is asked."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ BAD = {
     "cut in front": lambda shop: shop.cookie()[1:],
     "half": lambda shop: shop.cookie()[: len(shop.cookie()) // 2],
     "flipped": flipped,
-    "sid of somebody": other_sid,
+    "sid of another session": other_sid,
     "huge": lambda _: "a" * 100_000,
     "huge of dots": lambda _: "." * 100_000,
     "huge behind a good one": lambda shop: shop.cookie() + "a" * 5_000,

@@ -1,4 +1,4 @@
-"""Who gets in: nobody, unless the application says exactly so."""
+"""Access: refused, unless the application allows it exactly."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def test_nothing_that_others_name_breaks_a_page(scene, text):
         assert response.status_code == 200, path
         if response.mimetype != "text/html":
             continue
-        # What a form carries and nobody sees arrives as it is.
+        # Hidden fields of a form carry the text as it is.
         html = re.sub(r'<input type="hidden"[^>]*>', "", response.text)
         assert "<img" not in html
         assert "<script>" not in html

@@ -13,7 +13,7 @@ from flask_msm_dashboard.state import document
 
 
 def crowd(nodes, workers):
-    """Return a fleet of so many nodes and workers, in which everybody has an opinion of each."""
+    """Return a fleet of so many nodes and workers, in which each worker reports each node."""
     scene = all_well()
     opinion = scene.nodes[0].opinions[0]
     opinions = tuple(replace(opinion, worker=f"w{n}") for n in range(workers))

@@ -1,4 +1,4 @@
-"""The dashboard beside whatever else an application has."""
+"""The dashboard beside other parts of an application."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Index(AdminIndexView):
 class OpenView(BaseView):
     @expose("/")
     def index(self):
-        return "open to everybody"
+        return "open to all"
 
 
 @pytest.mark.parametrize("url", ["/admin", "/"])

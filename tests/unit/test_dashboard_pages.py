@@ -318,7 +318,7 @@ def test_loads_and_saves_are_shown_each_with_its_quantiles():
 def test_a_node_that_is_none_is_not_found():
     client, _ = client_of()
 
-    response = client.get("/msm-admin/nodes/nobody")
+    response = client.get("/msm-admin/nodes/unknown")
 
     assert response.status_code == 404
     assert "There is no such node." in response.text

@@ -1,4 +1,4 @@
-"""Nobody can tell what a session holds: no error, the same id, and nothing is overwritten."""
+"""A session cannot be read: no error, the same id, and nothing is overwritten."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Encrypted records: only holders of the key read them, nobody changes them."""
+"""Encrypted records: without the key they cannot be read, and no change goes unnoticed."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_any_changed_byte_is_detected():
 
 
 def test_any_changed_byte_of_a_body_is_detected_by_the_encryption_alone():
-    """Whoever has SECRET_KEY can sign, and still cannot change what is encrypted."""
+    """A holder of SECRET_KEY can sign, and still cannot change what is encrypted."""
     cipher, header = encryption(ONE), b"header"
     sealed = cipher.encrypt(b"the body", KEY, header)
     for index in range(len(sealed)):
@@ -149,7 +149,7 @@ def test_every_storage_key_has_a_cipher_key_of_its_own(monkeypatch):
 
 
 def test_nothing_is_decrypted_before_the_signature_is_verified(monkeypatch):
-    sealed = ENCRYPTED.seal(record(), KEY, Keyring(("somebody else",)))
+    sealed = ENCRYPTED.seal(record(), KEY, Keyring(("another secret",)))
     named = sealed[:6] + KEYS.current.id + sealed[10:]
     monkeypatch.setattr(Encryption, "decrypt", lambda *_: pytest.fail("decrypted"))
 

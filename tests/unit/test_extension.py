@@ -305,7 +305,7 @@ def add_read_only_view(app):
     def looked_at():
         if "change" in request.args:
             session["name"] = "eve"
-        return session.get("name", "nobody")
+        return session.get("name", "guest")
 
 
 # -- what cannot work is refused at the start ----------------------------------------------------

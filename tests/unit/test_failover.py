@@ -61,7 +61,7 @@ def with_an_old_copy(**options):
 @pytest.mark.parametrize("near_max_age", [None, 5.0])
 def test_an_old_copy_does_not_open_a_session_that_ended_while_its_homes_are_away(near_max_age):
     worker = with_an_old_copy(near_max_age=near_max_age)
-    assert load(worker.store).outcome is Outcome.FOUND  # nobody told this worker
+    assert load(worker.store).outcome is Outcome.FOUND  # this worker does not know yet
 
     worker = with_an_old_copy(near_max_age=near_max_age)
     worker.ended.add(KEY)
@@ -234,7 +234,7 @@ def test_a_record_that_grows_too_large_for_the_nodes_is_refused(near_max_age):
     assert values(load(worker.store)) == {"a": b"1"}
 
 
-# -- no node takes a change, and nobody has noticed yet ------------------------------------------
+# -- no node takes a change, and this worker has not noticed yet ---------------------------------
 
 
 def test_a_change_that_no_node_takes_is_kept_here_and_is_unsynced(worker):

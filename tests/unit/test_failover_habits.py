@@ -151,7 +151,7 @@ def test_a_value_that_the_host_knew_and_two_requests_changed_is_a_change():
 
     outage.do(
         lambda: session.update(name=session["name"] + "!"),
-        lambda: session.update(name=session.setdefault("name", "nobody") + "?"),
+        lambda: session.update(name=session.setdefault("name", "guest") + "?"),
     )
 
     assert outage.after() == {**BEFORE, "name": "anna!?"}

@@ -1,4 +1,4 @@
-"""Fifteen minutes of a node's statistics, whatever the node or the clock says."""
+"""Fifteen minutes of a node's statistics, also with odd numbers and clocks."""
 
 from __future__ import annotations
 

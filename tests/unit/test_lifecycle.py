@@ -228,7 +228,7 @@ def test_a_saved_value_is_the_one_to_compare_with(shop):
     assert shop.ask(contents) == {"name": "eve", "cart": {"items": [1, 2, 3]}}
 
 
-# -- calls of save_session nobody planned --------------------------------------------------------
+# -- unplanned calls of save_session -------------------------------------------------------------
 
 
 @pytest.mark.parametrize("foreign", [None, NullSession(), SecureCookieSession({"a": 1}), {}])

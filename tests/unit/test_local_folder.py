@@ -147,7 +147,7 @@ def test_a_rotation_of_keys_keeps_the_folder_and_what_is_in_it(base):
     for keys in (prepared, swapped, prepared, swapped):
         assert values(load(Host(base).local, keys=keys)) == {"a": b"1"}
 
-    # The last step: nobody has the former secret any more, and what was written since goes on.
+    # The last step: no process has the former secret any more; newer records stay readable.
     save(Host(base).local, changing(b=b"2"), keys=swapped)
     assert values(load(Host(base).local, keys=Keyring(("new",)))) == {"a": b"1", "b": b"2"}
 

@@ -115,7 +115,7 @@ def test_a_process_that_is_stopped_with_the_lock_stops_no_other_process(
     began = time.monotonic()
     save(host.local, changing(b=b"2"))
 
-    assert time.monotonic() - began < WAITS, "one waits in vain, not everybody"
+    assert time.monotonic() - began < WAITS, "only one caller waits in vain"
     assert values(load(host.local)) == {"a": b"1", "b": b"2"}
 
 

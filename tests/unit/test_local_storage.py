@@ -224,7 +224,7 @@ def test_a_damaged_copy_of_what_the_cluster_has_is_replaced_without_a_word(host)
 
 
 def test_the_mark_of_a_session_that_is_just_being_written_is_not_removed(host):
-    """The mark is set before the session is there: whoever looks in between finds nothing."""
+    """The mark is set before the session is there: a reader in between finds nothing."""
     found = host.local.find(KEY, KEYS)
     write(host, record(1, a=b"1"), SyncState.OUTAGE)
 
@@ -474,7 +474,7 @@ def test_notes_are_for_all_workers_of_the_host_and_are_no_sessions(tmp_path):
 @pytest.mark.parametrize("data", [b"text", b"", b"\xff" * 200])
 def test_a_note_that_was_not_written_with_our_keys_is_none(tmp_path, data):
     one, other = Host(tmp_path / "local"), Host(tmp_path / "local")
-    one.local.put_blob("fleet:x", b"text", keyring(("somebody else",)))
+    one.local.put_blob("fleet:x", b"text", keyring(("another secret",)))
     assert other.local.get_blob("fleet:x", KEYS) is None
 
     one.local.put_blob("fleet:x", b"text", KEYS)

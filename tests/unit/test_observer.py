@@ -1,4 +1,4 @@
-"""What is gathered of the fleet: behind requests, bounded, and by the clock of whoever looks."""
+"""Reports of the workers are collected behind requests, bounded, by the clock of the reader."""
 
 from __future__ import annotations
 

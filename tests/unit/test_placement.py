@@ -1,4 +1,4 @@
-"""Which nodes are home to a session: even, steady, the same for everybody."""
+"""Which nodes are home to a session: even, steady, the same for all workers."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def test_failures_are_counted_and_are_no_entries_of_the_blacklist():
     assert len(serialization.blacklist) == 0
 
 
-# -- whatever may happen to a value ----------------------------------------------------------------
+# -- what may happen to a value --------------------------------------------------------------------
 
 
 def test_a_value_that_contains_itself_is_refused_by_name():

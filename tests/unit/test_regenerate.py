@@ -1,4 +1,4 @@
-"""A session gets another id: the new one for its browser, the old one for nobody."""
+"""A session gets another id: its browser gets the new one, the old one ends."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_regenerating_again_and_again_keeps_one_session_alive(shop):
     assert len(shop.live_keys()) == 1
 
 
-# -- whoever comes with the old cookie -----------------------------------------------------------
+# -- a request with the old cookie ---------------------------------------------------------------
 
 
 def test_the_old_cookie_shows_the_frozen_attributes_and_gets_no_cookie(shop):

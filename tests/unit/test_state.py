@@ -29,7 +29,7 @@ class Watched:
         self.state.on_change = self._tell
 
     def _tell(self, node_id, before, after):
-        # Whoever is told may look, and may report something himself.
+        # A callback may read the state and may report a failure.
         assert not self.state._lock.locked()
         self.told.append((node_id, before.state.value, after.state.value))
 

@@ -1,4 +1,4 @@
-"""What somebody can do who writes memcached but has no key: ``docs/security.md`` says the rest.
+"""What an attacker with write access to memcached and no key can do; more: ``docs/security.md``.
 
 What such a writer *can* do is shown as well: when one of these tests fails because it cannot any
 more, the page has to say so.
@@ -37,7 +37,7 @@ def shown(shop, cookie):
 
 
 def stolen(nodes):
-    """Return what all nodes hold, as somebody who may read them would keep it."""
+    """Return what all nodes hold, as a copy of an attacker."""
     return {node_id: dict(node.items) for node_id, node in nodes.items()}
 
 
@@ -88,7 +88,7 @@ def test_records_of_two_sessions_cannot_be_exchanged(shop):
 
 
 def test_a_record_without_a_key_of_the_application_starts_no_session(shop):
-    stranger = make_app(SECRET_KEY="somebody else's")
+    stranger = make_app(SECRET_KEY="another")
     cookie = sign_in(stranger, user="admin")
     put_back(shop.nodes, stolen(stranger.nodes))
 
@@ -124,7 +124,7 @@ def test_who_reads_memcached_reads_sessions_that_are_not_encrypted(shop):
 
 @pytest.mark.parametrize("keys", [None, KEYS[0]], ids=["plain", "encrypted"])
 def test_who_writes_memcached_can_bring_back_a_session_that_ended(keys):
-    """Only for a browser that kept the cookie: nobody else knows the id."""
+    """Only for a browser that kept the cookie: no other one knows the id."""
     shop = make_app(MSM_ENCRYPTION_KEYS=keys)
     cookie = sign_in(shop)
     before = stolen(shop.nodes)
@@ -146,7 +146,7 @@ def test_a_writer_of_memcached_can_end_all_sessions(shop):
 
 
 def test_who_has_the_secret_key_and_memcached_can_write_sessions_in_spite_of_encryption():
-    """Records that are not encrypted are taken, or nobody could switch encryption on."""
+    """Records that are not encrypted are taken; otherwise encryption could not be switched on."""
     shop = make_app(MSM_ENCRYPTION_KEYS=KEYS[0])
     thief = make_app(manager=SharedNodes(shop.nodes, clock=shop.clock), clock=shop.clock)
 

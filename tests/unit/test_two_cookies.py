@@ -202,7 +202,7 @@ def test_a_single_cookie_deletes_no_other():
     assert [deleted for deleted, *_ in lines(response)] == [False]
 
 
-# -- nobody can tell -------------------------------------------------------------------------------
+# -- the sessions are unknown ----------------------------------------------------------------------
 
 
 def hide(shop, *cookies):

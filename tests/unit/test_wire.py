@@ -75,7 +75,7 @@ def test_commands_are_what_memcached_takes():
 
 
 def test_no_command_asks_for_no_reply():
-    """Without a reply nobody learns what was lost."""
+    """Without a reply a lost command would go unnoticed."""
     commands = [wire.add(b"k", b"v", 1), wire.cas(b"k", b"v", 1, b"1"), wire.touch(b"k", 1)]
     assert not any(b"noreply" in command for command in commands)
 

@@ -18,7 +18,7 @@ class Verdict:
     """What sessions do.
 
     Attributes:
-        level: ``ok``, ``warn``, ``bad`` or ``off`` (somebody wanted it so).
+        level: ``ok``, ``warn``, ``bad`` or ``off`` (an operator chose it).
         code: Short name of the rule that held.
         title: What sessions do.
         text: What that means for users.

@@ -62,7 +62,7 @@
     });
   }
 
-  // -- a double click is one click: the second one would be told that somebody was faster
+  // -- a double click is one click: the second one would be answered with a conflict
   document.addEventListener("click", (event) => {
     if (event.detail > 1 && event.target.closest('form[method="post"] button')) event.preventDefault();
   });
