@@ -114,7 +114,7 @@ def test_text_that_is_selected_stays_while_the_page_is_updated(open_page, served
     expect(page.locator("#n-n3 .word")).to_have_text("Down")
 
 
-def test_paused_it_asks_nothing_and_says_so_by_name(open_page, served):
+def test_a_paused_page_does_not_poll_and_names_its_state(open_page, served):
     server = served(all_well(at=now()), moving=True)
     page = open_page()
     under_way = UnderWay(page)
@@ -153,7 +153,7 @@ def test_a_hidden_tab_asks_nothing(open_page, served):
     after_polls(page, server)
 
 
-def test_when_it_cannot_update_it_says_so_until_it_can(open_page, served):
+def test_a_page_that_cannot_update_shows_it_until_it_can(open_page, served):
     server = served(all_well(at=now()), moving=True)
     page = open_page()
     page.goto(server.url)

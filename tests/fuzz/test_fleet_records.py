@@ -178,7 +178,7 @@ def test_any_signed_control_state_is_obeyed_and_shown(found):
 
 
 @fuzz(raw | st.lists(facts, max_size=5).map(lambda found: json.dumps(found).encode()))
-def test_any_blacklist_is_heard_within_bounds(data):
+def test_any_blacklist_is_merged_within_bounds(data):
     blacklist = Blacklist(CLOCK, lambda: "w1")
 
     blacklist.merge(data)

@@ -206,7 +206,7 @@ class TestShop:
         assert response.status_code == status
         assert 'class="count"' not in visitor.get("/cart")
 
-    def test_nothing_is_said_while_all_is_well(self, shop: Launched) -> None:
+    def test_the_launcher_prints_nothing_while_all_is_well(self, shop: Launched) -> None:
         """After the greeting the terminal stays quiet."""
         Visitor(shop.url).sign_in("Fred")
 

@@ -83,7 +83,7 @@ def test_cas_replaces_exactly_what_was_read(node):
     assert value(node) == b"2"
 
 
-def test_cas_of_what_is_gone_says_so(node):
+def test_cas_of_a_missing_item_returns_none(node):
     add(node, b"1")
     token = gets(node).token
     node.delete("k", soon())
@@ -365,7 +365,7 @@ def test_an_idle_connection_the_server_closed_is_replaced_without_a_failure(serv
     assert node.counters.failures == node.counters.timeouts == 0
 
 
-def test_one_closed_connection_tells_of_all_older_ones(server, node_at):
+def test_one_closed_connection_marks_all_older_ones_as_closed(server, node_at):
     node = node_at(server)
     exchanges = [node.start_gets("k", soon()) for _ in range(4)]
     for exchange in exchanges:

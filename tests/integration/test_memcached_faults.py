@@ -465,7 +465,7 @@ def test_a_tls_handshake_is_within_the_time_to_connect(peer, node_at):
             OPERATIONS["gets"](node, soon())
 
 
-def test_no_message_tells_a_key_or_a_value(operation, peer, node_at):
+def test_no_message_has_a_key_or_a_value(operation, peer, node_at):
     node = node_at(peer(peers.answers(b"VALUE secretkey 0 11 1\r\nsecretvalue\r\nEND\r\n")))
     with pytest.raises(NodeError) as caught:
         operation(node, soon())

@@ -144,7 +144,7 @@ def test_a_token_of_the_parent_is_of_no_use_in_the_child(memcached):
     )
 
 
-def test_a_fork_python_was_not_told_of_is_noticed_at_the_next_use(memcached):
+def test_a_fork_without_a_hook_of_python_is_noticed_at_the_next_use(memcached):
     run(
         """
         value("k")

@@ -160,7 +160,7 @@ def test_stop_asks_to_stop_and_keeps_it_in_one_worker(start):
     assert secrets_in(site, line) == []
 
 
-def test_blacklist_stores_none_for_all_workers_and_says_so_once_in_each(start):
+def test_blacklist_stores_none_for_all_workers_and_logs_once_in_each(start):
     site = start("blacklist")
 
     response = site.do("/unserializable/cart", {"city": "Ulm"})

@@ -74,7 +74,7 @@ def test_jobs_are_done_one_after_another_in_order(background):
     assert len(threads()) == 1
 
 
-def test_a_job_is_told_by_when_it_shall_be_done(background):
+def test_a_job_is_called_with_its_deadline(background):
     told = []
     before = SystemClock().monotonic()
     background.put(told.append)
@@ -83,7 +83,7 @@ def test_a_job_is_told_by_when_it_shall_be_done(background):
     assert before + 7.0 <= told[0] <= SystemClock().monotonic() + 7.0
 
 
-def test_a_full_queue_takes_nothing_more_and_says_so(background, stuck):
+def test_a_full_queue_takes_nothing_more_and_returns_false(background, stuck):
     done = []
     taken = [background.put(lambda _, n=number: done.append(n)) for number in range(5)]
 

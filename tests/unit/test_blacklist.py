@@ -175,7 +175,7 @@ def test_an_entry_of_another_worker_is_still_new_to_this_one():
     assert note(other) is Noted.KNOWN
 
 
-def test_a_worker_tells_what_it_saw_first_and_then_what_others_saw():
+def test_own_entries_of_a_worker_come_before_those_of_others():
     one, other = make("one"), make("other")
     note(one)
     note(one, "job")
@@ -190,7 +190,7 @@ def test_a_worker_tells_what_it_saw_first_and_then_what_others_saw():
     assert summary(third) == summary(other)
 
 
-def test_a_worker_tells_its_own_count_and_the_greatest_of_the_others():
+def test_a_worker_shares_its_own_count_and_the_greatest_of_the_others():
     workers = [make(str(number)) for number in range(9)]
     own = workers[0]
     for number, worker in enumerate(workers):
@@ -240,7 +240,7 @@ def test_joining_is_commutative_associative_and_idempotent(a, b, c):
     assert join(join(a, b), c) == join(a, join(b, c))
 
 
-def test_an_unknown_endpoint_and_an_empty_one_are_told_apart_in_any_order():
+def test_an_unknown_endpoint_and_an_empty_one_are_distinct_in_any_order():
     unknown = Entry(
         attribute="cart",
         type_name="lock",

@@ -224,7 +224,7 @@ def test_a_worker_whose_clock_is_wrong_says_when_it_started_by_that_of_the_nodes
     assert abs(started - crew.clock.now) < 2 * TOLERANCE
 
 
-def test_a_machine_whose_clock_is_wrong_is_said_once_by_name(crew):
+def test_a_machine_whose_clock_is_wrong_is_reported_once_by_name(crew):
     late = [wrong_worker(crew, -2 * HOUR) for _ in range(2)]
     tick(crew, *crew.workers, *late, times=4)
 
@@ -232,7 +232,7 @@ def test_a_machine_whose_clock_is_wrong_is_said_once_by_name(crew):
     assert "is 2 hours behind the nodes" in event.text
 
 
-def test_a_node_whose_clock_is_wrong_is_said_once_by_name_and_its_end_too(crew):
+def test_a_node_whose_clock_is_wrong_is_reported_once_by_name_and_its_end_too(crew):
     tick(crew, times=4, n2=40 * DAY)
 
     (event,) = events(crew.workers, "node_clock")

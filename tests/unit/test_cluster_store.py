@@ -266,7 +266,7 @@ def test_a_session_is_unknown_when_no_node_answers(cluster):
     assert cluster.load().outcome is Outcome.UNKNOWN
 
 
-def test_one_trusted_home_that_says_no_is_enough_while_the_other_is_away():
+def test_a_miss_of_one_trusted_home_is_enough_while_the_other_is_away():
     cluster = Cluster()
     cluster.first.fail()
 
@@ -463,14 +463,14 @@ def test_corrupt_copies_everywhere_are_never_called_missing(cluster):
     assert cluster.load(at_least=1).outcome is Outcome.UNKNOWN
 
 
-def test_a_corrupt_copy_beside_a_home_that_says_no_is_not_called_missing():
+def test_a_corrupt_copy_beside_a_miss_of_the_other_home_is_not_missing():
     cluster = Cluster()
     cluster.first.put(KEY, b"rubbish")
 
     assert cluster.load().outcome is Outcome.UNKNOWN
 
 
-def test_a_copy_that_only_others_can_read_beside_a_home_that_says_no_is_not_called_missing():
+def test_a_copy_of_another_secret_beside_a_miss_of_the_other_home_is_not_missing():
     cluster = Cluster()
     cluster.first.put(KEY, ENVELOPE.seal(record(1, a=b"1"), KEY, Keyring(("another",))))
 

@@ -106,7 +106,7 @@ def test_a_condition_that_several_workers_find_is_one_event_at_its_begin_and_one
     assert town.lasting() == []
 
 
-def test_of_workers_that_find_the_same_at_the_same_time_one_says_it(town):
+def test_a_condition_that_workers_find_at_the_same_time_is_reported_by_one(town):
     one, other = town.worker(), town.worker()
     for worker in (one, other):
         worker.note()
@@ -142,7 +142,7 @@ def test_a_condition_that_begins_and_ends_between_two_ticks_is_not_reported(town
     assert town.said() == []
 
 
-def test_an_error_is_said_as_one(town):
+def test_a_condition_that_is_an_error_is_reported_as_one(town):
     town.worker().note(error=True, node="n1")
 
     town.tick(2)
@@ -293,7 +293,7 @@ def crew(tmp_path):
     return made
 
 
-def test_evictions_of_a_node_are_said_once_with_what_to_do_and_their_end_too(crew, caplog):
+def test_evictions_of_a_node_are_reported_once_with_what_to_do_and_their_end_too(crew, caplog):
     caplog.set_level(logging.INFO, "flask_msm.events")
     for _ in range(6):
         evicting(crew)
@@ -327,7 +327,7 @@ def test_evictions_never_change_trust(crew):
         assert all(view.trusted for view in worker.cluster.state.view().values())
 
 
-def test_a_node_that_is_full_is_said_once_by_name(crew, caplog):
+def test_a_node_that_is_full_is_reported_once_by_name(crew, caplog):
     for number in range(1, 4):
         crew.nodes["n2"].said["store_no_memory"] = str(number)
         crew.tick()

@@ -81,7 +81,7 @@ def receive(connection, clock, seconds, reply=None):
     connection.receive(reply or Answer({b"STORED": True}), now + seconds, now)
 
 
-def test_the_time_left_is_told_to_the_socket_once_an_operation(connect, clock):
+def test_the_time_left_is_set_on_the_socket_once_an_operation(connect, clock):
     """It is a system call."""
     connection = connect(6, b"STORED\r\n", 6, b"STORED\r\n")
     for _ in range(2):

@@ -52,7 +52,7 @@ def test_the_page_after_a_change_counts_who_obeys():
     assert "Applied by all 8 workers." in client.get(location).text
 
 
-def test_the_address_of_the_result_says_nothing_for_an_event_that_is_none():
+def test_an_unknown_event_in_the_address_of_a_result_shows_nothing():
     client, _ = client_of()
 
     assert "Accepted" not in client.get("/msm-admin/?applied=<b>").text
@@ -378,7 +378,7 @@ def test_refused_attempts_do_not_flood_the_events():
     assert len(console.notes) == 1
 
 
-def test_whom_a_change_reaches_is_said_before_the_click():
+def test_the_reach_of_a_change_is_shown_before_the_click():
     client, _ = client_of(FakeConsole(all_down()))
     few = client.get("/msm-admin/act/policy?value=local").text
     client, _ = client_of()

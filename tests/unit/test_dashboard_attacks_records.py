@@ -76,7 +76,7 @@ def test_reports_forged_with_the_key_break_no_page(odd):
     told_by_all_pages(client, ["api/v1/state", "api/v1/metrics"])
 
 
-def test_nothing_of_a_session_is_told_on_any_page_or_in_the_log(caplog):
+def test_no_value_of_a_session_is_on_any_page_or_in_the_log(caplog):
     caplog.set_level(logging.INFO)
     crew = crew_with_dashboard()
     (shop,) = crew.workers

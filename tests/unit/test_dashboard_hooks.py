@@ -370,7 +370,7 @@ def test_a_receiver_of_a_signal_that_fails_is_a_500_and_leaves_no_context(when, 
     assert client.get("/msm-admin/").status_code == 200
 
 
-def test_a_failure_outside_of_all_pages_is_logged_and_said_without_its_text(caplog):
+def test_a_failure_outside_of_all_pages_is_logged_and_shown_without_its_text(caplog):
     app, _ = make_app()
 
     with flask.appcontext_pushed.connected_to(fail):
@@ -414,7 +414,7 @@ def test_strangers_learn_nothing_from_what_leads_to_no_page(method, path):
         assert "Allow" not in response.headers
 
 
-def test_operators_are_told_what_leads_to_no_page():
+def test_a_path_without_a_page_is_answered_with_the_reason():
     client, _ = client_of()
 
     missing = client.get("/msm-admin/nothing/here")
@@ -429,7 +429,7 @@ def test_operators_are_told_what_leads_to_no_page():
         assert has_our_headers(response)
 
 
-def test_a_callable_that_is_busy_says_so_where_there_is_no_page_as_well():
+def test_a_busy_callable_is_answered_as_such_where_there_is_no_page_as_well():
     def ask(_request):
         raise TooManyRequests(retry_after=1)
 

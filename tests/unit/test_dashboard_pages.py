@@ -116,7 +116,7 @@ def test_a_part_of_the_fleet_is_not_shown_as_all_of_it():
     assert "No statistics: the node answered ERROR to stats." in html
 
 
-def test_before_the_others_were_heard_a_worker_does_not_call_itself_the_only_one():
+def test_a_worker_without_reports_of_others_does_not_call_itself_the_only_one():
     snapshot = all_well()
     observer = replace(snapshot.observer, source="self", workers_seen=1, workers_known=8)
     text = words(page("", replace(snapshot, observer=observer, workers=snapshot.workers[:1])))

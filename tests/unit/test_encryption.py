@@ -157,7 +157,7 @@ def test_nothing_is_decrypted_before_the_signature_is_verified(monkeypatch):
         ENCRYPTED.open(named, KEY, KEYS)
 
 
-def test_no_error_tells_a_key_or_a_body():
+def test_no_error_has_a_key_or_a_body():
     sealed = ENCRYPTED.seal(record(), KEY, KEYS)
     for other in (PLAIN, envelope(TWO)):
         with pytest.raises(RecordError) as caught:

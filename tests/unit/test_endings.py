@@ -104,7 +104,7 @@ def test_many_that_ended_earlier_push_nothing_out_that_waits_to_be_listed(ended,
     assert ended.numbers() == {1, 147, 148, 149}
 
 
-def test_a_session_told_twice_stands_where_it_stood(ended):
+def test_a_session_added_twice_keeps_its_place(ended):
     ended.add_now(1, 2)
     before = dict(ended.shared.attributes.entries)
 

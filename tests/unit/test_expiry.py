@@ -286,7 +286,7 @@ def test_a_shorter_life_that_is_set_before_each_request_is_obeyed_from_the_first
     assert name(shop) is None
 
 
-def test_a_session_that_begins_when_another_is_over_is_as_permanent_as_was_said():
+def test_a_session_that_begins_when_another_is_over_is_as_permanent_as_was_set():
     shop = make_app()
     shop.app.before_request(lambda: setattr(session, "permanent", True))
     start(shop, permanent=True)
@@ -297,7 +297,7 @@ def test_a_session_that_begins_when_another_is_over_is_as_permanent_as_was_said(
     assert shop.ask(lambda: (session.get("name"), session.permanent)) == ("berta", True)
 
 
-def test_a_session_that_begins_where_the_nodes_lost_one_is_as_permanent_as_was_said():
+def test_a_session_that_begins_where_the_nodes_lost_one_is_as_permanent_as_was_set():
     shop = make_app()
     shop.app.before_request(lambda: setattr(session, "permanent", True))
     start(shop, permanent=True)

@@ -133,7 +133,7 @@ def test_switched_off_it_leaves_flasks_own_session_alone():
 # -- local storage -------------------------------------------------------------------------------
 
 
-def test_without_nodes_sessions_work_and_that_is_said_once(caplog):
+def test_sessions_work_without_nodes_and_that_is_logged_once(caplog):
     caplog.set_level(logging.WARNING, "flask_msm")
     shop = make_app(nodes=0)
 
@@ -432,7 +432,7 @@ def test_a_life_of_sessions_that_has_no_length_is_refused(life):
     ("word", "tests"),
     [("false", False), ("0", False), ("No ", False), ("", False), ("true", True), ("ci", True)],
 )
-def test_testing_that_is_a_text_which_says_no_is_off(word, tests):
+def test_testing_set_to_a_text_that_means_no_is_off(word, tests):
     app = Flask("shop")
     app.config.update(SECRET_KEY="test", TESTING=word, MSM_LOCAL_CACHE="simple", MSM_ADMIN=False)
     app.config["MSM_NODES"] = "n1:127.0.0.1:1"
@@ -443,7 +443,7 @@ def test_testing_that_is_a_text_which_says_no_is_off(word, tests):
 
 
 @pytest.mark.parametrize("word", ["false", "0"])
-def test_a_debug_mode_that_is_a_text_which_says_no_has_a_read_only_view_log(word, caplog):
+def test_a_debug_mode_set_to_a_text_that_means_no_lets_a_read_only_view_log(word, caplog):
     shop = make_app(setup=add_read_only_view)
     shop.app.config["DEBUG"] = word
 

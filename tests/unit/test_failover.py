@@ -73,7 +73,7 @@ def test_an_old_copy_does_not_open_a_session_that_ended_while_its_homes_are_away
 
 
 @pytest.mark.parametrize("mode", Mode)
-def test_a_copy_made_here_after_all_hosts_were_told_does_not_open_it_either(mode):
+def test_a_local_copy_of_a_session_in_the_shared_list_of_ended_ones_does_not_open_it(mode):
     worker = Nearby(near_max_age=5.0)
     worker.local.confirm(KEY, KEYS, record(1, a=b"1"))
     worker.outage()
@@ -99,7 +99,7 @@ def test_a_session_that_ended_stays_ended_when_a_trusted_copy_is_alive(near_max_
     assert near(worker) is None
 
 
-def test_others_are_told_of_a_logout_as_of_now(worker):
+def test_a_logout_is_shared_with_other_hosts_with_the_present_time(worker):
     save(worker.store, adding(tombstone(5)))
 
     assert worker.told == [(KEY, None, False)]
@@ -107,7 +107,7 @@ def test_others_are_told_of_a_logout_as_of_now(worker):
 
 @pytest.mark.parametrize("near_max_age", [None, 5.0])
 @pytest.mark.parametrize("mode", Mode)
-def test_others_are_told_that_this_host_alone_knows_of_a_logout(near_max_age, mode):
+def test_a_logout_that_no_node_took_is_shared_as_known_to_this_host_alone(near_max_age, mode):
     worker = Nearby(near_max_age=near_max_age)
     save(worker.store, adding(record(1)), known=FRESH)
     worker.outage()
@@ -398,7 +398,7 @@ def test_entries_only_this_host_has_are_shown_and_handed_over_after_another_host
     assert worker.local.dirty_keys(KEYS) == []
 
 
-def test_a_part_that_nodes_hold_is_not_said_to_be_nowhere_else(worker):
+def test_a_part_that_nodes_hold_is_not_marked_as_nowhere_else(worker):
     damage(worker)
     save(worker.store, adding(part(5, b=b"2")), known=load(worker.cluster))
     other = Nearby(nodes=worker.nodes)
@@ -421,7 +421,7 @@ def test_a_part_on_this_host_is_nowhere_else_if_homes_that_remember_have_nothing
     assert found.nowhere_else is remembers
 
 
-def test_nothing_is_said_to_be_nowhere_else_while_other_hosts_hand_over():
+def test_no_record_is_marked_as_nowhere_else_while_other_hosts_hand_over():
     worker = Nearby()
     worker.local.write(KEY, KEYS, adding(part(5, b=b"2")), SyncState.OUTAGE)
     worker.returning = True

@@ -237,7 +237,7 @@ DEFAULTS = {
 
 
 @pytest.mark.parametrize("case", DEFAULTS)
-def test_a_json_provider_that_has_nothing_is_an_error_that_tells_no_value(case):
+def test_a_json_provider_that_has_nothing_is_an_error_without_the_value(case):
     default, reason = DEFAULTS[case]
     error = refusal({"x": 1j}, MsgpackCodec().bound(strict=False, default=default))
 
@@ -265,7 +265,7 @@ FAILING = {
 
 
 @pytest.mark.parametrize("case", FAILING)
-def test_a_class_whose_methods_fail_is_refused_and_no_value_is_told(case):
+def test_a_class_whose_methods_fail_is_refused_without_the_value_in_the_error(case):
     error = refusal([FAILING[case]()])
 
     assert error.path == "[0]"
@@ -335,7 +335,7 @@ def test_strict_types_take_what_comes_back_as_it_is(case):
     assert alike(comes_back(case.value, MSM_STRICT_TYPES=True), case.value)
 
 
-def test_a_refused_subclass_is_told_with_what_to_store():
+def test_the_error_of_a_refused_subclass_names_what_to_store():
     shop = make_app(MSM_STRICT_TYPES=True)
 
     with pytest.raises(SerializationError) as raised:

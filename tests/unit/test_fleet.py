@@ -787,7 +787,7 @@ def test_the_order_of_nodes_makes_no_difference(node):
     assert not other.heartbeat.layouts_differ()
 
 
-def test_a_worker_that_is_not_heard_of_any_more_does_not_count_and_is_removed_after_an_hour(node):
+def test_a_worker_without_heartbeats_does_not_count_and_is_removed_after_an_hour(node):
     clock = FakeClock()
     old, new = Worker(clock, nodes=("n1",)), Worker(clock)
     old.beat(node)
@@ -824,7 +824,7 @@ def test_a_worker_that_goes_on_is_live_when_its_clock_is_behind(node):
     assert new.heartbeat.layouts_differ()
 
 
-def test_a_worker_that_ends_says_so(node):
+def test_a_worker_that_ends_is_removed_from_the_list(node):
     clock = FakeClock()
     old, new = Worker(clock, nodes=("n1",)), Worker(clock)
     old.beat(node)
@@ -965,7 +965,7 @@ def test_every_event_is_one_line_of_the_log(caplog):
     ]
 
 
-def test_a_listener_is_told_outside_of_the_lock_and_may_add_events_itself():
+def test_a_listener_is_called_outside_of_the_lock_and_may_add_events_itself():
     heard = []
 
     def listen(event):

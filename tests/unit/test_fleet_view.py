@@ -91,7 +91,7 @@ def test_modes_are_counted_over_live_workers():
     ("source", "known", "complete"),
     [("fleet", "a", True), ("fleet", "ab", False), ("host", "a", False), ("self", "a", False)],
 )
-def test_how_much_of_the_fleet_is_seen_is_said(source, known, complete):
+def test_the_picture_has_how_much_of_the_fleet_is_seen(source, known, complete):
     assert picture({"a": saying()}, known=known, source=source).complete is complete
 
 

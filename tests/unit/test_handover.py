@@ -381,7 +381,7 @@ def test_the_condition_is_over_when_nodes_take_again_what_they_refused(worker):
     assert worker.said[KEPT] is None
 
 
-def test_others_are_told_of_a_logout_that_is_handed_over_and_when_it_was(worker):
+def test_a_logout_that_is_handed_over_is_shared_with_its_time(worker):
     worker.local.write(key(0), KEYS, adding(tombstone(5)), SyncState.OUTAGE)
 
     worker.returner.run()
@@ -408,7 +408,7 @@ def test_a_logout_that_another_host_alone_knew_of_is_handed_over_by_this_one(
     assert not worker.returner.is_due()
 
 
-def test_changes_that_nodes_did_not_take_in_time_are_said_until_none_came_for_a_while(worker):
+def test_changes_that_nodes_did_not_take_in_time_are_reported_until_none_came_for_a_while(worker):
     worker.returner.is_due()
     assert worker.said[LATE] is None
 

@@ -342,7 +342,7 @@ RIGHTS = {
 }
 
 
-def test_the_rights_are_said_for_every_state():
+def test_the_table_of_rights_has_every_state():
     assert {state for state, _ in RIGHTS} == set(NodeState)
 
 

@@ -90,7 +90,7 @@ def test_mirrored_sessions_go_before_older_ones_that_are_nowhere_else(tmp_path):
     assert host.troubles == []
 
 
-def test_sessions_that_are_nowhere_else_go_last_and_that_is_said(tmp_path):
+def test_sessions_that_are_nowhere_else_are_removed_last_and_reported(tmp_path):
     host = beside(tmp_path, sessions=5)
     fill(host, 8, SyncState.OUTAGE)
 
@@ -102,7 +102,7 @@ def test_sessions_that_are_nowhere_else_go_last_and_that_is_said(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["filesystem", "simple"])
-def test_without_a_cluster_every_session_that_is_thrown_out_is_said(tmp_path, kind):
+def test_every_session_removed_without_a_cluster_is_reported(tmp_path, kind):
     host = Host(tmp_path / "local", kind, sessions=5)
     fill(host, 8)
 
@@ -232,7 +232,7 @@ def test_in_memory_mirrored_sessions_go_first_however_many_others_there_are(tmp_
     assert host.local.lost == 0
 
 
-def test_in_memory_sessions_that_are_nowhere_else_go_last_and_that_is_said(tmp_path):
+def test_sessions_in_memory_that_are_nowhere_else_are_removed_last_and_reported(tmp_path):
     host = beside(tmp_path, "simple", sessions=5)
     fill(host, 8, SyncState.OUTAGE)
 

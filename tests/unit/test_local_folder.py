@@ -129,7 +129,7 @@ def test_a_folder_of_a_former_secret_is_removed_in_time(base):
     assert in_use.exists()
 
 
-def test_nothing_in_a_folder_tells_about_the_secret(base):
+def test_the_secret_cannot_be_derived_from_a_folder(base):
     place = open_folder(base, NAME, KEYS).sessions.parent
 
     names = [place.name, *(path.name for path in (place / "secrets").iterdir())]

@@ -203,7 +203,7 @@ def test_a_crash_after_a_hand_over_leaves_a_mark_that_the_next_one_removes(host)
     ],
     ids=["replaced by a copy", "given up", "written anew"],
 )
-def test_a_damaged_session_that_was_nowhere_else_is_counted_and_said(host, act, left):
+def test_a_damaged_session_that_was_nowhere_else_is_counted_and_reported(host, act, left):
     host.put(b"rubbish")
     host.shelf.journal.add(digest_of(KEY))
 
@@ -294,7 +294,7 @@ def fill(place):
             filler.write(bytes(4096))
 
 
-def test_a_full_disk_keeps_what_it_has_and_says_so_once(full_disk, caplog):
+def test_a_full_disk_keeps_its_sessions_and_is_reported_once(full_disk, caplog):
     host = Host(full_disk)
     save(host.local, adding(record(1, a=b"1")))
     fill(full_disk)

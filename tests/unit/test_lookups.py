@@ -53,7 +53,7 @@ def test_the_cookie_may_have_blanks_around_and_a_route_behind(shop):
     assert find(shop, f"  {shop.cookie()}.host-1\n").ref == ref(shop)
 
 
-def test_nothing_that_is_in_it_nor_its_cookie_is_told(shop, caplog):
+def test_a_lookup_shows_neither_values_nor_the_cookie_of_a_session(shop, caplog):
     caplog.set_level(logging.INFO)
     sid = shop.token().sid
     facts = find(shop, shop.cookie())
@@ -65,7 +65,7 @@ def test_nothing_that_is_in_it_nor_its_cookie_is_told(shop, caplog):
         assert sid not in text
 
 
-def test_a_copy_that_is_older_is_said_so(crew, shop):
+def test_a_copy_that_is_older_is_listed_as_behind(crew, shop):
     first, second = shop.homes()
     old = crew.nodes[second].items[shop.key()][0]
     shop.do(lambda: session.update(more=1))

@@ -160,7 +160,7 @@ def test_a_name_that_a_young_removal_removed_is_cut_as_well(living, removed, cou
         max_size=20,
     )
 )
-def test_a_map_takes_no_more_than_was_said_without_looking_closely(entries):
+def test_a_map_takes_no_more_bytes_than_its_upper_bound(entries):
     attributes = Attributes(entries, {}, 1 << 61)
     envelope = Envelope(codec_id=0, compress_above=None, max_size=1 << 20)
     record = Record(Kind.DATA, 1.0, 2.0, 3.0, 1 << 61, attributes)

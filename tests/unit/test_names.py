@@ -160,7 +160,7 @@ def test_a_default_under_such_a_name_in_a_detached_session_fills_a_gap_only():
     assert shop.ask(contents) == {"42": "first"}
 
 
-def test_a_detached_session_knows_by_text_what_it_has_told():
+def test_a_detached_session_remembers_reported_names_as_text():
     detached = Session(backing=Backing({}, detached=True))
     detached[1] = "one"
     assert list(detached) == [1]

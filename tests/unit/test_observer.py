@@ -135,7 +135,7 @@ def test_without_nodes_the_host_is_asked(crew, one, other):
     assert seen.known == {one.name, other.name}
 
 
-def test_a_worker_that_says_good_bye_is_not_shown_any_more(crew, one, other):
+def test_a_worker_that_removed_itself_is_not_shown_any_more(crew, one, other):
     one.console.operations.observer.refresh()
     other.cluster.monitor.leave()
     crew.tick(one)

@@ -182,7 +182,7 @@ def test_a_custom_policy_decides_by_attribute():
         shop.do(write(other=LOCK))
 
 
-def test_a_custom_policy_is_told_what_it_is_about():
+def test_a_custom_policy_gets_the_facts_of_a_failure():
     seen = []
     (shop,) = make_workers(
         1,

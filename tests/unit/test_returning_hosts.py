@@ -69,7 +69,7 @@ def test_a_worker_that_begins_alone_believes_the_nodes(crew, old):
     assert not doubts(begin(crew))
 
 
-def test_a_worker_that_begins_believes_the_nodes_when_all_others_were_heard_of(crew, old):
+def test_a_worker_that_begins_believes_the_nodes_when_all_others_have_reported(crew, old):
     new = begin(crew)
     began = crew.clock.monotonic()
     assert doubts(new)

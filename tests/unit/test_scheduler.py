@@ -164,7 +164,7 @@ def test_nothing_is_logged_for_a_call(make, job, caplog):
     assert [entry for entry in caplog.records if "executors" in entry.name] == []
 
 
-def test_a_system_that_gives_no_thread_is_said_and_requests_go_on(make, monkeypatch, caplog):
+def test_a_system_that_gives_no_thread_is_logged_and_requests_go_on(make, monkeypatch, caplog):
     def refuse(self):
         raise RuntimeError("can't start new thread")
 
@@ -178,7 +178,7 @@ def test_a_system_that_gives_no_thread_is_said_and_requests_go_on(make, monkeypa
     scheduler.stop()
 
 
-def test_a_process_that_ends_says_good_bye_once(make, job):
+def test_a_process_that_ends_leaves_the_fleet_once(make, job):
     scheduler = make(interval=3600)
     scheduler.start()
 

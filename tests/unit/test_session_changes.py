@@ -175,7 +175,7 @@ def test_changing_the_permanence_is_a_change_of_the_contents(session):
         (json.dumps, {ALL}),
     ],
 )
-def test_a_detached_session_remembers_what_it_told_was_absent(look, told):
+def test_a_detached_session_remembers_names_it_reported_absent(look, told):
     session = Session(backing=Backing({}, detached=True))
 
     look(session)

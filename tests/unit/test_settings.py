@@ -257,7 +257,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_name(key, nearest):
         ("MSM_SECRETS", "SECRET_KEY and SECRET_KEY_FALLBACKS,"),
     ],
 )
-def test_who_looks_for_the_secret_here_is_told_where_it_is(key, instead):
+def test_the_error_of_a_key_for_the_secret_names_the_right_place(key, instead):
     error = refusal(**{key: "a secret of mine"})
 
     assert f"signed with {instead}" in str(error)

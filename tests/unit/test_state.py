@@ -74,7 +74,7 @@ def test_the_views_of_other_nodes_are_left_as_they_are(watched):
 # -- telling -------------------------------------------------------------------------------------
 
 
-def test_a_change_is_told_once_and_outside_of_the_lock(watched):
+def test_a_change_is_reported_once_and_outside_of_the_lock(watched):
     for _ in range(10):
         watched.state.failed("n1", GONE)
 
@@ -122,7 +122,7 @@ def test_a_callback_of_a_change_may_report_a_failure(watched):
     assert watched.state_of("n2") is NodeState.DOWN
 
 
-def test_a_way_down_and_back_is_told_step_by_step(watched):
+def test_a_way_down_and_back_is_reported_step_by_step(watched):
     watched.state.failed("n1", BUSY)
     watched.state.failed("n1", GONE)
     watched.state.observe("n1", Observation.PROBE_SUCCESS)

@@ -81,7 +81,7 @@ def test_a_statistic_that_is_no_number_is_none(garbage):
 
 
 @pytest.mark.parametrize("digits", [21, 400, 5000, 1_000_000])
-def test_a_number_memcached_cannot_mean_counts_as_not_said(digits):
+def test_a_number_memcached_cannot_mean_is_none(digits):
     said = numbers(dict.fromkeys(FOUND, "9" * digits))
 
     assert all(getattr(said, name) is None for name in COUNTED)
@@ -92,7 +92,7 @@ def test_the_largest_number_of_64_bits_is_taken():
 
 
 @pytest.mark.parametrize("size", ["0", "1", "1023"])
-def test_an_item_size_no_memcached_can_be_set_to_counts_as_not_said(size):
+def test_an_item_size_no_memcached_can_be_set_to_is_none(size):
     """Believed, it would keep every session away from the node."""
     assert numbers({"item_size_max": size}).item_size_max is None
     assert numbers({"item_size_max": "1024"}).item_size_max == 1024
