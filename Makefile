@@ -20,12 +20,12 @@ help:  ## print this list
 
 demo:  ## open the example shop on this machine, over three memcached nodes
 	@scripts/system-packages.sh venv
-	@# Without memcached the shop keeps its sessions locally, and says so.
+	@# Without memcached the shop keeps its sessions locally, and prints that.
 	@scripts/system-packages.sh memcached || true
 	@scripts/venv.sh demo
 	@exec $(RUN) example_app $(ARGS)
 
-check: static  ## what changes every day is checked with: style, types, layers, unit and contract tests
+check: static  ## the checks of every day: style, types, layers, unit and contract tests
 	@scripts/system-packages.sh memcached
 	@$(TESTS) tests/unit tests/contract $(ARGS)
 
@@ -46,7 +46,7 @@ test-min:  ## run unit and contract tests with the oldest versions of what is ne
 	@.venv-min/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile \
 		tests/unit tests/contract $(ARGS)
 
-lint: static  ## check what can be checked without running: style, types, layers, links
+lint: static  ## check without running the code: style, types, layers, links
 
 docs:  ## build the documentation in build/docs; a broken link fails
 	@scripts/system-packages.sh venv
@@ -75,7 +75,7 @@ fuzz:  ## feed all that is parsed with broken input; ARGS="--examples 100000"
 	@scripts/venv.sh tests
 	@.venv/bin/python tests/fuzz/run.py $(ARGS)
 
-mutate:  ## try whether tests notice small changes of meaning
+mutate:  ## check that tests notice small changes of meaning
 	@scripts/system-packages.sh venv
 	@scripts/venv.sh tests
 	@.venv/bin/python tests/mutations/run.py $(ARGS)
@@ -83,7 +83,7 @@ mutate:  ## try whether tests notice small changes of meaning
 drill:  ## break everything while people click, and print who noticed
 	@scripts/system-packages.sh venv memcached
 	@# Without HAProxy the drill takes a small balancer of its own, without faketime it leaves out an
-	@# act; it says so.
+	@# act; it prints that.
 	@scripts/system-packages.sh haproxy faketime || true
 	@scripts/venv.sh demo
 	@$(RUN) drill $(ARGS)
@@ -100,14 +100,14 @@ clean:  ## remove .venv and everything else that was made here
 
 packages:
 	@scripts/system-packages.sh venv memcached chromium
-	@# Without HAProxy the tests of the route in the cookie are skipped, and say so; without faketime
+	@# Without HAProxy the tests of the route in the cookie are skipped with that reason; without faketime
 	@# an act of the drill is.
 	@scripts/system-packages.sh haproxy faketime || true
 
 third-party:
 	@scripts/system-packages.sh venv
 	@scripts/venv.sh tests min
-	@# Without the package index these tests are skipped, and say so; not where CI is set.
+	@# Without the package index these tests are skipped with that reason; not where CI is set.
 	@scripts/venv-third-party.sh
 
 static:

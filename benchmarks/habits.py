@@ -158,9 +158,9 @@ def values(app: Flask) -> str:
             continue
         if back != value or type(back) is not type(value):
             changed.append(name)
-    said = [f"changed: {', '.join(changed)}"] if changed else []
-    said += [f"refused: {', '.join(refused)}"] if refused else []
-    return "; ".join(said) or "all come back"
+    parts = [f"changed: {', '.join(changed)}"] if changed else []
+    parts += [f"refused: {', '.join(refused)}"] if refused else []
+    return "; ".join(parts) or "all come back"
 
 
 def large(app: Flask) -> str:

@@ -39,7 +39,7 @@ class Node:
     process: subprocess.Popen[bytes]
 
     def stats(self) -> dict[str, str]:
-        """Return what it says of itself, on a connection of its own."""
+        """Return its statistics, read on a connection of its own."""
         with socket.create_connection((HOST, self.port), timeout=1.0) as connection:
             connection.sendall(b"stats\r\n")
             with connection.makefile("rb") as reply:
@@ -88,7 +88,7 @@ def _started(node_id: str, binary: str, started: ExitStack) -> Node:
             port: int = probe.getsockname()[1]
         command = [binary, "-l", HOST, "-p", str(port), "-U", "0", "-m", "64"]
         if os.geteuid() == 0:
-            # As root memcached wants to be told that this is meant.
+            # As root memcached needs an explicit user.
             command += ["-u", "root"]
         # Out of the terminal's group: on Ctrl-C it ends after the processes that use it.
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)

@@ -2,7 +2,7 @@
 
 Each row is a pair of applications, one with Flask-Session and one with ours in two copies, over
 the same memcached processes; the figures are medians of what a request takes longer than the same
-request without sessions. Only the ratios say something about another machine.
+request without sessions. Only the ratios hold for another machine.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Everything fails while people click, and the table says who noticed: ``make drill``."""
+"""Everything fails while people click, and a table shows who noticed: ``make drill``."""

@@ -23,7 +23,7 @@ def main() -> int:
     arguments = _arguments()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
-    # What the library says in this process is what an operator did in an act.
+    # Log lines of the library in this process are about actions of an operator in an act.
     logging.getLogger("flask_msm").addHandler(logging.NullHandler())
     played: list[Played] = []
     try:

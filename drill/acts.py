@@ -408,7 +408,7 @@ def _all_acts() -> Iterator[tuple[str, Act]]:
 
 
 ACTS: dict[str, Act] = dict(_all_acts())
-#: What tells most in the shortest time.
+#: The acts with the most coverage in the shortest time.
 SHORT = (
     "nodes-killed",
     "all-empty",

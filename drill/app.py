@@ -96,7 +96,7 @@ def create_app() -> Flask:
             return {TOO_LARGE: cause.attribute}, HTTPStatus.REQUEST_ENTITY_TOO_LARGE
         return error
 
-    # The client is told; it is no fault of the worker.
+    # The client gets an answer that names it; it is no fault of the worker.
     app.logger.addFilter(_is_fault)
 
     @app.get("/")

@@ -177,7 +177,7 @@ class Browser:
 
 
 def _refuses(response: http.client.HTTPResponse, raw: bytes, attribute: str) -> bool:
-    """Return whether an answer says that *attribute* makes the session too large."""
+    """Return whether an answer reports that *attribute* makes the session too large."""
     is_refused = response.status == http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     return is_refused and json.loads(raw) == {TOO_LARGE: attribute}
 

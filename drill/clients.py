@@ -1,4 +1,4 @@
-"""All the people who click, and what they say when everything is over."""
+"""All simulated users who click, and what they found when everything is over."""
 
 from __future__ import annotations
 

@@ -65,11 +65,11 @@ class Node:
         """Start it, empty, and wait until it answers."""
         binary = shutil.which("memcached")
         if binary is None:
-            message = "memcached is not installed: `make drill` installs it as root, or says how."
+            message = "memcached is not installed: `make drill` installs it as root, or prints how."
             raise DrillError(message)
         if isinstance(self._plain, str):
             Path(self._plain).unlink(missing_ok=True)
-        # memcached refuses to run as root unless it is told to.
+        # memcached refuses to run as root without ``-u``.
         user = ["-u", "root"] if os.geteuid() == 0 else []
         command = [binary, *self._listens, "-t", "1", *self._options, *user]
         self._process = start(command, self._log)
@@ -187,7 +187,7 @@ class Cluster:
         return " ".join(f"{one}:{HOST}:{self._doors[place, one].port}" for one in NODES)
 
     def turn(self, way: Way, nodes: Sequence[str] = NODES, place: str | None = None) -> None:
-        """Treat what goes to some nodes as *way* says, from one place or from all."""
+        """Apply *way* to the traffic to some nodes, from one place or from all."""
         for (name, node_id), door in self._doors.items():
             if node_id in nodes and place in (None, name):
                 door.turn(way)
@@ -205,7 +205,7 @@ class Cluster:
         self.turn(Way.OPEN, nodes)
 
     def rename(self, order: Sequence[str]) -> None:
-        """Give each memcached another id; ``lead`` and ``lead_all`` say who uses it from when on.
+        """Give each memcached another id; ``lead`` and ``lead_all`` set who uses it from when on.
 
         Args:
             order: For each of the ids, in their order, the one that its memcached had so far.

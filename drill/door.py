@@ -65,7 +65,7 @@ class Door:
         self._listener.close()
 
     def turn(self, way: Way) -> None:
-        """Treat everything from now on as *way* says; connections that do not fit are cut."""
+        """Apply *way* to all traffic from now on; connections that do not fit are cut."""
         before, self.way = self.way, way
         if way is Way.REFUSES:
             refuse(self._listener)

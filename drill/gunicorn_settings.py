@@ -1,7 +1,7 @@
-"""Settings of gunicorn: each answer says how long it took in the worker.
+"""Settings of gunicorn: each answer has a header with its time in the worker.
 
 The time is taken around the application, where neither the queue in front of the worker nor a busy
-client counts; how much of it was spent waiting for a processor is told as well.
+client counts. A second header has the part of it spent waiting for a processor.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ class HeavyVisitor:
         port: Where it sends requests to.
         raises: The policy is ``raise``: the picture is refused, and all else goes on.
         seen: Told of everything.
-        gate: Holds its requests back, and says when to end.
+        gate: Holds its requests back and signals the end.
     """
 
     def __init__(self, port: int, *, raises: bool, seen: Observations, gate: Gate) -> None:

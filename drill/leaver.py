@@ -51,7 +51,7 @@ class Leavers:
         sites: Port by name of each site, for asking each of them directly.
         bound: Time in seconds after which every worker must know of a logout.
         seen: Told of everything.
-        gate: Holds requests back, and says when to end.
+        gate: Holds requests back and signals the end.
     """
 
     def __init__(

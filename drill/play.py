@@ -1,4 +1,4 @@
-"""Plays one act and says how it went."""
+"""Plays one act and reports how it went."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def play(
         tls: The nodes speak TLS.
         encrypted: Records are encrypted.
         judge_times: Whether a slow request is a complaint; on a machine that does other work beside
-            it says nothing.
+            its times have no meaning.
     """
     act = ACTS[name]
     options: dict[str, Any] = {

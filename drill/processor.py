@@ -22,7 +22,7 @@ class Starvation:
         self._files: dict[str, int] = {}
 
     def so_far(self) -> dict[str, float]:
-        """Return seconds by thread; nothing where the kernel does not tell."""
+        """Return seconds by thread; empty where the kernel does not provide them."""
         with self._lock, suppress(OSError):
             names = os.listdir(_TASKS)  # noqa: PTH208  (many times a second)
             for gone in self._files.keys() - set(names):

@@ -37,7 +37,7 @@ class Scene:
     Attributes:
         stage: What it is played on.
         recovery: Seconds from the end of a fault until all was well again, the longest.
-        remark: What there is to say of how it was played.
+        remark: Note on how the act was played, for the table.
     """
 
     def __init__(self, stage: Stage, clients: Clients, seconds: float, *, across: bool) -> None:

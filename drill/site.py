@@ -36,7 +36,7 @@ class Site:
         name: Its name.
         port: Port on which it answers, the same after every restart.
         local: Folder of its local storage.
-        log: File of what its workers say.
+        log: File with the output of its workers.
     """
 
     def __init__(

@@ -28,7 +28,7 @@ class SmallBalancer:
 
     Args:
         sites: Port by name of each site.
-        affinity: Whether the name at the end of a cookie says where a browser goes.
+        affinity: Whether the name at the end of a cookie decides where a browser goes.
 
     Attributes:
         port: Where browsers find it.

@@ -46,7 +46,7 @@ class Stage:
         memcached: Options of each memcached.
         environ: More environment variables of the second site.
         tls: The nodes speak TLS.
-        encrypted: Records are encrypted, also if *settings* do not say so.
+        encrypted: Records are encrypted, also if *settings* do not ask for it.
 
     Attributes:
         cluster: The nodes.

@@ -37,7 +37,7 @@ class Visitor:
         port: Where it sends requests to.
         tabs: How many tabs it uses at the same time.
         seen: Told of everything.
-        gate: Holds requests back, and says when to end.
+        gate: Holds requests back and signals the end.
 
     Attributes:
         cookie: What the tabs share.

@@ -14,7 +14,7 @@ from flask_msm_dashboard import basic_auth
 
 
 def create_app() -> Flask:
-    """Build the shop; where its sessions live is said by the environment (see ``Place``)."""
+    """Build the shop; the environment sets where its sessions live (see ``Place``)."""
     place = Place.from_environ(os.environ)
     app = Flask(__name__)
     app.config.from_mapping(

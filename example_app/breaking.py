@@ -60,7 +60,7 @@ def do(node_id: str, what: str) -> Response:
 def store_a_lock() -> Response:
     """Store something in the session that no other process could use."""
     session["lock"] = threading.Lock()
-    flash("A lock was put into the session; what becomes of it is said by the failure policy.")
+    flash("A lock was put into the session; what becomes of it is decided by the failure policy.")
     return redirect(url_for("breaking.show"))
 
 
@@ -75,7 +75,7 @@ def pid_of(place: Place, node_id: str) -> int | None:
 
 
 def hangs(pid: int | None) -> bool:
-    """Return whether a process is stopped, as Linux tells it."""
+    """Return whether a process is stopped, read from ``/proc``."""
     try:
         # The state follows the name of the program, which is in parentheses.
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].startswith("T")

@@ -168,7 +168,7 @@ def _start_memcached(node_id: str, binary: str, port: int | None = None) -> Node
     port = port or _free_port()
     command = [binary, "-l", HOST, "-p", str(port), "-U", "0", "-m", "64"]
     if os.geteuid() == 0:
-        # memcached refuses to run as root unless it is told to.
+        # memcached refuses to run as root without ``-u``.
         command += ["-u", pwd.getpwuid(os.geteuid()).pw_name]
     return Node(node_id, port, start(command, environ=os.environ))
 
@@ -233,7 +233,7 @@ def _watch(
     signals: Signals,
     revive: Callable[[Node], Node | None],
 ) -> None:
-    """Return when a stop is asked for; say when a node has ended, which is what to try here."""
+    """Return when a stop is asked for; print when a node has ended, which is what to try here."""
     up = {node.id: node for node in nodes}
     ended: dict[str, Node] = {}
     while not signals.stop_requested:

@@ -1,4 +1,4 @@
-"""Where this shop runs: what the launcher tells its workers through the environment."""
+"""Where this shop runs: what the launcher hands to its workers in the environment."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SECRET_KEY = "EXAMPLE_SECRET_KEY"  # noqa: S105  # the name of a variable, not a
 
 @dataclass(frozen=True, slots=True)
 class NodeAddress:
-    """One memcached the shop was told about.
+    """One memcached of the shop's configuration.
 
     Attributes:
         id: Its name, for example ``n1``.

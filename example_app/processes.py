@@ -142,7 +142,7 @@ def wait_until_ready(
     limit: float,
     signals: Signals,
 ) -> None:
-    """Return once *is_ready* says so.
+    """Return once *is_ready* is true.
 
     Raises:
         LaunchError: *process* ended, or *limit* seconds have passed.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Bring .venv-min up to date: the project with the oldest versions it says it works with.
+# Bring .venv-min up to date: the project with the oldest versions it supports.
 #
 # Usage: scripts/venv-min.sh                      after: scripts/venv.sh min
 set -eu

@@ -3,7 +3,7 @@
 #
 # Usage: scripts/venv.sh GROUP...                 GROUP as in pyproject.toml
 #
-# A stamp in .venv says which groups were installed for which pyproject.toml; where it is
+# A stamp in .venv records which groups were installed for which pyproject.toml; where it is
 # right, nothing is done. An environment that was moved, made by another Python, or left half
 # made is made anew.
 set -eu

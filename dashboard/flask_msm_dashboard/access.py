@@ -1,4 +1,4 @@
-"""Who may look and who may act. Closed unless ``MSM_ADMIN_ACCESS`` says otherwise."""
+"""Who may look and who may act. Closed unless ``MSM_ADMIN_ACCESS`` opens it."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class AccessControl:
         level, name = answer, ""
         if isinstance(answer, Access):
             level, name = answer.level, _plain(answer.name)
-        # A text first: other things may say that they are equal to anything.
+        # A text first: other objects may compare equal to anything.
         if isinstance(level, str):
             if level == "read":
                 return Access("read", name)

@@ -243,7 +243,7 @@ class SessionsView(ActingView):
         """Return what is known of the first session in *asked* that exists.
 
         Raises:
-            CommandError: None was found, and nothing can be said of one of them.
+            CommandError: None was found, and one of them could not be looked up.
         """
         fault: CommandError | None = None
         for text in asked:

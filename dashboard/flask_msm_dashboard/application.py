@@ -89,7 +89,7 @@ class Dashboard(Flask):
         return body
 
     def ask(self, ask: Callable[..., Any], request: Request) -> Any:
-        """Return what *ask* says of *request*, asked in a request context of the host.
+        """Return the answer of *ask* to *request*, asked in a request context of the host.
 
         The host's session is there to be read; nothing that is written to it is stored. No hook
         of the host runs, but its teardown functions do, to give back what *ask* has taken.

@@ -27,7 +27,7 @@ MAX_FORM = 256 * 1024
 #: Tokens in sections that are not swapped for other reasons are renewed so often, seconds.
 _TOKEN_AGE = 600
 
-#: Failures that are answered here, with what is said of them.
+#: Failures that are answered here, with the text of the page.
 _FAILURES = {
     413: "This form is too large.",
     429: "Too many sign in at once. Try again in a second.",
@@ -79,7 +79,7 @@ class MsmView(BaseView):  # type: ignore[misc]
         return False
 
     def is_accessible(self) -> bool:
-        """Return whether the application says exactly that the sender may look."""
+        """Return whether the access callable allows the sender to look."""
         return isinstance(self.desk.operator(), Access)
 
     def inaccessible_callback(self, name: str, **kwargs: Any) -> Response:  # noqa: ARG002
@@ -224,7 +224,7 @@ class MsmView(BaseView):  # type: ignore[misc]
         return response
 
     def wants_json(self) -> bool:
-        """Return whether a program asks: our own poller, or one that says so."""
+        """Return whether a program asks: our own poller, or one that prefers JSON."""
         if "live" in request.args:
             return True
         accept = request.accept_mimetypes

@@ -44,7 +44,7 @@ def put_in_front(host: Flask, dashboard: Dashboard, prefix: str) -> None:
     if places:
         inner = getattr(*places[0])
     elif not _is_own(host, inner):
-        # A function does not say what it calls.
+        # A function does not show what it calls.
         logger.warning(
             "app.wsgi_app was wrapped in %s before init_app, which stands behind the dashboard"
             " now: call init_app first if it matters there, as ProxyFix does",

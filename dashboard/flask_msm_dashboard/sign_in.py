@@ -195,7 +195,7 @@ def loopback_only(request: Request) -> Access | None:
 
     Requests that came through a proxy, or that call this machine by another name (as a page
     elsewhere could make a browser do), are refused. A proxy on this machine that adds no header
-    cannot be told from a browser on it: never use this where one stands before the application.
+    looks like a browser on it: never use this where one stands before the application.
     """
     if any(name in request.headers for name in _FORWARDED) or any(
         name.lower().startswith("x-forwarded")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 #: Rises when something is renamed, removed, or gets another meaning. Additions do not count.
 SCHEMA = 1
-#: Longest lists; ``*_total`` says how long they are.
+#: Longest lists; ``*_total`` is their full length.
 MOST_NODES, MOST_WORKERS, MOST_EVENTS, MOST_ENTRIES = 200, 200, 50, 100
 #: What only the clock moves.
 _CLOCKS = frozenset({"generated_at", "retry_at", "stats_at", "last_heard", "age_s", "rev"})

@@ -22,7 +22,7 @@ _TEXTS = {
 
 
 class Strays:
-    """Handles what no view does, and tells strangers no more than views do.
+    """Handles requests without a view, and shows strangers no more than views do.
 
     Args:
         overview: Answers people.

@@ -1,4 +1,4 @@
-"""Nodes fail while browsers click: no change is lost, no request fails, none hangs."""
+"""Nodes fail while people click: no change is lost, no request fails, none hangs."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class EventRow:
     Attributes:
         event: What happened.
         level: ``ok``, ``info``, ``warn``, ``bad`` or ``who`` (an operator did it).
-        by: Who did it, if the text does not say so.
+        by: Who did it, if the text does not name the operator.
         detail: More of it.
         change: What held before and after, and what became of it.
     """

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 #: From so much on (seconds, 95 of 100) answers of a node are called slow.
 SLOW = 0.1
-#: An error at the end of a sentence: its class, and what it says.
+#: An error at the end of a sentence: its class, and its text.
 _ERROR = re.compile(r"\b([A-Za-z_]\w*(?:Error|Exception|Timeout)): .*?(\)?)\Z", re.DOTALL)
 MODES = ("distributed", "local", "stopped")
 ANSWERING = frozenset({"up", "suspect"})
@@ -69,7 +69,7 @@ def redacted(snapshot: Snapshot, *, addresses: bool, errors: bool) -> Snapshot:
 
 
 def _without_error(event: Event) -> str:
-    """Return the text of *event* with the class of an error and not what it says."""
+    """Return the text of *event* with the class of an error and without its text."""
     text, who, reason = event.text.rpartition(f", by {event.actor}")
     if not who:
         text, reason = event.text, ""

@@ -74,11 +74,11 @@ def circuit_of(node: Node) -> str:
 
 def failures_text(node: Node) -> str:
     """Return in words how often *node* failed the workers that can be seen."""
-    told = [o for o in node.opinions if o.timeouts is not None and o.breaks is not None]
-    if not told:
+    counted = [o for o in node.opinions if o.timeouts is not None and o.breaks is not None]
+    if not counted:
         return UNKNOWN
-    timeouts = sum(opinion.timeouts or 0 for opinion in told)
-    breaks = sum(opinion.breaks or 0 for opinion in told)
+    timeouts = sum(opinion.timeouts or 0 for opinion in counted)
+    breaks = sum(opinion.breaks or 0 for opinion in counted)
     if not timeouts + breaks:
         return _("never")
     return ", ".join(

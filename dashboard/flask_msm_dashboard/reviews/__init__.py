@@ -1,1 +1,1 @@
-"""What an operator is told before something is done, and what has to be filled in for it."""
+"""What a confirmation page shows before a change, and the fields it asks for."""

@@ -43,7 +43,7 @@ Form = Mapping[str, Any]
 
 
 def reach(snapshot: Snapshot) -> str:
-    """Return in words who a change reaches, said before it is made."""
+    """Return in words which workers a change reaches, shown before it is made."""
     observer = snapshot.observer
     where = observer.app
     workers = facts.workers_text(len(facts.living(snapshot)))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def forget_review(_snapshot: Snapshot, form: Form) -> Review:
     """Return what follows from forgetting a worker."""
-    # This worker need not have heard of it yet: whether there is one, the nodes know.
+    # This worker may not know it yet: the nodes hold the list of workers.
     name = form.get("worker")
     if not name:
         raise CommandError(_("There is no such worker."))

@@ -55,9 +55,9 @@ def kept_here(snapshot: Snapshot) -> Iterator[Item]:
     workers = facts.living(snapshot)
     local = [worker for worker in workers if worker.mode == "local"]
     dirty = dirty_sessions(snapshot.workers)
-    # A few workers that lost the cluster are an item of their own, which says what they keep.
-    told = dirty_sessions(local) if len(local) < len(workers) else 0
-    if dirty > told and not stopped:
+    # A few workers that lost the cluster are an item of their own, which shows what they keep.
+    shown = dirty_sessions(local) if len(local) < len(workers) else 0
+    if dirty > shown and not stopped:
         simple = snapshot.local is not None and snapshot.local.kind == "simple"
         yield Item(
             level="warn",
