@@ -410,12 +410,13 @@ def _all_acts() -> Iterator[tuple[str, Act]]:
 ACTS: dict[str, Act] = dict(_all_acts())
 #: The acts with the most coverage in the shortest time.
 SHORT = (
-    "nodes-killed",
     "all-empty",
     "evictions",
-    "all-data-apart",
     "stopped",
     "clock",
     "large-raise",
+    "codec",
+    "exchanged",
+    "shifted",
     "worker",
 )
