@@ -33,7 +33,7 @@ PATHS = (
     "events/",
     "policy/",
 )
-#: Its words, where it goes: what the console is told in the end, or the page it opens.
+#: Its words, where it goes: the command the console gets in the end, or the page it opens.
 LEADS_TO = {
     ("Back", "nodes/"): "nodes/",
     ("Cancel", ""): "",

@@ -98,7 +98,7 @@ class Clicker:
 
 @pytest.fixture(scope="module")
 def demo_and_first_verdicts(tmp_path_factory):
-    """The demo, with three nodes and two workers, and all that was said until both are known."""
+    """The demo, with three nodes and two workers, and its output until both are known."""
     verdicts = []
     with launched(tmp_path_factory.mktemp("demo")) as started:
         http = requests.Session()

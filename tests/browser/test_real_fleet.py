@@ -83,7 +83,7 @@ def shows(page, selector, text):
 
 
 def obeys(worker):
-    """Return what holds for a worker, as it says itself."""
+    """Return the state of a worker from its own report."""
     return Browser().ask(worker, "/obeys").json()
 
 

@@ -1,4 +1,4 @@
-"""What workers tell each other: control state, heartbeats, reports, blacklists."""
+"""Records that workers share: control state, heartbeats, reports, blacklists."""
 
 from __future__ import annotations
 

@@ -220,7 +220,7 @@ def test_a_local_store_that_raises_at_every_call_breaks_no_page(nodes, shop_over
 
 
 def test_twenty_open_dashboards_ask_the_nodes_no_more_than_one(nodes, shop_over, monkeypatch):
-    # What was gathered is old when the test says so.
+    # Collected reports are old when the test decides so.
     monkeypatch.setattr("flask_msm.operations.observer.REFRESH", 1e6)
     heard = Counter()
 

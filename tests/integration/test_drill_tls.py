@@ -1,4 +1,4 @@
-"""The nodes of the drill speak TLS when they are told to: a real ``memcached -Z``."""
+"""The nodes of the drill speak TLS when it is switched on: a real ``memcached -Z``."""
 
 from __future__ import annotations
 

@@ -274,7 +274,7 @@ class TestLauncher:
             eventually(lambda: not running(everyone), STOP_LIMIT)
 
     def test_ends_everything_when_gunicorn_dies(self, tmp_path: Path) -> None:
-        """Nodes and workers without a server are of no use, and the exit status says so."""
+        """Nodes and workers without a server are of no use: the exit status is not 0."""
         with launched(tmp_path) as shop:
             everyone = family(shop.process.pid)
 

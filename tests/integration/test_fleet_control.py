@@ -156,7 +156,7 @@ SURVIVING = {"policy": "blacklist", "drained": True, "blacklist": ["cart"]}
 
 
 def known(site):
-    """Return what the command line tells at a site of what was chosen at run time."""
+    """Return what the command line prints at a site of the overrides."""
     nodes = json.loads(site.invoke("nodes", "--json").output)["nodes"]
     listed = json.loads(site.invoke("blacklist", "--json").output)["blacklist"]
     return {

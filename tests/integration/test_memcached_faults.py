@@ -149,7 +149,7 @@ def test_an_unknown_command_is_a_hard_failure_but_for_statistics(operation, peer
 
 
 def test_a_dripping_node_does_not_stretch_the_deadline(peer, node_at):
-    """Each byte comes in time for a time-out that is told by bytes."""
+    """Each byte comes in time for a time-out that begins anew with each byte."""
     item = b"VALUE k 0 90000 1\r\n" + b"v" * 90_000 + b"\r\nEND\r\n"
     node = node_at(peer(peers.drips(item, 0.03)), timeout=SHORT, retry_attempts=0)
     with ends_after(SHORT), pytest.raises(NodeBusyError):

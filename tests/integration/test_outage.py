@@ -107,7 +107,7 @@ def visitors(worker, count, **values):
 
 
 class Load:
-    """Browsers that change their sessions at all workers in turn, until told to end."""
+    """Browsers that change their sessions at all workers in turn, until stopped."""
 
     def __init__(self, workers, browsers) -> None:
         self.acknowledged = [0] * len(browsers)

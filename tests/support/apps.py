@@ -40,7 +40,7 @@ class FakeManager(MemcachedSessionManager):
 
 
 class Views:
-    """What the store is told of the nodes: one that failed is in doubt until a test trusts it."""
+    """The store's view of the nodes: one that failed is in doubt until a test trusts it."""
 
     def __init__(self) -> None:
         self.doubted: set[str] = set()
@@ -83,7 +83,7 @@ class Handle:
         self.client = app.test_client()
         self.views = Views()
         if self.state is not None and self.state.nodes:
-            # What the fleet thinks of the nodes is shown elsewhere; here a test says it.
+            # The fleet's view of the nodes is tested elsewhere; here a test sets it.
             self.state.store.nodes.views = self.views
             self.state.interface.before_load = lambda: None
             # As if the nodes had been asked what time it is.

@@ -25,7 +25,7 @@ class Operator:
                 f"n{number}:127.0.0.1:{node.port}" for number, node in enumerate(nodes, 1)
             ),
             "MSM_KEY_PREFIX": PREFIX,
-            # Who was not heard of for ten of them is gone.
+            # A worker that has not reported for ten of them is gone.
             "MSM_PROBE_INTERVAL": 2,
             "MSM_PROBE_MAX_BACKOFF": 2,
             **PATIENT,

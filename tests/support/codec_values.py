@@ -49,7 +49,7 @@ def refusal(value, using=codec):
 
 
 def assert_silent(error):
-    """Neither the error nor what a log would print of it tells the value."""
+    """Neither the error nor a log line about it has the value."""
     assert SECRET not in error.reason
     assert SECRET not in str(error)
     assert SECRET not in "".join(traceback.format_exception(error))

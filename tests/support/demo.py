@@ -54,7 +54,7 @@ def launched(
     port: int = 0,
     opens: bool = True,
 ) -> Iterator[Launched]:
-    """Start the launcher and yield it when it says that the shop is open, or has ended."""
+    """Start the launcher and yield it when it prints that the shop is open, or has ended."""
     output = folder / f"output-{time.monotonic_ns()}.txt"
     command = [sys.executable, "-m", "example_app", "--port", str(port), *options]
     with output.open("wb") as sink:

@@ -44,7 +44,7 @@ class Door(Peer):
         self._node_port = port
 
     def turn(self, mode: Mode) -> None:
-        """Treat everything from now on as *mode* says; connections that do not fit it are cut."""
+        """Apply *mode* to all traffic from now on; connections that do not fit it are cut."""
         self.mode = mode
         if mode in (Mode.CLOSES, Mode.TOO_MANY):
             self._cut()

@@ -1,4 +1,4 @@
-"""A console in memory: shows a scene, does what it is told, remembers what it was told."""
+"""A console in memory: shows a scene, carries out commands and records them."""
 
 from __future__ import annotations
 

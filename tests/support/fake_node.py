@@ -61,7 +61,7 @@ class FakeNode:
 
     def _exchange(self, name: str, key: str, act) -> FakeExchange:
         def run():
-            # What workers tell each other is no operation of a session.
+            # Records shared between workers are no operation of a session.
             if ":fleet:" not in key:
                 self.operations.append(name)
                 if hook := self.before.pop(name, None):

@@ -40,7 +40,7 @@ class Number(int):
 
 
 class Measure(float):
-    """As ``float64`` of NumPy; says something else of itself than ``float``."""
+    """As ``float64`` of NumPy; its ``repr`` differs from that of ``float``."""
 
     def __repr__(self):
         return f"Measure({float(self)})"

@@ -110,7 +110,7 @@ class Fleet:
         return sorted(found)
 
     def troubles(self) -> list[str]:
-        """Return what the log tells of faults of the workers themselves."""
+        """Return the log lines about faults of the workers themselves."""
         return [
             entry.text
             for entry in self.entries()

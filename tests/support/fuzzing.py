@@ -1,6 +1,6 @@
 """How parsers are fuzzed: so many inputs, each within bounds of time and memory, all counted.
 
-``FUZZ_EXAMPLES`` says how many inputs each test gets, new ones with every run; without it there
+``FUZZ_EXAMPLES`` sets how many inputs each test gets, new ones with every run; without it there
 are a few, always the same, so that the default run is short and says the same twice.
 """
 

@@ -1,7 +1,7 @@
-"""Settings of gunicorn for acceptance tests: each answer says how long it took in the worker.
+"""Settings of gunicorn for acceptance tests: each answer has its time in the worker.
 
 The time is taken around the application, where neither the queue in front of the worker nor a busy
-test client counts; how much of it the thread waited for a processor is told as well, and how often
+test client counts; a second header has how long the thread waited for a processor, and how often
 the worker had ticked when the request came. What happens to the nodes is written to the file
 ``EVENT_LOG``.
 """

@@ -71,7 +71,7 @@ class Abandoned(BaseException):
 
 
 class Task:
-    """Something that is under way; it goes on when ``Baton.step`` says so."""
+    """Something that is under way; it goes on with each ``Baton.step``."""
 
     def __init__(self, act, request=None) -> None:
         self.act = act
@@ -495,7 +495,7 @@ def _shows(value, number, removed) -> bool:
 
 
 class Browser:
-    """Holds a cookie and remembers what it was told."""
+    """Holds a cookie and remembers the answers."""
 
     def __init__(self, number) -> None:
         self.number = number
@@ -691,7 +691,7 @@ class World:
         self.fault, self.healed_at = None, self.now
 
     def retire(self, worker) -> None:
-        """Let *worker* end what it is at, say good-bye, and be replaced."""
+        """Let *worker* end its work, leave the fleet, and be replaced."""
         self.tell(f"w{worker.number} is to be replaced")
         worker.leaving = True
 

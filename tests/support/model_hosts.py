@@ -242,7 +242,7 @@ class HostWorld(World):
         super().kill(worker)
         for gone in self.gone:
             if gone.worker is worker and self.now - gone.known_at <= BOUND:
-                # The nodes know of it; other hosts were not told.
+                # The nodes have it; other hosts do not know of it.
                 gone.known_at = float("inf")
 
     def stored_here(self) -> None:
@@ -428,7 +428,7 @@ class HostWorld(World):
     def _is_elsewhere_only(self, request) -> bool:
         """Return whether a session that began in an outage is on another host and nowhere else.
 
-        Nodes that are trusted say that there is no such session: a limit, see docs/limits.md.
+        Trusted nodes report that there is no such session: a limit, see docs/limits.md.
         """
         key = storage_key(PREFIX, request.token.sid)
         return not any([*self._in_nodes(key), self._on_shelf(request.worker.host, key)])
@@ -492,7 +492,7 @@ class HostWorld(World):
         if self._disturbed(request):
             elsewhere = request.worker.host is not gone.host
             lately = gone.known_at > self.out_at - BOUND
-            # Only what ended is told to other hosts, not what moved.
+            # Only ends of sessions are shared with other hosts, not moves.
             if elsewhere and (lately or gone.kind == "unended"):
                 self.counts["replays"] += 1
                 return
@@ -524,7 +524,7 @@ class HostWorld(World):
 
 @contextmanager
 def watched():
-    """Have worlds told which changes hosts keep."""
+    """Let worlds know which changes hosts keep."""
     write = LocalStore.write
 
     def told(store, key, keys, rewrite, mark, **options):

@@ -49,7 +49,7 @@ def contents():
 
 
 def warnings(caplog):
-    """Return what was said of attributes, without its level and place."""
+    """Return the warnings about attributes, without level and place."""
     return [
         record.getMessage()
         for record in caplog.records
@@ -58,7 +58,7 @@ def warnings(caplog):
 
 
 class FailingCodec:
-    """Encodes text, and fails with anything it is told to fail with."""
+    """Encodes text, and fails with a value that is an exception."""
 
     id = 7
 

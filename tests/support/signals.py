@@ -1,4 +1,4 @@
-"""Signals that the tests were told to ignore, by ``nohup`` or a shell that runs them behind.
+"""Signals that the tests ignore because ``nohup`` or a shell started them in the background.
 
 A process that is started inherits what is ignored, and then Ctrl-C does not end a server that a
 test ends that way. A handler is not inherited: the program that is started has the default again.
@@ -10,7 +10,7 @@ import signal
 from types import FrameType
 
 
-#: Those that end what a test started, and that a run may have been told to ignore.
+#: Those that end what a test started, and that a run may ignore.
 ENDING = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM)
 
 

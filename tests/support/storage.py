@@ -140,7 +140,7 @@ class Host:
 
 
 class Views:
-    """All nodes are up and trusted until a test says otherwise."""
+    """All nodes are up and trusted until a test changes it."""
 
     def __init__(self) -> None:
         self.down: set[str] = set()
@@ -205,7 +205,7 @@ class Nearby(Host):
         remembers: Whether the nodes kept their memory.
         returning: Whether others of the host may not know yet that nodes are back.
         ended: Storage keys of sessions that ended somewhere.
-        told: What other hosts are told of: storage key of each session that ended here, and its
+        told: What is shared with other hosts: storage key of each session that ended here, and its
             stamp if that was earlier.
     """
 

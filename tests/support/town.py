@@ -83,7 +83,7 @@ class Site:
         return response.cookies.get(COOKIE) or cookie
 
     def answers(self, path="/obeys", cookie=None) -> dict[int, dict[str, object]]:
-        """Return what each worker says, by process; all of them are asked until all answered."""
+        """Return the answer of each worker, by process; all are asked until all answered."""
         found: dict[int, dict[str, object]] = {}
         with ThreadPoolExecutor(4) as pool:
 
@@ -97,11 +97,11 @@ class Site:
         return found
 
     def wait(self, holds, what, *, path="/obeys", cookie=None, patience=PATIENCE) -> None:
-        """Wait until *holds* is true of what every worker says."""
+        """Wait until *holds* is true of the answers of all workers."""
         wait_until(lambda: holds(list(self.answers(path, cookie).values())), what, patience)
 
     def obeys(self, **expected) -> bool:
-        """Return whether every worker says *expected* of itself."""
+        """Return whether every worker reports *expected*."""
         return all(expected.items() <= answer.items() for answer in self.answers().values())
 
     def type(self, *arguments, folder=None) -> subprocess.CompletedProcess:
@@ -170,7 +170,7 @@ class Town:
             site.stop()
 
     def wait(self, **expected) -> None:
-        """Wait until every worker says *expected*."""
+        """Wait until every worker reports *expected*."""
         for site in self.sites:
             wait_until(lambda site=site: site.obeys(**expected), f"all say {expected}")
 

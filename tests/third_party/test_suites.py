@@ -25,7 +25,7 @@ class Suite:
     """Tests of another project.
 
     Attributes:
-        tests: Those that have to do with sessions: what its pytest is told, in its sdist.
+        tests: Those that have to do with sessions: arguments of pytest, in its sdist.
         applications: So many applications at least get this session.
     """
 
@@ -115,7 +115,7 @@ def run(root: Path, tests: Iterable[str], *, everywhere: bool) -> dict:
         environment["EVERYWHERE"] = "1"
     command = [VENV / "bin" / "python", "-m", "pytest"]
     done = subprocess.run(
-        # Assertions that are not rewritten say less and end alike: quicker.
+        # Assertions that are not rewritten show less and end alike: quicker.
         [*command, "-q", "-p", "everywhere", "--assert=plain", "--basetemp", place, *tests],
         cwd=root,
         env=environment,

@@ -34,7 +34,7 @@ def threads():
 
 
 class Stuck:
-    """A job that goes on until it is told to end."""
+    """A job that goes on until its event is set."""
 
     def __init__(self) -> None:
         self.began = threading.Event()

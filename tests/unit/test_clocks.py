@@ -1,4 +1,4 @@
-"""Machines and nodes whose clocks are wrong: nothing is lost by it, and it is said once."""
+"""Machines and nodes whose clocks are wrong: nothing is lost by it, and it is reported once."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_clock_that_is_none_makes_no_illegal_time_to_live(ahead):
 
 
 def set_nodes(crew, clock, **ahead):
-    """Have the nodes tell the time of *clock*."""
+    """Have the nodes report the time of *clock*."""
     for node_id, node in crew.nodes.items():
         node.said["time"] = str(int(clock.now + ahead.get(node_id, 0.0)))
 

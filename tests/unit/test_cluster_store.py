@@ -27,7 +27,7 @@ DEADLINE = 1e9
 
 
 class Views:
-    """All nodes are up and trusted until a test says otherwise."""
+    """All nodes are up and trusted until a test changes it."""
 
     def __init__(self):
         self.states = {}

@@ -172,7 +172,7 @@ def test_a_value_that_flask_does_not_take_either_is_refused_with_its_place(case,
 
 @pytest.mark.parametrize("make", [set, frozenset])
 def test_refused_member_of_a_set(make):
-    """A set has no places, so the path says only that it is inside."""
+    """A set has no places, so the path names only the set."""
     error = refusal({"s": [make([1, Level.LOW + 1, Colour.RED])]})
 
     assert error.path == ".s[0]{…}"

@@ -1,4 +1,4 @@
-"""What is wrong for a while is said once: one event, one line for each host, one of the status."""
+"""A lasting condition is reported once: one event, one line for each host, one of the status."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KIND, SUBJECT, TEXT = "node_full", "n1", "n1 is full: give it more memory"
 
 
 class Worker:
-    """One worker that finds conditions, over nodes in memory; it lives until it is said not to."""
+    """One worker that finds conditions, over nodes in memory; it lives until it is removed."""
 
     def __init__(self, town, name):
         self.name, self.town = name, town
@@ -110,7 +110,7 @@ def test_a_condition_that_workers_find_at_the_same_time_is_reported_by_one(town)
     one, other = town.worker(), town.worker()
     for worker in (one, other):
         worker.note()
-    # Both ask the node before either of them tells it.
+    # Both read the node before either of them writes it.
     pulled = [worker.map.pull(town.node, KEYS, UNTIL) for worker in (one, other)]
     for worker, found in zip((one, other), pulled, strict=True):
         worker.conditions.settle()

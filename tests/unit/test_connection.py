@@ -17,7 +17,7 @@ from flask_msm.memcached.wire import PeerClosedError, ProtocolError, ServerError
 
 
 class ScriptedSocket:
-    """Does what it is told to, and lets the clock go on while it waits."""
+    """Plays its script, and lets the clock go on while it waits."""
 
     def __init__(self, clock, *script):
         self.clock = clock
@@ -131,7 +131,7 @@ def test_without_time_left_nothing_is_waited_for(connect, left):
 
 
 def test_an_answer_sent_before_the_peer_closed_is_read_although_sending_fails(pair):
-    """A server out of connections says so and closes, often before anything is sent."""
+    """A server out of connections sends an error and closes, often before a command is sent."""
     connection, peer = pair
     peer.sendall(b"ERROR Too many open connections\r\n")
     peer.close()

@@ -1,4 +1,4 @@
-"""Attacks on the dashboard: what the access callable says, and whom loopback lets in."""
+"""Attacks on the dashboard: answers of the access callable, and whom loopback lets in."""
 
 from __future__ import annotations
 

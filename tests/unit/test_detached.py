@@ -538,7 +538,7 @@ def test_a_fault_in_the_store_costs_no_request_and_is_logged_once(caplog):
 
 
 def test_a_value_set_before_the_whole_session_is_read_is_not_provisional(shop):
-    """A view that sets something and returns ``dict(session)`` was not told that it is absent."""
+    """A view that sets something and returns ``dict(session)`` did not read that it is absent."""
     shop.outage()
     shop.do(lambda: (session.update(name="berta"), dict(session)))
 

@@ -87,7 +87,7 @@ def test_a_local_copy_of_a_session_in_the_shared_list_of_ended_ones_does_not_ope
 
 @pytest.mark.parametrize("near_max_age", [None, 5.0])
 def test_a_session_that_ended_stays_ended_when_a_trusted_copy_is_alive(near_max_age):
-    """The host that took the logout told others of it, and died before it handed it over."""
+    """The host that took the logout shared it with others, and died before it handed it over."""
     worker = Nearby(near_max_age=near_max_age)
     save(worker.cluster, adding(record(1, a=b"1")), known=FRESH)
     worker.ended.add(KEY)
@@ -315,7 +315,7 @@ def test_a_worker_that_is_still_local_sees_what_another_one_wrote_to_the_cluster
     assert first.local.dirty_keys(KEYS) == []
 
 
-# -- the cluster says that it is not there -------------------------------------------------------
+# -- the cluster reports it as missing -----------------------------------------------------------
 
 
 def test_nodes_that_remember_are_believed_over_a_mirror(worker):

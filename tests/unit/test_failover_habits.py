@@ -1,6 +1,6 @@
 """Applications during an outage on a host that knows less than the browser has seen.
 
-What an application is told to be absent may be in the cluster: what it writes then fills a gap.
+A value reported as absent may be in the cluster: a write of it then fills a gap.
 """
 
 from __future__ import annotations

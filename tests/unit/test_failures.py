@@ -1,4 +1,4 @@
-"""The table that says what a failure means for a node: every row, and nothing but rows."""
+"""The table of what a failure means for a node: every row, and nothing but rows."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def comes_back(value, **options):
 
 
 def exact(value, out):
-    """Return whether *out* says all that *value* says."""
+    """Return whether *out* has all that *value* has."""
     if dataclasses.is_dataclass(value):
         value = dataclasses.asdict(value)
     return out == value
@@ -246,7 +246,7 @@ def test_a_json_provider_that_has_nothing_is_an_error_without_the_value(case):
     assert_silent(error)
 
 
-# -- classes that are not what they say ------------------------------------------------------------
+# -- classes that are not what they seem -----------------------------------------------------------
 
 
 failing = failing_with(LookupError(SECRET))

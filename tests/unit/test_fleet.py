@@ -1,4 +1,4 @@
-"""What workers tell each other: joined, bounded, and believed only as far as it is signed."""
+"""Records that workers share: joined, bounded, and believed only as far as it is signed."""
 
 from __future__ import annotations
 
@@ -915,7 +915,7 @@ def test_workers_that_come_and_go_do_not_make_the_map_grow(node):
     watcher = Worker(clock)
     most = FEW_WORKERS.removals
     for _ in range(2 * most):
-        Worker(clock).beat(node)  # killed: it does not say good-bye
+        Worker(clock).beat(node)  # killed: it does not remove itself
         clock.advance(INTERVAL)
         watcher.beat(node)
 

@@ -1,4 +1,4 @@
-"""One picture out of what the workers said: pure, and never at a loss for an odd answer."""
+"""One picture of all reports: pure, and an odd report breaks nothing."""
 
 from __future__ import annotations
 

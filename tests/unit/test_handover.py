@@ -34,7 +34,7 @@ from flask_msm.storage.local.store import SyncState
 
 
 class Control:
-    """What the fleet says of lost memories."""
+    """The fleet's view of lost memories."""
 
     def __init__(self) -> None:
         self.losses: dict[str, int] = {}
@@ -64,7 +64,7 @@ class Seen:
 
 
 class Worker(Nearby):
-    """A worker that hands over when a test says so."""
+    """A worker that hands over when a test starts it."""
 
     def __init__(self, folder=None, **options) -> None:
         super().__init__(folder, **options)

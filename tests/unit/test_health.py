@@ -46,7 +46,7 @@ def case(state, signal):
     return {
         Signal.ANSWERED: (health, Observation.SUCCESS, LIMITS),
         # A node that is down, or on its way back, has no doubts about it left: a failed probe is
-        # a loss. What requests say of a node that is down changes nothing.
+        # a loss. Results of requests to a node that is down change nothing.
         Signal.SOFT_FAILURE: (health, Observation.SOFT, LIMITS),
         Signal.LOST: (health, Observation.PROBE_SOFT if probes else Observation.HARD, LIMITS),
         Signal.SEEN: (health, Observation.PROBE_SUCCESS, many),

@@ -93,7 +93,7 @@ def test_a_first_start_is_all_well_at_once():
 def test_a_first_start_of_two_workers_at_one_moment_is_all_well():
     crew = Crew(2, 3)
     one, other = crew.workers
-    # The other one does its first tick when this one has told one of three nodes.
+    # The other one does its first tick when this one has written one of three nodes.
     start_add = crew.nodes["n2"].start_add
 
     def add(*arguments):

@@ -20,7 +20,7 @@ OLD = 1 << 62
 
 
 def canonical(entries, floor):
-    """Return a map that does not say twice what its floor says already."""
+    """Return a map without removals that its floor implies already."""
     return Attributes({n: e for n, e in entries.items() if e != (floor, None)}, {}, floor)
 
 

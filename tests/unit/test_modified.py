@@ -151,7 +151,7 @@ def test_a_value_that_cannot_be_stored_counts_as_changed():
         return session.modified
 
     assert shop.ask(view)
-    # It is kept here, and again nothing can be said of it.
+    # It is kept here, and again it cannot be compared.
     assert shop.ask(lambda: bool(session["tags"]) and session.modified)
 
 

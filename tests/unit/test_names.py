@@ -112,7 +112,7 @@ def test_a_name_whose_text_is_a_name_already_is_refused(names):
 
 
 def test_a_name_that_was_stored_as_text_is_refused_beside_it():
-    """Flask cannot store both either; which of them is meant is for the application to say."""
+    """Flask cannot store both either; which of them is meant is for the application to decide."""
     shop = make_app()
     shop.do(lambda: session.update({42: "old"}))
 

@@ -219,7 +219,7 @@ def test_a_report_of_a_huge_stamp_and_time_hides_no_worker(crew, one, other):
     assert all(worker.last_heard <= crew.clock.now for worker in view.workers)
 
 
-# -- what is refused is said ---------------------------------------------------------------------
+# -- refused reports are counted -----------------------------------------------------------------
 
 
 def refusals(worker):

@@ -158,7 +158,7 @@ def test_a_value_that_changes_while_it_is_encoded_is_the_same_or_stored():
     assert set(shop.ask(contents)) == {"name", "cart"}
 
 
-# -- what is recorded and said ---------------------------------------------------------------------
+# -- records and log lines -------------------------------------------------------------------------
 
 
 def test_a_failure_is_logged_once_for_attribute_and_type_and_counted_afterwards(caplog):

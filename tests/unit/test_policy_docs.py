@@ -1,4 +1,4 @@
-"""What the documentation shows of policies is what is really said."""
+"""The messages of policies in the documentation are the real ones."""
 
 from __future__ import annotations
 

@@ -440,7 +440,7 @@ def test_a_local_value_is_stored_as_none_when_the_policy_becomes_blacklist():
     assert not shop.token().local
 
 
-# -- what is said ----------------------------------------------------------------------------------
+# -- log lines -------------------------------------------------------------------------------------
 
 
 def test_the_consequence_for_several_workers_is_logged_once(caplog):

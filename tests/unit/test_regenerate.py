@@ -282,7 +282,7 @@ def test_a_request_that_began_before_follows_over_several_moves(shop):
 
 
 def hide(shop, key):
-    """Have no node tell of the session *key*."""
+    """Have no node answer for the session *key*."""
     repository = shop.state.repository
     load = repository.load
     unknown = Loaded(Outcome.UNKNOWN, None, {})

@@ -16,7 +16,7 @@ NOTICE = BACKOFF + 2 * INTERVAL
 
 
 def doubts(worker):
-    """Return whether nodes cannot say to *worker* that a session is not there."""
+    """Return whether *worker* does not believe a miss of the nodes."""
     return worker.state.store._rules.returning()
 
 

@@ -190,7 +190,7 @@ def test_a_process_that_ends_leaves_the_fleet_once(make, job):
 
 
 def test_a_copy_of_a_process_does_not_believe_that_it_is_running(make, job, monkeypatch):
-    """After a fork the scheduler says that it runs, and its thread is not there."""
+    """After a fork the scheduler has the state of running, and its thread is not there."""
     scheduler = make(interval=3600)
     scheduler.start()
     own = scheduler._own

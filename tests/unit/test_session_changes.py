@@ -1,4 +1,4 @@
-"""What counts as a change is what counts as one to Flask; what a detached session told is kept."""
+"""A change to Flask is a change here; a detached session keeps the names it reported absent."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_changing_the_permanence_is_a_change_of_the_contents(session):
     assert session["_permanent"] is True
 
 
-# -- what a detached session told the application --------------------------------------------------
+# -- what a detached session reported to the application -------------------------------------------
 
 
 @pytest.mark.parametrize(

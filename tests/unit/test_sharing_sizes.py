@@ -1,4 +1,4 @@
-"""What workers share fits into every node, or is cut, and that is said once."""
+"""What workers share fits into every node, or is cut, and that is reported once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One worker's view of the nodes: immutable, replaced as a whole, changes told once."""
+"""One worker's view of the nodes: immutable, replaced as a whole, changes reported once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GONE = NodeUnreachableError("n1", "connection refused")
 
 
 class Watched:
-    """A state, its clock, and what it told."""
+    """A state, its clock, and the changes it reported."""
 
     def __init__(self, ids=("n1", "n2", "n3"), trusted=ALL) -> None:
         self.clock = FakeClock()
@@ -90,7 +90,7 @@ def test_many_requests_that_fail_at_once_make_one_change():
         for _ in range(50):
             watched.state.failed("n1", GONE)
 
-    # The lock is taken by others here, so only what is told is looked at.
+    # The lock is taken by others here, so only reported changes are checked.
     watched.state.on_change = lambda node_id, *_: watched.told.append(node_id)
     threads = [threading.Thread(target=fail) for _ in range(8)]
     for thread in threads:

@@ -1,4 +1,4 @@
-"""What a node says about itself is believed as far as it can be."""
+"""Statistics of a node are believed as far as they are possible."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What an attacker with write access to memcached and no key can do; more: ``docs/security.md``.
 
 What such a writer *can* do is shown as well: when one of these tests fails because it cannot any
-more, the page has to say so.
+more, the page has to name it.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ def contents():
 
 
 class Visitor:
-    """Sends the cookies it is told to send, in this order, and keeps no answer."""
+    """Sends given cookies, in this order, and keeps no answer."""
 
     def __init__(self, shop, *cookies) -> None:
         self.shop = shop
@@ -206,7 +206,7 @@ def test_a_single_cookie_deletes_no_other():
 
 
 def hide(shop, *cookies):
-    """Have no node tell of the sessions of *cookies*; all others are read."""
+    """Have no node answer for the sessions of *cookies*; all others are read."""
     keys = {shop.key(cookie) for cookie in cookies}
     repository = shop.state.repository
     load = repository.load
