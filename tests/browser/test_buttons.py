@@ -146,12 +146,12 @@ def test_a_button_does_what_it_says(open_page, served, places, button):
         assert server.console.calls == []
         page.go_back()
         confirm(page)
-    told = LEADS_TO[button]
-    if isinstance(told, str):
-        assert urlsplit(opened).path == told
+    expected = LEADS_TO[button]
+    if isinstance(expected, str):
+        assert urlsplit(opened).path == expected
         assert server.console.calls == []
     else:
-        assert server.console.calls[-1][:2] == told
+        assert server.console.calls[-1][:2] == expected
     expect(page.locator("h1").first).to_be_visible()
     # Chromium mentions the page that is not there.
     open_page.messages[:] = [m for m in open_page.messages if "status of 404" not in m]

@@ -32,13 +32,13 @@ def shop():
         text=True,
     )
     try:
-        said = ""
+        text = ""
         for line in process.stdout:
-            said += line
+            text += line
             if "Ctrl-C" in line:
                 break
-        url = re.search(r"http://[\d.:]+", said)[0]
-        user, password = re.search(r"user (\S+), password (\S+)", said).groups()
+        url = re.search(r"http://[\d.:]+", text)[0]
+        user, password = re.search(r"user (\S+), password (\S+)", text).groups()
         yield url, {"username": user, "password": password}
     finally:
         process.terminate()

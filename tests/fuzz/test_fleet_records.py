@@ -150,13 +150,13 @@ odd_facts = st.dictionaries(
 
 
 @fuzz(odd_facts, share=0.15)
-def test_the_fleet_is_shown_for_any_content_of_a_report(said):
+def test_the_fleet_is_shown_for_any_content_of_a_report(report):
     worker = CREW.workers[0]
     now = CREW.clock.now
     worker.cluster.heartbeat.shared.put("w2", json.dumps({"at": now}).encode())
     stamp = HybridLogicalClock(CREW.clock, 3).next()
     key = REPORTS.key("w2")
-    body = json.dumps(said).encode()
+    body = json.dumps(report).encode()
     CREW.put(key, sealed(key, {"report": (stamp, body)}, stamp=stamp, keys=KEYS))
     CREW.tick()
     worker.console.operations.observer.seen()

@@ -83,10 +83,10 @@ def test_without_nodes_the_host_obeys_and_afterwards_the_newest_word_wins_everyw
     north, south = town.sites
     town.outage()
 
-    told = north.command("policy", "blacklist")
+    output = north.command("policy", "blacklist")
     wait_until(lambda: north.obeys(policy="blacklist"), "the host obeys")
 
-    assert "only workers of this host hear of it" in told
+    assert "only workers of this host hear of it" in output
     assert south.obeys(policy="raise")
     assert south.invoke("policy", "local").exit_code == 0
     wait_until(lambda: south.obeys(policy="local"), "the host obeys")

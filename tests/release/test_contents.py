@@ -76,11 +76,11 @@ def test_the_sdist_holds_what_is_needed_to_build_test_and_read_the_project(in_sd
 def test_the_metadata_says_what_the_project_says(wheel, in_wheel):
     (name,) = (name for name in in_wheel if name.endswith("/METADATA"))
     with zipfile.ZipFile(wheel) as archive:
-        said = email.message_from_bytes(archive.read(name))
+        metadata = email.message_from_bytes(archive.read(name))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
-    assert said["Name"] == project["name"]
-    assert said["License-Expression"] == project["license"]
-    assert said["Requires-Python"] == project["requires-python"]
-    assert set(said.get_all("Classifier")) == set(project["classifiers"])
-    assert said.get_payload().startswith("# flask_msm")
+    assert metadata["Name"] == project["name"]
+    assert metadata["License-Expression"] == project["license"]
+    assert metadata["Requires-Python"] == project["requires-python"]
+    assert set(metadata.get_all("Classifier")) == set(project["classifiers"])
+    assert metadata.get_payload().startswith("# flask_msm")

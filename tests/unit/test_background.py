@@ -75,12 +75,12 @@ def test_jobs_are_done_one_after_another_in_order(background):
 
 
 def test_a_job_is_called_with_its_deadline(background):
-    told = []
+    deadlines = []
     before = SystemClock().monotonic()
-    background.put(told.append)
+    background.put(deadlines.append)
     assert background.flush(60)
 
-    assert before + 7.0 <= told[0] <= SystemClock().monotonic() + 7.0
+    assert before + 7.0 <= deadlines[0] <= SystemClock().monotonic() + 7.0
 
 
 def test_a_full_queue_takes_nothing_more_and_returns_false(background, stuck):

@@ -198,10 +198,10 @@ def test_a_worker_shares_its_own_count_and_the_greatest_of_the_others():
             note(worker)
         own.merge(worker.to_json())
 
-    told = make("told")
-    told.merge(own.summary(1))
+    receiver = make("receiver")
+    receiver.merge(own.summary(1))
 
-    assert summary(told) == {("cart", "_thread.lock"): (1 + 7 + 8 + 9, ("0", "6", "7", "8"))}
+    assert summary(receiver) == {("cart", "_thread.lock"): (1 + 7 + 8 + 9, ("0", "6", "7", "8"))}
 
 
 def test_a_report_may_be_limited_to_the_newest():

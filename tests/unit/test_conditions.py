@@ -51,7 +51,7 @@ class Worker:
         self.conditions.settle()
         self.map.push(self.town.node, pulled, KEYS, UNTIL)
 
-    def said(self):
+    def reported(self):
         return [(event.level, event.kind, event.text) for event in self.events.newest()][::-1]
 
 
@@ -74,8 +74,8 @@ class Town:
                 worker.tick()
                 self.clock.advance(0.1)
 
-    def said(self):
-        return [words for worker in self.workers for words in worker.said()]
+    def reported(self):
+        return [words for worker in self.workers for words in worker.reported()]
 
     def lasting(self):
         return [(found.subject, found.text) for found in self.workers[-1].conditions.lasting()]
@@ -96,13 +96,13 @@ def test_a_condition_that_several_workers_find_is_one_event_at_its_begin_and_one
     for worker in (town.worker(), town.worker(), town.worker()):
         worker.note()
     town.tick(5)
-    assert (town.said(), town.lasting()) == ([BEGUN], [(SUBJECT, TEXT)])
+    assert (town.reported(), town.lasting()) == ([BEGUN], [(SUBJECT, TEXT)])
 
     for worker in town.workers:
         worker.note(None)
     town.tick(ROUNDS + 3)
 
-    assert sorted(town.said()) == sorted([BEGUN, OVER])
+    assert sorted(town.reported()) == sorted([BEGUN, OVER])
     assert town.lasting() == []
 
 
@@ -118,7 +118,7 @@ def test_a_condition_that_workers_find_at_the_same_time_is_reported_by_one(town)
 
     town.tick(5)
 
-    assert town.said() == [BEGUN]
+    assert town.reported() == [BEGUN]
 
 
 def test_a_condition_that_comes_again_is_reported_again(town):
@@ -129,7 +129,7 @@ def test_a_condition_that_comes_again_is_reported_again(town):
         worker.note(None)
         town.tick(ROUNDS + 2)
 
-    assert town.said() == [BEGUN, OVER, BEGUN, OVER]
+    assert town.reported() == [BEGUN, OVER, BEGUN, OVER]
 
 
 def test_a_condition_that_begins_and_ends_between_two_ticks_is_not_reported(town):
@@ -139,7 +139,7 @@ def test_a_condition_that_begins_and_ends_between_two_ticks_is_not_reported(town
 
     town.tick(5)
 
-    assert town.said() == []
+    assert town.reported() == []
 
 
 def test_a_condition_that_is_an_error_is_reported_as_one(town):
@@ -161,12 +161,12 @@ def test_a_condition_lasts_as_long_as_any_worker_finds_it(town):
     other.note()
     one.note(None)
     town.tick(10)
-    assert (town.said(), town.lasting()) == ([BEGUN], [(SUBJECT, TEXT)])
+    assert (town.reported(), town.lasting()) == ([BEGUN], [(SUBJECT, TEXT)])
 
     other.note(None)
     town.tick(ROUNDS + 3)
 
-    assert town.said() == [BEGUN, OVER]
+    assert town.reported() == [BEGUN, OVER]
 
 
 def test_a_condition_of_a_dead_worker_is_taken_over_by_one_that_finds_it(town):
@@ -179,7 +179,7 @@ def test_a_condition_of_a_dead_worker_is_taken_over_by_one_that_finds_it(town):
 
     town.tick(10)
 
-    assert (other.said(), town.lasting()) == ([], [(SUBJECT, TEXT)])
+    assert (other.reported(), town.lasting()) == ([], [(SUBJECT, TEXT)])
 
 
 def test_a_condition_that_only_a_dead_worker_found_is_over_after_some_ticks(town):
@@ -193,7 +193,7 @@ def test_a_condition_that_only_a_dead_worker_found_is_over_after_some_ticks(town
     assert town.lasting() == [(SUBJECT, TEXT)]
     town.tick(3)
 
-    assert (other.said(), town.lasting()) == ([OVER], [])
+    assert (other.reported(), town.lasting()) == ([OVER], [])
 
 
 def test_without_ticks_a_worker_is_believed_to_live_for_a_day(town):
@@ -278,8 +278,8 @@ def lines(caplog, level=logging.WARNING):
 
 
 def evicting(crew, node="n1", by=1):
-    said = crew.nodes[node].said
-    said["evictions"] = str(int(said.get("evictions", 0)) + by)
+    statistics = crew.nodes[node].said
+    statistics["evictions"] = str(int(statistics.get("evictions", 0)) + by)
 
 
 @pytest.fixture

@@ -966,18 +966,18 @@ def test_every_event_is_one_line_of_the_log(caplog):
 
 
 def test_a_listener_is_called_outside_of_the_lock_and_may_add_events_itself():
-    heard = []
+    received = []
 
     def listen(event):
         assert not events._lock.locked()
-        heard.append(event.kind)
+        received.append(event.kind)
         if event.kind == "first":
             events.add("info", "second", "")
 
     events = Events(FakeClock(), listen)
     events.add("info", "first", "")
 
-    assert heard == ["first", "second"]
+    assert received == ["first", "second"]
 
 
 def test_a_listener_that_fails_is_logged_and_the_event_is_kept(caplog):

@@ -300,10 +300,12 @@ def test_ten_thousand_bad_attributes_of_one_session_are_bounded(caplog):
     shop.do(lambda: session.update({f"name {number}": LOCK for number in range(10_000)}))
 
     assert len(shop.ask(contents)) == 101
-    said = warnings(caplog)
-    assert len(said) == 202
-    assert sum("9900 attributes that only this process had are lost" in text for text in said) == 1
-    assert sum("more than 200 attributes cannot be stored" in text for text in said) == 1
+    logged = warnings(caplog)
+    assert len(logged) == 202
+    assert (
+        sum("9900 attributes that only this process had are lost" in text for text in logged) == 1
+    )
+    assert sum("more than 200 attributes cannot be stored" in text for text in logged) == 1
 
 
 # -- too large -------------------------------------------------------------------------------------

@@ -36,9 +36,9 @@ def test_the_first_failure_asks_to_stop_and_says_why(asked, caplog):
     (why,) = asked
     for part in ("'cart[0].lock'", "_thread.lock", "'view'", "policy 'stop'"):
         assert part in why
-    said = warnings(caplog)
-    assert ["distribution_stop_asked" in text for text in said] == [True, False]
-    assert not any("4111" in text or shop.token().sid in text for text in said)
+    logged = warnings(caplog)
+    assert ["distribution_stop_asked" in text for text in logged] == [True, False]
+    assert not any("4111" in text or shop.token().sid in text for text in logged)
 
 
 def test_an_unserializable_attribute_stays_here_and_the_rest_is_stored(asked):

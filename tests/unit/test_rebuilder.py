@@ -48,7 +48,7 @@ class Site:
         self.nodes = {"n1": self.target, "n2": self.source}
         self.elsewhere = set()
         self.noted = self.shown = None
-        self.told = []
+        self.reported = []
         self.rebuilt = []
         self.copier = RecordCopier(
             envelope=OURS, keys=lambda: KEYS, clock=self.clock, timeout=1.0, pause=lambda _: None
@@ -80,7 +80,7 @@ class Site:
         self.rebuilt.append((node_id, stamp))
 
     def add(self, level, kind, text, *, node):
-        self.told.append((level, kind, text, node))
+        self.reported.append((level, kind, text, node))
 
     # -- what tests need
 
@@ -185,7 +185,7 @@ def test_a_refused_value_is_counted_and_keeps_no_other_from_being_copied(site):
     assert site.rebuild()
     assert set(site.target.items) == {key(number) for number in range(1, 10)} - {key(3)}
     assert site.rebuilt == [("n1", 8)]
-    (finished,) = [said for said in site.told if said[1] == "rebuild_finished"]
+    (finished,) = [event for event in site.reported if event[1] == "rebuild_finished"]
     assert finished[0] == "warning"
     assert "1 were refused" in finished[2]
 
@@ -209,7 +209,7 @@ def test_a_record_that_only_others_can_read_is_copied_as_it_is(site):
     assert site.rebuild()
     assert site.target.items[key(1)][0] == site.source.items[key(1)][0]
     assert site.target.ttls[key(1)] == 501
-    assert "1 records copied" in site.told[-1][2]
+    assert "1 records copied" in site.reported[-1][2]
 
 
 def test_a_tombstone_that_only_others_can_read_is_copied_as_it_is(site):
@@ -237,7 +237,7 @@ def test_a_pass_does_not_count_while_another_worker_can_read_what_is_in_the_way(
     assert not site.rebuild()
     assert site.rebuilt == []
     assert site.rebuilder.left_to_others == {"n1"}
-    assert site.told[-1][1] == "rebuild_failed"
+    assert site.reported[-1][1] == "rebuild_failed"
 
 
 def test_a_pass_counts_and_says_the_number_if_no_worker_can_read_what_is_in_the_way(site):
@@ -245,8 +245,8 @@ def test_a_pass_counts_and_says_the_number_if_no_worker_can_read_what_is_in_the_
     site.holds(site.target, 1, record(1, a=b"1"))
 
     assert site.rebuild()
-    assert site.told[-1][0] == "warning"
-    assert "1 were left that no worker can read" in site.told[-1][2]
+    assert site.reported[-1][0] == "warning"
+    assert "1 were left that no worker can read" in site.reported[-1][2]
 
 
 # -- passes and the lease ------------------------------------------------------------------------
@@ -315,7 +315,7 @@ def test_a_rebuild_does_not_count_if_another_memory_answers_at_its_end(site):
 
     assert not site.rebuild()
     assert site.rebuilt == []
-    assert "lost its memory meanwhile" in site.told[-1][2]
+    assert "lost its memory meanwhile" in site.reported[-1][2]
 
 
 def test_a_rebuild_counts_if_the_same_memory_answers_at_its_end(site):
@@ -344,7 +344,7 @@ def test_a_source_that_fails_leaves_the_node_untrusted(site):
 
     assert not site.rebuild()
     assert site.rebuilt == []
-    assert site.told[-1][1] == "rebuild_failed"
+    assert site.reported[-1][1] == "rebuild_failed"
 
 
 def test_a_drain_copies_to_the_nodes_that_take_over(site):

@@ -25,13 +25,13 @@ class Watched:
         self.clock = FakeClock()
         self.state = NodeTable(ids, limits=LIMITS, clock=self.clock, chance=lambda: 1.0)
         self.state.learn(FleetFacts(frozenset(trusted)))
-        self.told = []
+        self.reported = []
         self.state.on_change = self._tell
 
     def _tell(self, node_id, before, after):
         # A callback may read the state and may report a failure.
         assert not self.state._lock.locked()
-        self.told.append((node_id, before.state.value, after.state.value))
+        self.reported.append((node_id, before.state.value, after.state.value))
 
     def state_of(self, node_id="n1"):
         return self.state.view()[node_id].state
@@ -78,7 +78,7 @@ def test_a_change_is_reported_once_and_outside_of_the_lock(watched):
     for _ in range(10):
         watched.state.failed("n1", GONE)
 
-    assert watched.told == [("n1", "up", "down")]
+    assert watched.reported == [("n1", "up", "down")]
 
 
 def test_many_requests_that_fail_at_once_make_one_change():
@@ -91,34 +91,34 @@ def test_many_requests_that_fail_at_once_make_one_change():
             watched.state.failed("n1", GONE)
 
     # The lock is taken by others here, so only reported changes are checked.
-    watched.state.on_change = lambda node_id, *_: watched.told.append(node_id)
+    watched.state.on_change = lambda node_id, *_: watched.reported.append(node_id)
     threads = [threading.Thread(target=fail) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
-    assert watched.told == ["n1"]
+    assert watched.reported == ["n1"]
 
 
 def test_a_failure_that_does_not_change_the_state_is_not_reported(watched):
     watched.state.failed("n1", BUSY)
     watched.state.failed("n1", BUSY)
 
-    assert watched.told == [("n1", "up", "suspect")]
+    assert watched.reported == [("n1", "up", "suspect")]
     assert watched.state.view()["n1"].health.doubts == 2
 
 
 def test_a_callback_of_a_change_may_report_a_failure(watched):
     def react(node_id, *_):
-        watched.told.append(node_id)
+        watched.reported.append(node_id)
         if node_id == "n1":
             watched.state.failed("n2", GONE)
 
     watched.state.on_change = react
     watched.state.failed("n1", GONE)
 
-    assert watched.told == ["n1", "n2"]
+    assert watched.reported == ["n1", "n2"]
     assert watched.state_of("n2") is NodeState.DOWN
 
 
@@ -128,7 +128,7 @@ def test_a_way_down_and_back_is_reported_step_by_step(watched):
     watched.state.observe("n1", Observation.PROBE_SUCCESS)
     watched.state.observe("n1", Observation.PROBE_SUCCESS)
 
-    assert watched.told == [
+    assert watched.reported == [
         ("n1", "up", "suspect"),
         ("n1", "suspect", "down"),
         ("n1", "down", "recovering"),
@@ -253,14 +253,14 @@ def test_a_wall_clock_that_jumps_does_not_bring_an_attempt_forward(watched):
 def test_forgetting_failures_makes_a_node_due_and_its_back_off_short(watched):
     for _ in range(5):
         watched.state.observe("n1", Observation.PROBE_HARD, GONE)
-    told = list(watched.told)
+    reported = list(watched.reported)
     assert not watched.state.due("n1")
 
     watched.state.forget_failures("n1")
 
     assert watched.state.due("n1")
     assert watched.state_of() is NodeState.DOWN
-    assert watched.told == told
+    assert watched.reported == reported
     watched.state.observe("n1", Observation.PROBE_HARD, GONE)
     assert watched.state.view()["n1"].health.retry_at == watched.clock.monotonic() + 2.0
 
@@ -276,7 +276,7 @@ def test_a_node_is_read_alone_when_the_fleet_trusts_it():
 
     assert watched.state.rights("n1").alone
     assert not watched.state.rights("n2").alone
-    assert watched.told == [("n1", "up", "up")]
+    assert watched.reported == [("n1", "up", "up")]
 
 
 def test_facts_that_are_known_already_change_nothing(watched):
@@ -285,7 +285,7 @@ def test_facts_that_are_known_already_change_nothing(watched):
     watched.state.learn(FleetFacts(ALL, {}))
 
     assert watched.state.view() is before
-    assert watched.told == []
+    assert watched.reported == []
 
 
 def test_a_drain_lies_over_what_the_worker_sees(watched):
@@ -296,18 +296,18 @@ def test_a_drain_lies_over_what_the_worker_sees(watched):
     assert watched.state.view()["n1"].health.state is NodeState.UP
     assert not watched.state.rights("n1").written
     assert not watched.state.rights("n2").joined
-    assert watched.told == [("n1", "up", "draining"), ("n2", "up", "drained")]
+    assert watched.reported == [("n1", "up", "draining"), ("n2", "up", "drained")]
 
 
 def test_a_change_of_a_drained_node_is_seen_and_not_reported(watched):
     watched.state.learn(FleetFacts(ALL, {"n2": "drained"}))
-    watched.told.clear()
+    watched.reported.clear()
 
     watched.state.observe("n2", Observation.PROBE_HARD, GONE)
 
     assert watched.state.view()["n2"].health.state is NodeState.DOWN
     assert watched.state_of("n2") is NodeState.DRAINED
-    assert watched.told == []
+    assert watched.reported == []
 
 
 def test_health_is_kept_when_the_facts_change(watched):
@@ -343,4 +343,4 @@ def test_a_node_that_refused_a_value_may_lack_it_and_is_not_in_doubt(watched):
     state.failed("n1", NodeValueError("n1", "refused the value: out of memory"))
 
     assert state.may_lack("n1")
-    assert watched.told == []
+    assert watched.reported == []

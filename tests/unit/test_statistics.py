@@ -64,9 +64,9 @@ def test_the_statistics_of_a_node_become_numbers():
 
 
 def test_a_missing_statistic_is_none():
-    said = numbers({})
+    parsed = numbers({})
 
-    assert said._replace(at=0, latency=0) == Numbers(0, 0, *[None] * (len(Numbers._fields) - 2))
+    assert parsed._replace(at=0, latency=0) == Numbers(0, 0, *[None] * (len(Numbers._fields) - 2))
 
 
 @pytest.mark.parametrize(
@@ -75,16 +75,16 @@ def test_a_missing_statistic_is_none():
     ids=ascii,
 )
 def test_a_statistic_that_is_no_number_is_none(garbage):
-    said = numbers(dict.fromkeys(FOUND, garbage))
+    parsed = numbers(dict.fromkeys(FOUND, garbage))
 
-    assert all(getattr(said, name) is None for name in COUNTED)
+    assert all(getattr(parsed, name) is None for name in COUNTED)
 
 
 @pytest.mark.parametrize("digits", [21, 400, 5000, 1_000_000])
 def test_a_number_memcached_cannot_mean_is_none(digits):
-    said = numbers(dict.fromkeys(FOUND, "9" * digits))
+    parsed = numbers(dict.fromkeys(FOUND, "9" * digits))
 
-    assert all(getattr(said, name) is None for name in COUNTED)
+    assert all(getattr(parsed, name) is None for name in COUNTED)
 
 
 def test_the_largest_number_of_64_bits_is_taken():
@@ -106,13 +106,13 @@ def test_a_version_is_cut_and_has_no_control_characters():
 
 @given(st.dictionaries(st.sampled_from([*FOUND, "other"]), st.text()))
 def test_no_statistics_raise(found):
-    said = numbers(found)
+    parsed = numbers(found)
 
-    assert all(getattr(said, name) is None or getattr(said, name) >= 0 for name in COUNTED)
+    assert all(getattr(parsed, name) is None or getattr(parsed, name) >= 0 for name in COUNTED)
 
 
 @pytest.mark.parametrize(
-    ("said", "complete"),
+    ("values", "complete"),
     [
         ({"evictions": "0", "store_no_memory": "0", "store_too_large": "0"}, True),
         ({"evictions": "0"}, True),
@@ -122,8 +122,8 @@ def test_no_statistics_raise(found):
         ({}, False),
     ],
 )
-def test_a_node_is_complete_that_says_it_evicted_and_refused_nothing(said, complete):
-    assert numbers(said).complete is complete
+def test_a_node_is_complete_that_says_it_evicted_and_refused_nothing(values, complete):
+    assert numbers(values).complete is complete
 
 
 @pytest.mark.parametrize(
@@ -136,6 +136,8 @@ def test_a_node_is_complete_that_says_it_evicted_and_refused_nothing(said, compl
     ],
 )
 def test_another_start_of_a_node_shows_in_its_pid_or_in_its_uptime(before, after, another):
-    first, then = (numbers_from(said, at=at, latency=0) for said, at in [(before, 10), (after, 15)])
+    first, then = (
+        numbers_from(values, at=at, latency=0) for values, at in [(before, 10), (after, 15)]
+    )
 
     assert then.is_of_another_start(first) is another
