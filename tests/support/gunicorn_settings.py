@@ -12,6 +12,8 @@ import logging
 import os
 import time
 from collections import Counter
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 
@@ -31,19 +33,18 @@ _done: Counter[str] = Counter()
 
 def post_fork(server, worker):
     """Count the ticks of the upkeep, before the application makes any."""
-    # Of the version that the worker runs: in the first one it is at another place.
-    try:
-        from flask_msm.maintenance.monitor import Monitor
-    except ModuleNotFoundError:
-        from flask_msm.upkeep.monitor import Monitor
+    # Of the version that the worker runs: the first one has it at another place.
+    is_first = find_spec("flask_msm.maintenance") is None
+    place = "upkeep" if is_first else "maintenance"
+    monitors = import_module(f"flask_msm.{place}.monitor").Monitor
 
-    tick = Monitor.tick
+    tick = monitors.tick
 
     def counted(monitor, **options):
         tick(monitor, **options)
         _done["ticks"] += 1
 
-    Monitor.tick = counted
+    monitors.tick = counted
 
 
 def post_worker_init(worker):
