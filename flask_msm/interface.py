@@ -1,4 +1,4 @@
-"""Flask's session interface: cookie to token, token to cookie, and nothing else."""
+"""Flask's session interface: cookie to token, token to cookie."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ SessionMixin.register(Session)
 
 #: So many verified cookies of the session's name are looked at.
 MAX_COOKIES = 4
-#: Views with this attribute look on: a request for one is no use of a session, so that a page
-#: that polls does not keep its operator's session alive.
+#: Requests for views with this attribute do not count as use of a session, so that a page that
+#: polls does not keep its operator's session alive.
 PASSIVE_VIEW = "_flask_msm_looks_on"
 #: Set on a view function by ``read_only``.
 READ_ONLY = "_flask_msm_read_only"
@@ -175,7 +175,7 @@ class MsmSessionInterface(SessionInterface):
         if session.loaded and dict.__len__(session) == 0:
             return
         unit.cookie_due = token != before or action is Action.SET
-        # Without a word of the application the same as asking ``should_set_cookie``.
+        # Unless the application overrides it, the same as calling ``should_set_cookie``.
         decides = self.should_set_cookie if self._decides_itself else super().should_set_cookie
         asks = self._decides_itself or not unit.cookie_due
         if asks and not decides(app, session):  # type: ignore[arg-type]
@@ -294,7 +294,7 @@ class RequestVisit:
         return self.request.endpoint
 
     def before_store(self) -> None:
-        """See to it that the process is ready to read and write sessions."""
+        """Start background maintenance on first use in this process."""
         self._interface.before_load()
 
     def writable(self) -> bool:
@@ -306,4 +306,4 @@ class RequestVisit:
 
 
 def _nothing() -> None:
-    """Be ready."""
+    """Do nothing: the default of ``on_load``."""

@@ -1,6 +1,6 @@
 """What happens to an attribute that cannot be stored: a failure goes in, a verdict comes out.
 
-Pure: a policy looks at a ``Failure`` and returns a verdict; who asked it acts. An application may
+Pure: a policy looks at a ``Failure`` and returns a verdict; its caller acts. An application may
 bring a callable of its own (``MemcachedSessionManager(policy=...)``).
 """
 

@@ -16,7 +16,7 @@ session_relocated = _signals.signal("msm-session-relocated")
 mode_changed = _signals.signal("msm-mode-changed")
 """This worker keeps sessions elsewhere from now on: ``mode`` and ``text``."""
 node_changed = _signals.signal("msm-node-changed")
-"""Something became of a node, as this worker sees it: ``node``, ``kind``, ``text``."""
+"""The state of a node changed, as this worker sees it: ``node``, ``kind``, ``text``."""
 attribute_blacklisted = _signals.signal("msm-attribute-blacklisted")
 """``None`` is stored for an attribute from now on: ``attribute``, ``type`` and ``path``."""
 policy_changed = _signals.signal("msm-policy-changed")

@@ -1,7 +1,7 @@
 """What is wrong for a while, reported once for the whole fleet.
 
-A part of a worker that finds something wrong notes it under a kind and a subject, as often as it
-likes, and notes when it is over. The tick brings this to the fleet: while it lasts there is one
+A part of a worker that finds something wrong notes it under a kind and a subject, any number of
+times, and notes when it is over. The tick brings this to the fleet: while it lasts there is one
 entry ``condition:<kind>:<subject>`` in the control map, however many workers found it, and there
 is one event when it begins and one when it ends.
 

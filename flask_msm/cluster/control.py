@@ -4,7 +4,7 @@ Facts about a node stand under ``<fact>:<node id>`` in one shared map:
 
 * ``known``: the node has been given this map.
 * ``identity``: what was read there, see ``node_identity.py``. When it shows something else it lost
-  its memory (restart, flush), or another memory answers: any worker may notice, however late.
+  its memory (restart, flush), or another memory answers: any worker may notice it, at any time.
 * ``missed`` and ``rebuilt``: see ``cluster/trust.py``; their stamps are what counts.
 * ``lost``: when that was noticed; every host hands over what it has of the node's sessions.
 * ``drain``: an operator's order, ``draining`` or ``drained``.

@@ -1,9 +1,9 @@
 """Sessions that ended lately, shared with every host: a mirror must not outlive a logout.
 
-The tombstone in the cluster is what ends a session. This list is for copies that are read without
-asking those who hold it: while none of them can be reached, when what the nodes hold is corrupt,
-and the near copies of sticky sessions. It is bounded; what it forgets is still in the cluster, or
-brought there by every host: a tombstone that only one host keeps is marked in the list.
+The tombstone in the cluster is what ends a session. This list is for copies that are read
+without asking the holders of the tombstone: while none of them can be reached, when what the nodes
+hold is corrupt, and near copies of sticky sessions. It is bounded; what it forgets is still in the
+cluster, or brought there by every host: a tombstone that only one host keeps is marked in the list.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class EndedSessions:
 
         An id that ended is never used again, so what is in the list cannot be alive.
         """
-        # Every read asks: what it is the key of is looked at only if there is such a name.
+        # Called in every read: the value is looked at only if there is such a name.
         listed = key[-DIGEST_LENGTH:] in self.shared.attributes.entries
         return listed and digest_of(key) is not None
 

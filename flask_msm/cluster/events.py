@@ -70,9 +70,9 @@ class Events:
         self._visits = False
 
     def visit(self) -> None:
-        """Be a visitor's, for a command line: it prints what it found, so errors alone are logged.
+        """Log errors only, for a command line, which prints what it found.
 
-        What changes for a visitor is what it learns in its first look, and nothing that happened.
+        What changes there is what its first look at the nodes finds, and nothing that happened.
         """
         self._visits = True
 

@@ -187,7 +187,7 @@ def _moved(health: Health, signal: Signal, now: float) -> Health:
 
 
 def effective_state(state: NodeState, drain: str | None) -> NodeState:
-    """Return *state* with the operator's word laid over it.
+    """Return *state*, or the drain in its place; a node that is down does not count as draining.
 
     Args:
         state: One of the four states of ``TRANSITIONS``.

@@ -10,7 +10,7 @@ floor; of two floors the higher one holds. Each is a maximum, so ``join`` is com
 associative and idempotent. Folding removals raises the floor, and a name that only another worker
 knows, set before the floor, is lost: so only removals are folded that are older than any news.
 
-What exceeds the bounds of a map is cut by a fixed order, so all who know the same cut the same,
+What exceeds the bounds of a map is cut by a fixed order, so workers with the same map cut the same,
 in whichever order they learned it.
 """
 

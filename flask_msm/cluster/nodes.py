@@ -36,8 +36,8 @@ class NodeView(NamedTuple):
     """One node as one worker sees it.
 
     Attributes:
-        state: Health, with an operator's drain laid over it.
-        trusted: Whether its word alone counts, as far as the fleet is concerned.
+        state: Health, or an operator's drain in its place.
+        trusted: Whether its answer alone counts, as far as the fleet is concerned.
         rights: What may be done with it.
         health: What this worker saw.
     """

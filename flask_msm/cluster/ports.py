@@ -1,4 +1,4 @@
-"""What the cluster needs of a node: one memcached, seen through a narrow door.
+"""What the cluster needs of a node: the narrow interface of one memcached.
 
 ``memcached/client.py`` implements it with real connections, ``testing.py`` in memory.
 """

@@ -207,7 +207,7 @@ class WorkerRegistry:
         )
 
     def _remove_old(self, now: float) -> None:
-        """Remove who is gone for long, or too many of those that are gone."""
+        """Remove workers that are gone for long, or too many of those that are gone."""
         gone = []
         for name, stamp, entry in self._entries():
             if name == self.worker or self._is_recent(self._hear(name, stamp, entry)):

@@ -129,7 +129,7 @@ class RecordCopier:
         deadline = self._deadline()
         there = source.get_many(keys, deadline)
         here = target.get_many(there, deadline)
-        # What both hold to the letter needs no look; after a restart nothing does.
+        # Records that are equal on both need no look; after a restart no record is.
         todo = [
             (key, item)
             for key, item in there.items()

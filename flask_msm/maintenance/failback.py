@@ -166,7 +166,7 @@ class Failback:
         lost = self._forgotten(keys)
         with self._store.local.alone_at("handover", keys) as alone:
             if not alone:
-                return  # another worker of this host is at it; if it dies, a later tick finds out
+                return  # another worker of this host does it; if that dies, a later tick finds out
             if self._drops():
                 done = self._drop_all(keys, everything=lost is not None)
                 self._waits &= not done
@@ -180,7 +180,7 @@ class Failback:
                     forgotten = [key for key in self._without_home(keys) if key not in self._given]
                     done = self._hand_over(keys, forgotten, until, dirty=False)
             if lost is not None and done:
-                # Remembered here as well: a full disk takes no notes.
+                # Remembered here as well: a full disk keeps no notes.
                 self._handled, self._giving, self._given = lost, {}, set()
                 self._store.local.put_blob(HANDLED, json.dumps(lost).encode(), keys)
                 self.is_restoring = False
@@ -222,7 +222,7 @@ class Failback:
             self.progress = None
             if dirty:
                 self._say_left(last)
-            # One change that was not confirmed is no news; many are.
+            # One change that was not confirmed needs no event; many do.
             if done and (len(found) > 1 or not dirty):
                 seconds = self._clock.monotonic() - began
                 what = "kept on this host" if dirty else "that the cluster had forgotten"
@@ -330,7 +330,7 @@ class Failback:
         local = self._store.local
         forgotten = set(self._without_memory(keys)) if everything else set()
         found = sorted(forgotten.union(local.dirty_keys(keys)))
-        # Logouts first: until they are there, a node with old data lets in who signed out.
+        # Logouts first: until they are there, a node with old data shows a session that ended.
         kept = {key for key in found if self._is_kept(key, keys, forgotten)}
         until = self._clock.monotonic() + RUN_TIME
         if not self._hand_over(keys, sorted(kept), until, dirty=True):

@@ -48,7 +48,7 @@ class History:
     def add(self, numbers: Numbers) -> None:
         """Keep *numbers*, if the last point is old enough; the worst latency between counts."""
         point = Point(numbers.at, numbers.latency, numbers.hits, numbers.misses, numbers.evictions)
-        # While a node does not answer its last numbers come again and again.
+        # While a node does not answer, its last numbers are passed again.
         if not self._answers or self._answers[-1][0] != point.at:
             self._answers.append((point.at, point.latency))
         while point.at - self._answers[0][0] >= STEP * (POINTS - 1):

@@ -79,7 +79,7 @@ class HostLog:
             there = lasting(self._shared)
             for name, stamp in seen.items():
                 at, since, kind, text = logged.get(name, (0, 0.0, "", ""))
-                # Another worker of the host may know what is newer.
+                # Another worker of the host may have noted a newer state.
                 if stamp > at:
                     logged[name] = self._log(stamp, there.get(name), since, kind, text)
             newest = sorted(logged, key=lambda name: logged[name][0])[-MOST_NOTED:]

@@ -34,7 +34,7 @@ class Membership:
 
     Args:
         parts: The nodes, and what is shared.
-        prober: Probes them on the way, and counts those that did not answer.
+        prober: Probes them on the way, and records those that did not answer.
         learner: Called when something may be new.
         interval: Time in seconds between two ticks.
     """
@@ -57,7 +57,7 @@ class Membership:
         parts = self._parts
         parts.notes.read()
         answered = self._probe(until)
-        # Nothing is stamped before the nodes were asked what time it is.
+        # No timestamp is issued before the clocks of the nodes were read.
         parts.endings.share()
         maps = parts.control.shared, parts.heartbeat.shared, parts.endings.shared
         pulled, shown = self._pull(answered, maps, until)
@@ -116,7 +116,7 @@ class Membership:
         learner.compare_layouts()
 
     def _probe(self, until: float | None) -> list[str]:
-        """Ask the nodes how they are and what time it is; return which answered."""
+        """Read the statistics and the clocks of the nodes; return which answered."""
         parts = self._parts
         answered, failed = [], dict[str, NodeError | None]()
         for node_id, node in parts.nodes.items():

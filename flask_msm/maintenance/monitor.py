@@ -1,4 +1,4 @@
-"""The tick of a worker: probe the nodes, share what is known, see to what is broken.
+"""The tick of a worker: probe the nodes, share what is known, start repairs.
 
 One tick after another, in a thread of its own or, without one, in a request that finds it due.
 """

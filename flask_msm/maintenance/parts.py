@@ -1,4 +1,4 @@
-"""What upkeep works on, put together once for all who do a piece of it."""
+"""What upkeep works on, put together once for all its parts."""
 
 from __future__ import annotations
 

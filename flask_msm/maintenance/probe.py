@@ -1,4 +1,4 @@
-"""Asks nodes how they are, and takes note of what they answer or that they do not."""
+"""Probes nodes, and records what they answer or that they do not."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Prober:
         self._clocks = ClockWatch(parts.clock, parts.conditions)
 
     def probe(self, node_id: str) -> str | None:
-        """Ask a node how it is; return what failed, ``None`` when it answered."""
+        """Probe a node; return what failed, ``None`` when it answered."""
         try:
             self.ask(self._parts.nodes[node_id], self._parts.by())
         except NodeError as error:

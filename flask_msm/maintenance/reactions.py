@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Reactions:
-    """Writes down what changed, and lets the fleet know what a node misses.
+    """Records what changed, and reports to the fleet what a node misses.
 
     Args:
         parts: The parts that report changes, and those that act on them.

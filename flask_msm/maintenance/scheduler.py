@@ -122,7 +122,7 @@ class Scheduler:
         atexit.register(self._at_exit)
 
     def _run(self, pid: int) -> None:
-        # A greenlet that calls for ticks goes on in a forked process, where others do that.
+        # A greenlet that calls the job goes on in a forked process, which has its own scheduler.
         if pid == os.getpid():
             self._job()
 

@@ -111,7 +111,7 @@ class Connection:
     def arm(self, remaining: float) -> None:
         """Let the socket wait no longer than *remaining* seconds, or somewhat shorter.
 
-        Who waits in vain looks at the clock and arms it again.
+        After a wait without an answer the caller looks at the clock and arms it again.
 
         Raises:
             TimeoutError: There are none left.

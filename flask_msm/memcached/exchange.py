@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Seconds. Who collects replies one after another comes late to the second when the first node
-# does not answer; what lies in the socket by then is still read.
+# Extra time, seconds, to read replies that arrived while the reader waited for another node.
 GRACE = 0.005
 
 
@@ -77,7 +76,7 @@ class PendingReply(Generic[T]):
             self._dispatch()
         except FAILURES as exc:
             self._drop()
-            # Without its trace, which leads back here and would keep this object alive.
+            # Without its traceback, which refers to this object and would keep it alive.
             self._failure = exc.with_traceback(None)
         except BaseException:
             self.abandon()

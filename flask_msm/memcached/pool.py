@@ -59,7 +59,7 @@ class Permit:
 class Pool:
     """The connections of one node: at most *size*, the one used last is used next.
 
-    Who wants a connection waits for a place first, then takes an idle connection or opens one,
+    A user of a connection waits for a place first, then takes an idle connection or opens one,
     and holds the place as long as that; so there are never more connections than places.
 
     There are no locks, which an interrupt could leave locked: queues, deques and counters are

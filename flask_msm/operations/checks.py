@@ -1,4 +1,4 @@
-"""May the next node be restarted? What a deployment script asks before it goes on."""
+"""Whether the next node may be restarted, for deployment scripts."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ class RecordAudit:
     def _is_record(self, name: str) -> bool:
         """Return whether what is kept under *name* has to be signed."""
         rest = name.removeprefix(self._prefix)
-        # A lease and an identity are words, and a change of them gains nothing.
+        # Leases and identities are not signed: changing them gains an attacker nothing.
         unsigned = rest.startswith("fleet:lease:") or rest == identity.KEY_SUFFIX
         return is_digest(rest) or (rest.startswith("fleet:") and not unsigned)
 

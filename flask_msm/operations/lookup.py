@@ -129,7 +129,9 @@ class SessionLookup:
         if record is None:
             homes = set(parts.placement.homes(key))
             if homes & set(silent):
-                raise CommandError(f"{', '.join(silent)} cannot be asked now: it may be there")
+                raise CommandError(
+                    f"{', '.join(silent)} cannot be asked now: the session may be there"
+                )
             return None
         return doc.SessionFacts(
             ref=ref_of(key),

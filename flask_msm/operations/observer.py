@@ -1,4 +1,4 @@
-"""What can be seen of the fleet from here, for people: gathered behind, never in their request."""
+"""What can be seen of the fleet from here, for people: gathered in the background."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: After so many probe intervals without a word a worker is called stale, and then gone.
+#: After so many probe intervals without a report a worker is called stale, and then gone.
 STALE_AFTER, GONE_AFTER = 3, 10
 
 
@@ -199,7 +199,7 @@ class ReportFields:
 def _number(value: object) -> float | None:
     if type(value) is not int and type(value) is not float:
         return None
-    # Neither infinite nor NaN, nor too large to reckon with.
+    # Neither infinite nor NaN, nor too large to calculate with.
     return value if -1e18 < value < 1e18 else None
 
 

@@ -45,7 +45,7 @@ class Background:
         self._limit = limit
         self._lock = ProcessLock()
         self._pid = 0
-        # Without a limit of its own: what a request pays for a job is to be as little as can be.
+        # Without a limit of its own, so that queueing a job costs a request as little as possible.
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
@@ -85,7 +85,7 @@ class Background:
         with self._lock:
             if self._pid == os.getpid():
                 return
-            # A fork left the thread behind; what it had queued is the parent's to do.
+            # A fork left the thread behind; the parent does what it had queued.
             self._jobs = queue.SimpleQueue()
             self._thread = threading.Thread(
                 target=self._work, args=(self._jobs,), name=self._name, daemon=True

@@ -1,4 +1,4 @@
-"""Where the package asks for the time, so that a test can answer."""
+"""The clocks of the package, which tests can replace."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class FleetClock:
         if abs(found) <= TOLERANCE:
             self.correction = 0.0
         elif abs(found - self.correction) > TOLERANCE:
-            # Otherwise it stays: nodes report whole seconds, and time must not go to and fro.
+            # Otherwise it stays: nodes report whole seconds, and the correction must not oscillate.
             self.correction = found
         self.time = self._corrected if self.correction else self.own_time
 

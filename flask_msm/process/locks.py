@@ -29,7 +29,7 @@ class ProcessLock:
         if taken:
             self._owner = threading.get_ident()
             if self._left == self._owner:
-                # Not the holder of then, who would give it back first: a new thread of that name.
+                # A new thread with the id of the old holder, which would have released it first.
                 self._left = 0
         return taken
 
@@ -45,7 +45,7 @@ class ProcessLock:
         return self._lock.locked()
 
     def renew(self) -> None:
-        """Be free: this process is a copy of one that goes on."""
+        """Replace the lock by a free one, in a forked child."""
         self._left = self._owner if self._lock.locked() else 0
         self._lock = threading.Lock()
 

@@ -2,7 +2,7 @@
 
 ``join`` answers every conflict the same way: two parallel requests, a node that returns with old
 data, changes made on both sides of an outage. It is commutative, associative and idempotent, so
-it does not matter who joins what in which order, or how often.
+it does not matter where, in which order or how often maps are joined.
 
 Rules, for one name:
 

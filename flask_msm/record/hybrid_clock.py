@@ -69,7 +69,7 @@ class HybridLogicalClock:
             _clocks.add(self)
 
     def forked(self) -> None:
-        """Become another worker: this process is a copy of one that goes on."""
+        """Take another worker number, in a forked child."""
         self._lock = threading.Lock()
         self._worker = secrets.randbits(WORKER_BITS)
 

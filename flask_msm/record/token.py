@@ -64,7 +64,7 @@ def cookie_pattern(name: str) -> re.Pattern[str]:
 def peek_flags(text: str) -> str | None:
     """Return the flags of a cookie that was *not* verified, ``None`` if it has no such shape.
 
-    Good enough to decide that nothing has to be done, and for nothing else.
+    Enough to decide that nothing has to be done; not to be used for anything else.
     """
     parts = text.split(".", 5)
     return parts[3] if len(parts) > 4 else None

@@ -1,7 +1,7 @@
 """One entry of the blacklist: what is known of an attribute of one type that cannot be stored.
 
-Entries are carried as JSON between workers. That is signed, and still nothing is taken for
-granted: a newer version may write otherwise, a clock may be wrong.
+Entries are carried as JSON between workers. It is signed, and every field is checked all the same:
+a newer version may write otherwise, a clock may be wrong.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 MAX_WORKERS = 64
 #: Longest text anywhere in an entry, in characters.
 _MAX_TEXT = 400
-#: Above every count that is one; JSON keeps such numbers as they are.
+#: Above every real count; JSON keeps such numbers as they are.
 _MAX_COUNT = 2**53
 
 

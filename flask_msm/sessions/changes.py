@@ -114,7 +114,7 @@ class ChangeTracker:
         """Return whether what is stored under *name* would be *raw* if it were written today.
 
         Before a deploy another codec, or another version of a registered type, wrote it in its own
-        form. Who only reads it must not write it: that would undo what others change meanwhile.
+        form. A request that only reads it must not write it: that would undo others' changes.
         """
         stored = self.encoded.get(name)
         if stored is None:

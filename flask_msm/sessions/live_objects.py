@@ -53,8 +53,8 @@ class _Shelf(NamedTuple):
 class LiveObjects:
     """Keeps them by storage key; the least recently used session goes first.
 
-    Parallel requests of a session get the same objects, so these must bear it. Which of two
-    requests puts its objects last is of no matter.
+    Parallel requests of a session get the same objects, so these must be thread-safe. It does not
+    matter which of two requests puts its objects last.
 
     Args:
         clock: Its monotonic clock is used.
@@ -117,7 +117,7 @@ class LiveObjects:
 
     def _sweep(self, now: float, old: list[_Shelf]) -> None:
         if self._pid != os.getpid():
-            # The objects of the parent are the parent's: locks, connections, threads.
+            # The objects belong to the parent process: locks, connections, threads.
             self._pid = os.getpid()
             old.extend(self._shelves.values())
             self._shelves.clear()

@@ -101,7 +101,7 @@ class RuntimeOverrides:
                 self._events.add("info", f"{name}_applied", text + because)
 
     def keep(self) -> None:
-        """Learn from the blacklist of the host, and write it down there."""
+        """Merge the blacklist noted on the host, and note the result there."""
         keys = self._keys()
         noted = self._local.get_blob(BLACKLIST_NOTE, keys)
         if noted is not None and noted != self._noted:

@@ -1,4 +1,4 @@
-"""Who a session is according to its cookie, and the time its request may spend on stores."""
+"""A session as its cookie identifies it, and the time its request may spend on stores."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Visit(Protocol):
         ...
 
     def before_store(self) -> None:
-        """See to it that the process is ready to read and write sessions."""
+        """Start background maintenance on first use in this process."""
         ...
 
     def writable(self) -> bool:

@@ -2,7 +2,7 @@
 
 A ``Session`` is opened without any I/O and filled at the first access. Until then its own storage
 holds one placeholder key, because code written in C (``json``, ``dict.copy``) reads a dictionary's
-storage without calling any method: it shall fail or see a strange key, never a silent ``{}``.
+storage without calling any method: it fails or sees a strange key, instead of a silent ``{}``.
 """
 
 from __future__ import annotations

@@ -363,7 +363,7 @@ class UnitOfWork(Differences):
         with Timed(self, token) as slot:
             saved = self.repository.create(slot, record, endpoint=self.visit.endpoint())
         if saved is None:
-            # A cookie for a session that is nowhere would only hide the loss.
+            # A cookie for a session that is not stored would only hide the loss.
             return Action.KEEP
         self._next_sid = None
         self._stored(token, saved, changes, session)

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 
 #: A request that began before its session moved may write under the old id for so long, seconds.
-#: What is written there later comes from who has the old cookie only.
+#: What is written there later comes from a browser that has the old cookie only.
 IN_FLIGHT = 2.0
 #: Longest chain of moves that is followed.
 MAX_HOPS = 4
@@ -265,7 +265,7 @@ class FailoverStore:
         return saved
 
     def holders(self, key: str, deadline: float) -> tuple[str, ...]:
-        """Return who holds *key* now: ids of nodes, and ``local``."""
+        """Return where *key* is held now: ids of nodes, and ``local``."""
         near = self.local.holders(key, deadline)
         if self._rules.mode() is Mode.LOCAL:
             return near
@@ -316,7 +316,7 @@ class FailoverStore:
         if not near.copies:
             return self.cluster.save(key, keys, rewrite, known=known, deadline=deadline)
         fresh = known is FRESH
-        # A logout, or the move of a session, is not to be overtaken by anything: it waits. So does
+        # No other request may overtake a logout, or the move of a session: it waits. So does
         # a new session: another host would read from the nodes that there is none.
         waits = fresh or near.record.kind is not Kind.DATA
         if not waits and self._rules.behind.put(partial(self._hand_over_behind, key, keys)):

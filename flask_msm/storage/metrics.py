@@ -1,7 +1,7 @@
 """How many sessions were read and written, how long that took, and how it went.
 
-Counted in windows of thirty seconds, of which the last fifteen minutes are kept. Counting takes no
-lock: what two threads count at the same moment may be one short, and that is all.
+Counted in windows of thirty seconds, of which the last fifteen minutes are kept. Counting is
+lock-free; two threads at the same moment may undercount by one.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ class Mirror:
             return
         with self._lock:
             if self._pid != os.getpid():
-                # What waited before a fork is the parent's to do.
+                # What waited before a fork is done by the parent.
                 self._waiting, self._pid = {}, os.getpid()
             before = self._waiting.get(key)
             if before is None or record.version >= before[0].version:
@@ -89,8 +89,8 @@ class Mirror:
             self._recent.clear()
 
     def _work(self, key: str, keys: Keyring, _: float) -> None:
-        # It waits until it is there: who asks meanwhile makes the copy as well. While it is made a
-        # newer one may have come, for which no other job was queued.
+        # The copy waits until it is written, because a load meanwhile makes it as well. While it is
+        # made a newer one may have come, for which no other job was queued.
         while (waiting := self._waiting.get(key)) is not None:
             self._copy(key, keys, waiting)
         # Here only: it takes long, and no request is to wait for it.

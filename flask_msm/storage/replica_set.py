@@ -1,4 +1,4 @@
-"""The nodes as the cluster store uses them: who they are, what may be done, what they hold."""
+"""The nodes as the cluster store uses them: their clients, what may be done, what they hold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sessions in several memcached nodes: who is asked, what is joined, where copies go.
+"""Sessions in several memcached nodes: which are asked, what is joined, where copies go.
 
 Reading: the first home node whose answer counts alone is enough, if its copy is at least as new as
 the browser's token. Otherwise up to one node more than there are copies are read and joined, and

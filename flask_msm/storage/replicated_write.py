@@ -29,12 +29,13 @@ if TYPE_CHECKING:
     from .replica_set import ReplicaSet
 
 
-#: Two writers of one session cost each other two rounds; more rounds than any deadline allows.
+#: Upper bound on retry rounds. Two concurrent writers need about two rounds each; this many are
+#: never reached within a deadline.
 MAX_ROUNDS = 64
 
 
 class _Write:
-    """One write: what is known, what shall be stored, and who is at it."""
+    """One write: what is known, what shall be stored, and the writers of its copies."""
 
     def __init__(
         self, nodes: ReplicaSet, key: str, keys: Keyring, rewrite: Rewrite, deadline: float

@@ -43,7 +43,7 @@ class Loaded(NamedTuple):
         outcome: Found, missing, or not known.
         record: The join of all that was read; only when found. It may be a tombstone or an alias.
         copies: What each node was seen to hold, so that a save need not read again.
-        certain: One of those who must know was asked: what was found is all there is, unless the
+        certain: A node that must know replied: what was found is all there is, unless the
             browser has seen a newer version.
         failed: Nodes that failed just now. A save leaves them alone as long as there are others:
             a node that hangs must not cost the request the time to store its change elsewhere.

@@ -1,4 +1,4 @@
-"""What the tests of an application need: nodes that fail on demand, and the eyes of other workers.
+"""What the tests of an application need: nodes that fail on demand, and views of other workers.
 
 Not imported by the rest of the package. The guide is docs/testing.md.
 

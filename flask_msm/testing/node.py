@@ -50,7 +50,7 @@ class Node(Peer, ABC):
 
     def refuse(self) -> None:
         """Refuse connections and close those that are open; what it holds stays."""
-        # Who waits because it hangs finds out by `closing`.
+        # A thread that waits because the node hangs finds out by `closing`.
         self._closing.set()
         self._flows.set()
         super().refuse()

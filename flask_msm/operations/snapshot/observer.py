@@ -1,4 +1,4 @@
-"""Who looked at the fleet, and how much of it could be seen."""
+"""The worker that looked at the fleet, and how much of it could be seen."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Source = Literal["fleet", "host", "self"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observer:
-    """Who looked, and how much of the fleet could be seen.
+    """The worker that looked, and how much of the fleet could be seen.
 
     Attributes:
         worker: Name of the worker that made the snapshot.

@@ -19,7 +19,7 @@ def fixed(value: str) -> doc.Choice:
 def choice_of(setting: SettingView) -> doc.Choice:
     """Return what holds for a setting."""
     chosen = setting.choice
-    # Who went back to the configuration chose nothing; its stamp counts.
+    # A choice that was taken back has no value; its stamp counts.
     made = chosen.value is not None
     return doc.Choice(
         value=setting.value,

@@ -49,7 +49,7 @@ class Others:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        #: Replaced whole: two threads that do so at once do the same work twice, and that is all.
+        #: Replaced whole: two threads at once do the same work twice, without harm.
         self._told = Told()
 
     def told(self, view: FleetView, me: str) -> Told:

@@ -29,7 +29,7 @@ _KEYS = (int, bytes, bool, type(None), float, str)
 def is_plain(value: Any, depth: int = 0) -> bool:
     """Return whether *value* consists of None, bool, int, float, str, bytes, list, dict alone.
 
-    Asked for every value, so it counts every nanosecond. MessagePack itself refuses the few of
+    It runs for every value, so it has to be fast. MessagePack itself refuses the few of
     these that it cannot hold (big ints, lone surrogates), but takes others that would come back
     changed (bytearray, memoryview, its own classes): hence a look at every type.
     """
@@ -118,8 +118,8 @@ class ContainerEncoder:
             return self.flatten(lowered_item(value), depth)
         plain, by_default = lowered(value, self._default)
         if type(plain) is type(value) and not by_default:
-            raise Refused(value)  # a class that was replaced while this runs: no end of it
-        # What a JSON provider makes may need it again, and again.
+            raise Refused(value)  # a class that was replaced while this runs: this would not end
+        # The result of a JSON provider may need it again.
         return self.flatten(plain, _deeper(value, depth) if by_default else depth)
 
     def _mark(self, mark: Tag) -> object:

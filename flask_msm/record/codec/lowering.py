@@ -1,4 +1,4 @@
-"""What Flask's own session takes beside the codec's exact types, and as what it is stored.
+"""What Flask's own session takes beside the codec's exact types, and the form it is stored in.
 
 Flask asks its tags in this order: dict, tuple, list, bytes, ``__html__``, UUID, datetime. JSON
 takes str, int and float of what is left, and the application's JSON provider is asked about the

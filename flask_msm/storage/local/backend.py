@@ -48,7 +48,7 @@ class LocalBackend(NamedTuple):
 
 
 class BackendOpener:
-    """Opens the shelf at first use: not in ``init_app``, and never for a command line.
+    """Opens the backend at first use: not in ``init_app``, and never for a command line.
 
     Args:
         kind: ``filesystem``, ``simple`` or a cache.
@@ -88,7 +88,7 @@ class BackendOpener:
         self._lock = ProcessLock()
 
     def open(self, keys: Keyring) -> LocalBackend:
-        """Return the shelf."""
+        """Return the backend."""
         if self.opened is not None:
             return self.opened
         trouble = None

@@ -39,7 +39,7 @@ def memory_cache(sessions: int) -> SimpleCache:
     """Return a cache in the memory of this process.
 
     Args:
-        sessions: How many it has to take at least; who uses it sees to the limit.
+        sessions: How many it has to take at least; the caller enforces the limit.
     """
     # The time-out is always given with the value; 0 would mean "first to be thrown out".
     return SimpleCache(threshold=2 * sessions + 100, default_timeout=1)

@@ -1,7 +1,7 @@
 """The private folder of local storage: who owns it, who may read it, whose key it was made with.
 
-It is worth as much as the folders above it: who may write one of those can put a folder of their
-own in its place. So all of them are looked at, up to the root.
+It is as safe as the folders above it: a user who may write to one of those can put another folder
+in its place. So all of them are checked, up to the root.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 #: A folder of another secret that was not written for so long is removed, seconds.
 STALE_AFTER = 7 * 24 * 3600.0
 MOST_BYTES = 256 * 1024 * 1024
-#: A disk that is full now is not full for ever.
+#: At least so much: a disk that is full now may have room later.
 LEAST_BYTES = 16 * 1024 * 1024
 
 
@@ -219,7 +219,7 @@ def _check_above(path: Path) -> None:
         may_write = found.st_mode & stat.S_IWOTH or (
             found.st_mode & stat.S_IWGRP and not _is_own_group(found.st_gid)
         )
-        # With the sticky bit only who owns what is in a folder, or the folder, can replace it.
+        # With the sticky bit only the owner of a file, or of its folder, can replace it.
         kept = found.st_mode & stat.S_ISVTX and _is_safe_owner(inner.lstat().st_uid)
         if not _is_safe_owner(found.st_uid) or (may_write and not kept):
             raise PermissionError(0, f"another user may write {above} and replace what is in it")

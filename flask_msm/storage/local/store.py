@@ -123,8 +123,8 @@ class LocalStore:
         self._trouble = trouble
         self._later = later
         self._turns = Turns()
-        #: By storage key what was written without the lock of its session. Who held the lock may
-        #: write what it had read before; so this counts as here until it is written under the lock.
+        #: By storage key what was written without the lock of its session. The holder of the lock
+        #: may write over it; so it is kept here until it is written under the lock.
         self._owed: dict[str, Entry] = {}
         self._trimmed_at = clock.monotonic()
         self._written = 0
@@ -157,7 +157,7 @@ class LocalStore:
         return self.write(key, keys, rewrite, SyncState.SYNCED if self._alone else SyncState.OUTAGE)
 
     def holders(self, key: str, deadline: float) -> tuple[str, ...]:  # noqa: ARG002
-        """Return ``local`` when this process has *key* on its shelf."""
+        """Return ``local`` when local storage holds *key*."""
         try:
             shelf = self._shelves.opened
             return (LOCAL,) if shelf and shelf.cache.get(key) is not None else ()
@@ -261,7 +261,7 @@ class LocalStore:
             if len(turns) == 1:
                 turns[0].error = error
                 return
-            # One of them does not fit or fails: that must be no other one's.
+            # One of them does not fit or fails: the others must not fail with it.
             for turn in turns:
                 self._write(shelf, key, keys, [turn], held=held)
         else:
@@ -334,7 +334,7 @@ class LocalStore:
             try:
                 entry = self.find(key, keys)
                 if entry is None and hand_over:
-                    # How long the session may live is not known here; what nodes have knows.
+                    # How long the session may live is not known here; records on the nodes have it.
                     now = self._clock.time()
                     record = Record(Kind.DATA, now, now, now + FLEET_LIFE, version, NOTHING)
                     entry = Entry(record, SyncState.PENDING, 0.0)

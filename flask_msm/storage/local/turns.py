@@ -1,8 +1,9 @@
 """Changes of one session that wait for its lock on this host, written together.
 
 Each change of a large session takes as long as reading, sealing and writing all of it. Were they
-written one after another, the last of many parallel requests would wait for all of them. So who
-gets the lock writes what waits by then as well, and the others find their change written.
+written one after another, the last of many parallel requests would wait for all of them. So
+the thread that gets the lock writes all that waits by then, and the others find their change
+written.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class Turns:
         """Let *turn* wait."""
         with self._lock:
             if self._pid != os.getpid():
-                # What waited before a fork is the parent's to write.
+                # What waited before a fork is written by the parent.
                 self._waiting, self._pid = {}, os.getpid()
             self._waiting.setdefault(key, []).append(turn)
 
