@@ -18,8 +18,9 @@ from flask_msm.errors import CorruptRecordError, UnknownRecordError
 from flask_msm.record.attributes import written_until
 from flask_msm.record.hybrid_clock import stamp_at
 from flask_msm.record.record import PARTIAL, Kind, join
+from flask_msm.storage.local.sync_state import SyncState
 
-from .local.store import LOCAL, Entry, SyncState, joined_with
+from .local.store import LOCAL, Entry, joined_with
 from .store import (
     FRESH,
     Loaded,

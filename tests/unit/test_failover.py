@@ -25,7 +25,8 @@ from flask_msm.cluster.mode import Mode
 from flask_msm.record.hybrid_clock import stamp_at
 from flask_msm.record.record import PARTIAL, Kind
 from flask_msm.storage.failover import IN_FLIGHT
-from flask_msm.storage.local.store import LOCAL, SyncState
+from flask_msm.storage.local.store import LOCAL
+from flask_msm.storage.local.sync_state import SyncState
 from flask_msm.storage.store import FRESH, Outcome, RecordTooLargeError, Saved
 
 

@@ -30,7 +30,7 @@ from flask_msm.maintenance import failback as handover
 from flask_msm.maintenance.failback import KEPT, LATE, MOST_FAILURES, QUIET, Failback
 from flask_msm.record.keys import digest_of
 from flask_msm.record.record import Kind
-from flask_msm.storage.local.store import SyncState
+from flask_msm.storage.local.sync_state import SyncState
 
 
 class Control:

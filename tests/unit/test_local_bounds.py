@@ -20,7 +20,8 @@ from support.storage import (
 )
 
 from flask_msm.record.keys import digest_of
-from flask_msm.storage.local.store import TRIM_EVERY, SyncState
+from flask_msm.storage.local.store import TRIM_EVERY
+from flask_msm.storage.local.sync_state import SyncState
 
 
 def fill(host, count, mark=SyncState.SYNCED, *, begin=0, size=1):

@@ -15,7 +15,7 @@ from flask_msm.storage.local.cache import Limits
 from flask_msm.storage.local.file_cache import ABANDONED
 from flask_msm.storage.local.locks import KeyLocks
 from flask_msm.storage.local.memory import IndexedCache
-from flask_msm.storage.local.store import SyncState
+from flask_msm.storage.local.sync_state import SyncState
 
 
 #: Time in seconds that threads may take for what they do.

@@ -18,7 +18,8 @@ from support.storage import KEY, KEYS, Host, adding, changing, key, load, record
 import flask_msm
 from flask_msm.storage.local import locks as key_locks
 from flask_msm.storage.local.locks import PATIENCE, STRIPES, KeyLocks, _lock
-from flask_msm.storage.local.store import MOST_OWED, SyncState
+from flask_msm.storage.local.store import MOST_OWED
+from flask_msm.storage.local.sync_state import SyncState
 from flask_msm.testing.memcached import wait_until
 
 

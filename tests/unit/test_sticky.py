@@ -21,7 +21,8 @@ from support.storage import (
 )
 
 from flask_msm.record.record import PARTIAL, Kind
-from flask_msm.storage.local.store import LOCAL, SyncState
+from flask_msm.storage.local.store import LOCAL
+from flask_msm.storage.local.sync_state import SyncState
 from flask_msm.storage.store import FRESH, RecordTooLargeError
 
 

@@ -8,7 +8,8 @@ import threading
 import pytest
 from support.storage import KEY, KEYS, MAX_SIZE, Host, adding, changing, key, record, save, values
 
-from flask_msm.storage.local.store import LOCAL, SyncState
+from flask_msm.storage.local.store import LOCAL
+from flask_msm.storage.local.sync_state import SyncState
 from flask_msm.storage.store import LocalStorageError, RecordTooLargeError
 from flask_msm.testing.memcached import wait_until
 

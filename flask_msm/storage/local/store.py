@@ -8,7 +8,6 @@ of the session that all workers of the host share.
 from __future__ import annotations
 
 from contextlib import contextmanager, suppress
-from enum import IntEnum
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple, TypeVar, TypeVarTuple
 
@@ -27,6 +26,7 @@ from flask_msm.storage.store import (
     Saved,
 )
 
+from .sync_state import SyncState
 from .turns import Turn, Turns
 
 
@@ -57,17 +57,6 @@ FLEET_LIFE = 30 * 24 * 3600
 
 _HEAD = Struct(">Bd")
 _NOTE = "note"
-
-
-class SyncState(IntEnum):
-    """What the cluster knows of a session in local storage; the higher one stays."""
-
-    #: All of it.
-    SYNCED = 0
-    #: Not yet, or not any more: it was to be written and that was not confirmed.
-    PENDING = 1
-    #: It was written while no node could be reached, or distribution was stopped.
-    OUTAGE = 2
 
 
 class Entry(NamedTuple):

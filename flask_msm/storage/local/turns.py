@@ -17,7 +17,7 @@ from flask_msm.process.locks import ProcessLock
 if TYPE_CHECKING:
     from flask_msm.storage.store import Rewrite, Saved
 
-    from .store import SyncState
+    from .sync_state import SyncState
 
 
 class Turn:
