@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -271,10 +270,7 @@ class MemcachedSessionManager:
         Returns:
             A report: ``all_up``, and ``nodes`` with ``node``, ``up`` and ``text`` of each.
         """
-        operations = self.state(app).console.operations
-        if operations is None:
-            return Report(all_up=True, nodes=())
-        return operations.gate.wait(timeout, time.sleep)
+        return self.state(app).console.check(timeout)
 
     def describe(self, session: Any) -> SessionInfo:
         """Return where *session* lives. Asks every node."""

@@ -176,6 +176,10 @@ class Control:
         )
         return self.shared.put(_CHOICE + name, self._entry(**facts))
 
+    def remove_choice(self, name: str) -> int:
+        """Remove *name* with the reason for it; return the stamp of that."""
+        return self.shared.put(_CHOICE + name, None)
+
     def choices(self, prefix: str) -> dict[str, Choice]:
         """Return the choices whose name begins with *prefix*, which is cut off."""
         whole = _CHOICE + prefix

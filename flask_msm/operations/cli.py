@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import click
 from flask.cli import AppGroup
 
-from flask_msm.cluster.control import DISTRIBUTION, ON_RECONNECT, POLICY, RUNNING
-from flask_msm.errors import CommandError, quoted
-from flask_msm.settings.settings import OnReconnect, PolicyName
+from flask_msm.cluster.control import DISTRIBUTION, ON_RECONNECT, POLICY, RUNNING, STOPPED
 
 from .cli_fleet import (
-    Visit,
     as_json,
+    blacklist_rows,
     fact_rows,
     node_rows,
     reason_option,
@@ -24,17 +21,16 @@ from .cli_fleet import (
     visiting,
     worker_rows,
 )
-from .orders import Order
+from .console import POLICIES, RECONNECTS
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .checks import Report
+    from .console import Console, Outcome
     from .inspection import Inspection
-    from .orders import Done
 
-WHO = "command line"
 
 msm_commands = AppGroup("msm", help="Look after the sessions in memcached.")
 
@@ -42,9 +38,9 @@ msm_commands = AppGroup("msm", help="Look after the sessions in memcached.")
 @msm_commands.command("status")
 @as_json
 @visiting
-def status(visit: Visit, *, as_json: bool) -> None:
+def status(console: Console, *, as_json: bool) -> None:
     """Say how the fleet is; exit code 0 if all is well, 1 if not."""
-    view = visit.view()
+    view = console.survey()
     lines, well = status_lines(view)
     facts = status_facts(view, lines, well=well)
     show(facts, [f"{name:<14} {text}" for name, text in lines], as_json)
@@ -54,19 +50,19 @@ def status(visit: Visit, *, as_json: bool) -> None:
 @msm_commands.command("nodes")
 @as_json
 @visiting
-def nodes(visit: Visit, *, as_json: bool) -> None:
+def nodes(console: Console, *, as_json: bool) -> None:
     """List the nodes, how they are, and who thinks so."""
-    report = visit.operations.gate.check()
-    rows = node_rows(visit.view(), report)
+    report = console.check()
+    rows = node_rows(console.survey(), report)
     show({"all_up": report.all_up, "nodes": rows}, fact_rows(rows), as_json)
 
 
 @msm_commands.command("workers")
 @as_json
 @visiting
-def workers(visit: Visit, *, as_json: bool) -> None:
+def workers(console: Console, *, as_json: bool) -> None:
     """List the workers that can be seen."""
-    view = visit.view()
+    view = console.survey()
     rows = worker_rows(view)
     text = fact_rows(rows) or ["no worker can be seen"]
     show({"workers": rows, "complete": view.complete, "source": view.seen.source}, text, as_json)
@@ -83,20 +79,20 @@ def workers(visit: Visit, *, as_json: bool) -> None:
 )
 @as_json
 @visiting
-def check(visit: Visit, timeout: float, *, all_up: bool, as_json: bool) -> None:
+def check(console: Console, timeout: float, *, all_up: bool, as_json: bool) -> None:
     """Say whether losing any one node would lose nothing; exit code 0 if so, 1 if not.
 
     Nodes that are up are looked at as well: whether they list their keys, which rebuilds need, and
     whether records under this application's prefix are signed with its secrets. At most 2,000
     records and 5 seconds for each node.
     """
-    report = visit.operations.gate.wait(timeout if all_up else 0.0, time.sleep)
+    report = console.check(timeout if all_up else 0.0)
     fit = [
         finding.node
         for finding in report.nodes
         if (finding.up or finding.foreign) and not finding.drained
     ]
-    inspection = visit.operations.inspector.inspect(fit)
+    inspection = console.inspect(fit)
     _show_check(report, inspection, as_json=as_json)
     raise SystemExit(0 if report.all_up and not inspection.troubles else 1)
 
@@ -105,15 +101,12 @@ def check(visit: Visit, timeout: float, *, all_up: bool, as_json: bool) -> None:
 @click.argument("node")
 @as_json
 @visiting
-def probe(visit: Visit, node: str, *, as_json: bool) -> None:
+def probe(console: Console, node: str, *, as_json: bool) -> None:
     """Ask NODE how it is; exit code 0 if it answers, 1 if not."""
-    _known(visit, node)
-    began = time.monotonic()
-    trouble = visit.cluster.prober.probe(node)
-    took = (time.monotonic() - began) * 1000
-    text = f"{node} answered in {took:.1f} ms" if trouble is None else f"{node}: {trouble}"
-    show({"node": node, "error": trouble, "milliseconds": round(took, 1)}, [text], as_json)
-    raise SystemExit(1 if trouble else 0)
+    outcome = console.probe(node, **_order(""))
+    took = round(outcome.milliseconds or 0.0, 1)
+    show({"node": node, "error": outcome.error, "milliseconds": took}, [outcome.text], as_json)
+    raise SystemExit(1 if outcome.error else 0)
 
 
 @msm_commands.command("drain")
@@ -121,11 +114,11 @@ def probe(visit: Visit, node: str, *, as_json: bool) -> None:
 @reason_option
 @as_json
 @visiting
-def drain(visit: Visit, node: str, reason: str, *, as_json: bool) -> None:
+def drain(console: Console, node: str, reason: str, *, as_json: bool) -> None:
     """Take NODE out of use: it is read, not written, and copied away."""
-    done = _do(lambda: visit.operations.commander.drain(node, Order(WHO, reason), back=False))
+    done = console.drain(node, **_order(reason))
     text = f"{node} is being drained; 'flask msm nodes' says when it is drained."
-    _told(visit, done, {"node": node, "drain": "draining"}, text, as_json=as_json)
+    _show_change(done, {"node": node, "drain": "draining"}, text, as_json=as_json)
 
 
 @msm_commands.command("undrain")
@@ -133,11 +126,11 @@ def drain(visit: Visit, node: str, reason: str, *, as_json: bool) -> None:
 @reason_option
 @as_json
 @visiting
-def undrain(visit: Visit, node: str, reason: str, *, as_json: bool) -> None:
+def undrain(console: Console, node: str, reason: str, *, as_json: bool) -> None:
     """Take NODE into use again; it is rebuilt before it is trusted."""
-    done = _do(lambda: visit.operations.commander.drain(node, Order(WHO, reason), back=True))
+    done = console.undrain(node, **_order(reason))
     text = f"{node} is in use again and waits for its rebuild."
-    _told(visit, done, {"node": node, "drain": None}, text, as_json=as_json)
+    _show_change(done, {"node": node, "drain": None}, text, as_json=as_json)
 
 
 def _choosing(name: str, values: tuple[str, ...], what: str) -> Callable[..., Any]:
@@ -147,29 +140,27 @@ def _choosing(name: str, values: tuple[str, ...], what: str) -> Callable[..., An
     @reason_option
     @as_json
     @visiting
-    def command(visit: Visit, value: str | None, reason: str, *, as_json: bool) -> None:
+    def command(console: Console, value: str | None, reason: str, *, as_json: bool) -> None:
         if value is None:
-            setting = visit.view().settings[name]
+            setting = console.survey().settings[name]
             by = f", chosen by {setting.choice.who}" if setting.choice.value else ""
             text = f"{setting.value} (configured: {setting.configured}{by})"
             show({name: setting.value, "configured": setting.configured}, [text], as_json)
             return
-        chosen = None if value == "config" else value
-        done = _do(
-            lambda: visit.operations.commander.choose(name, chosen, values, Order(WHO, reason))
-        )
-        holds = visit.operations.commander.value(name)
-        _told(visit, done, {name: holds}, f"{what} is {holds} now.", as_json=as_json)
+        choose = console.set_policy if name == POLICY else console.set_on_reconnect
+        done = choose(None if value == "config" else value, **_order(reason))
+        holds = console.value(name)
+        _show_change(done, {name: holds}, f"{what} is {holds} now.", as_json=as_json)
 
     command.__doc__ = f"Show {what}, or change it for the whole fleet ('config' goes back)."
     return command
 
 
 msm_commands.command("policy")(
-    _choosing(POLICY, PolicyName.__args__, "the policy for what cannot be serialized")  # type: ignore[attr-defined]
+    _choosing(POLICY, POLICIES, "the policy for what cannot be serialized")
 )
 msm_commands.command("on-reconnect")(
-    _choosing(ON_RECONNECT, OnReconnect.__args__, "what happens when the cluster returns")  # type: ignore[attr-defined]
+    _choosing(ON_RECONNECT, RECONNECTS, "what happens when the cluster returns")
 )
 
 
@@ -177,21 +168,21 @@ msm_commands.command("on-reconnect")(
 @reason_option
 @as_json
 @visiting
-def stop(visit: Visit, reason: str, *, as_json: bool) -> None:
+def stop(console: Console, reason: str, *, as_json: bool) -> None:
     """Stop distribution at once: all workers keep sessions on their own hosts."""
-    done = _do(lambda: visit.operations.commander.distribute(Order(WHO, reason), stop=True))
+    done = console.stop(**_order(reason))
     text = "distribution is stopped; 'flask msm resume' lets it go on."
-    _told(visit, done, {DISTRIBUTION: "stopped"}, text, as_json=as_json)
+    _show_change(done, {DISTRIBUTION: STOPPED}, text, as_json=as_json)
 
 
 @msm_commands.command("resume")
 @reason_option
 @as_json
 @visiting
-def resume(visit: Visit, reason: str, *, as_json: bool) -> None:
+def resume(console: Console, reason: str, *, as_json: bool) -> None:
     """Let distribution go on; what hosts kept is handed over or dropped (see on-reconnect)."""
-    done = _do(lambda: visit.operations.commander.distribute(Order(WHO, reason), stop=False))
-    _told(visit, done, {DISTRIBUTION: RUNNING}, "distribution goes on.", as_json=as_json)
+    done = console.resume(**_order(reason))
+    _show_change(done, {DISTRIBUTION: RUNNING}, "distribution goes on.", as_json=as_json)
 
 
 @msm_commands.group("blacklist", invoke_without_command=True)
@@ -204,8 +195,8 @@ def blacklist(context: click.Context, *, as_json: bool) -> None:
 
 
 @visiting
-def _list_blacklist(visit: Visit, *, as_json: bool) -> None:
-    rows = visit.blacklist()
+def _list_blacklist(console: Console, *, as_json: bool) -> None:
+    rows = blacklist_rows(console)
     text = fact_rows(rows) or ["no attribute is blacklisted"]
     show({"blacklist": rows}, text, as_json)
 
@@ -215,16 +206,13 @@ def _list_blacklist(visit: Visit, *, as_json: bool) -> None:
 @reason_option
 @as_json
 @visiting
-def clear(visit: Visit, attribute: str | None, reason: str, *, as_json: bool) -> None:
+def clear(console: Console, attribute: str | None, reason: str, *, as_json: bool) -> None:
     """Forget ATTRIBUTE, or everything; what cannot be serialized is entered again."""
-    done = _do(
-        lambda: visit.operations.commander.clear(
-            None if attribute is None else [attribute], Order(WHO, reason)
-        )
-    )
+    attributes = None if attribute is None else [attribute]
+    done = console.clear_blacklist(attributes, **_order(reason))
     text = "everything" if attribute is None else repr(attribute)
     cleared = {"cleared": attribute or "everything"}
-    _told(visit, done, cleared, f"{text} is forgotten.", as_json=as_json)
+    _show_change(done, cleared, f"{text} is forgotten.", as_json=as_json)
 
 
 def _pinning(*, pinned: bool) -> Callable[..., Any]:
@@ -232,13 +220,11 @@ def _pinning(*, pinned: bool) -> Callable[..., Any]:
     @reason_option
     @as_json
     @visiting
-    def command(visit: Visit, attribute: str, reason: str, *, as_json: bool) -> None:
-        order = Order(WHO, reason)
-        if not pinned and attribute in visit.console.settings.blacklist:
-            raise click.UsageError(f"MSM_BLACKLIST pins {quoted(attribute)}; it is unpinned there")
-        done = _do(lambda: visit.operations.commander.pin(attribute, order, pinned=pinned))
+    def command(console: Console, attribute: str, reason: str, *, as_json: bool) -> None:
+        act = console.pin if pinned else console.unpin
+        done = act(attribute, **_order(reason))
         text = f"{attribute!r} is {'always stored as None' if pinned else 'tried again'}."
-        _told(visit, done, {"attribute": attribute, "pinned": pinned}, text, as_json=as_json)
+        _show_change(done, {"attribute": attribute, "pinned": pinned}, text, as_json=as_json)
 
     what = "Store None for ATTRIBUTE without trying." if pinned else "Try ATTRIBUTE again."
     command.__doc__ = what
@@ -249,26 +235,15 @@ blacklist.command("pin")(_pinning(pinned=True))
 blacklist.command("unpin")(_pinning(pinned=False))
 
 
-def _do(act: Callable[[], Done]) -> Done:
-    try:
-        return act()
-    except CommandError as error:
-        raise click.UsageError(str(error)) from None
+def _order(reason: str) -> dict[str, Any]:
+    """Return the arguments that all commands of the console take."""
+    return {"actor": "command line", "reason": reason, "based_on": None}
 
 
-def _told(visit: Visit, done: Done, facts: dict[str, Any], text: str, *, as_json: bool) -> None:
-    """Say what was changed, and who hears of it now."""
-    shelf = visit.application.local.shelf
-    if not done.nodes and (shelf is None or shelf.place is None):
-        raise click.ClickException("no node could be reached, nothing was changed")
+def _show_change(done: Outcome, facts: dict[str, Any], text: str, *, as_json: bool) -> None:
+    """Say what was changed, and which nodes know it now."""
     told = ", ".join(done.nodes) or "no node: only workers of this host hear of it"
     show({**facts, "told": list(done.nodes)}, [text, f"Told to {told}."], as_json)
-
-
-def _known(visit: Visit, node: str) -> None:
-    if node not in visit.cluster.nodes:
-        known = ", ".join(visit.cluster.nodes)
-        raise click.UsageError(f"there is no node {node!r}; there are {known}")
 
 
 def _show_check(report: Report, inspection: Inspection, *, as_json: bool) -> None:

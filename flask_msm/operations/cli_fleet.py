@@ -11,17 +11,16 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
-from flask_msm.errors import one_line
-from flask_msm.sessions.blacklist import Blacklist
+from flask_msm.errors import CommandError, one_line
 from flask_msm.sessions.overrides import BLACKLIST_NOTE
 
-from .report_reader import FleetView, fleet_view
+from .console import UnreachedError
 
 
 if TYPE_CHECKING:
     from .checks import Report
-    from .cluster_operations import ClusterOperations
     from .console import Console
+    from .report_reader import FleetView
 
 
 #: Longest line that is printed, characters.
@@ -31,67 +30,30 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 reason_option = click.option("--reason", default="", help="Kept with the change.")
 
 
-class Visit:
-    """An application, used by a process that is no worker of it.
-
-    Attributes:
-        console: The application's.
-        application: What is looked after.
-        operations: What there is only with nodes.
-        cluster: The nodes.
-    """
-
-    def __init__(self, console: Console, operations: ClusterOperations) -> None:
-        self.console = console
-        self.application = application = console.application
-        self.operations = operations
-        self.cluster = cluster = operations.cluster
-        application.events.visit()
-        cluster.monitor.visit()
-        operations.observer.visit()
-        application.local.visit()
-        # A visitor has to look for the folder; a worker has it open.
-        application.local.get_blob(BLACKLIST_NOTE, application.keys())
-
-    def view(self) -> FleetView:
-        """Return the fleet as it can be seen now."""
-        cluster, settings = self.cluster, self.console.settings
-        cluster.sharing.look()
-        return fleet_view(
-            self.operations.observer.refresh(),
-            now=self.application.repository.clock.time(),
-            interval=settings.probe_interval or 2.0,
-            node_ids=cluster.nodes,
-            choice=cluster.control.choice,
-            configured=cluster.configured,
-            conditions=cluster.conditions.lasting(),
-            me=None,
-        )
-
-    def blacklist(self) -> list[dict[str, Any]]:
-        """Return the entries of all workers that can be seen, and what is pinned."""
-        self.view()
-        parts = self.application
-        known: Blacklist = parts.repository.serialization.blacklist
-        if noted := parts.local.get_blob(BLACKLIST_NOTE, parts.keys()):
-            known.merge(noted)
-        self.cluster.learner.on_learned()
-        return [
-            {
-                "attribute": entry.attribute,
-                "type": entry.type_name,
-                "path": entry.path,
-                "count": entry.count,
-                "workers": len(entry.workers),
-                "pinned": entry.pinned,
-                "added_by": entry.added_by,
-            }
-            for entry in self.console.view().blacklist
-        ]
+def blacklist_rows(console: Console) -> list[dict[str, Any]]:
+    """Return the entries of all workers that can be seen, and what is pinned."""
+    application, cluster = console.application, console.application.cluster
+    console.survey()
+    if noted := application.local.get_blob(BLACKLIST_NOTE, application.keys()):
+        application.repository.serialization.blacklist.merge(noted)
+    if cluster is not None:
+        cluster.learner.on_learned()
+    return [
+        {
+            "attribute": entry.attribute,
+            "type": entry.type_name,
+            "path": entry.path,
+            "count": entry.count,
+            "workers": len(entry.workers),
+            "pinned": entry.pinned,
+            "added_by": entry.added_by,
+        }
+        for entry in console.view().blacklist
+    ]
 
 
 def visiting(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Hand a ``Visit`` of the current application to *command*."""
+    """Hand the console of the current application to *command*: a visitor's, no worker's."""
 
     @with_appcontext
     @wraps(command)
@@ -100,15 +62,20 @@ def visiting(command: Callable[..., Any]) -> Callable[..., Any]:
         if state is None:
             raise click.UsageError(f"{current_app.name} does not keep its sessions in memcached")
         console: Console = state.console
-        operations = console.operations
-        if operations is None:
+        cluster = console.application.cluster
+        if cluster is None:
             raise click.UsageError("MSM_NODES is not set: there is no cluster to look after")
         if not current_app.secret_key:
             raise click.UsageError("SECRET_KEY is not set: what workers say cannot be verified")
+        console.visit()
         try:
-            return command(Visit(console, operations), *args, **options)
+            return command(console, *args, **options)
+        except UnreachedError as error:
+            raise click.ClickException(str(error)) from None
+        except CommandError as error:
+            raise click.UsageError(str(error)) from None
         finally:
-            for node in operations.cluster.nodes.values():
+            for node in cluster.nodes.values():
                 node.close()
 
     return visited

@@ -1,13 +1,15 @@
-"""What people can see and change only with nodes, put together once for the console."""
+"""What people can see only with nodes, put together once for the console."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flask_msm.sessions.overrides import BLACKLIST_NOTE
+
 from .checks import ReadinessCheck
-from .commander import Commander
 from .inspection import RecordAudit
-from .observer import Observer
+from .observer import REFRESH, Observer
+from .report_reader import FleetView, fleet_view
 
 
 if TYPE_CHECKING:
@@ -15,12 +17,14 @@ if TYPE_CHECKING:
     from flask_msm.process.clock import Clock
     from flask_msm.settings.settings import Settings
 
+    from .observer import CollectedReports
+
 
 class ClusterOperations:
-    """Watches and changes the cluster of one application.
+    """Watches the cluster of one application.
 
     Args:
-        parts: The application's.
+        application: What is looked after.
         cluster: Its part for nodes.
         settings: The application's.
         clock: Tells the time.
@@ -28,45 +32,73 @@ class ClusterOperations:
     Attributes:
         cluster: As given.
         observer: Collects the reports of all workers.
-        commander: Changes what holds for all of them.
-        gate: Tells whether the next node may be restarted.
+        gate: Judges whether the next node may be restarted.
         inspector: Looks at the records on nodes.
     """
 
     def __init__(
-        self, parts: Application, cluster: Cluster, settings: Settings, clock: Clock
+        self, application: Application, cluster: Cluster, settings: Settings, clock: Clock
     ) -> None:
         self.cluster = cluster
+        self._application = application
+        self._clock = clock
         self.observer = Observer(
             cluster.reports,
             heartbeat=cluster.heartbeat,
-            local=parts.local,
+            local=application.local,
             publisher=cluster.publisher,
             numbers=lambda: cluster.prober.numbers,
             usable=lambda: any(view.rights.joined for view in cluster.state.view().values()),
-            keys=parts.keys,
+            keys=application.keys,
             clock=clock,
             timeout=settings.timeout,
             later=cluster.lanes.aside,
             begin=cluster.runtime.on_load,
             begun=lambda: cluster.runtime.begun,
         )
-        self.commander = Commander(
-            cluster.sharing,
-            control=cluster.control,
-            heartbeat=cluster.heartbeat,
-            state=cluster.state,
-            nodes=cluster.nodes,
-            events=parts.events,
-            configured=cluster.configured.__getitem__,
-        )
         self.gate = ReadinessCheck(
             cluster.nodes,
             look=cluster.look_afresh,
-            keys=parts.keys,
+            keys=application.keys,
             clock=clock,
             timeout=settings.connect_timeout + settings.timeout,
         )
         self.inspector = RecordAudit(
-            cluster.nodes, prefix=settings.key_prefix, keys=parts.keys, clock=clock
+            cluster.nodes, prefix=settings.key_prefix, keys=application.keys, clock=clock
+        )
+
+    def visit(self) -> None:
+        """Be used by a process that is no worker: nothing is started or made."""
+        application = self._application
+        application.events.visit()
+        self.cluster.monitor.visit()
+        self.observer.visit()
+        application.local.visit()
+        # A visitor has to look for the folder; a worker has it open.
+        application.local.get_blob(BLACKLIST_NOTE, application.keys())
+
+    def view(self) -> FleetView:
+        """Return the fleet as this worker knows it, without I/O."""
+        seen = self.observer.seen()
+        # Longer than usual after a while in which the fleet was not shown.
+        delay = max(REFRESH, self._clock.time() - seen.at)
+        return self._picture(seen, me=self.cluster.heartbeat.worker, delay=delay)
+
+    def survey(self) -> FleetView:
+        """Return the fleet as it can be seen from outside, after all nodes were asked."""
+        self.cluster.sharing.look()
+        return self._picture(self.observer.refresh(), me=None)
+
+    def _picture(self, seen: CollectedReports, *, me: str | None, delay: float = 0.0) -> FleetView:
+        cluster = self.cluster
+        return fleet_view(
+            seen,
+            now=self._clock.time(),
+            interval=cluster.interval,
+            node_ids=cluster.nodes,
+            choice=cluster.control.choice,
+            configured=cluster.configured,
+            conditions=cluster.conditions.lasting(),
+            me=me,
+            delay=delay,
         )

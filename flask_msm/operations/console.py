@@ -1,41 +1,69 @@
-"""The one door for people: shows the fleet and changes it."""
+"""The one door for operators: shows the fleet and changes it.
+
+Dashboard, command line and tests call the same ``Console``. A command is one function: check,
+change, event and line of the audit log, outcome.
+"""
 
 from __future__ import annotations
 
+import logging
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
 
-from flask_msm.cluster.control import ON_RECONNECT, POLICY
-from flask_msm.errors import CommandError, one_line, quoted
+from flask_msm.cluster.control import (
+    CLEAR,
+    DISTRIBUTION,
+    ON_RECONNECT,
+    PIN,
+    POLICY,
+    RUNNING,
+    STOPPED,
+)
+from flask_msm.errors import CommandError, ConflictError, one_line, quoted, short_name
+from flask_msm.sessions.pins import MAX_PINS
 from flask_msm.settings.settings import OnReconnect, PolicyName
 
-from .audit import audit
+from .checks import Report
 from .cluster_operations import ClusterOperations
-from .observer import REFRESH
-from .orders import Order
-from .report_reader import fleet_view
 from .viewing import SnapshotBuilder
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from flask_msm.application import Application
+    from flask_msm.application import Application, Cluster
+    from flask_msm.cluster.control import Control
+    from flask_msm.cluster.shared_map import SharedMap
     from flask_msm.process.clock import Clock
     from flask_msm.settings.settings import Settings
 
+    from .inspection import Inspection
     from .lookup import SessionLookup
-    from .orders import Done
+    from .report_reader import FleetView
     from .snapshot import SessionFacts, Snapshot
 
 
+audit = logging.getLogger("flask_msm.audit")
+
 POLICIES: tuple[str, ...] = PolicyName.__args__  # type: ignore[attr-defined]
 RECONNECTS: tuple[str, ...] = OnReconnect.__args__  # type: ignore[attr-defined]
+_ALLOWED = {POLICY: POLICIES, ON_RECONNECT: RECONNECTS, DISTRIBUTION: (RUNNING, STOPPED)}
+#: Most attributes whose clearing is remembered by name; of more, the oldest are forgotten.
+MAX_CLEARS = 200
+#: Most characters that are kept of a name or a reason.
+LONGEST = 200
 _NO_CLUSTER = "MSM_NODES is not set: there is no cluster to look after"
-#: Most time in seconds for which somebody who looks waits for nodes.
+_IN_USE = "in use"
+#: Most time in seconds for which ``look`` waits for nodes.
 _MOMENT = 0.25
 _LEVELS = ("info", "warning", "error")
+#: Operator and reason, as ``Control`` keeps them.
+_By = dict[str, str]
+
+
+class UnreachedError(CommandError):
+    """No node took the change, nor a folder of this host, and this process is no worker."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,12 +75,25 @@ class Outcome:
         event: Id of the event that was written down, one of ``Snapshot.events`` from now on.
         stamp: Stamp of the change, if something was changed for the fleet.
         nodes: Ids of the nodes that know it; with none, only workers of this host hear of it now.
+        error: Why a node that was probed did not answer; ``None`` if it did.
+        milliseconds: How long a node that was probed took.
     """
 
     text: str
     event: str | None = None
     stamp: str | None = None
     nodes: tuple[str, ...] = ()
+    error: str | None = None
+    milliseconds: float | None = None
+
+
+class _Change(NamedTuple):
+    """What a command changed: in one sentence, its stamp, what held before it and holds since."""
+
+    text: str
+    stamp: int = 0
+    before: str | None = None
+    after: str | None = None
 
 
 class Console:
@@ -68,7 +109,7 @@ class Console:
 
     and, unless it says otherwise, raises
 
-    * ``ConflictError`` when somebody changed it in the meantime: nothing was changed again;
+    * ``ConflictError`` when it was changed in the meantime: nothing was changed again;
     * ``CommandError`` when it cannot be done, with the reason in words for the operator.
 
     A command may do I/O and takes a few seconds at most. It writes an event and a line of the
@@ -93,9 +134,9 @@ class Console:
     ) -> None:
         self.application = application
         self.settings = settings
-        self._clock = clock
         self._lookups = lookups
         self._viewer = SnapshotBuilder(application, settings, app_name=app_name, clock=clock)
+        self._visits = False
         #: What there is only with nodes.
         self.operations = (
             ClusterOperations(application, application.cluster, settings, clock)
@@ -103,38 +144,67 @@ class Console:
             else None
         )
 
+    def visit(self) -> None:
+        """Be used by a process that is no worker, a command line: nothing is started."""
+        self._operations().visit()
+        self._visits = True
+
+    # -- what is shown -------------------------------------------------------------------------
+
     def view(self) -> Snapshot:
         """Return the fleet as it is known here. Never blocks on I/O, never raises."""
-        operations = self.operations
-        if operations is None:
+        if self.operations is None:
             return self._viewer.without_cluster()
-        cluster = operations.cluster
-        seen, now = operations.observer.seen(), self._clock.time()
-        picture = fleet_view(
-            seen,
-            now=now,
-            interval=cluster.interval,
-            node_ids=cluster.nodes,
-            choice=cluster.control.choice,
-            configured=cluster.configured,
-            conditions=cluster.conditions.lasting(),
-            me=cluster.heartbeat.worker,
-            # Longer than usual for who looks first after a while.
-            delay=max(REFRESH, now - seen.at),
-        )
-        return self._viewer.snapshot(picture, cluster)
+        return self._viewer.snapshot(self.operations.view(), self.operations.cluster)
 
     def look(self) -> Snapshot:
         """Return the fleet after the nodes were asked what operators have changed.
 
-        For somebody who is about to change it: *based_on* is the newest then, also if another
-        worker made the last change a moment ago. Takes a quarter of a second at most, whatever
-        hangs, and is ``view()`` if no node answers. Never raises.
+        For an operator who is about to change it: *based_on* is the newest then, also if another
+        worker made the last change a moment ago. Takes a quarter of a second at most, also when a
+        node hangs, and is ``view()`` if no node answers. Never raises.
         """
         if (cluster := self.application.cluster) is not None:
             cluster.sharing.look(within=_MOMENT)
             cluster.learner.learn()
         return self.view()
+
+    def survey(self) -> FleetView:
+        """Return the fleet as it can be seen from outside, after all nodes were asked."""
+        return self._operations().survey()
+
+    def value(self, name: str) -> str:
+        """Return what holds, as this worker knows: *policy*, *on_reconnect* or *distribution*.
+
+        Raises:
+            CommandError: There is no such choice, or no cluster.
+        """
+        cluster = self._cluster()
+        if name not in cluster.configured:
+            known = ", ".join(cluster.configured)
+            raise CommandError(f"there is no choice {quoted(name)}; there are {known}")
+        return cluster.control.choice(name).value or cluster.configured[name]
+
+    def check(self, timeout: float = 0.0) -> Report:
+        """Return whether every node is up and trusted, so that the next one may be restarted.
+
+        Args:
+            timeout: Time in seconds to wait for that.
+        """
+        if self.operations is None:
+            return Report(all_up=True, nodes=())
+        return self.operations.gate.wait(timeout, time.sleep)
+
+    def inspect(self, nodes: Iterable[str]) -> Inspection:
+        """Return what is wrong with the records on *nodes*; takes at most 5 seconds for each.
+
+        Raises:
+            CommandError: There is no such node.
+        """
+        nodes = tuple(nodes)
+        for node in nodes:
+            self._cluster(node)
+        return self._operations().inspector.inspect(nodes)
 
     def note(
         self, kind: str, text: str, *, actor: str, reason: str = "", level: str = "info"
@@ -144,18 +214,14 @@ class Console:
         Args:
             kind: Short name, for example ``action_denied``.
             text: One sentence without contents of sessions.
-            actor: The operator, or ``-`` when nobody is known.
+            actor: The operator, or ``-`` when the name is not known.
             reason: Why.
             level: ``info``, ``warning`` or ``error``.
         """
-        level = level if level in _LEVELS else "info"
-        # All of it may come from whoever was refused.
+        # All of it may come from a request that was refused.
         kind, text = one_line(kind, 60), one_line(text, 500)
-        actor, reason = one_line(actor, 200), one_line(reason, 200)
-        number = self.application.events.add(level, kind, text, actor=actor, reason=reason)
-        because = f" ({reason})" if reason else ""
-        audit.info("%s: %s, by %s%s", kind, text, actor, because)
-        return Outcome(text=text, event=self._event_id(number))
+        level = level if level in _LEVELS else "info"
+        return self._write_down(kind, _Change(text), _by(actor, reason), level=level)
 
     # -- what can be chosen --------------------------------------------------------------------
 
@@ -163,72 +229,112 @@ class Console:
         self, value: str | None, *, actor: str, reason: str, based_on: str | None
     ) -> Outcome:
         """Choose the serialization policy; ``None`` goes back to the configuration."""
-        order = Order(actor, reason, based_on)
-        return self._do(lambda c: c.commander.choose(POLICY, value, POLICIES, order))
+        return self._choose(POLICY, value, _by(actor, reason), based_on)
 
     def set_on_reconnect(
         self, value: str | None, *, actor: str, reason: str, based_on: str | None
     ) -> Outcome:
         """Choose what happens to local changes when the cluster returns; ``None`` as above."""
-        order = Order(actor, reason, based_on)
-        return self._do(lambda c: c.commander.choose(ON_RECONNECT, value, RECONNECTS, order))
+        return self._choose(ON_RECONNECT, value, _by(actor, reason), based_on)
 
     def stop(self, *, actor: str, reason: str, based_on: str | None) -> Outcome:
         """Stop distribution for the fleet, at once; *based_on*: ``Snapshot.distribution``."""
-        order = Order(actor, reason, based_on)
-        return self._do(lambda c: c.commander.distribute(order, stop=True))
+        return self._choose(DISTRIBUTION, STOPPED, _by(actor, reason), based_on)
 
     def resume(self, *, actor: str, reason: str, based_on: str | None) -> Outcome:
         """Let distribution go on; *based_on*: ``Snapshot.distribution``."""
-        order = Order(actor, reason, based_on)
-        return self._do(lambda c: c.commander.distribute(order, stop=False))
+        return self._choose(DISTRIBUTION, RUNNING, _by(actor, reason), based_on)
+
+    def _choose(self, name: str, value: str | None, by: _By, based_on: str | None) -> Outcome:
+        configured, allowed = self._cluster().configured[name], _ALLOWED[name]
+        if value is not None and value not in allowed:
+            raise CommandError(f"{name} cannot be {quoted(value)}; allowed: {', '.join(allowed)}")
+
+        def change(control: Control) -> _Change:
+            _check_unchanged(name, control.choice(name).stamp, based_on)
+            before, after = self.value(name), value or f"{configured} (configuration)"
+            stamp = control.choose(name, value, **by)
+            return _Change(f"{name}: {before} -> {after}", stamp, before, after)
+
+        return self._carry_out(f"{name}_changed", change, by)
 
     # -- nodes and workers ---------------------------------------------------------------------
 
     def drain(self, node: str, *, actor: str, reason: str, based_on: str | None) -> Outcome:
         """Take a node out of use; refused for the last one in use."""
-        order = Order(actor, reason, based_on)
-        return self._do(lambda c: c.commander.drain(node, order, back=False))
+        by, nodes = _by(actor, reason), self._cluster(node).nodes
+
+        def change(control: Control) -> _Change:
+            drains = control.drains()
+            _check_unchanged(node, control.drain_stamp(node), based_on)
+            # A drained node may be switched off already: it stays drained.
+            if drains.get(node) != "drained":
+                if not [other for other in nodes if other != node and other not in drains]:
+                    text = f"{node} is the last node in use; draining it would leave no cluster"
+                    raise CommandError(text)
+                control.set_drain(node, "draining", **by)
+            before, stamp = drains.get(node, _IN_USE), control.drain_stamp(node)
+            return _Change(f"{node} is being drained", stamp, before, "draining")
+
+        return self._carry_out("node_drained", change, by, node=node)
 
     def undrain(self, node: str, *, actor: str, reason: str, based_on: str | None) -> Outcome:
         """Take a node into use again; it is rebuilt before it is trusted."""
-        order = Order(actor, reason, based_on)
-        return self._do(lambda c: c.commander.drain(node, order, back=True))
+        self._cluster(node)
+        by = _by(actor, reason)
+
+        def change(control: Control) -> _Change:
+            before = control.drains().get(node)
+            _check_unchanged(node, control.drain_stamp(node), based_on)
+            # A node in use keeps its trust.
+            if before is not None:
+                control.set_missed(node, "was drained")
+                control.set_drain(node, None, **by)
+            stamp = control.drain_stamp(node)
+            return _Change(f"{node} is taken back", stamp, before or _IN_USE, _IN_USE)
+
+        return self._carry_out("node_restored", change, by, node=node)
 
     def probe(self, node: str, *, actor: str, reason: str, based_on: str | None) -> Outcome:
         """Ask a node from this worker whether it answers; the outcome says so, with the time."""
         del based_on
-        self._known(node)
-
-        def ask(operations: ClusterOperations) -> Done:
-            began = time.monotonic()
-            trouble = operations.cluster.prober.probe(node)
-            took = (time.monotonic() - began) * 1000
-            text = f"{node} answered in {took:.1f} ms" if trouble is None else f"{node}: {trouble}"
-            return operations.commander.note("probed", text, Order(actor, reason), node=node)
-
-        return self._do(ask)
+        prober = self._cluster(node).prober
+        began = time.monotonic()
+        error = prober.probe(node)
+        took = (time.monotonic() - began) * 1000
+        text = f"{node} answered in {took:.1f} ms" if error is None else f"{node}: {error}"
+        outcome = self._write_down("probed", _Change(text), _by(actor, reason), node=node)
+        return replace(outcome, error=error, milliseconds=took)
 
     def reset_circuit(self, node: str, *, actor: str, reason: str, based_on: str | None) -> Outcome:
         """Forget the failures of a node in this worker and probe it at once."""
-        self._known(node)
-
-        def reset(operations: ClusterOperations) -> Done:
-            done = operations.commander.reset_circuit(node, Order(actor, reason, based_on))
-            operations.cluster.prober.probe(node)
-            return done
-
-        return self._do(reset)
+        del based_on
+        cluster, change = self._cluster(node), _Change(f"{node} is asked again")
+        cluster.state.forget_failures(node)
+        outcome = self._write_down("circuit_reset", change, _by(actor, reason), node=node)
+        cluster.prober.probe(node)
+        return outcome
 
     def forget_worker(
         self, worker: str, *, actor: str, reason: str, based_on: str | None
     ) -> Outcome:
         """Show a worker that is gone no longer; refused for one that lives."""
-        # Its report may tell more than the nodes do, which the commander asks.
-        if worker in {one.id for one in self.view().workers if not one.gone}:
-            raise CommandError(f"worker {quoted(worker)} lives; only one that is gone is forgotten")
-        order = Order(actor, reason, based_on)
-        return self._do(lambda c: c.commander.forget_worker(worker, order))
+        del based_on
+        workers = self._cluster().heartbeat
+        # A report may be newer than what the nodes hold of a worker.
+        living = {one.id for one in self.view().workers if not one.gone}
+
+        def change(_: Control) -> _Change:
+            if worker in living or workers.lives(worker):
+                text = f"worker {quoted(worker)} lives; only one that is gone is forgotten"
+                raise CommandError(text)
+            if worker not in workers.names():
+                raise CommandError(f"there is no worker {quoted(worker)}")
+            workers.forget(worker)
+            return _Change(f"worker {one_line(worker, 120)} is forgotten")
+
+        by = _by(actor, reason)
+        return self._carry_out("worker_forgotten", change, by, also=workers.shared)
 
     # -- the blacklist -------------------------------------------------------------------------
 
@@ -241,20 +347,55 @@ class Console:
         based_on: str | None,
     ) -> Outcome:
         """Forget what was seen so far of exactly these attributes; ``None`` for all there are."""
-        order = Order(actor, reason, based_on)
-        return self._do(lambda c: c.commander.clear(attributes, order))
+        del based_on
+        if attributes is not None and "" in attributes:
+            raise CommandError("an attribute without a name is cleared together with all others")
+        if attributes is not None and len(attributes) > MAX_CLEARS:
+            raise CommandError(f"at most {MAX_CLEARS} attributes are cleared at once, or all")
+        by, what = _by(actor, reason), "everything was"
+        if attributes is not None:
+            one = len(attributes) == 1
+            what = f"{quoted(attributes[0])} was" if one else f"{len(attributes)} attributes were"
+
+        def change(control: Control) -> _Change:
+            if attributes is None:
+                for name in control.choices(CLEAR):
+                    control.remove_choice(CLEAR + name)
+            # The empty name stands for all attributes.
+            names = [""] if attributes is None else [short_name(name) for name in attributes]
+            stamps = [control.choose(CLEAR + name, "cleared", **by) for name in names]
+            clears = [(c.stamp, name) for name, c in control.choices(CLEAR).items() if c.value]
+            for _, name in sorted(clears, reverse=True)[MAX_CLEARS:]:
+                control.remove_choice(CLEAR + name)
+            return _Change(f"{what} removed from the blacklist", max(stamps, default=0))
+
+        return self._carry_out("unblacklisted", change, by)
 
     def pin(self, attribute: str, *, actor: str, reason: str, based_on: str | None) -> Outcome:
         """Store ``None`` for an attribute from now on, without trying."""
-        order = Order(actor, reason, based_on)
-        return self._do(lambda c: c.commander.pin(attribute, order, pinned=True))
+        del based_on
+        by = _by(actor, reason)
+
+        def change(control: Control) -> _Change:
+            pins = [choice for choice in control.choices(PIN).values() if choice.value]
+            if len(pins) >= MAX_PINS:
+                raise CommandError(f"{MAX_PINS} attributes are pinned, more are not allowed")
+            stamp = control.choose(PIN + short_name(attribute), "pinned", **by)
+            return _Change(f"{quoted(attribute)} is pinned", stamp)
+
+        return self._carry_out("pinned", change, by)
 
     def unpin(self, attribute: str, *, actor: str, reason: str, based_on: str | None) -> Outcome:
         """Try the attribute again; refused for what ``MSM_BLACKLIST`` pins."""
+        del based_on
         if attribute in self.settings.blacklist:
             raise CommandError(f"MSM_BLACKLIST pins {quoted(attribute)}; it is unpinned there")
-        order = Order(actor, reason, based_on)
-        return self._do(lambda c: c.commander.pin(attribute, order, pinned=False))
+
+        def change(control: Control) -> _Change:
+            stamp = control.remove_choice(PIN + short_name(attribute))
+            return _Change(f"{quoted(attribute)} is unpinned", stamp)
+
+        return self._carry_out("unpinned", change, _by(actor, reason))
 
     # -- single sessions -----------------------------------------------------------------------
 
@@ -268,7 +409,7 @@ class Console:
             reason: Why.
 
         Raises:
-            CommandError: It is neither, or nobody can tell now.
+            CommandError: It is neither, or it cannot be known now.
         """
         facts = self._lookups.find(ref_or_cookie)
         ref = facts.ref if facts else "that does not exist"
@@ -279,31 +420,90 @@ class Console:
         """End a session everywhere; *handle*: ``SessionFacts.handle``, *based_on* is not used.
 
         Raises:
-            CommandError: Nobody can tell now, or there is no such session.
+            CommandError: It cannot be known now whether it ended, or there is no such session.
         """
         del based_on
         ref = self._lookups.end(handle)
         return self.note("revoked", f"session {ref} was ended", actor=actor, reason=reason)
 
-    def _known(self, node: str) -> None:
-        cluster = self.application.cluster
-        if cluster is None:
-            raise CommandError(_NO_CLUSTER)
-        if node not in cluster.nodes:
-            known = ", ".join(cluster.nodes)
-            raise CommandError(f"there is no node {quoted(node)}; there are {known}")
+    # -- what commands share -------------------------------------------------------------------
 
-    def _do(self, act: Callable[[ClusterOperations], Done]) -> Outcome:
+    def _operations(self) -> ClusterOperations:
         if self.operations is None:
             raise CommandError(_NO_CLUSTER)
-        done = act(self.operations)
+        return self.operations
+
+    def _cluster(self, node: str | None = None) -> Cluster:
+        """Return the cluster, if *node* is one of its nodes."""
+        cluster = self._operations().cluster
+        if node is not None and node not in cluster.nodes:
+            known = ", ".join(cluster.nodes)
+            raise CommandError(f"there is no node {quoted(node)}; there are {known}")
+        return cluster
+
+    def _carry_out(
+        self,
+        kind: str,
+        change: Callable[[Control], _Change],
+        by: _By,
+        *,
+        node: str | None = None,
+        also: SharedMap | None = None,
+    ) -> Outcome:
+        """Let *change* judge and act after all nodes were read; write down what it did."""
+        done: list[_Change] = []
+        reached = self._cluster().sharing.command(
+            lambda control: done.append(change(control)), also=also
+        )
+        shelf = self.application.local.shelf
+        # What a worker changed holds in its memory; the memory of a visitor ends with the command.
+        if self._visits and not reached and (shelf is None or shelf.place is None):
+            raise UnreachedError("no node could be reached, nothing was changed")
+        return self._write_down(kind, done[0], by, node=node, reached=tuple(reached))
+
+    def _write_down(
+        self,
+        kind: str,
+        change: _Change,
+        by: _By,
+        *,
+        level: str | None = None,
+        node: str | None = None,
+        reached: tuple[str, ...] | None = None,
+    ) -> Outcome:
+        """Write an event and a line of the audit log: the only place that does."""
+        who, why = by["who"], by["why"]
+        because = f" ({why})" if why else ""
+        result = None if reached is None else f"told to {', '.join(reached) or 'this host only'}"
+        number = self.application.events.add(
+            level or "info",
+            kind,
+            # A note stands as it is.
+            change.text if level else f"{change.text}, by {who}{because}",
+            node=node,
+            actor=who,
+            reason=why,
+            before=change.before,
+            after=change.after,
+            result=result,
+        )
+        last = f"; {result}" if result else ""
+        audit.info("%s: %s, by %s%s%s", kind, change.text, who, because, last)
+        cluster = self.application.cluster
         return Outcome(
-            text=done.text,
-            event=self._event_id(done.event),
-            stamp=str(done.stamp) if done.stamp else None,
-            nodes=done.nodes,
+            text=change.text,
+            event=self._viewer.event_id(cluster.heartbeat.worker if cluster else "", number),
+            stamp=str(change.stamp) if change.stamp else None,
+            nodes=reached or (),
         )
 
-    def _event_id(self, number: int) -> str:
-        cluster = self.application.cluster
-        return self._viewer.event_id(cluster.heartbeat.worker if cluster else "", number)
+
+def _by(actor: str, reason: str) -> _By:
+    """Return operator and reason as they are kept."""
+    return {"who": one_line(actor, LONGEST), "why": one_line(reason, LONGEST)}
+
+
+def _check_unchanged(name: str, stamp: int, based_on: str | None) -> None:
+    """Compare what the fleet holds with what the operator saw: the only place that does."""
+    if based_on is not None and based_on != str(stamp):
+        raise ConflictError(f"{name} was changed in the meantime; look at its value and try again")

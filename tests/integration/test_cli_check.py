@@ -156,7 +156,7 @@ def test_a_node_that_hangs_is_not_waited_for_longer_than_allowed(operator_of, mo
     operator.nodes[2].pause()
     try:
         # It would wait for as long as the node hangs.
-        found = operator.console.operations.inspector.inspect(["n3"])
+        found = operator.worker.extensions["msm"].console.inspect(["n3"])
     finally:
         operator.nodes[2].resume()
 

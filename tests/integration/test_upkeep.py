@@ -11,7 +11,6 @@ from support.peer import answers
 
 from flask_msm import MemcachedSessionManager
 from flask_msm.cluster.health import NodeState
-from flask_msm.operations.orders import Order
 from flask_msm.record.attributes import Attributes
 from flask_msm.record.keys import keyring, storage_key
 from flask_msm.record.record import Kind, Record
@@ -182,7 +181,7 @@ def test_a_restart_between_two_ticks_is_not_hidden_by_an_operator(fleet):
     _, outsider = fleet.outsider()
     fleet.nodes[0].restart()
 
-    assert outsider.console.operations.commander.drain("n2", Order("anna"), back=False).nodes
+    assert outsider.console.drain("n2", actor="anna", reason="", based_on=None).nodes
     cluster.monitor.tick()
 
     assert not cluster.state.view()["n1"].trusted
@@ -268,8 +267,8 @@ def test_a_drained_node_is_copied_away_and_left_alone_until_it_is_taken_back(fle
     cluster, state = fleet.worker()
     keys = store_sessions(state, 100)
 
-    commander = state.console.operations.commander
-    assert commander.drain("n1", Order("anna", "new disk"), back=False).nodes
+    anna = {"actor": "anna", "reason": "new disk", "based_on": None}
+    assert state.console.drain("n1", **anna).nodes
 
     def drained():
         cluster.monitor.tick()
@@ -281,7 +280,7 @@ def test_a_drained_node_is_copied_away_and_left_alone_until_it_is_taken_back(fle
     fleet.nodes[0].kill()
     assert state.store.load(keys[0], KEYS, at_least=1, deadline=1e12).record is not None
     fleet.nodes[0].restart()
-    assert commander.drain("n1", Order("anna", "done"), back=True).nodes
+    assert state.console.undrain("n1", **anna).nodes
     settle(cluster)
 
 

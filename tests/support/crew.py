@@ -67,7 +67,6 @@ class Crew:
         )
         worker.cluster = worker.state.parts.cluster
         worker.console = worker.state.console
-        worker.commander = worker.console.operations.commander
         # What is behind a request is done at once, and no thread is left over.
         worker.console.operations.observer._later = _at_once
         worker.console.operations.observer._begin = lambda: None

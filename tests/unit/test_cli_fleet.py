@@ -7,8 +7,10 @@ import logging
 import threading
 
 import pytest
-from support.crew import Crew
+from support.crew import BY, Crew
 from support.policies import visit, write
+
+from flask_msm.errors import CommandError
 
 
 @pytest.fixture
@@ -226,6 +228,37 @@ def test_a_change_by_the_command_line_is_a_line_of_audit(run, caplog):
     assert line == (
         "policy_changed: policy: blacklist -> local, by command line (a release); told to n1, n2"
     )
+
+
+def test_a_change_that_no_node_and_no_folder_took_is_refused_and_no_line_of_audit(
+    crew, run, caplog
+):
+    crew.outage()
+
+    with caplog.at_level(logging.INFO, "flask_msm.audit"):
+        refused = run("policy", "local")
+
+    assert refused.exit_code == 1
+    assert "Error: no node could be reached, nothing was changed" in refused.output
+    assert not [line for line in caplog.records if line.name == "flask_msm.audit"]
+
+
+def test_a_probe_by_the_command_line_is_a_line_of_audit(run, caplog):
+    with caplog.at_level(logging.INFO, "flask_msm.audit"):
+        shown = run("probe", "n1").output.strip()
+
+    (line,) = [line.getMessage() for line in caplog.records if line.name == "flask_msm.audit"]
+    assert line == f"probed: {shown}, by command line"
+
+
+@pytest.mark.parametrize("command", ["probe", "drain", "undrain"])
+def test_a_node_that_does_not_exist_is_refused_with_the_words_of_the_console(crew, run, command):
+    refused = run(command, "n9")
+
+    assert refused.exit_code == 2
+    with pytest.raises(CommandError) as error:
+        getattr(crew.workers[0].console, command)("n9", **BY)
+    assert f"Error: {error.value}" in refused.output
 
 
 def test_no_thread_is_started_and_no_worker_announced(crew, run):

@@ -59,7 +59,7 @@ def held(worker):
     cluster = worker.cluster
     names = (POLICY, ON_RECONNECT, DISTRIBUTION)
     drained = dict.fromkeys(cluster.control.drains(), "out of use")
-    return {name: worker.commander.value(name) for name in names} | drained
+    return {name: worker.console.value(name) for name in names} | drained
 
 
 #: What the first worker does; the next step, which was reviewed there; what holds after both.
@@ -207,7 +207,7 @@ def test_who_was_too_late_may_look_and_try_again_at_once(one, behind):
 
 def test_of_two_commands_at_one_worker_the_second_is_judged_on_what_the_first_did(one):
     """Two threads, the second of which arrives when the first was judged and has not acted."""
-    commander, refused = one.commander, []
+    refused = []
     choose = one.cluster.control.choose
 
     def second():
@@ -230,7 +230,7 @@ def test_of_two_commands_at_one_worker_the_second_is_judged_on_what_the_first_di
     thread.join()
 
     assert refused == ["ben"]
-    assert commander.value(DISTRIBUTION) == "running"
+    assert one.console.value(DISTRIBUTION) == "running"
 
 
 # -- workers -------------------------------------------------------------------------------------

@@ -1,23 +1,22 @@
-"""What operators change for the fleet: checked, never over somebody's head, written down."""
+"""What operators change for the fleet: checked, based on what they saw, and written down."""
 
 from __future__ import annotations
 
 import logging
 
 import pytest
+from support.apps import make_app
 from support.clock import FakeClock
 from support.crew import Crew, sealed
 
 from flask_msm.cluster.control import CLEAR, ON_RECONNECT, PIN, POLICY
 from flask_msm.errors import CommandError, ConflictError
-from flask_msm.operations.commander import MAX_CLEARS
-from flask_msm.operations.orders import Order
+from flask_msm.operations.console import MAX_CLEARS
 from flask_msm.record.keys import keyring
 from flask_msm.sessions.pins import MAX_PINS
 
 
-POLICIES = ("raise", "local", "stop", "blacklist")
-ANNA = Order("anna", "too many errors")
+ANNA = {"actor": "anna", "reason": "too many errors", "based_on": None}
 UNTIL = 1e12
 
 
@@ -48,8 +47,12 @@ def said(caplog):
     return lines
 
 
-def choose(cluster, value, order=ANNA, name=POLICY):
-    return cluster.commander.choose(name, value, POLICIES, order)
+def by(actor, reason="", based_on=None):
+    return {"actor": actor, "reason": reason, "based_on": based_on}
+
+
+def choose(worker, value, order=ANNA):
+    return worker.console.set_policy(value, **order)
 
 
 # -- choices -------------------------------------------------------------------------------------
@@ -58,15 +61,15 @@ def choose(cluster, value, order=ANNA, name=POLICY):
 def test_a_choice_holds_for_every_worker_after_its_next_tick(crew, one, other):
     done = choose(one, "blacklist")
 
-    assert one.commander.value(POLICY) == "blacklist"
+    assert one.console.value(POLICY) == "blacklist"
     assert done.nodes == ("n1", "n2")
     crew.tick()
-    assert other.commander.value(POLICY) == "blacklist"
+    assert other.console.value(POLICY) == "blacklist"
     assert crew.workers[1].state.repository.serialization.policy.name == "blacklist"
 
 
 def test_who_when_and_why_stay_with_it(crew, one, other):
-    choose(one, "local", Order("anna", "a test"))
+    choose(one, "local", by("anna", "a test"))
     crew.tick()
 
     choice = other.cluster.control.choice(POLICY)
@@ -76,7 +79,7 @@ def test_who_when_and_why_stay_with_it(crew, one, other):
 
 def test_the_event_of_a_change_says_what_was_before_what_is_after_and_who_was_told(crew, one):
     choose(one, "local")
-    one.commander.drain("n1", ANNA, back=False)
+    one.console.drain("n1", **ANNA)
     crew.outage()
     crew.tick()
     choose(one, None)
@@ -101,7 +104,7 @@ def test_back_to_the_configuration_is_a_choice_that_wins_over_older_ones(crew, o
     crew.tick()
 
     for cluster in (one, other):
-        assert cluster.commander.value(POLICY) == "raise"
+        assert cluster.console.value(POLICY) == "raise"
         assert cluster.cluster.control.choice(POLICY).value is None
         assert cluster.cluster.control.choice(POLICY).stamp
 
@@ -111,7 +114,7 @@ def test_a_later_choice_wins_whoever_makes_it(crew, one, other):
         choose((one, other)[number % 2], value)
     crew.tick()
 
-    assert one.commander.value(POLICY) == other.commander.value(POLICY) == "raise"
+    assert one.console.value(POLICY) == other.console.value(POLICY) == "raise"
 
 
 @pytest.mark.parametrize("value", ["", "RAISE", "Local", "blacklist\n", "\x1b[31m", "x" * 10_000])
@@ -122,7 +125,7 @@ def test_what_is_not_allowed_is_refused_and_said_what_is(one, value):
     assert "raise, local, stop, blacklist" in str(refused.value)
     assert str(refused.value).isprintable()
     assert len(str(refused.value)) < 300
-    assert one.commander.value(POLICY) == "raise"
+    assert one.console.value(POLICY) == "raise"
 
 
 def test_a_change_of_what_somebody_else_changed_is_refused(crew, one, other, said):
@@ -132,30 +135,30 @@ def test_a_change_of_what_somebody_else_changed_is_refused(crew, one, other, sai
 
     # What the nodes know counts, not what this worker heard so far.
     with pytest.raises(ConflictError, match="policy was changed in the meantime"):
-        choose(other, "stop", Order("ben", "", seen))
+        choose(other, "stop", by("ben", "", seen))
 
     crew.tick()
-    assert one.commander.value(POLICY) == "local"
+    assert one.console.value(POLICY) == "local"
     assert len(said()) == before
 
 
 def test_a_change_of_what_was_seen_is_made(crew, one, other):
-    first = choose(one, "local", Order("anna", "", "0"))
+    first = choose(one, "local", by("anna", "", "0"))
 
-    second = choose(other, "stop", Order("ben", "", str(first.stamp)))
+    second = choose(other, "stop", by("ben", "", first.stamp))
 
-    assert second.stamp > first.stamp
-    assert other.commander.value(POLICY) == "stop"
+    assert int(second.stamp) > int(first.stamp)
+    assert other.console.value(POLICY) == "stop"
 
 
 def test_choices_do_not_get_in_each_others_way(one):
     choose(one, "local")
-    one.commander.choose(ON_RECONNECT, "discard", ("promote", "discard"), Order("ben", "", "0"))
-    one.commander.distribute(Order("cid", "", "0"), stop=True)
+    one.console.set_on_reconnect("discard", **by("ben", "", "0"))
+    one.console.stop(**by("cid", "", "0"))
 
-    assert one.commander.value(ON_RECONNECT) == "discard"
+    assert one.console.value(ON_RECONNECT) == "discard"
     assert one.cluster.mode.mode.value == "stopped"
-    one.commander.distribute(Order("cid"), stop=False)
+    one.console.resume(**by("cid"))
     assert one.cluster.mode.mode.value == "distributed"
 
 
@@ -166,7 +169,7 @@ def test_who_has_not_heard_of_a_stop_does_not_say_that_a_session_is_not_there(
     later, jobs = one.cluster.lanes.later, []
     one.cluster.lanes.later = jobs.append
     if how == "by an operator":
-        one.commander.distribute(ANNA, stop=True)
+        one.console.stop(**ANNA)
     else:
         one.cluster.sharing.stop_distribution("an attribute")
 
@@ -178,7 +181,7 @@ def test_who_has_not_heard_of_a_stop_does_not_say_that_a_session_is_not_there(
     assert other.cluster.mode.mode.value == "stopped"
 
     one.cluster.lanes.later = later
-    one.commander.distribute(ANNA._replace(based_on=None), stop=False)
+    one.console.resume(**ANNA)
     crew.tick()
     assert other.cluster.sharing.remembers({"n1", "n2"}, UNTIL)
 
@@ -189,7 +192,7 @@ def test_without_nodes_a_change_is_made_here_and_says_who_knows(crew, one):
     done = choose(one, "local")
 
     assert done.nodes == ()
-    assert one.commander.value(POLICY) == "local"
+    assert one.console.value(POLICY) == "local"
 
 
 def test_a_node_that_only_others_can_read_was_not_told(crew, one):
@@ -214,43 +217,52 @@ def test_a_choice_of_a_newer_version_is_shown_bounded_and_breaks_nothing(crew, o
     assert worker.console.view().policy.value == choice.value
 
 
+@pytest.mark.parametrize("name", ["", "Policy", "pin:cart", "x\x1b" * 10_000])
+def test_what_cannot_be_chosen_has_no_value(one, name):
+    with pytest.raises(CommandError, match="policy, on_reconnect, distribution") as refused:
+        one.console.value(name)
+
+    assert str(refused.value).isprintable()
+    assert len(str(refused.value)) < 600
+
+
 # -- nodes ---------------------------------------------------------------------------------------
 
 
 def test_the_last_node_in_use_is_not_drained(one, said):
-    one.commander.drain("n1", ANNA, back=False)
+    one.console.drain("n1", **ANNA)
     before = len(said())
 
     with pytest.raises(CommandError, match="n2 is the last node in use"):
-        one.commander.drain("n2", ANNA, back=False)
+        one.console.drain("n2", **ANNA)
 
     assert set(one.cluster.control.drains()) == {"n1"}
     assert len(said()) == before
 
 
 def test_draining_and_taking_back_look_at_what_was_seen(one):
-    stamp = str(one.commander.drain("n1", Order("anna", "", "0"), back=False).stamp)
+    stamp = one.console.drain("n1", **by("anna", "", "0")).stamp
 
-    for back in (False, True):
+    for act in (one.console.drain, one.console.undrain):
         with pytest.raises(ConflictError):
-            one.commander.drain("n1", Order("ben", "", "0"), back=back)
-    one.commander.drain("n1", Order("ben", "", stamp), back=True)
+            act("n1", **by("ben", "", "0"))
+    one.console.undrain("n1", **by("ben", "", stamp))
 
     assert one.cluster.control.drains() == {}
     assert not one.cluster.control.standing("n1").trusted
 
 
 def test_taking_back_a_node_in_use_does_not_cost_its_trust(one):
-    one.commander.drain("n1", ANNA, back=True)
+    one.console.undrain("n1", **ANNA)
 
     assert one.cluster.control.standing("n1").trusted
 
 
 def test_draining_a_drained_node_leaves_it_drained(one):
-    """It may be switched off, and then nobody could finish draining it."""
+    """It may be switched off, and then no worker could finish draining it."""
     one.cluster.control.set_drain("n1", "drained", who="drain", why="all copied")
 
-    one.commander.drain("n1", ANNA, back=False)
+    one.console.drain("n1", **ANNA)
 
     assert one.cluster.control.drains() == {"n1": "drained"}
 
@@ -258,13 +270,46 @@ def test_draining_a_drained_node_leaves_it_drained(one):
 @pytest.mark.parametrize("name", ["n9", "", "N1", "n1\x1b", "x" * 10_000])
 def test_a_node_that_does_not_exist_is_refused(one, name):
     for act in (
-        lambda: one.commander.drain(name, ANNA, back=False),
-        lambda: one.commander.reset_circuit(name, ANNA),
+        lambda: one.console.drain(name, **ANNA),
+        lambda: one.console.undrain(name, **ANNA),
+        lambda: one.console.probe(name, **ANNA),
+        lambda: one.console.reset_circuit(name, **ANNA),
     ):
         with pytest.raises(CommandError) as refused:
             act()
         assert str(refused.value).isprintable()
         assert "n1, n2" in str(refused.value)
+
+
+def test_a_node_that_does_not_exist_is_not_inspected(one):
+    with pytest.raises(CommandError, match="there is no node 'n9'; there are n1, n2"):
+        one.console.inspect(["n1", "n9"])
+
+
+def test_the_outcome_of_a_probe_says_how_long_it_took_or_why_not(crew, one):
+    answered = one.console.probe("n1", **ANNA)
+    crew.nodes["n1"].fail()
+    failed = one.console.probe("n1", **ANNA)
+
+    assert answered.error is None
+    assert answered.text == f"n1 answered in {answered.milliseconds:.1f} ms"
+    assert failed.text == f"n1: {failed.error}"
+
+
+def test_without_nodes_there_is_nothing_to_change_and_no_node_to_wait_for():
+    console = make_app(0).state.console
+
+    assert console.check() == (True, ())
+    for act in (
+        lambda: console.set_policy("local", **ANNA),
+        lambda: console.forget_worker("gone", **ANNA),
+        lambda: console.unpin("cart", **ANNA),
+        lambda: console.probe("n1", **ANNA),
+        lambda: console.inspect(["n1"]),
+        lambda: console.value(POLICY),
+    ):
+        with pytest.raises(CommandError, match="MSM_NODES is not set"):
+            act()
 
 
 # -- pins and clears -----------------------------------------------------------------------------
@@ -274,12 +319,12 @@ NAMES = ("cart", "", "\x00\x1b[31m\n", "\ud800", "x" * 10_240, "a:b choice:c", "
 
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
 def test_any_name_can_be_pinned_and_unpinned_for_the_fleet(crew, one, name, said):
-    one.commander.pin(name, ANNA, pinned=True)
+    one.console.pin(name, **ANNA)
     crew.tick()
     for worker in crew.workers:
         assert name in worker.state.repository.serialization.pins
 
-    one.commander.pin(name, ANNA, pinned=False)
+    one.console.unpin(name, **ANNA)
     crew.tick()
     for worker in crew.workers:
         assert name not in worker.state.repository.serialization.pins
@@ -291,14 +336,14 @@ def test_pins_are_bounded(one):
         one.cluster.control.choose(f"{PIN}{number}", "pinned", who="anna", why="")
 
     with pytest.raises(CommandError, match=f"{MAX_PINS} attributes are pinned"):
-        one.commander.pin("one more", ANNA, pinned=True)
+        one.console.pin("one more", **ANNA)
 
 
 def test_clears_are_bounded_and_the_newest_stay(one):
     for number in range(MAX_CLEARS + 15):
         one.cluster.control.choose(f"{CLEAR}name {number}", "cleared", who="anna", why="")
-    one.commander.clear(
-        [f"name {number}" for number in range(MAX_CLEARS + 15, MAX_CLEARS + 20)], ANNA
+    one.console.clear_blacklist(
+        [f"name {number}" for number in range(MAX_CLEARS + 15, MAX_CLEARS + 20)], **ANNA
     )
 
     kept = {name for name, choice in one.cluster.control.choices(CLEAR).items() if choice.value}
@@ -308,7 +353,7 @@ def test_clears_are_bounded_and_the_newest_stay(one):
 
 
 def test_all_that_operators_can_say_at_most_is_still_shared(crew, one, other):
-    wordy = Order("a" * 500, "\u00fc" * 500)
+    wordy = by("a" * 500, "\u00fc" * 500)
     for number in range(MAX_PINS):
         one.cluster.control.choose(
             f"{PIN}{number:03}" + "\u00e9" * 110, "pinned", who="a" * 200, why="\u00fc" * 200
@@ -320,7 +365,7 @@ def test_all_that_operators_can_say_at_most_is_still_shared(crew, one, other):
 
     assert choose(one, "local", wordy).nodes == ("n1", "n2")
     crew.tick()
-    assert other.commander.value(POLICY) == "local"
+    assert other.console.value(POLICY) == "local"
 
 
 def note(worker, name):
@@ -339,11 +384,11 @@ def test_exactly_what_is_named_is_cleared_everywhere(crew, one):
             note(worker, name)
     crew.tick()
 
-    one.commander.clear(["a", "b"], ANNA)
+    one.console.clear_blacklist(["a", "b"], **ANNA)
     crew.tick()
 
     assert [listed(worker) for worker in crew.workers] == [{"c"}, {"c"}]
-    one.commander.clear(None, ANNA)
+    one.console.clear_blacklist(None, **ANNA)
     crew.tick()
     assert [listed(worker) for worker in crew.workers] == [set(), set()]
     note(crew.workers[1], "a")
@@ -354,7 +399,7 @@ def test_exactly_what_is_named_is_cleared_everywhere(crew, one):
 def test_clearing_nothing_clears_nothing(crew, one):
     note(crew.workers[0], "a")
 
-    one.commander.clear([], ANNA)
+    one.console.clear_blacklist([], **ANNA)
 
     assert listed(crew.workers[0]) == {"a"}
 
@@ -364,7 +409,7 @@ def test_an_empty_name_does_not_clear_everything(crew, one, names):
     note(crew.workers[0], "a")
 
     with pytest.raises(CommandError):
-        one.commander.clear(names, ANNA)
+        one.console.clear_blacklist(names, **ANNA)
 
     assert listed(crew.workers[0]) == {"a"}
 
@@ -373,7 +418,7 @@ def test_a_clear_by_a_clock_a_day_ahead_does_not_hide_what_comes_after(crew, one
     odd = crew.hire(clock=FakeClock(crew.clock.now + 86_400))
     odd.cluster.monitor.tick()
     note(crew.workers[0], "before")
-    odd.commander.clear(None, ANNA)
+    odd.console.clear_blacklist(None, **ANNA)
     crew.tick()
     assert listed(crew.workers[0]) == set()
 
@@ -393,33 +438,34 @@ def test_a_clear_by_a_clock_a_day_ahead_does_not_hide_what_comes_after(crew, one
 def test_every_change_is_one_line_of_audit_with_who_what_from_to_and_why(one, said):
     choose(one, "local")
     choose(one, None)
-    one.commander.distribute(ANNA, stop=True)
-    one.commander.drain("n1", ANNA, back=False)
-    one.commander.pin("cart", ANNA, pinned=True)
-    one.commander.clear(["cart"], ANNA)
+    one.console.stop(**ANNA)
+    one.console.drain("n1", **ANNA)
+    one.console.pin("cart", **ANNA)
+    one.console.clear_blacklist(["cart"], **ANNA)
 
-    by = "by anna (too many errors); told to n1, n2"
+    who = "by anna (too many errors); told to n1, n2"
     assert said() == [
-        f"policy_changed: policy: raise -> local, {by}",
-        f"policy_changed: policy: local -> raise (configuration), {by}",
-        f"distribution_changed: distribution: running -> stopped, {by}",
-        f"node_drained: n1 is being drained, {by}",
-        f"pinned: 'cart' is pinned, {by}",
-        f"unblacklisted: 'cart' was removed from the blacklist, {by}",
+        f"policy_changed: policy: raise -> local, {who}",
+        f"policy_changed: policy: local -> raise (configuration), {who}",
+        f"distribution_changed: distribution: running -> stopped, {who}",
+        f"node_drained: n1 is being drained, {who}",
+        f"pinned: 'cart' is pinned, {who}",
+        f"unblacklisted: 'cart' was removed from the blacklist, {who}",
     ]
 
 
 def test_what_an_operator_types_cannot_forge_a_line(one, said):
-    choose(one, "local", Order("eve\nroot: all is well", "x\r\n\x1b[2J" + "y" * 5000))
+    choose(one, "local", by("eve\nroot: all is well", "x\r\n\x1b[2J" + "y" * 5000))
 
     (line,) = said()
     assert line.isprintable()
     assert len(line) < 600
 
 
-def test_a_change_is_an_event_with_its_id(one, crew):
+def test_a_change_is_an_event_with_its_id(one):
     done = choose(one, "local")
 
-    event = crew.workers[0].state.parts.events.newest(1)[0]
-    assert (event.id, event.kind) == (done.event, "policy_changed")
+    assert one.state.parts.events.newest(1)[0].kind == "policy_changed"
+    (event,) = [event for event in one.console.view().events if event.id == done.event]
+    assert event.kind == "policy_changed"
     assert (event.actor, event.reason) == ("anna", "too many errors")
