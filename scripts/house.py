@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "flask_msm"
-PERSONS = re.compile(r"\b(?:nobody|somebody|whoever|anybody|whatever)\b", re.IGNORECASE)
+PERSONS = re.compile(r"\b(?:(?:no|some|any)body|wh(?:o|at)ever)\b", re.IGNORECASE)
 
 
 def main() -> None:
