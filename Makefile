@@ -11,10 +11,8 @@ SHELL := /bin/bash
 ARGS ?=
 
 RUN := .venv/bin/python -m
-# Whole files side by side, those that take longest first (tests/conftest.py puts them in order). One
-# process more than there are processors, 4 at most: many tests wait for other processes.
-TESTS := $(RUN) pytest --numprocesses $$(( $$(nproc) < 3 ? $$(nproc) + 1 : 4 )) --dist loadfile \
-	--no-loadscope-reorder
+# Whole files side by side, those that take longest first (tests/conftest.py puts them in order).
+TESTS := $(RUN) pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 SITE := $(RUN) sphinx --quiet --fail-on-warning --keep-going --fresh-env --conf-dir docs . build/docs
 
 help:  ## print this list

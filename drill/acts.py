@@ -413,7 +413,6 @@ SHORT = (
     "all-empty",
     "evictions",
     "stopped",
-    "clock",
     "large-raise",
     "codec",
     "exchanged",
