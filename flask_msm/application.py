@@ -205,7 +205,7 @@ class Application:
             serialization=self._serialization(environment),
         )
         if self.cluster:
-            self.cluster.connect(environment, self.repository, stamps=stamps)
+            self.cluster.connect(self.repository)
         self.backgrounds = (*(self.cluster.backgrounds if self.cluster else ()), behind)
 
     @property
@@ -303,11 +303,9 @@ class Cluster:
             ),
         )
 
-    def connect(
-        self, environment: Environment, repository: Repository, *, stamps: HybridLogicalClock
-    ) -> None:
+    def connect(self, repository: Repository) -> None:
         """Connect what sessions do with what the fleet knows and shows."""
-        serialization = repository.serialization
+        environment, serialization = self._environment, repository.serialization
         choices = RuntimeOverrides(
             self.control,
             pins=serialization.pins,
@@ -333,7 +331,7 @@ class Cluster:
             cluster=lambda: {
                 **asdict(self.store.nodes.counters),
                 "mirror_dropped": self.mirror.dropped if self.mirror else 0,
-                "clock_ahead": stamps.clock_ahead,
+                "clock_ahead": self._stamps.clock_ahead,
                 "kept_late": self.store.late,
             },
         )

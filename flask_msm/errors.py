@@ -14,6 +14,7 @@
     │   └── UnknownRecordError      signed with an unknown key, or of a newer format
     ├── SessionUnavailableError     the store does not know and ``MSM_ON_UNKNOWN`` is ``error``
     ├── CommandError                what an operator asked for cannot be done
+    │   ├── UnreachedError          no node and no folder took the change
     │   └── ConflictError           another operator changed it since they looked
     └── NodeError                   one memcached node failed one operation
         ├── NodeUnreachableError    hard: refused, reset, closed, not memcached
@@ -149,6 +150,10 @@ class SessionUnavailableError(MsmError):
 
 class CommandError(MsmError):
     """What an operator asked for cannot be done; nothing was changed."""
+
+
+class UnreachedError(CommandError):
+    """No node took the change, nor a folder of this host, and this process is no worker."""
 
 
 class ConflictError(CommandError):

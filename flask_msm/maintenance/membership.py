@@ -293,24 +293,26 @@ class Membership:
             except NodeError as error:
                 parts.state.failed(node_id, error)
         self._learner.note_found({node_id: found.found for node_id, found in pulled.items()}, shown)
-        reached = []
-        for node_id, found in pulled.items():
-            try:
-                if self._push(shared, parts.nodes[node_id], found, parts.by()):
-                    reached.append(node_id)
-            except NodeError as error:
-                parts.state.failed(node_id, error)
-        return reached
+        return self._push_all(shared, pulled)
 
     def _exchange_map(self, shared: SharedMap, node_ids: Iterable[str]) -> list[str]:
         """Share one map with nodes; return which know all of it."""
         parts, keys = self._parts, self._parts.keys()
-        reached = []
+        pulled: dict[str, Fetched] = {}
         for node_id in node_ids:
-            node = parts.nodes[node_id]
             try:
-                found = shared.pull(node, keys, parts.by())
-                if self._push(shared, node, found, parts.by()):
+                pulled[node_id] = shared.pull(parts.nodes[node_id], keys, parts.by())
+            except NodeError as error:
+                parts.state.failed(node_id, error)
+        return self._push_all(shared, pulled)
+
+    def _push_all(self, shared: SharedMap, pulled: dict[str, Fetched]) -> list[str]:
+        """Bring a map to the nodes it was read from; return which know all of it."""
+        parts = self._parts
+        reached = []
+        for node_id, there in pulled.items():
+            try:
+                if self._push(shared, parts.nodes[node_id], there, parts.by()):
                     reached.append(node_id)
             except NodeError as error:
                 parts.state.failed(node_id, error)

@@ -11,10 +11,8 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
-from flask_msm.errors import CommandError, one_line
+from flask_msm.errors import CommandError, UnreachedError, one_line
 from flask_msm.sessions.overrides import BLACKLIST_NOTE
-
-from .console import UnreachedError
 
 
 if TYPE_CHECKING:

@@ -20,7 +20,14 @@ from flask_msm.cluster.control import (
     RUNNING,
     STOPPED,
 )
-from flask_msm.errors import CommandError, ConflictError, one_line, quoted, short_name
+from flask_msm.errors import (
+    CommandError,
+    ConflictError,
+    UnreachedError,
+    one_line,
+    quoted,
+    short_name,
+)
 from flask_msm.sessions.pins import MAX_PINS
 from flask_msm.settings.settings import OnReconnect, PolicyName
 
@@ -60,10 +67,6 @@ _MOMENT = 0.25
 _LEVELS = ("info", "warning", "error")
 #: Operator and reason, as ``Control`` keeps them.
 _By = dict[str, str]
-
-
-class UnreachedError(CommandError):
-    """No node took the change, nor a folder of this host, and this process is no worker."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
 import threading
 from dataclasses import fields, is_dataclass
@@ -30,26 +29,6 @@ def crew():
     made.tick()
     made.tick()
     return made
-
-
-@pytest.fixture
-def one(crew):
-    return crew.workers[0]
-
-
-@pytest.fixture
-def other(crew):
-    return crew.workers[1]
-
-
-@pytest.fixture
-def said(caplog):
-    caplog.set_level(logging.INFO, "flask_msm.audit")
-
-    def lines():
-        return [line.getMessage() for line in caplog.records if line.name == "flask_msm.audit"]
-
-    return lines
 
 
 def show(worker, reports, *, at=None):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import pytest
 from support.apps import make_app
 from support.clock import FakeClock
@@ -25,26 +23,6 @@ def crew():
     made = Crew(2)
     made.tick()
     return made
-
-
-@pytest.fixture
-def one(crew):
-    return crew.workers[0]
-
-
-@pytest.fixture
-def other(crew):
-    return crew.workers[1]
-
-
-@pytest.fixture
-def said(caplog):
-    caplog.set_level(logging.INFO, "flask_msm.audit")
-
-    def lines():
-        return [line.getMessage() for line in caplog.records if line.name == "flask_msm.audit"]
-
-    return lines
 
 
 def by(actor, reason="", based_on=None):
