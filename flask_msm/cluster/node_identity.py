@@ -15,9 +15,8 @@ from flask_msm.errors import NodeValueError
 
 
 if TYPE_CHECKING:
+    from flask_msm.memcached.client import MemcachedNode
     from flask_msm.memcached.protocol import Item
-
-    from .ports import NodeClient
 
 
 KEY_SUFFIX = "fleet:identity"
@@ -34,7 +33,7 @@ class Identities:
     def __init__(self, prefix: str) -> None:
         self._key = f"{prefix}{KEY_SUFFIX}"
 
-    def of(self, node: NodeClient, deadline: float) -> str | None:
+    def of(self, node: MemcachedNode, deadline: float) -> str | None:
         """Return what *node* shows, which is what every other worker reads there as well.
 
         Args:

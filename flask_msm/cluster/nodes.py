@@ -84,7 +84,7 @@ Changed = Callable[[str, NodeView, NodeView], object]
 
 
 class NodeTable:
-    """Implements ``NodeViews``.
+    """How this worker sees the nodes.
 
     Args:
         node_ids: All nodes.

@@ -19,13 +19,13 @@ from flask_msm.record.record import Kind, Record
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from flask_msm.memcached.client import MemcachedNode
     from flask_msm.process.clock import Clock
     from flask_msm.record.envelope import Envelope
     from flask_msm.record.hybrid_clock import HybridLogicalClock
     from flask_msm.record.keys import Keyring
 
     from .placement import Placement
-    from .ports import ManagedNode
 
 
 #: Larger reports are not read; own ones are cut to it.
@@ -75,7 +75,7 @@ class Reports:
         self,
         prefix: str,
         *,
-        nodes: Mapping[str, ManagedNode],
+        nodes: Mapping[str, MemcachedNode],
         placement: Placement,
         usable: Callable[[str], bool],
         envelope: Envelope,

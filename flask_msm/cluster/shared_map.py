@@ -25,13 +25,12 @@ from .map_state import Rank
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from flask_msm.memcached.client import MemcachedNode
     from flask_msm.memcached.protocol import CasToken, Item
     from flask_msm.process.clock import Clock
     from flask_msm.record.envelope import Envelope
     from flask_msm.record.hybrid_clock import HybridLogicalClock
     from flask_msm.record.keys import Keyring
-
-    from .ports import NodeClient
 
 
 logger = logging.getLogger("flask_msm.fleet")
@@ -194,7 +193,7 @@ class SharedMap:
             if limit != self._limit:
                 self._limit, self._fitting = limit, None
 
-    def pull(self, node: NodeClient, keys: Keyring, deadline: float) -> Fetched:
+    def pull(self, node: MemcachedNode, keys: Keyring, deadline: float) -> Fetched:
         """Learn what *node* knows.
 
         Raises:
@@ -215,7 +214,7 @@ class SharedMap:
         outdated = not self._envelope.is_current(item.value, keys)
         return Fetched(found=True, record=theirs, token=item.token, outdated=outdated)
 
-    def push(self, node: NodeClient, pulled: Fetched, keys: Keyring, deadline: float) -> bool:
+    def push(self, node: MemcachedNode, pulled: Fetched, keys: Keyring, deadline: float) -> bool:
         """Bring *node* up to date, given what it was found to hold a moment ago.
 
         Returns whether it knows all that is known here.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from flask_msm.cluster.conditions import Conditions
-    from flask_msm.cluster.ports import ManagedNode
+    from flask_msm.memcached.client import MemcachedNode
     from flask_msm.process.clock import Clock
 
     from .node_statistics import Numbers
@@ -33,7 +33,7 @@ class ClockWatch:
         self._clock = clock if isinstance(clock, FleetClock) else None
         self._conditions = conditions
 
-    def look(self, nodes: Mapping[str, ManagedNode], numbers: Mapping[str, Numbers]) -> None:
+    def look(self, nodes: Mapping[str, MemcachedNode], numbers: Mapping[str, Numbers]) -> None:
         """Correct the clock by the last statistics of the nodes.
 
         Args:

@@ -15,7 +15,7 @@ from flask_msm.record.record import Kind, Record, join_optional
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from flask_msm.cluster.ports import ManagedNode
+    from flask_msm.memcached.client import MemcachedNode
     from flask_msm.memcached.protocol import Exchange, Item
     from flask_msm.process.clock import Clock
     from flask_msm.record.envelope import Envelope
@@ -74,7 +74,7 @@ class RecordCopier:
         self._pause = pause
 
     def copy(
-        self, keys: Sequence[str], source: ManagedNode, target: ManagedNode, tally: Tally
+        self, keys: Sequence[str], source: MemcachedNode, target: MemcachedNode, tally: Tally
     ) -> None:
         """Join what *source* holds of *keys* into *target*.
 
@@ -93,7 +93,11 @@ class RecordCopier:
             self._pause((self._clock.monotonic() - began) * (1 / DUTY - 1))
 
     def copy_as_is(
-        self, expiries: Mapping[str, int], source: ManagedNode, target: ManagedNode, tally: Tally
+        self,
+        expiries: Mapping[str, int],
+        source: MemcachedNode,
+        target: MemcachedNode,
+        tally: Tally,
     ) -> None:
         """Copy records that only others can read, where *target* has nothing.
 
@@ -124,7 +128,7 @@ class RecordCopier:
             self._pause((self._clock.monotonic() - began) * (1 / DUTY - 1))
 
     def _copy_batch(
-        self, keys: Sequence[str], source: ManagedNode, target: ManagedNode, tally: Tally
+        self, keys: Sequence[str], source: MemcachedNode, target: MemcachedNode, tally: Tally
     ) -> None:
         deadline = self._deadline()
         there = source.get_many(keys, deadline)
@@ -160,7 +164,7 @@ class RecordCopier:
         key: str,
         record: Record,
         exchange: Exchange[bool | None] | Exchange[bool],
-        target: ManagedNode,
+        target: MemcachedNode,
         tally: Tally,
     ) -> None:
         """Take note of what became of one write."""
@@ -185,7 +189,7 @@ class RecordCopier:
         return None
 
     def _write(
-        self, key: str, record: Record, item: Item | None, target: ManagedNode
+        self, key: str, record: Record, item: Item | None, target: MemcachedNode
     ) -> Exchange[bool | None] | Exchange[bool] | None:
         """Send the join of *record* and *item*; ``None`` when there is nothing to write."""
         token = item.token if item else None
@@ -204,7 +208,7 @@ class RecordCopier:
             return target.start_add(key, data, ttl, self._deadline())
         return target.start_cas(key, data, ttl, token, self._deadline())
 
-    def _again(self, key: str, record: Record, target: ManagedNode) -> bool:
+    def _again(self, key: str, record: Record, target: MemcachedNode) -> bool:
         """Write a record that a request changed in the meantime."""
         for _ in range(MAX_TRIES):
             item = target.start_gets(key, self._deadline()).result()

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from flask_msm.cluster.conditions import Conditions
-    from flask_msm.cluster.ports import ManagedNode
     from flask_msm.cluster.shared_map import SharedMap
+    from flask_msm.memcached.client import MemcachedNode
 
 
 CUT, REFUSED = "map_cut", "map_refused"
@@ -39,7 +39,7 @@ class MapWatch:
         #: the monotonic clock.
         self._cuts: dict[str, tuple[int, float]] = {}
 
-    def look(self, maps: Iterable[SharedMap], smallest: ManagedNode, *, now: float) -> None:
+    def look(self, maps: Iterable[SharedMap], smallest: MemcachedNode, *, now: float) -> None:
         """See whether maps were cut since the last time.
 
         Args:
@@ -58,7 +58,7 @@ class MapWatch:
             )
             self._conditions.note(CUT, _end(shared), text if now - at < QUIET else None)
 
-    def refused(self, shared: SharedMap, node: ManagedNode) -> None:
+    def refused(self, shared: SharedMap, node: MemcachedNode) -> None:
         """Report that a node does not take a map."""
         text = (
             f"{node.id} refuses the list of {_called(shared)}: it is full, or takes smaller items"
@@ -66,7 +66,7 @@ class MapWatch:
         )
         self._conditions.note(REFUSED, f"{_end(shared)} {node.id}", text, node=node.id)
 
-    def taken(self, shared: SharedMap, node: ManagedNode) -> None:
+    def taken(self, shared: SharedMap, node: MemcachedNode) -> None:
         """Take note that a node knows a map."""
         self._conditions.note(REFUSED, f"{_end(shared)} {node.id}", None)
 

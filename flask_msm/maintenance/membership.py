@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from flask_msm.cluster.control import Control
-    from flask_msm.cluster.ports import ManagedNode
     from flask_msm.cluster.shared_map import Fetched, SharedMap
+    from flask_msm.memcached.client import MemcachedNode
 
     from .learner import Learner
     from .parts import Upkeep
@@ -264,7 +264,9 @@ class Membership:
         views = self._parts.state.view().items()
         return [id_ for id_, view in views if view.health.state is not NodeState.DOWN]
 
-    def _push(self, shared: SharedMap, node: ManagedNode, there: Fetched, deadline: float) -> bool:
+    def _push(
+        self, shared: SharedMap, node: MemcachedNode, there: Fetched, deadline: float
+    ) -> bool:
         """Bring a map to a node; one that it refuses does not keep others from it.
 
         Raises:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from flask_msm.cluster.mode import ModeState
     from flask_msm.cluster.node_identity import Identities
     from flask_msm.cluster.nodes import NodeTable
-    from flask_msm.cluster.ports import ManagedNode
     from flask_msm.cluster.workers import WorkerRegistry
+    from flask_msm.memcached.client import MemcachedNode
     from flask_msm.process.clock import Clock
     from flask_msm.record.keys import Keyring
 
@@ -41,7 +41,7 @@ class Upkeep:
         timeout: Time in seconds one node may take.
     """
 
-    nodes: Mapping[str, ManagedNode]
+    nodes: Mapping[str, MemcachedNode]
     state: NodeTable
     mode: ModeState
     control: Control

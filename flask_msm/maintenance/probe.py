@@ -15,7 +15,7 @@ from .node_watch import NodeWatch
 
 
 if TYPE_CHECKING:
-    from flask_msm.cluster.ports import ManagedNode
+    from flask_msm.memcached.client import MemcachedNode
 
     from .parts import Upkeep
 
@@ -45,7 +45,7 @@ class Prober:
             return f"{type(error).__name__}: {error.reason}"
         return None
 
-    def ask(self, node: ManagedNode, deadline: float) -> None:
+    def ask(self, node: MemcachedNode, deadline: float) -> None:
         """Take note of the statistics of *node*.
 
         Raises:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from flask_msm.cluster.events import Events
     from flask_msm.cluster.node_identity import Identities
     from flask_msm.cluster.placement import Placement
-    from flask_msm.cluster.ports import ManagedNode
+    from flask_msm.memcached.client import MemcachedNode
     from flask_msm.memcached.protocol import CasToken
     from flask_msm.process.clock import Clock
 
@@ -81,7 +81,7 @@ class Lease:
         timeout: Time in seconds one operation may take.
     """
 
-    def __init__(self, node: ManagedNode, key: str, *, clock: Clock, timeout: float) -> None:
+    def __init__(self, node: MemcachedNode, key: str, *, clock: Clock, timeout: float) -> None:
         self._node = node
         self._key = key
         self._clock = clock
@@ -152,7 +152,7 @@ class Rebuilder:
 
     def __init__(
         self,
-        nodes: Mapping[str, ManagedNode],
+        nodes: Mapping[str, MemcachedNode],
         *,
         placement: Placement,
         control: Control,

@@ -54,7 +54,10 @@ _TOUCHED = {b"TOUCHED": True, b"NOT_FOUND": False}
 
 
 class MemcachedNode:
-    """One memcached node; implements ``NodeClient``.
+    """One memcached node. Every operation ends by its deadline (monotonic clock, seconds).
+
+    ``start_*`` sends a command and returns at once; failures to send come out of ``result()``. Keys
+    are ASCII without blanks, times to live are what memcached takes (see ``ttl_for``).
 
     Safe to use from any number of threads, and on both sides of a fork.
 

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from flask_msm.cluster.control import Control
-    from flask_msm.cluster.ports import ManagedNode
     from flask_msm.cluster.shared_map import Fetched
     from flask_msm.cluster.workers import WorkerRegistry
+    from flask_msm.memcached.client import MemcachedNode
     from flask_msm.process.clock import Clock
     from flask_msm.record.keys import Keyring
 
@@ -68,7 +68,7 @@ class ReadinessCheck:
 
     def __init__(
         self,
-        nodes: Mapping[str, ManagedNode],
+        nodes: Mapping[str, MemcachedNode],
         *,
         look: Callable[[], tuple[Control, WorkerRegistry]],
         keys: Callable[[], Keyring],

@@ -16,7 +16,7 @@ from flask_msm.record.keys import is_digest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from flask_msm.cluster.ports import ManagedNode
+    from flask_msm.memcached.client import MemcachedNode
     from flask_msm.process.clock import Clock
     from flask_msm.record.keys import Keyring
 
@@ -68,7 +68,7 @@ class RecordAudit:
 
     def __init__(
         self,
-        nodes: Mapping[str, ManagedNode],
+        nodes: Mapping[str, MemcachedNode],
         *,
         prefix: str,
         keys: Callable[[], Keyring],
@@ -89,7 +89,7 @@ class RecordAudit:
             troubles += found
         return Inspection(looked_at, tuple(troubles))
 
-    def _look(self, node: ManagedNode) -> tuple[int, list[Trouble]]:
+    def _look(self, node: MemcachedNode) -> tuple[int, list[Trouble]]:
         """Return how many records of *node* were looked at, and what is wrong."""
         until = self._clock.monotonic() + NODE_TIME
         seen = foreign = damaged = 0

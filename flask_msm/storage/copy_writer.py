@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from flask_msm.cluster.ports import NodeClient
+    from flask_msm.memcached.client import MemcachedNode
     from flask_msm.memcached.protocol import Exchange
 
 
@@ -49,7 +49,7 @@ class CopyWriter:
         "standing",
     )
 
-    def __init__(self, node: NodeClient, key: str, known: Copy | None) -> None:
+    def __init__(self, node: MemcachedNode, key: str, known: Copy | None) -> None:
         self.node = node
         self.record = known.record if known else None
         self.read = self.gone = False

@@ -15,9 +15,10 @@ from .store import ABSENT, Copy
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from flask_msm.cluster.nodes import NodeTable
     from flask_msm.cluster.placement import Placement
-    from flask_msm.cluster.ports import NodeClient, NodeViews
     from flask_msm.errors import NodeError
+    from flask_msm.memcached.client import MemcachedNode
     from flask_msm.memcached.protocol import Item
     from flask_msm.process.clock import Clock
     from flask_msm.record.envelope import Envelope
@@ -56,9 +57,9 @@ class ReplicaSet:
         counters: What happened so far.
     """
 
-    clients: Mapping[str, NodeClient]
+    clients: Mapping[str, MemcachedNode]
     placement: Placement
-    views: NodeViews
+    views: NodeTable
     envelope: Envelope
     max_size: int
     clock: Clock

@@ -13,7 +13,6 @@ from contextlib import closing, suppress
 
 import pytest
 
-from flask_msm.cluster.ports import NodeClient
 from flask_msm.errors import (
     NodeBusyError,
     NodeError,
@@ -58,7 +57,7 @@ def server(memcached):
 
 
 @pytest.fixture
-def node(server, node_at) -> NodeClient:
+def node(server, node_at) -> MemcachedNode:
     return node_at(server)
 
 
