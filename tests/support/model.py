@@ -215,7 +215,7 @@ class OnItsWay:
 
 
 class Link:
-    """One worker's way to one node; implements ``ManagedNode``."""
+    """One worker's way to one node; stands for ``MemcachedNode``."""
 
     def __init__(self, memory, world) -> None:
         self.id = memory.id
