@@ -37,7 +37,7 @@ BESIDE = {
 }  # fmt: skip
 #: Members of public classes that only this package uses.
 INTERNAL = {
-    "Console": {"application", "operations", "settings", "survey", "visit"},
+    "Console": {"application", "conditions", "operations", "settings", "survey", "visit"},
     "MemcachedSessionManager": {"state"},
     "MsgpackCodec": {"id", "dumps", "loads"},
     "MsmSessionInterface": {

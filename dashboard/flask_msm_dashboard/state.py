@@ -21,12 +21,12 @@ if TYPE_CHECKING:
         BlacklistEntry,
         Choice,
         Event,
-        Histogram,
         LocalStorage,
         Node,
         Snapshot,
         Worker,
     )
+    from flask_msm.operations.statistics import Histogram
 
 
 #: Rises when something is renamed, removed, or gets another meaning. Additions do not count.

@@ -40,9 +40,9 @@ msm_commands = AppGroup("msm", help="Look after the sessions in memcached.")
 @visiting
 def status(console: Console, *, as_json: bool) -> None:
     """Say how the fleet is; exit code 0 if all is well, 1 if not."""
-    view = console.survey()
-    lines, well = status_lines(view)
-    facts = status_facts(view, lines, well=well)
+    view, conditions = console.survey(), console.conditions()
+    lines, well = status_lines(view, conditions)
+    facts = status_facts(lines, conditions, well=well)
     show(facts, [f"{name:<14} {text}" for name, text in lines], as_json)
     raise SystemExit(0 if well else 1)
 
@@ -65,7 +65,8 @@ def workers(console: Console, *, as_json: bool) -> None:
     view = console.survey()
     rows = worker_rows(view)
     text = fact_rows(rows) or ["no worker can be seen"]
-    show({"workers": rows, "complete": view.complete, "source": view.seen.source}, text, as_json)
+    seen = {"complete": view.observer.complete, "source": view.observer.source}
+    show({"workers": rows, **seen}, text, as_json)
 
 
 @msm_commands.command("check")
@@ -142,15 +143,15 @@ def _choosing(name: str, values: tuple[str, ...], what: str) -> Callable[..., An
     @visiting
     def command(console: Console, value: str | None, reason: str, *, as_json: bool) -> None:
         if value is None:
-            setting = console.survey().settings[name]
-            by = f", chosen by {setting.choice.who}" if setting.choice.value else ""
-            text = f"{setting.value} (configured: {setting.configured}{by})"
-            show({name: setting.value, "configured": setting.configured}, [text], as_json)
+            holds = getattr(console.survey(), name)
+            by = "" if holds.set_at is None else f", chosen by {holds.set_by}"
+            text = f"{holds.value} (configured: {holds.configured}{by})"
+            show({name: holds.value, "configured": holds.configured}, [text], as_json)
             return
         choose = console.set_policy if name == POLICY else console.set_on_reconnect
         done = choose(None if value == "config" else value, **_order(reason))
-        holds = console.value(name)
-        _show_change(done, {name: holds}, f"{what} is {holds} now.", as_json=as_json)
+        now = console.value(name)
+        _show_change(done, {name: now}, f"{what} is {now} now.", as_json=as_json)
 
     command.__doc__ = f"Show {what}, or change it for the whole fleet ('config' goes back)."
     return command

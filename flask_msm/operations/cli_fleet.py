@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any
@@ -11,14 +12,19 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
+from flask_msm.cluster.control import DISTRIBUTION, ON_RECONNECT, POLICY
 from flask_msm.errors import CommandError, UnreachedError, one_line
 from flask_msm.sessions.overrides import BLACKLIST_NOTE
 
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flask_msm.cluster.conditions import Condition
+
     from .checks import Report
     from .console import Console
-    from .report_reader import FleetView
+    from .snapshot import Node, Snapshot, Worker
 
 
 #: Longest line that is printed, characters.
@@ -85,45 +91,68 @@ def show(facts: dict[str, Any], lines: list[str], json_wanted: bool) -> None:  #
     click.echo(json.dumps(facts) if json_wanted else text)
 
 
-def status_lines(view: FleetView) -> tuple[list[tuple[str, str]], bool]:
-    """Return what there is to say of the fleet, and whether all is well."""
-    modes = view.modes()
-    live = len(view.live)
+def status_lines(
+    view: Snapshot, conditions: Sequence[Condition] = ()
+) -> tuple[list[tuple[str, str]], bool]:
+    """Return what there is to say of the fleet, and whether all is well.
+
+    Args:
+        view: The fleet.
+        conditions: What is wrong for a while, oldest first.
+    """
+    live = _live(view)
+    modes = Counter(worker.mode for worker in live)
+    counted = [f"{modes[mode]} {mode}" for mode in ("distributed", "local", "stopped")]
+    seen = f"{len(live)} of {max(len(live), view.observer.workers_known or 0)} workers"
     lines = [
-        ("workers", ", ".join(f"{n} {mode}" for mode, n in modes.items() if n) or "none seen"),
-        ("seen", f"{live} of {max(live, len(view.seen.known))} workers, {_way(view)}"),
+        ("workers", ", ".join(text for text in counted if text[0] != "0") or "none seen"),
+        ("seen", f"{seen}, {_way(view)}"),
     ]
-    for name, setting in view.settings.items():
-        by = f"chosen by {setting.choice.who}" if setting.choice.value else "configured"
-        applied = f", applied by {setting.applied} of {setting.of}" if setting.choice.value else ""
-        lines.append((name.replace("_", " "), f"{setting.value} ({by}{applied})"))
+    for name in (POLICY, ON_RECONNECT, DISTRIBUTION):
+        choice = getattr(view, name)
+        by = "configured"
+        if choice.set_at is not None:
+            by = f"chosen by {choice.set_by}, applied by {choice.applied_by} of {choice.of}"
+        lines.append((name.replace("_", " "), f"{choice.value} ({by})"))
     for node in view.nodes:
         trusted = "trusted" if node.trusted else "not trusted"
-        lines.append((node.id, f"{node.state}, {trusted}, up for {node.up} of {node.of} workers"))
-    lines.append(("kept on hosts", f"{_kept(view)} sessions that the cluster does not know yet"))
-    failing = _failing(view)
+        state = node.state or "unknown"
+        up = f"up for {_up(node)} of {len(live)} workers"
+        lines.append((node.id, f"{state}, {trusted}, {up}"))
+    lines.append(("kept on hosts", f"{_kept(live)} sessions that the cluster does not know yet"))
+    failing = _failing(live)
     if failing:
         lines.append(("local storage", failing))
-    for condition in view.conditions:
-        lasts = _span(view.seen.at - condition.since)
+    for condition in conditions:
+        lasts = _span(view.at - condition.since)
         lines.append((condition.level, f"{condition.text} (for {lasts})"))
     well = (
-        live == modes["distributed"] > 0
-        and view.complete
+        len(live) == modes["distributed"] > 0
+        and view.observer.complete
         and not failing
-        and not any(condition.error for condition in view.conditions)
-        and all(node.trusted and node.up == node.of for node in view.nodes)
+        and not any(condition.error for condition in conditions)
+        and all(node.trusted and _up(node) == len(live) for node in view.nodes)
     )
     lines.append(("all is well", "yes" if well else "no"))
     return lines, well
 
 
-def status_facts(view: FleetView, lines: list[tuple[str, str]], *, well: bool) -> dict[str, Any]:
+def status_facts(
+    lines: list[tuple[str, str]], conditions: Sequence[Condition], *, well: bool
+) -> dict[str, Any]:
     """Return what ``status_lines`` said as JSON takes it; there may be several conditions."""
-    several = {condition.level for condition in view.conditions}
-    conditions = [condition._asdict() for condition in view.conditions]
-    said = {name: text for name, text in lines if name not in several}
-    return {**said, "conditions": conditions, "well": well}
+    several = {condition.level for condition in conditions}
+    facts = {name: text for name, text in lines if name not in several}
+    return {**facts, "conditions": [condition._asdict() for condition in conditions], "well": well}
+
+
+def _live(view: Snapshot) -> list[Worker]:
+    """Return the workers that were heard of lately."""
+    return [worker for worker in view.workers if not worker.stale and not worker.gone]
+
+
+def _up(node: Node) -> int:
+    return sum(opinion.state == "up" for opinion in node.opinions)
 
 
 def _span(seconds: float) -> str:
@@ -134,60 +163,57 @@ def _span(seconds: float) -> str:
     return f"{max(seconds, 0):.0f} s"
 
 
-def _kept(view: FleetView) -> int:
+def _kept(live: list[Worker]) -> int:
     """Return how many sessions hosts alone have; all workers of a host count the same folder."""
     own, by_host = 0, dict[str, int]()
-    for worker in view.live:
-        dirty = worker.facts.inner("local").whole("dirty") or 0
-        host = worker.facts.text("host")
-        if host is None or worker.facts.inner("local").text("kind") == "simple":
+    for worker in live:
+        dirty = worker.dirty or 0
+        if worker.host is None or (worker.local and worker.local.kind == "simple"):
             own += dirty
         else:
-            by_host[host] = max(by_host.get(host, 0), dirty)
+            by_host[worker.host] = max(by_host.get(worker.host, 0), dirty)
     return own + sum(by_host.values())
 
 
-def _failing(view: FleetView) -> str:
+def _failing(live: list[Worker]) -> str:
     """Return what is wrong with local storage, and for how many workers; empty if nothing is."""
-    errors = [worker.facts.inner("local").text("error") for worker in view.live]
-    found = [error for error in errors if error]
-    if not found:
-        return ""
-    return f"fails for {len(found)} of {len(view.live)} workers: {found[0]}"
+    found = [worker.local.error for worker in live if worker.local and worker.local.error]
+    return f"fails for {len(found)} of {len(live)} workers: {found[0]}" if found else ""
 
 
-def _way(view: FleetView) -> str:
-    if view.seen.source == "fleet":
+def _way(view: Snapshot) -> str:
+    if view.observer.source == "fleet":
         return "through the nodes"
     return "of this host only: no node can be reached"
 
 
-def node_rows(view: FleetView, report: Report) -> list[dict[str, Any]]:
+def node_rows(view: Snapshot, report: Report) -> list[dict[str, Any]]:
     """Return one row for each node."""
     found = {finding.node: finding for finding in report.nodes}
+    workers = len(_live(view))
     return [
         {
             "node": node.id,
             "text": found[node.id].text,
             "up": found[node.id].up,
-            "seen_up": f"{node.up}/{node.of}",
-            "items": node.facts.inner("numbers").whole("items"),
-            "evictions": node.facts.inner("numbers").whole("evictions"),
+            "seen_up": f"{_up(node)}/{workers}",
+            "items": node.stats.items if node.stats else None,
+            "evictions": node.stats.evictions if node.stats else None,
         }
         for node in view.nodes
     ]
 
 
-def worker_rows(view: FleetView) -> list[dict[str, Any]]:
+def worker_rows(view: Snapshot) -> list[dict[str, Any]]:
     """Return one row for each worker."""
     return [
         {
-            "worker": worker.name,
-            "status": worker.status,
-            "mode": worker.mode,
-            "age": round(worker.age, 1),
-            "version": worker.facts.text("version"),
-            "dirty": worker.facts.inner("local").whole("dirty"),
+            "worker": worker.id,
+            "status": "gone" if worker.gone else "stale" if worker.stale else "live",
+            "mode": worker.mode or "unknown",
+            "age": round(max(0.0, view.at - (worker.last_heard or 0.0)), 1),
+            "version": worker.version,
+            "dirty": worker.dirty,
         }
         for worker in view.workers
     ]
@@ -207,8 +233,6 @@ def fact_rows(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def _cell(value: object) -> str:
-    if value is None:
-        return "-"
-    return (
-        {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
-    )
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "-" if value is None else str(value)

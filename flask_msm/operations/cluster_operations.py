@@ -8,16 +8,13 @@ from flask_msm.sessions.overrides import BLACKLIST_NOTE
 
 from .checks import ReadinessCheck
 from .inspection import RecordAudit
-from .observer import REFRESH, Observer
-from .report_reader import FleetView, fleet_view
+from .observer import Observer
 
 
 if TYPE_CHECKING:
     from flask_msm.application import Application, Cluster
     from flask_msm.process.clock import Clock
     from flask_msm.settings.settings import Settings
-
-    from .observer import CollectedReports
 
 
 class ClusterOperations:
@@ -41,7 +38,6 @@ class ClusterOperations:
     ) -> None:
         self.cluster = cluster
         self._application = application
-        self._clock = clock
         self.observer = Observer(
             cluster.reports,
             heartbeat=cluster.heartbeat,
@@ -76,29 +72,3 @@ class ClusterOperations:
         application.local.visit()
         # A visitor has to look for the folder; a worker has it open.
         application.local.get_blob(BLACKLIST_NOTE, application.keys())
-
-    def view(self) -> FleetView:
-        """Return the fleet as this worker knows it, without I/O."""
-        seen = self.observer.seen()
-        # Longer than usual after a while in which the fleet was not shown.
-        delay = max(REFRESH, self._clock.time() - seen.at)
-        return self._picture(seen, me=self.cluster.heartbeat.worker, delay=delay)
-
-    def survey(self) -> FleetView:
-        """Return the fleet as it can be seen from outside, after all nodes were asked."""
-        self.cluster.sharing.look()
-        return self._picture(self.observer.refresh(), me=None)
-
-    def _picture(self, seen: CollectedReports, *, me: str | None, delay: float = 0.0) -> FleetView:
-        cluster = self.cluster
-        return fleet_view(
-            seen,
-            now=self._clock.time(),
-            interval=cluster.interval,
-            node_ids=cluster.nodes,
-            choice=cluster.control.choice,
-            configured=cluster.configured,
-            conditions=cluster.conditions.lasting(),
-            me=me,
-            delay=delay,
-        )

@@ -33,13 +33,16 @@ from flask_msm.settings.settings import OnReconnect, PolicyName
 
 from .checks import Report
 from .cluster_operations import ClusterOperations
-from .viewing import SnapshotBuilder
+from .observer import REFRESH
+from .project_events import event_id
+from .projection import SnapshotBuilder
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from flask_msm.application import Application, Cluster
+    from flask_msm.cluster.conditions import Condition
     from flask_msm.cluster.control import Control
     from flask_msm.cluster.shared_map import SharedMap
     from flask_msm.process.clock import Clock
@@ -47,7 +50,6 @@ if TYPE_CHECKING:
 
     from .inspection import Inspection
     from .lookup import SessionLookup
-    from .report_reader import FleetView
     from .snapshot import SessionFacts, Snapshot
 
 
@@ -138,7 +140,8 @@ class Console:
         self.application = application
         self.settings = settings
         self._lookups = lookups
-        self._viewer = SnapshotBuilder(application, settings, app_name=app_name, clock=clock)
+        self._clock = clock
+        self._builder = SnapshotBuilder(application, settings, app_name=app_name, clock=clock)
         self._visits = False
         #: What there is only with nodes.
         self.operations = (
@@ -157,8 +160,11 @@ class Console:
     def view(self) -> Snapshot:
         """Return the fleet as it is known here. Never blocks on I/O, never raises."""
         if self.operations is None:
-            return self._viewer.without_cluster()
-        return self._viewer.snapshot(self.operations.view(), self.operations.cluster)
+            return self._builder.without_cluster()
+        seen = self.operations.observer.seen()
+        # Longer than usual after a while in which the fleet was not shown.
+        delay = max(REFRESH, self._clock.time() - seen.at)
+        return self._builder.snapshot(seen, self.operations.cluster, delay=delay)
 
     def look(self) -> Snapshot:
         """Return the fleet after the nodes were asked what operators have changed.
@@ -172,9 +178,15 @@ class Console:
             cluster.learner.learn()
         return self.view()
 
-    def survey(self) -> FleetView:
+    def survey(self) -> Snapshot:
         """Return the fleet as it can be seen from outside, after all nodes were asked."""
-        return self._operations().survey()
+        operations = self._operations()
+        operations.cluster.sharing.look()
+        return self._builder.snapshot(operations.observer.refresh(), operations.cluster)
+
+    def conditions(self) -> list[Condition]:
+        """Return what is wrong for a while, oldest first."""
+        return self._cluster().conditions.lasting()
 
     def value(self, name: str) -> str:
         """Return what holds, as this worker knows: *policy*, *on_reconnect* or *distribution*.
@@ -495,7 +507,7 @@ class Console:
         cluster = self.application.cluster
         return Outcome(
             text=change.text,
-            event=self._viewer.event_id(cluster.heartbeat.worker if cluster else "", number),
+            event=event_id(cluster.heartbeat.worker if cluster else "", number),
             stamp=str(change.stamp) if change.stamp else None,
             nodes=reached or (),
         )

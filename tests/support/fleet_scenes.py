@@ -10,17 +10,15 @@ from flask_msm.operations.snapshot import (
     Choice,
     Drain,
     Event,
-    Histogram,
     LocalStorage,
     Node,
-    NodeStats,
     Observer,
     Opinion,
     Rebuild,
     Snapshot,
-    Traffic,
     Worker,
 )
+from flask_msm.operations.statistics import Histogram, NodeStats, Traffic
 
 
 #: 2026-11-20 20:54:24 UTC.
@@ -191,7 +189,6 @@ def all_well(*, at=NOW, hosts=2, each=4, nodes=3):
             hits=368_000,
             misses=4_850,
             failed=0,
-            retried=0,
             operations_series=wave(12_360, 900),
             hit_ratio_series=wave(0.987, 0.001),
             p95_series=wave(0.0019, 0.0001, seed=4),
@@ -315,7 +312,6 @@ def node_down(*, at=NOW, **size):
         traffic=replace(
             snapshot.traffic,
             failed=2,
-            retried=35,
             hits=361_000,
             misses=14_650,
             hit_ratio_series=wave(0.987, 0.001, steps=20) + wave(0.961, 0.004, steps=10),
@@ -391,7 +387,6 @@ def all_down(*, at=NOW):
             hits=0,
             misses=0,
             failed=0,
-            retried=None,
             kept_locally=5110,
             hit_ratio_series=wave(0.987, 0.001, end=20),
             p95_series=wave(0.0019, 0.0001, seed=4, end=20),

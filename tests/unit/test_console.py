@@ -19,8 +19,8 @@ from flask_msm import policy_changed
 from flask_msm.cluster.reports import Report
 from flask_msm.errors import CommandError, ConflictError
 from flask_msm.operations.observer import CollectedReports
+from flask_msm.operations.project_events import MOST_EVENTS
 from flask_msm.operations.snapshot import COUNTED, Snapshot
-from flask_msm.operations.viewing import MOST_EVENTS
 
 
 @pytest.fixture
@@ -279,12 +279,6 @@ def test_what_is_counted_has_a_meaning_and_nothing_else_is_shown(one, other):
 
     (shown,) = (w for w in one.console.view().workers if w.id == other.name)
     assert shown.counts == {"followed": 2}
-
-
-def test_what_nobody_counts_is_not_zero(one):
-    one.do(lambda: session.update(a=1))
-
-    assert one.console.view().traffic.retried is None
 
 
 # -- events --------------------------------------------------------------------------------------

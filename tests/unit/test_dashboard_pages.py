@@ -13,7 +13,8 @@ from support.dashboard import client_of, make_app
 from support.fake_console import FakeConsole
 from support.fleet_scenes import SCENES, all_well, large, node_down, partial
 
-from flask_msm.operations.snapshot import BlacklistEntry, Histogram, SessionFacts, Traffic
+from flask_msm.operations.snapshot import BlacklistEntry, SessionFacts
+from flask_msm.operations.statistics import Histogram, Traffic
 from flask_msm_dashboard import Access
 from flask_msm_dashboard.desk import STATIC
 from flask_msm_dashboard.formatting import UNKNOWN, left_tag

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 from support.fleet_scenes import NOW, SCENES, all_down, all_well, draining, node_down, partial
 
-from flask_msm.operations.snapshot import Histogram, LocalStorage, Snapshot
+from flask_msm.operations.snapshot import LocalStorage, Snapshot
+from flask_msm.operations.statistics import Histogram
 from flask_msm_dashboard import formatting
 from flask_msm_dashboard.presenters import facts
 from flask_msm_dashboard.presenters.attention import attention

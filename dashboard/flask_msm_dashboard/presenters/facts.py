@@ -13,7 +13,8 @@ from ..texts import _, listed, plural
 
 
 if TYPE_CHECKING:
-    from flask_msm.operations.snapshot import Event, Histogram, LocalStorage, Node, Snapshot, Worker
+    from flask_msm.operations.snapshot import Event, LocalStorage, Node, Snapshot, Worker
+    from flask_msm.operations.statistics import Histogram
 
 
 #: From so much on (seconds, 95 of 100) answers of a node are called slow.

@@ -15,7 +15,8 @@ from .attention import rebuild_text
 
 
 if TYPE_CHECKING:
-    from flask_msm.operations.snapshot import Node, NodeStats, Snapshot
+    from flask_msm.operations.snapshot import Node, Snapshot
+    from flask_msm.operations.statistics import NodeStats
 
 
 #: Memory that is fuller than this is worth a colour.

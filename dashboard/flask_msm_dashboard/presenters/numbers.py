@@ -16,7 +16,8 @@ from . import facts
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from flask_msm.operations.snapshot import Snapshot, Traffic
+    from flask_msm.operations.snapshot import Snapshot
+    from flask_msm.operations.statistics import Traffic
 
 
 #: A hit ratio that fell by so much is worth a colour.
@@ -197,14 +198,6 @@ def _failed(traffic: Traffic | None, waiting: str) -> Number:
             note = plural(
                 traffic.kept_locally, "Saved locally instead: {n}", "Saved locally instead: {n}"
             )
-        elif traffic.retried:
-            note = plural(
-                traffic.retried,
-                "{n} more succeeded at the second try",
-                "{n} more succeeded at the second try",
-            )
-        elif traffic.retried == 0 and not failed:
-            note = _("None had to be retried")
         elif not failed:
             note = _("Every load and save succeeded")
     series = traffic.failed_series if traffic else ()

@@ -1,4 +1,4 @@
-"""What happened, and who saw it: one event for all workers that saw the same."""
+"""The events of the snapshot: one for all workers that saw the same."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, cast
 
-from flask_msm.operations import snapshot as doc
-from flask_msm.operations.report_reader import ReportFields
+from . import snapshot as doc
+from .report_reader import ReportFields
 
 
 if TYPE_CHECKING:
@@ -28,34 +28,34 @@ def newest(seen: Iterable[Sighting]) -> tuple[tuple[doc.Event, ...], int]:
     """Return the newest of the events that were seen, newest first, and how many there are."""
     last: dict[_Same, tuple[float, str, ReportFields, dict[str, None]]] = {}
     rows: list[tuple[float, str, ReportFields, dict[str, None]]] = []
-    for at, worker, facts in sorted(seen, key=lambda event: event[0]):
-        key = facts.text("kind"), facts.text("text"), facts.text("node")
+    for at, worker, fields in sorted(seen, key=lambda event: event[0]):
+        key = fields.text("kind"), fields.text("text"), fields.text("node")
         # What an operator did happened once, however alike it looks.
-        same = None if facts.text("actor") else last.get(key)
+        same = None if fields.text("actor") else last.get(key)
         if same is not None and at - same[0] <= SAME:
             same[3][worker] = None
             continue
-        last[key] = at, worker, facts, {worker: None}
+        last[key] = at, worker, fields, {worker: None}
         rows.append(last[key])
-    return tuple(event_of(*row) for row in rows[: -MOST_EVENTS - 1 : -1]), len(rows)
+    return tuple(build_event(*row) for row in rows[: -MOST_EVENTS - 1 : -1]), len(rows)
 
 
-def event_of(at: float, worker: str, facts: ReportFields, workers: Iterable[str]) -> doc.Event:
+def build_event(at: float, worker: str, fields: ReportFields, workers: Iterable[str]) -> doc.Event:
     """Return an event that *worker* saw first."""
-    level = facts.text("level")
+    level = fields.text("level")
     return doc.Event(
-        id=event_id(worker, facts.whole("id") or 0),
+        id=event_id(worker, fields.integer("id") or 0),
         at=at,
         level=cast("doc.Level", level if level in ("info", "warning", "error") else "info"),
-        kind=(facts.text("kind") or "event")[:60],
-        text=(facts.text("text") or "")[:500],
-        node=facts.text("node"),
+        kind=(fields.text("kind") or "event")[:60],
+        text=(fields.text("text") or "")[:500],
+        node=fields.text("node"),
         workers=tuple(name for name in workers if name),
-        actor=facts.text("actor"),
-        reason=facts.text("reason"),
-        before=facts.text("before"),
-        after=facts.text("after"),
-        result=facts.text("result"),
+        actor=fields.text("actor"),
+        reason=fields.text("reason"),
+        before=fields.text("before"),
+        after=fields.text("after"),
+        result=fields.text("result"),
     )
 
 
