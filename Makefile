@@ -82,9 +82,8 @@ mutate:  ## check that tests notice small changes of meaning
 
 drill:  ## break everything while people click, and print who noticed
 	@scripts/system-packages.sh venv memcached
-	@# Without HAProxy the drill takes a small balancer of its own, without faketime it leaves out an
-	@# act; it prints that.
-	@scripts/system-packages.sh haproxy faketime || true
+	@# Without HAProxy the drill takes a small balancer of its own; it prints that.
+	@scripts/system-packages.sh haproxy || true
 	@scripts/venv.sh demo
 	@$(RUN) drill $(ARGS)
 
@@ -100,9 +99,8 @@ clean:  ## remove .venv and everything else that was made here
 
 packages:
 	@scripts/system-packages.sh venv memcached chromium
-	@# Without HAProxy the tests of the route in the cookie are skipped with that reason; without faketime
-	@# an act of the drill is.
-	@scripts/system-packages.sh haproxy faketime || true
+	@# Without HAProxy the tests of the route in the cookie are skipped with that reason.
+	@scripts/system-packages.sh haproxy || true
 
 third-party:
 	@scripts/system-packages.sh venv

@@ -44,7 +44,7 @@ class Act:
         small_disk: It needs a disk that can be filled.
         workers: Number of worker processes of each site.
         memcached: Options of each memcached.
-        wrong_clock: The clock of the second site is wrong; this needs faketime.
+        wrong_clock: The clock of the second site is an hour ahead.
     """
 
     title: str
@@ -145,6 +145,10 @@ def worker_killed(scene: Scene) -> None:
 
 def clock_wrong(scene: Scene) -> None:
     """Have browsers go to and fro between hosts whose clocks differ, while a node dies."""
+    if "the clock of host" not in scene.stage.sites[WEST].log.read_text():
+        raise DrillError(
+            f"this act needs a wrong clock; the workers of {WEST} have not noticed one"
+        )
     scene.lasts("a clock an hour ahead")
     scene.stage.cluster.kill(["n2"])
     scene.lasts("a clock an hour ahead, n2 killed")
@@ -413,6 +417,7 @@ SHORT = (
     "all-empty",
     "evictions",
     "stopped",
+    "clock",
     "large-raise",
     "codec",
     "exchanged",

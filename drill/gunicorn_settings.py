@@ -7,13 +7,12 @@ client counts. A second header has the part of it spent waiting for a processor.
 from __future__ import annotations
 
 import logging
-import os
-import select
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from drill.processor import Starvation
+from drill.wrong_clock import set_clock
 
 
 #: Header: seconds a request took, and how many of them it waited for a processor.
@@ -30,13 +29,8 @@ loglevel = "warning"
 control_socket_disable = True
 
 
-def _sleep(seconds: Any) -> None:
-    select.select([], [], [], seconds)
-
-
-if "FAKETIME" in os.environ:
-    # faketime takes the end of a sleep, which is monotonic, for a time of day.
-    time.sleep = _sleep
+# The application is imported later, by each worker.
+set_clock()
 
 
 def post_worker_init(worker: Any) -> None:

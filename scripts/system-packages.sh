@@ -2,7 +2,7 @@
 # Make sure that what pip cannot install is there.
 #
 # Usage: scripts/system-packages.sh WHAT...       WHAT is "venv", "memcached", "haproxy",
-#                                                 "faketime", "chromium" or "wrk"
+#                                                 "chromium" or "wrk"
 #
 # What is missing is installed where that is possible (root on Debian or a system like it);
 # otherwise this names the packages and the command, and fails.
@@ -30,9 +30,6 @@ for what in "$@"; do
         # Debian's folder for it is not in every PATH.
         PATH="$PATH:/usr/sbin" command -v haproxy >/dev/null || missing+=(haproxy)
         ;;
-    faketime)
-        command -v faketime >/dev/null || missing+=(faketime)
-        ;;
     chromium)
         command -v chromium >/dev/null || command -v google-chrome >/dev/null ||
             missing+=(chromium)
@@ -41,7 +38,7 @@ for what in "$@"; do
         command -v wrk >/dev/null || missing+=(wrk)
         ;;
     *)
-        echo "$0: '$what' is not one of: venv memcached haproxy faketime chromium wrk" >&2
+        echo "$0: '$what' is not one of: venv memcached haproxy chromium wrk" >&2
         exit 2
         ;;
     esac

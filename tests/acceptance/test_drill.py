@@ -8,8 +8,7 @@ import sys
 import pytest
 from support.workers import ROOT
 
-from drill.acts import ACTS, SHORT
-from drill.wrong_clock import wrong_clock
+from drill.acts import SHORT
 
 
 pytestmark = pytest.mark.memcached
@@ -17,9 +16,6 @@ pytestmark = pytest.mark.memcached
 
 @pytest.mark.parametrize("act", SHORT)
 def test_in_an_act_of_the_short_drill_nothing_is_lost_and_nothing_fails(act):
-    if ACTS[act].wrong_clock and wrong_clock() is None:
-        pytest.skip("faketime is not installed")
-
     done = subprocess.run(
         # Other tests run beside it: times say nothing.
         [sys.executable, "-m", "drill", "--acts", act, "--seconds", "0.5", "--any-speed"],
