@@ -11,18 +11,15 @@ from __future__ import annotations
 import socket
 import time
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from flask_msm.errors import NodeBusyError, NodeValueError
 
 from . import wire
-from .channel import Channel
-from .dialing import dial
+from .endpoint import Endpoint
 from .exchange import CasExchange, FailedReply, PendingReply
 from .failures import classify
 from .listing import Expiries, Listing
-from .opener import Opener
 from .pool import Pool
 from .protocol import Answer, ManyItems, OneItem, Statistics
 from .resolver import Resolver, UnixSocket
@@ -34,7 +31,7 @@ if TYPE_CHECKING:
 
     from flask_msm.process.clock import Clock
 
-    from .channel import ConnectionCounters
+    from .endpoint import ConnectionCounters
     from .protocol import CasToken, Exchange, Item, Reply
 
 T = TypeVar("T")
@@ -50,7 +47,6 @@ BUSY_RETRIES = 50
 _ADDED = {b"STORED": True, b"NOT_STORED": False}
 _REPLACED = {b"STORED": True, b"EXISTS": False, b"NOT_FOUND": None}
 _DELETED = {b"DELETED": True, b"NOT_FOUND": False}
-_TOUCHED = {b"TOUCHED": True, b"NOT_FOUND": False}
 
 
 class MemcachedNode:
@@ -103,10 +99,8 @@ class MemcachedNode:
         monotonic = time.monotonic if clock is None else clock.monotonic
         if path is not None:
             self._addresses: Resolver | UnixSocket = UnixSocket(path)
-            dial_one = partial(dial, monotonic=monotonic, tls_context=None, host=None)
         elif host is not None and port is not None:
             self._addresses = Resolver(host, port)
-            dial_one = partial(dial, monotonic=monotonic, tls_context=tls_context, host=host)
         else:
             message = "a node has host and port or the path of a unix socket"
             raise ValueError(message)
@@ -114,22 +108,17 @@ class MemcachedNode:
         self.item_size_max = 1024 * 1024
         self.clock_ahead = 0.0
         self._pool = Pool(node_id, pool_size, monotonic)
-        opener = Opener(
+        self._endpoint = Endpoint(
+            node=node_id,
             addresses=self._addresses,
-            dial=dial_one,
             pool=self._pool,
             connect_timeout=connect_timeout,
             timeout=timeout,
-            auth=auth,
-            monotonic=monotonic,
-        )
-        self._channel = Channel(
-            node=node_id,
-            pool=self._pool,
-            connect=opener.connect,
-            timeout=timeout,
             retry_attempts=retry_attempts,
             retry_delay=retry_delay,
+            tls_context=tls_context if path is None else None,
+            host=host,
+            auth=auth,
             monotonic=monotonic,
             sleep=sleep,
         )
@@ -137,7 +126,7 @@ class MemcachedNode:
     @property
     def counters(self) -> ConnectionCounters:
         """What happened on the way to the node so far."""
-        return self._channel.counters
+        return self._endpoint.counters
 
     @property
     def largest(self) -> int:
@@ -151,7 +140,7 @@ class MemcachedNode:
         except wire.WireError as exc:
             return FailedReply(classify(self.id, exc))
         return self._start(
-            wire.gets((name,)), OneItem(name), deadline, self._channel.retry_attempts
+            wire.gets((name,)), OneItem(name), deadline, self._endpoint.retry_attempts
         )
 
     def start_add(self, key: str, value: bytes, ttl: int | None, deadline: float) -> Exchange[bool]:
@@ -181,7 +170,7 @@ class MemcachedNode:
             return FailedReply(classify(self.id, exc))
         command = wire.cas(name, value, wire.checked_ttl(ttl, self.clock_ahead), token.unique)
         return CasExchange(
-            self._channel, command, Answer(_REPLACED), deadline, opened_by=token.horizon
+            self._endpoint, command, Answer(_REPLACED), deadline, opened_by=token.horizon
         ).begin()
 
     def get_many(self, keys: Iterable[str], deadline: float) -> dict[str, Item]:
@@ -194,7 +183,7 @@ class MemcachedNode:
         wanted = list(self._key_bytes(keys).items())
         for start in range(0, len(wanted), BATCH):
             batch = dict(wanted[start : start + BATCH])
-            retries = self._channel.retry_attempts
+            retries = self._endpoint.retry_attempts
             found |= self._start(wire.gets(batch), ManyItems(batch), deadline, retries).result()
         return found
 
@@ -202,12 +191,6 @@ class MemcachedNode:
         """Remove an item; ``False`` when there was none."""
         (name,) = self._key_bytes([key])
         return self._start(wire.delete(name), Answer(_DELETED), deadline).result()
-
-    def touch(self, key: str, ttl: int, deadline: float) -> bool:
-        """Give an item a new TTL; ``False`` when there is none."""
-        (name,) = self._key_bytes([key])
-        command = wire.touch(name, wire.checked_ttl(ttl, self.clock_ahead))
-        return self._start(command, Answer(_TOUCHED), deadline).result()
 
     def stats(self, deadline: float, *arguments: str) -> dict[str, str]:
         """Return the node's statistics; *arguments* name others than the general ones.
@@ -268,7 +251,7 @@ class MemcachedNode:
             return listing.outcome(0)
 
     def _listed(self, listing: Listing, deadline: float) -> list[str]:
-        patient = replace(self._channel, timeout=max(0.0, deadline - self._channel.monotonic()))
+        patient = replace(self._endpoint, timeout=max(0.0, deadline - self._endpoint.monotonic()))
         exchange = PendingReply(patient, wire.METADUMP, listing, deadline, retries=BUSY_RETRIES)
         return exchange.begin().result()
 
@@ -294,7 +277,7 @@ class MemcachedNode:
     def _start(
         self, command: bytes, reply: Reply[T], deadline: float, retries: int = 0
     ) -> PendingReply[T]:
-        return PendingReply(self._channel, command, reply, deadline, retries=retries).begin()
+        return PendingReply(self._endpoint, command, reply, deadline, retries=retries).begin()
 
     def _checked(self, key: str, value: bytes) -> bytes:
         if len(value) > self.item_size_max - ITEM_OVERHEAD:

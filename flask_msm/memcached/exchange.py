@@ -11,8 +11,8 @@ from .wire import PeerClosedError, WireError
 
 
 if TYPE_CHECKING:
-    from .channel import Channel
     from .connection import Connection
+    from .endpoint import Endpoint
     from .pool import Permit
     from .protocol import Reply
 
@@ -34,10 +34,10 @@ class PendingReply(Generic[T]):
     """
 
     __slots__ = (
-        "_channel",
         "_command",
         "_connection",
         "_deadline",
+        "_endpoint",
         "_failure",
         "_fresh",
         "_horizon",
@@ -51,14 +51,14 @@ class PendingReply(Generic[T]):
 
     def __init__(
         self,
-        channel: Channel,
+        endpoint: Endpoint,
         command: bytes,
         reply: Reply[T],
         deadline: float,
         *,
         retries: int = 0,
     ) -> None:
-        self._channel = channel
+        self._endpoint = endpoint
         self._command = command
         self._reply = reply
         self._deadline = deadline
@@ -106,29 +106,28 @@ class PendingReply(Generic[T]):
         self._over = True
         self._failure = None
         if self._connection is not None:
-            self._channel.counters.abandoned += 1
+            self._endpoint.counters.abandoned += 1
         self._drop()
 
     def _dispatch(self) -> Connection:
-        channel = self._channel
-        if channel.monotonic() >= self._deadline:
-            raise NotSentError(channel.node, "not asked: the deadline had passed")
+        endpoint = self._endpoint
+        if endpoint.monotonic() >= self._deadline:
+            raise NotSentError(endpoint.node, "not asked: the deadline had passed")
         if self._place is None:
-            self._place = channel.pool.place(self._deadline)
-        connection = self._connection = self._check_out(channel)
-        now = channel.monotonic()
-        self._until = min(now + channel.timeout, self._deadline)
+            self._place = endpoint.pool.place(self._deadline)
+        connection = self._connection = self._check_out(endpoint)
+        now = endpoint.monotonic()
+        self._until = min(now + endpoint.timeout, self._deadline)
         # Before the command leaves: any connection up to this one is older than the answer.
-        self._horizon = max(channel.pool.youngest, connection.number)
+        self._horizon = max(endpoint.pool.youngest, connection.number)
         connection.send(self._command, self._until, now)
         return connection
 
-    def _check_out(self, channel: Channel) -> Connection:
-        connection = None if self._fresh else channel.pool.take()
+    def _check_out(self, endpoint: Endpoint) -> Connection:
+        connection = None if self._fresh else endpoint.pool.take()
         self._pooled = connection is not None
         if connection is None:
-            connection = channel.connect(self._deadline)
-            channel.counters.connects += 1
+            connection = endpoint.connect(self._deadline)
         return connection
 
     def _read(self) -> T:
@@ -136,14 +135,14 @@ class PendingReply(Generic[T]):
         if connection is None:
             self._raise_failure()
             connection = self._dispatch()
-        now = self._channel.monotonic()
+        now = self._endpoint.monotonic()
         connection.receive(self._reply, max(self._until, now + GRACE), now)
         outcome = self._reply.outcome(self._horizon)
         # Forgotten before they are given away: nothing can be given away twice.
         self._connection = None
         place, self._place = self._place, None
         if place is not None:
-            self._channel.pool.give(connection, place)
+            self._endpoint.pool.give(connection, place)
         return outcome
 
     def _raise_failure(self) -> None:
@@ -156,35 +155,34 @@ class PendingReply(Generic[T]):
 
     def _recover(self, error: NodeError | WireError | OSError) -> None:
         """Return if the command may be sent again; raise what *error* means otherwise."""
-        channel = self._channel
+        endpoint = self._endpoint
         connection = self._connection
         self._disconnect()
         if connection is not None and self._pooled and isinstance(error, PeerClosedError):
             # Servers restart, and close what is idle for long: not the node's failure. What
             # was opened before this connection is closed as well, or will be soon.
-            channel.pool.retire(connection.number)
+            endpoint.pool.retire(connection.number)
             self._server_had_closed()
         elif self._worth_a_retry(error):
-            channel.counters.retries += 1
-            channel.sleep(channel.retry_delay)
+            endpoint.counters.retries += 1
+            endpoint.sleep(endpoint.retry_delay)
         elif isinstance(error, NodeError):
-            channel.counters.count(error)
             raise error
         else:
-            raise channel.meaning(error) from error
+            raise classify(endpoint.node, error) from error
         self._reply.reset()
 
     def _server_had_closed(self) -> None:
         """Send the command again, on a connection that is new for sure."""
         self._fresh = True
-        self._channel.counters.reconnects += 1
+        self._endpoint.counters.reconnects += 1
 
     def _worth_a_retry(self, error: NodeError | WireError | OSError) -> bool:
-        channel = self._channel
-        if self._retries == 0 or not isinstance(classify(channel.node, error), NodeBusyError):
+        endpoint = self._endpoint
+        if self._retries == 0 or not isinstance(classify(endpoint.node, error), NodeBusyError):
             return False
         self._retries -= 1
-        return channel.monotonic() + channel.retry_delay < self._deadline
+        return endpoint.monotonic() + endpoint.retry_delay < self._deadline
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
@@ -209,14 +207,14 @@ class CasExchange(PendingReply[bool | None]):
 
     def __init__(
         self,
-        channel: Channel,
+        endpoint: Endpoint,
         command: bytes,
         reply: Reply[bool | None],
         deadline: float,
         *,
         opened_by: int,
     ) -> None:
-        super().__init__(channel, command, reply, deadline)
+        super().__init__(endpoint, command, reply, deadline)
         self._opened_by = opened_by
 
     def result(self) -> bool | None:
@@ -224,11 +222,11 @@ class CasExchange(PendingReply[bool | None]):
         try:
             return super().result()
         except OutdatedTokenError:
-            self._channel.counters.stale += 1
+            self._endpoint.counters.stale += 1
         return False
 
-    def _check_out(self, channel: Channel) -> Connection:
-        connection = channel.pool.take_older(self._opened_by)
+    def _check_out(self, endpoint: Endpoint) -> Connection:
+        connection = endpoint.pool.take_older(self._opened_by)
         if connection is None:
             raise OutdatedTokenError
         self._pooled = True

@@ -129,11 +129,6 @@ def delete(key: bytes) -> bytes:
     return b"delete %b\r\n" % key
 
 
-def touch(key: bytes, ttl: int) -> bytes:
-    """Return the command that gives an item a new time to live."""
-    return b"touch %b %d\r\n" % (key, ttl)
-
-
 def stats(arguments: Iterable[bytes]) -> bytes:
     """Return the command that asks for statistics."""
     return b" ".join((b"stats", *arguments)) + b"\r\n"

@@ -129,7 +129,7 @@ def asked(monkeypatch):
 
     def noted(exchange):
         left = exchange._deadline - time.monotonic()
-        found.append((threading.get_ident(), exchange._channel.node, left))
+        found.append((threading.get_ident(), exchange._endpoint.node, left))
         return begin(exchange)
 
     monkeypatch.setattr(PendingReply, "begin", noted)

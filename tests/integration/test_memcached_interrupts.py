@@ -91,7 +91,6 @@ PREPARED = {
     ),
     "get_many": lambda node: lambda: node.get_many(["k", "missing"], soon()),
     "delete": lambda node: lambda: node.delete("missing", soon()),
-    "touch": lambda node: lambda: node.touch("k", TTL, soon()),
     "stats": lambda node: lambda: node.stats(soon(), "sizes"),
     "abandoned": lambda node: lambda: node.start_gets("k", soon()).abandon(),
     "forgotten": lambda node: lambda: node.start_gets("k", soon()) and None,

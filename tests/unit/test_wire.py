@@ -69,14 +69,13 @@ def test_commands_are_what_memcached_takes():
     assert wire.add(b"k", b"v\r\n", 60) == b"add k 0 60 3\r\nv\r\n\r\n"
     assert wire.cas(b"k", b"", 60, b"7") == b"cas k 0 60 0 7\r\n\r\n"
     assert wire.delete(b"k") == b"delete k\r\n"
-    assert wire.touch(b"k", 9) == b"touch k 9\r\n"
     assert wire.stats([]) == b"stats\r\n"
     assert wire.stats([b"settings"]) == b"stats settings\r\n"
 
 
 def test_no_command_asks_for_no_reply():
     """Without a reply a lost command would go unnoticed."""
-    commands = [wire.add(b"k", b"v", 1), wire.cas(b"k", b"v", 1, b"1"), wire.touch(b"k", 1)]
+    commands = [wire.add(b"k", b"v", 1), wire.cas(b"k", b"v", 1, b"1")]
     assert not any(b"noreply" in command for command in commands)
 
 
