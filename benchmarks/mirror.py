@@ -14,7 +14,7 @@ from time import perf_counter
 from flask import Flask
 
 from flask_msm import MemcachedSessionManager
-from flask_msm.record.keys import keyring, storage_key
+from flask_msm.record.keys import storage_key
 from flask_msm.record.token import new_sid
 
 from .cells import CONTENT
@@ -37,7 +37,7 @@ def main() -> None:
         )
         manager = MemcachedSessionManager(app)
         parts = manager.state(app).parts
-        cluster, keys = parts.cluster, keyring((str(app.secret_key),))
+        cluster = parts.cluster
         assert cluster is not None  # noqa: S101  (there are nodes)
         assert cluster.mirror is not None  # noqa: S101  (it is on by default)
         codec = parts.repository.codec
@@ -48,7 +48,7 @@ def main() -> None:
             key = storage_key("bench:", new_sid())
             record = drafts.first(changes)
             began = perf_counter()
-            cluster.mirror.note(key, keys, record)
+            cluster.mirror.note(key, record)
             seconds.append(perf_counter() - began)
             if number % BATCH == 0:
                 for background in parts.backgrounds:

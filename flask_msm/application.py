@@ -49,7 +49,7 @@ from .process.background import Background
 from .record.encryption import Encryption, encryption_of
 from .record.envelope import Envelope
 from .record.hybrid_clock import HybridLogicalClock
-from .record.keys import Keyring, digest_of, keyring
+from .record.keys import digest_of
 from .sessions.blacklist import Blacklist
 from .sessions.live_objects import LiveObjects
 from .sessions.overrides import RuntimeOverrides
@@ -71,7 +71,7 @@ if TYPE_CHECKING:
     from .policies import Failure, Policy
     from .process.clock import Clock
     from .record.codec.msgpack import Codec
-    from .record.keys import Secrets
+    from .record.keys import Keyring
     from .sessions.repository import Notify
     from .settings.node_address import NodeAddress
     from .settings.settings import Settings
@@ -95,7 +95,7 @@ class Environment:
         version: Of this package.
         codec: Encodes attributes.
         clock: The source of time.
-        secrets: Returns the application's secrets, the current one first.
+        keys: Returns the keyring of the application's secrets as they are now.
         notify: Called when a session is created, destroyed or relocated.
         listener: Called with each event.
         raise_unexpected: Whether to raise unexpected errors of a store (tests).
@@ -111,7 +111,7 @@ class Environment:
     version: str
     codec: Codec
     clock: Clock
-    secrets: Callable[[], Secrets]
+    keys: Callable[[], Keyring]
     notify: Notify
     listener: Callable[[Event], object]
     raise_unexpected: Callable[[], bool]
@@ -140,10 +140,6 @@ class Environment:
         """Time in seconds after which every worker has noticed that an outage is over."""
         return self.settings.probe_max_backoff + 2 * self.interval
 
-    def keys(self) -> Keyring:
-        """Return the keyring of the secrets as they are now."""
-        return keyring(self.secrets())
-
     def background(self, name: str) -> Background:
         """Return a queue of work behind requests, with a thread of that name."""
         return Background(name, clock=self.clock, deadline=self.settings.request_deadline)
@@ -164,13 +160,12 @@ class Application:
         store: Where sessions are kept.
         repository: What sessions need of their store.
         backgrounds: Queues of work behind requests.
-        keys: Returns the keyring of the application's secrets as they are now.
     """
 
     def __init__(self, environment: Environment) -> None:
         settings, clock = environment.settings, environment.clock
-        self.keys = environment.keys
         self.envelope = Envelope(
+            environment.keys,
             codec_id=environment.codec.id,
             compress_above=settings.compress_above or None,
             max_size=settings.max_record_size,
@@ -297,7 +292,7 @@ class Cluster:
                 worker=worker,
                 nodes=self.nodes,
                 replicas=self._placement.replicas,
-                reads=lambda: self._envelope.reads(environment.keys()),
+                reads=self._envelope.reads,
                 interval=settings.probe_interval,
                 clock=environment.clock,
             ),
@@ -311,7 +306,6 @@ class Cluster:
             pins=serialization.pins,
             blacklist=serialization.blacklist,
             local=self._local,
-            keys=environment.keys,
             events=self._events,
             clock=environment.clock,
         )
@@ -409,7 +403,7 @@ class Cluster:
     def _make_maintenance(self) -> None:
         """Make what keeps nodes and sessions whole, behind requests."""
         environment, settings = self._environment, self._environment.settings
-        clock, keys, mode = environment.clock, environment.keys, self.mode
+        clock, mode = environment.clock, self.mode
         self.returner = Failback(
             self.store,
             mirror=self.mirror,
@@ -418,7 +412,6 @@ class Cluster:
             events=self._events,
             mode=lambda: mode.mode,
             drops=self._drops,
-            keys=keys,
             clock=clock,
             timeout=settings.timeout,
             conditions=self.conditions,
@@ -430,7 +423,6 @@ class Cluster:
             control=self.control,
             copier=RecordCopier(
                 envelope=self._envelope,
-                keys=keys,
                 clock=clock,
                 timeout=settings.timeout,
                 pause=time.sleep,
@@ -443,9 +435,7 @@ class Cluster:
             identities=identities,
         )
         self.repairs = RetryQueue(
-            rejoin=lambda key: self.replicated.rejoin(
-                key, keys(), clock.monotonic() + settings.timeout
-            ),
+            rejoin=lambda key: self.replicated.rejoin(key, clock.monotonic() + settings.timeout),
             give_up=lambda node_id: self.reactions.give_up(node_id),  # noqa: PLW0108  (made below)
             clock=clock,
             patience=environment.interval,
@@ -460,7 +450,6 @@ class Cluster:
             local=self._local,
             rebuilder=self.rebuilder,
             returner=self.returner,
-            keys=keys,
             clock=clock,
             timeout=settings.timeout,
             version=environment.version,
@@ -482,12 +471,11 @@ class Cluster:
             rebuilder=self.rebuilder,
             repairs=self.repairs,
             returner=self.returner,
-            notes=HostCopy(self._local, shared, keys=keys),
-            host_log=HostLog(self.control.shared, self._local, keys=keys),
+            notes=HostCopy(self._local, shared),
+            host_log=HostLog(self.control.shared, self._local),
             publisher=self.publisher,
             events=self._events,
             lanes=self.lanes,
-            keys=keys,
             clock=clock,
             timeout=settings.timeout,
         )
@@ -545,6 +533,7 @@ class Cluster:
 
     def _shared_envelope(self) -> Envelope:
         return Envelope(
+            self._environment.keys,
             codec_id=SHARED_CODEC,
             compress_above=4096,
             max_size=MAX_SIZE,
@@ -574,6 +563,7 @@ def _local_store(
 
     shelves = BackendOpener(
         settings.local_cache,
+        keys=environment.keys,
         base=settings.local_dir,
         name=folder_name(settings.key_prefix, ids, environment.root),
         sessions=settings.local_max_sessions,

@@ -22,7 +22,7 @@ from flask_msm.record.codec.names import text_of
 from flask_msm.sessions.overrides import POLICY_APPLIED
 from flask_msm.sessions.request import Timed
 from flask_msm.sessions.session import Session
-from flask_msm.settings.secret_keys import check_secrets, secrets_of
+from flask_msm.settings.secret_keys import check_secrets, keyring_of, secrets_of
 from flask_msm.settings.settings import NodeAddress, Settings
 from flask_msm.settings.types import switched_on
 
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 
     from .policies import Failure, Policy
     from .record.envelope import Envelope
-    from .record.keys import Keyring
 
 
 #: Records name their codec in one byte; 0 is that of the fleet's own records.
@@ -124,10 +123,6 @@ class AppState:
         """Where sessions go now: ``distributed``, ``local`` or ``stopped``."""
         return self.parts.mode.value
 
-    def repository_keys(self) -> Keyring:
-        """Return the keyring of the application's secrets as they are now."""
-        return self.parts.keys()
-
     def close(self) -> None:
         """Finish what is queued, end threads, close connections; the next request begins anew."""
         cluster = self.parts.cluster
@@ -199,7 +194,7 @@ class MemcachedSessionManager:
                 version=VERSION,
                 codec=self._bound_codec(app, strict=settings.strict_types),
                 clock=clock,
-                secrets=lambda: secrets_of(app) or ("",),
+                keys=partial(keyring_of, app),
                 notify=partial(_session_signal, app),
                 listener=partial(_event_signal, app),
                 raise_unexpected=lambda: switched_on(app.testing),
@@ -290,7 +285,7 @@ class MemcachedSessionManager:
             mode=state.mode,
             home_nodes=state.parts.placement.homes(slot.key),
             holders=holders,
-            size=len(state.parts.envelope.seal(record, slot.key, slot.keys)),
+            size=len(state.parts.envelope.seal(record, slot.key)),
             created=None
             if record.created == PARTIAL
             else datetime.fromtimestamp(record.created, UTC),

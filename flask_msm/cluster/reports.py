@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from flask_msm.process.clock import Clock
     from flask_msm.record.envelope import Envelope
     from flask_msm.record.hybrid_clock import HybridLogicalClock
-    from flask_msm.record.keys import Keyring
 
     from .placement import Placement
 
@@ -95,18 +94,18 @@ class Reports:
         """Return where the report of *worker* is kept."""
         return self._prefix + note_name(worker)
 
-    def seal(self, worker: str, facts: dict[str, Any], keys: Keyring) -> bytes:
+    def seal(self, worker: str, facts: dict[str, Any]) -> bytes:
         """Return a report as bytes; what makes it too long is left out."""
         stamp, now = self._stamps.next(), self._clock.time()
         body = _fitting(facts)
         attributes = Attributes({_NAME: (stamp, body)}, {}, 0)
         record = Record(Kind.DATA, now, now, now + LIFE, stamp, attributes)
-        return self._envelope.seal(record, self.key(worker), keys)
+        return self._envelope.seal(record, self.key(worker))
 
-    def open(self, worker: str, data: bytes, keys: Keyring) -> Report | None:
+    def open(self, worker: str, data: bytes) -> Report | None:
         """Return the report in *data*; ``None`` for anything that is not a report of *worker*."""
         try:
-            record = self._envelope.open(data[: MAX_SIZE + 1], self.key(worker), keys)
+            record = self._envelope.open(data[: MAX_SIZE + 1], self.key(worker))
             facts = json.loads(record.attributes.entries[_NAME][1] or b"")
         except (RecordError, KeyError, ValueError, RecursionError):
             facts = None
@@ -136,7 +135,7 @@ class Reports:
             except NodeError:
                 continue
 
-    def collect(self, workers: Iterable[str], keys: Keyring, deadline: float) -> dict[str, Report]:
+    def collect(self, workers: Iterable[str], deadline: float) -> dict[str, Report]:
         """Return the newest report of each of *workers* that a node has."""
         names = {self.key(worker): worker for worker in workers}
         found: dict[str, Report] = {}
@@ -148,7 +147,7 @@ class Reports:
             except NodeError:
                 continue
             for key, item in items.items():
-                report = self.open(names[key], item.value, keys)
+                report = self.open(names[key], item.value)
                 if report and (
                     report.worker not in found or report.stamp > found[report.worker].stamp
                 ):

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from flask_msm.process.clock import Clock
     from flask_msm.record.envelope import Envelope
     from flask_msm.record.hybrid_clock import HybridLogicalClock
-    from flask_msm.record.keys import Keyring
 
 
 logger = logging.getLogger("flask_msm.fleet")
@@ -193,7 +192,7 @@ class SharedMap:
             if limit != self._limit:
                 self._limit, self._fitting = limit, None
 
-    def pull(self, node: MemcachedNode, keys: Keyring, deadline: float) -> Fetched:
+    def pull(self, node: MemcachedNode, deadline: float) -> Fetched:
         """Learn what *node* knows.
 
         Raises:
@@ -203,7 +202,7 @@ class SharedMap:
         if item is None:
             return Fetched(found=False)
         try:
-            theirs = self._opened(item, keys)
+            theirs = self._opened(item)
         except UnknownRecordError:
             # Written with a newer secret or by a newer version.
             self.left_alone += 1
@@ -211,10 +210,10 @@ class SharedMap:
         if theirs is None:
             return Fetched(found=True, token=item.token)
         self._learn(theirs)
-        outdated = not self._envelope.is_current(item.value, keys)
+        outdated = not self._envelope.is_current(item.value)
         return Fetched(found=True, record=theirs, token=item.token, outdated=outdated)
 
-    def push(self, node: MemcachedNode, pulled: Fetched, keys: Keyring, deadline: float) -> bool:
+    def push(self, node: MemcachedNode, pulled: Fetched, deadline: float) -> bool:
         """Bring *node* up to date, given what it was found to hold a moment ago.
 
         Returns whether it knows all that is known here.
@@ -231,7 +230,7 @@ class SharedMap:
                 return False
             if pulled.record and not pulled.outdated and not self._lacks(pulled.record, mine):
                 return True
-            data = self._envelope.seal(mine, self.key, keys)
+            data = self._envelope.seal(mine, self.key)
             ttl = ttl_for(mine.expires_at, self._clock.time())
             exchange = (
                 node.start_add(self.key, data, ttl, deadline)
@@ -240,29 +239,29 @@ class SharedMap:
             )
             if exchange.result():
                 return True
-            pulled = self.pull(node, keys, deadline)
+            pulled = self.pull(node, deadline)
             if not pulled.found:
                 return False
         return False
 
-    def absorb(self, data: bytes, keys: Keyring) -> Attributes | None:
+    def absorb(self, data: bytes) -> Attributes | None:
         """Learn what was written down elsewhere, for example on this host.
 
         Returns:
             What it was; ``None`` when it is to be written anew.
         """
         try:
-            theirs = self._open(data, keys)
+            theirs = self._open(data)
         except UnknownRecordError:
             return None
         if theirs is None:
             return None
         self._learn(theirs)
-        return theirs.attributes if self._envelope.is_current(data, keys) else None
+        return theirs.attributes if self._envelope.is_current(data) else None
 
-    def sealed(self, keys: Keyring) -> bytes:
+    def sealed(self) -> bytes:
         """Return the map as bytes that ``absorb`` takes."""
-        return self._envelope.seal(self._ready(), self.key, keys)
+        return self._envelope.seal(self._ready(), self.key)
 
     def _put(self, name: str, value: bytes | None, stamp: int | None, above: int) -> int:
         record = self._record
@@ -300,15 +299,15 @@ class SharedMap:
     def _size(self, attributes: Attributes) -> int:
         return self._envelope.size(self._record._replace(attributes=attributes))
 
-    def _opened(self, item: Item, keys: Keyring) -> Record | None:
-        return self._open(item.value, keys)
+    def _opened(self, item: Item) -> Record | None:
+        return self._open(item.value)
 
-    def _open(self, data: bytes, keys: Keyring) -> Record | None:
+    def _open(self, data: bytes) -> Record | None:
         if len(data) > MAX_SIZE:
             self.refused += 1
             return None
         try:
-            record = self._envelope.open(data, self.key, keys)
+            record = self._envelope.open(data, self.key)
         except CorruptRecordError:
             self.refused += 1
             logger.warning("a map of the fleet on a node is corrupt or forged; it is replaced")

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from flask_msm.memcached.protocol import Exchange, Item
     from flask_msm.process.clock import Clock
     from flask_msm.record.envelope import Envelope
-    from flask_msm.record.keys import Keyring
 
 
 BATCH = 100
@@ -52,7 +51,6 @@ class RecordCopier:
 
     Args:
         envelope: Opens and seals records.
-        keys: Returns the keyring.
         clock: The source of time.
         timeout: Time in seconds one batch may wait for a node.
         pause: Called with the time in seconds to rest after a batch.
@@ -62,13 +60,11 @@ class RecordCopier:
         self,
         *,
         envelope: Envelope,
-        keys: Callable[[], Keyring],
         clock: Clock,
         timeout: float,
         pause: Callable[[float], object],
     ) -> None:
         self._envelope = envelope
-        self._keys = keys
         self._clock = clock
         self._timeout = timeout
         self._pause = pause
@@ -202,7 +198,7 @@ class RecordCopier:
         now = earliest(self._clock)
         if joined.expires_at <= now:
             return None
-        data = self._envelope.seal(joined, key, self._keys())
+        data = self._envelope.seal(joined, key)
         ttl = ttl_for(joined.expires_at, now)
         if token is None:
             return target.start_add(key, data, ttl, self._deadline())
@@ -222,7 +218,7 @@ class RecordCopier:
     def _opened(self, key: str, item: Item) -> tuple[Record | None, frozenset[str]]:
         """Return the record, ``None`` if it is corrupt; and what reading it takes if others can."""
         try:
-            return self._envelope.open(item.value, key, self._keys()), frozenset()
+            return self._envelope.open(item.value, key), frozenset()
         except CorruptRecordError:
             return None, frozenset()
         except UnknownRecordError:

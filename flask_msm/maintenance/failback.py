@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from flask_msm.cluster.events import Events
     from flask_msm.cluster.nodes import NodeTable
     from flask_msm.process.clock import Clock
-    from flask_msm.record.keys import Keyring
     from flask_msm.storage.failover import FailoverStore
     from flask_msm.storage.local.store import Entry
     from flask_msm.storage.mirror import Mirror
@@ -71,7 +70,6 @@ class Failback:
         events: Where beginnings and ends are recorded.
         mode: Returns where sessions go now.
         drops: Returns whether changes of an outage are dropped.
-        keys: Returns the keyring.
         clock: Its monotonic clock is used.
         timeout: Time in seconds one session may take.
         conditions: Where sessions that nodes do not take are reported.
@@ -92,7 +90,6 @@ class Failback:
         events: Events,
         mode: Callable[[], Mode],
         drops: Callable[[], bool],
-        keys: Callable[[], Keyring],
         clock: Clock,
         timeout: float,
         conditions: Conditions,
@@ -109,7 +106,6 @@ class Failback:
         self._events = events
         self._mode = mode
         self._drops = drops
-        self._keys = keys
         self._clock = clock
         self._timeout = timeout
         #: Losses of memory that were dealt with, those that are being dealt with, and the sessions
@@ -130,28 +126,26 @@ class Failback:
 
         What only one host knows is handed over by this one as well: that one may not come back.
         """
-        keys = self._keys()
         for digest, stamp, kept in ended:
-            self._store.local.bury(digest, keys, stamp, hand_over=kept)
+            self._store.local.bury(digest, stamp, hand_over=kept)
 
     def waits(self) -> bool:
         """Return whether nodes do not know yet all that was changed here in an outage."""
         if self._mode() is not Mode.DISTRIBUTED:
             self._waits = True
-        elif self._waits and not self._store.local.dirty_keys(self._keys()):
+        elif self._waits and not self._store.local.dirty_keys():
             self._waits = False
         return self._waits
 
     def is_due(self) -> bool:
         """Return whether there is anything to do now."""
         self._say_late()
-        keys = self._keys()
-        self._store.local.settle(keys)
+        self._store.local.settle()
         if self._mode() is not Mode.DISTRIBUTED:
             return False
-        forgotten = self._forgotten(keys) is not None
+        forgotten = self._forgotten() is not None
         self.is_restoring = forgotten and not self._drops()
-        dirty = bool(self._store.local.dirty_keys(keys))
+        dirty = bool(self._store.local.dirty_keys())
         if not dirty:
             self._say_left(None)
         return forgotten or dirty
@@ -160,39 +154,38 @@ class Failback:
         """Hand over what there is. Ends early when nodes fail; the next tick goes on."""
         if self._mode() is not Mode.DISTRIBUTED:
             return
-        keys = self._keys()
         until = self._clock.monotonic() + RUN_TIME
         # Read before anything is handed over: a loss in the middle of it is another one.
-        lost = self._forgotten(keys)
-        with self._store.local.alone_at("handover", keys) as alone:
+        lost = self._forgotten()
+        with self._store.local.alone_at("handover") as alone:
             if not alone:
                 return  # another worker of this host does it; if that dies, a later tick finds out
             if self._drops():
-                done = self._drop_all(keys, everything=lost is not None)
+                done = self._drop_all(everything=lost is not None)
                 self._waits &= not done
             else:
-                done = self._hand_over(keys, self._store.local.dirty_keys(keys), until, dirty=True)
+                done = self._hand_over(self._store.local.dirty_keys(), until, dirty=True)
                 # What nodes do not take stays here, and is reported.
                 self._waits &= not done
                 if lost is not None and done:
                     if lost != self._giving:
                         self._giving, self._given = lost, set()
-                    forgotten = [key for key in self._without_home(keys) if key not in self._given]
-                    done = self._hand_over(keys, forgotten, until, dirty=False)
+                    forgotten = [key for key in self._without_home() if key not in self._given]
+                    done = self._hand_over(forgotten, until, dirty=False)
             if lost is not None and done:
                 # Remembered here as well: a full disk keeps no notes.
                 self._handled, self._giving, self._given = lost, {}, set()
-                self._store.local.put_blob(HANDLED, json.dumps(lost).encode(), keys)
+                self._store.local.put_blob(HANDLED, json.dumps(lost).encode())
                 self.is_restoring = False
 
     # -- promote -------------------------------------------------------------------------------
 
-    def _hand_over(self, keys: Keyring, found: list[str], until: float, *, dirty: bool) -> bool:
+    def _hand_over(self, found: list[str], until: float, *, dirty: bool) -> bool:
         """Join the sessions *found* into the cluster; return whether all of them are there."""
         if not found:
             return True
         # From now on `todo` is a list of keys: records are read one by one, for they are many.
-        ended = [key for key in found if self._has_ended(key, keys)]
+        ended = [key for key in found if self._has_ended(key)]
         moved_up = set(ended)
         rest = [key for key in found if key not in moved_up] if ended else found
         self.progress = FailbackProgress(len(found), 0)
@@ -206,7 +199,7 @@ class Failback:
                     return False
                 deadline = self._clock.monotonic() + self._timeout
                 try:
-                    taken = self._store.hand_over(key, keys, deadline, fresh=not dirty)
+                    taken = self._store.hand_over(key, deadline, fresh=not dirty)
                 except (RecordTooLargeError, RecordRefusedError, UnknownRecordError) as error:
                     # Nodes do not take it, or only others can read it. It stays on this host, and
                     # must not keep all others here as well.
@@ -252,36 +245,34 @@ class Failback:
         )
         self._conditions.note(KEPT, host, text if error else None)
 
-    def _has_ended(self, key: str, keys: Keyring) -> bool:
-        entry = self._find(key, keys)
+    def _has_ended(self, key: str) -> bool:
+        entry = self._find(key)
         return entry is not None and entry.record.kind is not Kind.DATA
 
-    def _find(self, key: str, keys: Keyring) -> Entry | None:
+    def _find(self, key: str) -> Entry | None:
         try:
-            return self._store.local.find(key, keys)
+            return self._store.local.find(key)
         except (RecordError, LocalStorageError):
             return None
 
-    def _without_home(self, keys: Keyring) -> list[str]:
+    def _without_home(self) -> list[str]:
         """Return the sessions of this host that no trusted node is home to."""
         views = self._state.view()
         homes = self._store.nodes.placement.homes
         return [
             key
-            for key in self._store.local.all_keys(keys)
+            for key in self._store.local.all_keys()
             if not any(views[node_id].rights.alone for node_id in homes(key))
         ]
 
-    def _without_memory(self, keys: Keyring) -> list[str]:
+    def _without_memory(self) -> list[str]:
         """Return the sessions of this host whose homes all lost their memory.
 
         That a node is not trusted, or cannot be reached for a moment, is not enough: what is found
         here is dropped.
         """
         empty = self._control.empty()
-        return [
-            key for key in self._store.local.all_keys(keys) if empty.issuperset(self.homes(key))
-        ]
+        return [key for key in self._store.local.all_keys() if empty.issuperset(self.homes(key))]
 
     def _is_final(self, entry: Entry) -> bool:
         """Return whether an end must reach the cluster, also if changes are dropped.
@@ -292,21 +283,21 @@ class Failback:
         kind = entry.record.kind
         return kind is Kind.DESTROYED or (kind is Kind.ALIAS and not self._store.is_dropped(entry))
 
-    def _is_over(self, key: str, keys: Keyring) -> bool:
+    def _is_over(self, key: str) -> bool:
         """Return whether a node answers: others of this host may be in an outage already.
 
         It is asked after the entry was read, so what is dropped is not of the next outage.
         """
         deadline = self._clock.monotonic() + self._timeout
-        return bool(self._store.cluster.load(key, keys, at_least=0, deadline=deadline).copies)
+        return bool(self._store.cluster.load(key, at_least=0, deadline=deadline).copies)
 
-    def _forgotten(self, keys: Keyring) -> dict[str, int] | None:
+    def _forgotten(self) -> dict[str, int] | None:
         """Return which losses of memory this host has not dealt with, ``None`` without any."""
         lost = self._control.lost()
         if not lost:
             return None
         try:
-            handled = json.loads(self._store.local.get_blob(HANDLED, keys) or b"{}")
+            handled = json.loads(self._store.local.get_blob(HANDLED) or b"{}")
         except ValueError:
             handled = {}
         noted = handled if isinstance(handled, dict) else {}
@@ -317,40 +308,39 @@ class Failback:
 
     # -- discard -------------------------------------------------------------------------------
 
-    def _drop_all(self, keys: Keyring, *, everything: bool) -> bool:
+    def _drop_all(self, *, everything: bool) -> bool:
         """Hand over what merely was not confirmed yet; drop what was kept during an outage.
 
         A logout is handed over in any case: a node may have come back with old data. Ends early
         when nodes fail or it takes too long; the next tick goes on.
 
         Args:
-            keys: Open and seal sessions.
             everything: Where the cluster forgot its sessions it starts as if new: mirrors go, too.
         """
         local = self._store.local
-        forgotten = set(self._without_memory(keys)) if everything else set()
-        found = sorted(forgotten.union(local.dirty_keys(keys)))
+        forgotten = set(self._without_memory()) if everything else set()
+        found = sorted(forgotten.union(local.dirty_keys()))
         # Logouts first: until they are there, a node with old data shows a session that ended.
-        kept = {key for key in found if self._is_kept(key, keys, forgotten)}
+        kept = {key for key in found if self._is_kept(key, forgotten)}
         until = self._clock.monotonic() + RUN_TIME
-        if not self._hand_over(keys, sorted(kept), until, dirty=True):
+        if not self._hand_over(sorted(kept), until, dirty=True):
             return False
         dropped, is_done = 0, True
         until = self._clock.monotonic() + RUN_TIME
         for key in found:
             if key in kept:
                 continue
-            entry = self._find(key, keys)
+            entry = self._find(key)
             if entry is None:
-                local.forget_mark(key, keys)
+                local.forget_mark(key)
                 continue
             if not self._is_to_drop(key, entry, forgotten):
                 is_done = False  # a logout of this very moment
                 continue
-            if self._clock.monotonic() > until or not self._is_over(key, keys):
+            if self._clock.monotonic() > until or not self._is_over(key):
                 is_done = False
                 break
-            gone = local.drop(key, keys, entry.record)
+            gone = local.drop(key, entry.record)
             dropped += gone
             is_done = is_done and gone  # what changed meanwhile is looked at again
         if self._mirror is not None and dropped:
@@ -360,9 +350,9 @@ class Failback:
             self._events.add("warning", "dropped", text)
         return is_done
 
-    def _is_kept(self, key: str, keys: Keyring, forgotten: set[str]) -> bool:
+    def _is_kept(self, key: str, forgotten: set[str]) -> bool:
         """Return whether what this host has of *key* goes into the cluster."""
-        entry = self._find(key, keys)
+        entry = self._find(key)
         return entry is not None and not self._is_to_drop(key, entry, forgotten)
 
     def _is_to_drop(self, key: str, entry: Entry, forgotten: set[str]) -> bool:

@@ -13,11 +13,8 @@ from flask_msm.cluster.conditions import MOST, PREFIX, lasting
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from flask_msm.cluster.conditions import Condition
     from flask_msm.cluster.shared_map import SharedMap
-    from flask_msm.record.keys import Keyring
     from flask_msm.storage.local.store import LocalStore
 
 
@@ -38,15 +35,11 @@ class HostLog:
     Args:
         shared: The control map of the fleet.
         local: Local storage, where workers of the host note what was logged.
-        keys: Returns the keyring.
     """
 
-    def __init__(
-        self, shared: SharedMap, local: LocalStore, *, keys: Callable[[], Keyring]
-    ) -> None:
+    def __init__(self, shared: SharedMap, local: LocalStore) -> None:
         self._shared = shared
         self._local = local
-        self._keys = keys
         #: Stamps of all conditions one tick ago, and of those that were looked into last.
         self._before: dict[str, int] = {}
         self._seen: dict[str, int] = {}
@@ -69,12 +62,11 @@ class HostLog:
         self._before = known
         if seen == self._seen:
             return
-        keys = self._keys()
-        with self._local.alone_at(TASK, keys) as alone:
+        with self._local.alone_at(TASK) as alone:
             if not alone:
                 return  # the next tick looks again
             logged = dict(self._logged)
-            for name, noted in _parsed(self._local.get_blob(NOTE, keys)).items():
+            for name, noted in _parsed(self._local.get_blob(NOTE)).items():
                 logged[name] = max(noted, logged.get(name, noted))
             there = lasting(self._shared)
             for name, stamp in seen.items():
@@ -84,7 +76,7 @@ class HostLog:
                     logged[name] = self._log(stamp, there.get(name), since, kind, text)
             newest = sorted(logged, key=lambda name: logged[name][0])[-MOST_NOTED:]
             self._logged = {name: logged[name] for name in newest}
-            self._local.put_blob(NOTE, json.dumps(self._logged).encode(), keys)
+            self._local.put_blob(NOTE, json.dumps(self._logged).encode())
         self._seen = seen
 
     def _log(

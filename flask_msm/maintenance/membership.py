@@ -89,9 +89,9 @@ class Membership:
         pulled: dict[str, list[Fetched]] = {}
         shown: dict[str, str | None] = {}
         for node_id in node_ids:
-            node, deadline, keys = parts.nodes[node_id], parts.by(until), parts.keys()
+            node, deadline = parts.nodes[node_id], parts.by(until)
             try:
-                found = [shared.pull(node, keys, deadline) for shared in maps]
+                found = [shared.pull(node, deadline) for shared in maps]
                 identity = parts.identities.of(node, deadline)
             except NodeError as error:
                 self._prober.failed(node_id, error)
@@ -156,7 +156,7 @@ class Membership:
             node_id = left.pop(0)
             try:
                 for shared in (parts.control.shared, parts.heartbeat.shared):
-                    shared.pull(parts.nodes[node_id], parts.keys(), parts.by(until))
+                    shared.pull(parts.nodes[node_id], parts.by(until))
             except NodeError as error:
                 if within is None:
                     self._prober.failed(node_id, error)
@@ -226,7 +226,7 @@ class Membership:
             node = parts.nodes[node_id]
             try:
                 shown = parts.identities.of(node, deadline)
-                found = parts.control.shared.pull(node, parts.keys(), deadline).found
+                found = parts.control.shared.pull(node, deadline).found
             except NodeError as error:
                 # It answered "not there" a moment ago, and nothing confirms that now.
                 parts.state.failed(node_id, error)
@@ -253,10 +253,10 @@ class Membership:
         until = parts.by()
         for node_id, view in parts.state.view().items():
             if view.rights.joined:
-                node, keys = parts.nodes[node_id], parts.keys()
+                node = parts.nodes[node_id]
                 try:
                     for shared in (parts.heartbeat.shared, parts.endings.shared):
-                        self._push(shared, node, shared.pull(node, keys, until), until)
+                        self._push(shared, node, shared.pull(node, until), until)
                 except NodeError:
                     continue
 
@@ -273,7 +273,7 @@ class Membership:
             NodeError: The node failed.
         """
         try:
-            arrived = shared.push(node, there, self._parts.keys(), deadline)
+            arrived = shared.push(node, there, deadline)
         except NodeValueError:
             self._watch.refused(shared, node)
             return False
@@ -282,14 +282,14 @@ class Membership:
 
     def _exchange_with(self, node_ids: Iterable[str]) -> list[str]:
         """Share the control state with nodes, one of which may hang; return which answered."""
-        parts, keys = self._parts, self._parts.keys()
+        parts = self._parts
         shared = parts.control.shared
         pulled: dict[str, Fetched] = {}
         shown: dict[str, str | None] = {}
         for node_id in node_ids:
             node = parts.nodes[node_id]
             try:
-                found = shared.pull(node, keys, parts.by())
+                found = shared.pull(node, parts.by())
                 shown[node_id] = parts.identities.of(node, parts.by())
                 pulled[node_id] = found
             except NodeError as error:
@@ -299,11 +299,11 @@ class Membership:
 
     def _exchange_map(self, shared: SharedMap, node_ids: Iterable[str]) -> list[str]:
         """Share one map with nodes; return which know all of it."""
-        parts, keys = self._parts, self._parts.keys()
+        parts = self._parts
         pulled: dict[str, Fetched] = {}
         for node_id in node_ids:
             try:
-                pulled[node_id] = shared.pull(parts.nodes[node_id], keys, parts.by())
+                pulled[node_id] = shared.pull(parts.nodes[node_id], parts.by())
             except NodeError as error:
                 parts.state.failed(node_id, error)
         return self._push_all(shared, pulled)

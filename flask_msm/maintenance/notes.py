@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from flask_msm.cluster.shared_map import SharedMap
     from flask_msm.record.attributes import Attributes
-    from flask_msm.record.keys import Keyring
     from flask_msm.storage.local.store import LocalStore
 
 
@@ -23,39 +22,33 @@ class HostCopy:
     Args:
         local: Local storage.
         maps: What is kept, by name.
-        keys: Returns the keyring.
     """
 
     def __init__(
         self,
         local: LocalStore,
         maps: Iterable[tuple[str, SharedMap]],
-        *,
-        keys: Callable[[], Keyring],
     ) -> None:
         self._local = local
         self._maps = tuple(maps)
-        self._keys = keys
         #: The note of each map as it was last read or written.
         self._noted: dict[str, tuple[bytes, Attributes | None]] = {}
 
     def read(self) -> None:
         """Learn what others of this host noted."""
-        keys = self._keys()
         for name, shared in self._maps:
-            data = self._local.get_blob(name, keys)
+            data = self._local.get_blob(name)
             if not data:
                 # Local storage lost it, or fails: it is to be noted again.
                 self._noted.pop(name, None)
             elif data != self._noted.get(name, (b"", None))[0]:
-                self._noted[name] = data, shared.absorb(data, keys)
+                self._noted[name] = data, shared.absorb(data)
 
     def write(self) -> None:
         """Note what is known now, if that is more than was noted."""
-        keys = self._keys()
         for name, shared in self._maps:
             known = shared.attributes
             if self._noted.get(name, (b"", None))[1] != known:
-                data = shared.sealed(keys)
+                data = shared.sealed()
                 self._noted[name] = data, known
-                self._local.put_blob(name, data, keys)
+                self._local.put_blob(name, data)

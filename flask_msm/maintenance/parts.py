@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from flask_msm.cluster.workers import WorkerRegistry
     from flask_msm.memcached.client import MemcachedNode
     from flask_msm.process.clock import Clock
-    from flask_msm.record.keys import Keyring
 
     from .failback import Failback
     from .host_log import HostLog
@@ -36,7 +34,6 @@ class Upkeep:
     """The parts a monitor drives.
 
     Attributes:
-        keys: Returns the keyring.
         clock: Its monotonic clock is used.
         timeout: Time in seconds one node may take.
     """
@@ -57,7 +54,6 @@ class Upkeep:
     publisher: StatusReporter
     events: Events
     lanes: Lanes
-    keys: Callable[[], Keyring]
     clock: Clock
     timeout: float
 

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from flask_msm.cluster.reports import Reports
     from flask_msm.cluster.workers import WorkerRegistry
     from flask_msm.process.clock import Clock
-    from flask_msm.record.keys import Keyring
     from flask_msm.storage.local.store import LocalStore
     from flask_msm.storage.metrics import LatencyMetrics
 
@@ -51,7 +50,6 @@ class StatusReporter:
         local: Local storage.
         rebuilder: What is being rebuilt.
         returner: What is being handed over.
-        keys: Returns the keyring.
         clock: The source of time.
         timeout: Time in seconds it may take.
         version: Of this package.
@@ -76,7 +74,6 @@ class StatusReporter:
         local: LocalStore,
         rebuilder: Rebuilder,
         returner: Failback,
-        keys: Callable[[], Keyring],
         clock: Clock,
         timeout: float,
         version: str,
@@ -95,7 +92,6 @@ class StatusReporter:
         self._local = local
         self._rebuilder = rebuilder
         self._returner = returner
-        self._keys = keys
         self._clock = clock
         self._timeout = timeout
         self._version = version
@@ -109,9 +105,9 @@ class StatusReporter:
         for act in self.before:
             act()
         self._say_refused()
-        keys, worker = self._keys(), self._heartbeat.worker
-        data = self._reports.seal(worker, self.facts(numbers), keys)
-        self._local.put_blob(note_name(worker), data, keys)
+        worker = self._heartbeat.worker
+        data = self._reports.seal(worker, self.facts(numbers))
+        self._local.put_blob(note_name(worker), data)
         self._reports.publish(worker, data, self._clock.monotonic() + self._timeout)
 
     def facts(self, numbers: Mapping[str, Numbers]) -> dict[str, Any]:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from flask_msm.cluster.workers import WorkerRegistry
     from flask_msm.memcached.client import MemcachedNode
     from flask_msm.process.clock import Clock
-    from flask_msm.record.keys import Keyring
 
 
 class Finding(NamedTuple):
@@ -61,7 +60,6 @@ class ReadinessCheck:
     Args:
         nodes: Node clients by id.
         look: Returns an empty control state and heartbeat to read the fleet's into.
-        keys: Returns the keyring.
         clock: Its monotonic clock is used.
         timeout: Time in seconds one node may take.
     """
@@ -71,13 +69,11 @@ class ReadinessCheck:
         nodes: Mapping[str, MemcachedNode],
         *,
         look: Callable[[], tuple[Control, WorkerRegistry]],
-        keys: Callable[[], Keyring],
         clock: Clock,
         timeout: float,
     ) -> None:
         self._nodes = nodes
         self._look = look
-        self._keys = keys
         self._clock = clock
         self._timeout = timeout
 
@@ -88,8 +84,8 @@ class ReadinessCheck:
         for node_id, node in self._nodes.items():
             deadline = self._clock.monotonic() + self._timeout
             try:
-                pulled = control.shared.pull(node, self._keys(), deadline)
-                heartbeat.shared.pull(node, self._keys(), deadline)
+                pulled = control.shared.pull(node, deadline)
+                heartbeat.shared.pull(node, deadline)
             except NodeError as error:
                 answers[node_id] = error.reason
             else:

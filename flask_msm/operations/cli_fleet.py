@@ -38,7 +38,7 @@ def blacklist_rows(console: Console) -> list[dict[str, Any]]:
     """Return the entries of all workers that can be seen, and what is pinned."""
     application, cluster = console.application, console.application.cluster
     console.survey()
-    if noted := application.local.get_blob(BLACKLIST_NOTE, application.keys()):
+    if noted := application.local.get_blob(BLACKLIST_NOTE):
         application.repository.serialization.blacklist.merge(noted)
     if cluster is not None:
         cluster.learner.on_learned()

@@ -45,7 +45,6 @@ class ClusterOperations:
             publisher=cluster.publisher,
             numbers=lambda: cluster.prober.numbers,
             usable=lambda: any(view.rights.joined for view in cluster.state.view().values()),
-            keys=application.keys,
             clock=clock,
             timeout=settings.timeout,
             later=cluster.lanes.aside,
@@ -55,12 +54,11 @@ class ClusterOperations:
         self.gate = ReadinessCheck(
             cluster.nodes,
             look=cluster.look_afresh,
-            keys=application.keys,
             clock=clock,
             timeout=settings.connect_timeout + settings.timeout,
         )
         self.inspector = RecordAudit(
-            cluster.nodes, prefix=settings.key_prefix, keys=application.keys, clock=clock
+            cluster.nodes, envelope=application.envelope, prefix=settings.key_prefix, clock=clock
         )
 
     def visit(self) -> None:
@@ -71,4 +69,4 @@ class ClusterOperations:
         self.observer.visit()
         application.local.visit()
         # A visitor has to look for the folder; a worker has it open.
-        application.local.get_blob(BLACKLIST_NOTE, application.keys())
+        application.local.get_blob(BLACKLIST_NOTE)

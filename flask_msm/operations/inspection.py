@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.cluster import node_identity as identity
 from flask_msm.errors import CorruptRecordError, NodeError, NodeValueError, UnknownRecordError
-from flask_msm.record.envelope import verify
 from flask_msm.record.keys import is_digest
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from flask_msm.memcached.client import MemcachedNode
     from flask_msm.process.clock import Clock
-    from flask_msm.record.keys import Keyring
+    from flask_msm.record.envelope import Envelope
 
 
 #: Most records that are looked at on one node. Nodes list in the order of their hash table, so
@@ -61,8 +60,8 @@ class RecordAudit:
 
     Args:
         nodes: Node clients by id.
+        envelope: Verifies records.
         prefix: Keys of the application begin with it.
-        keys: Returns the keyring.
         clock: Its monotonic clock is used.
     """
 
@@ -70,13 +69,13 @@ class RecordAudit:
         self,
         nodes: Mapping[str, MemcachedNode],
         *,
+        envelope: Envelope,
         prefix: str,
-        keys: Callable[[], Keyring],
         clock: Clock,
     ) -> None:
         self._nodes = nodes
+        self._verify = envelope.verify
         self._prefix = prefix
-        self._keys = keys
         self._clock = clock
 
     def inspect(self, node_ids: Iterable[str]) -> Inspection:
@@ -93,7 +92,6 @@ class RecordAudit:
         """Return how many records of *node* were looked at, and what is wrong."""
         until = self._clock.monotonic() + NODE_TIME
         seen = foreign = damaged = 0
-        keys = self._keys()
         try:
             # A part of the time is left to read what was listed.
             listed = node.sample(self._prefix, MAX_RECORDS, until - NODE_TIME / 2)
@@ -104,7 +102,7 @@ class RecordAudit:
                 for name, item in node.get_many(names[start : start + BATCH], until).items():
                     seen += 1
                     try:
-                        verify(item.value, name, keys)
+                        self._verify(item.value, name)
                     except UnknownRecordError:
                         foreign += 1
                     except CorruptRecordError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flask_msm.errors import CommandError, CorruptRecordError, NodeError, UnknownRecordError
-from flask_msm.record.keys import DIGEST_LENGTH, REF_LENGTH, digest_of, keyring, ref_of, storage_key
+from flask_msm.record.keys import DIGEST_LENGTH, REF_LENGTH, digest_of, ref_of, storage_key
 from flask_msm.record.record import PARTIAL, Kind, join_optional
 from flask_msm.record.token import signer_for
 from flask_msm.sessions.repository import Slot
@@ -106,7 +106,7 @@ class SessionLookup:
 
     def _local_keys(self) -> list[str]:
         local = self._parts.local
-        return local.all_keys(keyring(self._secrets())) if local.shelf else []
+        return local.all_keys() if local.shelf else []
 
     def _facts(self, key: str) -> doc.SessionFacts | None:
         """Ask all that may hold *key*."""
@@ -122,7 +122,7 @@ class SessionLookup:
                 continue
             if copy is not None:
                 copies[node_id] = copy
-        near = parts.local.load(key, slot.keys, at_least=0, deadline=slot.deadline).record
+        near = parts.local.load(key, at_least=0, deadline=slot.deadline).record
         record = near
         for copy in copies.values():
             record = join_optional(record, copy)
@@ -141,7 +141,7 @@ class SessionLookup:
             holders=tuple(copies),
             behind=tuple(id_ for id_, copy in copies.items() if copy.version < record.version),
             local=near is not None,
-            size=len(parts.envelope.seal(record, key, slot.keys)),
+            size=len(parts.envelope.seal(record, key)),
             created=None if record.created == PARTIAL else record.created,
             renewed=record.renewed,
             expires_at=record.expires_at,
@@ -153,12 +153,12 @@ class SessionLookup:
         if item is None:
             return None
         try:
-            return self._parts.envelope.open(item.value, slot.key, slot.keys)
+            return self._parts.envelope.open(item.value, slot.key)
         except CorruptRecordError:
             return None
 
     def _slot(self, key: str) -> Slot:
-        return Slot(key, keyring(self._secrets()), self._deadline())
+        return Slot(key, self._deadline())
 
     def _deadline(self) -> float:
         return self._clock.monotonic() + self._settings.request_deadline

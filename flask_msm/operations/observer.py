@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from flask_msm.maintenance.node_statistics import Numbers
     from flask_msm.maintenance.reporting import StatusReporter
     from flask_msm.process.clock import Clock
-    from flask_msm.record.keys import Keyring
     from flask_msm.storage.local.store import LocalStore
 
 
@@ -55,7 +54,6 @@ class Observer:
         publisher: Knows what this worker would report now; ``None`` for a command line.
         numbers: Returns the latest statistics of the nodes.
         usable: Returns whether any node may be asked now.
-        keys: Returns the keyring.
         clock: The source of time.
         timeout: Time in seconds all nodes together may take.
         later: Runs a job in the background; returns whether it was taken.
@@ -72,7 +70,6 @@ class Observer:
         publisher: StatusReporter | None,
         numbers: Callable[[], Mapping[str, Numbers]],
         usable: Callable[[], bool],
-        keys: Callable[[], Keyring],
         clock: Clock,
         timeout: float,
         later: Callable[[Callable[[float], object]], bool],
@@ -85,7 +82,6 @@ class Observer:
         self._publisher = publisher
         self._numbers = numbers
         self._usable = usable
-        self._keys = keys
         self._clock = clock
         self._timeout = timeout
         self._later = later
@@ -126,17 +122,17 @@ class Observer:
 
     def refresh(self) -> CollectedReports:
         """Ask all nodes, and this host, now; return what was seen."""
-        keys, deadline = self._keys(), self._clock.monotonic() + self._timeout
+        deadline = self._clock.monotonic() + self._timeout
         names = self._heartbeat.names()
         found: dict[str, Report] = {}
         for name in names:
-            data = self._local.get_blob(note_name(name), keys)
-            report = self._reports.open(name, data, keys) if data else None
+            data = self._local.get_blob(note_name(name))
+            report = self._reports.open(name, data) if data else None
             if report is not None:
                 found[name] = report
         usable = self._usable()
         if usable:
-            for name, report in self._reports.collect(names, keys, deadline).items():
+            for name, report in self._reports.collect(names, deadline).items():
                 if name not in found or report.stamp > found[name].stamp:
                     found[name] = report
         source = "fleet" if usable else "host"

@@ -30,6 +30,8 @@ from .record import Kind, Pointer, Record
 
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .encryption import Encryption
     from .keys import Keyring
 
@@ -51,6 +53,8 @@ class Envelope:
     """Seals and opens the records of one application.
 
     Args:
+        keys: Returns the keys of the application's secrets as they are now: these may be rotated
+            while it runs.
         codec_id: Number of the codec that encoded the attributes.
         compress_above: Bodies larger than this many bytes are deflated; ``None`` for never.
         max_size: Largest record, bytes (``MSM_MAX_RECORD_SIZE``); bounds what a body may inflate
@@ -60,6 +64,7 @@ class Envelope:
 
     def __init__(
         self,
+        keys: Callable[[], Keyring],
         *,
         codec_id: int,
         compress_above: int | None,
@@ -67,13 +72,15 @@ class Envelope:
         encryption: Encryption | None = None,
     ) -> None:
         self.codec_id = codec_id
+        self._keys = keys
         self._encryption = encryption
         self._compress_above = compress_above
         self._max_body = max_size * INFLATE_FACTOR
 
-    def seal(self, record: Record, key: str, keys: Keyring) -> bytes:
+    def seal(self, record: Record, key: str) -> bytes:
         """Return *record* as bytes that only open under the storage key *key*."""
         body, flags = self._body(record)
+        current = self._keys().current
         encryption = self._encryption
         if encryption is not None and encryption.encrypts:
             flags |= _ENCRYPTED
@@ -83,7 +90,7 @@ class Envelope:
             record.kind,
             flags,
             self.codec_id,
-            keys.current.id,
+            current.id,
             record.created,
             record.renewed,
             record.expires_at,
@@ -92,7 +99,7 @@ class Envelope:
         if encryption is not None and encryption.encrypts:
             body = encryption.encrypt(body, key, header)
         data = header + body
-        return data + _hash(data, key, keys.current.secret)
+        return data + _hash(data, key, current.secret)
 
     def size(self, record: Record) -> int:
         """Return how many bytes *record* takes when it is sealed, without encryption."""
@@ -106,14 +113,14 @@ class Envelope:
                 return deflated, _COMPRESSED
         return body, 0
 
-    def open(self, data: bytes, key: str, keys: Keyring) -> Record:
+    def open(self, data: bytes, key: str) -> Record:
         """Return the record in *data*.
 
         Raises:
             CorruptRecordError: It is not a record, was changed, or is not the record of *key*.
             UnknownRecordError: Only a process with other keys or a newer version can read it.
         """
-        verify(data, key, keys)
+        self.verify(data, key)
         _, _, kind, flags, codec, _, created, renewed, expires_at, version = HEADER.unpack_from(
             data
         )
@@ -136,25 +143,42 @@ class Envelope:
         attributes, pointer = _unpack_body(body)
         return Record(_KINDS[kind], created, renewed, expires_at, version, attributes, pointer)
 
-    def reads(self, keys: Keyring) -> list[str]:
+    def verify(self, data: bytes, key: str) -> None:
+        """Return if *data* is a record that was signed for *key* with one of the keys.
+
+        Raises:
+            CorruptRecordError: It is not a record, was changed, or is not the record of *key*.
+            UnknownRecordError: Only a process with other keys or a newer version can read it.
+        """
+        if len(data) < OVERHEAD or data[:2] != MAGIC:
+            raise CorruptRecordError("not a record")
+        if data[2] != FORMAT:
+            raise UnknownRecordError(f"format {data[2]} is not known here")
+        secret = self._keys().by_id.get(data[_KEY_ID])
+        if secret is None:
+            raise UnknownRecordError("signed with a key that is not known here")
+        if not compare_digest(_hash(data[:-HASH_SIZE], key, secret), data[-HASH_SIZE:]):
+            raise CorruptRecordError("the signature does not match")
+
+    def reads(self) -> list[str]:
         """Return what this process can read, as ``needs_of`` names it."""
         encryption = self._encryption.key_ids if self._encryption else []
         return sorted(
             [
                 f"format:{FORMAT}",
                 f"codec:{self.codec_id}",
-                *(f"key:{key_id.hex()}" for key_id in keys.by_id),
+                *(f"key:{key_id.hex()}" for key_id in self._keys().by_id),
                 *(f"encryption:{key_id.hex()}" for key_id in encryption),
             ]
         )
 
-    def is_current(self, data: bytes, keys: Keyring) -> bool:
+    def is_current(self, data: bytes) -> bool:
         """Return whether *data*, which could be opened, is as it would be written today.
 
         What is written only when it changes has to be written anew before a key may go.
         """
         _, _, _, flags, _, key_id, *_ = HEADER.unpack_from(data)
-        if key_id != keys.current.id:
+        if key_id != self._keys().current.id:
             return False
         if self._encryption is None or not self._encryption.encrypts:
             return not flags & _ENCRYPTED
@@ -172,24 +196,6 @@ class Envelope:
 
 
 _KINDS = tuple(Kind)
-
-
-def verify(data: bytes, key: str, keys: Keyring) -> None:
-    """Return if *data* is a record that was signed for *key* with one of *keys*.
-
-    Raises:
-        CorruptRecordError: It is not a record, was changed, or is not the record of *key*.
-        UnknownRecordError: Only a process with other keys or a newer version can read it.
-    """
-    if len(data) < OVERHEAD or data[:2] != MAGIC:
-        raise CorruptRecordError("not a record")
-    if data[2] != FORMAT:
-        raise UnknownRecordError(f"format {data[2]} is not known here")
-    secret = keys.by_id.get(data[_KEY_ID])
-    if secret is None:
-        raise UnknownRecordError("signed with a key that is not known here")
-    if not compare_digest(_hash(data[:-HASH_SIZE], key, secret), data[-HASH_SIZE:]):
-        raise CorruptRecordError("the signature does not match")
 
 
 def needs_of(data: bytes) -> frozenset[str]:

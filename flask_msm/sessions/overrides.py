@@ -10,12 +10,9 @@ from .pins import Pin
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from flask_msm.cluster.control import Control
     from flask_msm.cluster.events import Events
     from flask_msm.process.clock import Clock
-    from flask_msm.record.keys import Keyring
     from flask_msm.storage.local.store import LocalStore
 
     from .blacklist import Blacklist
@@ -36,7 +33,6 @@ class RuntimeOverrides:
         pins: Attributes that are stored as ``None`` without trying.
         blacklist: Attributes that could not be stored.
         local: Local storage.
-        keys: Returns the keyring.
         events: Where it is recorded when this worker begins to obey another choice.
         clock: Its wall clock is used.
     """
@@ -48,7 +44,6 @@ class RuntimeOverrides:
         pins: Pins,
         blacklist: Blacklist,
         local: LocalStore,
-        keys: Callable[[], Keyring],
         events: Events,
         clock: Clock,
     ) -> None:
@@ -56,7 +51,6 @@ class RuntimeOverrides:
         self._pins = pins
         self._blacklist = blacklist
         self._local = local
-        self._keys = keys
         self._events = events
         self._clock = clock
         #: Stamps of what is obeyed; what held when this worker began is not reported.
@@ -102,15 +96,14 @@ class RuntimeOverrides:
 
     def keep(self) -> None:
         """Merge the blacklist noted on the host, and note the result there."""
-        keys = self._keys()
-        noted = self._local.get_blob(BLACKLIST_NOTE, keys)
+        noted = self._local.get_blob(BLACKLIST_NOTE)
         if noted is not None and noted != self._noted:
             # From the host's own folder, and still parsed as untrusted data.
             self._blacklist.merge(noted)
         if len(self._blacklist) or noted:
             mine = self._blacklist.to_json()
             if mine != noted:
-                self._local.put_blob(BLACKLIST_NOTE, mine, keys)
+                self._local.put_blob(BLACKLIST_NOTE, mine)
             self._noted = mine
 
     def entries(self) -> Any:

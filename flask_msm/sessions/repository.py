@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from flask_msm.process.clock import Clock
     from flask_msm.record.codec.msgpack import Codec
     from flask_msm.record.hybrid_clock import HybridLogicalClock
-    from flask_msm.record.keys import Keyring
     from flask_msm.storage.store import SessionStore
 
     from .serialization import Serialization
@@ -84,12 +83,10 @@ class Slot(NamedTuple):
 
     Attributes:
         key: Storage key.
-        keys: Sign and verify its record.
         deadline: Monotonic time, seconds.
     """
 
     key: str
-    keys: Keyring
     deadline: float
 
 
@@ -154,7 +151,7 @@ class Repository:
         """Return what the store knows of a session; "unknown" for a store that fails."""
         began = self.clock.monotonic()
         try:
-            loaded = self.store.load(slot.key, slot.keys, at_least=at_least, deadline=slot.deadline)
+            loaded = self.store.load(slot.key, at_least=at_least, deadline=slot.deadline)
         except Exception as error:  # noqa: BLE001  (the seam, see above)
             self._unexpected(error)
             loaded = Loaded(Outcome.UNKNOWN, None, {})
@@ -173,7 +170,7 @@ class Repository:
         began = self.clock.monotonic()
         try:
             saved = self.store.save(
-                slot.key, slot.keys, rewrite, known=known, deadline=self._in_time(slot.deadline)
+                slot.key, rewrite, known=known, deadline=self._in_time(slot.deadline)
             )
         except RecordTooLargeError as error:
             raise SessionTooLargeError(

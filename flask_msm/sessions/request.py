@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from flask_msm.record.keys import Secrets, keyring, ref_of, storage_key
+from flask_msm.record.keys import Secrets, ref_of, storage_key
 from flask_msm.record.token import Token
 
 from .record_builder import SLACK
@@ -195,7 +195,6 @@ class Timed:
         left = rules.request_deadline - identity.spent - (now - self._began)
         return Slot(
             storage_key(rules.key_prefix, self._token.sid),
-            keyring(identity.visit.secrets),
             now + left if left > 0.0 else now,
         )
 

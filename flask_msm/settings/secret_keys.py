@@ -7,12 +7,13 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from flask_msm.errors import ConfigError
+from flask_msm.record.keys import keyring
 
 
 if TYPE_CHECKING:
     from flask import Flask
 
-    from flask_msm.record.keys import Secrets
+    from flask_msm.record.keys import Keyring, Secrets
 
 
 logger = logging.getLogger("flask_msm")
@@ -40,6 +41,15 @@ def secrets_of(app: Flask) -> Secrets | None:
     if len(secrets) < len(fallbacks):
         _log_ignored("some of it is empty or no text")
     return (current, *secrets)
+
+
+def keyring_of(app: Flask) -> Keyring:
+    """Return what signs and verifies records with the secrets of *app* as they are now."""
+    current = app.secret_key
+    # Asked for each record that is sealed or opened: without calls, as nearly always.
+    if current and not app.config[_FALLBACKS]:
+        return keyring((current,))
+    return keyring(secrets_of(app) or ("",))
 
 
 def check_secrets(app: Flask) -> None:

@@ -36,7 +36,6 @@ from .store import (
 if TYPE_CHECKING:
     from flask_msm.process.background import Background
     from flask_msm.process.clock import Clock
-    from flask_msm.record.keys import Keyring
     from flask_msm.record.record import Record
 
     from .local.store import LocalStore
@@ -123,49 +122,47 @@ class FailoverStore:
 
     # -- reading -------------------------------------------------------------------------------
 
-    def load(self, key: str, keys: Keyring, *, at_least: int, deadline: float) -> Loaded:
+    def load(self, key: str, *, at_least: int, deadline: float) -> Loaded:
         """Return the record of *key*; from this host if the cluster is unsure or old."""
         if self._rules.has_ended(key):
             return ENDED
         mode = self._rules.mode()
         if mode is not Mode.DISTRIBUTED:
-            return self._load_here(key, keys, mode, at_least, deadline)
+            return self._load_here(key, mode, at_least, deadline)
         near = None
         if self._rules.near_max_age is not None:
-            near = self._find(key, keys)
+            near = self._find(key)
             if near and near.record.version >= at_least and self._is_whole_and_fresh(near):
                 return Loaded(Outcome.FOUND, near.record, {})
-        loaded = self.cluster.load(key, keys, at_least=at_least, deadline=deadline)
+        loaded = self.cluster.load(key, at_least=at_least, deadline=deadline)
         record = loaded.record
         if loaded.outcome is Outcome.FOUND and record is not None:
-            self._note(key, keys, record)
+            self._note(key, record)
             # What this host has yet to hand over may be newer, or a logout; and a node that was
             # away may have an old copy, while no home can be asked. Of what was
             # written without seeing the rest this host may have the rest.
             doubtful = not loaded.certain or record.created == PARTIAL
-            waits = doubtful or near is not None or self.local.is_dirty(key, keys)
+            waits = doubtful or near is not None or self.local.is_dirty(key)
             if not waits and record.version >= at_least:
                 return loaded
             if self._rules.near_max_age is not None and record.version < at_least:
                 # What the browser has seen may wait on another host: no node can know of it yet.
                 loaded = loaded._replace(certain=False)
-        found = self._with_local(loaded, near or self._find(key, keys), deadline)
+        found = self._with_local(loaded, near or self._find(key), deadline)
         behind = found.record is None or found.record.version < at_least
         # Other hosts are handing over what they kept, which no node knows of yet.
         is_early = behind and self._rules.returning() and not self._rules.drops()
         return _doubted(found) if is_early else found
 
-    def _load_here(
-        self, key: str, keys: Keyring, mode: Mode, at_least: int, deadline: float
-    ) -> Loaded:
-        self._catch_up(key, keys)
-        loaded = self.local.load(key, keys, at_least=at_least, deadline=deadline)
+    def _load_here(self, key: str, mode: Mode, at_least: int, deadline: float) -> Loaded:
+        self._catch_up(key)
+        loaded = self.local.load(key, at_least=at_least, deadline=deadline)
         behind = loaded.record is None or loaded.record.version < at_least
         if mode is not Mode.STOPPED or not behind:
             return loaded
         # Distribution is stopped, but a browser that was not on this host before is not signed out.
         # No node knows what other hosts keep meanwhile: no "not there" of a node counts.
-        found = _doubted(self.cluster.load(key, keys, at_least=at_least, deadline=deadline))
+        found = _doubted(self.cluster.load(key, at_least=at_least, deadline=deadline))
         if found.record is None or loaded.record is None:
             return found if loaded.record is None else loaded
         return found._replace(record=join(found.record, loaded.record))
@@ -207,14 +204,14 @@ class FailoverStore:
         # What waits to be written is newer than anything that the cluster has.
         return 0.0 <= self._clock.time() - max(near.checked_at, near.record.renewed) < limit
 
-    def _catch_up(self, key: str, keys: Keyring) -> None:
+    def _catch_up(self, key: str) -> None:
         if self._rules.mirror is not None:
-            self._rules.mirror.catch_up(key, keys)
+            self._rules.mirror.catch_up(key)
 
-    def _find(self, key: str, keys: Keyring) -> Entry | None:
-        self._catch_up(key, keys)
+    def _find(self, key: str) -> Entry | None:
+        self._catch_up(key)
         try:
-            return self.local.find(key, keys)
+            return self.local.find(key)
         except (CorruptRecordError, UnknownRecordError, LocalStorageError):
             return None
 
@@ -223,7 +220,6 @@ class FailoverStore:
     def save(
         self,
         key: str,
-        keys: Keyring,
         rewrite: Rewrite,
         *,
         known: Loaded | None,
@@ -234,7 +230,7 @@ class FailoverStore:
         Raises:
             RecordTooLargeError: It does not fit; what was stored stays.
         """
-        saved = self._save(key, keys, rewrite, known=known, deadline=deadline)
+        saved = self._save(key, rewrite, known=known, deadline=deadline)
         if saved.record.kind is Kind.DESTROYED and saved.copies:
             self._rules.ended(key, None, saved.holders == {LOCAL})
         return saved
@@ -242,27 +238,26 @@ class FailoverStore:
     def _save(
         self,
         key: str,
-        keys: Keyring,
         rewrite: Rewrite,
         *,
         known: Loaded | None,
         deadline: float,
     ) -> Saved:
         if self._rules.mode() is not Mode.DISTRIBUTED:
-            return self._save_here(key, keys, rewrite, SyncState.OUTAGE)
+            return self._save_here(key, rewrite, SyncState.OUTAGE)
         if self._rules.near_max_age is not None:
-            return self._save_near(key, keys, rewrite, known=known, deadline=deadline)
+            return self._save_near(key, rewrite, known=known, deadline=deadline)
         try:
-            saved = self.cluster.save(key, keys, rewrite, known=known, deadline=deadline)
+            saved = self.cluster.save(key, rewrite, known=known, deadline=deadline)
         except RecordTooLargeError as error:
-            return self._kept_too_large(key, keys, rewrite, known, error)
+            return self._kept_too_large(key, rewrite, known, error)
         if not saved.copies:
             self.late += self._clock.monotonic() >= deadline
-            here = self._save_here(key, keys, rewrite, SyncState.PENDING)
+            here = self._save_here(key, rewrite, SyncState.PENDING)
             return here._replace(failed=saved.failed)
         if self._rules.mirror is not None and self._rules.returning():
-            self.local.confirm(key, keys, saved.record)
-        self._note(key, keys, saved.record)
+            self.local.confirm(key, saved.record)
+        self._note(key, saved.record)
         return saved
 
     def holders(self, key: str, deadline: float) -> tuple[str, ...]:
@@ -275,7 +270,6 @@ class FailoverStore:
     def _kept_too_large(
         self,
         key: str,
-        keys: Keyring,
         rewrite: Rewrite,
         known: Loaded | None,
         error: RecordTooLargeError,
@@ -288,20 +282,19 @@ class FailoverStore:
             RecordTooLargeError: It was not, or is larger now.
         """
         before = known.record if known else None
-        size = len(self.nodes.envelope.seal(before, key, keys)) if before else 0
+        size = len(self.nodes.envelope.seal(before, key)) if before else 0
         if size <= error.limit or error.size > size:
             raise error
         self.saved_locally += 1
-        return self.local.write(key, keys, rewrite, SyncState.PENDING, limit=size)
+        return self.local.write(key, rewrite, SyncState.PENDING, limit=size)
 
-    def _save_here(self, key: str, keys: Keyring, rewrite: Rewrite, mark: SyncState) -> Saved:
+    def _save_here(self, key: str, rewrite: Rewrite, mark: SyncState) -> Saved:
         self.saved_locally += 1
-        return self.local.write(key, keys, rewrite, mark)
+        return self.local.write(key, rewrite, mark)
 
     def _save_near(
         self,
         key: str,
-        keys: Keyring,
         rewrite: Rewrite,
         *,
         known: Loaded | None,
@@ -309,42 +302,37 @@ class FailoverStore:
     ) -> Saved:
         """Store the change on this host before the response, in the cluster behind it."""
         try:
-            near = self.local.write(
-                key, keys, rewrite, SyncState.PENDING, limit=self.nodes.limit(key)
-            )
+            near = self.local.write(key, rewrite, SyncState.PENDING, limit=self.nodes.limit(key))
         except RecordTooLargeError as error:
-            return self._kept_too_large(key, keys, rewrite, known, error)
+            return self._kept_too_large(key, rewrite, known, error)
         if not near.copies:
-            return self.cluster.save(key, keys, rewrite, known=known, deadline=deadline)
+            return self.cluster.save(key, rewrite, known=known, deadline=deadline)
         fresh = known is FRESH
         # No other request may overtake a logout, or the move of a session: it waits. So does
         # a new session: another host would read from the nodes that there is none.
         waits = fresh or near.record.kind is not Kind.DATA
-        if not waits and self._rules.behind.put(partial(self._hand_over_behind, key, keys)):
+        if not waits and self._rules.behind.put(partial(self._hand_over_behind, key)):
             return near
         try:
-            saved = self.cluster.save(
-                key, keys, joined_with(near.record), known=known, deadline=deadline
-            )
+            saved = self.cluster.save(key, joined_with(near.record), known=known, deadline=deadline)
         except RecordTooLargeError:
             # Only with what the cluster has joined in: it stays here, and is tried again.
             return near
         if not saved.copies:
             return near._replace(failed=saved.failed)
-        self.local.confirm(key, keys, saved.record)
+        self.local.confirm(key, saved.record)
         return saved
 
-    def _hand_over_behind(self, key: str, keys: Keyring, deadline: float) -> None:
+    def _hand_over_behind(self, key: str, deadline: float) -> None:
         # What cannot be handed over stays marked, and the upkeep reports it.
         with suppress(RecordTooLargeError, RecordRefusedError, UnknownRecordError):
-            self.hand_over(key, keys, deadline)
+            self.hand_over(key, deadline)
 
-    def hand_over(self, key: str, keys: Keyring, deadline: float, *, fresh: bool = False) -> bool:
+    def hand_over(self, key: str, deadline: float, *, fresh: bool = False) -> bool:
         """Join what this host has of *key* into the cluster; return whether that knows it now.
 
         Args:
             key: Storage key.
-            keys: Open and seal it.
             deadline: Monotonic time in seconds until which it may take.
             fresh: The cluster is thought not to have it, which saves looking.
 
@@ -354,25 +342,24 @@ class FailoverStore:
             RecordRefusedError: The nodes that answered do not take it.
         """
         try:
-            entry = self.local.find(key, keys)
+            entry = self.local.find(key)
         except CorruptRecordError:
             entry = None
         except LocalStorageError:
             return False
         if entry is None:
-            self.local.forget_mark(key, keys)
+            self.local.forget_mark(key)
             return True
         saved = self.cluster.save(
             key,
-            keys,
             joined_with(entry.record),
             known=FRESH if fresh else None,
             deadline=deadline,
         )
-        if saved.copies and not self._take_along(entry.record, saved.record, keys, deadline):
+        if saved.copies and not self._take_along(entry.record, saved.record, deadline):
             return False  # it stays marked, and is tried again
         if saved.copies:
-            self.local.confirm(key, keys, saved.record)
+            self.local.confirm(key, saved.record)
             if saved.record.kind is Kind.DESTROYED:
                 # The worker that ended it may be gone, and other hosts do not know of it.
                 self._rules.ended(key, saved.record.version, False)  # noqa: FBT003
@@ -380,7 +367,7 @@ class FailoverStore:
             raise RecordRefusedError("the nodes refuse it, for want of memory or for its size")
         return bool(saved.copies)
 
-    def _take_along(self, here: Record, joined: Record, keys: Keyring, deadline: float) -> bool:
+    def _take_along(self, here: Record, joined: Record, deadline: float) -> bool:
         """Bring to the new id of a session what was written under the old one beside the move.
 
         The move was not known where that was written, for it waited on a host.
@@ -388,7 +375,6 @@ class FailoverStore:
         Args:
             here: What this host had under the old id.
             joined: The same, with what the cluster had.
-            keys: Open and seal it.
             deadline: Monotonic time in seconds until which it may take.
 
         Returns:
@@ -408,15 +394,13 @@ class FailoverStore:
                 pointer=None,
                 attributes=written_until(joined.attributes, until),
             )
-            saved = self.cluster.save(
-                pointer.key, keys, joined_with(late), known=None, deadline=deadline
-            )
+            saved = self.cluster.save(pointer.key, joined_with(late), known=None, deadline=deadline)
             if not saved.copies:
                 return False
             here, joined = late, saved.record
         return True
 
-    def _note(self, key: str, keys: Keyring, record: Record) -> None:
+    def _note(self, key: str, record: Record) -> None:
         if self._rules.mirror is not None:
             asked = self._rules.near_max_age is not None
-            self._rules.mirror.note(key, keys, record, anew=asked)
+            self._rules.mirror.note(key, record, anew=asked)

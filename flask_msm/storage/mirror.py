@@ -14,7 +14,6 @@ from .store import RecordTooLargeError
 
 if TYPE_CHECKING:
     from flask_msm.process.background import Background
-    from flask_msm.record.keys import Keyring
     from flask_msm.record.record import Record
 
     from .local.store import LocalStore
@@ -47,12 +46,11 @@ class Mirror:
         self._waiting: dict[str, tuple[Record, float]] = {}
         self._pid = os.getpid()
 
-    def note(self, key: str, keys: Keyring, record: Record, *, anew: bool = False) -> None:
+    def note(self, key: str, record: Record, *, anew: bool = False) -> None:
         """Take note that the cluster holds *record*.
 
         Args:
             key: Storage key.
-            keys: Seal it.
             record: What the cluster holds.
             anew: Also when this version was mirrored before: that the cluster was asked counts.
         """
@@ -70,37 +68,37 @@ class Mirror:
             if len(self._recent) > REMEMBERED:
                 self._recent.popitem(last=False)
         # Of a session that waits already only the newest copy is made.
-        if before is None and not self._background.put(partial(self._work, key, keys)):
+        if before is None and not self._background.put(partial(self._work, key)):
             self._give_up(key)
             self.dropped += 1
 
-    def catch_up(self, key: str, keys: Keyring) -> None:
+    def catch_up(self, key: str) -> None:
         """Make the copy of *key* now if it waits: this host is about to be asked for it.
 
         Only of what waits by now: others may go on to change it.
         """
         waiting = self._waiting.get(key)
         if waiting is not None:
-            self._copy(key, keys, waiting)
+            self._copy(key, waiting)
 
     def forget(self) -> None:
         """Mirror everything anew: local storage was emptied."""
         with self._lock:
             self._recent.clear()
 
-    def _work(self, key: str, keys: Keyring, _: float) -> None:
+    def _work(self, key: str, _: float) -> None:
         # The copy waits until it is written, because a load meanwhile makes it as well. While it is
         # made a newer one may have come, for which no other job was queued.
         while (waiting := self._waiting.get(key)) is not None:
-            self._copy(key, keys, waiting)
+            self._copy(key, waiting)
         # Here only: it takes long, and no request is to wait for it.
         if self._local.is_trim_due():
-            self._local.trim(keys)
+            self._local.trim()
 
-    def _copy(self, key: str, keys: Keyring, waiting: tuple[Record, float]) -> None:
+    def _copy(self, key: str, waiting: tuple[Record, float]) -> None:
         record, seen_at = waiting
         try:
-            done = self._local.confirm(key, keys, record, seen_at=seen_at)
+            done = self._local.confirm(key, record, seen_at=seen_at)
         except RecordTooLargeError:
             done = False  # together with what is here, which stays
         except BaseException:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from flask_msm.memcached.protocol import Item
     from flask_msm.process.clock import Clock
     from flask_msm.record.envelope import Envelope
-    from flask_msm.record.keys import Keyring
 
 
 logger = logging.getLogger("flask_msm.cluster")
@@ -72,7 +71,7 @@ class ReplicaSet:
             limit = min(limit, self.clients[node_id].largest)
         return limit
 
-    def opened(self, item: Item | None, key: str, keys: Keyring) -> Copy:
+    def opened(self, item: Item | None, key: str) -> Copy:
         """Return what a node holds.
 
         Raises:
@@ -82,7 +81,7 @@ class ReplicaSet:
         if item is None:
             return ABSENT
         try:
-            return Copy(self.envelope.open(item.value, key, keys), item.token)
+            return Copy(self.envelope.open(item.value, key), item.token)
         except CorruptRecordError as error:
             self.counters.corrupt += 1
             logger.warning("session %s: a copy is corrupt (%s)", ref_of(key), error)

@@ -21,7 +21,6 @@ from .store import ABSENT, FRESH, Copy, Loaded, Outcome, RecordTooLargeError, Re
 if TYPE_CHECKING:
     from flask_msm.memcached.protocol import Exchange, Item
     from flask_msm.process.background import Background
-    from flask_msm.record.keys import Keyring
 
     from .replica_set import ReplicaSet
     from .second_looks import SecondLooks
@@ -40,10 +39,9 @@ class _Read:
     they have evicted and refused nothing.
     """
 
-    def __init__(self, nodes: ReplicaSet, key: str, keys: Keyring, at_least: int) -> None:
+    def __init__(self, nodes: ReplicaSet, key: str, at_least: int) -> None:
         self.nodes = nodes
         self.key = key
-        self.keys = keys
         self.at_least = at_least
         self.homes = nodes.placement.homes(key)
         #: How many copies were looked at, and may be at most.
@@ -61,7 +59,7 @@ class _Read:
         try:
             item = exchange.result()
             self.nodes.views.answered(node_id)
-            copy = self.nodes.opened(item, self.key, self.keys)
+            copy = self.nodes.opened(item, self.key)
         except NodeError as error:
             self.nodes.report(node_id, error)
             self.failed.add(node_id)
@@ -139,9 +137,9 @@ class ClusterStore:
         self._second_looks = second_looks
         self._behind = behind
 
-    def load(self, key: str, keys: Keyring, *, at_least: int, deadline: float) -> Loaded:
+    def load(self, key: str, *, at_least: int, deadline: float) -> Loaded:
         """Return the record of *key*: one round trip when all is well."""
-        read = _Read(self.nodes, key, keys, at_least)
+        read = _Read(self.nodes, key, at_least)
         ranking = self.nodes.placement.rank(key)
         if at_least < ANY_COPY and self._second_looks is not None and self._second_looks.due(key):
             asked = self._sent_to_homes(read, deadline)
@@ -162,9 +160,9 @@ class ClusterStore:
         if record.version < at_least < ANY_COPY:
             self.nodes.counters.stale_served += 1
         if read.both and read.enough and read.agreed():
-            self._make_again(key, keys, loaded)
+            self._make_again(key, loaded)
             return loaded
-        return loaded if read.looks == 1 else self._written_back(key, keys, loaded, deadline)
+        return loaded if read.looks == 1 else self._written_back(key, loaded, deadline)
 
     def _sent_to_homes(self, read: _Read, deadline: float) -> dict[str, Exchange[Item | None]]:
         """Ask all homes side by side, if none of them is in doubt."""
@@ -185,18 +183,17 @@ class ClusterStore:
             and self.nodes.views.rights(node_id).joined
         }
 
-    def _make_again(self, key: str, keys: Keyring, loaded: Loaded) -> None:
+    def _make_again(self, key: str, loaded: Loaded) -> None:
         """Bring back a copy that a home has lost; the first one is enough for this request."""
         record = loaded.record
         lost = any(copy is ABSENT for copy in loaded.copies.values())
         if lost and record is not None and self._behind is not None:
             # With a full queue a later read does it.
-            self._behind.put(partial(self._finish, key, keys, record))
+            self._behind.put(partial(self._finish, key, record))
 
     def save(
         self,
         key: str,
-        keys: Keyring,
         rewrite: Rewrite,
         *,
         known: Loaded | None,
@@ -211,7 +208,6 @@ class ClusterStore:
             write_copies,
             self.nodes,
             key,
-            keys,
             rewrite,
             copies=copies,
             deadline=deadline,
@@ -224,19 +220,19 @@ class ClusterStore:
             return saved
         if saved.record.kind is not Kind.DATA:
             # A logout must not be overtaken by anything: all copies before the response.
-            return self._finish(key, keys, saved.record, deadline)
+            return self._finish(key, saved.record, deadline)
         # A full queue means that this request pays for its copies itself.
-        if not self._background.put(partial(self._finish, key, keys, saved.record)):
-            return self._finish(key, keys, saved.record, deadline)
+        if not self._background.put(partial(self._finish, key, saved.record)):
+            return self._finish(key, saved.record, deadline)
         self.nodes.counters.queued += 1
         return saved
 
-    def rejoin(self, key: str, keys: Keyring, deadline: float) -> frozenset[str]:
+    def rejoin(self, key: str, deadline: float) -> frozenset[str]:
         """Bring all copies of *key* together; return the nodes that hold the result.
 
         A session that does not exist needs no copies: all nodes count as holding it.
         """
-        loaded = self.load(key, keys, at_least=ANY_COPY, deadline=deadline)
+        loaded = self.load(key, at_least=ANY_COPY, deadline=deadline)
         record = loaded.record
         if record is None:
             missing = loaded.outcome is Outcome.MISSING
@@ -244,7 +240,6 @@ class ClusterStore:
         return write_copies(
             self.nodes,
             key,
-            keys,
             lambda seen: join(record, seen) if seen else record,
             copies=dict(loaded.copies),
             deadline=deadline,
@@ -261,7 +256,7 @@ class ClusterStore:
                 self.nodes.report(node_id, error)
         return tuple(found)
 
-    def _written_back(self, key: str, keys: Keyring, loaded: Loaded, deadline: float) -> Loaded:
+    def _written_back(self, key: str, loaded: Loaded, deadline: float) -> Loaded:
         """Bring all copies to what was joined, for the next reader may see one of them only."""
         record = loaded.record
         assert record is not None  # noqa: S101  (the outcome is FOUND)
@@ -273,7 +268,6 @@ class ClusterStore:
             saved = write_copies(
                 self.nodes,
                 key,
-                keys,
                 joined,
                 copies=dict(loaded.copies),
                 deadline=deadline,
@@ -286,11 +280,10 @@ class ClusterStore:
         copies = still_valid(loaded.copies, saved.record)
         return loaded._replace(record=saved.record, copies=copies)
 
-    def _finish(self, key: str, keys: Keyring, record: Record, deadline: float) -> Saved:
+    def _finish(self, key: str, record: Record, deadline: float) -> Saved:
         return write_copies(
             self.nodes,
             key,
-            keys,
             lambda seen: join(record, seen) if seen else record,
             copies={},
             deadline=deadline,

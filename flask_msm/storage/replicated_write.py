@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from typing import Any
 
-    from flask_msm.record.keys import Keyring
-
     from .replica_set import ReplicaSet
 
 
@@ -37,12 +35,9 @@ MAX_ROUNDS = 64
 class _Write:
     """One write: what is known, what shall be stored, and the writers of its copies."""
 
-    def __init__(
-        self, nodes: ReplicaSet, key: str, keys: Keyring, rewrite: Rewrite, deadline: float
-    ) -> None:
+    def __init__(self, nodes: ReplicaSet, key: str, rewrite: Rewrite, deadline: float) -> None:
         self.nodes = nodes
         self.key = key
-        self.keys = keys
         self.rewrite = rewrite
         self.deadline = deadline
         self.seen: Record | None = None
@@ -56,7 +51,7 @@ class _Write:
     def seal(self, record: Record) -> tuple[bytes, int]:
         """Return the bytes and the time to live of *record*."""
         if self._sealed is None or self._sealed[0] is not record:
-            data = self.nodes.envelope.seal(record, self.key, self.keys)
+            data = self.nodes.envelope.seal(record, self.key)
             limit = self.nodes.limit(self.key)
             if len(data) > limit:
                 raise RecordTooLargeError(len(data), limit, record.attributes.largest())
@@ -65,7 +60,7 @@ class _Write:
         return self._sealed[1:]
 
     def opened(self, item: Any) -> Copy:
-        return self.nodes.opened(item, self.key, self.keys)
+        return self.nodes.opened(item, self.key)
 
     def send(self, mine: Record, *, may_put: bool) -> list[CopyWriter]:
         busy = []
@@ -217,7 +212,6 @@ class _Write:
 def write_copies(
     nodes: ReplicaSet,
     key: str,
-    keys: Keyring,
     rewrite: Rewrite,
     *,
     copies: dict[str, Copy],
@@ -232,7 +226,7 @@ def write_copies(
     Raises:
         RecordTooLargeError: The record does not fit.
     """
-    write = _Write(nodes, key, keys, rewrite, deadline)
+    write = _Write(nodes, key, rewrite, deadline)
     try:
         return write.run(copies, replicas or nodes.placement.replicas, avoid)
     finally:

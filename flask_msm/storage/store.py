@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from flask_msm.memcached.protocol import CasToken
-    from flask_msm.record.keys import Keyring
     from flask_msm.record.record import Record
 
 
@@ -127,14 +126,13 @@ class LocalStorageError(Exception):
 class SessionStore(Protocol):
     """Keeps records by storage key. *deadline* is a time in seconds on the monotonic clock."""
 
-    def load(self, key: str, keys: Keyring, *, at_least: int, deadline: float) -> Loaded:
+    def load(self, key: str, *, at_least: int, deadline: float) -> Loaded:
         """Return the record of *key*, at least as new as version *at_least* if that exists."""
         ...
 
     def save(
         self,
         key: str,
-        keys: Keyring,
         rewrite: Rewrite,
         *,
         known: Loaded | None,

@@ -12,8 +12,8 @@ from cachelib import SimpleCache
 from support.fake_node import FakeNode
 from support.storage import (
     ENVELOPE,
+    FOREIGN,
     KEY,
-    KEYS,
     MAX_SIZE,
     OTHER_KEYS,
     Host,
@@ -194,8 +194,8 @@ def store(case) -> SessionStore:
     return case.one
 
 
-def sealed(made, at=KEY, keys=KEYS) -> bytes:
-    return ENVELOPE.seal(made, at, keys)
+def sealed(made, at=KEY) -> bytes:
+    return ENVELOPE.seal(made, at)
 
 
 def test_a_session_that_was_never_stored_is_not_found(store):
@@ -350,7 +350,7 @@ def test_a_corrupt_record_is_not_missing_and_is_replaced(case, damage):
 
 
 def test_a_record_of_an_unknown_key_is_left_alone(case):
-    foreign = sealed(record(5, a=b"5"), keys=OTHER_KEYS)
+    foreign = FOREIGN.seal(record(5, a=b"5"), KEY)
     case.put(KEY, foreign)
 
     assert load(case.one).outcome is Outcome.UNKNOWN

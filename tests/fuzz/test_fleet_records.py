@@ -89,10 +89,10 @@ def live_with(shared):
     heartbeat.is_read_elsewhere({"format:1"})
     heartbeat.announce()
     heartbeat.leave()
-    shared.sealed(KEYS)
+    shared.sealed()
     endings = EndedSessions(shared)
     for name, stamp, _ in endings.fresh():
-        LOCAL.bury(name, KEYS, stamp)
+        LOCAL.bury(name, stamp)
     endings.share()
 
 
@@ -100,7 +100,7 @@ CREW = Crew(1)
 LOCAL = CREW.workers[0].state.parts.local
 OWN = shared_map()
 OWN.put("drain:n1", b'{"value": "drained"}')
-WRITTEN = [OWN.sealed(KEYS), sealed(KEY, {"known:n1": (5, b"{}")}, keys=KEYS)]
+WRITTEN = [OWN.sealed(), sealed(KEY, {"known:n1": (5, b"{}")}, keys=KEYS)]
 
 
 @fuzz(st.binary(max_size=400) | mutated(st.sampled_from(WRITTEN)), st.booleans())
@@ -109,7 +109,7 @@ def test_a_map_that_was_not_signed_here_teaches_nothing(data, encrypts):
     before = shared.attributes
 
     if data not in WRITTEN:
-        assert shared.absorb(data, KEYS) is None
+        assert shared.absorb(data) is None
         assert shared.attributes == before
 
 
@@ -117,29 +117,29 @@ def test_a_map_that_was_not_signed_here_teaches_nothing(data, encrypts):
 def test_a_signed_map_of_any_entries_can_be_lived_with(found):
     shared = shared_map()
 
-    shared.absorb(sealed(KEY, found, keys=KEYS), KEYS)
+    shared.absorb(sealed(KEY, found, keys=KEYS))
 
     live_with(shared)
 
 
 REPORTS: Reports = CREW.workers[0].cluster.publisher._reports
-REPORT = REPORTS.seal("w2", {"mode": "distributed", "nodes": [1, 2]}, KEYS)
+REPORT = REPORTS.seal("w2", {"mode": "distributed", "nodes": [1, 2]})
 
 
 @fuzz(st.binary(max_size=400) | mutated(st.just(REPORT)))
 def test_a_report_that_was_not_signed_here_is_none(data):
-    assert REPORTS.open("w2", data, KEYS) is None or data == REPORT
+    assert REPORTS.open("w2", data) is None or data == REPORT
 
 
 @fuzz(st.tuples(stamps, st.none() | raw), st.sampled_from(["report", "other"]))
 def test_a_signed_report_of_anything_is_one_or_none(entry, name):
-    report = REPORTS.open("w2", sealed(REPORTS.key("w2"), {name: entry}, keys=KEYS), KEYS)
+    report = REPORTS.open("w2", sealed(REPORTS.key("w2"), {name: entry}, keys=KEYS))
 
     assert report is None or (isinstance(report, Report) and isinstance(report.facts, dict))
 
 
 CREW.tick()
-OWN_FACTS = REPORTS.collect(CREW.workers[0].cluster.heartbeat.names(), KEYS, 1e12)
+OWN_FACTS = REPORTS.collect(CREW.workers[0].cluster.heartbeat.names(), 1e12)
 FACT_NAMES = sorted({name for report in OWN_FACTS.values() for name in report.facts})
 assert len(FACT_NAMES) > 10
 odd_facts = st.dictionaries(
@@ -169,7 +169,7 @@ def test_any_signed_control_state_is_obeyed_and_shown(found):
     worker = CREW.workers[0]
     control = worker.cluster.control.shared
     control._record = control._record._replace(attributes=NOTHING, version=0)
-    control.absorb(sealed(control.key, found, keys=KEYS), KEYS)
+    control.absorb(sealed(control.key, found, keys=KEYS))
 
     worker.cluster.learner.on_learned()
 

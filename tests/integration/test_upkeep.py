@@ -106,7 +106,7 @@ def store_sessions(state, count):
         attributes = Attributes({"number": (1, str(number).encode())}, {}, 0)
         record = Record(Kind.DATA, now, now, now + 1000, 1, attributes)
         saved = state.store.save(
-            key, KEYS, lambda seen, made=record: made, known=None, deadline=clock.monotonic() + 60
+            key, lambda seen, made=record: made, known=None, deadline=clock.monotonic() + 60
         )
         assert saved.copies == 2
         found.append(key)
@@ -190,13 +190,13 @@ def test_a_restart_between_two_ticks_is_not_hidden_by_an_operator(fleet):
 def test_a_node_that_is_flushed_while_it_is_told_the_news_is_not_taken_for_told(fleet):
     cluster, _ = fleet.worker()
     shared, node = cluster.control.shared, cluster.nodes["n1"]
-    pulled = shared.pull(node, KEYS, 1e12)
+    pulled = shared.pull(node, 1e12)
     fleet.nodes[0].flush()
     shared.put("news", b"1")
 
-    shared.push(node, pulled, KEYS, 1e12)
+    shared.push(node, pulled, 1e12)
 
-    assert not shared.pull(node, KEYS, 1e12).found
+    assert not shared.pull(node, 1e12).found
 
 
 def test_a_flushed_node_loses_its_trust_and_is_rebuilt(fleet):
@@ -278,7 +278,7 @@ def test_a_drained_node_is_copied_away_and_left_alone_until_it_is_taken_back(fle
     for key in keys:
         assert len(set(holders(state, key)) - {"n1"}) == 2
     fleet.nodes[0].kill()
-    assert state.store.load(keys[0], KEYS, at_least=1, deadline=1e12).record is not None
+    assert state.store.load(keys[0], at_least=1, deadline=1e12).record is not None
     fleet.nodes[0].restart()
     assert state.console.undrain("n1", **anna).nodes
     settle(cluster)
@@ -350,13 +350,13 @@ def test_one_write_that_did_not_arrive_is_repaired_without_a_rebuild(fleet):
     home = int(state.parts.placement.homes(key)[1][1:])
     fleet.nodes[home - 1].pause()
     try:
-        loaded = state.store.load(key, KEYS, at_least=1, deadline=1e12)
+        loaded = state.store.load(key, at_least=1, deadline=1e12)
 
         def rewrite(seen):
             attributes = Attributes({"number": (9, b"9")}, {}, 0)
             return seen._replace(version=9, attributes=attributes)
 
-        state.store.save(key, KEYS, rewrite, known=loaded, deadline=1e12)
+        state.store.save(key, rewrite, known=loaded, deadline=1e12)
     finally:
         fleet.nodes[home - 1].resume()
     assert not cluster.control.standing(f"n{home}").missed
@@ -364,7 +364,7 @@ def test_one_write_that_did_not_arrive_is_repaired_without_a_rebuild(fleet):
     cluster.monitor.tick()
 
     item = cluster.nodes[f"n{home}"].start_gets(key, 1e12).result()
-    record = state.envelope.open(item.value, key, KEYS)
+    record = state.envelope.open(item.value, key)
     assert record.attributes.alive() == {"number": b"9"}
     assert not cluster.control.standing(f"n{home}").missed
 

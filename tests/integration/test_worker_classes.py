@@ -102,8 +102,10 @@ class Cluster:
             client.close()
         if item is None:
             return {}
-        envelope = Envelope(codec_id=0, compress_above=None, max_size=MAX_SIZE)
-        record = envelope.open(item.value, PREFIX + KEY_SUFFIX, keyring((SECRET,)))
+        envelope = Envelope(
+            lambda: keyring((SECRET,)), codec_id=0, compress_above=None, max_size=MAX_SIZE
+        )
+        record = envelope.open(item.value, PREFIX + KEY_SUFFIX)
         return {
             int(name.split(":")[1]): stamp
             for name, (stamp, value) in record.attributes.entries.items()

@@ -103,7 +103,7 @@ def without_trust():
 def without_write_back():
     """What was read from several nodes and joined is served, and not written."""
 
-    def as_it_is(store, key, keys, loaded, *arguments, **options):
+    def as_it_is(store, key, loaded, *arguments, **options):
         return loaded
 
     with mock.patch.object(ClusterStore, "_written_back", as_it_is):

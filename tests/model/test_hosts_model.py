@@ -80,9 +80,9 @@ def without_marks():
 def without_tombstones():
     """Sessions that ended are not handed over."""
 
-    def only_the_living(returner, keys, found, *arguments, **options):
-        living = [key for key in found if not returner._has_ended(key, keys)]
-        return hand_over(returner, keys, living, *arguments, **options)
+    def only_the_living(returner, found, *arguments, **options):
+        living = [key for key in found if not returner._has_ended(key)]
+        return hand_over(returner, living, *arguments, **options)
 
     hand_over = Failback._hand_over
     with (

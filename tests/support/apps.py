@@ -11,7 +11,7 @@ from support.fake_node import FakeNode
 from flask_msm import MemcachedSessionManager
 from flask_msm.cluster.health import NodeState, rights
 from flask_msm.errors import NodeValueError
-from flask_msm.record.keys import keyring, storage_key
+from flask_msm.record.keys import storage_key
 from flask_msm.record.token import signer_for
 
 
@@ -175,9 +175,9 @@ class Handle:
         return self.stored(self.key(cookie))
 
     def stored(self, key) -> dict[str, object]:
-        keys, envelope = keyring(self.secrets), self.state.envelope
+        envelope = self.state.envelope
         return {
-            node_id: envelope.open(node.items[key][0], key, keys)
+            node_id: envelope.open(node.items[key][0], key)
             for node_id, node in self.nodes.items()
             if key in node.items
         }

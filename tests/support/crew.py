@@ -109,10 +109,10 @@ def _at_once(job) -> bool:
 
 def sealed(key, entries, *, stamp=1, keys=KEYS):
     """Return a record of the fleet as another worker would have written it."""
-    envelope = Envelope(codec_id=SHARED_CODEC, compress_above=4096, max_size=MAX_SIZE)
+    envelope = Envelope(lambda: keys, codec_id=SHARED_CODEC, compress_above=4096, max_size=MAX_SIZE)
     now = FakeClock().now
     attributes = Attributes(entries, {}, 0)
-    return envelope.seal(Record(Kind.DATA, now, now, now + 1e6, stamp, attributes), key, keys)
+    return envelope.seal(Record(Kind.DATA, now, now, now + 1e6, stamp, attributes), key)
 
 
 def report_of(reports, worker, facts, *, stamp=1 << 58, keys=KEYS):

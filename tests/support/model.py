@@ -195,7 +195,7 @@ class Memory(FakeNode):
         self.forget_expired([key])
         found = self.items.get(key)
         try:
-            return envelope.open(found[0], key, KEYS) if found else None
+            return envelope.open(found[0], key) if found else None
         except RecordError:
             return None
 
@@ -363,7 +363,7 @@ class Worker:
                 version="model",
                 codec=MsgpackCodec(),
                 clock=self.clock,
-                secrets=lambda: (SECRET,),
+                keys=lambda: KEYS,
                 notify=world.notified,
                 listener=lambda event: world.tell(f"w{number}: {event.text}"),
                 raise_unexpected=lambda: True,

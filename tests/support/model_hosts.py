@@ -83,9 +83,16 @@ class Host:
     def __init__(self, number) -> None:
         self.number = number
         self.shelves = BackendOpener(
-            "simple", base=None, name="model", sessions=1000, size=None, alone=False, trouble=print
+            "simple",
+            keys=lambda: KEYS,
+            base=None,
+            name="model",
+            sessions=1000,
+            size=None,
+            alone=False,
+            trouble=print,
         )
-        self.shelf = self.shelves.open(KEYS)._replace(locks=OneAtATime())
+        self.shelf = self.shelves.open()._replace(locks=OneAtATime())
         self.shelves.opened = self.shelf
 
     def __str__(self) -> str:
@@ -306,7 +313,7 @@ class HostWorld(World):
     def _on_shelf(self, host, key):
         data = host.shelf.cache.get(key)
         try:
-            return self.workers[0].parts.envelope.open(data[9:], key, KEYS) if data else None
+            return self.workers[0].parts.envelope.open(data[9:], key) if data else None
         except RecordError:
             return None
 
@@ -527,8 +534,8 @@ def watched():
     """Let worlds know which changes hosts keep."""
     write = LocalStore.write
 
-    def told(store, key, keys, rewrite, mark, **options):
-        saved = write(store, key, keys, rewrite, mark, **options)
+    def told(store, key, rewrite, mark, **options):
+        saved = write(store, key, rewrite, mark, **options)
         if saved.copies and HostWorld.played is not None:
             HostWorld.played.stored_here()
         return saved

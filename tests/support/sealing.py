@@ -20,9 +20,10 @@ def encryption(*secrets, encrypts=True):
     return Encryption(EncryptionKeys(secrets[0] if encrypts else None, secrets))
 
 
-def envelope(*secrets, encrypts=True, codec_id=1):
+def envelope(*secrets, encrypts=True, codec_id=1, keys=KEYS):
     """Return an envelope that encrypts with the first of *secrets*, if there are any."""
     return Envelope(
+        lambda: keys,
         codec_id=codec_id,
         compress_above=4096,
         max_size=MAX_SIZE,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,29 @@ PREFIX = "msm:test:"
 KEYS = Keyring(("secret",))
 OTHER_KEYS = Keyring(("other",))
 MAX_SIZE = 5_000
-ENVELOPE = Envelope(codec_id=1, compress_above=None, max_size=MAX_SIZE)
+
+
+class Ring:
+    """The keys of all hosts, which may be rotated while they run."""
+
+    def __init__(self) -> None:
+        self.keys = KEYS
+
+    def __call__(self) -> Keyring:
+        return self.keys
+
+    @contextmanager
+    def of(self, keys: Keyring) -> Iterator[None]:
+        before, self.keys = self.keys, keys
+        try:
+            yield
+        finally:
+            self.keys = before
+
+
+RING = Ring()
+ENVELOPE = Envelope(RING, codec_id=1, compress_above=None, max_size=MAX_SIZE)
+FOREIGN = Envelope(lambda: OTHER_KEYS, codec_id=1, compress_above=None, max_size=MAX_SIZE)
 DEADLINE = 1e9
 NAME = "app"
 
@@ -80,11 +104,13 @@ def changing(**values: bytes):
 
 
 def load(store, at: str = KEY, *, at_least: int = 0, keys=KEYS):
-    return store.load(at, keys, at_least=at_least, deadline=DEADLINE)
+    with RING.of(keys):
+        return store.load(at, at_least=at_least, deadline=DEADLINE)
 
 
 def save(store, rewrite, at: str = KEY, *, known=None, keys=KEYS):
-    return store.save(at, keys, rewrite, known=known, deadline=DEADLINE)
+    with RING.of(keys):
+        return store.save(at, rewrite, known=known, deadline=DEADLINE)
 
 
 def values(found) -> dict[str, bytes]:
@@ -112,6 +138,7 @@ class Host:
         alone = options.get("alone", True)
         self.shelves = BackendOpener(
             kind,
+            keys=RING,
             base=folder,
             name=NAME,
             sessions=options.get("sessions", 1000),
@@ -132,7 +159,7 @@ class Host:
 
     @property
     def shelf(self):
-        return self.shelves.open(KEYS)
+        return self.shelves.open()
 
     def put(self, data: bytes, at: str = KEY) -> None:
         """Store *data* as it is."""
@@ -264,7 +291,7 @@ class Nearby(Host):
         found = None
         for node in self.nodes.values():
             if at in node.items:
-                found = adding(ENVELOPE.open(node.items[at][0], at, KEYS))(found)
+                found = adding(ENVELOPE.open(node.items[at][0], at))(found)
         return found
 
     def asked(self) -> int:

@@ -22,7 +22,13 @@ from flask_msm.storage.store import FRESH, Outcome, RecordTooLargeError
 
 KEYS = Keyring(("secret",))
 KEY = storage_key("msm:test:", "a" * 43)
-ENVELOPE = Envelope(codec_id=1, compress_above=None, max_size=5_000)
+
+
+def envelope_of(*secrets):
+    return Envelope(lambda: Keyring(secrets), codec_id=1, compress_above=None, max_size=5_000)
+
+
+ENVELOPE = envelope_of("secret")
 DEADLINE = 1e9
 
 
@@ -90,12 +96,11 @@ class Cluster:
         return sorted(done)
 
     def load(self, at_least=0):
-        return self.store.load(KEY, KEYS, at_least=at_least, deadline=DEADLINE)
+        return self.store.load(KEY, at_least=at_least, deadline=DEADLINE)
 
     def create(self, made):
         return self.store.save(
             KEY,
-            KEYS,
             lambda seen: join(made, seen) if seen else made,
             known=FRESH,
             deadline=DEADLINE,
@@ -113,14 +118,14 @@ class Cluster:
             entries.update({name: (stamp, value) for name, value in values.items()})
             return base._replace(version=stamp, attributes=Attributes(entries, {}, 0))
 
-        return self.store.save(KEY, KEYS, rewrite, known=known, deadline=DEADLINE)
+        return self.store.save(KEY, rewrite, known=known, deadline=DEADLINE)
 
     def seal(self, node, made):
-        node.put(KEY, ENVELOPE.seal(made, KEY, KEYS))
+        node.put(KEY, ENVELOPE.seal(made, KEY))
 
     def stored(self, node):
         found = node.items.get(KEY)
-        return ENVELOPE.open(found[0], KEY, KEYS) if found else None
+        return ENVELOPE.open(found[0], KEY) if found else None
 
     def holders(self):
         return {node_id for node_id, node in self.nodes.items() if KEY in node.items}
@@ -472,21 +477,21 @@ def test_a_corrupt_copy_beside_a_miss_of_the_other_home_is_not_missing():
 
 def test_a_copy_of_another_secret_beside_a_miss_of_the_other_home_is_not_missing():
     cluster = Cluster()
-    cluster.first.put(KEY, ENVELOPE.seal(record(1, a=b"1"), KEY, Keyring(("another",))))
+    cluster.first.put(KEY, envelope_of("another").seal(record(1, a=b"1"), KEY))
 
     assert cluster.load().outcome is Outcome.UNKNOWN
 
 
 def test_a_record_of_another_session_is_passed_over(cluster):
     other = storage_key("msm:test:", "b" * 43)
-    cluster.first.put(KEY, ENVELOPE.seal(record(50, a=b"stolen"), other, KEYS))
+    cluster.first.put(KEY, ENVELOPE.seal(record(50, a=b"stolen"), other))
 
     assert cluster.load(at_least=1).record == record(1, a=b"1")
 
 
 def test_a_record_with_an_unknown_key_is_neither_missing_nor_overwritten():
     cluster = Cluster()
-    foreign = ENVELOPE.seal(record(5, a=b"5"), KEY, Keyring(("next secret",)))
+    foreign = envelope_of("next secret").seal(record(5, a=b"5"), KEY)
     for node in cluster.nodes.values():
         node.put(KEY, foreign)
 
@@ -500,7 +505,7 @@ def test_a_record_with_an_unknown_key_is_neither_missing_nor_overwritten():
 
 
 def test_beside_a_record_with_an_unknown_key_the_other_copy_is_used(cluster):
-    foreign = ENVELOPE.seal(record(5, a=b"5"), KEY, Keyring(("next secret",)))
+    foreign = envelope_of("next secret").seal(record(5, a=b"5"), KEY)
     cluster.first.put(KEY, foreign)
 
     saved = cluster.change(cluster.load(), b=b"2")
@@ -559,7 +564,7 @@ def test_entries_that_only_the_backup_has_are_written_to_the_primary(cluster):
 
 def test_a_write_after_a_logout_is_dropped(cluster):
     slow = cluster.load()
-    cluster.store.save(KEY, KEYS, lambda seen: tombstone(50), known=None, deadline=DEADLINE)
+    cluster.store.save(KEY, lambda seen: tombstone(50), known=None, deadline=DEADLINE)
 
     saved = cluster.change(slow, a=b"late")
 
@@ -569,7 +574,7 @@ def test_a_write_after_a_logout_is_dropped(cluster):
 
 def test_a_write_after_a_logout_is_dropped_when_only_the_backup_remembers_it(cluster):
     slow = cluster.load()
-    cluster.store.save(KEY, KEYS, lambda seen: tombstone(50), known=None, deadline=DEADLINE)
+    cluster.store.save(KEY, lambda seen: tombstone(50), known=None, deadline=DEADLINE)
     cluster.first.restart_empty()
 
     saved = cluster.change(slow, a=b"late")
@@ -580,7 +585,7 @@ def test_a_write_after_a_logout_is_dropped_when_only_the_backup_remembers_it(clu
 
 def test_with_queued_copies_a_vanished_primary_still_asks_the_backup_for_a_tombstone(cluster):
     slow = cluster.load()
-    cluster.store.save(KEY, KEYS, lambda seen: tombstone(50), known=None, deadline=DEADLINE)
+    cluster.store.save(KEY, lambda seen: tombstone(50), known=None, deadline=DEADLINE)
     cluster.first.restart_empty()
     cluster.store._background = type("Queue", (), {"put": lambda self, job: True})()
 
@@ -591,7 +596,7 @@ def test_with_queued_copies_a_logout_is_on_every_home_before_it_is_answered(clus
     behind = Behind()
     store = ClusterStore(cluster.store.nodes, background=behind)
 
-    store.save(KEY, KEYS, lambda _: tombstone(9), known=cluster.load(), deadline=DEADLINE)
+    store.save(KEY, lambda _: tombstone(9), known=cluster.load(), deadline=DEADLINE)
 
     assert cluster.stored(cluster.first) == cluster.stored(cluster.second) == tombstone(9)
     assert behind.jobs == []
@@ -702,7 +707,7 @@ def test_a_record_that_every_node_refuses_is_stored_nowhere_and_counts_as_no_mis
 def test_where_a_logout_is_refused_no_copy_from_before_stays(cluster):
     cluster.first.refuses = {KEY}
 
-    cluster.store.save(KEY, KEYS, lambda _: tombstone(9), known=cluster.load(), deadline=DEADLINE)
+    cluster.store.save(KEY, lambda _: tombstone(9), known=cluster.load(), deadline=DEADLINE)
 
     assert cluster.stored(cluster.first) is None
     assert cluster.stored(cluster.second) == tombstone(9)
@@ -713,7 +718,7 @@ def test_a_home_that_refuses_a_logout_and_keeps_its_copy_is_missed(cluster):
     cluster.first.refuses = {KEY}
     cluster.first.before["delete"] = cluster.first.hang
 
-    cluster.store.save(KEY, KEYS, lambda _: tombstone(9), known=cluster.load(), deadline=DEADLINE)
+    cluster.store.save(KEY, lambda _: tombstone(9), known=cluster.load(), deadline=DEADLINE)
 
     assert cluster.views.missed == [cluster.first.id]
 

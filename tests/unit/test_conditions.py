@@ -30,7 +30,9 @@ class Worker:
 
     def __init__(self, town, name):
         self.name, self.town = name, town
-        envelope = Envelope(codec_id=0, compress_above=4096, max_size=MAX_SIZE)
+        envelope = Envelope(
+            lambda: keyring(("secret",)), codec_id=0, compress_above=4096, max_size=MAX_SIZE
+        )
         number = len(town.workers) + 1
         stamps = HybridLogicalClock(town.clock, worker=number)
         self.map = SharedMap(KEY, envelope=envelope, stamps=stamps, clock=town.clock)
@@ -47,9 +49,9 @@ class Worker:
         self.conditions.note(KIND, subject, text, **more)
 
     def tick(self):
-        pulled = self.map.pull(self.town.node, KEYS, UNTIL)
+        pulled = self.map.pull(self.town.node, UNTIL)
         self.conditions.settle()
-        self.map.push(self.town.node, pulled, KEYS, UNTIL)
+        self.map.push(self.town.node, pulled, UNTIL)
 
     def reported(self):
         return [(event.level, event.kind, event.text) for event in self.events.newest()][::-1]
@@ -111,10 +113,10 @@ def test_a_condition_that_workers_find_at_the_same_time_is_reported_by_one(town)
     for worker in (one, other):
         worker.note()
     # Both read the node before either of them writes it.
-    pulled = [worker.map.pull(town.node, KEYS, UNTIL) for worker in (one, other)]
+    pulled = [worker.map.pull(town.node, UNTIL) for worker in (one, other)]
     for worker, found in zip((one, other), pulled, strict=True):
         worker.conditions.settle()
-        worker.map.push(town.node, found, KEYS, UNTIL)
+        worker.map.push(town.node, found, UNTIL)
 
     town.tick(5)
 

@@ -27,11 +27,11 @@ ENCRYPTED = envelope(ONE)
 def test_an_encrypted_record_comes_back_as_it_was(values):
     original = record(values)
 
-    assert ENCRYPTED.open(ENCRYPTED.seal(original, KEY, KEYS), KEY, KEYS) == original
+    assert ENCRYPTED.open(ENCRYPTED.seal(original, KEY), KEY) == original
 
 
 def test_the_header_stays_readable_and_the_body_does_not():
-    plain, sealed = PLAIN.seal(record(), KEY, KEYS), ENCRYPTED.seal(record(), KEY, KEYS)
+    plain, sealed = PLAIN.seal(record(), KEY), ENCRYPTED.seal(record(), KEY)
 
     fields, others = HEADER.unpack_from(plain), HEADER.unpack_from(sealed)
     assert fields[:3] == others[:3]
@@ -43,14 +43,14 @@ def test_the_header_stays_readable_and_the_body_does_not():
 
 
 def test_a_body_is_compressed_before_it_is_encrypted():
-    sealed = ENCRYPTED.seal(record({"text": b"x" * 50_000}), KEY, KEYS)
+    sealed = ENCRYPTED.seal(record({"text": b"x" * 50_000}), KEY)
 
     assert HEADER.unpack_from(sealed)[3] == 3
     assert len(sealed) < 1000
 
 
 def test_no_two_records_have_the_same_nonce():
-    sealed = {ENCRYPTED.seal(record(), KEY, KEYS) for _ in range(500)}
+    sealed = {ENCRYPTED.seal(record(), KEY) for _ in range(500)}
     nonces = {data[HEADER.size + 4 : HEADER.size + 16] for data in sealed}
 
     assert len(nonces) == 500
@@ -58,47 +58,47 @@ def test_no_two_records_have_the_same_nonce():
 
 def test_a_former_key_decrypts_and_the_first_one_encrypts():
     rotated = envelope(TWO, ONE)
-    old = ENCRYPTED.seal(record(), KEY, KEYS)
+    old = ENCRYPTED.seal(record(), KEY)
 
-    assert rotated.open(old, KEY, KEYS) == record()
-    assert envelope(TWO).open(rotated.seal(record(), KEY, KEYS), KEY, KEYS) == record()
+    assert rotated.open(old, KEY) == record()
+    assert envelope(TWO).open(rotated.seal(record(), KEY), KEY) == record()
 
 
 def test_a_key_that_is_announced_decrypts_and_encrypts_nothing():
     announced = envelope(ONE, encrypts=False)
 
-    assert announced.open(ENCRYPTED.seal(record(), KEY, KEYS), KEY, KEYS) == record()
-    assert announced.seal(record(), KEY, KEYS) == PLAIN.seal(record(), KEY, KEYS)
+    assert announced.open(ENCRYPTED.seal(record(), KEY), KEY) == record()
+    assert announced.seal(record(), KEY) == PLAIN.seal(record(), KEY)
 
 
 def test_a_record_written_before_keys_were_set_is_read():
-    assert ENCRYPTED.open(PLAIN.seal(record(), KEY, KEYS), KEY, KEYS) == record()
+    assert ENCRYPTED.open(PLAIN.seal(record(), KEY), KEY) == record()
 
 
 def test_a_record_that_would_be_written_differently_today_is_not_current():
     """Maps of the fleet are written anew then, for they may not change before a key goes."""
-    plain, one, two = (an.seal(record(), KEY, KEYS) for an in (PLAIN, ENCRYPTED, envelope(TWO)))
+    plain, one, two = (an.seal(record(), KEY) for an in (PLAIN, ENCRYPTED, envelope(TWO)))
     announced, rotated = envelope(ONE, encrypts=False), envelope(TWO, ONE)
 
-    assert [PLAIN.is_current(plain, KEYS), PLAIN.is_current(one, KEYS)] == [True, False]
-    assert [announced.is_current(plain, KEYS), announced.is_current(one, KEYS)] == [True, False]
-    assert [rotated.is_current(data, KEYS) for data in (plain, one, two)] == [False, False, True]
-    assert not PLAIN.is_current(plain, Keyring(("newer", "secret")))
+    assert [PLAIN.is_current(plain), PLAIN.is_current(one)] == [True, False]
+    assert [announced.is_current(plain), announced.is_current(one)] == [True, False]
+    assert [rotated.is_current(data) for data in (plain, one, two)] == [False, False, True]
+    assert not envelope(keys=Keyring(("newer", "secret"))).is_current(plain)
 
 
 @pytest.mark.parametrize("other", [PLAIN, envelope(TWO)], ids=["no key", "another key"])
 def test_without_the_right_key_a_record_is_unknown_not_corrupt(other):
     with pytest.raises(UnknownRecordError):
-        other.open(ENCRYPTED.seal(record(), KEY, KEYS), KEY, KEYS)
+        other.open(ENCRYPTED.seal(record(), KEY), KEY)
 
 
 def test_any_changed_byte_is_detected():
-    sealed = ENCRYPTED.seal(record(), KEY, KEYS)
+    sealed = ENCRYPTED.seal(record(), KEY)
     for index in range(len(sealed)):
         changed = bytearray(sealed)
         changed[index] ^= 0x01
         with pytest.raises(RecordError):
-            ENCRYPTED.open(bytes(changed), KEY, KEYS)
+            ENCRYPTED.open(bytes(changed), KEY)
 
 
 def test_any_changed_byte_of_a_body_is_detected_by_the_encryption_alone():
@@ -149,19 +149,19 @@ def test_every_storage_key_has_a_cipher_key_of_its_own(monkeypatch):
 
 
 def test_nothing_is_decrypted_before_the_signature_is_verified(monkeypatch):
-    sealed = ENCRYPTED.seal(record(), KEY, Keyring(("another secret",)))
+    sealed = envelope(ONE, keys=Keyring(("another secret",))).seal(record(), KEY)
     named = sealed[:6] + KEYS.current.id + sealed[10:]
     monkeypatch.setattr(Encryption, "decrypt", lambda *_: pytest.fail("decrypted"))
 
     with pytest.raises(CorruptRecordError):
-        ENCRYPTED.open(named, KEY, KEYS)
+        ENCRYPTED.open(named, KEY)
 
 
 def test_no_error_has_a_key_or_a_body():
-    sealed = ENCRYPTED.seal(record(), KEY, KEYS)
+    sealed = ENCRYPTED.seal(record(), KEY)
     for other in (PLAIN, envelope(TWO)):
         with pytest.raises(RecordError) as caught:
-            other.open(sealed, KEY, KEYS)
+            other.open(sealed, KEY)
         assert ONE.hex() not in str(caught.value)
         assert "cart" not in str(caught.value)
 

@@ -10,9 +10,12 @@ from flask_msm.cluster.ended_sessions import EndedSessions
 from flask_msm.cluster.shared_map import MAX_SIZE, Bounds, SharedMap
 from flask_msm.record.envelope import Envelope
 from flask_msm.record.hybrid_clock import HybridLogicalClock
+from flask_msm.record.keys import keyring
 
 
-ENVELOPE = Envelope(codec_id=0, compress_above=None, max_size=MAX_SIZE)
+ENVELOPE = Envelope(
+    lambda: keyring(("secret",)), codec_id=0, compress_above=None, max_size=MAX_SIZE
+)
 
 
 def digest(number: int) -> str:

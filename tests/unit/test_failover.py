@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 from support.storage import (
     ENVELOPE,
+    FOREIGN,
     KEY,
-    KEYS,
     MAX_SIZE,
-    OTHER_KEYS,
     Nearby,
     adding,
     alias,
@@ -40,7 +39,7 @@ def worker():
 
 
 def near(worker, at=KEY):
-    return worker.local.find(at, KEYS)
+    return worker.local.find(at)
 
 
 # -- what ended somewhere ------------------------------------------------------------------------
@@ -52,7 +51,7 @@ def with_an_old_copy(**options):
     homes = worker.placement.homes(KEY)
     spare = next(node_id for node_id in worker.nodes if node_id not in homes)
     for node_id, held in [*((home, tombstone(2)) for home in homes), (spare, record(1, a=b"1"))]:
-        worker.nodes[node_id].start_add(KEY, ENVELOPE.seal(held, KEY, KEYS), 1000, 0).result()
+        worker.nodes[node_id].start_add(KEY, ENVELOPE.seal(held, KEY), 1000, 0).result()
     for home in homes:
         worker.nodes[home].fail()
     worker.views.untrusted = set(worker.nodes)
@@ -76,7 +75,7 @@ def test_an_old_copy_does_not_open_a_session_that_ended_while_its_homes_are_away
 @pytest.mark.parametrize("mode", Mode)
 def test_a_local_copy_of_a_session_in_the_shared_list_of_ended_ones_does_not_open_it(mode):
     worker = Nearby(near_max_age=5.0)
-    worker.local.confirm(KEY, KEYS, record(1, a=b"1"))
+    worker.local.confirm(KEY, record(1, a=b"1"))
     worker.outage()
     worker.mode = mode
     assert load(worker.store).outcome is Outcome.FOUND
@@ -246,7 +245,7 @@ def test_a_change_that_no_node_takes_is_kept_here_and_is_unsynced(worker):
 
     assert saved.holders == {LOCAL}
     assert near(worker).mark is SyncState.PENDING
-    assert worker.local.dirty_keys(KEYS) == [KEY]
+    assert worker.local.dirty_keys() == [KEY]
     assert worker.store.saved_locally == 1
     assert values(load(worker.store, at_least=saved.record.version)) == {"a": b"1", "b": b"2"}
 
@@ -313,7 +312,7 @@ def test_a_worker_that_is_still_local_sees_what_another_one_wrote_to_the_cluster
     version = save(first.store, adding(record(1, a=b"1")), known=FRESH).record.version
 
     assert values(load(late.store, at_least=version)) == {"a": b"1"}
-    assert first.local.dirty_keys(KEYS) == []
+    assert first.local.dirty_keys() == []
 
 
 # -- the cluster reports it as missing -----------------------------------------------------------
@@ -348,7 +347,7 @@ def test_nodes_that_lost_their_memory_are_not_believed_over_a_mirror(worker):
 @pytest.mark.parametrize("mark", [SyncState.PENDING, SyncState.OUTAGE])
 def test_a_record_that_was_never_confirmed_is_not_missing_when_nodes_lack_it(mark):
     worker = Nearby()
-    worker.local.write(KEY, KEYS, adding(record(1, a=b"1")), mark)
+    worker.local.write(KEY, adding(record(1, a=b"1")), mark)
 
     assert values(load(worker.store, at_least=1)) == {"a": b"1"}
 
@@ -392,11 +391,11 @@ def test_entries_only_this_host_has_are_shown_and_handed_over_after_another_host
     assert values(shown) == {"a": b"1", "b": b"2"}
     assert shown.record.created != PARTIAL
     worker.mirroring.run()
-    assert worker.local.dirty_keys(KEYS) == [KEY]
-    assert worker.store.hand_over(KEY, KEYS, 1e9)
+    assert worker.local.dirty_keys() == [KEY]
+    assert worker.store.hand_over(KEY, 1e9)
 
     assert values(load(other.store, at_least=5)) == {"a": b"1", "b": b"2"}
-    assert worker.local.dirty_keys(KEYS) == []
+    assert worker.local.dirty_keys() == []
 
 
 def test_a_part_that_nodes_hold_is_not_marked_as_nowhere_else(worker):
@@ -413,7 +412,7 @@ def test_a_part_that_nodes_hold_is_not_marked_as_nowhere_else(worker):
 @pytest.mark.parametrize("remembers", [True, False])
 def test_a_part_on_this_host_is_nowhere_else_if_homes_that_remember_have_nothing(remembers):
     worker = Nearby()
-    worker.local.write(KEY, KEYS, adding(part(5, b=b"2")), SyncState.OUTAGE)
+    worker.local.write(KEY, adding(part(5, b=b"2")), SyncState.OUTAGE)
     worker.remembers = remembers
 
     found = load(worker.store, at_least=5)
@@ -424,7 +423,7 @@ def test_a_part_on_this_host_is_nowhere_else_if_homes_that_remember_have_nothing
 
 def test_no_record_is_marked_as_nowhere_else_while_other_hosts_hand_over():
     worker = Nearby()
-    worker.local.write(KEY, KEYS, adding(part(5, b=b"2")), SyncState.OUTAGE)
+    worker.local.write(KEY, adding(part(5, b=b"2")), SyncState.OUTAGE)
     worker.returning = True
 
     assert not load(worker.store, at_least=9).nowhere_else
@@ -435,7 +434,7 @@ def test_a_session_is_unknown_when_no_node_and_no_local_copy_can_be_read(worker)
     worker.put(b"rubbish")
     assert load(worker.store, at_least=1).outcome is Outcome.UNKNOWN
 
-    worker.put(bytes(9) + ENVELOPE.seal(record(1), KEY, OTHER_KEYS))
+    worker.put(bytes(9) + FOREIGN.seal(record(1), KEY))
     assert load(worker.store, at_least=1).outcome is Outcome.UNKNOWN
 
 
@@ -448,23 +447,23 @@ def test_a_change_that_others_keep_from_nodes_until_the_deadline_is_kept_here(wo
         worker.clock.advance(0.3)
         for home in worker.placement.homes(KEY):
             others = record(100 + len(rounds), other=b"%d" % len(rounds))
-            worker.nodes[home].put(KEY, ENVELOPE.seal(others, KEY, KEYS))
+            worker.nodes[home].put(KEY, ENVELOPE.seal(others, KEY))
             worker.nodes[home].before["cas"] = meanwhile
 
     for node in worker.nodes.values():
         node.before["cas"] = meanwhile
     until = worker.clock.monotonic() + 1.0
 
-    saved = worker.store.save(KEY, KEYS, changing(b=b"2"), known=None, deadline=until)
+    saved = worker.store.save(KEY, changing(b=b"2"), known=None, deadline=until)
 
     assert worker.clock.monotonic() < until + 1.0
     assert saved.holders == {LOCAL}
     assert near(worker).mark is SyncState.PENDING
-    assert worker.local.dirty_keys(KEYS) == [KEY]
+    assert worker.local.dirty_keys() == [KEY]
     assert (worker.store.late, worker.store.saved_locally) == (1, 1)
     for node in worker.nodes.values():
         node.before.clear()
-    assert worker.store.hand_over(KEY, KEYS, 1e9)
+    assert worker.store.hand_over(KEY, 1e9)
     assert worker.in_cluster().attributes.alive()["b"] == b"2"
 
 
@@ -629,7 +628,7 @@ def test_a_change_that_was_merely_not_confirmed_is_not_dropped(worker):
 
 
 def hand_over(worker, at=KEY, **options):
-    return worker.store.hand_over(at, KEYS, 1e9, **options)
+    return worker.store.hand_over(at, 1e9, **options)
 
 
 def test_a_record_handed_over_is_joined_and_synced(worker):
@@ -642,7 +641,7 @@ def test_a_record_handed_over_is_joined_and_synced(worker):
 
     assert worker.in_cluster().attributes.alive() == {"a": b"1", "b": b"2", "c": b"3"}
     assert near(worker).record == worker.in_cluster()
-    assert worker.local.dirty_keys(KEYS) == []
+    assert worker.local.dirty_keys() == []
 
 
 def test_a_record_that_changes_while_it_is_handed_over_stays_unsynced(worker):
@@ -650,14 +649,14 @@ def test_a_record_that_changes_while_it_is_handed_over_stays_unsynced(worker):
     save(worker.store, changing(b=b"2"))
     worker.back()
     first = worker.nodes[worker.placement.homes(KEY)[0]]
-    first.before["cas"] = lambda: worker.local.write(KEY, KEYS, changing(c=b"3"), SyncState.PENDING)
+    first.before["cas"] = lambda: worker.local.write(KEY, changing(c=b"3"), SyncState.PENDING)
 
     assert hand_over(worker)
-    assert worker.local.dirty_keys(KEYS) == [KEY]
+    assert worker.local.dirty_keys() == [KEY]
     assert hand_over(worker)
 
     assert worker.in_cluster().attributes.alive() == {"a": b"1", "b": b"2", "c": b"3"}
-    assert worker.local.dirty_keys(KEYS) == []
+    assert worker.local.dirty_keys() == []
 
 
 def test_a_record_that_no_node_takes_stays_unsynced(worker):
@@ -665,7 +664,7 @@ def test_a_record_that_no_node_takes_stays_unsynced(worker):
     save(worker.store, changing(b=b"2"))
 
     assert not hand_over(worker)
-    assert worker.local.dirty_keys(KEYS) == [KEY]
+    assert worker.local.dirty_keys() == [KEY]
 
 
 def test_a_session_the_cluster_is_thought_to_have_forgotten_is_joined_if_it_has_not(worker):
@@ -701,7 +700,7 @@ def moved_here(worker, at=0.0):
     """Let a session move to another id, of which the nodes take the new one only."""
     save(worker.store, adding(record(4, a=b"1", new=b"1")), NEW, known=FRESH)
     stamp = stamp_at(at) + 5
-    worker.local.write(KEY, KEYS, adding(alias(stamp, NEW, a=b"1")), SyncState.PENDING)
+    worker.local.write(KEY, adding(alias(stamp, NEW, a=b"1")), SyncState.PENDING)
     return stamp
 
 
@@ -713,14 +712,14 @@ def test_a_change_written_beside_an_unknown_move_follows_to_the_new_id(worker, o
     if on == "the nodes":
         save(worker.cluster, adding(record(late, b=b"2")))
     else:
-        other.local.write(KEY, KEYS, adding(record(late, b=b"2")), SyncState.OUTAGE)
+        other.local.write(KEY, adding(record(late, b=b"2")), SyncState.OUTAGE)
 
     assert hand_over(worker)
     assert hand_over(other)
 
     assert values(load(worker.store, NEW)) == {"a": b"1", "new": b"1", "b": b"2"}
     assert worker.in_cluster().kind is Kind.ALIAS
-    assert not worker.local.is_dirty(KEY, KEYS)
+    assert not worker.local.is_dirty(KEY)
 
 
 def test_a_change_written_under_the_old_id_later_does_not_follow(worker):
@@ -773,4 +772,4 @@ def test_a_mark_of_a_session_that_is_gone_is_removed(worker):
     worker.shelf.journal.add(key(7)[-40:])
 
     assert hand_over(worker, key(7))
-    assert worker.local.dirty_keys(KEYS) == []
+    assert worker.local.dirty_keys() == []

@@ -68,9 +68,8 @@ class Outage:
         shop = self.shop
         shop.heal(trusted=True)
         shop.state.parts.cluster.mode.signal(ModeSignal.CLUSTER_UP)
-        keys = shop.state.parts.cluster.monitor._parts.keys()
-        for key in shop.state.parts.local.dirty_keys(keys):
-            assert shop.state.store.hand_over(key, keys, 1e9)
+        for key in shop.state.parts.local.dirty_keys():
+            assert shop.state.store.hand_over(key, 1e9)
         return shop.ask(contents)
 
 

@@ -51,7 +51,10 @@ class Worker:
         self.name = name or f"worker-{number}"
         self.clock = clock or FakeClock()
         self.stamps = HybridLogicalClock(self.clock, worker=number if bits is None else bits)
-        self.envelope = Envelope(codec_id=0, compress_above=4096, max_size=MAX_SIZE)
+        self.keys = KEYS
+        self.envelope = Envelope(
+            lambda: self.keys, codec_id=0, compress_above=4096, max_size=MAX_SIZE
+        )
         self.map = SharedMap(
             KEY, envelope=self.envelope, stamps=self.stamps, clock=self.clock, bounds=FEW
         )
@@ -74,26 +77,26 @@ class Worker:
 
     def sync(self, *nodes, keys=KEYS, which=None):
         """Pull from all nodes, then push to all; return what was found."""
-        which = which or self.map
-        pulled = [which.pull(node, keys, UNTIL) for node in nodes]
+        which, self.keys = which or self.map, keys
+        pulled = [which.pull(node, UNTIL) for node in nodes]
         for node, found in zip(nodes, pulled, strict=True):
-            which.push(node, found, keys, UNTIL)
+            which.push(node, found, UNTIL)
         return pulled
 
-    def look(self, nodes, keys=KEYS):
+    def look(self, nodes):
         """Do as a tick does: pull from all, take note of what was found, push to all."""
-        pulled = {node.id: self.map.pull(node, keys, UNTIL) for node in nodes}
+        pulled = {node.id: self.map.pull(node, UNTIL) for node in nodes}
         lost = self.control.note_found({id_: found.found for id_, found in pulled.items()}, {})
         for node in nodes:
-            self.map.push(node, pulled[node.id], keys, UNTIL)
+            self.map.push(node, pulled[node.id], UNTIL)
         return lost
 
     def beat(self, node):
         self.heartbeat.announce()
         self.sync(node, which=self.heartbeat.shared)
 
-    def seal(self, record, key=KEY, keys=KEYS):
-        return self.envelope.seal(record, key, keys)
+    def seal(self, record, key=KEY):
+        return self.envelope.seal(record, key)
 
 
 def record(kind=Kind.DATA, entries=None, *, now=FakeClock().now):
@@ -179,12 +182,12 @@ def test_a_map_that_another_worker_writes_in_between_is_joined(node, empty):
     one, other = Worker(), Worker()
     if not empty:
         Worker().sync(node)
-    pulled = one.map.pull(node, KEYS, UNTIL)
+    pulled = one.map.pull(node, UNTIL)
     other.map.put("b", b"2")
     other.sync(node)
 
     one.map.put("a", b"1")
-    one.map.push(node, pulled, KEYS, UNTIL)
+    one.map.push(node, pulled, UNTIL)
 
     reader = Worker()
     reader.sync(node)
@@ -196,10 +199,10 @@ def test_a_map_that_is_lost_between_reading_and_writing_is_left_for_the_next_tic
     worker = Worker()
     worker.sync(node)
     worker.map.put("a", b"1")
-    pulled = worker.map.pull(node, KEYS, UNTIL)
+    pulled = worker.map.pull(node, UNTIL)
     node.restart_empty()
 
-    worker.map.push(node, pulled, KEYS, UNTIL)
+    worker.map.push(node, pulled, UNTIL)
 
     assert KEY not in node.items
 
@@ -226,9 +229,9 @@ def test_an_error_of_a_node_is_raised_to_the_caller(node):
     node.fail()
 
     with pytest.raises(NodeUnreachableError):
-        worker.map.pull(node, KEYS, UNTIL)
+        worker.map.pull(node, UNTIL)
     with pytest.raises(NodeUnreachableError):
-        worker.map.push(node, shared_map.Fetched(found=False), KEYS, UNTIL)
+        worker.map.push(node, shared_map.Fetched(found=False), UNTIL)
 
 
 def test_an_unchanged_map_lives_on_as_long_as_it_is_shared(node):
@@ -240,7 +243,7 @@ def test_an_unchanged_map_lives_on_as_long_as_it_is_shared(node):
         worker.clock.advance(DAY)
         assert node.ttls[KEY] > LIFE / 2
 
-    opened = worker.envelope.open(node.items[KEY][0], KEY, KEYS)
+    opened = worker.envelope.open(node.items[KEY][0], KEY)
     assert opened.expires_at - worker.clock.time() > LIFE / 3
 
 
@@ -282,7 +285,7 @@ def test_a_map_that_is_corrupt_forged_or_too_large_is_counted_and_replaced(node,
 
     assert (pulled.found, pulled.record, worker.map.refused) == (True, None, 1)
     assert values(worker.map) == {"a": b"1"}
-    assert worker.envelope.open(node.items[KEY][0], KEY, KEYS).attributes == worker.map.attributes
+    assert worker.envelope.open(node.items[KEY][0], KEY).attributes == worker.map.attributes
     worker.sync(node)
     assert worker.map.refused == 1
 

@@ -8,9 +8,8 @@ import pytest
 from support.clock import FakeClock
 from support.storage import (
     ENVELOPE,
-    KEYS,
+    FOREIGN,
     MAX_SIZE,
-    OTHER_KEYS,
     Nearby,
     adding,
     alias,
@@ -78,7 +77,6 @@ class Worker(Nearby):
             events=self.events,
             mode=lambda: self.mode,
             drops=lambda: self.drops,
-            keys=lambda: KEYS,
             clock=self.clock,
             timeout=1.0,
             conditions=self,
@@ -117,7 +115,7 @@ def worker():
 
 def keep(worker, count, mark=SyncState.OUTAGE, *, begin=0):
     for number in range(begin, begin + count):
-        worker.local.write(key(number), KEYS, adding(record(1, a=b"1")), mark)
+        worker.local.write(key(number), adding(record(1, a=b"1")), mark)
 
 
 def in_cluster(worker, count=100):
@@ -161,7 +159,7 @@ def test_changes_of_an_outage_go_into_the_cluster(worker):
 def test_ended_and_moved_sessions_go_first(worker):
     keep(worker, 10)
     for number, end in ((4, tombstone(5)), (7, alias(5, key(8)))):
-        worker.local.write(key(number), KEYS, adding(end), SyncState.OUTAGE)
+        worker.local.write(key(number), adding(end), SyncState.OUTAGE)
 
     order = worker.order()
 
@@ -186,7 +184,7 @@ def test_a_node_that_fails_meanwhile_ends_it_and_the_next_tick_goes_on(worker):
         node.fail()
 
     worker.returner.run()
-    assert len(worker.local.dirty_keys(KEYS)) == 10
+    assert len(worker.local.dirty_keys()) == 10
     asked = sum(node.operations.count("gets") for node in worker.nodes.values())
     assert asked <= MOST_FAILURES * 3
 
@@ -201,7 +199,7 @@ def test_a_new_outage_ends_it(worker):
 
     worker.returner.run()
 
-    assert len(worker.local.dirty_keys(KEYS)) > 0
+    assert len(worker.local.dirty_keys()) > 0
     worker.back()
     worker.returner.run()
     assert in_cluster(worker) == set(range(10))
@@ -229,7 +227,7 @@ def test_a_worker_that_dies_half_way_leaves_the_rest_to_the_next(tmp_path):
     alive.returner.run()
 
     assert in_cluster(alive) == set(range(10))
-    assert alive.local.dirty_keys(KEYS) == []
+    assert alive.local.dirty_keys() == []
 
 
 def test_two_workers_of_a_host_do_not_do_it_twice(tmp_path):
@@ -237,7 +235,7 @@ def test_two_workers_of_a_host_do_not_do_it_twice(tmp_path):
     other = Worker(tmp_path / "local", nodes=one.nodes)
     keep(one, 5)
 
-    with one.local.alone_at("handover", KEYS):
+    with one.local.alone_at("handover"):
         other.returner.run()
         assert in_cluster(other) == set()
 
@@ -265,7 +263,7 @@ def test_several_hosts_hand_over_the_same_session(tmp_path):
     hosts.append(Worker(tmp_path / "other", nodes=hosts[0].nodes))
     for number, host in enumerate(hosts):
         host.local.write(
-            key(), KEYS, adding(record(number + 2, **{f"h{number}": b"x"})), SyncState.OUTAGE
+            key(), adding(record(number + 2, **{f"h{number}": b"x"})), SyncState.OUTAGE
         )
 
     for host in hosts:
@@ -278,7 +276,7 @@ def test_several_hosts_hand_over_the_same_session(tmp_path):
 def test_a_logout_on_one_host_and_a_mirror_on_another_leave_a_logout(tmp_path, first):
     hosts = [Worker(tmp_path / "one")]
     hosts.append(Worker(tmp_path / "other", nodes=hosts[0].nodes))
-    hosts[0].local.write(key(), KEYS, adding(tombstone(5)), SyncState.SYNCED)
+    hosts[0].local.write(key(), adding(tombstone(5)), SyncState.SYNCED)
     keep(hosts[1], 1, SyncState.SYNCED)
     for host in hosts:
         host.forget()
@@ -312,7 +310,7 @@ def unreadable(worker, count, *, begin=0):
     """Leave sessions in local storage that a worker with another key wrote."""
     for number in range(begin, begin + count):
         at = key(number)
-        worker.put(bytes(9) + ENVELOPE.seal(record(1, a=b"1"), at, OTHER_KEYS), at)
+        worker.put(bytes(9) + FOREIGN.seal(record(1, a=b"1"), at), at)
         worker.shelf.journal.add(digest_of(at))
 
 
@@ -323,7 +321,7 @@ def test_sessions_only_others_can_read_do_not_keep_the_rest_here(worker):
     worker.returner.run()
 
     assert in_cluster(worker) == set(range(50, 55))
-    assert len(worker.local.dirty_keys(KEYS)) == 2 * MOST_FAILURES
+    assert len(worker.local.dirty_keys()) == 2 * MOST_FAILURES
 
 
 def test_sessions_only_others_can_read_do_not_keep_nodes_from_being_trusted(worker):
@@ -342,14 +340,14 @@ def test_sessions_only_others_can_read_do_not_keep_nodes_from_being_trusted(work
 def test_sessions_whose_join_is_too_large_stay_here_and_delay_no_others(worker):
     half = bytes(MAX_SIZE * 2 // 3)
     save(worker.cluster, adding(record(1, theirs=half)), key(0))
-    worker.local.write(key(0), KEYS, adding(record(2, ours=half)), SyncState.OUTAGE)
+    worker.local.write(key(0), adding(record(2, ours=half)), SyncState.OUTAGE)
     keep(worker, 5, begin=1)
 
     for _ in range(3):
         worker.returner.run()
 
     assert set(range(1, 6)) <= in_cluster(worker)
-    assert worker.local.dirty_keys(KEYS) == [key(0)]
+    assert worker.local.dirty_keys() == [key(0)]
     assert "bytes, allowed are" in worker.said[KEPT]
 
 
@@ -362,7 +360,7 @@ def test_sessions_that_nodes_refuse_keep_no_others_here(worker):
     worker.returner.run()
 
     assert in_cluster(worker) == set(range(20)) - set(range(5, 5 + 2 * MOST_FAILURES))
-    assert set(worker.local.dirty_keys(KEYS)) == refused
+    assert set(worker.local.dirty_keys()) == refused
     assert "nodes refuse it" in worker.said[KEPT]
 
 
@@ -382,7 +380,7 @@ def test_the_condition_is_over_when_nodes_take_again_what_they_refused(worker):
 
 
 def test_a_logout_that_is_handed_over_is_shared_with_its_time(worker):
-    worker.local.write(key(0), KEYS, adding(tombstone(5)), SyncState.OUTAGE)
+    worker.local.write(key(0), adding(tombstone(5)), SyncState.OUTAGE)
 
     worker.returner.run()
 
@@ -396,7 +394,7 @@ def test_a_logout_that_another_host_alone_knew_of_is_handed_over_by_this_one(
 ):
     save(worker.cluster, adding(record(1, a=b"1")), key(0))
     if mirrored:
-        worker.local.confirm(key(0), KEYS, record(1, a=b"1"))
+        worker.local.confirm(key(0), record(1, a=b"1"))
 
     worker.returner.bury([Ended(digest_of(key(0)), 5, kept)])
 
@@ -526,7 +524,7 @@ def test_a_disk_that_takes_no_notes_does_not_keep_nodes_from_being_trusted(worke
 def test_a_note_that_cannot_be_read_is_ignored(worker, note):
     keep(worker, 1, SyncState.SYNCED)
     worker.forget()
-    worker.local.put_blob(handover.HANDLED, note, KEYS)
+    worker.local.put_blob(handover.HANDLED, note)
 
     assert worker.returner.is_due()
     worker.returner.run()
@@ -557,7 +555,7 @@ def test_many_ended_sessions_do_not_take_longer_than_others():
     worker = Worker(sessions=10_000, clock=FakeClock())
     worker.store.hand_over = lambda *_, **__: True
     for number in range(8000):
-        worker.local.write(key(number), KEYS, adding(tombstone(1)), SyncState.OUTAGE)
+        worker.local.write(key(number), adding(tombstone(1)), SyncState.OUTAGE)
     began = time.thread_time()
     worker.returner._has_ended = lambda *_: True
 
@@ -579,7 +577,7 @@ def test_changes_of_an_outage_may_be_dropped_instead(worker):
     worker.returner.run()
 
     assert in_cluster(worker) == {0}
-    assert worker.local.all_keys(KEYS) == worker.local.dirty_keys(KEYS) == []
+    assert worker.local.all_keys() == worker.local.dirty_keys() == []
     assert worker.kinds() == ["dropped"]
 
 
@@ -596,7 +594,7 @@ def test_a_pending_change_is_handed_over_when_outages_are_discarded(worker):
 
 def test_a_logout_of_an_outage_is_handed_over_all_the_same(worker):
     save(worker.cluster, adding(record(1, a=b"1")), key(0))
-    worker.local.write(key(0), KEYS, adding(tombstone(5)), SyncState.OUTAGE)
+    worker.local.write(key(0), adding(tombstone(5)), SyncState.OUTAGE)
     keep(worker, 2, begin=1)
     worker.drops = True
 
@@ -612,8 +610,8 @@ def test_logouts_are_handed_over_before_anything_is_dropped(worker, monkeypatch)
     out, *others = sorted(map(key, range(10)), reverse=True)
     save(worker.cluster, adding(record(1, a=b"1")), out)
     for at in others:
-        worker.local.write(at, KEYS, adding(record(1, a=b"1")), SyncState.OUTAGE)
-    worker.local.write(out, KEYS, adding(tombstone(5)), SyncState.OUTAGE)
+        worker.local.write(at, adding(record(1, a=b"1")), SyncState.OUTAGE)
+    worker.local.write(out, adding(tombstone(5)), SyncState.OUTAGE)
     worker.drops = True
     drop = worker.local.drop
     seen = []
@@ -627,35 +625,35 @@ def test_logouts_are_handed_over_before_anything_is_dropped(worker, monkeypatch)
     worker.returner.run()
 
     assert set(seen) == {Kind.DESTROYED}
-    assert worker.local.dirty_keys(KEYS) != []  # one run is not enough for all drops
+    assert worker.local.dirty_keys() != []  # one run is not enough for all drops
 
 
 def test_nothing_is_dropped_while_logouts_cannot_be_handed_over(worker):
     keep(worker, 3)
-    worker.local.write(key(9), KEYS, adding(tombstone(5)), SyncState.OUTAGE)
+    worker.local.write(key(9), adding(tombstone(5)), SyncState.OUTAGE)
     worker.drops = True
     worker.store.hand_over = lambda *_, **__: False
 
     worker.returner.run()
 
-    assert len(worker.local.all_keys(KEYS)) == 4
+    assert len(worker.local.all_keys()) == 4
 
 
 def test_a_logout_during_the_drops_is_handed_over_by_the_next_run(worker):
     first, second = sorted([key(0), key(1)])
     for at in (first, second):
-        worker.local.write(at, KEYS, adding(record(1, a=b"1")), SyncState.OUTAGE)
+        worker.local.write(at, adding(record(1, a=b"1")), SyncState.OUTAGE)
     worker.drops = True
     drop = worker.local.drop
 
     def meanwhile(*arguments):
         gone = drop(*arguments)
-        worker.local.write(second, KEYS, adding(tombstone(5)), SyncState.OUTAGE)
+        worker.local.write(second, adding(tombstone(5)), SyncState.OUTAGE)
         return gone
 
     worker.local.drop = meanwhile
     worker.returner.run()
-    assert worker.local.find(second, KEYS).record.kind is Kind.DESTROYED
+    assert worker.local.find(second).record.kind is Kind.DESTROYED
     assert worker.returner.is_due()
     worker.returner.run()
 
@@ -670,7 +668,7 @@ def test_a_mark_without_need_is_removed_with_discard_as_well(worker):
     worker.returner.run()
 
     assert not worker.returner.is_due()
-    assert worker.local.all_keys(KEYS) == [key(0)]
+    assert worker.local.all_keys() == [key(0)]
 
 
 def test_a_cluster_that_forgot_begins_as_if_new(worker):
@@ -684,17 +682,17 @@ def test_a_cluster_that_forgot_begins_as_if_new(worker):
     worker.returner.run()
 
     assert in_cluster(worker) == set()
-    assert worker.local.all_keys(KEYS) == []
+    assert worker.local.all_keys() == []
     assert not worker.returner.is_due()
 
 
 def test_a_logout_stands_when_one_node_forgot_and_another_has_old_data(worker):
     for number in range(20):
         save(worker.cluster, adding(record(1, a=b"1")), key(number))
-        worker.local.write(key(number), KEYS, adding(tombstone(5)), SyncState.OUTAGE)
+        worker.local.write(key(number), adding(tombstone(5)), SyncState.OUTAGE)
     worker.forget()
     for number in range(20):
-        worker.nodes["n2"].put(key(number), ENVELOPE.seal(record(1, a=b"1"), key(number), KEYS))
+        worker.nodes["n2"].put(key(number), ENVELOPE.seal(record(1, a=b"1"), key(number)))
     worker.drops = True
 
     worker.returner.run()
@@ -704,14 +702,14 @@ def test_a_logout_stands_when_one_node_forgot_and_another_has_old_data(worker):
 
 def test_a_cluster_that_forgot_begins_as_if_new_also_when_nothing_was_written_meanwhile(worker):
     keep(worker, 5, SyncState.SYNCED)
-    worker.local.confirm(key(9), KEYS, tombstone(5))
+    worker.local.confirm(key(9), tombstone(5))
     worker.forget()
     worker.drops = True
 
     assert worker.returner.is_due()
     worker.returner.run()
 
-    assert worker.local.all_keys(KEYS) == [key(9)]
+    assert worker.local.all_keys() == [key(9)]
     assert worker.in_cluster(key(9)).kind is Kind.DESTROYED
     assert worker.in_cluster(key(0)) is None
 
@@ -724,8 +722,8 @@ def test_nothing_is_dropped_in_an_outage_that_this_worker_has_yet_to_notice(work
 
     worker.returner.run()
 
-    assert len(worker.local.dirty_keys(KEYS)) == 3
-    assert len(worker.local.all_keys(KEYS)) == 3
+    assert len(worker.local.dirty_keys()) == 3
+    assert len(worker.local.all_keys()) == 3
 
 
 def test_nothing_is_dropped_because_nodes_hang_while_another_loss_is_dealt_with(worker):
@@ -737,8 +735,8 @@ def test_nothing_is_dropped_because_nodes_hang_while_another_loss_is_dealt_with(
 
     worker.returner.run()
 
-    assert len(worker.local.all_keys(KEYS)) == 25
-    assert worker.local.dirty_keys(KEYS) == []
+    assert len(worker.local.all_keys()) == 25
+    assert worker.local.dirty_keys() == []
 
 
 def test_one_node_that_forgot_costs_nothing_that_another_one_is_home_to(worker):
@@ -750,7 +748,7 @@ def test_one_node_that_forgot_costs_nothing_that_another_one_is_home_to(worker):
 
     worker.returner.run()
 
-    assert len(worker.local.all_keys(KEYS)) == 25
+    assert len(worker.local.all_keys()) == 25
     assert in_cluster(worker) == set(range(20, 25))
     assert not worker.returner.is_due()
 
@@ -767,7 +765,7 @@ def test_a_dropped_record_is_mirrored_anew(worker):
     load(worker.store, key(0), at_least=1)
     worker.mirroring.run()
 
-    assert values(worker.local.find(key(0), KEYS)) == {"a": b"1"}
+    assert values(worker.local.find(key(0))) == {"a": b"1"}
 
 
 def test_a_record_dropped_before_nodes_failed_again_is_mirrored_anew(worker):
@@ -791,13 +789,13 @@ def test_a_record_dropped_before_nodes_failed_again_is_mirrored_anew(worker):
     worker.local.drop = drop_and_fail
     worker.returner.run()
     assert worker.kinds() == ["dropped"]
-    assert worker.local.all_keys(KEYS) == [second]
+    assert worker.local.all_keys() == [second]
 
     worker.back()
     load(worker.store, first, at_least=1)
     worker.mirroring.run()
 
-    assert values(worker.local.find(first, KEYS)) == {"a": b"1"}
+    assert values(worker.local.find(first)) == {"a": b"1"}
 
 
 def test_dropping_that_takes_too_long_is_continued_by_the_next_tick(worker, monkeypatch):
@@ -815,7 +813,7 @@ def test_dropping_that_takes_too_long_is_continued_by_the_next_tick(worker, monk
     for _ in range(3):
         assert worker.returner.is_due()
         worker.returner.run()
-        left.append(len(worker.local.all_keys(KEYS)))
+        left.append(len(worker.local.all_keys()))
 
     assert left == [6, 2, 0]
     assert not worker.returner.is_due()
@@ -830,15 +828,15 @@ def test_a_record_that_changes_while_it_is_dropped_is_kept(worker):
     def found(*arguments):
         entry = find(*arguments)
         if next(looks, False):
-            worker.local.write(key(0), KEYS, changing(b=b"2"), SyncState.PENDING)
+            worker.local.write(key(0), changing(b=b"2"), SyncState.PENDING)
         return entry
 
     worker.local.find = found
 
     worker.returner.run()
 
-    assert values(find(key(0), KEYS)) == {"a": b"1", "b": b"2"}
-    assert worker.local.dirty_keys(KEYS) == [key(0)]
+    assert values(find(key(0))) == {"a": b"1", "b": b"2"}
+    assert worker.local.dirty_keys() == [key(0)]
 
 
 def test_the_choice_counts_when_the_cluster_returns_and_not_before(worker):

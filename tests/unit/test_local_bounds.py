@@ -6,7 +6,6 @@ import tracemalloc
 
 import pytest
 from support.storage import (
-    KEYS,
     Behind,
     Host,
     adding,
@@ -26,11 +25,11 @@ from flask_msm.storage.local.sync_state import SyncState
 
 def fill(host, count, mark=SyncState.SYNCED, *, begin=0, size=1):
     for number in range(begin, begin + count):
-        host.local.write(key(number), KEYS, adding(record(1, a=bytes(size))), mark)
+        host.local.write(key(number), adding(record(1, a=bytes(size))), mark)
 
 
 def there(host):
-    return {number for number in range(100) if host.local.find(key(number), KEYS)}
+    return {number for number in range(100) if host.local.find(key(number))}
 
 
 def let_age(host, *numbers):
@@ -51,7 +50,7 @@ def test_the_session_written_longest_ago_is_removed_first(tmp_path):
     fill(host, 12)
     let_age(host, *range(12))
 
-    host.local.trim(KEYS)
+    host.local.trim()
 
     assert there(host) == set(range(3, 12))
 
@@ -60,7 +59,7 @@ def test_as_many_as_are_allowed_stay(tmp_path):
     host = beside(tmp_path, sessions=10)
     fill(host, 10)
 
-    host.local.trim(KEYS)
+    host.local.trim()
 
     assert len(there(host)) == 10
 
@@ -69,7 +68,7 @@ def test_bytes_are_counted_as_the_disk_counts_them(tmp_path):
     host = beside(tmp_path, size=40_000)
     fill(host, 20, size=100)
 
-    host.local.trim(KEYS)
+    host.local.trim()
 
     usage = host.shelf.cache.usage()
     sessions = host.shelf.place / "sessions"
@@ -84,7 +83,7 @@ def test_mirrored_sessions_go_before_older_ones_that_are_nowhere_else(tmp_path):
     fill(host, 6, begin=6)
     let_age(host, *range(12))
 
-    host.local.trim(KEYS)
+    host.local.trim()
 
     assert there(host) == {*range(6), 9, 10, 11}
     assert host.local.lost == 0
@@ -95,7 +94,7 @@ def test_sessions_that_are_nowhere_else_are_removed_last_and_reported(tmp_path):
     host = beside(tmp_path, sessions=5)
     fill(host, 8, SyncState.OUTAGE)
 
-    host.local.trim(KEYS)
+    host.local.trim()
 
     assert len(there(host)) == 4
     assert host.local.lost == 4
@@ -107,7 +106,7 @@ def test_every_session_removed_without_a_cluster_is_reported(tmp_path, kind):
     host = Host(tmp_path / "local", kind, sessions=5)
     fill(host, 8)
 
-    host.local.trim(KEYS)
+    host.local.trim()
 
     assert host.local.lost == 8 - len(there(host)) > 0
     assert "exist nowhere else" in host.troubles[0]
@@ -121,7 +120,7 @@ def test_an_expired_session_is_removed_and_is_no_loss(tmp_path):
         path = sessions / digest_of(key(number))
         path.write_bytes(b"\1\0\0\0" + path.read_bytes()[4:])
 
-    host.local.trim(KEYS)
+    host.local.trim()
 
     assert list(sessions.iterdir()) == []
     assert host.local.lost == 0
@@ -131,11 +130,11 @@ def test_only_one_worker_trims_at_a_time(tmp_path):
     host, other = beside(tmp_path, sessions=5), beside(tmp_path, sessions=5)
     fill(host, 8)
 
-    with other.local.alone_at("trim", KEYS) as alone:
+    with other.local.alone_at("trim") as alone:
         assert alone
-        host.local.trim(KEYS)
+        host.local.trim()
         assert len(there(host)) == 8
-    host.local.trim(KEYS)
+    host.local.trim()
 
     assert len(there(host)) == 4
 
@@ -162,7 +161,7 @@ def test_many_outage_writes_are_followed_by_a_trim(tmp_path):
 
     fill(host, 100, SyncState.OUTAGE, size=4000)
 
-    host.local.trim(KEYS)
+    host.local.trim()
     assert host.local.lost > 50
     assert host.shelf.cache.usage().size <= 100_000
 
@@ -226,10 +225,10 @@ def test_in_memory_mirrored_sessions_go_first_however_many_others_there_are(tmp_
     fill(host, dirty, SyncState.OUTAGE)
 
     for number in range(dirty, dirty + 15):
-        host.local.confirm(key(number), KEYS, record(1))
+        host.local.confirm(key(number), record(1))
 
     assert set(range(dirty)) <= there(host)
-    host.local.trim(KEYS)
+    host.local.trim()
     assert host.local.lost == 0
 
 
@@ -237,7 +236,7 @@ def test_sessions_in_memory_that_are_nowhere_else_are_removed_last_and_reported(
     host = beside(tmp_path, "simple", sessions=5)
     fill(host, 8, SyncState.OUTAGE)
 
-    host.local.trim(KEYS)
+    host.local.trim()
 
     assert there(host) == {3, 4, 5, 6, 7}
     assert host.local.lost == 3
@@ -248,10 +247,10 @@ def test_sessions_that_grow_and_shrink_are_counted_right(tmp_path):
     host = beside(tmp_path, "simple")
     fill(host, 1, size=10)
     small = host.shelf.cache.usage().size
-    host.local.write(key(0), KEYS, changing(a=bytes(3000)), SyncState.SYNCED)
+    host.local.write(key(0), changing(a=bytes(3000)), SyncState.SYNCED)
     assert small + 2990 <= host.shelf.cache.usage().size < small + 3000
 
-    host.local.drop(key(0), KEYS, host.local.find(key(0), KEYS).record)
+    host.local.drop(key(0), host.local.find(key(0)).record)
 
     assert host.shelf.cache.usage() == (0, 0)
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 from cachelib import SimpleCache
-from support.storage import KEY, KEYS, Host, Nearby, adding, age, changing, key, record, values
+from support.storage import KEY, Host, Nearby, adding, age, changing, key, record, values
 
 from flask_msm.record.keys import digest_of
 from flask_msm.storage.local import locks as key_locks
@@ -35,13 +35,13 @@ class Folder:
     def __init__(self, place, kind="filesystem", **options):
         self.one, self.other = (Host(place, kind, alone=False, **options) for _ in range(2))
         for number in range(10):
-            self.one.local.write(key(number), KEYS, adding(record(1, a=b"1")), SyncState.SYNCED)
+            self.one.local.write(key(number), adding(record(1, a=b"1")), SyncState.SYNCED)
 
     def path(self, number):
         return self.one.shelf.place / "sessions" / digest_of(key(number))
 
     def there(self):
-        return {number for number in range(10) if self.one.local.find(key(number), KEYS)}
+        return {number for number in range(10) if self.one.local.find(key(number))}
 
     def before_each_removal(self, act):
         """Let the other worker do *act* just before the first one takes a lock to remove."""
@@ -67,15 +67,15 @@ def test_a_session_written_while_a_trim_runs_is_not_removed(folder):
 
     def write(digest):
         at = next(key(number) for number in range(10) if digest_of(key(number)) == digest)
-        folder.other.local.write(at, KEYS, changing(b=b"2"), SyncState.OUTAGE)
+        folder.other.local.write(at, changing(b=b"2"), SyncState.OUTAGE)
         written.add(digest)
 
     folder.before_each_removal(write)
-    folder.one.local.trim(KEYS)
+    folder.one.local.trim()
 
     assert folder.there() == set(range(10))
     assert len(written) == 10
-    assert len(folder.other.local.dirty_keys(KEYS)) == 10
+    assert len(folder.other.local.dirty_keys()) == 10
     assert folder.one.local.lost == 0
 
 
@@ -83,7 +83,7 @@ def test_a_session_marked_as_unsynced_while_a_trim_runs_is_not_removed(folder):
     """Another worker has set its mark and is about to write."""
     folder.before_each_removal(folder.other.shelf.journal.add)
 
-    folder.one.local.trim(KEYS)
+    folder.one.local.trim()
 
     assert folder.there() == set(range(10))
 
@@ -92,10 +92,10 @@ def test_an_expired_session_written_anew_while_a_trim_runs_stays(folder):
     folder.path(0).write_bytes(EXPIRED + folder.path(0).read_bytes()[4:])
     folder.one.shelf.cache._limits = Limits(1000, 10**9)
     folder.before_each_removal(
-        lambda _: folder.other.local.write(key(0), KEYS, adding(record(2)), SyncState.OUTAGE)
+        lambda _: folder.other.local.write(key(0), adding(record(2)), SyncState.OUTAGE)
     )
 
-    folder.one.local.trim(KEYS)
+    folder.one.local.trim()
 
     assert folder.there() == set(range(10))
 
@@ -109,12 +109,12 @@ def test_a_trim_leaves_alone_what_another_process_holds_the_lock_of(folder):
     age(unfinished, ABANDONED + 1)
 
     with folder.other.shelf.locks.hold(key(0)), folder.other.shelf.locks.hold(key(1)):
-        folder.one.local.trim(KEYS)
+        folder.one.local.trim()
         assert folder.path(0).exists()
         assert unfinished.exists()
         assert 1 in folder.there()
         assert 2 not in folder.there()
-    folder.one.local.trim(KEYS)
+    folder.one.local.trim()
 
     assert not folder.path(0).exists()
     assert not unfinished.exists()
@@ -139,32 +139,32 @@ def test_a_lock_whose_file_cannot_be_opened_is_not_held(folder):
 
 def test_without_the_lock_nothing_is_dropped_and_no_mark_goes(folder):
     host = folder.one
-    host.local.write(KEY, KEYS, adding(record(2, b=b"2")), SyncState.OUTAGE)
-    seen = host.local.find(KEY, KEYS)
+    host.local.write(KEY, adding(record(2, b=b"2")), SyncState.OUTAGE)
+    seen = host.local.find(KEY)
 
     with folder.other.shelf.locks.hold(KEY):
-        assert not host.local.drop(KEY, KEYS, seen.record)
-        assert not host.local.confirm(KEY, KEYS, seen.record)
-        host.local.forget_mark(key(9), KEYS)
+        assert not host.local.drop(KEY, seen.record)
+        assert not host.local.confirm(KEY, seen.record)
+        host.local.forget_mark(key(9))
 
-    assert host.local.find(KEY, KEYS) == seen
-    assert host.local.dirty_keys(KEYS) == [KEY]
-    assert host.local.confirm(KEY, KEYS, seen.record)
-    assert host.local.dirty_keys(KEYS) == []
+    assert host.local.find(KEY) == seen
+    assert host.local.dirty_keys() == [KEY]
+    assert host.local.confirm(KEY, seen.record)
+    assert host.local.dirty_keys() == []
 
 
 def test_a_copy_that_was_not_made_for_want_of_the_lock_is_made_at_the_next_read(tmp_path):
     worker = Nearby(tmp_path / "local")
     elsewhere = KeyLocks(worker.shelf.place / "locks")
-    worker.mirror.note(KEY, KEYS, record(1, a=b"1"))
+    worker.mirror.note(KEY, record(1, a=b"1"))
     with elsewhere.hold(KEY):
         worker.mirroring.run()
-    assert worker.local.find(KEY, KEYS) is None
+    assert worker.local.find(KEY) is None
 
-    worker.mirror.note(KEY, KEYS, record(1, a=b"1"))
+    worker.mirror.note(KEY, record(1, a=b"1"))
     worker.mirroring.run()
 
-    assert values(worker.local.find(KEY, KEYS)) == {"a": b"1"}
+    assert values(worker.local.find(KEY)) == {"a": b"1"}
 
 
 # -- a cache that cannot list its keys -----------------------------------------------------------
@@ -266,7 +266,7 @@ def test_threads_that_push_each_others_sessions_out_do_not_wait_for_each_other()
     def write(first):
         for number in range(300):
             at = key(first + number % 7)
-            host.local.write(at, KEYS, adding(record(1, a=b"1")), SyncState.SYNCED)
+            host.local.write(at, adding(record(1, a=b"1")), SyncState.SYNCED)
 
     threads = [threading.Thread(target=write, args=(n * 7,), daemon=True) for n in range(4)]
     for thread in threads:

@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from support.storage import KEY, KEYS, Host, adding, changing, key, load, record, save, values
+from support.storage import KEY, Host, adding, changing, key, load, record, save, values
 
 import flask_msm
 from flask_msm.storage.local import locks as key_locks
@@ -85,7 +85,7 @@ def test_parallel_changes_of_processes_are_all_kept(folder, run):
         assert worker.wait(LONG) == 0
 
     assert values(load(host.local)).keys() == {f"{name}{n}" for name in "abc" for n in range(40)}
-    assert host.local.dirty_keys(KEYS) == [KEY]
+    assert host.local.dirty_keys() == [KEY]
 
 
 HOLDS = """
@@ -123,8 +123,8 @@ def test_a_process_that_is_stopped_with_the_lock_stops_no_other_process(
 @pytest.mark.parametrize(
     "stopped",
     [
-        'host.local.write(KEY, KEYS, changing(theirs=b"1"), SyncState.OUTAGE)',
-        'host.local.confirm(KEY, KEYS, record(1, a=b"1"))',
+        'host.local.write(KEY, changing(theirs=b"1"), SyncState.OUTAGE)',
+        'host.local.confirm(KEY, record(1, a=b"1"))',
     ],
     ids=["in a write", "in a confirmation"],
 )
@@ -133,7 +133,7 @@ def test_a_process_that_was_stopped_in_a_write_undoes_no_change_of_others(
     folder, run, stopped, settled
 ):
     host = Host(folder, alone=False)
-    host.local.write(KEY, KEYS, adding(record(1, a=b"1")), SyncState.SYNCED)
+    host.local.write(KEY, adding(record(1, a=b"1")), SyncState.SYNCED)
     holder = run(f"""
         put = host.shelf.cache.set
         def slow(*arguments):
@@ -145,21 +145,21 @@ def test_a_process_that_was_stopped_in_a_write_undoes_no_change_of_others(
     """)
     assert holder.stdout.readline() == "has read\n"
 
-    saved = host.local.write(KEY, KEYS, changing(ours=b"2"), SyncState.OUTAGE)
+    saved = host.local.write(KEY, changing(ours=b"2"), SyncState.OUTAGE)
     assert saved.copies == 1
     os.kill(holder.pid, signal.SIGCONT)
     assert holder.wait(LONG) == 0
 
     assert values(load(host.local))["ours"] == b"2"
-    assert host.local.dirty_keys(KEYS) == [KEY]
+    assert host.local.dirty_keys() == [KEY]
     if settled == "by the upkeep":
-        host.local.settle(KEYS)
+        host.local.settle()
     else:
-        host.local.write(KEY, KEYS, changing(later=b"3"), SyncState.OUTAGE)
+        host.local.write(KEY, changing(later=b"3"), SyncState.OUTAGE)
     other = Host(folder, alone=False)
     assert values(load(other.local))["ours"] == b"2"
-    assert other.local.dirty_keys(KEYS) == [KEY]
-    assert host.local.find(KEY, KEYS) == other.local.find(KEY, KEYS)
+    assert other.local.dirty_keys() == [KEY]
+    assert host.local.find(KEY) == other.local.find(KEY)
 
 
 def test_where_locks_cannot_be_opened_only_some_changes_are_remembered(folder):
@@ -291,21 +291,21 @@ def test_a_process_that_dies_between_two_steps_leaves_a_mark_too_many_at_most(fo
     host = Host(folder, alone=False)
     died = run(f"""
         if "discard" in {step!r}:
-            host.local.write(KEY, KEYS, adding(record(1, a=b"1")), SyncState.OUTAGE)
+            host.local.write(KEY, adding(record(1, a=b"1")), SyncState.OUTAGE)
         {step}
-        host.local.write(KEY, KEYS, adding(record(1, a=b"1")), SyncState.OUTAGE)
-        host.local.confirm(KEY, KEYS, record(1, a=b"1"))
+        host.local.write(KEY, adding(record(1, a=b"1")), SyncState.OUTAGE)
+        host.local.confirm(KEY, record(1, a=b"1"))
     """)
     assert died.wait(LONG) == -signal.SIGKILL
-    assert host.local.dirty_keys(KEYS) == [KEY]
+    assert host.local.dirty_keys() == [KEY]
 
-    entry = host.local.find(KEY, KEYS)
+    entry = host.local.find(KEY)
     if entry is None:
-        host.local.forget_mark(KEY, KEYS)
+        host.local.forget_mark(KEY)
     else:
-        host.local.confirm(KEY, KEYS, entry.record)
+        host.local.confirm(KEY, entry.record)
 
-    assert host.local.dirty_keys(KEYS) == []
+    assert host.local.dirty_keys() == []
 
 
 def test_the_mark_of_a_session_that_another_process_writes_stays(folder, run):
@@ -317,15 +317,15 @@ def test_the_mark_of_a_session_that_another_process_writes_stays(folder, run):
             time.sleep(0.05)
             real(*arguments)
         host.shelf.cache.set = slow
-        host.local.write(KEY, KEYS, adding(record(1, a=b"1")), SyncState.OUTAGE)
+        host.local.write(KEY, adding(record(1, a=b"1")), SyncState.OUTAGE)
     """)
     assert writer.stdout.readline() == "marked\n"
 
-    host.local.forget_mark(KEY, KEYS)
+    host.local.forget_mark(KEY)
 
     assert writer.wait(LONG) == 0
-    assert host.local.find(KEY, KEYS).mark is SyncState.OUTAGE
-    assert host.local.dirty_keys(KEYS) == [KEY]
+    assert host.local.find(KEY).mark is SyncState.OUTAGE
+    assert host.local.dirty_keys() == [KEY]
 
 
 def test_readers_never_see_half_a_session(folder, run):

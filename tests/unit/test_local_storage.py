@@ -12,10 +12,10 @@ import pytest
 from cachelib import SimpleCache
 from support.storage import (
     ENVELOPE,
+    FOREIGN,
     KEY,
-    KEYS,
-    OTHER_KEYS,
     PREFIX,
+    RING,
     Host,
     adding,
     age,
@@ -47,11 +47,11 @@ def files(tmp_path):
 
 
 def write(host, made, mark, at=KEY):
-    return host.local.write(at, KEYS, adding(made), mark)
+    return host.local.write(at, adding(made), mark)
 
 
 def mark_of(host, at=KEY):
-    return host.local.find(at, KEYS).mark
+    return host.local.find(at).mark
 
 
 def path_of(host, at=KEY):
@@ -68,7 +68,7 @@ def test_the_higher_mark_stays(host, first, then):
     write(host, record(2, b=b"2"), then)
 
     assert mark_of(host) is max(first, then)
-    assert host.local.dirty_keys(KEYS) == ([KEY] if max(first, then) else [])
+    assert host.local.dirty_keys() == ([KEY] if max(first, then) else [])
 
 
 def test_a_write_that_changes_nothing_may_still_raise_the_mark(host):
@@ -82,7 +82,7 @@ def test_a_write_that_changes_nothing_may_still_raise_the_mark(host):
 def test_without_a_cluster_nothing_is_dirty(files):
     save(files.local, adding(record(1)))
 
-    assert files.local.dirty_keys(KEYS) == []
+    assert files.local.dirty_keys() == []
     assert load(files.local, key(1)).outcome is Outcome.MISSING
 
 
@@ -92,7 +92,7 @@ def test_beside_a_cluster_what_is_not_here_may_be_there(host):
 
 
 def test_a_mark_from_a_newer_version_counts_as_the_highest(host):
-    sealed = ENVELOPE.seal(record(1, a=b"1"), KEY, KEYS)
+    sealed = ENVELOPE.seal(record(1, a=b"1"), KEY)
 
     host.put(b"\xff" + bytes(8) + sealed)
 
@@ -103,9 +103,9 @@ def test_a_mark_from_a_newer_version_counts_as_the_highest(host):
 
 
 def test_a_record_that_the_cluster_holds_is_kept_as_a_mirror(host):
-    host.local.confirm(KEY, KEYS, record(1, a=b"1"))
+    host.local.confirm(KEY, record(1, a=b"1"))
 
-    entry = host.local.find(KEY, KEYS)
+    entry = host.local.find(KEY)
     assert (values(entry), entry.mark) == ({"a": b"1"}, SyncState.SYNCED)
     assert entry.checked_at == host.clock.time()
 
@@ -113,66 +113,66 @@ def test_a_record_that_the_cluster_holds_is_kept_as_a_mirror(host):
 def test_a_session_confirmed_whole_is_not_unsynced_any_more(host):
     write(host, record(1, a=b"1"), SyncState.OUTAGE)
 
-    host.local.confirm(KEY, KEYS, record(1, a=b"1"))
+    host.local.confirm(KEY, record(1, a=b"1"))
 
     assert mark_of(host) is SyncState.SYNCED
-    assert host.local.dirty_keys(KEYS) == []
+    assert host.local.dirty_keys() == []
 
 
 def test_a_change_made_since_stays_dirty(host):
     write(host, record(1, a=b"1"), SyncState.PENDING)
-    sent = host.local.find(KEY, KEYS).record
+    sent = host.local.find(KEY).record
     write(host, record(2, b=b"2"), SyncState.PENDING)
 
-    host.local.confirm(KEY, KEYS, sent)
+    host.local.confirm(KEY, sent)
 
-    assert values(host.local.find(KEY, KEYS)) == {"a": b"1", "b": b"2"}
+    assert values(host.local.find(KEY)) == {"a": b"1", "b": b"2"}
     assert mark_of(host) is SyncState.PENDING
-    assert host.local.dirty_keys(KEYS) == [KEY]
+    assert host.local.dirty_keys() == [KEY]
 
 
 def test_entries_that_only_the_cluster_has_are_joined_and_the_rest_stays_unsynced(host):
     write(host, record(5, a=b"5"), SyncState.OUTAGE)
 
-    host.local.confirm(KEY, KEYS, record(3, b=b"3"))
+    host.local.confirm(KEY, record(3, b=b"3"))
 
-    assert values(host.local.find(KEY, KEYS)) == {"a": b"5", "b": b"3"}
+    assert values(host.local.find(KEY)) == {"a": b"5", "b": b"3"}
     assert mark_of(host) is SyncState.OUTAGE
 
 
 @pytest.mark.parametrize("theirs", [record(3, b=b"3"), record(0)], ids=["less", "other"])
 def test_a_mirror_that_knows_more_than_the_cluster_is_to_be_handed_over(host, theirs):
     """The cluster had it, and does not any more: both of its copies were damaged."""
-    host.local.confirm(KEY, KEYS, record(5, a=b"5"))
+    host.local.confirm(KEY, record(5, a=b"5"))
     host.clock.advance(1.0)
 
-    host.local.confirm(KEY, KEYS, theirs)
+    host.local.confirm(KEY, theirs)
 
-    entry = host.local.find(KEY, KEYS)
+    entry = host.local.find(KEY)
     assert values(entry) == {"a": b"5"} | values(Entry(theirs, SyncState.PENDING, 0.0))
     assert entry.mark is SyncState.PENDING
-    assert host.local.dirty_keys(KEYS) == [KEY]
+    assert host.local.dirty_keys() == [KEY]
 
 
 def test_a_mirror_never_brings_an_ended_session_back(host):
     write(host, tombstone(5), SyncState.OUTAGE)
 
-    host.local.confirm(KEY, KEYS, record(9, a=b"9"))
+    host.local.confirm(KEY, record(9, a=b"9"))
 
-    assert host.local.find(KEY, KEYS).record.kind is tombstone().kind
+    assert host.local.find(KEY).record.kind is tombstone().kind
 
 
 def test_only_what_was_seen_is_dropped(host):
     write(host, record(1, a=b"1"), SyncState.OUTAGE)
-    seen = host.local.find(KEY, KEYS).record
+    seen = host.local.find(KEY).record
     write(host, record(2, b=b"2"), SyncState.OUTAGE)
 
-    host.local.drop(KEY, KEYS, seen)
-    assert host.local.find(KEY, KEYS) is not None
+    host.local.drop(KEY, seen)
+    assert host.local.find(KEY) is not None
 
-    host.local.drop(KEY, KEYS, host.local.find(KEY, KEYS).record)
-    assert host.local.find(KEY, KEYS) is None
-    assert host.local.dirty_keys(KEYS) == []
+    host.local.drop(KEY, host.local.find(KEY).record)
+    assert host.local.find(KEY) is None
+    assert host.local.dirty_keys() == []
 
 
 # -- the journal ---------------------------------------------------------------------------------
@@ -181,25 +181,25 @@ def test_only_what_was_seen_is_dropped(host):
 def test_a_crash_before_the_session_was_written_leaves_a_mark_that_can_be_removed(host):
     host.shelf.journal.add(digest_of(KEY))
 
-    host.local.forget_mark(KEY, KEYS)
+    host.local.forget_mark(KEY)
 
-    assert host.local.dirty_keys(KEYS) == []
+    assert host.local.dirty_keys() == []
 
 
 def test_a_crash_after_a_hand_over_leaves_a_mark_that_the_next_one_removes(host):
-    host.local.confirm(KEY, KEYS, record(1, a=b"1"))
+    host.local.confirm(KEY, record(1, a=b"1"))
     host.shelf.journal.add(digest_of(KEY))
 
-    host.local.confirm(KEY, KEYS, record(1, a=b"1"))
+    host.local.confirm(KEY, record(1, a=b"1"))
 
-    assert host.local.dirty_keys(KEYS) == []
+    assert host.local.dirty_keys() == []
 
 
 @pytest.mark.parametrize(
     ("act", "left"),
     [
-        (lambda host: host.local.confirm(KEY, KEYS, record(1, a=b"1")), []),
-        (lambda host: host.local.forget_mark(KEY, KEYS), []),
+        (lambda host: host.local.confirm(KEY, record(1, a=b"1")), []),
+        (lambda host: host.local.forget_mark(KEY), []),
         (lambda host: write(host, record(1, a=b"1"), SyncState.OUTAGE), [KEY]),
     ],
     ids=["replaced by a copy", "given up", "written anew"],
@@ -210,7 +210,7 @@ def test_a_damaged_session_that_was_nowhere_else_is_counted_and_reported(host, a
 
     act(host)
 
-    assert host.local.dirty_keys(KEYS) == left
+    assert host.local.dirty_keys() == left
     assert host.local.lost == 1
     assert host.troubles == ["a session that exists nowhere else is damaged"]
 
@@ -218,7 +218,7 @@ def test_a_damaged_session_that_was_nowhere_else_is_counted_and_reported(host, a
 def test_a_damaged_copy_of_what_the_cluster_has_is_replaced_without_a_word(host):
     host.put(b"rubbish")
 
-    host.local.confirm(KEY, KEYS, record(1, a=b"1"))
+    host.local.confirm(KEY, record(1, a=b"1"))
 
     assert host.local.lost == 0
     assert host.troubles == []
@@ -226,22 +226,22 @@ def test_a_damaged_copy_of_what_the_cluster_has_is_replaced_without_a_word(host)
 
 def test_the_mark_of_a_session_that_is_just_being_written_is_not_removed(host):
     """The mark is set before the session is there: a reader in between finds nothing."""
-    found = host.local.find(KEY, KEYS)
+    found = host.local.find(KEY)
     write(host, record(1, a=b"1"), SyncState.OUTAGE)
 
     assert found is None
-    host.local.forget_mark(KEY, KEYS)
+    host.local.forget_mark(KEY)
 
-    assert host.local.dirty_keys(KEYS) == [KEY]
+    assert host.local.dirty_keys() == [KEY]
 
 
 def test_the_mark_of_a_session_only_others_can_read_stays(host):
-    host.put(bytes(9) + ENVELOPE.seal(record(1), KEY, OTHER_KEYS))
+    host.put(bytes(9) + FOREIGN.seal(record(1), KEY))
     host.shelf.journal.add(digest_of(KEY))
 
-    host.local.forget_mark(KEY, KEYS)
+    host.local.forget_mark(KEY)
 
-    assert host.local.dirty_keys(KEYS) == [KEY]
+    assert host.local.dirty_keys() == [KEY]
 
 
 def test_other_files_in_the_journal_are_no_sessions(tmp_path):
@@ -249,14 +249,14 @@ def test_other_files_in_the_journal_are_no_sessions(tmp_path):
     for name in ("note.txt", "A" * 40, "0" * 39, "0" * 64):
         (host.shelf.place / "journal" / name).touch()
 
-    assert host.local.dirty_keys(KEYS) == []
+    assert host.local.dirty_keys() == []
 
 
 def test_a_journal_that_is_gone_is_no_error(tmp_path):
     host = Host(tmp_path / "local", alone=False)
     (host.shelf.place / "journal").rmdir()
 
-    assert host.local.dirty_keys(KEYS) == []
+    assert host.local.dirty_keys() == []
     assert write(host, record(1), SyncState.OUTAGE).copies == 0
     assert host.troubles == ["No such file or directory"]
 
@@ -267,10 +267,10 @@ def test_every_process_with_a_memory_of_its_own_has_marks_of_its_own(tmp_path):
     other = Host(tmp_path / "local", SimpleCache(), alone=False)
     write(one, record(1, a=b"1"), SyncState.OUTAGE)
 
-    for dirty in other.local.dirty_keys(KEYS):
-        other.local.forget_mark(dirty, KEYS)
+    for dirty in other.local.dirty_keys():
+        other.local.forget_mark(dirty)
 
-    assert one.local.dirty_keys(KEYS) == [KEY]
+    assert one.local.dirty_keys() == [KEY]
     assert one.shelf.kind == "SimpleCache"
 
 
@@ -335,8 +335,8 @@ def test_a_disk_that_is_read_only_costs_no_request(full_disk):
     host = Host(full_disk)
 
     assert save(host.local, changing(b=b"2")).copies == 0
-    host.local.drop(KEY, KEYS, record(1, a=b"1"))
-    host.local.trim(KEYS)
+    host.local.drop(KEY, record(1, a=b"1"))
+    host.local.trim()
 
     assert values(load(host.local)) == {"a": b"1"}
     assert host.troubles == ["OSError: Read-only file system"]
@@ -391,7 +391,7 @@ def test_a_cache_of_the_user_that_raises_costs_no_request(tmp_path):
 
     assert load(host.local).outcome is Outcome.UNKNOWN
     assert save(host.local, adding(record(1))).copies == 0
-    assert host.local.all_keys(KEYS) == []
+    assert host.local.all_keys() == []
     assert host.troubles == ["the cache raised RuntimeError"]
 
 
@@ -415,9 +415,9 @@ def test_foreign_files_are_left_alone_and_are_no_sessions(files):
         age(sessions / name, 1e6)
     (sessions / "folder").mkdir()
 
-    files.local.trim(KEYS)
+    files.local.trim()
 
-    assert files.local.all_keys(KEYS) == [KEY]
+    assert files.local.all_keys() == [KEY]
     assert len(list(sessions.iterdir())) == 6
 
 
@@ -431,7 +431,7 @@ def test_files_that_dead_processes_left_unfinished_are_removed_in_time(files):
     for path in (old, foreign):
         age(path, ABANDONED + 1)
 
-    files.local.trim(KEYS)
+    files.local.trim()
 
     assert not old.exists()
     assert new.exists()
@@ -463,25 +463,26 @@ def test_nothing_in_the_folder_is_unpickled(files):
 def test_notes_are_for_all_workers_of_the_host_and_are_no_sessions(tmp_path):
     one, other = Host(tmp_path / "local"), Host(tmp_path / "local")
 
-    one.local.put_blob("fleet:x", b"text", KEYS)
+    one.local.put_blob("fleet:x", b"text")
 
-    assert other.local.get_blob("fleet:x", KEYS) == b"text"
-    assert other.local.get_blob("fleet:y", KEYS) is None
-    assert other.local.all_keys(KEYS) == []
-    other.local.trim(KEYS)
-    assert one.local.get_blob("fleet:x", KEYS) == b"text"
+    assert other.local.get_blob("fleet:x") == b"text"
+    assert other.local.get_blob("fleet:y") is None
+    assert other.local.all_keys() == []
+    other.local.trim()
+    assert one.local.get_blob("fleet:x") == b"text"
 
 
 @pytest.mark.parametrize("data", [b"text", b"", b"\xff" * 200])
 def test_a_note_that_was_not_written_with_our_keys_is_none(tmp_path, data):
     one, other = Host(tmp_path / "local"), Host(tmp_path / "local")
-    one.local.put_blob("fleet:x", b"text", keyring(("another secret",)))
-    assert other.local.get_blob("fleet:x", KEYS) is None
+    with RING.of(keyring(("another secret",))):
+        one.local.put_blob("fleet:x", b"text")
+    assert other.local.get_blob("fleet:x") is None
 
-    one.local.put_blob("fleet:x", b"text", KEYS)
+    one.local.put_blob("fleet:x", b"text")
     one.shelf.cache.set(f"{PREFIX}fleet:x", data, 60)
 
-    assert other.local.get_blob("fleet:x", KEYS) is None
+    assert other.local.get_blob("fleet:x") is None
 
 
 def test_a_note_that_cannot_be_kept_is_no_error(files, monkeypatch):
@@ -491,16 +492,16 @@ def test_a_note_that_cannot_be_kept_is_no_error(files, monkeypatch):
     monkeypatch.setattr(files.shelf.cache, "set", fail)
     monkeypatch.setattr(files.shelf.cache, "get", fail)
 
-    files.local.put_blob("fleet:x", b"text", KEYS)
+    files.local.put_blob("fleet:x", b"text")
 
-    assert files.local.get_blob("fleet:x", KEYS) is None
+    assert files.local.get_blob("fleet:x") is None
 
 
 def test_keys_of_sessions_are_found_again_by_their_prefix(host):
     for number in range(5):
         write(host, record(1), SyncState.OUTAGE, key(number))
 
-    found = host.local.all_keys(KEYS)
+    found = host.local.all_keys()
 
-    assert sorted(found) == sorted(map(key, range(5))) == sorted(host.local.dirty_keys(KEYS))
+    assert sorted(found) == sorted(map(key, range(5))) == sorted(host.local.dirty_keys())
     assert all(one.startswith(PREFIX) for one in found)

@@ -118,7 +118,7 @@ def test_a_session_that_does_not_exist_certainly_does_not(shop):
 def test_a_session_that_silent_nodes_may_have_is_not_reported_missing(crew, shop):
     cookie, name = shop.cookie(), ref(shop)
     crew.outage()
-    for key in list(shop.state.parts.local.all_keys(shop.state.repository_keys())):
+    for key in list(shop.state.parts.local.all_keys()):
         shop.state.parts.local.shelf.cache.delete(key)
 
     with pytest.raises(CommandError, match="the session may be there"):

@@ -162,16 +162,20 @@ def test_a_name_that_a_young_removal_removed_is_cut_as_well(living, removed, cou
 )
 def test_a_map_takes_no_more_bytes_than_its_upper_bound(entries):
     attributes = Attributes(entries, {}, 1 << 61)
-    envelope = Envelope(codec_id=0, compress_above=None, max_size=1 << 20)
+    envelope = Envelope(
+        lambda: keyring(("secret",)), codec_id=0, compress_above=None, max_size=1 << 20
+    )
     record = Record(Kind.DATA, 1.0, 2.0, 3.0, 1 << 61, attributes)
 
-    sealed = envelope.seal(record, "key", keyring(("secret",)))
+    sealed = envelope.seal(record, "key")
 
     assert len(sealed) == envelope.size(record) <= at_most(attributes)
 
 
 def test_a_map_that_can_be_compressed_is_cut_only_when_it_does_not_fit_then():
-    envelope = Envelope(codec_id=0, compress_above=4096, max_size=1 << 20)
+    envelope = Envelope(
+        lambda: keyring(("secret",)), codec_id=0, compress_above=4096, max_size=1 << 20
+    )
     names = [hashlib.blake2b(b"%d" % number, digest_size=32).hexdigest() for number in range(1000)]
     attributes = Attributes({n: (k << 16, b"") for k, n in enumerate(names, 1 << 40)}, {}, 0)
 

@@ -7,9 +7,8 @@ import shutil
 import pytest
 from flask import session
 from support.apps import make_app
-from support.storage import KEY, KEYS, MAX_SIZE, Nearby, adding, load, record, save, values
+from support.storage import KEY, MAX_SIZE, Nearby, adding, load, record, save, values
 
-from flask_msm.record.keys import keyring
 from flask_msm.storage.store import FRESH
 from flask_msm.testing import settle
 
@@ -26,7 +25,7 @@ def test_of_a_session_that_waits_for_its_mirror_only_the_newest_is_copied(monkey
         job(0.0)
 
     local = shop.state.parts.local
-    entry = local.find(shop.key(), keyring(shop.secrets))
+    entry = local.find(shop.key())
     assert len(jobs) == 1
     assert entry.record.version == shop.token().version
 
@@ -35,7 +34,7 @@ def test_no_request_that_makes_its_own_copy_waits_for_the_removal_of_what_is_too
     worker = Nearby()
     trimmed = []
     monkeypatch.setattr(worker.local, "is_trim_due", lambda: True)
-    monkeypatch.setattr(worker.local, "trim", trimmed.append)
+    monkeypatch.setattr(worker.local, "trim", lambda: trimmed.append(1))
     save(worker.store, adding(record(1, a=b"1")), known=FRESH)
     worker.outage()
 
@@ -43,21 +42,21 @@ def test_no_request_that_makes_its_own_copy_waits_for_the_removal_of_what_is_too
     assert trimmed == []
 
     worker.mirroring.run()
-    assert trimmed == [KEYS]
+    assert trimmed == [1]
 
 
 def test_a_copy_of_what_was_seen_before_a_newer_one_was_made_is_no_reason_to_hand_over():
     """A worker read the session before another one of the host changed it, and copies it after."""
     late, quick = Nearby(), Nearby()
     late.local = late.mirror._local = quick.local
-    late.mirror.note(KEY, KEYS, record(1, a=b"1"))
+    late.mirror.note(KEY, record(1, a=b"1"))
     quick.clock.advance(0.001)
-    quick.mirror.note(KEY, KEYS, record(2, a=b"2"))
+    quick.mirror.note(KEY, record(2, a=b"2"))
     quick.mirroring.run()
     late.mirroring.run()
 
-    assert quick.local.find(KEY, KEYS).record == record(2, a=b"2")
-    assert quick.local.dirty_keys(KEYS) == []
+    assert quick.local.find(KEY).record == record(2, a=b"2")
+    assert quick.local.dirty_keys() == []
 
 
 def test_who_asks_for_a_session_that_others_keep_changing_makes_one_copy():
@@ -65,20 +64,20 @@ def test_who_asks_for_a_session_that_others_keep_changing_makes_one_copy():
     confirm = worker.local.confirm
     made = []
 
-    def goes_on(key, keys, found, **options):
+    def goes_on(key, found, **options):
         made.append(found.version)
         if len(made) < 10:
-            worker.mirror.note(KEY, KEYS, record(len(made) + 1, a=b"1"))
-        return confirm(key, keys, found, **options)
+            worker.mirror.note(KEY, record(len(made) + 1, a=b"1"))
+        return confirm(key, found, **options)
 
     worker.local.confirm = goes_on
-    worker.mirror.note(KEY, KEYS, record(1, a=b"1"))
-    worker.mirror.catch_up(KEY, KEYS)
+    worker.mirror.note(KEY, record(1, a=b"1"))
+    worker.mirror.catch_up(KEY)
     assert made == [1]
 
     worker.mirroring.run()
     assert made == list(range(1, 11))
-    assert worker.local.find(KEY, KEYS).record.version == 10
+    assert worker.local.find(KEY).record.version == 10
 
 
 @pytest.mark.parametrize("failure", ["too large", "fault"])
@@ -88,26 +87,26 @@ def test_a_copy_that_fails_while_a_newer_one_comes_does_not_keep_later_ones_from
     worker = Nearby()
     confirm = worker.local.confirm
 
-    def fails_once(key, keys, found, **options):
+    def fails_once(key, found, **options):
         monkeypatch.setattr(worker.local, "confirm", confirm)
-        worker.mirror.note(KEY, KEYS, record(2, a=b"2"))
+        worker.mirror.note(KEY, record(2, a=b"2"))
         if failure == "fault":
             raise MemoryError
         big = found.attributes._replace(entries={"a": (1, bytes(MAX_SIZE))})
-        confirm(key, keys, found._replace(attributes=big), **options)
+        confirm(key, found._replace(attributes=big), **options)
 
     monkeypatch.setattr(worker.local, "confirm", fails_once)
-    worker.mirror.note(KEY, KEYS, record(1, a=b"1"))
+    worker.mirror.note(KEY, record(1, a=b"1"))
     if failure == "fault":
         with pytest.raises(MemoryError):
             worker.mirroring.run()
     else:
         worker.mirroring.run()
 
-    worker.mirror.note(KEY, KEYS, record(2, a=b"2"))
+    worker.mirror.note(KEY, record(2, a=b"2"))
     worker.mirroring.run()
 
-    assert worker.local.find(KEY, KEYS).record == record(2, a=b"2")
+    assert worker.local.find(KEY).record == record(2, a=b"2")
 
 
 def test_when_the_folder_fails_the_event_says_which(tmp_path):

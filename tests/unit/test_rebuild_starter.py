@@ -13,6 +13,7 @@ from flask_msm.cluster.shared_map import MAX_SIZE, SharedMap
 from flask_msm.maintenance.rebuild_starter import RebuildStarter
 from flask_msm.record.envelope import Envelope
 from flask_msm.record.hybrid_clock import HybridLogicalClock
+from flask_msm.record.keys import keyring
 
 
 class Drain:
@@ -20,7 +21,9 @@ class Drain:
 
     def __init__(self):
         clock = FakeClock()
-        envelope = Envelope(codec_id=0, compress_above=4096, max_size=MAX_SIZE)
+        envelope = Envelope(
+            lambda: keyring(("secret",)), codec_id=0, compress_above=4096, max_size=MAX_SIZE
+        )
         shared = SharedMap(
             "control", envelope=envelope, stamps=HybridLogicalClock(clock), clock=clock
         )

@@ -23,7 +23,7 @@ MAX_SIZE = 100_000
 
 
 def envelope(codec_id=1):
-    return Envelope(codec_id=codec_id, compress_above=None, max_size=MAX_SIZE)
+    return Envelope(lambda: KEYS, codec_id=codec_id, compress_above=None, max_size=MAX_SIZE)
 
 
 OURS, THEIRS = envelope(1), envelope(2)
@@ -51,7 +51,7 @@ class Site:
         self.reported = []
         self.rebuilt = []
         self.copier = RecordCopier(
-            envelope=OURS, keys=lambda: KEYS, clock=self.clock, timeout=1.0, pause=lambda _: None
+            envelope=OURS, clock=self.clock, timeout=1.0, pause=lambda _: None
         )
         self.rebuilder = Rebuilder(
             self.nodes,
@@ -85,11 +85,11 @@ class Site:
     # -- what tests need
 
     def holds(self, node, number, made, *, by=OURS):
-        node.put(key(number), by.seal(made, key(number), KEYS))
+        node.put(key(number), by.seal(made, key(number)))
 
     def held(self, node, number, *, by=OURS):
         found = node.items.get(key(number))
-        return by.open(found[0], key(number), KEYS) if found else None
+        return by.open(found[0], key(number)) if found else None
 
     def rebuild(self):
         return self.rebuilder.rebuild("n1", ["n2"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from support.crew import KEYS, ODD, Crew, report_of, sealed
+from support.crew import ODD, Crew, report_of, sealed
 
 from flask_msm.cluster.reports import COPIES, LIFE, MAX_SIZE, note_name
 from flask_msm.record.keys import keyring
@@ -26,7 +26,7 @@ def reports(crew):
 
 
 def publish(reports, facts, name=NAME):
-    reports.publish(name, reports.seal(name, facts, KEYS), UNTIL)
+    reports.publish(name, reports.seal(name, facts), UNTIL)
 
 
 def test_a_report_is_kept_on_two_nodes_for_an_hour(crew, reports):
@@ -35,7 +35,7 @@ def test_a_report_is_kept_on_two_nodes_for_an_hour(crew, reports):
     holders = [node for node in crew.nodes.values() if reports.key(NAME) in node.items]
     assert len(holders) == COPIES == 2
     assert {node.ttls[reports.key(NAME)] for node in holders} == {LIFE + 1}
-    assert reports.collect([NAME], KEYS, UNTIL)[NAME].facts == {"mode": "local"}
+    assert reports.collect([NAME], UNTIL)[NAME].facts == {"mode": "local"}
 
 
 def test_a_report_goes_to_other_nodes_when_its_own_fail(crew, reports):
@@ -47,7 +47,7 @@ def test_a_report_goes_to_other_nodes_when_its_own_fail(crew, reports):
 
     publish(reports, {"n": 2})
 
-    assert reports.collect([NAME], KEYS, UNTIL)[NAME].facts == {"n": 2}
+    assert reports.collect([NAME], UNTIL)[NAME].facts == {"n": 2}
     assert sum(reports.key(NAME) in node.items for node in crew.nodes.values()) == 3
 
 
@@ -55,14 +55,14 @@ def test_of_two_reports_the_newer_one_counts(crew, reports):
     for node, stamp in zip(crew.nodes.values(), (5, 9, 7), strict=True):
         node.put(reports.key(NAME), report_of(reports, NAME, {"n": stamp}, stamp=stamp))
 
-    assert reports.collect([NAME], KEYS, UNTIL)[NAME].facts == {"n": 9}
+    assert reports.collect([NAME], UNTIL)[NAME].facts == {"n": 9}
 
 
 def test_nodes_that_all_fail_have_no_reports_and_that_is_no_error(crew, reports):
     crew.outage()
     publish(reports, {})
 
-    assert reports.collect([NAME], KEYS, UNTIL) == {}
+    assert reports.collect([NAME], UNTIL) == {}
 
 
 # -- what others wrote ---------------------------------------------------------------------------
@@ -103,9 +103,9 @@ def test_data_that_is_no_report_of_the_worker_is_counted_and_not_believed(crew, 
     data = unbelievable(reports)[kind]
     crew.put(reports.key(NAME), data)
 
-    assert reports.collect([NAME], KEYS, UNTIL) == {}
+    assert reports.collect([NAME], UNTIL) == {}
     assert reports.refused == 3
-    assert reports.open(NAME, data, KEYS) is None
+    assert reports.open(NAME, data) is None
 
 
 def test_every_kind_of_what_is_no_report_was_tried(reports):
@@ -117,12 +117,12 @@ def test_a_forged_report_is_replaced_by_the_next_real_one(crew, reports):
 
     publish(reports, {"mode": "local"})
 
-    assert reports.collect([NAME], KEYS, UNTIL)[NAME].facts == {"mode": "local"}
+    assert reports.collect([NAME], UNTIL)[NAME].facts == {"mode": "local"}
 
 
 @pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
 def test_odd_facts_are_carried_and_left_to_the_reader(reports, odd):
-    report = reports.open(NAME, report_of(reports, NAME, {"mode": odd}), KEYS)
+    report = reports.open(NAME, report_of(reports, NAME, {"mode": odd}))
 
     assert report is not None
     assert set(report.facts) == {"mode"}
@@ -132,9 +132,9 @@ def test_odd_facts_are_carried_and_left_to_the_reader(reports, odd):
 
 
 def reopened(reports, facts):
-    data = reports.seal(NAME, facts, KEYS)
+    data = reports.seal(NAME, facts)
     assert len(data) <= MAX_SIZE
-    return reports.open(NAME, data, KEYS).facts
+    return reports.open(NAME, data).facts
 
 
 def many(count, size=300):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.crew import KEYS, Crew
+from support.crew import Crew
 
 from flask_msm.cluster.ended_sessions import LISTED
 from flask_msm.errors import NodeValueError
@@ -46,7 +46,7 @@ def maps(crew, ending):
         for key, (value, _) in node.items.items():
             if key.endswith(ending):
                 shared = crew.workers[0].cluster.sharing._parts.endings.shared
-                held.append(shared._envelope.open(value, key, KEYS).attributes)
+                held.append(shared._envelope.open(value, key).attributes)
     return held
 
 

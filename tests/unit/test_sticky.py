@@ -7,7 +7,6 @@ from flask import session
 from support.apps import make_app
 from support.storage import (
     KEY,
-    KEYS,
     MAX_SIZE,
     Nearby,
     adding,
@@ -49,7 +48,7 @@ def settle(worker):
 
 
 def near(worker):
-    return worker.local.find(KEY, KEYS)
+    return worker.local.find(KEY)
 
 
 # -- reading -------------------------------------------------------------------------------------
@@ -141,7 +140,7 @@ def test_a_change_is_kept_here_before_the_response_and_in_the_cluster_behind_it(
 
     assert worker.in_cluster().attributes.alive() == {"a": b"1", "b": b"2"}
     assert near(worker).mark is SyncState.SYNCED
-    assert worker.local.dirty_keys(KEYS) == []
+    assert worker.local.dirty_keys() == []
 
 
 def test_a_change_left_by_a_dead_worker_is_handed_over_by_another_of_the_host(tmp_path):
@@ -150,8 +149,8 @@ def test_a_change_left_by_a_dead_worker_is_handed_over_by_another_of_the_host(tm
     dead.behind.jobs.clear()
     alive = Nearby(tmp_path / "local", near_max_age=NEAR, nodes=dead.nodes)
 
-    assert alive.local.dirty_keys(KEYS) == [KEY]
-    assert alive.store.hand_over(KEY, KEYS, 1e9)
+    assert alive.local.dirty_keys() == [KEY]
+    assert alive.store.hand_over(KEY, 1e9)
 
     assert alive.in_cluster().attributes.alive() == {"a": b"1"}
 
@@ -169,9 +168,7 @@ def test_a_new_session_is_in_the_cluster_before_the_response():
 
 def test_a_partial_record_is_joined_with_the_cluster(worker):
     other = elsewhere(worker)
-    other.local.write(
-        KEY, KEYS, adding(record(2, b=b"2")._replace(created=PARTIAL)), SyncState.OUTAGE
-    )
+    other.local.write(KEY, adding(record(2, b=b"2")._replace(created=PARTIAL)), SyncState.OUTAGE)
 
     assert values(load(other.store, at_least=2)) == {"a": b"1", "b": b"2"}
 
@@ -195,7 +192,7 @@ def test_a_full_queue_and_no_node_leave_the_change_dirty_here(worker):
 
     assert saved.holders == {LOCAL}
     assert saved.failed
-    assert worker.local.dirty_keys(KEYS) == [KEY]
+    assert worker.local.dirty_keys() == [KEY]
 
 
 @pytest.mark.parametrize("end", [tombstone(5), alias(5, "there")], ids=["logout", "move"])
@@ -216,7 +213,7 @@ def test_a_logout_that_no_node_takes_stays_dirty_and_holds_here(worker):
 
     assert save(worker.store, adding(tombstone(5))).holders == {LOCAL}
     assert load(worker.store, at_least=1).record.kind is Kind.DESTROYED
-    assert worker.local.dirty_keys(KEYS) == [KEY]
+    assert worker.local.dirty_keys() == [KEY]
 
 
 def test_a_change_made_before_it_was_known_of_a_logout_elsewhere_is_undone_by_it(worker):
@@ -298,7 +295,7 @@ def test_a_default_for_a_value_that_waits_on_another_host_fills_a_gap_only():
     browser = other.browser(one.cookie())
     other.do(lambda: session.setdefault("cart", []).append("pear"), client=browser)
     other.state.close()
-    one.state.store.hand_over(one.key(), one.state.parts.cluster.monitor._parts.keys(), 1e9)
+    one.state.store.hand_over(one.key(), 1e9)
     other.clock.advance(100)
 
     answer = other.ask(lambda: dict(session), client=browser)

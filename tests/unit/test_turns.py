@@ -6,7 +6,7 @@ import os
 import threading
 
 import pytest
-from support.storage import KEY, KEYS, MAX_SIZE, Host, adding, changing, key, record, save, values
+from support.storage import KEY, MAX_SIZE, Host, adding, changing, key, record, save, values
 
 from flask_msm.storage.local.store import LOCAL
 from flask_msm.storage.local.sync_state import SyncState
@@ -43,7 +43,7 @@ class Crowd:
 
         def work(name, rewrite):
             try:
-                self.answers[name] = self.host.local.write(KEY, KEYS, rewrite, SyncState.OUTAGE)
+                self.answers[name] = self.host.local.write(KEY, rewrite, SyncState.OUTAGE)
             except BaseException as error:  # noqa: BLE001  (looked at by the test)
                 self.answers[name] = error
 
@@ -73,7 +73,7 @@ def test_parallel_changes_of_a_session_are_written_at_once_and_all_kept(crowd):
     crowd.write(**{name: changing(**{name: b"x"}) for name in names})
 
     assert crowd.writes == 1
-    kept = crowd.host.local.find(KEY, KEYS)
+    kept = crowd.host.local.find(KEY)
     assert values(kept) == {"first": b"1"} | dict.fromkeys(names, b"x")
     assert all(saved.record == kept.record for saved in crowd.answers.values())
     assert {saved.holders for saved in crowd.answers.values()} == {frozenset({LOCAL})}
@@ -83,7 +83,7 @@ def test_a_change_that_does_not_fit_fails_alone(crowd):
     crowd.write(a=changing(a=b"1"), big=changing(big=os.urandom(MAX_SIZE)), b=changing(b=b"2"))
 
     assert isinstance(crowd.answers["big"], RecordTooLargeError)
-    assert values(crowd.host.local.find(KEY, KEYS)) == {"first": b"1", "a": b"1", "b": b"2"}
+    assert values(crowd.host.local.find(KEY)) == {"first": b"1", "a": b"1", "b": b"2"}
     assert crowd.answers["a"].copies == crowd.answers["b"].copies == 1
 
 
@@ -94,7 +94,7 @@ def test_a_change_that_raises_fails_alone(crowd):
     crowd.write(a=changing(a=b"1"), wrong=fails, b=changing(b=b"2"))
 
     assert isinstance(crowd.answers["wrong"], RuntimeError)
-    assert values(crowd.host.local.find(KEY, KEYS)) == {"first": b"1", "a": b"1", "b": b"2"}
+    assert values(crowd.host.local.find(KEY)) == {"first": b"1", "a": b"1", "b": b"2"}
 
 
 def test_who_is_interrupted_while_writing_for_others_leaves_them_to_themselves(crowd):
@@ -109,7 +109,7 @@ def test_who_is_interrupted_while_writing_for_others_leaves_them_to_themselves(c
 
     errors = [answer for answer in crowd.answers.values() if isinstance(answer, BaseException)]
     assert [type(error) for error in errors] == [KeyboardInterrupt]
-    kept = values(crowd.host.local.find(KEY, KEYS))
+    kept = values(crowd.host.local.find(KEY))
     assert all(name in kept for name, answer in crowd.answers.items() if answer not in errors)
 
 
@@ -124,11 +124,11 @@ def test_a_storage_that_fails_acknowledges_none_of_them(crowd):
 
 
 def test_the_highest_mark_stays(crowd):
-    crowd.host.local.confirm(key(1), KEYS, record(1))
-    turns = [crowd.host.local.write(key(1), KEYS, changing(a=b"1"), mark) for mark in SyncState]
+    crowd.host.local.confirm(key(1), record(1))
+    turns = [crowd.host.local.write(key(1), changing(a=b"1"), mark) for mark in SyncState]
 
     assert len(turns) == len(SyncState)
-    assert crowd.host.local.find(key(1), KEYS).mark is max(SyncState)
+    assert crowd.host.local.find(key(1)).mark is max(SyncState)
 
 
 def test_a_child_does_not_write_what_waited_in_its_parent(crowd):
@@ -136,7 +136,7 @@ def test_a_child_does_not_write_what_waited_in_its_parent(crowd):
     with crowd.host.shelf.locks.hold(KEY):
         thread = threading.Thread(
             target=crowd.host.local.write,
-            args=(KEY, KEYS, changing(parent=b"1"), SyncState.OUTAGE),
+            args=(KEY, changing(parent=b"1"), SyncState.OUTAGE),
             daemon=True,
         )
         thread.start()
@@ -147,11 +147,11 @@ def test_a_child_does_not_write_what_waited_in_its_parent(crowd):
             try:
                 local = Host(crowd.host.shelf.place.parent, alone=False).local
                 local._turns = turns
-                local.write(key(1), KEYS, adding(record(1)), SyncState.OUTAGE)
+                local.write(key(1), adding(record(1)), SyncState.OUTAGE)
                 status = int(KEY in turns._waiting)
             finally:
                 os._exit(status)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     thread.join(LONG)
 
-    assert values(crowd.host.local.find(KEY, KEYS)) == {"first": b"1", "parent": b"1"}
+    assert values(crowd.host.local.find(KEY)) == {"first": b"1", "parent": b"1"}

@@ -52,6 +52,7 @@ class BackendOpener:
 
     Args:
         kind: ``filesystem``, ``simple`` or a cache.
+        keys: Returns the keyring, part of the folder's name.
         base: Folder for ``filesystem``, ``None`` for a place of our choice.
         name: Name of the application's folder, see ``folder.folder_name``.
         sessions: Most sessions.
@@ -65,6 +66,7 @@ class BackendOpener:
         self,
         kind: str | CacheLike,
         *,
+        keys: Callable[[], Keyring],
         base: Path | None,
         name: str,
         sessions: int,
@@ -78,6 +80,7 @@ class BackendOpener:
         #: Whether a folder that is not there is made.
         self.makes = True
         self._kind = kind
+        self._keys = keys
         self._base = base
         self._name = name
         self._sessions = sessions
@@ -87,7 +90,7 @@ class BackendOpener:
         self._marks = marks
         self._lock = ProcessLock()
 
-    def open(self, keys: Keyring) -> LocalBackend:
+    def open(self) -> LocalBackend:
         """Return the backend."""
         if self.opened is not None:
             return self.opened
@@ -95,7 +98,7 @@ class BackendOpener:
         with self._lock:
             if self.opened is None:
                 try:
-                    self.opened = self._open(keys)
+                    self.opened = self._open()
                 except LocalStorageError as error:
                     trouble = error.reason
                     self.opened = self._in_memory("simple")
@@ -103,12 +106,14 @@ class BackendOpener:
             self._trouble(f"{trouble}; sessions are kept in the memory of each process instead")
         return self.opened
 
-    def _open(self, keys: Keyring) -> LocalBackend:
+    def _open(self) -> LocalBackend:
         if self._kind == "simple":
             return self._in_memory("simple")
         if not isinstance(self._kind, str) and is_private(self._kind):
             return self._in_memory(type(self._kind).__name__, self._kind)
-        folder = open_folder(self._base, self._name, keys, make=self.makes, marks=self._marks)
+        folder = open_folder(
+            self._base, self._name, self._keys(), make=self.makes, marks=self._marks
+        )
         journal = FileJournal(folder.journal)
         locks = KeyLocks(folder.locks)
         limits = Limits(self._sessions, self._size or default_size(folder))

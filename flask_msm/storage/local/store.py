@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from flask_msm.process.background import Job
     from flask_msm.process.clock import Clock
     from flask_msm.record.envelope import Envelope
-    from flask_msm.record.keys import Keyring
 
     from .backend import BackendOpener, LocalBackend
 
@@ -120,10 +119,10 @@ class LocalStore:
 
     # -- as a store of sessions ----------------------------------------------------------------
 
-    def load(self, key: str, keys: Keyring, *, at_least: int, deadline: float) -> Loaded:  # noqa: ARG002
+    def load(self, key: str, *, at_least: int, deadline: float) -> Loaded:  # noqa: ARG002
         """Return the record of *key*; what is not here may still be in the cluster."""
         try:
-            entry = self.find(key, keys)
+            entry = self.find(key)
         except (CorruptRecordError, UnknownRecordError, LocalStorageError):
             return Loaded(Outcome.UNKNOWN, None, {}, certain=False)
         if entry is None:
@@ -136,14 +135,13 @@ class LocalStore:
     def save(
         self,
         key: str,
-        keys: Keyring,
         rewrite: Rewrite,
         *,
         known: Loaded | None,  # noqa: ARG002  (what was known may be old: it is read under the lock)
         deadline: float,  # noqa: ARG002
     ) -> Saved:
         """Store what *rewrite* makes of the record that is there."""
-        return self.write(key, keys, rewrite, SyncState.SYNCED if self._alone else SyncState.OUTAGE)
+        return self.write(key, rewrite, SyncState.SYNCED if self._alone else SyncState.OUTAGE)
 
     def holders(self, key: str, deadline: float) -> tuple[str, ...]:  # noqa: ARG002
         """Return ``local`` when local storage holds *key*."""
@@ -155,7 +153,7 @@ class LocalStore:
 
     # -- beside a cluster ----------------------------------------------------------------------
 
-    def find(self, key: str, keys: Keyring) -> Entry | None:
+    def find(self, key: str) -> Entry | None:
         """Return the session of *key* and what the cluster knows of it.
 
         Raises:
@@ -163,7 +161,7 @@ class LocalStore:
             UnknownRecordError: It was written with another key or by a newer version.
             LocalStorageError: Local storage failed.
         """
-        shelf = self._shelves.open(keys)
+        shelf = self._shelves.open()
         data = self._guarded(shelf.cache.get, key)
         owed = self._owed.get(key)
         if data is None:
@@ -171,14 +169,13 @@ class LocalStore:
         if len(data) <= _HEAD.size:
             raise CorruptRecordError("cut off")
         mark, checked_at = _HEAD.unpack_from(data)
-        record = self._envelope.open(data[_HEAD.size :], key, keys)
+        record = self._envelope.open(data[_HEAD.size :], key)
         entry = Entry(record, SyncState(min(mark, SyncState.OUTAGE)), checked_at)
         return Entry(join(record, owed.record), max(entry.mark, owed.mark), 0.0) if owed else entry
 
     def write(
         self,
         key: str,
-        keys: Keyring,
         rewrite: Rewrite,
         mark: SyncState,
         *,
@@ -188,7 +185,6 @@ class LocalStore:
 
         Args:
             key: Storage key.
-            keys: Open and seal it.
             rewrite: See ``SessionStore.save``.
             mark: What is to be remembered of it.
             limit: Largest size in bytes, if it is another one than usual.
@@ -199,42 +195,40 @@ class LocalStore:
         Raises:
             RecordTooLargeError: It does not fit; what was stored stays.
         """
-        shelf = self._shelves.open(keys)
+        shelf = self._shelves.open()
         turn = Turn(rewrite, mark, self._max_size if limit is None else limit)
         self._turns.add(key, turn)
         try:
             with self._changing(shelf, key, unless=lambda: not turn.waits) as held:
                 if turn.waits:
-                    self._write(shelf, key, keys, self._turns.take(key, turn), held=held)
+                    self._write(shelf, key, self._turns.take(key, turn), held=held)
         finally:
             self._turns.leave(key, turn)
         if self._owed:
-            self._later(lambda _: self.settle(keys))
+            self._later(lambda _: self.settle())
         if self.is_trim_due():
             self._note_trim()
-            self._later(lambda _: self.trim(keys))
+            self._later(lambda _: self.trim())
         return turn.result()
 
-    def settle(self, keys: Keyring) -> None:
+    def settle(self) -> None:
         """Write again, under its lock, what was written without; as far as locks are free now."""
-        shelf = self._shelves.open(keys)
+        shelf = self._shelves.open()
         for key in list(self._owed):
             with (
                 shelf.locks.hold(key, wait=False) as held,
                 suppress(RecordError, RecordTooLargeError, LocalStorageError),
             ):
-                entry = self._usable(key, keys) if held else None
+                entry = self._usable(key) if held else None
                 if entry is not None:
-                    self._put(shelf, key, keys, entry, held=True)
+                    self._put(shelf, key, entry, held=True)
 
-    def _write(
-        self, shelf: LocalBackend, key: str, keys: Keyring, turns: list[Turn], *, held: bool
-    ) -> None:
+    def _write(self, shelf: LocalBackend, key: str, turns: list[Turn], *, held: bool) -> None:
         """Store what *turns* make of the record, one after another, with one write."""
         limit = min(turn.limit for turn in turns)
         mark = max(turn.mark for turn in turns)
         try:
-            entry = self._usable(key, keys)
+            entry = self._usable(key)
             record = entry.record if entry else None
             for turn in turns:
                 record = turn.rewrite(record)
@@ -242,7 +236,7 @@ class LocalStore:
             differs = entry is None or record != entry.record or mark > entry.mark
             if differs or key in self._owed:
                 before = entry.mark if entry else SyncState.SYNCED
-                self._put(shelf, key, keys, Entry(record, max(mark, before), 0.0), limit, held=held)
+                self._put(shelf, key, Entry(record, max(mark, before), 0.0), limit, held=held)
         except (UnknownRecordError, LocalStorageError):
             for turn in turns:
                 turn.saved = Saved(turn.rewrite(None), frozenset())
@@ -252,14 +246,12 @@ class LocalStore:
                 return
             # One of them does not fit or fails: the others must not fail with it.
             for turn in turns:
-                self._write(shelf, key, keys, [turn], held=held)
+                self._write(shelf, key, [turn], held=held)
         else:
             for turn in turns:
                 turn.saved = Saved(record, frozenset({LOCAL}))
 
-    def confirm(
-        self, key: str, keys: Keyring, record: Record, *, seen_at: float | None = None
-    ) -> bool:
+    def confirm(self, key: str, record: Record, *, seen_at: float | None = None) -> bool:
         """Take note that the cluster holds *record*, and keep a copy of it.
 
         What is here and is not in it stays, and is to be handed over: the cluster does not know it,
@@ -267,7 +259,6 @@ class LocalStore:
 
         Args:
             key: Storage key.
-            keys: Open and seal it.
             record: What the cluster holds.
             seen_at: When it was seen there, seconds since the epoch; now, if not given. What the
                 cluster was seen to hold since then is no news.
@@ -275,32 +266,32 @@ class LocalStore:
         Returns:
             Whether that was done: not while another process may be writing the session.
         """
-        shelf = self._shelves.open(keys)
+        shelf = self._shelves.open()
         seen_at = self._clock.time() if seen_at is None else seen_at
         with self._changing(shelf, key) as held:
             if not held:
                 return False
             try:
-                entry = self._usable(key, keys)
+                entry = self._usable(key)
                 joined = join(entry.record, record) if entry else record
                 if entry is None or joined == record:
-                    self._put(shelf, key, keys, Entry(record, SyncState.SYNCED, seen_at), held=True)
+                    self._put(shelf, key, Entry(record, SyncState.SYNCED, seen_at), held=True)
                     # Under any mark: a process may have died between these two steps.
                     shelf.journal.discard(digest_of(key) or "")
                     return True
                 is_old_news = not entry.mark and seen_at < entry.checked_at
                 if joined != entry.record or not (entry.mark or is_old_news):
                     mark = max(entry.mark, SyncState.PENDING)
-                    self._put(shelf, key, keys, Entry(joined, mark, seen_at), held=True)
+                    self._put(shelf, key, Entry(joined, mark, seen_at), held=True)
             except (UnknownRecordError, LocalStorageError):
                 pass
         return True
 
-    def drop(self, key: str, keys: Keyring, record: Record) -> bool:
+    def drop(self, key: str, record: Record) -> bool:
         """Remove *key*, if it is still *record*; return whether it went."""
-        shelf = self._shelves.open(keys)
+        shelf = self._shelves.open()
         with shelf.locks.hold(key) as held, suppress(RecordError, LocalStorageError):
-            entry = self.find(key, keys) if held else None
+            entry = self.find(key) if held else None
             if entry is not None and entry.record == record:
                 self._guarded(shelf.cache.delete, key)
                 self._owed.pop(key, None)
@@ -308,20 +299,19 @@ class LocalStore:
                 return True
         return False
 
-    def bury(self, digest: str, keys: Keyring, version: int, *, hand_over: bool = False) -> None:
+    def bury(self, digest: str, version: int, *, hand_over: bool = False) -> None:
         """End the copy of a session that was ended elsewhere, if there is one.
 
         Args:
             digest: The hash in its storage key.
-            keys: Open and seal it.
             version: When it was ended, a stamp.
             hand_over: The cluster does not know that: it is to be handed over, copy or none.
         """
         key = self._prefix + digest
-        shelf = self._shelves.open(keys)
+        shelf = self._shelves.open()
         with self._changing(shelf, key) as held:
             try:
-                entry = self.find(key, keys)
+                entry = self.find(key)
                 if entry is None and hand_over:
                     # How long the session may live is not known here; records on the nodes have it.
                     now = self._clock.time()
@@ -335,64 +325,64 @@ class LocalStore:
                     version=max(version, entry.record.version),
                 )
                 mark = max(entry.mark, SyncState.PENDING) if hand_over else entry.mark
-                self._put(shelf, key, keys, Entry(record, mark, entry.checked_at), held=held)
+                self._put(shelf, key, Entry(record, mark, entry.checked_at), held=held)
             except (RecordError, LocalStorageError):
                 return
 
-    def dirty_keys(self, keys: Keyring) -> list[str]:
+    def dirty_keys(self) -> list[str]:
         """Return the storage keys of what the cluster does not know, or not all of."""
-        marked = [self._prefix + digest for digest in self._shelves.open(keys).journal.digests()]
+        marked = [self._prefix + digest for digest in self._shelves.open().journal.digests()]
         return [*marked, *(key for key in list(self._owed) if key not in marked)]
 
-    def is_dirty(self, key: str, keys: Keyring) -> bool:
+    def is_dirty(self, key: str) -> bool:
         """Return whether there may be more of *key* here than the cluster knows."""
-        return key in self._owed or (digest_of(key) or "") in self._shelves.open(keys).journal
+        return key in self._owed or (digest_of(key) or "") in self._shelves.open().journal
 
-    def forget_mark(self, key: str, keys: Keyring) -> None:
+    def forget_mark(self, key: str) -> None:
         """Remove the mark of a session that is not there any more, if it is not."""
-        shelf = self._shelves.open(keys)
+        shelf = self._shelves.open()
         with self._changing(shelf, key) as held:  # a mark is set before the write
             try:
-                if held and self._usable(key, keys) is None:
+                if held and self._usable(key) is None:
                     shelf.journal.discard(digest_of(key) or "")
             except (UnknownRecordError, LocalStorageError):
                 return
 
-    def all_keys(self, keys: Keyring) -> list[str]:
+    def all_keys(self) -> list[str]:
         """Return the storage keys of everything that is here."""
         try:
             return [
                 self._prefix + digest
-                for digest in self._guarded(self._shelves.open(keys).cache.digests)
+                for digest in self._guarded(self._shelves.open().cache.digests)
             ]
         except LocalStorageError:
             return []
 
-    def alone_at(self, task: str, keys: Keyring) -> AbstractContextManager[bool]:
+    def alone_at(self, task: str) -> AbstractContextManager[bool]:
         """Return a context manager: whether no other process of this host is at *task*."""
-        return self._shelves.open(keys).locks.alone(task)
+        return self._shelves.open().locks.alone(task)
 
     # -- notes from worker to worker on this host ----------------------------------------------
 
-    def get_blob(self, name: str, keys: Keyring) -> bytes | None:
+    def get_blob(self, name: str) -> bytes | None:
         """Return what was noted under *name*; ``None`` for what was not written with our keys."""
         key = self._prefix + name
         try:
-            data = self._guarded(self._shelves.open(keys).cache.get, key)
+            data = self._guarded(self._shelves.open().cache.get, key)
             if data is None:
                 return None
-            return self._envelope.open(data, key, keys).attributes.entries[_NOTE][1]
+            return self._envelope.open(data, key).attributes.entries[_NOTE][1]
         except (CorruptRecordError, UnknownRecordError, LocalStorageError, KeyError):
             return None
 
-    def put_blob(self, name: str, data: bytes, keys: Keyring) -> None:
+    def put_blob(self, name: str, data: bytes) -> None:
         """Note *data* under *name* for all workers of this host, sealed as sessions are."""
         key, now = self._prefix + name, self._clock.time()
         attributes = Attributes({_NOTE: (0, data)}, {}, 0)
         record = Record(Kind.DATA, now, now, now + FLEET_LIFE, 0, attributes)
-        sealed = self._envelope.seal(record, key, keys)
+        sealed = self._envelope.seal(record, key)
         try:
-            cache = self._shelves.open(keys).cache
+            cache = self._shelves.open().cache
             self._guarded(cache.set, key, sealed, FLEET_LIFE)
             self._guarded(cache.evict)
         except LocalStorageError:
@@ -420,10 +410,10 @@ class LocalStore:
         shelf = self._shelves.opened
         return shelf is not None and self._written > shelf.limits.size // 10
 
-    def trim(self, keys: Keyring) -> None:
+    def trim(self) -> None:
         """Remove what has expired and what is too much, unless another worker is at it."""
         self._note_trim()
-        shelf = self._shelves.open(keys)
+        shelf = self._shelves.open()
         with shelf.locks.alone("trim") as alone:
             if not alone:
                 return
@@ -454,28 +444,27 @@ class LocalStore:
             with suppress(LocalStorageError):
                 self._guarded(shelf.cache.evict)
 
-    def _usable(self, key: str, keys: Keyring) -> Entry | None:
+    def _usable(self, key: str) -> Entry | None:
         """Return what is there; what is corrupt counts as nothing, for it is replaced.
 
         If it was nowhere else it is lost with that.
         """
         try:
-            return self.find(key, keys)
+            return self.find(key)
         except CorruptRecordError:
-            self.lost += self._alone or self.is_dirty(key, keys)
+            self.lost += self._alone or self.is_dirty(key)
             return None
 
     def _put(
         self,
         shelf: LocalBackend,
         key: str,
-        keys: Keyring,
         entry: Entry,
         limit: int | None = None,
         *,
         held: bool,
     ) -> None:
-        sealed = self._envelope.seal(entry.record, key, keys)
+        sealed = self._envelope.seal(entry.record, key)
         allowed = self._max_size if limit is None else limit
         if len(sealed) > allowed:
             largest = entry.record.attributes.largest()
