@@ -269,7 +269,7 @@ class MsmSessionInterface(SessionInterface):
 class RequestVisit:
     """What a unit has to know of a Flask request; implements ``Visit``."""
 
-    __slots__ = ("_app", "_interface", "request", "secrets")
+    __slots__ = ("_app", "_interface", "before_store", "request", "secrets")
 
     def __init__(
         self, interface: MsmSessionInterface, app: Flask, request: Request, secrets: Secrets
@@ -278,6 +278,7 @@ class RequestVisit:
         self._app = app
         self.request = request
         self.secrets = secrets
+        self.before_store = interface.before_load
 
     def tokens(self) -> list[Token]:
         """Return the first cookies of the session's name that were signed here."""
@@ -292,10 +293,6 @@ class RequestVisit:
     def endpoint(self) -> str | None:
         """Return the endpoint of the request."""
         return self.request.endpoint
-
-    def before_store(self) -> None:
-        """Start background maintenance on first use in this process."""
-        self._interface.before_load()
 
     def writable(self) -> bool:
         """Return whether this request may store anything."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from flask_msm.record.keys import Secrets, ref_of, storage_key
@@ -34,8 +35,9 @@ class Visit(Protocol):
         """Return the endpoint, for errors."""
         ...
 
-    def before_store(self) -> None:
-        """Start background maintenance on first use in this process."""
+    @property
+    def before_store(self) -> Callable[[], object]:
+        """Starts background maintenance on first use in this process."""
         ...
 
     def writable(self) -> bool:
