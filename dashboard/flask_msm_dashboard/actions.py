@@ -6,13 +6,29 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .confirmations.attributes import (
+    attributes_of,
+    clear_confirmation,
+    pin_confirmation,
+    unpin_confirmation,
+)
+from .confirmations.choices import (
+    policy_confirmation,
+    reconnect_confirmation,
+    resume_confirmation,
+    stop_confirmation,
+    value_of,
+)
+from .confirmations.confirmation import Confirmation, Form
+from .confirmations.nodes import (
+    drain_confirmation,
+    probe_confirmation,
+    reset_confirmation,
+    undrain_confirmation,
+)
+from .confirmations.workers import forget_confirmation
 from .limits import Limits
 from .policies import POLICIES, RECONNECTS
-from .reviews.attributes import attributes_of, clear_review, pin_review, unpin_review
-from .reviews.choices import policy_review, reconnect_review, resume_review, stop_review, value_of
-from .reviews.nodes import drain_review, probe_review, reset_review, undrain_review
-from .reviews.review import Form, Review
-from .reviews.workers import forget_review
 
 
 if TYPE_CHECKING:
@@ -33,7 +49,7 @@ class Action:
     Attributes:
         name: In the URL.
         back: Page to go to afterwards, relative to the dashboard.
-        review: Returns what is shown before; raises ``CommandError`` for a target that is none.
+        confirmation: Returns what is shown before; raises ``CommandError`` for no target.
         run: Does it: gets the console, the form, and actor, reason and based_on.
         limits: How often one operator may.
         per_target: Whether that is counted by target.
@@ -42,7 +58,7 @@ class Action:
 
     name: str
     back: str
-    review: Callable[[Snapshot, Form], Review]
+    confirmation: Callable[[Snapshot, Form], Confirmation]
     run: Callable[..., Outcome]
     limits: Limits = CHANGE
     per_target: bool = False
@@ -71,64 +87,70 @@ ACTIONS: dict[str, Action] = {
         Action(
             name="policy",
             back="policy/",
-            review=policy_review,
+            confirmation=policy_confirmation,
             run=_run_policy,
             kind="policy_changed",
         ),
         Action(
             name="on_reconnect",
             back="policy/",
-            review=reconnect_review,
+            confirmation=reconnect_confirmation,
             run=_run_reconnect,
             kind="on_reconnect_changed",
         ),
         Action(
             name="stop",
             back="",
-            review=stop_review,
+            confirmation=stop_confirmation,
             run=lambda console, _form, order: console.stop(**order),
             kind="distribution_changed",
         ),
         Action(
             name="resume",
             back="",
-            review=resume_review,
+            confirmation=resume_confirmation,
             run=lambda console, _form, order: console.resume(**order),
             kind="distribution_changed",
         ),
         Action(
             name="drain",
             back="nodes/",
-            review=drain_review,
+            confirmation=drain_confirmation,
             run=lambda console, form, order: console.drain(form["node"], **order),
         ),
         Action(
             name="undrain",
             back="nodes/",
-            review=undrain_review,
+            confirmation=undrain_confirmation,
             run=lambda console, form, order: console.undrain(form["node"], **order),
         ),
         Action(
             name="probe",
             back="nodes/",
-            review=probe_review,
+            confirmation=probe_confirmation,
             run=lambda console, form, order: console.probe(form["node"], **_unstamped(order)),
             per_target=True,
         ),
         Action(
             name="reset",
             back="nodes/",
-            review=reset_review,
+            confirmation=reset_confirmation,
             run=lambda console, form, order: console.reset_circuit(
                 form["node"], **_unstamped(order)
             ),
             per_target=True,
         ),
-        Action(name="clear", back="blacklist/", review=clear_review, run=_run_clear, limits=SMALL),
+        Action(
+            name="clear",
+            back="blacklist/",
+            confirmation=clear_confirmation,
+            run=_run_clear,
+            limits=SMALL,
+        ),
         Action(
             name="pin",
             back="blacklist/",
-            review=pin_review,
+            confirmation=pin_confirmation,
             run=lambda console, form, order: console.pin(
                 attributes_of(form)[0], **_unstamped(order)
             ),
@@ -137,7 +159,7 @@ ACTIONS: dict[str, Action] = {
         Action(
             name="unpin",
             back="blacklist/",
-            review=unpin_review,
+            confirmation=unpin_confirmation,
             run=lambda console, form, order: console.unpin(
                 attributes_of(form)[0], **_unstamped(order)
             ),
@@ -146,7 +168,7 @@ ACTIONS: dict[str, Action] = {
         Action(
             name="forget",
             back="workers/",
-            review=forget_review,
+            confirmation=forget_confirmation,
             run=lambda console, form, order: console.forget_worker(
                 form["worker"], **_unstamped(order)
             ),

@@ -5,11 +5,11 @@ from __future__ import annotations
 from flask import Response, request
 
 from . import metrics
-from .answers import exposed, json_response
 from .base import MsmView
-from .desk import DashboardContext
+from .context import DashboardContext
 from .limits import Limits
 from .presenters import facts
+from .responses import exposed, json_response
 from .state import document
 from .texts import _
 
@@ -24,23 +24,23 @@ class ApiView(MsmView):
     @exposed("/")
     def index(self) -> Response:
         """Say what there is."""
-        base = self.desk.base() + "api/v1/"
+        base = self.context.base() + "api/v1/"
         return json_response({name: base + name for name in ("state", "metrics", "health")})
 
     @exposed("/state")
     def state(self) -> Response:
         """Return the state document, or 304 if only clocks moved."""
-        sight = self.desk.sight()
-        state = document(sight.snapshot, poll_after=sight.poll)
+        page = self.context.page()
+        state = document(page.snapshot, poll_after=page.poll)
         # Programs find what pages link to.
         for item in state["attention"]:
-            item["href"] = sight.base + item["href"]
+            item["href"] = page.base + item["href"]
         response = json_response(state)
         response.set_etag(state["rev"], weak=True)
         response.headers["Cache-Control"] = "no-cache, private"
         if request.args.get("download"):
             response.headers["Content-Disposition"] = 'attachment; filename="sessions.json"'
-            self._note_download(sight.operator.name or "-")
+            self._note_download(page.operator.name or "-")
         response.make_conditional(request)
         return response
 
@@ -49,26 +49,29 @@ class ApiView(MsmView):
         elsewhere = request.headers.get("Sec-Fetch-Site") in {"cross-site", "same-site"}
         if request.method != "GET" or elsewhere:
             return
-        if not self.desk.limiter.take(f"exported:{who}", _DOWNLOADS):
-            self.desk.console.note("exported", _("diagnostics were downloaded"), actor=who)
+        if not self.context.limiter.take(f"exported:{who}", _DOWNLOADS):
+            self.context.console.note("exported", _("diagnostics were downloaded"), actor=who)
 
     @exposed("/metrics")
     def metrics(self) -> Response:
         """Return the state as Prometheus reads it."""
         if not metrics.is_available():
             return self.refusal(501, _("Install flask-msm[prometheus] for metrics."))
-        body = metrics.exposition(self.desk.snapshot())
+        body = metrics.exposition(self.context.snapshot())
         return Response(body, content_type=metrics.CONTENT_TYPE)
 
     @exposed("/health")
     def health(self) -> Response:
         """Return 200, or 503 while this worker reaches no node and others do."""
-        well = is_well(self.desk)
+        well = is_well(self.context)
         return Response("ok\n" if well else "unwell\n", 200 if well else 503, mimetype="text/plain")
 
     def is_accessible(self) -> bool:
         """Return whether the sender may look; the health page may be public."""
-        if self.desk.options.admin_health_public and request.endpoint == f"{self.endpoint}.health":
+        if (
+            self.context.options.admin_health_public
+            and request.endpoint == f"{self.endpoint}.health"
+        ):
             return True
         return super().is_accessible()
 
@@ -77,13 +80,13 @@ class ApiView(MsmView):
         return True
 
 
-def is_well(desk: DashboardContext) -> bool:
+def is_well(context: DashboardContext) -> bool:
     """Return whether other workers can do better than this one.
 
     A worker without memcached serves its users all the same. Taking all of them out because no
     node answers would turn a degraded site into none.
     """
-    snapshot = desk.console.view()
+    snapshot = context.console.view()
     own = next((w for w in snapshot.workers if w.id == snapshot.observer.worker), None)
     if own is None or own.mode != "local" or not snapshot.nodes:
         return True

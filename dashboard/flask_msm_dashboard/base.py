@@ -9,8 +9,8 @@ from flask_admin import BaseView
 from werkzeug.exceptions import HTTPException
 
 from .access import Access
-from .answers import json_response
-from .desk import ENDPOINT, DashboardContext, PageContext, revision, theme
+from .context import ENDPOINT, DashboardContext, PageContext, revision, theme
+from .responses import json_response
 from .state import SCHEMA
 from .texts import _
 
@@ -49,18 +49,18 @@ class MsmView(BaseView):  # type: ignore[misc]
     """One page, or a few that belong together.
 
     Args:
-        desk: What the views share.
+        context: What the views share.
         path: Where it is, relative to the dashboard; empty for the overview.
         name: What Flask-Admin calls it.
         static_folder: Folder with files for browsers, of one view only.
     """
 
     def __init__(
-        self, desk: DashboardContext, *, path: str, name: str, static_folder: str | None = None
+        self, context: DashboardContext, *, path: str, name: str, static_folder: str | None = None
     ) -> None:
-        self.desk = desk
+        self.context = context
         self.path = path
-        url = desk.options.admin_url + (f"/{path}" if path else "")
+        url = context.options.admin_url + (f"/{path}" if path else "")
         endpoint = f"{ENDPOINT}_{path.replace('/', '_')}" if path else ENDPOINT
         super().__init__(name=name, endpoint=endpoint, url=url, static_folder=static_folder)
 
@@ -80,16 +80,16 @@ class MsmView(BaseView):  # type: ignore[misc]
 
     def is_accessible(self) -> bool:
         """Return whether the access callable allows the sender to look."""
-        return isinstance(self.desk.operator(), Access)
+        return isinstance(self.context.operator(), Access)
 
     def inaccessible_callback(self, name: str, **kwargs: Any) -> Response:  # noqa: ARG002
         """Refuse: with a challenge if there is a way to sign in, never with a redirect."""
-        guard = self.desk.guard
-        if guard.challenge:
+        access = self.context.access
+        if access.challenge:
             response = self.refusal(401, _("Sign in to see this page."))
-            response.headers["WWW-Authenticate"] = guard.challenge
+            response.headers["WWW-Authenticate"] = access.challenge
             return response
-        if guard.configured:
+        if access.configured:
             return self.refusal(403, _("You may not see this page."))
         return self.refusal(
             403,
@@ -109,11 +109,11 @@ class MsmView(BaseView):  # type: ignore[misc]
 
     def show(
         self,
-        page: str,
+        template: str,
         title: str,
         *,
         sections: Mapping[str, Mapping[str, Any]],
-        sight: PageContext | None = None,
+        page: PageContext | None = None,
         status: int = 200,
         live: bool = True,
         **context: Any,
@@ -121,25 +121,25 @@ class MsmView(BaseView):  # type: ignore[misc]
         """Return a page, or with ``?live=`` only those sections the browser does not have.
 
         Args:
-            page: Name of its template.
+            template: Name of its template.
             title: Its title.
             sections: What each section needs, by name of its template.
-            sight: What is seen.
+            page: What is seen.
             status: Status of the response.
             live: Whether the page keeps itself up to date.
             context: What else the page's own template needs.
         """
-        sight = sight or self.desk.sight()
-        salt = str(int(sight.now // _TOKEN_AGE))
-        shared = {"sight": sight, "snapshot": sight.snapshot, "now": sight.now, "view": self}
+        page = page or self.context.page()
+        salt = str(int(page.now // _TOKEN_AGE))
+        shared = {"page": page, "snapshot": page.snapshot, "now": page.now, "view": self}
         rendered = {}
         for name, needs in sections.items():
-            html = self.desk.render(f"sections/{name}.html", **shared, **needs).strip()
+            html = self.context.render(f"sections/{name}.html", **shared, **needs).strip()
             rendered[name] = revision(html, salt if 'name="token"' in html else ""), html
         if live and "live" in request.args:
-            return self._changes(sight, rendered, title)
-        body = self.desk.render(
-            f"pages/{page}.html",
+            return self._changes(page, rendered, title)
+        body = self.context.render(
+            f"pages/{template}.html",
             **shared,
             **context,
             title=title,
@@ -148,12 +148,12 @@ class MsmView(BaseView):  # type: ignore[misc]
             menu=MENU,
             theme=theme(),
             schema=SCHEMA,
-            build=self.desk.build,
+            build=self.context.build,
         )
         return Response(body, status, mimetype="text/html")
 
     def _changes(
-        self, sight: PageContext, rendered: Mapping[str, tuple[str, str]], title: str
+        self, page: PageContext, rendered: Mapping[str, tuple[str, str]], title: str
     ) -> Response:
         have = dict(part.split(":", 1) for part in request.args["live"].split(",") if ":" in part)
         changed = {
@@ -164,17 +164,17 @@ class MsmView(BaseView):  # type: ignore[misc]
         return json_response(
             {
                 "schema": SCHEMA,
-                "build": self.desk.build,
-                "at": int(sight.now),
-                "poll_after_ms": int(sight.poll * 1000),
-                "title": self.page_title(sight, title),
+                "build": self.context.build,
+                "at": int(page.now),
+                "poll_after_ms": int(page.poll * 1000),
+                "title": self.page_title(page, title),
                 "sections": changed,
             }
         )
 
-    def page_title(self, sight: PageContext, title: str) -> str:
+    def page_title(self, page: PageContext, title: str) -> str:
         """Return the title of the window: it carries the verdict."""
-        environment = sight.snapshot.observer.environment or sight.snapshot.observer.app
+        environment = page.snapshot.observer.environment or page.snapshot.observer.app
         return f"{title} · {environment} · {_('Sessions')}"
 
     def refusal(
@@ -192,19 +192,19 @@ class MsmView(BaseView):  # type: ignore[misc]
             401: _("Sign in"),
             403: _("Closed"),
             404: _("Not found"),
-            409: _("Somebody was faster"),
+            409: _("Another operator was faster"),
             413: _("Too large"),
             429: _("Too fast"),
         }.get(status, _("Error"))
-        body = self.desk.render(
+        body = self.context.render(
             "pages/refusal.html",
             title=heading,
             text=text,
             hints=hints or [],
             back=back,
             theme=theme(),
-            base=self.desk.base(),
-            build=self.desk.build,
+            base=self.context.base(),
+            build=self.context.build,
         )
         return Response(body, status, mimetype="text/html")
 

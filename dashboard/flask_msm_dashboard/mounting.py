@@ -9,11 +9,11 @@ from flask_admin.theme import Theme
 from werkzeug.exceptions import HTTPException
 
 from .access import AccessControl
-from .acting import ActView, SessionsView
+from .action_views import ActView, SessionsView
 from .api import ApiView
 from .application import Dashboard
 from .base import MsmView
-from .desk import ENDPOINT, STATIC, DashboardContext
+from .context import ENDPOINT, STATIC, DashboardContext
 from .front import put_in_front
 from .strays import Strays
 from .views import BlacklistView, EventsView, NodesView, OverviewView, PolicyView, WorkersView
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from flask_admin import BaseView
 
     from flask_msm.commands import Console
-
-    from .options import Options
+    from flask_msm.settings import Settings
 
 
 class MsmAdmin(Admin):  # type: ignore[misc]
@@ -42,7 +41,7 @@ class MsmAdmin(Admin):  # type: ignore[misc]
         super().add_view(view)
 
 
-def mount(app: Flask, console: Console, settings: Options) -> DashboardContext:
+def mount(app: Flask, console: Console, settings: Settings) -> DashboardContext:
     """Put the dashboard at ``MSM_ADMIN_URL`` of *app*, out of reach of its hooks.
 
     Args:
@@ -54,8 +53,10 @@ def mount(app: Flask, console: Console, settings: Options) -> DashboardContext:
         ConfigError: ``MSM_ADMIN_ACCESS`` cannot be used.
     """
     dashboard = Dashboard(app)
-    desk = DashboardContext(console, settings, AccessControl(settings.admin_access, dashboard.ask))
-    overview = OverviewView(desk, path="", name="Overview", static_folder=str(STATIC))
+    context = DashboardContext(
+        console, settings, AccessControl(settings.admin_access, dashboard.ask)
+    )
+    overview = OverviewView(context, path="", name="Overview", static_folder=str(STATIC))
     admin = MsmAdmin(
         name="Sessions",
         url=settings.admin_url,
@@ -64,15 +65,15 @@ def mount(app: Flask, console: Console, settings: Options) -> DashboardContext:
         theme=Theme(folder="bootstrap4", base_template="flask_msm/base.html"),
         index_view=overview,
     )
-    api = ApiView(desk, path="api/v1", name="API")
+    api = ApiView(context, path="api/v1", name="API")
     for view in (
-        NodesView(desk, path="nodes", name="Nodes"),
-        WorkersView(desk, path="workers", name="Workers"),
-        BlacklistView(desk, path="blacklist", name="Blacklist"),
-        SessionsView(desk, path="sessions", name="Sessions"),
-        EventsView(desk, path="events", name="Events"),
-        PolicyView(desk, path="policy", name="Policy"),
-        ActView(desk, path="act", name="Act"),
+        NodesView(context, path="nodes", name="Nodes"),
+        WorkersView(context, path="workers", name="Workers"),
+        BlacklistView(context, path="blacklist", name="Blacklist"),
+        SessionsView(context, path="sessions", name="Sessions"),
+        EventsView(context, path="events", name="Events"),
+        PolicyView(context, path="policy", name="Policy"),
+        ActView(context, path="act", name="Act"),
         api,
     ):
         admin.add_view(view)
@@ -80,4 +81,4 @@ def mount(app: Flask, console: Console, settings: Options) -> DashboardContext:
     dashboard.register_error_handler(HTTPException, Strays(overview, api))
     dashboard.complete()
     put_in_front(app, dashboard, settings.admin_url)
-    return desk
+    return context

@@ -33,7 +33,7 @@ def consequence(value: str) -> str:
         ),
         "stop": _(
             "Nothing stops until an attribute fails. The first failure stops distribution for all"
-            " workers, until somebody resumes."
+            " workers, until an operator resumes."
         ),
     }.get(value, value)
 

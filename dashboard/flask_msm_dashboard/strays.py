@@ -40,10 +40,10 @@ class Strays:
         if error.code == 400 and error is request.routing_exception:
             # A host name that is none of ours: no page has an address there.
             return Response("Bad Request\n", 400, mimetype="text/plain")
-        for_programs = request.path.startswith(f"{self._overview.desk.options.admin_url}/api/")
+        for_programs = request.path.startswith(f"{self._overview.context.options.admin_url}/api/")
         view = self._api if for_programs else self._overview
         try:
-            operator = view.desk.operator()
+            operator = view.context.operator()
         except TooManyRequests as busy:
             return view.failed(busy)
         if operator is None:

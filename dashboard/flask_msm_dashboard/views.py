@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from flask import Response, request
 
-from .answers import exposed
 from .base import MsmView
 from .formatting import cut
 from .policies import POLICIES, RECONNECTS, consequence, policy_name, reconnect_consequence, summary
@@ -25,13 +24,14 @@ from .presenters.workers import (
     worker_rows,
     workers_note,
 )
+from .responses import exposed
 from .texts import _
 
 
 if TYPE_CHECKING:
     from flask_msm.operations.snapshot import Event
 
-    from .desk import PageContext
+    from .context import PageContext
     from .presenters.events import EventRow
     from .presenters.nodes import NodeRow
 
@@ -52,20 +52,20 @@ class OverviewView(MsmView):
     @exposed("/")
     def index(self) -> Response:
         """Show the overview."""
-        sight = self.desk.sight()
-        snapshot = sight.snapshot
+        page = self.context.page()
+        snapshot = page.snapshot
         return self.show(
             "overview",
-            sight.verdict.title,
-            sight=sight,
+            page.verdict.title,
+            page=page,
             sections={
-                "banner": {"applied": applied_event(sight)},
+                "banner": {"applied": applied_event(page)},
                 "verdict": {"modes": facts.modes(snapshot), "mode_name": mode_name},
                 "numbers": {"numbers": numbers(snapshot)},
-                "nodes": nodes_context(sight, short=True),
+                "nodes": nodes_context(page, short=True),
                 "recent": {"rows": [event_row(event) for event in snapshot.events[:_SHORT]]},
                 "policy": {"policy_name": policy_name, "summary": summary},
-                "chips": chips_context(sight),
+                "chips": chips_context(page),
                 "attributes": {"entries": snapshot.blacklist[:_SHORT]},
                 "footer": {},
             },
@@ -78,15 +78,15 @@ class NodesView(MsmView):
     @exposed("/")
     def index(self) -> Response:
         """Show all nodes."""
-        sight = self.desk.sight()
+        page = self.context.page()
         return self.show(
             "sections",
             _("Nodes"),
-            sight=sight,
+            page=page,
             sections={
-                "banner": {"applied": applied_event(sight)},
-                "nodes": nodes_context(sight, short=False),
-                "latency": {"rows": latencies(sight.snapshot)},
+                "banner": {"applied": applied_event(page)},
+                "nodes": nodes_context(page, short=False),
+                "latency": {"rows": latencies(page.snapshot)},
                 "footer": {},
             },
             help=_(
@@ -102,8 +102,8 @@ class NodesView(MsmView):
     @exposed("/<node_id>")
     def node(self, node_id: str) -> Response:
         """Show one node."""
-        sight = self.desk.sight()
-        for node in sight.snapshot.nodes:
+        page = self.context.page()
+        for node in page.snapshot.nodes:
             if node.id == node_id:
                 break
         else:
@@ -111,17 +111,17 @@ class NodesView(MsmView):
         return self.show(
             "sections",
             _("Node {id}", id=node.id),
-            sight=sight,
+            page=page,
             sections={
-                "banner": {"applied": applied_event(sight)},
+                "banner": {"applied": applied_event(page)},
                 "node": {
-                    "row": node_row(node, sight.snapshot),
+                    "row": node_row(node, page.snapshot),
                     "circuit": circuit_of(node),
                     "failures": failures_text(node),
-                    "opinions": worker_opinions(node_row(node, sight.snapshot)),
+                    "opinions": worker_opinions(node_row(node, page.snapshot)),
                 },
                 "recent": {
-                    "rows": [event_row(e) for e in sight.snapshot.events if e.node == node.id][
+                    "rows": [event_row(e) for e in page.snapshot.events if e.node == node.id][
                         :_SHORT
                     ],
                     "query": f"?node={node.id}",
@@ -137,17 +137,17 @@ class WorkersView(MsmView):
     @exposed("/")
     def index(self) -> Response:
         """Show the workers the query asks for."""
-        sight = self.desk.sight()
-        snapshot = sight.snapshot
+        page = self.context.page()
+        snapshot = page.snapshot
         mode, host = request.args.get("mode", ""), request.args.get("host", "")
         workers = filtered(snapshot, mode, host)
         rows = worker_rows(snapshot, workers[:_MOST_WORKERS])
         return self.show(
             "workers",
             _("Workers"),
-            sight=sight,
+            page=page,
             sections={
-                "banner": {"applied": applied_event(sight)},
+                "banner": {"applied": applied_event(page)},
                 "workers": {
                     "hosts": by_host(rows),
                     "more": len(workers) - len(rows),
@@ -171,14 +171,14 @@ class BlacklistView(MsmView):
     @exposed("/")
     def index(self) -> Response:
         """Show the blacklist."""
-        sight = self.desk.sight()
+        page = self.context.page()
         return self.show(
             "blacklist",
             _("Blacklist"),
-            sight=sight,
+            page=page,
             sections={
-                "banner": {"applied": applied_event(sight)},
-                "blacklist": {"entries": sight.snapshot.blacklist[:200]},
+                "banner": {"applied": applied_event(page)},
+                "blacklist": {"entries": page.snapshot.blacklist[:200]},
                 "footer": {},
             },
         )
@@ -190,14 +190,14 @@ class EventsView(MsmView):
     @exposed("/")
     def index(self) -> Response:
         """Show the events the query asks for."""
-        sight = self.desk.sight()
-        found = event_page(sight.snapshot, request.args)
+        page = self.context.page()
+        found = event_page(page.snapshot, request.args)
         return self.show(
             "events",
             _("Events"),
-            sight=sight,
+            page=page,
             sections={
-                "banner": {"applied": applied_event(sight)},
+                "banner": {"applied": applied_event(page)},
                 "events": {"listing": found},
                 "footer": {},
             },
@@ -211,14 +211,14 @@ class PolicyView(MsmView):
     @exposed("/")
     def index(self) -> Response:
         """Show the choices and what may be chosen instead."""
-        sight = self.desk.sight()
+        page = self.context.page()
         return self.show(
             "policy",
             _("Policy"),
-            sight=sight,
+            page=page,
             sections={
-                "banner": {"applied": applied_event(sight)},
-                "choices": {"policy_name": policy_name, "rows": choice_history(sight)},
+                "banner": {"applied": applied_event(page)},
+                "choices": {"policy_name": policy_name, "rows": choice_history(page)},
                 "footer": {},
             },
             policies=[(value, policy_name(value), consequence(value)) for value in POLICIES],
@@ -229,9 +229,9 @@ class PolicyView(MsmView):
         )
 
 
-def nodes_context(sight: PageContext, *, short: bool) -> dict[str, object]:
+def nodes_context(page: PageContext, *, short: bool) -> dict[str, object]:
     """Return what the table of nodes needs."""
-    snapshot = sight.snapshot
+    snapshot = page.snapshot
     rows = [node_row(node, snapshot) for node in snapshot.nodes]
     return {
         "rows": rows,
@@ -241,9 +241,9 @@ def nodes_context(sight: PageContext, *, short: bool) -> dict[str, object]:
     }
 
 
-def chips_context(sight: PageContext) -> dict[str, object]:
+def chips_context(page: PageContext) -> dict[str, object]:
     """Return what the chips of the workers need."""
-    snapshot = sight.snapshot
+    snapshot = page.snapshot
     workers = facts.living(snapshot)
     # What is odd is not cut away.
     ordered = sorted(workers, key=lambda worker: worker.mode == snapshot.mode and not worker.stale)
@@ -266,13 +266,13 @@ def worker_opinions(row: NodeRow) -> list[tuple[str, int, str]]:
     return [(state, len(names), ", ".join(names[:8])) for state, names in ranked]
 
 
-def choice_history(sight: PageContext) -> list[EventRow]:
+def choice_history(page: PageContext) -> list[EventRow]:
     """Return the newest changes operators made."""
     kinds = {"policy_changed", "on_reconnect_changed", "distribution_changed", "mode_changed"}
-    return [event_row(e) for e in sight.snapshot.events if e.kind in kinds and e.actor][:10]
+    return [event_row(e) for e in page.snapshot.events if e.kind in kinds and e.actor][:10]
 
 
-def applied_event(sight: PageContext) -> Event | None:
+def applied_event(page: PageContext) -> Event | None:
     """Return the event the address names: what the operator has just done."""
     wanted = cut(request.args.get("applied"), 120)
     if not wanted:
@@ -281,7 +281,7 @@ def applied_event(sight: PageContext) -> Event | None:
     return next(
         (
             event
-            for event in sight.snapshot.events
+            for event in page.snapshot.events
             if event.id == wanted and event.actor and event.kind not in _REFUSED
         ),
         None,

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.browser
 
 
 def test_a_policy_is_changed_and_the_page_counts_who_obeys(open_page, served, monkeypatch):
-    monkeypatch.setattr("flask_msm_dashboard.desk.POLL", 0.1)
+    monkeypatch.setattr("flask_msm_dashboard.context.POLL", 0.1)
     server = served(all_well(at=time.time()), moving=True)
     page, other = open_page(), open_page()
     other.goto(server.url)
@@ -34,7 +34,7 @@ def test_a_policy_is_changed_and_the_page_counts_who_obeys(open_page, served, mo
 
 
 def test_everything_can_be_read_and_done_without_a_script(open_page, served, monkeypatch):
-    monkeypatch.setattr("flask_msm_dashboard.acting._FLEET_PAUSE", 600.0)
+    monkeypatch.setattr("flask_msm_dashboard.action_views._FLEET_PAUSE", 600.0)
     server = served(node_down())
     page = open_page(java_script_enabled=False)
     page.goto(server.url)

@@ -20,7 +20,7 @@ QUICK = 100
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """Poll ten times a second."""
-    monkeypatch.setattr("flask_msm_dashboard.desk.POLL", QUICK / 1000)
+    monkeypatch.setattr("flask_msm_dashboard.context.POLL", QUICK / 1000)
 
 
 def now():
@@ -190,14 +190,14 @@ def test_after_an_upgrade_it_asks_for_a_reload(open_page, served):
     page = open_page()
     page.goto(server.url)
 
-    server.app.extensions["desk"].build = "another"
+    server.app.extensions["dashboard"].build = "another"
 
     expect(page.locator("#bar")).to_contain_text("A new version is running.")
     expect(page.locator("#bar a")).to_have_text("Reload")
 
 
 def test_ages_are_counted_by_the_page(open_page, served, monkeypatch):
-    monkeypatch.setattr("flask_msm_dashboard.desk.POLL", 60.0)
+    monkeypatch.setattr("flask_msm_dashboard.context.POLL", 60.0)
     server = served(all_well(at=now()), moving=True)
     page = open_page()
     page.goto(server.url)

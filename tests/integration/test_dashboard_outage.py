@@ -213,7 +213,7 @@ def test_a_local_store_that_raises_at_every_call_breaks_no_page(nodes, shop_over
     shop.client.get("/in")
     pages = shop.pages()
     assert "Local fallback: no memcached node answers" in pages[""]
-    assert "Nobody keeps sessions: local storage fails as well" in pages[""]
+    assert "No store keeps sessions: local storage fails as well" in pages[""]
     assert "the cache raised OSError: changes of sessions are lost there" in pages[""]
     assert "local storage: the cache raised OSError" in pages["events/"]
     assert "forged" not in pages["events/"], "what is not there was not forged"

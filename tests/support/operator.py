@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from flask_msm.operations import observer
-from flask_msm_dashboard import Access, acting, desk
+from flask_msm_dashboard import Access, action_views, context
 from flask_msm_dashboard.presenters import facts
 
 
@@ -24,8 +24,8 @@ def anna(request):
 
 
 if POLL in os.environ:
-    desk.POLL = desk.POLL_SLOWLY = observer.REFRESH = float(os.environ[POLL])
+    context.POLL = context.POLL_SLOWLY = observer.REFRESH = float(os.environ[POLL])
     # A machine that is busy makes no node slow.
     facts.SLOW = 5.0
     # What is done on a page of one worker is not too fast after the same on one of another.
-    acting._FLEET_PAUSE = 0.0
+    action_views._FLEET_PAUSE = 0.0

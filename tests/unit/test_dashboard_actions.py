@@ -209,7 +209,7 @@ def test_a_change_by_another_operator_in_the_meantime_is_not_undone():
     response = post(client, "/msm-admin/act/policy", mine)
 
     assert response.status_code == 409
-    assert "Somebody else changed it in the meantime" in response.text
+    assert "Another operator changed it in the meantime" in response.text
     assert console.snapshot.policy.value == "raise"
     assert console.notes[-1][0] == "action_failed"
 

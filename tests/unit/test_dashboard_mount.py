@@ -95,7 +95,7 @@ def test_several_applications_have_one_each():
 
 def test_views_that_would_be_open_are_refused():
     app, _ = make_app()
-    index = OverviewView(app.extensions["desk"], path="", name="Overview")
+    index = OverviewView(app.extensions["dashboard"], path="", name="Overview")
     admin = MsmAdmin(url="/msm-admin", endpoint="msm_admin", index_view=index)
 
     with pytest.raises(TypeError, match="MsmView"):

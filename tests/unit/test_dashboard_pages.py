@@ -16,7 +16,7 @@ from support.fleet_scenes import SCENES, all_well, large, node_down, partial
 from flask_msm.operations.snapshot import BlacklistEntry, SessionFacts
 from flask_msm.operations.statistics import Histogram, Traffic
 from flask_msm_dashboard import Access
-from flask_msm_dashboard.desk import STATIC
+from flask_msm_dashboard.context import STATIC
 from flask_msm_dashboard.formatting import UNKNOWN, left_tag
 from flask_msm_dashboard.texts import script_texts
 

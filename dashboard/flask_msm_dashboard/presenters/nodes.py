@@ -141,7 +141,7 @@ def _state(node: Node) -> tuple[str, str, str]:  # noqa: PLR0911 - one for each 
             detail = plural(copied, "{n} session copied away", "{n} sessions copied away")
         return "off", _("Draining"), detail
     if state is None:
-        return "off", _("Not seen yet"), _("Nobody asked it so far")
+        return "off", _("Not seen yet"), _("No worker has asked it yet")
     if state == "down":
         return "bad", _("Down"), _("Circuit open")
     if state == "recovering":

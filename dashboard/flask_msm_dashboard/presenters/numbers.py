@@ -192,7 +192,7 @@ def _latency(snapshot: Snapshot, traffic: Traffic | None, waiting: str, *, alone
 
 def _failed(traffic: Traffic | None, waiting: str) -> Number:
     failed = traffic.failed if traffic is not None else 0 if waiting else None
-    note = waiting or _("Nobody could answer, nobody took them")
+    note = waiting or _("No store answered, or none took them")
     if traffic is not None:
         if traffic.kept_locally:
             note = plural(

@@ -97,7 +97,7 @@ def _no_answer(snapshot: Snapshot) -> Verdict | None:
         code="no_answer",
         title=_("Local fallback: no memcached node answers"),
         text=_(
-            "Nobody keeps sessions: local storage fails as well, and what is changed now is lost."
+            "No store keeps sessions: local storage fails as well, and what is changed now is lost."
         )
         if snapshot.local is not None and snapshot.local.error
         else _(

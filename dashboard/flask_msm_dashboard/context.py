@@ -28,9 +28,9 @@ from .texts import _, listed, plural, script_texts
 if TYPE_CHECKING:
     from flask_msm.commands import Console
     from flask_msm.operations.snapshot import Snapshot
+    from flask_msm.settings import Settings
 
     from .access import Access, AccessControl
-    from .options import Options
     from .presenters.attention import Item
     from .presenters.verdict import Verdict
 
@@ -88,15 +88,15 @@ class DashboardContext:
     Attributes:
         console: Shows and changes the fleet.
         options: The settings.
-        guard: Says who may do what.
+        access: Says who may do what.
         limiter: Counts what operators do.
         tokens: Signs forms.
         build: Name of the files that browsers have; another one after an upgrade.
     """
 
     console: Console
-    options: Options
-    guard: AccessControl
+    options: Settings
+    access: AccessControl
     limiter: Limiter = field(default_factory=Limiter)
     tokens: Tokens = field(default_factory=Tokens)
     build: str = ""
@@ -109,11 +109,11 @@ class DashboardContext:
         # Kept with the request, not in ``g``: an application context that was left pushed
         # is shared by all requests after it, and so would be the first one's answer.
         if not hasattr(request, _OPERATOR):
-            setattr(request, _OPERATOR, self.guard.operator(request))
+            setattr(request, _OPERATOR, self.access.operator(request))
         found: Access | None = getattr(request, _OPERATOR)
         return found
 
-    def sight(self, *, acting: bool = False) -> PageContext:
+    def page(self, *, acting: bool = False) -> PageContext:
         """Return what this request sees.
 
         Args:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Review:
+class Confirmation:
     """What is shown before something is done.
 
     Attributes:

@@ -11,10 +11,10 @@ from flask import Response, current_app, request
 from flask_msm.errors import CommandError, ConflictError
 
 from .actions import ACTIONS, SMALL, Action
-from .answers import exposed, see_other
 from .base import MsmView
 from .formatting import cut
 from .limits import Limits
+from .responses import exposed, see_other
 from .security import is_same_origin
 from .texts import _
 from .views import applied_event
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from flask_msm.operations.snapshot import SessionFacts
 
     from .access import Access
-    from .desk import PageContext
+    from .context import PageContext
 
 
 _LONGEST_REASON = 200
@@ -42,7 +42,7 @@ class ActingView(MsmView):
     def refuse_unsafe(self, operator: Access, action: str) -> Response | None:
         """Return a refusal unless a page of ours, made for *operator*, sent this request."""
         who = operator.name or "-"
-        if not is_same_origin(request, self.desk.options.admin_trusted_origins):
+        if not is_same_origin(request, self.context.options.admin_trusted_origins):
             self.note_refusal(who, _("{action} came from another site", action=action))
             return self.refusal(
                 403,
@@ -52,7 +52,7 @@ class ActingView(MsmView):
                 ),
             )
         token = request.form.get("token", "")
-        if not self.desk.tokens.is_right(current_app, token, operator.name, action):
+        if not self.context.tokens.is_right(current_app, token, operator.name, action):
             self.note_refusal(who, _("{action} had no valid token", action=action))
             return self.refusal(
                 403, _("This form is too old, or was not made for you. Go back and reload it.")
@@ -75,8 +75,8 @@ class ActingView(MsmView):
 
     def note_refusal(self, who: str, text: str, kind: str = "action_denied") -> None:
         """Write down that something was refused."""
-        if not self.desk.limiter.take(f"note:{who}", _NOTES):
-            self.desk.console.note(kind, text, actor=who, level="warning")
+        if not self.context.limiter.take(f"note:{who}", _NOTES):
+            self.context.console.note(kind, text, actor=who, level="warning")
 
 
 class ActView(ActingView):
@@ -93,10 +93,10 @@ class ActView(ActingView):
         action = ACTIONS.get(action_name)
         if action is None:
             return self.refusal(404, _("There is no such page."))
-        sight = self.desk.sight(acting=True)
-        if not sight.operator.can_write:
+        page = self.context.page(acting=True)
+        if not page.operator.can_write:
             return self.refusal(403, _("You can look but not change."))
-        return self._review(sight, action, request.args, first=True)
+        return self._confirmation(page, action, request.args, first=True)
 
     @exposed("/<action_name>", methods=("POST",))
     def carry_out(self, action_name: str) -> Response:  # noqa: PLR0911 - each refusal at once
@@ -104,8 +104,8 @@ class ActView(ActingView):
         action = ACTIONS.get(action_name)
         if action is None:
             return self.refusal(404, _("There is no such page."))
-        sight = self.desk.sight(acting=True)
-        operator = sight.operator
+        page = self.context.page(acting=True)
+        operator = page.operator
         refused = self.refuse_reader(operator, action.name) or self.refuse_unsafe(
             operator, action.name
         )
@@ -113,26 +113,28 @@ class ActView(ActingView):
             return refused
         form = request.form
         try:
-            review = action.review(sight.snapshot, form)
+            confirmation = action.confirmation(page.snapshot, form)
         except CommandError as error:
             return self.refusal(400, str(error), back=action.back)
         reason = (cut(form.get("reason", "").strip(), _LONGEST_REASON) or "").strip()
-        faults = _faults(reason if review.reason else "-", review.word, form.get("word", ""))
+        faults = _faults(
+            reason if confirmation.reason else "-", confirmation.word, form.get("word", "")
+        )
         if faults:
-            return self._review(sight, action, form, faults=faults, status=400)
+            return self._confirmation(page, action, form, faults=faults, status=400)
         based_on = form.get("based_on")
-        if review.stamp is not None and not based_on:
+        if confirmation.stamp is not None and not based_on:
             return self.refusal(400, _("The form is incomplete. Go back and reload it."))
-        wait = self._wait(sight, action)
+        wait = self._wait(page, action)
         if wait:
             # The console is not asked. Waiting helps only who is not too late anyway.
-            late = review.stamp is not None and based_on != review.stamp
+            late = confirmation.stamp is not None and based_on != confirmation.stamp
             return self._too_late(operator, action) if late else self.too_fast(wait)
         order = {"actor": operator.name or "-", "reason": reason, "based_on": based_on}
         try:
-            outcome = action.run(self.desk.console, form, order)
+            outcome = action.run(self.context.console, form, order)
         except ConflictError:
-            self.desk.limiter.give_back(_counted_as(sight, action))
+            self.context.limiter.give_back(_counted_as(page, action))
             return self._too_late(operator, action)
         except CommandError as error:
             self.note_refusal(
@@ -140,7 +142,7 @@ class ActView(ActingView):
             )
             return self.refusal(400, str(error), back=action.back)
         query = f"?{urlencode({'applied': outcome.event})}" if outcome.event else ""
-        return see_other(f"{sight.base}{action.back}{query}")
+        return see_other(f"{page.base}{action.back}{query}")
 
     def _too_late(self, operator: Access, action: Action) -> Response:
         self.note_refusal(
@@ -149,15 +151,15 @@ class ActView(ActingView):
         return self.refusal(
             409,
             _(
-                "Somebody else changed it in the meantime, nothing was changed again. Check the"
+                "Another operator changed it in the meantime, nothing was changed again. Check the"
                 " current value and try again."
             ),
             back=action.back,
         )
 
-    def _review(
+    def _confirmation(
         self,
-        sight: PageContext,
+        page: PageContext,
         action: Action,
         form: Any,
         *,
@@ -166,33 +168,33 @@ class ActView(ActingView):
         status: int = 200,
     ) -> Response:
         try:
-            review = action.review(sight.snapshot, form)
+            confirmation = action.confirmation(page.snapshot, form)
         except CommandError as error:
             return self.refusal(400, str(error), back=action.back)
         return self.show(
-            "review",
-            review.title,
+            "confirmation",
+            confirmation.title,
             sections={"footer": {}},
-            sight=sight,
+            page=page,
             live=False,
             status=status,
-            review=review,
+            confirmation=confirmation,
             action=action,
             faults=faults or {},
             # What the operator saw first, also when the form comes back with a fault.
-            based_on=(not first and form.get("based_on")) or review.stamp,
+            based_on=(not first and form.get("based_on")) or confirmation.stamp,
             # A link from elsewhere must not fill in the reason of an operator.
             reason="" if first else cut(form.get("reason"), _LONGEST_REASON) or "",
-            token=self.desk.token(action.name),
+            token=self.context.token(action.name),
         )
 
-    def _wait(self, sight: PageContext, action: Action) -> float:
+    def _wait(self, page: PageContext, action: Action) -> float:
         """Return the time in seconds until the action may be done."""
         if action.kind:
             # Other workers count, too: what they did is in the events.
             ages = [
-                sight.now - event.at
-                for event in sight.snapshot.events
+                page.now - event.at
+                for event in page.snapshot.events
                 if event.kind == action.kind and event.actor
             ]
             recent = [age for age in ages if age < _FLEET_WINDOW]
@@ -200,7 +202,7 @@ class ActView(ActingView):
                 return _FLEET_WINDOW - max(recent[:_FLEET_MOST])
             if recent and min(recent) < _FLEET_PAUSE:
                 return _FLEET_PAUSE - max(0.0, min(recent))
-        return self.desk.limiter.take(_counted_as(sight, action), action.limits)
+        return self.context.limiter.take(_counted_as(page, action), action.limits)
 
 
 class SessionsView(ActingView):
@@ -209,35 +211,35 @@ class SessionsView(ActingView):
     @exposed("/")
     def index(self) -> Response:
         """Ask which session."""
-        return self._page(self.desk.sight())
+        return self._page(self.context.page())
 
     @exposed("/look-up", methods=("POST",))
     def look_up(self) -> Response:  # noqa: PLR0911 - each refusal at once
         """Show what is known of a session. A POST, so that nothing of it is in an address."""
-        sight = self.desk.sight()
-        operator = sight.operator
+        page = self.context.page()
+        operator = page.operator
         refused = self.refuse_unsafe(operator, "look-up")
         if refused is not None:
             return refused
-        wait = self.desk.limiter.take(f"{operator.name}:look-up", SMALL)
+        wait = self.context.limiter.take(f"{operator.name}:look-up", SMALL)
         if wait:
             return self.too_fast(wait)
         if request.form.get("own"):
             asked = _own_cookies()
             if not asked:
-                return self._page(sight, fault=_("Your browser sent no session."), status=400)
+                return self._page(page, fault=_("Your browser sent no session."), status=400)
         else:
             asked = [text] if (text := request.form.get("session", "").strip()) else []
             if not asked:
                 fault = _("Enter the ref or the cookie of a session.")
-                return self._page(sight, fault=fault, status=400)
+                return self._page(page, fault=fault, status=400)
         try:
             found = self._found(asked, operator.name or "-", request.form.get("reason", ""))
         except CommandError as error:
-            return self._page(sight, fault=str(error), status=400)
+            return self._page(page, fault=str(error), status=400)
         if found is None:
-            return self._page(sight, fault=_("There is no such session."), status=404)
-        return self._page(sight, found=found)
+            return self._page(page, fault=_("There is no such session."), status=404)
+        return self._page(page, found=found)
 
     def _found(self, asked: list[str], actor: str, reason: str) -> SessionFacts | None:
         """Return what is known of the first session in *asked* that exists.
@@ -248,7 +250,7 @@ class SessionsView(ActingView):
         fault: CommandError | None = None
         for text in asked:
             try:
-                found = self.desk.console.lookup(text, actor=actor, reason=reason)
+                found = self.context.console.lookup(text, actor=actor, reason=reason)
             except CommandError as error:
                 fault = error
                 continue
@@ -261,23 +263,23 @@ class SessionsView(ActingView):
     @exposed("/revoke", methods=("POST",))
     def revoke(self) -> Response:
         """End a session everywhere."""
-        sight = self.desk.sight()
-        operator = sight.operator
+        page = self.context.page()
+        operator = page.operator
         refused = self.refuse_reader(operator, "revoke") or self.refuse_unsafe(operator, "revoke")
         if refused is not None:
             return refused
         reason = (cut(request.form.get("reason", "").strip(), _LONGEST_REASON) or "").strip()
         if _faults(reason, "revoke", request.form.get("word", "")):
             return self._page(
-                sight,
+                page,
                 fault=_("Nothing was revoked: give a reason and type revoke."),
                 status=400,
             )
-        wait = self.desk.limiter.take(f"{operator.name}:revoke", SMALL)
+        wait = self.context.limiter.take(f"{operator.name}:revoke", SMALL)
         if wait:
             return self.too_fast(wait)
         try:
-            outcome = self.desk.console.revoke(
+            outcome = self.context.console.revoke(
                 request.form.get("handle", ""),
                 actor=operator.name or "-",
                 reason=reason,
@@ -285,28 +287,28 @@ class SessionsView(ActingView):
             )
         except CommandError as error:
             self.note_refusal(operator.name or "-", _("revoke failed"), "action_failed")
-            return self._page(sight, fault=str(error), status=400)
+            return self._page(page, fault=str(error), status=400)
         query = f"?{urlencode({'applied': outcome.event})}" if outcome.event else ""
-        return see_other(f"{sight.base}sessions/{query}")
+        return see_other(f"{page.base}sessions/{query}")
 
-    def _page(self, sight: PageContext, *, status: int = 200, **context: Any) -> Response:
+    def _page(self, page: PageContext, *, status: int = 200, **context: Any) -> Response:
         return self.show(
             "sessions",
             _("Sessions"),
-            sight=sight,
-            sections={"banner": {"applied": applied_event(sight)}, "footer": {}},
+            page=page,
+            sections={"banner": {"applied": applied_event(page)}, "footer": {}},
             live=False,
             status=status,
             found=context.get("found"),
             fault=context.get("fault"),
-            look_up_token=self.desk.token("look-up"),
-            revoke_token=self.desk.token("revoke") if sight.operator.can_write else "",
+            look_up_token=self.context.token("look-up"),
+            revoke_token=self.context.token("revoke") if page.operator.can_write else "",
         )
 
 
-def _counted_as(sight: PageContext, action: Action) -> str:
+def _counted_as(page: PageContext, action: Action) -> str:
     """Return the name under which the limiter counts what this request does."""
-    name = f"{sight.operator.name}:{action.name}"
+    name = f"{page.operator.name}:{action.name}"
     return f"{name}:{request.form.get('node', '')}" if action.per_target else name
 
 

@@ -8,7 +8,7 @@ from flask_msm.errors import CommandError
 
 from ..formatting import number, percent
 from ..texts import _, listed
-from .review import Form, Review, reach
+from .confirmation import Confirmation, Form, reach
 
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def find_node(snapshot: Snapshot, form: Form) -> Node:
     raise CommandError(_("There is no such node."))
 
 
-def drain_review(snapshot: Snapshot, form: Form) -> Review:
+def drain_confirmation(snapshot: Snapshot, form: Form) -> Confirmation:
     """Return what follows from taking a node out of use."""
     node = find_node(snapshot, form)
     others = [n.id for n in snapshot.nodes if n.id != node.id and n.drain is None]
@@ -51,7 +51,7 @@ def drain_review(snapshot: Snapshot, form: Form) -> Review:
             )
         )
     large = share is not None and share > _LARGE_SHARE
-    return Review(
+    return Confirmation(
         title=_("Take {id} out of use?", id=node.id),
         points=[*points, _("No user is signed out."), reach(snapshot)],
         submit=_("Drain {id}", id=node.id),
@@ -70,10 +70,10 @@ def _share(snapshot: Snapshot, node: Node) -> float | None:
     return node.stats.items / sum(known)
 
 
-def undrain_review(snapshot: Snapshot, form: Form) -> Review:
+def undrain_confirmation(snapshot: Snapshot, form: Form) -> Confirmation:
     """Return what follows from taking a node into use again."""
     node = find_node(snapshot, form)
-    return Review(
+    return Confirmation(
         title=_("Take {id} into use again?", id=node.id),
         points=[
             _(
@@ -89,10 +89,10 @@ def undrain_review(snapshot: Snapshot, form: Form) -> Review:
     )
 
 
-def probe_review(snapshot: Snapshot, form: Form) -> Review:
+def probe_confirmation(snapshot: Snapshot, form: Form) -> Confirmation:
     """Return what follows from asking a node."""
     node = find_node(snapshot, form)
-    return Review(
+    return Confirmation(
         title=_("Probe {id} now?", id=node.id),
         points=[_("This worker asks it once whether it answers. Nothing else changes.")],
         submit=_("Probe {id}", id=node.id),
@@ -101,10 +101,10 @@ def probe_review(snapshot: Snapshot, form: Form) -> Review:
     )
 
 
-def reset_review(snapshot: Snapshot, form: Form) -> Review:
+def reset_confirmation(snapshot: Snapshot, form: Form) -> Confirmation:
     """Return what follows from forgetting the failures of a node."""
     node = find_node(snapshot, form)
-    return Review(
+    return Confirmation(
         title=_("Reset the circuit of {id}?", id=node.id),
         points=[
             _("This worker forgets {id}'s failures and asks it now.", id=node.id),

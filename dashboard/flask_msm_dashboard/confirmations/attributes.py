@@ -9,7 +9,7 @@ from flask_msm.errors import CommandError
 
 from ..formatting import cut
 from ..texts import _, listed, plural
-from .review import Review, reach
+from .confirmation import Confirmation, reach
 
 
 if TYPE_CHECKING:
@@ -37,11 +37,11 @@ def attributes_of(form: Any) -> list[str]:
     return names
 
 
-def clear_review(_snapshot: Snapshot, form: Any) -> Review:
+def clear_confirmation(_snapshot: Snapshot, form: Any) -> Confirmation:
     """Return what follows from removing attributes from the blacklist."""
     names = attributes_of(form)
     quoted = listed([cut(name, 60) or "" for name in names], most=8)
-    return Review(
+    return Confirmation(
         title=plural(
             len(names),
             "Remove {n} attribute from the blacklist?",
@@ -60,10 +60,10 @@ def clear_review(_snapshot: Snapshot, form: Any) -> Review:
     )
 
 
-def pin_review(snapshot: Snapshot, form: Any) -> Review:
+def pin_confirmation(snapshot: Snapshot, form: Any) -> Confirmation:
     """Return what follows from pinning an attribute."""
     name = attributes_of(form)[0]
-    return Review(
+    return Confirmation(
         title=_("Pin {name}?", name=cut(name, 60)),
         points=[
             _("It is stored as None from now on, without trying, also where it could be stored."),
@@ -75,10 +75,10 @@ def pin_review(snapshot: Snapshot, form: Any) -> Review:
     )
 
 
-def unpin_review(snapshot: Snapshot, form: Any) -> Review:
+def unpin_confirmation(snapshot: Snapshot, form: Any) -> Confirmation:
     """Return what follows from unpinning an attribute."""
     name = attributes_of(form)[0]
-    return Review(
+    return Confirmation(
         title=_("Unpin {name}?", name=cut(name, 60)),
         points=[_("It is stored again, where it can be."), reach(snapshot)],
         submit=_("Unpin it"),

@@ -9,7 +9,7 @@ from flask_msm.errors import CommandError
 from ..policies import POLICIES, RECONNECTS, consequence, policy_name
 from ..presenters import facts
 from ..texts import _
-from .review import Form, Review, reach
+from .confirmation import Confirmation, Form, reach
 
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def value_of(form: Form, allowed: tuple[str, ...]) -> str | None:
     return str(value)
 
 
-def policy_review(snapshot: Snapshot, form: Form) -> Review:
+def policy_confirmation(snapshot: Snapshot, form: Form) -> Confirmation:
     """Return what follows from a choice of policy."""
     value, choice = value_of(form, POLICIES), snapshot.policy
     to = value or choice.configured
@@ -35,12 +35,12 @@ def policy_review(snapshot: Snapshot, form: Form) -> Review:
         points = [
             _(
                 "Nothing stops now. The first attribute that cannot be serialized stops"
-                " distribution for all workers until somebody resumes."
+                " distribution for all workers until an operator resumes."
             )
         ]
     if value is None:
         points.append(_("This goes back to what the configuration of each worker says."))
-    return Review(
+    return Confirmation(
         title=_("Change from {old} to {new}?", old=policy_name(choice.value), new=policy_name(to)),
         points=[*points, reach(snapshot)],
         submit=_("Change to {new}", new=policy_name(to)),
@@ -51,7 +51,7 @@ def policy_review(snapshot: Snapshot, form: Form) -> Review:
     )
 
 
-def reconnect_review(snapshot: Snapshot, form: Form) -> Review:
+def reconnect_confirmation(snapshot: Snapshot, form: Form) -> Confirmation:
     """Return what follows from a choice for reconnects."""
     value, choice = value_of(form, RECONNECTS), snapshot.on_reconnect
     to = value or choice.configured
@@ -63,7 +63,7 @@ def reconnect_review(snapshot: Snapshot, form: Form) -> Review:
             " during the outage."
         )
     )
-    return Review(
+    return Confirmation(
         title=_("Change from {old} to {new}?", old=policy_name(choice.value), new=policy_name(to)),
         points=[point, reach(snapshot)],
         submit=_("Change to {new}", new=policy_name(to)),
@@ -74,14 +74,14 @@ def reconnect_review(snapshot: Snapshot, form: Form) -> Review:
     )
 
 
-def stop_review(snapshot: Snapshot, _form: Form) -> Review:
+def stop_confirmation(snapshot: Snapshot, _form: Form) -> Confirmation:
     """Return what follows from stopping distribution."""
-    return Review(
+    return Confirmation(
         title=_("Stop distribution?"),
         points=[
             _(
                 "At once, all workers stop reading and writing sessions in memcached, until"
-                " somebody starts distribution again. Use it only to protect the nodes."
+                " an operator starts distribution again. Use it only to protect the nodes."
             ),
             _(
                 "Each worker keeps sessions {where}. Users may look signed out when another one"
@@ -97,14 +97,14 @@ def stop_review(snapshot: Snapshot, _form: Form) -> Review:
     )
 
 
-def resume_review(snapshot: Snapshot, _form: Form) -> Review:
+def resume_confirmation(snapshot: Snapshot, _form: Form) -> Confirmation:
     """Return what follows from starting distribution again."""
     joined = (
         _("What was changed locally meanwhile is joined into the cluster.")
         if snapshot.on_reconnect.value == "promote"
         else _("What was changed locally meanwhile is dropped (on-reconnect is discard).")
     )
-    return Review(
+    return Confirmation(
         title=_("Start distribution again?"),
         points=[
             _("All workers read and write sessions in memcached again, as far as nodes answer."),
