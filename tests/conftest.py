@@ -13,8 +13,8 @@ from hypothesis import settings
 from support.signals import keep_ignored_signals_to_this_process
 
 from flask_msm.memcached.client import MemcachedNode
+from flask_msm.testing.fake_server import FakeServer
 from flask_msm.testing.memcached import HOW_TO_INSTALL, MemcachedProcess
-from flask_msm.testing.peer import Peer
 
 
 # The same examples in every run, however busy the machine; ``make fuzz`` looks for others.
@@ -75,7 +75,9 @@ def node_at() -> Iterator[Callable[..., MemcachedNode]]:
     """Make clients of a memcached or a peer; take any option of ``MemcachedNode``."""
     with contextlib.ExitStack() as stack:
 
-        def make(server: MemcachedProcess | Peer | None = None, **options: Any) -> MemcachedNode:
+        def make(
+            server: MemcachedProcess | FakeServer | None = None, **options: Any
+        ) -> MemcachedNode:
             where: dict[str, Any] = {}
             if isinstance(server, MemcachedProcess) and server.path is not None:
                 where = {"path": str(server.path)}

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from .contents import assert_serializable
 from .node import Node
-from .nodes import Nodes
+from .node_set import Nodes
 from .workers import holders, probe, same_browser, settle, stored, wait_for_mode
 
 

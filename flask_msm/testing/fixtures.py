@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from .memcached import HOW_TO_INSTALL
-from .nodes import Nodes
+from .node_set import Nodes
 
 
 @pytest.fixture

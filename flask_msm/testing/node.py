@@ -9,21 +9,21 @@ from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
-from .items import Conversation, Items
+from .fake_server import PATIENCE, FakeServer
 from .memcached import MemcachedProcess
-from .peer import PATIENCE, Peer
+from .memory_protocol import ItemStore, ProtocolHandler
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from .peer import Caller
+    from .fake_server import Client
 
 
 GARBAGE = b"HTTP/1.1 400 Bad Request\r\n\r\n"
 
 
-class Node(Peer, ABC):
+class Node(FakeServer, ABC):
     """Listens on a port of its own, and hands on to what keeps the items; a context manager.
 
     The port stays the same in all that happens to the node.
@@ -33,7 +33,7 @@ class Node(Peer, ABC):
     """
 
     def __init__(self, node_id: str) -> None:
-        super().__init__(self._treat)
+        super().__init__(self._handle)
         self.id = node_id
         self._garbles = False
         self._flows = threading.Event()
@@ -58,7 +58,7 @@ class Node(Peer, ABC):
     def kill(self) -> None:
         """End it: connections are refused, and what it held is gone."""
         self.refuse()
-        self._lose()
+        self._forget()
 
     def hang(self) -> None:
         """Take everything and answer nothing; what was sent is done after ``heal``."""
@@ -86,31 +86,33 @@ class Node(Peer, ABC):
         self._begin()
         self.listen()
 
-    def _treat(self, caller: Caller) -> None:
-        with self._line(caller) as hand_on:
-            while data := caller.hear():
-                if not self._let_through(caller):
+    def _handle(self, client: Client) -> None:
+        with self._connected(client) as hand_on:
+            while data := client.recv():
+                if not self._let_through(client):
                     return
                 if self._garbles:
-                    caller.say(GARBAGE)
+                    client.send(GARBAGE)
                 else:
                     hand_on(data)
 
-    def _let_through(self, caller: Caller) -> bool:
-        """Wait while it hangs; return whether the caller is still connected."""
+    def _let_through(self, client: Client) -> bool:
+        """Wait while it hangs; return whether the client is still connected."""
         self._flows.wait()
-        return not caller.closing.is_set()
+        return not client.closing.is_set()
 
     def _begin(self) -> None:
         """Let what keeps the items run, if it does not."""
 
     @abstractmethod
-    def _lose(self) -> None:
+    def _forget(self) -> None:
         """Lose what it holds."""
 
     @abstractmethod
-    def _line(self, caller: Caller) -> contextlib.AbstractContextManager[Callable[[bytes], None]]:
-        """Return what takes the bytes of *caller* and answers them."""
+    def _connected(
+        self, client: Client
+    ) -> contextlib.AbstractContextManager[Callable[[bytes], None]]:
+        """Return what takes the bytes of *client* and answers them."""
 
 
 class MemoryNode(Node):
@@ -118,15 +120,15 @@ class MemoryNode(Node):
 
     def __init__(self, node_id: str) -> None:
         super().__init__(node_id)
-        self.items: Items = Items()
+        self.items: ItemStore = ItemStore()
 
-    def _lose(self) -> None:
+    def _forget(self) -> None:
         self.items.forget()
 
     @contextmanager
-    def _line(self, caller: Caller) -> Iterator[Callable[[bytes], None]]:
-        conversation = Conversation(self.items)
-        yield lambda data: caller.say(conversation.hear(data))
+    def _connected(self, client: Client) -> Iterator[Callable[[bytes], None]]:
+        handler = ProtocolHandler(self.items)
+        yield lambda data: client.send(handler.feed(data))
 
 
 class ProcessNode(Node):
@@ -151,15 +153,15 @@ class ProcessNode(Node):
             self.process.start()
             self._running = True
 
-    def _lose(self) -> None:
+    def _forget(self) -> None:
         self.process.kill()
         self._running = False
 
     @contextmanager
-    def _line(self, caller: Caller) -> Iterator[Callable[[bytes], None]]:
+    def _connected(self, client: Client) -> Iterator[Callable[[bytes], None]]:
         with self.process.connect() as memcached:
             memcached.settimeout(None)
-            answers = threading.Thread(target=self._answer, args=(memcached, caller), daemon=True)
+            answers = threading.Thread(target=self._answer, args=(memcached, client), daemon=True)
             answers.start()
             try:
                 yield memcached.sendall
@@ -168,8 +170,8 @@ class ProcessNode(Node):
                     memcached.shutdown(socket.SHUT_WR)
                 answers.join(PATIENCE)
 
-    def _answer(self, memcached: socket.socket, caller: Caller) -> None:
+    def _answer(self, memcached: socket.socket, client: Client) -> None:
         with contextlib.suppress(OSError):
-            while (data := memcached.recv(65536)) and self._let_through(caller):
-                caller.say(data)
-        caller.end()
+            while (data := memcached.recv(65536)) and self._let_through(client):
+                client.send(data)
+        client.end()

@@ -229,7 +229,7 @@ def test_twenty_open_dashboards_ask_the_nodes_no_more_than_one(nodes, shop_over,
         heard["stats"] += data.startswith(b"stats")
 
     with Door(nodes[0].port) as first, Door(nodes[1].port) as second:
-        first.heard = second.heard = hear
+        first.on_data = second.on_data = hear
         # The first probe is the only one: what else is asked for is asked for by pages.
         slow = {**PATIENT, "MSM_PROBE_INTERVAL": 600, "MSM_PROBE_MAX_BACKOFF": 600}
         shop = shop_over([first, second], reads=False, **slow)

@@ -11,15 +11,15 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from support import peer as peers
+from support import behaviours
 
 from flask_msm.errors import NodeBusyError, NodeError, NodeUnreachableError, NodeValueError
 from flask_msm.memcached.failures import NotSentError
+from flask_msm.testing.fake_server import FakeServer
 from flask_msm.testing.memcached import free_port
-from flask_msm.testing.peer import Peer
 
 
-LOCALHOST = Path(peers.__file__).with_name("localhost.pem")
+LOCALHOST = Path(behaviours.__file__).with_name("localhost.pem")
 TTL = 60
 
 
@@ -58,33 +58,33 @@ def operation(request):
 @pytest.fixture
 def peer():
     with ExitStack() as stack:
-        yield lambda *args, **options: stack.enter_context(Peer(*args, **options))
+        yield lambda *args, **options: stack.enter_context(FakeServer(*args, **options))
 
 
 TOO_MANY = b"ERROR Too many open connections\r\n"
 FAULTS = {
-    "closes": (peers.closes, NodeUnreachableError, "closed the connection"),
-    "resets": (peers.resets, NodeUnreachableError, "closed the connection"),
-    "is silent": (peers.is_silent, NodeBusyError, "timed out"),
-    "does not read": (peers.hears_nothing, NodeBusyError, "timed out"),
-    "too many": (peers.answers(TOO_MANY), NodeBusyError, "too many"),
-    "too many, unasked": (peers.greets_and_closes(TOO_MANY), NodeBusyError, "too many"),
+    "closes": (behaviours.closes, NodeUnreachableError, "closed the connection"),
+    "resets": (behaviours.resets, NodeUnreachableError, "closed the connection"),
+    "is silent": (behaviours.is_silent, NodeBusyError, "timed out"),
+    "does not read": (behaviours.reads_nothing, NodeBusyError, "timed out"),
+    "too many": (behaviours.answers(TOO_MANY), NodeBusyError, "too many"),
+    "too many, unasked": (behaviours.greets_and_closes(TOO_MANY), NodeBusyError, "too many"),
     "out of memory": (
-        peers.answers(b"SERVER_ERROR out of memory\r\n"),
+        behaviours.answers(b"SERVER_ERROR out of memory\r\n"),
         NodeValueError,
         "out of memory",
     ),
-    "server error": (peers.answers(b"SERVER_ERROR x\r\n"), NodeBusyError, "server error"),
+    "server error": (behaviours.answers(b"SERVER_ERROR x\r\n"), NodeBusyError, "server error"),
     "unauthenticated": (
-        peers.answers(b"CLIENT_ERROR unauthenticated\r\n"),
+        behaviours.answers(b"CLIENT_ERROR unauthenticated\r\n"),
         NodeUnreachableError,
         "password",
     ),
-    "client error": (peers.answers(b"CLIENT_ERROR x\r\n"), NodeValueError, "the command"),
-    "error": (peers.answers(b"ERROR x\r\n"), NodeUnreachableError, "know the command"),
-    "half": (peers.answers_and_closes(b"VALUE k 0"), NodeUnreachableError, "speak memcached"),
+    "client error": (behaviours.answers(b"CLIENT_ERROR x\r\n"), NodeValueError, "the command"),
+    "error": (behaviours.answers(b"ERROR x\r\n"), NodeUnreachableError, "know the command"),
+    "half": (behaviours.answers_and_closes(b"VALUE k 0"), NodeUnreachableError, "speak memcached"),
 } | {
-    f"garbage {number}": (peers.answers(data), NodeUnreachableError, "speak memcached")
+    f"garbage {number}": (behaviours.answers(data), NodeUnreachableError, "speak memcached")
     for number, data in enumerate(
         [
             b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n",
@@ -131,7 +131,7 @@ def test_a_misbehaving_node_fails_as_the_table_says(
 )
 def test_a_cas_fails_as_the_table_says(answer, meaning, peer, node_at):
     item = b"VALUE k 0 1 7\r\nv\r\nEND\r\n"
-    node = node_at(peer(peers.answers(item, answer)), pool_size=1)
+    node = node_at(peer(behaviours.answers(item, answer)), pool_size=1)
     token = OPERATIONS["gets"](node, soon()).token
     with pytest.raises(meaning):
         node.start_cas("k", b"w", TTL, token, soon(0.5 if answer == b"STO" else 60)).result()
@@ -141,7 +141,7 @@ def test_a_cas_fails_as_the_table_says(answer, meaning, peer, node_at):
 
 def test_an_unknown_command_is_a_hard_failure_but_for_statistics(operation, peer, node_at):
     """Proxies give no statistics; their sessions are as good as any."""
-    node = node_at(peer(peers.answers(b"ERROR\r\n")))
+    node = node_at(peer(behaviours.answers(b"ERROR\r\n")))
     refused = NodeValueError if operation is OPERATIONS["stats"] else NodeUnreachableError
     with pytest.raises(refused):
         operation(node, soon())
@@ -150,17 +150,17 @@ def test_an_unknown_command_is_a_hard_failure_but_for_statistics(operation, peer
 def test_a_dripping_node_does_not_stretch_the_deadline(peer, node_at):
     """Each byte comes in time for a time-out that begins anew with each byte."""
     item = b"VALUE k 0 90000 1\r\n" + b"v" * 90_000 + b"\r\nEND\r\n"
-    node = node_at(peer(peers.drips(item, 0.03)), timeout=SHORT, retry_attempts=0)
+    node = node_at(peer(behaviours.drips(item, 0.03)), timeout=SHORT, retry_attempts=0)
     with ends_after(SHORT), pytest.raises(NodeBusyError):
         node.start_gets("k", soon(600)).result()
-    node = node_at(peer(peers.drips(item, 0.03)), timeout=600, retry_attempts=0)
+    node = node_at(peer(behaviours.drips(item, 0.03)), timeout=600, retry_attempts=0)
     with ends_after(0.5), pytest.raises(NodeBusyError):
         node.start_gets("k", soon(0.5)).result()
 
 
 def test_a_slow_node_that_is_in_time_is_understood(peer, node_at):
     item = b"VALUE k 0 3 12\r\nv\r\n\r\nEND\r\n"
-    node = node_at(peer(peers.drips(item, 0.002)))
+    node = node_at(peer(behaviours.drips(item, 0.002)))
     assert node.start_gets("k", soon()).result().value == b"v\r\n"
 
 
@@ -174,10 +174,10 @@ def test_a_connection_cut_anywhere_is_a_failure_or_a_reply_never_half_of_one(
     item = direct.start_gets("k", soon()).result()
     whole = len(b"VALUE k 0 5 %b\r\nvalue\r\nEND\r\n" % item.token.unique)
     for limit in range(1, whole):
-        node = node_at(peer(peers.forwards(server.port, limit=limit)), retry_attempts=0)
+        node = node_at(peer(behaviours.forwards(server.port, limit=limit)), retry_attempts=0)
         with pytest.raises(NodeUnreachableError):
             node.start_gets("k", soon()).result()
-    node = node_at(peer(peers.forwards(server.port, limit=whole)), pool_size=1)
+    node = node_at(peer(behaviours.forwards(server.port, limit=whole)), pool_size=1)
     for _ in range(3):
         # The server closes after each reply, which the next command finds out.
         assert node.start_gets("k", soon()).result().value == b"value"
@@ -186,11 +186,11 @@ def test_a_connection_cut_anywhere_is_a_failure_or_a_reply_never_half_of_one(
 
 def test_only_a_connection_from_the_pool_is_worth_a_second_one(peer, node_at):
     """A node that closes fresh connections would be asked for ever."""
-    server = peer(peers.closes)
+    server = peer(behaviours.closes)
     with pytest.raises(NodeUnreachableError):
         OPERATIONS["gets"](node_at(server), soon())
     assert server.calls == 1
-    server = peer(peers.in_turn(peers.answers_and_closes(b"END\r\n"), peers.closes))
+    server = peer(behaviours.in_turn(behaviours.answers_and_closes(b"END\r\n"), behaviours.closes))
     node = node_at(server)
     assert OPERATIONS["gets"](node, soon()) is None
     with pytest.raises(NodeUnreachableError):
@@ -202,7 +202,9 @@ def test_only_a_connection_from_the_pool_is_worth_a_second_one(peer, node_at):
 def test_a_command_whose_answer_began_is_not_sent_again(peer, node_at):
     """Half an answer means that the server did it."""
     server = peer(
-        peers.in_turn(peers.answers_and_closes(b"END\r\n", b"NOT"), peers.answers(b"STORED\r\n"))
+        behaviours.in_turn(
+            behaviours.answers_and_closes(b"END\r\n", b"NOT"), behaviours.answers(b"STORED\r\n")
+        )
     )
     node = node_at(server)
     OPERATIONS["gets"](node, soon())
@@ -213,7 +215,9 @@ def test_a_command_whose_answer_began_is_not_sent_again(peer, node_at):
 
 def test_a_cas_is_never_sent_twice(peer, node_at):
     item = b"VALUE k 0 1 7\r\nv\r\nEND\r\n"
-    server = peer(peers.in_turn(peers.answers_and_closes(item), peers.answers(b"STORED\r\n")))
+    server = peer(
+        behaviours.in_turn(behaviours.answers_and_closes(item), behaviours.answers(b"STORED\r\n"))
+    )
     node = node_at(server)
     token = OPERATIONS["gets"](node, soon()).token
     assert node.start_cas("k", b"w", TTL, token, soon()).result() is False
@@ -223,7 +227,7 @@ def test_a_cas_is_never_sent_twice(peer, node_at):
 
 def test_a_cas_that_is_not_answered_is_unknown_not_false(peer, node_at):
     item = b"VALUE k 0 1 7\r\nv\r\nEND\r\n"
-    node = node_at(peer(peers.answers(item)))
+    node = node_at(peer(behaviours.answers(item)))
     token = OPERATIONS["gets"](node, soon()).token
     with pytest.raises(NodeBusyError):
         node.start_cas("k", b"w", TTL, token, soon(0.5)).result()
@@ -232,9 +236,9 @@ def test_a_cas_that_is_not_answered_is_unknown_not_false(peer, node_at):
 def test_a_busy_node_is_read_from_again_after_a_pause(peer, node_at):
     pauses = []
     server = peer(
-        peers.in_turn(
-            peers.greets_and_closes(b"ERROR Too many open connections\r\n"),
-            peers.answers(b"END\r\n"),
+        behaviours.in_turn(
+            behaviours.greets_and_closes(b"ERROR Too many open connections\r\n"),
+            behaviours.answers(b"END\r\n"),
         )
     )
     node = node_at(server, retry_delay=0.01, sleep=pauses.append)
@@ -246,7 +250,7 @@ def test_a_busy_node_is_read_from_again_after_a_pause(peer, node_at):
 @pytest.mark.parametrize("read", ["gets", "get_many"])
 def test_half_an_answer_is_forgotten_before_the_read_is_sent_again(read, peer, node_at):
     item = b"VALUE k 0 1 7\r\nv\r\nEND\r\n"
-    server = peer(peers.in_turn(peers.answers(item[:-5]), peers.answers(item)))
+    server = peer(behaviours.in_turn(behaviours.answers(item[:-5]), behaviours.answers(item)))
     assert OPERATIONS[read](node_at(server, timeout=1), soon())
     assert server.calls == 2
 
@@ -304,7 +308,7 @@ def test_an_address_that_never_answers_times_out(connect_timeout, deadline, sile
 def test_an_address_that_never_answers_leaves_the_others_their_time(
     silent_port, peer, node_at, monkeypatch
 ):
-    server = peer(peers.answers(b"END\r\n"))
+    server = peer(behaviours.answers(b"END\r\n"))
     node = node_at(host="127.0.0.1", port=1, connect_timeout=2, retry_attempts=0)
     (address,) = node._addresses.known
     node._addresses.known = tuple(
@@ -359,7 +363,7 @@ def test_a_name_dns_cannot_carry_does_not_resolve(node_at):
 
 def test_a_slow_name_server_does_not_stretch_the_deadline(peer, node_at, monkeypatch):
     """``getaddrinfo`` has no time-out. It goes on behind the request; later ones profit."""
-    server = peer(peers.answers(b"END\r\n"))
+    server = peer(behaviours.answers(b"END\r\n"))
     answer, asked = threading.Event(), []
     real = socket.getaddrinfo
 
@@ -412,7 +416,7 @@ def client_tls():
 @pytest.mark.memcached
 def test_tls_is_spoken_and_the_host_is_verified(memcached, peer, node_at):
     server = memcached()
-    door = peer(peers.forwards(server.port), tls=server_tls())
+    door = peer(behaviours.forwards(server.port), tls=server_tls())
     node = node_at(door, tls_context=client_tls())
     large = b"x" * 900_000
     assert node.start_add("k", large, TTL, soon()).result() is True
@@ -428,7 +432,7 @@ def test_tls_is_spoken_and_the_host_is_verified(memcached, peer, node_at):
 @pytest.mark.memcached
 def test_a_tls_connection_the_server_closed_is_replaced(memcached, peer, node_at):
     server = memcached()
-    door = peer(peers.forwards(server.port), tls=server_tls())
+    door = peer(behaviours.forwards(server.port), tls=server_tls())
     node = node_at(door, tls_context=client_tls())
     for _ in range(2):
         assert OPERATIONS["gets"](node, soon()) is None
@@ -438,7 +442,7 @@ def test_a_tls_connection_the_server_closed_is_replaced(memcached, peer, node_at
 
 
 def test_tls_errors_are_hard_failures(peer, node_at):
-    door = peer(peers.is_silent, tls=server_tls())
+    door = peer(behaviours.is_silent, tls=server_tls())
     stranger = ssl.create_default_context()
     node = node_at(door, tls_context=stranger)
     with pytest.raises(NodeUnreachableError, match="certificate"):
@@ -447,14 +451,17 @@ def test_tls_errors_are_hard_failures(peer, node_at):
     with pytest.raises(NodeUnreachableError):
         OPERATIONS["gets"](node, soon())
     # Not TLS at all on the other side.
-    for behaviour in (peers.answers(b"ERROR\r\n"), peers.closes):
+    for behaviour in (behaviours.answers(b"ERROR\r\n"), behaviours.closes):
         node = node_at(peer(behaviour), tls_context=client_tls())
         with pytest.raises(NodeUnreachableError):
             OPERATIONS["gets"](node, soon())
 
 
 def test_a_tls_handshake_is_within_the_time_to_connect(peer, node_at):
-    for behaviour in (peers.is_silent, peers.drips(b"\x16\x03\x03\x10\x00" + b"x" * 4096, 0.03)):
+    for behaviour in (
+        behaviours.is_silent,
+        behaviours.drips(b"\x16\x03\x03\x10\x00" + b"x" * 4096, 0.03),
+    ):
         node = node_at(
             peer(behaviour), tls_context=client_tls(), connect_timeout=SHORT, retry_attempts=0
         )
@@ -463,7 +470,7 @@ def test_a_tls_handshake_is_within_the_time_to_connect(peer, node_at):
 
 
 def test_no_message_has_a_key_or_a_value(operation, peer, node_at):
-    node = node_at(peer(peers.answers(b"VALUE secretkey 0 11 1\r\nsecretvalue\r\nEND\r\n")))
+    node = node_at(peer(behaviours.answers(b"VALUE secretkey 0 11 1\r\nsecretvalue\r\nEND\r\n")))
     with pytest.raises(NodeError) as caught:
         operation(node, soon())
     error: BaseException | None = caught.value

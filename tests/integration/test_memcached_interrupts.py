@@ -13,11 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from support import peer as peers
+from support import behaviours
 
 from flask_msm.errors import NodeError
 from flask_msm.memcached import client as module
-from flask_msm.testing.peer import Peer
+from flask_msm.testing.fake_server import FakeServer
 
 
 pytestmark = pytest.mark.memcached
@@ -140,7 +140,7 @@ def test_an_interrupt_at_any_line_leaves_the_client_sound(name, state, node, ser
 def test_an_interrupt_at_any_line_of_a_reconnect_leaves_the_client_sound(node_at):
     """The server closes the connection behind each reply, so that each is the last but one."""
     item = b"VALUE other 0 5 1\r\nother\r\nEND\r\n"
-    with Peer(peers.answers_and_closes(item)) as server:
+    with FakeServer(behaviours.answers_and_closes(item)) as server:
         node = node_at(server, pool_size=1)
         at = 0
         while True:
@@ -157,8 +157,8 @@ def test_an_interrupt_at_any_line_of_a_reconnect_leaves_the_client_sound(node_at
 @pytest.mark.parametrize("answer", [b"", b"SERVER_ERROR x\r\n"], ids=["closed", "busy"])
 def test_an_interrupt_at_any_line_of_a_failure_leaves_the_client_sound(answer, node_at):
     """Failures are where cleaning up is easily cleaned up itself."""
-    behaviour = peers.answers(answer) if answer else peers.closes
-    with Peer(behaviour) as server:
+    behaviour = behaviours.answers(answer) if answer else behaviours.closes
+    with FakeServer(behaviour) as server:
         node = node_at(server, pool_size=1, retry_delay=0.0)
         at = 0
         while True:

@@ -6,8 +6,8 @@ import socket
 
 import pytest
 from flask import Flask
+from support.behaviours import answers
 from support.patience import NOTICES, PATIENT, rebuild_soon
-from support.peer import answers
 
 from flask_msm import MemcachedSessionManager
 from flask_msm.cluster.health import NodeState
@@ -15,8 +15,8 @@ from flask_msm.record.attributes import Attributes
 from flask_msm.record.keys import keyring, storage_key
 from flask_msm.record.record import Kind, Record
 from flask_msm.record.token import new_sid
+from flask_msm.testing.fake_server import FakeServer
 from flask_msm.testing.memcached import wait_until
-from flask_msm.testing.peer import Peer
 
 
 SECRET = "upkeep"
@@ -304,7 +304,7 @@ def test_the_gate_opens_only_when_losing_any_node_would_lose_nothing(fleet):
 
 
 def test_a_node_that_gives_no_statistics_and_lists_no_keys_stays_in_use(fleet, memcached):
-    guarded = Peer(answers(b"ERROR\r\n"))
+    guarded = FakeServer(answers(b"ERROR\r\n"))
     with guarded:
         from flask_msm.errors import NodeValueError
         from flask_msm.memcached.client import MemcachedNode

@@ -7,7 +7,7 @@ import socket
 import threading
 from enum import Enum
 
-from flask_msm.testing.peer import PATIENCE, Caller, Peer
+from flask_msm.testing.fake_server import PATIENCE, Client, FakeServer
 
 
 class Mode(Enum):
@@ -29,7 +29,7 @@ TOO_MANY = b"ERROR Too many open connections\r\n"
 DRIP = 0.05
 
 
-class Door(Peer):
+class Door(FakeServer):
     """Listens in front of the memcached on *port*; a context manager.
 
     Attributes:
@@ -37,10 +37,10 @@ class Door(Peer):
     """
 
     def __init__(self, port: int) -> None:
-        super().__init__(self._treat)
+        super().__init__(self._handle)
         self.mode = Mode.OPEN
         #: Told of every piece of what goes to the memcached.
-        self.heard = lambda data: None
+        self.on_data = lambda data: None
         self._node_port = port
 
     def turn(self, mode: Mode) -> None:
@@ -55,39 +55,39 @@ class Door(Peer):
                 with contextlib.suppress(OSError):
                     sock.shutdown(socket.SHUT_RDWR)
 
-    def _treat(self, caller: Caller) -> None:
+    def _handle(self, client: Client) -> None:
         if self.mode is Mode.TOO_MANY:
-            caller.say(TOO_MANY)
+            client.send(TOO_MANY)
         if self.mode in (Mode.CLOSES, Mode.TOO_MANY):
             return
         with socket.create_connection(("127.0.0.1", self._node_port), timeout=PATIENCE) as node:
             node.settimeout(None)
-            thread = threading.Thread(target=self._hand_on, args=(caller.socket, node), daemon=True)
+            thread = threading.Thread(target=self._hand_on, args=(client.socket, node), daemon=True)
             thread.start()
             try:
-                self._hand_back(node, caller)
+                self._hand_back(node, client)
             finally:
                 with contextlib.suppress(OSError):
-                    caller.socket.shutdown(socket.SHUT_RDWR)
+                    client.socket.shutdown(socket.SHUT_RDWR)
                 thread.join(PATIENCE)
 
     def _hand_on(self, source: socket.socket, node: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
                 if self.mode is not Mode.BLACK_HOLE:
-                    self.heard(data)
+                    self.on_data(data)
                     node.sendall(data)
         with contextlib.suppress(OSError):
             node.shutdown(socket.SHUT_RDWR)
 
-    def _hand_back(self, node: socket.socket, caller: Caller) -> None:
+    def _hand_back(self, node: socket.socket, client: Client) -> None:
         with contextlib.suppress(OSError):
             while data := node.recv(65536):
                 position = 0
                 while self.mode is Mode.DRIPS and position < len(data):
-                    caller.say(data[position : position + 1])
+                    client.send(data[position : position + 1])
                     position += 1
-                    if caller.closing.wait(DRIP):
+                    if client.closing.wait(DRIP):
                         return
                 if self.mode is not Mode.BLACK_HOLE:
-                    caller.say(data[position:])
+                    client.send(data[position:])

@@ -41,7 +41,7 @@ class Item(NamedTuple):
     unique: int
 
 
-class Items:
+class ItemStore:
     """What one node holds; safe to use from any number of threads.
 
     Args:
@@ -188,34 +188,34 @@ class Items:
         return float(seconds) if seconds > MONTH else self._now() + seconds
 
 
-_COMMANDS: dict[bytes, Callable[[Items, list[bytes], bytes], bytes]] = {
-    b"get": Items.get,
-    b"gets": Items.get,
-    b"set": Items.store,
-    b"add": Items.store,
-    b"replace": Items.store,
-    b"cas": Items.store,
-    b"touch": Items.touch,
-    b"delete": Items.delete,
-    b"flush_all": Items.flush,
-    b"lru_crawler": Items.crawl,
-    b"stats": Items.stats,
-    b"version": Items.version,
+_COMMANDS: dict[bytes, Callable[[ItemStore, list[bytes], bytes], bytes]] = {
+    b"get": ItemStore.get,
+    b"gets": ItemStore.get,
+    b"set": ItemStore.store,
+    b"add": ItemStore.store,
+    b"replace": ItemStore.store,
+    b"cas": ItemStore.store,
+    b"touch": ItemStore.touch,
+    b"delete": ItemStore.delete,
+    b"flush_all": ItemStore.flush,
+    b"lru_crawler": ItemStore.crawl,
+    b"stats": ItemStore.stats,
+    b"version": ItemStore.version,
 }
 
 
-class Conversation:
+class ProtocolHandler:
     """One connection to a node in memory: bytes in, bytes out.
 
     Args:
         items: What the node holds.
     """
 
-    def __init__(self, items: Items) -> None:
+    def __init__(self, items: ItemStore) -> None:
         self._items = items
         self._received = b""
 
-    def hear(self, data: bytes) -> bytes:
+    def feed(self, data: bytes) -> bytes:
         """Take the next bytes; return what is to be answered to commands that are complete."""
         self._received += data
         replies = []

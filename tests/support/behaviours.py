@@ -6,37 +6,37 @@ import contextlib
 import socket
 import threading
 
-from flask_msm.testing.peer import PATIENCE, Behaviour, Caller
+from flask_msm.testing.fake_server import PATIENCE, Behaviour, Client
 
 
-def closes(caller: Caller) -> None:
+def closes(client: Client) -> None:
     """Accept and close."""
 
 
-def resets(caller: Caller) -> None:
+def resets(client: Client) -> None:
     """Close with unread bytes left, so that the system sends a reset."""
-    caller.socket.recv(1)
+    client.socket.recv(1)
 
 
-def is_silent(caller: Caller) -> None:
+def is_silent(client: Client) -> None:
     """Take everything, answer nothing."""
-    caller.hear_all()
+    client.recv_all()
 
 
-def hears_nothing(caller: Caller) -> None:
+def reads_nothing(client: Client) -> None:
     """Do not even read what is sent."""
-    caller.closing.wait()
+    client.closing.wait()
 
 
 def answers(*replies: bytes) -> Behaviour:
     """Answer each command with the next of *replies*, then nothing more."""
 
-    def behave(caller: Caller) -> None:
+    def behave(client: Client) -> None:
         for reply in replies:
-            if not caller.hear():
+            if not client.recv():
                 return
-            caller.say(reply)
-        caller.hear_all()
+            client.send(reply)
+        client.recv_all()
 
     return behave
 
@@ -44,11 +44,11 @@ def answers(*replies: bytes) -> Behaviour:
 def answers_and_closes(*replies: bytes) -> Behaviour:
     """Answer each command with the next of *replies*, then close."""
 
-    def behave(caller: Caller) -> None:
+    def behave(client: Client) -> None:
         for reply in replies:
-            if not caller.hear():
+            if not client.recv():
                 return
-            caller.say(reply)
+            client.send(reply)
 
     return behave
 
@@ -56,8 +56,8 @@ def answers_and_closes(*replies: bytes) -> Behaviour:
 def greets_and_closes(greeting: bytes) -> Behaviour:
     """Say *greeting* without being asked, and close: a memcached out of connections does."""
 
-    def behave(caller: Caller) -> None:
-        caller.say(greeting)
+    def behave(client: Client) -> None:
+        client.send(greeting)
 
     return behave
 
@@ -65,13 +65,13 @@ def greets_and_closes(greeting: bytes) -> Behaviour:
 def drips(reply: bytes, pause: float = 0.05) -> Behaviour:
     """Answer with *reply*, one byte each *pause* seconds."""
 
-    def behave(caller: Caller) -> None:
-        caller.hear()
+    def behave(client: Client) -> None:
+        client.recv()
         for index in range(len(reply)):
-            if caller.closing.wait(pause):
+            if client.closing.wait(pause):
                 return
-            caller.say(reply[index : index + 1])
-        caller.hear_all()
+            client.send(reply[index : index + 1])
+        client.recv_all()
 
     return behave
 
@@ -79,16 +79,16 @@ def drips(reply: bytes, pause: float = 0.05) -> Behaviour:
 def forwards(port: int, *, limit: int | None = None) -> Behaviour:
     """Be in between: hand on everything from and to *port*, close after *limit* bytes back."""
 
-    def behave(caller: Caller) -> None:
+    def behave(client: Client) -> None:
         with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as node:
             node.settimeout(None)
-            thread = threading.Thread(target=_pump, args=(caller.socket, node), daemon=True)
+            thread = threading.Thread(target=_pump, args=(client.socket, node), daemon=True)
             thread.start()
             try:
-                _pump(node, caller.socket, limit)
+                _pump(node, client.socket, limit)
             finally:
                 with contextlib.suppress(OSError):
-                    caller.socket.shutdown(socket.SHUT_RDWR)
+                    client.socket.shutdown(socket.SHUT_RDWR)
                 thread.join(PATIENCE)
 
     return behave
@@ -99,10 +99,10 @@ def in_turn(*behaviours: Behaviour) -> Behaviour:
     lock = threading.Lock()
     left = list(behaviours)
 
-    def behave(caller: Caller) -> None:
+    def behave(client: Client) -> None:
         with lock:
             behaviour = left.pop(0) if len(left) > 1 else left[0]
-        behaviour(caller)
+        behaviour(client)
 
     return behave
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 PATIENCE = 60.0
 
 
-class Caller:
+class Client:
     """One connection that a client opened to the peer.
 
     Attributes:
@@ -28,11 +28,11 @@ class Caller:
         self.socket = sock
         self.closing = closing
 
-    def say(self, data: bytes) -> None:
+    def send(self, data: bytes) -> None:
         """Send *data*."""
         self.socket.sendall(data)
 
-    def hear(self) -> bytes:
+    def recv(self) -> bytes:
         """Wait for the next bytes; none when the other side has closed."""
         return self.socket.recv(65536)
 
@@ -41,16 +41,16 @@ class Caller:
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
 
-    def hear_all(self) -> None:
+    def recv_all(self) -> None:
         """Wait until the other side closes."""
-        while self.hear():
+        while self.recv():
             pass
 
 
-Behaviour = Callable[[Caller], None]
+Behaviour = Callable[[Client], None]
 
 
-class Peer:
+class FakeServer:
     """Listens on a loopback port and gives every connection to *behaviour*; a context manager.
 
     When it is closed, all its connections are, and every behaviour that waits for one of them ends.
@@ -172,10 +172,10 @@ class Peer:
     def _serve(self, sock: socket.socket, closing: threading.Event) -> None:
         with contextlib.suppress(OSError):
             if self._tls is None:
-                self.behaviour(Caller(sock, closing))
+                self.behaviour(Client(sock, closing))
             else:
                 with self._tls.wrap_socket(sock.dup(), server_side=True) as wrapped:
-                    self.behaviour(Caller(wrapped, closing))
+                    self.behaviour(Client(wrapped, closing))
         self._close(sock)
 
     def _close(self, sock: socket.socket) -> None:
