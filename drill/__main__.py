@@ -11,9 +11,10 @@ from pathlib import Path
 from types import FrameType
 
 from . import report
-from .acts import ACTS, SHORT
+from .acts import ACTS, SHORT, TOGETHER
 from .balancer import haproxy
-from .play import Played, play
+from .earlier import has_earlier
+from .play import Played, play, stage_of
 from .waiting import DrillError
 
 
@@ -26,24 +27,36 @@ def main() -> int:
     logging.getLogger("flask_msm").addHandler(logging.NullHandler())
     played: list[Played] = []
     try:
-        for name in arguments.acts or (SHORT if arguments.short else tuple(ACTS)):
-            print(f"{ACTS[name].title} ...", end=" ", file=sys.stderr, flush=True)
-            one = play(
-                name,
-                seconds=arguments.seconds,
-                visitors=arguments.visitors,
-                tls=arguments.tls,
-                encrypted=arguments.encrypted,
-                judge_times=not arguments.any_speed,
-            )
-            print("well" if one.is_well else "NOT WELL", file=sys.stderr, flush=True)
-            played.append(one)
+        for group in arguments.acts or (SHORT if arguments.short else tuple(ACTS)):
+            names = group.split(TOGETHER)
+            if missing := lacking(names[0]):
+                print(f"{group} ... skipped: {missing}", file=sys.stderr, flush=True)
+                continue
+            with stage_of(names[0], tls=arguments.tls, encrypted=arguments.encrypted) as stage:
+                for name in names:
+                    print(f"{ACTS[name].title} ...", end=" ", file=sys.stderr, flush=True)
+                    one = play(
+                        name,
+                        stage,
+                        seconds=arguments.seconds,
+                        visitors=arguments.visitors,
+                        judge_times=not arguments.any_speed,
+                    )
+                    print("well" if one.is_well else "NOT WELL", file=sys.stderr, flush=True)
+                    played.append(one)
     except DrillError as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
     return _tell(played, arguments)
+
+
+def lacking(name: str) -> str | None:
+    """Return what this machine does not have for an act."""
+    if ACTS[name].earlier and not has_earlier():
+        return "no history of the project"
+    return None
 
 
 def _tell(played: list[Played], arguments: argparse.Namespace) -> int:
@@ -87,7 +100,9 @@ def _arguments() -> argparse.Namespace:
         prog="python -m drill", description="Break everything while people click."
     )
     parser.add_argument("--short", action="store_true", help=f"only {', '.join(SHORT)}")
-    parser.add_argument("--acts", type=_acts, metavar="A,B", help=f"some of {', '.join(ACTS)}")
+    parser.add_argument(
+        "--acts", type=_acts, metavar="A,B", help=f"some of {', '.join(ACTS)}; A+B: on one stage"
+    )
     parser.add_argument(
         "--any-speed",
         action="store_true",
@@ -115,12 +130,17 @@ def _arguments() -> argparse.Namespace:
 
 
 def _acts(text: str) -> tuple[str, ...]:
-    names = tuple(text.split(","))
-    for name in names:
-        if name not in ACTS:
-            message = f"there is no act {name!r}; there are {', '.join(ACTS)}"
-            raise argparse.ArgumentTypeError(message)
-    return names
+    groups = tuple(text.split(","))
+    for group in groups:
+        names = group.split(TOGETHER)
+        for name in names:
+            if name not in ACTS:
+                message = f"there is no act {name!r}; there are {', '.join(ACTS)}"
+                raise argparse.ArgumentTypeError(message)
+            if ACTS[name].stage() != ACTS[names[0]].stage():
+                message = f"{name} and {names[0]} need different stages"
+                raise argparse.ArgumentTypeError(message)
+    return groups
 
 
 if __name__ == "__main__":

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
 
-from .app import CODEC, READS_JSON, WRITES_JSON
 from .browser import Gate
 from .cluster import OPTIONS
-from .crowd import Crowd
+from .deploys import (
+    IDLE,
+    NEW_KEY,
+    OLD_KEY,
+    codec_changed,
+    ids_shifted,
+    key_changed,
+    lists_changed,
+    upgraded,
+)
 from .door import Way
 from .scene import Scene
-from .stage import EAST, FRESH, OUTSIDE, WEST
+from .stage import EAST, WEST
 from .waiting import DrillError
 
 
@@ -21,12 +29,9 @@ Play = Callable[[Scene], None]
 Fault = Callable[[Scene], object]
 #: People who sign in while a fault lasts.
 _ARRIVALS = 4
-#: People who are idle while a fault lasts.
-_IDLE = 30
 #: Two megabytes for each node, and sessions enough to have most of what is in use thrown out by
 #: the last round if browsers that read did not keep both copies young.
 _SMALL = ("-m", "2")
-_OLD_KEY, _NEW_KEY = secrets.token_hex(32), secrets.token_hex(32)
 _SMALL_ITEMS = ("-m", "64", "-I", "512k")
 _READERS, _ROUNDS, _PASSERS_BY = 18, 4, 30
 
@@ -45,6 +50,8 @@ class Act:
         workers: Number of worker processes of each site.
         memcached: Options of each memcached.
         wrong_clock: The clock of the second site is an hour ahead.
+        nodes: More nodes, which are not used at first.
+        earlier: The sites run an earlier version of the project at first.
     """
 
     title: str
@@ -56,6 +63,12 @@ class Act:
     workers: int = 2
     memcached: tuple[str, ...] = OPTIONS
     wrong_clock: bool = False
+    nodes: tuple[str, ...] = ()
+    earlier: bool = False
+
+    def stage(self) -> Act:
+        """Return what it needs, the same for all acts that can be played on one stage."""
+        return replace(self, title="", play=worker_killed)
 
 
 def each_node_killed(scene: Scene) -> None:
@@ -98,18 +111,50 @@ def evictions(scene: Scene) -> None:
     evicted = scene.stage.cluster.evictions()
     if not all(evicted.values()):
         raise DrillError(f"this act needs nodes that evict; they evicted {evicted}")
-    _kill_before_fresh_eyes(scene, crowd, "n1", "evictions, n1 killed")
+    scene.kill_before_fresh_eyes(crowd, "n1", "evictions, n1 killed")
     crowd.read()
     scene.stage.cluster.restart(["n1"])
     scene.recover()
 
 
-def _kill_before_fresh_eyes(scene: Scene, crowd: Crowd, node: str, phase: str) -> None:
-    """Kill a node; a site with nothing in local storage must find all in those that are left."""
-    with scene.clicks_paused():
-        scene.stage.cluster.kill([node])
-        scene.phase(phase)
-        crowd.look_from(scene.stage.fresh.port, Gate())
+@contextmanager
+def _hung(scene: Scene, node: str) -> Iterator[None]:
+    scene.stage.cluster.stop([node])
+    try:
+        yield
+    finally:
+        scene.stage.cluster.go_on([node])
+
+
+def faults_in_turn(scene: Scene) -> None:
+    """Have nodes fail in every way, one after the other, for all sites or for one of them."""
+    cluster, crowd = scene.stage.cluster, scene.crowd(IDLE)
+    for node in scene.nodes:
+        cluster.kill([node])
+        if node == "n1":
+            scene.lasts(f"{node} killed")
+        cluster.restart([node])
+        scene.phase(f"{node} back empty")
+        scene.recover()
+    crowd.look_from(scene.stage.fresh.port, Gate())
+    with _hung(scene, "n2"):
+        scene.lasts("n2 stopped")
+    scene.recover()
+    cluster.nodes["n3"].flush()
+    scene.lasts("n3 flushed")
+    scene.recover()
+    for node, way in zip(
+        ("n1", "n2", "n3", "n1"), (Way.SWALLOWS, Way.CLOSES, Way.DRIPS, Way.TOO_MANY), strict=True
+    ):
+        cluster.turn(way, [node], WEST)
+        scene.lasts(f"{node} {way.value}, for one site")
+        cluster.turn(Way.OPEN, [node], WEST)
+        scene.recover()
+    # Too short for a worker to mark the node as down: what it missed is repaired.
+    scene.phase("n1 hung for a moment")
+    scene.leave_during(_hung(scene, "n1"))
+    scene.lasts("after n1 hung for a moment")
+    scene.recover()
 
 
 def all_away(go: Fault, come_back: Fault, meanwhile: Fault | None, scene: Scene) -> None:
@@ -173,81 +218,29 @@ def large_sessions_refused(scene: Scene) -> None:
     scene.recover()
 
 
-def key_changed(scene: Scene) -> None:
-    """Change the key that encrypts, one host after the other, and kill nodes in the middle.
-
-    As the documentation has it, all hosts decrypt with both keys before the first one encrypts
-    with the new one.
-    """
-    settings = {"MSM_ENCRYPTION_KEYS": [_NEW_KEY, _OLD_KEY]}
-    scene.deploy(EAST, settings)
-    for node in ("n1", "n2"):  # what the rebuild of the first leaves behind, the second shows
-        scene.stage.cluster.kill([node])
-        scene.lasts(f"one host has the new key, {node} killed")
-        scene.stage.cluster.restart([node])
-        scene.recover()
-    scene.deploy(WEST, settings)
-    scene.recover()
-
-
-def codec_changed(scene: Scene) -> None:
-    """Change the codec, one host after the other, and kill nodes in the middle.
-
-    As the documentation has it, all hosts read both forms before the first one writes the new one.
-    """
-    for name in (EAST, WEST, FRESH):
-        scene.deploy(name, {CODEC: READS_JSON})
-    scene.recover()
-    scene.deploy(EAST, {CODEC: WRITES_JSON})
-    for node in ("n1", "n2"):
-        scene.stage.cluster.kill([node])
-        scene.lasts(f"one host has the new codec, {node} killed")
-        scene.stage.cluster.restart([node])
-        scene.recover()
-    scene.deploy(WEST, {CODEC: WRITES_JSON})
-    scene.recover()
-
-
 def addresses_exchanged(scene: Scene) -> None:
     """Have two nodes exchange their addresses, and kill another one afterwards."""
-    crowd = scene.crowd(_IDLE)
+    crowd = scene.crowd(IDLE)
     scene.stage.cluster.rename(("n2", "n1", "n3"))
     scene.stage.cluster.lead_all()
     scene.lasts("addresses exchanged")
     scene.recover()
-    _kill_before_fresh_eyes(scene, crowd, "n3", "addresses exchanged, n3 killed")
+    scene.kill_before_fresh_eyes(crowd, "n3", "addresses exchanged, n3 killed")
     scene.lasts("addresses exchanged, n3 killed")
     scene.stage.cluster.restart(["n3"])
     scene.recover()
 
 
-def ids_shifted(scene: Scene) -> None:
-    """Replace the first node and number the others anew, as a template does with its list."""
-    cluster, crowd = scene.stage.cluster, scene.crowd(_IDLE)
-    cluster.kill(["n1"])
-    scene.lasts("n1 killed")
-    cluster.rename(("n2", "n3", "n1"))
-    cluster.nodes["n3"].start()
-    for name in (*scene.stage.sites, FRESH, OUTSIDE):
-        scene.deploy(name, {}, partial(cluster.lead, name))
-    scene.lasts("ids shifted")
-    scene.recover()
-    _kill_before_fresh_eyes(scene, crowd, "n2", "ids shifted, n2 killed")
-    scene.lasts("ids shifted, n2 killed")
-    cluster.restart(["n2"])
-    scene.recover()
-
-
 def ids_shifted_at_once(scene: Scene) -> None:
     """Replace the first node, and have all ids lead to other memories under running workers."""
-    cluster, crowd = scene.stage.cluster, scene.crowd(_IDLE)
+    cluster, crowd = scene.stage.cluster, scene.crowd(IDLE)
     cluster.kill(["n1"])
     cluster.rename(("n2", "n3", "n1"))
     cluster.nodes["n3"].start()
     cluster.lead_all()
     scene.lasts("ids shifted at once")
     scene.recover()
-    _kill_before_fresh_eyes(scene, crowd, "n2", "ids shifted at once, n2 killed")
+    scene.kill_before_fresh_eyes(crowd, "n2", "ids shifted at once, n2 killed")
     scene.lasts("ids shifted at once, n2 killed")
     cluster.restart(["n2"])
     scene.recover()
@@ -373,7 +366,7 @@ def _all_acts() -> Iterator[tuple[str, Act]]:
         Act(
             title="another key to encrypt, host by host, nodes killed",
             play=key_changed,
-            settings={"MSM_ENCRYPTION_KEYS": [_OLD_KEY, _NEW_KEY]},
+            settings={"MSM_ENCRYPTION_KEYS": [OLD_KEY, NEW_KEY]},
         ),
     )
     yield (
@@ -382,6 +375,24 @@ def _all_acts() -> Iterator[tuple[str, Act]]:
             title="another codec, host by host, nodes killed: any site",
             play=codec_changed,
             affinity=False,
+        ),
+    )
+    yield "faults", Act(title="nodes fail in every way, for all sites or one", play=faults_in_turn)
+    yield (
+        "lists",
+        Act(
+            title="another list of nodes, host by host, a node killed",
+            play=lists_changed,
+            nodes=("n4", "n5"),
+        ),
+    )
+    yield (
+        "upgrade",
+        Act(
+            title="an upgrade, host by host, nodes killed: any site",
+            play=upgraded,
+            affinity=False,
+            earlier=True,
         ),
     )
     yield (
@@ -412,15 +423,17 @@ def _all_acts() -> Iterator[tuple[str, Act]]:
 
 
 ACTS: dict[str, Act] = dict(_all_acts())
-#: The acts with the most coverage in the shortest time.
+#: Stands between acts that are played on one stage.
+TOGETHER = "+"
+#: The acts with the most coverage in the shortest time. One that changes what runs is the last on
+#: its stage.
 SHORT = (
     "all-empty",
     "evictions",
-    "stopped",
+    "stopped+codec",
     "clock",
     "large-raise",
-    "codec",
-    "exchanged",
-    "shifted",
-    "worker",
+    "faults+worker+exchanged+shifted",
+    "lists",
+    "upgrade",
 )

@@ -11,7 +11,7 @@ from http.cookies import SimpleCookie
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from .app import MODE, PLACE, TOO_LARGE
-from .gunicorn_settings import SPENT
+from .gunicorn_settings import INFORMED, SPENT
 from .observations import Click
 from .processes import HOST
 from .site import HANGS
@@ -36,6 +36,7 @@ class Answer(NamedTuple):
         site: Who answered.
         mode: Where the worker kept sessions before and after it.
         sent: When the request was sent first, monotonic time in seconds.
+        informed: The worker must know of every logout before this, monotonic time in seconds.
     """
 
     body: dict[str, object]
@@ -43,6 +44,7 @@ class Answer(NamedTuple):
     site: str
     mode: str
     sent: float
+    informed: float
 
 
 class Gate:
@@ -170,7 +172,8 @@ class Browser:
             self._seen.failed.append(f"{', '.join(what)}: status {response.status}")
             return None
         cookie = _cookie(response.headers.get_all("Set-Cookie") or [])
-        return Answer(json.loads(raw), cookie, response.headers.get(PLACE, ""), mode, sent)
+        place, informed = response.headers.get(PLACE, ""), float(response.headers[INFORMED])
+        return Answer(json.loads(raw), cookie, place, mode, sent, informed)
 
     def _broken(self, text: str) -> None:
         (self._seen.broken if self._seen.may_break else self._seen.failed).append(text)

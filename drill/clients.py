@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from typing import Self
 
 from .browser import Browser, Gate
@@ -28,21 +28,20 @@ class Clients:
         port: Where the balancer is.
         sites: Port by name of each site.
         visitors: How many there are.
-        bound: Time in seconds after which every worker must know of a logout.
 
     Attributes:
         seen: What they saw.
         gate: Holds their requests back.
     """
 
-    def __init__(self, port: int, sites: Mapping[str, int], *, visitors: int, bound: float) -> None:
+    def __init__(self, port: int, sites: Mapping[str, int], *, visitors: int) -> None:
         self.seen = Observations()
         self.gate = Gate()
         self._port = port
         self._sites = dict(sites)
         self._visitors = [self._visitor(number) for number in range(visitors)]
         self._heavy: list[HeavyVisitor] = []
-        self._leavers = Leavers(port, sites, bound, seen=self.seen, gate=self.gate)
+        self._leavers = Leavers(port, sites, seen=self.seen, gate=self.gate)
 
     def __enter__(self) -> Self:
         for visitor in self._visitors:
@@ -66,6 +65,10 @@ class Clients:
         visitor = HeavyVisitor(self._port, raises=raises, seen=self.seen, gate=self.gate)
         self._heavy.append(visitor)
         visitor.begin()
+
+    def leave_during(self, block: AbstractContextManager[object]) -> None:
+        """Have some people sign out during *block*; no other request is sent then."""
+        self._leavers.leave_during(block)
 
     def end(self) -> None:
         """Let them finish what they are at."""

@@ -1,4 +1,4 @@
-"""Three memcached processes, and a door in front of each for each site."""
+"""Some memcached processes, and a door in front of each for each site."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from .tls import make_certificate
 from .waiting import DrillError, wait_until
 
 
+#: Nodes that sites use unless an act changes that.
 NODES = ("n1", "n2", "n3")
 #: Options of memcached. It may take 64 MB: far more than the drill stores, for it must not evict.
 OPTIONS = ("-m", "64")
@@ -105,6 +106,10 @@ class Node:
         for key in keys:
             self._ask(b"replace %b 0 0 7\r\ngarbage\r\n" % key)
 
+    def flush(self) -> None:
+        """Have it forget everything."""
+        self._ask(b"flush_all\r\n")
+
     def evictions(self) -> int:
         """Return how many items it has thrown out to make room."""
         facts = (line.split() for line in self._ask(b"stats\r\n"))
@@ -130,7 +135,7 @@ class Node:
                 stream.write(command)
                 stream.flush()
                 for line in stream:
-                    if line.rstrip() in (b"END", b"STORED", b"NOT_STORED"):
+                    if line.rstrip() in (b"END", b"STORED", b"NOT_STORED", b"OK"):
                         break
                     lines.append(line)
         return lines
@@ -143,10 +148,12 @@ class Cluster:
         folder: Where everything is kept.
         places: Names of those who reach the nodes, each through doors of its own.
         options: Options of each memcached.
+        more: Nodes that are not used at first.
         tls: They speak TLS.
 
     Attributes:
         nodes: The nodes by id.
+        used: Ids of the nodes that are used.
         certificate: What they show; ``None`` if they do not speak TLS.
     """
 
@@ -156,13 +163,15 @@ class Cluster:
         places: Iterable[str],
         options: Sequence[str] = OPTIONS,
         *,
+        more: Sequence[str] = (),
         tls: bool = False,
     ) -> None:
+        self.used: tuple[str, ...] = NODES
         self.certificate = folder / "nodes.pem" if tls else None
         if self.certificate:
             make_certificate(self.certificate)
         self.nodes = {
-            node_id: Node(node_id, folder, options, self.certificate) for node_id in NODES
+            node_id: Node(node_id, folder, options, self.certificate) for node_id in (*NODES, *more)
         }
         self._places = tuple(places)
         self._doors: dict[tuple[str, str], Door] = {}
@@ -184,7 +193,7 @@ class Cluster:
 
     def addresses(self, place: str) -> str:
         """Return ``MSM_NODES`` for a place."""
-        return " ".join(f"{one}:{HOST}:{self._doors[place, one].port}" for one in NODES)
+        return " ".join(f"{one}:{HOST}:{self._doors[place, one].port}" for one in self.used)
 
     def turn(self, way: Way, nodes: Sequence[str] = NODES, place: str | None = None) -> None:
         """Apply *way* to the traffic to some nodes, from one place or from all."""

@@ -20,13 +20,16 @@ class Way(Enum):
     SWALLOWS = "swallows everything"
     GARBAGE = "answers with garbage"
     DRIPS = "drips"
+    TOO_MANY = "has too many connections"
 
 
 #: No protocol at all, with what could be taken for a length and for the end of a line.
 _GARBAGE = bytes(range(256)) + b"\r\nVA 4294967296\r\n\xff\r\nEND\r\n"
+#: What a memcached answers that takes no more connections.
+_TOO_MANY = b"ERROR Too many open connections\r\n"
 #: Seconds between two bytes of an answer that drips.
 _DRIP = 0.05
-_CUTS = (Way.REFUSES, Way.CLOSES, Way.GARBAGE)
+_CUTS = (Way.REFUSES, Way.CLOSES, Way.GARBAGE, Way.TOO_MANY)
 
 
 #: Path of a unix socket, or host and port.
@@ -106,7 +109,9 @@ class Door:
             with self._lock:
                 self._open |= {caller, node}
             try:
-                if self.way in (Way.REFUSES, Way.CLOSES):
+                if self.way is Way.TOO_MANY:
+                    caller.sendall(_TOO_MANY)
+                if self.way in (Way.REFUSES, Way.CLOSES, Way.TOO_MANY):
                     return
                 node.connect(address)
                 threading.Thread(target=self._ask, args=(caller, node), daemon=True).start()

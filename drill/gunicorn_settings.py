@@ -1,22 +1,30 @@
 """Settings of gunicorn: each answer has a header with its time in the worker.
 
 The time is taken around the application, where neither the queue in front of the worker nor a busy
-client counts. A second header has the part of it spent waiting for a processor.
+client counts; with it comes the part of it spent waiting for a processor. A second header says
+since when the upkeep of the worker has ticked so often that it must know of every logout.
 """
 
 from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from drill.processor import Starvation
-from drill.wrong_clock import set_clock
 
 
 #: Header: seconds a request took, and how many of them it waited for a processor.
 SPENT = "X-Spent"
+#: Header: monotonic time in seconds; the worker must know of every logout before it.
+INFORMED = "X-Informed"
+#: Ticks after which a worker knows of a logout: two, and a request of one second may have begun
+#: four ticks of the drill before. Seconds would say nothing of a machine that is busy.
+_TICKS = 6
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -28,9 +36,31 @@ graceful_timeout = 3
 loglevel = "warning"
 control_socket_disable = True
 
+#: When the newest ticks began that have ended; only read after the fork.
+_ticks: deque[float] = deque([0.0] * _TICKS, maxlen=_TICKS)
 
-# The application is imported later, by each worker.
-set_clock()
+
+def on_starting(server: Any) -> None:
+    """Prepare what all workers of a site have in common, before gunicorn forks."""
+    del server
+    if find_spec("drill.wrong_clock"):  # the first version, which an act upgrades, has none
+        import_module("drill.wrong_clock").set_clock()
+    import_module("flask_msm.extension")
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """Take note of the ticks of the upkeep, before the application makes any."""
+    del server, worker
+    place = "maintenance" if find_spec("flask_msm.maintenance") else "upkeep"
+    monitor = import_module(f"flask_msm.{place}.monitor").Monitor
+    tick = monitor.tick
+
+    def noted(self: Any, **options: Any) -> None:
+        began = time.monotonic()
+        tick(self, **options)
+        _ticks.append(began)
+
+    monitor.tick = noted
 
 
 def post_worker_init(worker: Any) -> None:
@@ -45,13 +75,14 @@ def timed(application: Application) -> Application:
     starvation = Starvation()  # one for each process: this is called after the fork
 
     def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        before, began = starvation.so_far(), time.monotonic()
+        before, began, informed = starvation.so_far(), time.monotonic(), f"{_ticks[0]:.6f}"
 
         # Flask has saved the session by the time it starts its response.
         def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
             took = time.monotonic() - began
             spent = f"{took:.6f} {starvation.since(before):.6f}"
-            return start_response(status, [*headers, (SPENT, spent)], *exc_info)
+            more = [(SPENT, spent), (INFORMED, informed)]
+            return start_response(status, [*headers, *more], *exc_info)
 
         return application(environ, start)
 

@@ -5,25 +5,27 @@ from __future__ import annotations
 import random
 import threading
 import time
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
-from .browser import Browser
+from .browser import Browser, Gate
 from .visitor import sid_of
 
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from .browser import Gate
     from .observations import Observations
 
 #: Seconds between two visits, and between two rounds of old cookies, at least and at most.
-_PAUSE = (0.1, 0.3)
+_PAUSE, _ROUND = (0.1, 0.3), (0.3, 0.5)
 #: Of so many times an old cookie is shown, one tries to change the session.
 _CHANGES = 5
 #: So many of the newest old cookies are shown in each round; at the end all of them are.
 _NEWEST = 6
+#: So many people sign out side by side.
+_AT_ONCE = 4
 _NAME = "name"
 
 
@@ -49,17 +51,15 @@ class Leavers:
     Args:
         port: Where browsers send requests to.
         sites: Port by name of each site, for asking each of them directly.
-        bound: Time in seconds after which every worker must know of a logout.
         seen: Told of everything.
         gate: Holds requests back and signals the end.
     """
 
     def __init__(
-        self, port: int, sites: Mapping[str, int], bound: float, *, seen: Observations, gate: Gate
+        self, port: int, sites: Mapping[str, int], *, seen: Observations, gate: Gate
     ) -> None:
         self._port = port
         self._sites = dict(sites)
-        self._bound = bound
         self._seen = seen
         self._gate = gate
         self._gone: list[Gone] = []
@@ -76,6 +76,20 @@ class Leavers:
         """Wait for the last request."""
         for thread in self._threads:
             thread.join()
+
+    def leave_during(self, block: AbstractContextManager[object]) -> None:
+        """Have people sign in, and sign out side by side during *block*, alone."""
+        with Browser(self._port, self._seen, self._gate) as browser:
+            answers = [browser.ask("/sign-in", None, {_NAME: "guest"}) for _ in range(_AT_ONCE)]
+        cookies = [answer.cookie for answer in answers if answer and answer.cookie]
+
+        def leave(cookie: str) -> None:
+            with Browser(self._port, self._seen, Gate()) as browser:
+                self._sign_out(browser, cookie)
+
+        # No other request may notice what is the matter.
+        with self._gate.held(), block, ThreadPoolExecutor(_AT_ONCE) as pool:
+            list(pool.map(leave, cookies))
 
     def look(self, browsers: Sequence[Browser]) -> None:
         """Send all old cookies to all sites: all nodes are up, so none may be accepted."""
@@ -129,6 +143,9 @@ class Leavers:
             how = "replaced" if answer.cookie else "deleted"
             self._seen.signed_out.append(f"{what}: the cookie was {how} at {answer.site}")
         cookie = (answer and answer.cookie) or cookie
+        self._sign_out(browser, cookie)
+
+    def _sign_out(self, browser: Browser, cookie: str) -> None:
         phase = self._seen.phase
         answer = browser.ask("/sign-out", cookie, {})
         if answer:
@@ -139,7 +156,7 @@ class Leavers:
         turn = 0
         with ExitStack() as stack:
             direct = self._direct(stack)
-            while not self._gate.ending.wait(random.uniform(*_PAUSE)):
+            while not self._gate.ending.wait(random.uniform(*_ROUND)):
                 for gone in self._gone[-_NEWEST:]:
                     turn += 1
                     for browser in direct:
@@ -158,5 +175,5 @@ class Leavers:
         text = f"{gone.phase}, at {gone.site}: served at {answer.site} {late:.2f} s later"
         if elsewhere:
             self._seen.undone_elsewhere.append(text)
-        elif late > self._bound:
+        elif answer.informed > max(gone.at, self._seen.together):
             self._seen.undone.append(f"{text}, {self._seen.phase}")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .acts import ACTS
 from .clients import Clients
 from .scene import Scene
-from .stage import PROBE_INTERVAL, REQUEST_DEADLINE, Stage
+from .stage import REQUEST_DEADLINE, Stage
 from .wrong_clock import AN_HOUR_AHEAD
 
 
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
 SLOWEST = REQUEST_DEADLINE + 0.2
 #: Seconds it may take once the worker keeps sessions on its host.
 SLOWEST_LOCAL = 0.05
-#: Seconds after which every worker must know of a logout, while they disagree about a node.
-_BOUND = 2 * PROBE_INTERVAL + REQUEST_DEADLINE
 
 
 class Times(NamedTuple):
@@ -102,25 +102,14 @@ class Played(NamedTuple):
         }
 
 
-def play(
-    name: str,
-    *,
-    seconds: float,
-    visitors: int,
-    tls: bool = False,
-    encrypted: bool = False,
-    judge_times: bool = True,
-) -> Played:
-    """Play an act on a stage of its own.
+@contextmanager
+def stage_of(name: str, *, tls: bool = False, encrypted: bool = False) -> Iterator[Stage]:
+    """Give the stage that an act needs, for it and for others that need the same.
 
     Args:
-        name: Its name.
-        seconds: Time in seconds a fault lasts.
-        visitors: Number of browsers that click.
+        name: The act's name.
         tls: The nodes speak TLS.
         encrypted: Records are encrypted.
-        judge_times: Whether a slow request is a complaint; on a machine that does other work beside
-            its times have no meaning.
     """
     act = ACTS[name]
     options: dict[str, Any] = {
@@ -130,6 +119,8 @@ def play(
         "workers": act.workers,
         "memcached": act.memcached,
         "environ": AN_HOUR_AHEAD if act.wrong_clock else None,
+        "nodes": act.nodes,
+        "earlier": act.earlier,
         "tls": tls,
         "encrypted": encrypted,
     }
@@ -137,15 +128,33 @@ def play(
         tempfile.TemporaryDirectory(prefix="flask_msm-") as folder,
         Stage(Path(folder), act.settings, **options) as stage,
     ):
-        sites = {site.name: site.port for site in stage.sites.values()}
-        with Clients(stage.balancer.port, sites, visitors=visitors, bound=_BOUND) as clients:
-            across = not act.affinity and not act.one_site
-            scene = Scene(stage, clients, seconds, across=across)
-            scene.lasts("before")
-            act.play(scene)
-        clients.look_back([*sites.values(), stage.fresh.port])
-        sent_again = stage.balancer.sent_again() + len(clients.seen.broken)
-        troubles = [f"failed: {line}" for line in stage.troubles()]
+        yield stage
+
+
+def play(
+    name: str, stage: Stage, *, seconds: float, visitors: int, judge_times: bool = True
+) -> Played:
+    """Play an act.
+
+    Args:
+        name: Its name.
+        stage: What it is played on; all is well there.
+        seconds: Time in seconds a fault lasts.
+        visitors: Number of browsers that click.
+        judge_times: Whether a slow request is a complaint; on a machine that does other work beside
+            its times have no meaning.
+    """
+    act = ACTS[name]
+    sites = {site.name: site.port for site in stage.sites.values()}
+    sent_before, troubles_before = stage.balancer.sent_again(), len(stage.troubles())
+    with Clients(stage.balancer.port, sites, visitors=visitors) as clients:
+        across = not act.affinity and not act.one_site
+        scene = Scene(stage, clients, seconds, across=across)
+        scene.lasts("before")
+        act.play(scene)
+    clients.look_back([*sites.values(), stage.fresh.port])
+    sent_again = stage.balancer.sent_again() - sent_before + len(clients.seen.broken)
+    troubles = [f"failed: {line}" for line in stage.troubles()[troubles_before:]]
     return _played(
         name,
         scene,

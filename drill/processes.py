@@ -23,6 +23,7 @@ def start(
     log: Path,
     *,
     environ: Mapping[str, str] | None = None,
+    folder: Path | None = None,
     keep_open: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Start *command*; it ends with the drill, however that ends.
@@ -35,6 +36,7 @@ def start(
         command: Program and arguments.
         log: File that takes what it prints.
         environ: More environment variables.
+        folder: Its working directory, if that is another one.
         keep_open: File descriptors it inherits.
     """
     # Part of util-linux; without it, a drill that is killed outright leaves its children.
@@ -44,6 +46,7 @@ def start(
         return subprocess.Popen(
             [*prefix, *command],
             stdin=subprocess.DEVNULL,
+            cwd=folder,
             stdout=output,
             stderr=output,
             env={**os.environ, **(environ or {})},

@@ -6,8 +6,9 @@ import time
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
+from .browser import Gate
 from .crowd import Crowd
-from .stage import EAST, FRESH
+from .stage import EAST
 from .waiting import wait_until
 
 
@@ -86,6 +87,13 @@ class Scene:
         seen.phase = "well again"
         self._clients.wait_clicks(_CLICKS)
 
+    def kill_before_fresh_eyes(self, crowd: Crowd, node: str, phase: str) -> None:
+        """Kill a node; a site with nothing in local storage must find all in the others."""
+        with self.clicks_paused():
+            self.stage.cluster.kill([node])
+            self.phase(phase)
+            crowd.look_from(self.stage.fresh.port, Gate())
+
     def phase(self, phase: str) -> None:
         """Say what is the matter from now on."""
         self._seen.phase = phase
@@ -111,6 +119,10 @@ class Scene:
         """Let more people sign in, and click like the others."""
         self._clients.arrive(visitors)
 
+    def leave_during(self, block: AbstractContextManager[object]) -> None:
+        """Have some people sign out during *block*; no other request is sent then."""
+        self._clients.leave_during(block)
+
     def kill_worker(self) -> None:
         """Kill a worker of the first site; connections to it break."""
         self._seen.may_break = True
@@ -133,7 +145,7 @@ class Scene:
         """
         self._seen.phase = f"deploy of {name}"
         self._seen.may_break = True
-        site = self.stage.fresh if name == FRESH else self.stage.sites.get(name)
+        site = self.stage.all_sites().get(name)
         if site:
             site.deploy(settings, meanwhile)
         elif meanwhile:

@@ -31,12 +31,14 @@ class Site:
         folder: Where it keeps things.
         workers: Number of its worker processes.
         environ: More environment variables of its processes.
+        root: Folder of the version of the project that it runs.
 
     Attributes:
         name: Its name.
         port: Port on which it answers, the same after every restart.
         local: Folder of its local storage.
         log: File with the output of its workers.
+        root: Folder of the version that it runs from its next start on.
     """
 
     def __init__(
@@ -47,7 +49,9 @@ class Site:
         *,
         workers: int = 2,
         environ: Mapping[str, str] | None = None,
+        root: Path = ROOT,
     ) -> None:
+        self.root = root
         self._environ = dict(environ or {})
         self.name = name
         self.local = folder / f"local-{name}"
@@ -63,15 +67,15 @@ class Site:
 
     def start(self) -> None:
         """Start it; see ``wait_ready``."""
-        command = [sys.executable, "-m", "gunicorn", "--config", "python:drill.gunicorn_settings"]
-        command += ["--chdir", str(ROOT), "--workers", str(self._workers)]
+        command = [sys.executable, "-m", "gunicorn", "--workers", str(self._workers)]
+        command += ["--config", str(ROOT / "drill" / "gunicorn_settings.py")]
         # The socket is inherited: its port was never free for another process. gunicorn listens.
         command += ["--bind", f"fd://{self._listener.fileno()}", "drill.app:create_app()"]
         environ = {**self._environ, CONFIG: json.dumps(self._config)}
-        environ |= {SITE: self.name, NOTES: str(self._notes)}
-        self._process = start(
-            command, self.log, environ=environ, keep_open=[self._listener.fileno()]
-        )
+        paths = f"{self.root}{os.pathsep}{self.root / 'dashboard'}"
+        environ |= {SITE: self.name, NOTES: str(self._notes), "PYTHONPATH": paths}
+        kept = [self._listener.fileno()]
+        self._process = start(command, self.log, environ=environ, folder=self.root, keep_open=kept)
 
     def wait_ready(self) -> None:
         """Wait until each worker has answered, which begins its upkeep."""

@@ -16,7 +16,8 @@ from flask_msm import MemcachedSessionManager
 from .balancer import Rule, balancer
 from .cluster import OPTIONS, Cluster
 from .disk import SmallDisk
-from .site import Site
+from .earlier import unpack
+from .site import ROOT, Site
 from .tls import CERTIFICATE, with_context
 from .waiting import PATIENCE, wait_until
 
@@ -45,6 +46,8 @@ class Stage:
         workers: Number of worker processes of each site.
         memcached: Options of each memcached.
         environ: More environment variables of the second site.
+        nodes: Nodes that are not used at first.
+        earlier: The sites run an earlier version of the project at first.
         tls: The nodes speak TLS.
         encrypted: Records are encrypted, also if *settings* do not ask for it.
 
@@ -67,11 +70,14 @@ class Stage:
         workers: int = 2,
         memcached: Sequence[str] = OPTIONS,
         environ: Mapping[str, str] | None = None,
+        nodes: Sequence[str] = (),
+        earlier: bool = False,
         tls: bool = False,
         encrypted: bool = False,
     ) -> None:
         names = (EAST,) if one_site else (EAST, WEST)
-        self.cluster = Cluster(folder, (*names, FRESH, OUTSIDE), memcached, tls=tls)
+        self.cluster = Cluster(folder, (*names, FRESH, OUTSIDE), memcached, more=nodes, tls=tls)
+        self._root = unpack(folder) if earlier else ROOT
         self._folder = folder
         self._affinity = affinity
         self._small_disk = small_disk
@@ -109,6 +115,10 @@ class Stage:
     def __exit__(self, *exc_info: object) -> None:
         self._stack.close()
 
+    def all_sites(self) -> dict[str, Site]:
+        """Return all sites by name, with the one no browser was sent to."""
+        return {**self.sites, FRESH: self.fresh}
+
     def wait_local(self) -> None:
         """Wait until every worker keeps sessions on its host."""
         self._wait_mode("local")
@@ -134,7 +144,7 @@ class Stage:
         """Return the faults that workers wrote down of themselves."""
         return [
             f"{site.name}: {line}"
-            for site in (*self.sites.values(), self.fresh)
+            for site in self.all_sites().values()
             for line in site.log.read_text().splitlines()
             if any(word in line for word in _TROUBLES)
         ]
@@ -156,7 +166,7 @@ class Stage:
         config = {**self._config, "MSM_NODES": self.cluster.addresses(name)}
         workers = 1 if name == FRESH else self._workers
         environ = self._environ.get(name)
-        site = Site(name, config, self._folder, workers=workers, environ=environ)
+        site = Site(name, config, self._folder, workers=workers, environ=environ, root=self._root)
         if name == EAST and self._small_disk:
             self.disk = started.enter_context(SmallDisk(site.local))
         started.callback(site.close)

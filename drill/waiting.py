@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 #: Seconds in which anything here starts, ends or is noticed, on a machine that is busy as well.
-PATIENCE = 30.0
+PATIENCE = 90.0
 #: Seconds between two looks.
 _LOOK_AGAIN = 0.01
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -20,6 +21,9 @@ from flask_msm.testing.memcached import HOW_TO_INSTALL, MemcachedProcess
 # The same examples in every run, however busy the machine; ``make fuzz`` looks for others.
 settings.register_profile("steady", derandomize=True, deadline=None, database=None)
 settings.load_profile("steady")
+
+# The many processes that tests start need not compile what they import again and again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Servers that tests end by Ctrl-C or a signal must not inherit that it is ignored.
 keep_ignored_signals_to_this_process()

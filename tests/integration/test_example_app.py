@@ -213,11 +213,21 @@ class TestShop:
         assert shop.text.rstrip().endswith("Ctrl-C closes the shop and ends all of this.")
         assert shop.text.startswith("The shop is open: http://127.0.0.1:")
 
+    def test_a_lock_in_the_session_is_named_on_the_page_that_fails(self, shop: Launched) -> None:
+        """The failure policy is ``raise`` at first."""
+        visitor = Visitor(shop.url)
+        visitor.sign_in("Anna")
+        token = re.search(r'name="csrf" value="([^"]+)"', visitor.get("/break"))[1]
 
-@pytest.mark.memcached
-@needs_memcached
-def test_policy_of_demo_is_changed_and_changed_back_in_its_dashboard(tmp_path):
-    with launched(tmp_path) as shop:
+        answer = visitor.http.post(f"{shop.url}/break/session", data={"csrf": token}, timeout=60)
+
+        assert answer.status_code == 500
+        assert "&#39;lock&#39; (_thread.lock)" in answer.text
+        assert "Anna" in visitor.get("/cart")
+
+    def test_policy_of_demo_is_changed_and_changed_back_in_its_dashboard(
+        self, shop: Launched
+    ) -> None:
         operator = requests.Session()
         operator.trust_env = False
         operator.auth = ("ops", shop.password)
@@ -245,89 +255,10 @@ def test_policy_of_demo_is_changed_and_changed_back_in_its_dashboard(tmp_path):
         eventually(lambda: choose("raise") == 200)
         eventually(lambda: policy() == "raise")
 
-
-@pytest.mark.memcached
-@needs_memcached
-@needs_proc
-class TestLauncher:
-    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-    def test_ends_everything_when_asked_to(self, tmp_path: Path, number: signal.Signals) -> None:
-        """After Ctrl-C or a signal nothing that was started is left, and that is a success."""
-        with launched(tmp_path) as shop:
-            everyone = family(shop.process.pid)
-            assert {*shop.node_pids.values(), shop.gunicorn_pid} < everyone
-            assert len(shop.node_pids) == 3
-            Visitor(shop.url).sign_in("Anna")
-
-            shop.process.send_signal(number)
-
-            assert shop.process.wait(STOP_LIMIT) == 0
-            assert not running(everyone)
-
-    def test_leaves_nothing_behind_when_killed(self, tmp_path: Path) -> None:
-        """A launcher that cannot clean up any more still takes its children with it."""
-        with launched(tmp_path) as shop:
-            everyone = family(shop.process.pid)
-
-            shop.process.kill()
-
-            eventually(lambda: not running(everyone), STOP_LIMIT)
-
-    def test_ends_everything_when_gunicorn_dies(self, tmp_path: Path) -> None:
-        """Nodes and workers without a server are of no use: the exit status is not 0."""
-        with launched(tmp_path) as shop:
-            everyone = family(shop.process.pid)
-
-            os.kill(shop.gunicorn_pid, signal.SIGKILL)
-
-            assert shop.process.wait(STOP_LIMIT) == 1
-            assert "gunicorn ended" in shop.text
-            assert not running(everyone)
-
-    def test_ends_everything_when_the_shop_does_not_start(self, tmp_path: Path) -> None:
-        """Nodes that were started for a server that fails end with it."""
-        broken = tmp_path / "gunicorn"
-        broken.mkdir()
-        (broken / "__init__.py").touch()
-        (broken / "__main__.py").write_text("raise SystemExit(7)\n")
-
-        with launched(tmp_path, environ={"PYTHONPATH": str(tmp_path)}, opens=False) as shop:
-            assert shop.process.wait(STOP_LIMIT) == 1
-            assert "gunicorn ended while it was starting (exit status 7)" in shop.text
-
-    def test_goes_on_when_a_node_ends(self, tmp_path: Path) -> None:
-        """The visitor notices nothing; the terminal names the node, once."""
-        with launched(tmp_path) as shop:
-            visitor = Visitor(shop.url)
-            visitor.sign_in("Anna")
-            visitor.add("basket", "blanket")
-            home = re.search(r"<dt>Home nodes</dt><dd>(n\d+)", visitor.get("/session"))[1]
-
-            os.kill(shop.node_pids[home], signal.SIGTERM)
-            eventually(lambda: f"{home} (pid {shop.node_pids[home]}) has ended" in shop.text)
-
-            for _ in range(10):
-                assert shows(visitor.get("/cart"), name="Anna", things=2)
-            visitor.add("mug")
-            assert shows(visitor.get("/cart"), name="Anna", things=3)
-            page = visitor.get("/session")
-            assert page.count("This node has ended") == 1
-            assert page.count("Holds a copy") == 2
-            assert shop.text.count("has ended") == 1
-
-    def test_says_so_when_its_port_is_taken(self, tmp_path: Path) -> None:
-        """A port that was asked for is that one or none."""
-        with socket.create_server(("127.0.0.1", 0)) as other:
-            taken = other.getsockname()[1]
-
-            with launched(tmp_path, port=taken, opens=False) as shop:
-                assert shop.process.wait(STOP_LIMIT) == 1
-                assert f"Cannot listen on 127.0.0.1:{taken}" in shop.text
-
-
-def test_a_node_is_broken_and_mended_on_a_page_and_the_dashboard_shows_it(tmp_path: Path) -> None:
-    """What a newcomer does first: kill a node in one window, look in two others."""
-    with launched(tmp_path) as shop:
+    def test_a_node_is_broken_and_mended_on_a_page_and_the_dashboard_shows_it(
+        self, shop: Launched
+    ) -> None:
+        """What a newcomer does first: kill a node in one window, look in two others."""
         visitor = Visitor(shop.url)
         visitor.sign_in("Anna")
         visitor.add("mug")
@@ -363,18 +294,85 @@ def test_a_node_is_broken_and_mended_on_a_page_and_the_dashboard_shows_it(tmp_pa
         eventually(lambda: "This node hangs." not in visitor.get("/break"))
 
 
-def test_a_lock_in_the_session_is_named_on_the_page_that_fails(tmp_path: Path) -> None:
-    """The failure policy is ``raise`` at first."""
-    with launched(tmp_path) as shop:
-        visitor = Visitor(shop.url)
-        visitor.sign_in("Anna")
-        token = re.search(r'name="csrf" value="([^"]+)"', visitor.get("/break"))[1]
+@pytest.mark.memcached
+@needs_memcached
+@needs_proc
+class TestLauncher:
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+    def test_ends_everything_when_asked_to(self, tmp_path: Path, number: signal.Signals) -> None:
+        """After Ctrl-C or a signal nothing that was started is left, and that is a success."""
+        with launched(tmp_path, "--workers", "1") as shop:
+            everyone = family(shop.process.pid)
+            assert {*shop.node_pids.values(), shop.gunicorn_pid} < everyone
+            assert len(shop.node_pids) == 3
+            Visitor(shop.url).sign_in("Anna")
 
-        answer = visitor.http.post(f"{shop.url}/break/session", data={"csrf": token}, timeout=60)
+            shop.process.send_signal(number)
 
-        assert answer.status_code == 500
-        assert "&#39;lock&#39; (_thread.lock)" in answer.text
-        assert "Anna" in visitor.get("/cart")
+            assert shop.process.wait(STOP_LIMIT) == 0
+            assert not running(everyone)
+
+    def test_leaves_nothing_behind_when_killed(self, tmp_path: Path) -> None:
+        """A launcher that cannot clean up any more still takes its children with it."""
+        with launched(tmp_path, "--workers", "1") as shop:
+            everyone = family(shop.process.pid)
+
+            shop.process.kill()
+
+            eventually(lambda: not running(everyone), STOP_LIMIT)
+
+    def test_ends_everything_when_gunicorn_dies(self, tmp_path: Path) -> None:
+        """Nodes and workers without a server are of no use: the exit status is not 0."""
+        with launched(tmp_path, "--workers", "1") as shop:
+            everyone = family(shop.process.pid)
+
+            os.kill(shop.gunicorn_pid, signal.SIGKILL)
+
+            assert shop.process.wait(STOP_LIMIT) == 1
+            assert "gunicorn ended" in shop.text
+            assert not running(everyone)
+
+    def test_ends_everything_when_the_shop_does_not_start(self, tmp_path: Path) -> None:
+        """Nodes that were started for a server that fails end with it."""
+        broken = tmp_path / "gunicorn"
+        broken.mkdir()
+        (broken / "__init__.py").touch()
+        (broken / "__main__.py").write_text("raise SystemExit(7)\n")
+
+        with launched(tmp_path, environ={"PYTHONPATH": str(tmp_path)}, opens=False) as shop:
+            assert shop.process.wait(STOP_LIMIT) == 1
+            assert "gunicorn ended while it was starting (exit status 7)" in shop.text
+
+    def test_goes_on_when_a_node_ends(self, tmp_path: Path) -> None:
+        """The visitor notices nothing; the terminal names the node, once."""
+        with launched(tmp_path, "--workers", "1") as shop:
+            visitor = Visitor(shop.url)
+            visitor.sign_in("Anna")
+            visitor.add("basket", "blanket")
+            home = re.search(r"<dt>Home nodes</dt><dd>(n\d+)", visitor.get("/session"))[1]
+
+            os.kill(shop.node_pids[home], signal.SIGTERM)
+            eventually(lambda: f"{home} (pid {shop.node_pids[home]}) has ended" in shop.text)
+
+            for _ in range(10):
+                assert shows(visitor.get("/cart"), name="Anna", things=2)
+            visitor.add("mug")
+            assert shows(visitor.get("/cart"), name="Anna", things=3)
+            page = visitor.get("/session")
+            assert page.count("This node has ended") == 1
+            assert page.count("Holds a copy") == 2
+            assert shop.text.count("has ended") == 1
+            shop.process.terminate()
+            assert shop.process.wait(STOP_LIMIT) == 0
+
+    def test_says_so_when_its_port_is_taken(self, tmp_path: Path) -> None:
+        """A port that was asked for is that one or none."""
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            taken = other.getsockname()[1]
+
+            with launched(tmp_path, port=taken, opens=False) as shop:
+                assert shop.process.wait(STOP_LIMIT) == 1
+                assert f"Cannot listen on 127.0.0.1:{taken}" in shop.text
 
 
 @needs_proc

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from support.patience import NOTICES, PATIENT
 from support.workers import Browser, Worker
 
-from flask_msm.testing.memcached import wait_until
+from flask_msm.testing.memcached import HOW_TO_INSTALL, MemcachedProcess, wait_until
 
 
-@pytest.fixture
-def nodes(memcached):
-    return [memcached() for _ in range(3)]
+@pytest.fixture(scope="module")
+def nodes():
+    if shutil.which("memcached") is None:
+        pytest.fail(HOW_TO_INSTALL, pytrace=False)
+    with ExitStack() as stack:
+        yield [stack.enter_context(MemcachedProcess()) for _ in range(3)]
 
 
 def config_for(nodes, **config):
@@ -40,9 +44,26 @@ def start():
         worker.stop()
 
 
+@pytest.fixture(scope="module")
+def workers(nodes, tmp_path_factory):
+    """Give two workers to all tests that break nothing."""
+    config = config_for(nodes, MSM_LOCAL_DIR=str(tmp_path_factory.mktemp("local")))
+    started = [Worker(config) for _ in range(2)]
+    for worker in started:
+        worker.wait_ready()
+    yield started
+    for worker in started:
+        worker.stop()
+
+
 @pytest.fixture
-def workers(nodes, start):
-    return start(2, config_for(nodes))
+def own_nodes(memcached):
+    return [memcached() for _ in range(3)]
+
+
+@pytest.fixture
+def own_workers(own_nodes, start):
+    return start(2, config_for(own_nodes))
 
 
 def command(node, line):
@@ -85,6 +106,7 @@ def test_changes_inside_a_value_are_saved(workers):
 
 
 def test_exactly_two_nodes_hold_a_session(nodes, workers):
+    before = [session_keys(node) for node in nodes]
     browser = Browser()
     browser.ask(workers[0], "/set", {"name": "anna"})
 
@@ -93,7 +115,8 @@ def test_exactly_two_nodes_hold_a_session(nodes, workers):
     holders = set(where["holders"]) - {"local"}
     assert len(holders) == 2
     assert set(where["homes"]) == holders
-    assert sorted(len(session_keys(node)) for node in nodes) == [0, 1, 1]
+    grown = [session_keys(node) - had for node, had in zip(nodes, before, strict=True)]
+    assert sorted(map(len, grown)) == [0, 1, 1]
 
 
 def test_a_dump_of_the_nodes_holds_no_usable_cookie(nodes, workers):
@@ -115,19 +138,19 @@ def test_a_dump_of_the_nodes_holds_no_usable_cookie(nodes, workers):
 
 
 @pytest.mark.parametrize("restarted", [False, True], ids=["killed", "killed and restarted empty"])
-def test_no_node_is_missed(nodes, workers, restarted):
+def test_no_node_is_missed(own_nodes, own_workers, restarted):
     browsers = [Browser() for _ in range(6)]
     for number, browser in enumerate(browsers):
-        browser.ask(workers[0], "/set", {"number": number})
-    for node in nodes[:1]:
+        browser.ask(own_workers[0], "/set", {"number": number})
+    for node in own_nodes[:1]:
         node.kill()
         if restarted:
             node.restart()
 
     for number, browser in enumerate(browsers):
-        assert browser.read(workers[number % 2]) == {"number": number}
-        browser.ask(workers[0], "/set", {"more": number})
-        assert browser.read(workers[1]) == {"number": number, "more": number}
+        assert browser.read(own_workers[number % 2]) == {"number": number}
+        browser.ask(own_workers[0], "/set", {"more": number})
+        assert browser.read(own_workers[1]) == {"number": number, "more": number}
 
 
 def test_parallel_writers_of_different_attributes_all_survive(workers):
@@ -186,57 +209,58 @@ def test_a_slow_request_does_not_undo_a_logout(workers, slow_request):
 
 
 def test_a_slow_request_does_not_undo_a_logout_when_a_node_was_restarted(
-    nodes, workers, slow_request
+    own_nodes, own_workers, slow_request
 ):
-    for node in nodes:
+    for node in own_nodes:
         browser = Browser()
-        browser.ask(workers[0], "/set", {"name": "anna"})
+        browser.ask(own_workers[0], "/set", {"name": "anna"})
         cookie = browser.cookie()
-        with slow_request(workers[0], cookie):
-            browser.ask(workers[1], "/logout", {})
+        with slow_request(own_workers[0], cookie):
+            browser.ask(own_workers[1], "/logout", {})
             node.kill()
             node.restart()
 
-        assert replayed(workers[0], cookie) == {}
+        assert replayed(own_workers[0], cookie) == {}
 
 
-def test_an_oversize_session_fails_clearly_and_keeps_its_last_good_copy(workers):
+def test_an_oversize_session_fails_clearly_and_keeps_its_last_good_copy(nodes, workers, start):
+    (worker,) = start(1, config_for(nodes))
     browser = Browser()
-    browser.ask(workers[0], "/set", {"name": "anna"})
+    browser.ask(worker, "/set", {"name": "anna"})
 
-    response = browser.post(workers[0].url + "/fill/2000000", timeout=60)
+    response = browser.post(worker.url + "/fill/2000000", timeout=60)
 
     assert response.status_code == 500
     assert browser.read(workers[1]) == {"name": "anna"}
-    workers[0].stop()
-    assert b"SessionTooLargeError" in workers[0].log
-    assert b"MSM_MAX_RECORD_SIZE" in workers[0].log
+    worker.stop()
+    assert b"SessionTooLargeError" in worker.log
+    assert b"MSM_MAX_RECORD_SIZE" in worker.log
 
 
-def test_without_any_node_requests_go_on_and_nothing_is_lost_when_they_return(nodes, start):
-    (worker,) = start(1, config_for(nodes, **NOTICES))
+def test_without_any_node_requests_go_on_and_nothing_is_lost_when_they_return(own_nodes, start):
+    (worker,) = start(1, config_for(own_nodes, **NOTICES))
     browser = Browser()
     browser.ask(worker, "/set", {"name": "anna"})
     cookie = browser.cookie()
-    for node in nodes:
+    for node in own_nodes:
         node.pause()
     try:
         # From the copy of this host, if that was made by then.
         assert browser.read(worker) in ({}, {"name": "anna"})
     finally:
-        for node in nodes:
+        for node in own_nodes:
             node.resume()
 
     assert browser.cookie() == cookie
     wait_until(lambda: browser.read(worker) == {"name": "anna"}, "the nodes are asked again")
 
 
-def test_copies_behind_the_response_arrive(nodes, start):
-    (worker,) = start(1, config_for(nodes, MSM_BACKUP_ASYNC=True))
+def test_copies_behind_the_response_arrive(own_nodes, start):
+    (worker,) = start(1, config_for(own_nodes, MSM_BACKUP_ASYNC=True))
     browser = Browser()
     browser.ask(worker, "/set", {"name": "anna"})
 
     def copies():
-        return sorted(len(session_keys(node)) for node in nodes)
+        return sorted(len(session_keys(node)) for node in own_nodes)
 
     wait_until(lambda: copies() == [0, 1, 1], "both copies are there")

@@ -22,7 +22,7 @@ from .patience import PATIENT
 from .workers import ROOT, Worker
 
 
-INTERVAL = 1.0
+INTERVAL = 0.4
 WORKERS = 2
 COOKIE = "session"
 
