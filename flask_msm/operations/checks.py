@@ -48,6 +48,7 @@ class Report(NamedTuple):
     nodes: tuple[Finding, ...]
 
 
+UP, DRAINED = "up and trusted", "drained by an operator"
 FOREIGN = (
     "holds what another application shares, or this one with other keys (SECRET_KEY,"
     " MSM_ENCRYPTION_KEYS): give each application an own MSM_KEY_PREFIX"
@@ -57,11 +58,8 @@ FOREIGN = (
 class ReadinessCheck:
     """Looks at the fleet from outside: sets nothing, starts nothing.
 
-    Args:
-        nodes: Node clients by id.
-        look: Returns an empty control state and heartbeat to read the fleet's into.
-        clock: Its monotonic clock is used.
-        timeout: Time in seconds one node may take.
+    *look* returns an empty control state and registry to read the fleet's into, one node may take
+    *timeout* seconds.
     """
 
     def __init__(
@@ -96,21 +94,26 @@ class ReadinessCheck:
         for node_id, trouble in answers.items():
             drain = drains.get(node_id)
             if drain == "drained":
-                findings.append(
-                    Finding(node_id, up=True, text="drained by an operator", drained=True)
-                )
+                text = DRAINED
             elif trouble is not None:
-                findings.append(
-                    Finding(node_id, up=False, text=trouble, foreign=trouble == FOREIGN)
-                )
+                text = trouble
             elif drain is not None:
-                findings.append(Finding(node_id, up=False, text="is being drained"))
+                text = "is being drained"
             elif heartbeat.layouts_differ():
-                findings.append(Finding(node_id, up=False, text="workers use different nodes"))
+                text = "workers use different nodes"
             elif not control.standing(node_id).trusted:
-                findings.append(Finding(node_id, up=False, text="waits for its rebuild"))
+                text = "waits for its rebuild"
             else:
-                findings.append(Finding(node_id, up=True, text="up and trusted"))
+                text = UP
+            findings.append(
+                Finding(
+                    node_id,
+                    up=text in (UP, DRAINED),
+                    text=text,
+                    drained=text == DRAINED,
+                    foreign=text == FOREIGN,
+                )
+            )
         return Report(all(finding.up for finding in findings), tuple(findings))
 
     def wait(self, timeout: float, pause: Callable[[float], object]) -> Report:

@@ -20,15 +20,7 @@ if TYPE_CHECKING:
 class ClusterOperations:
     """Watches the cluster of one application.
 
-    Args:
-        application: What is looked after.
-        cluster: Its part for nodes.
-        settings: The application's.
-        clock: Tells the time.
-
     Attributes:
-        cluster: As given.
-        observer: Collects the reports of all workers.
         gate: Judges whether the next node may be restarted.
         inspector: Looks at the records on nodes.
     """
@@ -38,19 +30,7 @@ class ClusterOperations:
     ) -> None:
         self.cluster = cluster
         self._application = application
-        self.observer = Observer(
-            cluster.reports,
-            heartbeat=cluster.heartbeat,
-            local=application.local,
-            publisher=cluster.publisher,
-            numbers=lambda: cluster.prober.numbers,
-            usable=lambda: any(view.rights.joined for view in cluster.state.view().values()),
-            clock=clock,
-            timeout=settings.timeout,
-            later=cluster.lanes.aside,
-            begin=cluster.runtime.on_load,
-            begun=lambda: cluster.runtime.begun,
-        )
+        self.observer = Observer(cluster, application.local, clock=clock, timeout=settings.timeout)
         self.gate = ReadinessCheck(
             cluster.nodes,
             look=cluster.look_afresh,

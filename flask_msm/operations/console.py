@@ -62,7 +62,6 @@ _ALLOWED = {POLICY: POLICIES, ON_RECONNECT: RECONNECTS, DISTRIBUTION: (RUNNING, 
 MAX_CLEARS = 200
 #: Most characters that are kept of a name or a reason.
 LONGEST = 200
-_NO_CLUSTER = "MSM_NODES is not set: there is no cluster to look after"
 _IN_USE = "in use"
 #: Most time in seconds for which ``look`` waits for nodes.
 _MOMENT = 0.25
@@ -119,13 +118,6 @@ class Console:
 
     A command may do I/O and takes a few seconds at most. It writes an event and a line of the
     ``flask_msm.audit`` log itself, also when nothing had to be changed.
-
-    Args:
-        application: What is looked after.
-        settings: The application's.
-        app_name: Name of the application.
-        clock: Tells the time.
-        lookups: Finds and ends single sessions.
     """
 
     def __init__(
@@ -417,11 +409,8 @@ class Console:
     def lookup(self, ref_or_cookie: str, *, actor: str, reason: str) -> SessionFacts | None:
         """Return what is known of a session; ``None`` when it certainly does not exist.
 
-        Args:
-            ref_or_cookie: Its ref (ten hexadecimal digits) or the value of its cookie. It is kept
-                nowhere, the event names the ref only.
-            actor: The operator.
-            reason: Why.
+        *ref_or_cookie* is its ref (ten hexadecimal digits) or the value of its cookie. It is kept
+        nowhere, the event names the ref only.
 
         Raises:
             CommandError: It is neither, or it cannot be known now.
@@ -445,7 +434,7 @@ class Console:
 
     def _operations(self) -> ClusterOperations:
         if self.operations is None:
-            raise CommandError(_NO_CLUSTER)
+            raise CommandError("MSM_NODES is not set: there is no cluster to look after")
         return self.operations
 
     def _cluster(self, node: str | None = None) -> Cluster:

@@ -56,14 +56,7 @@ class Inspection(NamedTuple):
 
 
 class RecordAudit:
-    """Looks at what nodes hold under the application's prefix.
-
-    Args:
-        nodes: Node clients by id.
-        envelope: Verifies records.
-        prefix: Keys of the application begin with it.
-        clock: Its monotonic clock is used.
-    """
+    """Looks at what nodes hold under the application's prefix."""
 
     def __init__(
         self,

@@ -30,12 +30,7 @@ LONGEST = 4096
 class SessionLookup:
     """Finds sessions by their public name or their cookie.
 
-    Args:
-        parts: The application's.
-        settings: The application's.
-        secrets: Returns the application's secrets.
-        clock: The source of time.
-        life: Returns the time in seconds a session lives without a request.
+    *life* returns the time in seconds a session lives without a request.
     """
 
     def __init__(

@@ -11,9 +11,7 @@ from flask_msm.process.locks import ProcessLock
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from flask_msm.cluster.reports import Reports
-    from flask_msm.cluster.workers import WorkerRegistry
-    from flask_msm.maintenance.node_statistics import Numbers
+    from flask_msm.application import Cluster
     from flask_msm.maintenance.reporting import StatusReporter
     from flask_msm.process.clock import Clock
     from flask_msm.storage.local.store import LocalStore
@@ -45,48 +43,26 @@ class CollectedReports(NamedTuple):
 
 
 class Observer:
-    """Gathers the reports of all workers.
+    """Collects the reports of all workers, behind requests.
 
-    Args:
-        reports: Collects from nodes.
-        heartbeat: Knows which workers there are.
-        local: Local storage, where workers of this host leave their reports as well.
-        publisher: Knows what this worker would report now; ``None`` for a command line.
-        numbers: Returns the latest statistics of the nodes.
-        usable: Returns whether any node may be asked now.
-        clock: The source of time.
-        timeout: Time in seconds all nodes together may take.
-        later: Runs a job in the background; returns whether it was taken.
-        begin: Starts the upkeep of this process, if it has read no session yet.
-        begun: Whether that was done: before it nothing is known of any node.
+    All nodes together may take *timeout* seconds.
     """
 
     def __init__(
-        self,
-        reports: Reports,
-        *,
-        heartbeat: WorkerRegistry,
-        local: LocalStore,
-        publisher: StatusReporter | None,
-        numbers: Callable[[], Mapping[str, Numbers]],
-        usable: Callable[[], bool],
-        clock: Clock,
-        timeout: float,
-        later: Callable[[Callable[[float], object]], bool],
-        begin: Callable[[], object],
-        begun: Callable[[], bool],
+        self, cluster: Cluster, local: LocalStore, *, clock: Clock, timeout: float
     ) -> None:
-        self._reports = reports
-        self._heartbeat = heartbeat
+        self._cluster = cluster
+        self._heartbeat = cluster.heartbeat
+        #: Workers of this host leave their reports here as well.
         self._local = local
-        self._publisher = publisher
-        self._numbers = numbers
-        self._usable = usable
         self._clock = clock
         self._timeout = timeout
-        self._later = later
-        self._begin = begin
-        self._begun = begun
+        #: ``None`` for a command line.
+        self._publisher: StatusReporter | None = cluster.publisher
+        self._later: Callable[[Callable[[float], object]], bool] = cluster.lanes.aside
+        self._begin: Callable[[], object] = cluster.runtime.on_load
+        #: Before this process has read a session nothing is known of any node.
+        self._begun: Callable[[], bool] = lambda: cluster.runtime.begun
         self._refreshing = ProcessLock()
         self._seen: CollectedReports | None = None
         self._asked_at = 0.0
@@ -127,12 +103,12 @@ class Observer:
         found: dict[str, Report] = {}
         for name in names:
             data = self._local.get_blob(note_name(name))
-            report = self._reports.open(name, data) if data else None
+            report = self._cluster.reports.open(name, data) if data else None
             if report is not None:
                 found[name] = report
-        usable = self._usable()
+        usable = any(view.rights.joined for view in self._cluster.state.view().values())
         if usable:
-            for name, report in self._reports.collect(names, deadline).items():
+            for name, report in self._cluster.reports.collect(names, deadline).items():
                 if name not in found or report.stamp > found[name].stamp:
                     found[name] = report
         source = "fleet" if usable else "host"
@@ -162,7 +138,7 @@ class Observer:
     def _own(self) -> dict[str, Report]:
         if self._publisher is None:
             return {}
-        name, facts = self._heartbeat.worker, self._publisher.facts(self._numbers())
+        name, facts = self._heartbeat.worker, self._publisher.facts(self._cluster.prober.numbers)
         if not self._begun():
             facts["nodes"] = {}
         return {name: Report(name, 0, facts)}

@@ -23,13 +23,7 @@ _BAD = {"down": 5, "suspect": 4, "recovering": 3, "draining": 2, "drained": 1, "
 
 
 class NodeReport(NamedTuple):
-    """What one worker reported of one node.
-
-    Attributes:
-        opinion: How it sees the node.
-        read_at: When it read the node's statistics, 0 for never, seconds since the epoch.
-        fields: The report.
-    """
+    """What one worker reported of one node; *read_at*: when it read its statistics, 0 for never."""
 
     opinion: doc.Opinion
     read_at: float
@@ -68,15 +62,7 @@ def build_node(
     control: Control,
     settings: Settings,
 ) -> doc.Node:
-    """Return a node.
-
-    Args:
-        address: The node, as it is configured.
-        reports: What each worker that is not silent reported of it.
-        rebuild: How far its rebuild is.
-        control: Knows what operators chose for the node.
-        settings: The application's.
-    """
+    """Return a node, from what each worker that is not silent reported of it."""
     opinions = tuple(report.opinion for report in reports)
     drain = _drain(address.id, control)
     state = drain.value if drain else _worst_of_most([o.state for o in opinions])

@@ -50,14 +50,7 @@ class _ParsedReports(NamedTuple):
 
 
 class SnapshotBuilder:
-    """Makes snapshots for one application.
-
-    Args:
-        application: What is shown.
-        settings: The application's.
-        app_name: Name of the application.
-        clock: The source of time.
-    """
+    """Makes snapshots for one application."""
 
     def __init__(
         self, application: Application, settings: Settings, *, app_name: str, clock: Clock
@@ -202,9 +195,8 @@ class SnapshotBuilder:
     ) -> tuple[doc.BlacklistEntry, ...]:
         """Return all entries, last seen first, and then pins nothing was seen of.
 
-        Args:
-            others: What the other workers reported.
-            clears: What operators cleared, by attribute; the empty name for all of them.
+        *others* is what the other workers reported, *clears* what operators cleared, by attribute;
+        the empty name stands for all of them.
         """
         serialization = self._application.repository.serialization
         summed_up = Blacklist(self._clock, lambda: "")

@@ -27,10 +27,7 @@ class Opinion:
     """How one worker sees one node.
 
     Attributes:
-        worker: Name of the worker.
-        state: What it sees.
         trusted: Whether it accepts "missing" from the node.
-        since: Since when.
         error: Class and reason of the last failure.
         failures: Failures in a row.
         retry_at: When it asks a node that is down again.
@@ -54,11 +51,9 @@ class Rebuild:
     """Copying sessions to a node that lacks some, or away from one that is drained.
 
     Attributes:
-        worker: Who does it.
         looked_at: Sessions compared so far.
         copied: Sessions written so far.
         total: Sessions to compare; ``None`` when that is not known.
-        began: When.
     """
 
     worker: str | None = None
@@ -74,8 +69,6 @@ class Drain:
 
     Attributes:
         value: ``draining`` while it is read and copied away, then ``drained``.
-        set_by: The operator.
-        set_at: When.
         reason: Why, in their words.
     """
 
@@ -90,7 +83,6 @@ class Node:
     """One memcached, as the fleet sees it.
 
     Attributes:
-        id: Its id.
         address: ``host:port`` or the path of a socket; ``None`` when that is hidden.
         state: The drain if there is one, else what most workers see, the worse one on a tie;
             ``None`` when no worker has seen it yet.
@@ -99,13 +91,10 @@ class Node:
         since: Since when it is in that state.
         opinions: How each worker sees it, by name of the worker.
         error: Class and reason of the last failure, the newest of all workers.
-        error_at: When.
         failures: Failures in a row, the most of all workers.
         retry_at: When it is asked again, the earliest of all workers.
         stats: The newest statistics, however old.
         stats_error: Why there are none, in words.
-        rebuild: How far it is.
-        drain: Who took it out of use.
         stamp: What ``drain`` and ``undrain`` take as ``based_on``.
         failover_only: Whether it is used only when others fail.
     """
@@ -134,11 +123,7 @@ class LocalStorage:
 
     Attributes:
         kind: ``filesystem``, ``simple``, or the class of a cache of the application.
-        sessions: Sessions in it, mirrored or not.
-        bytes: Space they take.
         dirty: Sessions in it with changes the cluster does not have.
-        limit_sessions: Most sessions.
-        limit_bytes: Most bytes.
         error: Why it fails; ``None`` while it works.
     """
 
@@ -184,13 +169,8 @@ class Worker:
 
     Attributes:
         id: Its name in the fleet.
-        host: Name of its host.
-        pid: Its process.
-        version: Of this package.
-        started: When.
         last_heard: When its report was made.
         mode: Where its sessions go.
-        mode_since: Since when.
         policy: The serialization policy it obeys.
         control: The newest stamp of the operators' choices it has applied.
         stale: It was not seen for three intervals.
@@ -230,9 +210,7 @@ class Choice:
 
     Attributes:
         value: What holds now.
-        configured: What is configured in the observing worker.
         set_by: Operator who chose *value*; ``None`` while the configuration holds.
-        set_at: When.
         reason: Why, in their words.
         stamp: What a command passes as ``based_on``; ``"0"`` when it was never chosen.
         applied_by: Workers that report to obey this stamp (or a later one).
@@ -254,16 +232,11 @@ class BlacklistEntry:
     """An attribute that could not be stored, or is pinned. Never a value nor its ``repr``.
 
     Attributes:
-        attribute: Its name; ``None`` when the name was not a string.
         type_name: Qualified name of the type; ``None`` for a pin nothing was seen of.
         path: Where in the session it was found last.
-        error: Name of the class of the error.
         reason: Why, in words; ``None`` when that is hidden.
         endpoint: Endpoint of the request that met it last.
-        first_seen: When.
-        last_seen: When.
         count: How often, all workers.
-        workers: Names of the workers that met it.
         added_by: The policy that entered it, or the operator or setting that pinned it.
         pinned: Whether it is always stored as ``None``, without trying.
         from_config: Whether ``MSM_BLACKLIST`` pins it, so that it cannot be unpinned here.
@@ -290,14 +263,7 @@ class Event:
 
     Attributes:
         id: Unique in the fleet and safe in a URL (letters, digits, ``_``, ``.``, ``:``, ``-``).
-        at: When it was seen first.
-        level: How bad.
-        kind: Short name, for example ``node_down``.
-        text: One sentence.
-        detail: One more, if there is one.
-        node: Id of the node it is about.
         workers: Names of the workers that saw it.
-        actor: The operator who did it.
         reason: Why, in their words.
         before: What held until then, if something was changed.
         after: What holds since then.
@@ -324,11 +290,6 @@ class Observer:
     """The worker that looked, and how much of the fleet could be seen.
 
     Attributes:
-        worker: Name of the worker that made the snapshot.
-        host: Its host.
-        version: Version of this package there.
-        app: Name of the application.
-        environment: ``MSM_ENVIRONMENT``.
         source: ``fleet``: through memcached; ``host``: memcached does not answer, only workers of
             this host are seen; ``self``: only this worker is seen.
         gathered_at: When reports of the others were collected last.
@@ -359,14 +320,10 @@ class SessionFacts:
     Attributes:
         ref: Its public name: the first ten hexadecimal digits of its storage key.
         handle: Names it for ``revoke``, and for nothing else; safe in a form.
-        version: Its version, a stamp.
         home_nodes: Ids of the nodes that shall hold it, first one first.
         holders: Ids of the nodes that hold it now.
         behind: Ids of those among them whose copy is older.
         local: Whether local storage of this host has it.
-        size: Size in bytes, as stored.
-        created: When it began.
-        renewed: When it was last written.
         expires_at: When it ends if it is not used before.
         destroyed: Whether it was ended: what is stored is the mark of that.
         attributes: Names of its attributes and the types they are stored as, if known.
@@ -392,14 +349,10 @@ class Snapshot:
     """Everything, at one moment.
 
     Attributes:
-        at: When it was made.
-        observer: Who made it.
         mode: What most workers do, the worse one on a tie.
         since: Since when the first of them does.
-        policy: What happens when an attribute cannot be serialized.
         on_reconnect: What happens to local changes when the cluster returns.
         distribution: ``running`` or ``stopped``.
-        nodes: By id; empty when no node is configured.
         workers: By host and process.
         blacklist: Last seen first.
         events: Newest first.

@@ -10,12 +10,7 @@ class NodeStats:
     """What a node reported about itself, as one worker read it.
 
     Attributes:
-        at: When.
-        version: Of memcached.
-        uptime: Seconds since it was started.
         items: Everything it holds, also expired items and those of other applications.
-        bytes: Memory they take.
-        limit_bytes: Memory they may take.
         hits: Reads that found something, since its start.
         misses: Reads that found nothing, since its start.
         hit_ratio: Share of reads that found something, in the window.
@@ -23,8 +18,6 @@ class NodeStats:
         evictions_per_minute: The same per minute, in the window.
         evicted_unfetched: Those among all of them that were not read since they were written.
         expired_unfetched: Items that ran out of time and were never read, since its start.
-        connections: Open now.
-        max_connections: Allowed.
         refused_connections: Times it took no more connections, since its start.
         latency: Time in seconds the statistics took.
         latency_p50: Half of the answers in the window took at most so many seconds.
@@ -78,16 +71,10 @@ class Traffic:
     known.
 
     Attributes:
-        loads: Latency of reads.
-        saves: Latency of writes.
-        hits: Reads that found a session.
-        misses: Reads that found none.
         failed: Reads that no store answered and writes that none took.
         kept_locally: Writes that went to local storage only.
         operations_series: Reads and writes in each step.
-        hit_ratio_series: Share of reads that found a session.
         p95_series: 95 of 100 operations took at most so many seconds.
-        failed_series: As *failed*.
     """
 
     loads: Histogram | None = None
