@@ -41,7 +41,7 @@ def main() -> None:
         assert cluster is not None  # noqa: S101  (there are nodes)
         assert cluster.mirror is not None  # noqa: S101  (it is on by default)
         codec = parts.repository.codec
-        drafts = parts.repository.drafts(3600.0)
+        drafts = parts.repository.builder(3600.0)
         changes: dict[str, bytes | None] = {n: codec.dumps(v) for n, v in CONTENT.items()}
         seconds = []
         for number in range(SESSIONS):

@@ -20,7 +20,6 @@ from flask_msm.process.clock import Clock, FleetClock, SystemClock
 from flask_msm.record.codec.msgpack import Codec, MsgpackCodec
 from flask_msm.record.codec.names import text_of
 from flask_msm.sessions.overrides import POLICY_APPLIED
-from flask_msm.sessions.request import Timed
 from flask_msm.sessions.session import Session
 from flask_msm.settings.secret_keys import check_secrets, keyring_of, secrets_of
 from flask_msm.settings.settings import NodeAddress, Settings
@@ -43,7 +42,6 @@ from .version import VERSION
 if TYPE_CHECKING:
     from flask_msm.cluster.events import Event
     from flask_msm.sessions.repository import Repository
-    from flask_msm.sessions.unit_of_work import UnitOfWork
     from flask_msm.storage.store import SessionStore
 
     from .policies import Failure, Policy
@@ -273,19 +271,20 @@ class MemcachedSessionManager:
         if not isinstance(session, Session):
             return SessionInfo(ref=None, version="0", mode="foreign")
         names = tuple(name for key in session if (name := text_of(key)) is not None)
-        unit: UnitOfWork = session.backing  # type: ignore[assignment]
-        record, token = unit.record, unit.token
-        if record is None or token is None:
+        unit = session.backing
+        token = unit.request.token if unit else None
+        if unit is None or unit.record is None or token is None:
             return SessionInfo(ref=None, version="0", mode=state.mode, attributes=names)
-        with Timed(unit, token) as slot:
-            holders = state.store.holders(slot.key, slot.deadline)
+        record = unit.record
+        key, budget = unit.request.place(token)
+        holders = state.store.holders(key, self._clock.monotonic() + max(budget.left, 0.0))
         return SessionInfo(
             ref=session.ref,
             version=str(record.version),
             mode=state.mode,
-            home_nodes=state.parts.placement.homes(slot.key),
+            home_nodes=state.parts.placement.homes(key),
             holders=holders,
-            size=len(state.parts.envelope.seal(record, slot.key)),
+            size=len(state.parts.envelope.seal(record, key)),
             created=None
             if record.created == PARTIAL
             else datetime.fromtimestamp(record.created, UTC),

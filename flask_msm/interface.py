@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from flask.sessions import SessionInterface, SessionMixin
 from werkzeug.http import dump_cookie
 
+from flask_msm.sessions.request import RequestContext
 from flask_msm.sessions.session import Session
 from flask_msm.sessions.unit_of_work import Action, UnitOfWork
 from flask_msm.settings.secret_keys import secrets_of
@@ -89,9 +90,7 @@ class MsmSessionInterface(SessionInterface):
         secrets = secrets_of(app)
         if secrets is None:
             return None
-        return Session(
-            backing=UnitOfWork(self.repository, RequestVisit(self, app, request, secrets))
-        )
+        return Session(backing=UnitOfWork(FlaskRequest(self, app, request, secrets)))
 
     def life(self, app: Flask) -> float:
         """Return the time in seconds a session lives without a request."""
@@ -115,10 +114,10 @@ class MsmSessionInterface(SessionInterface):
         if not isinstance(session, Session):
             return
         unit = session.backing
-        if not isinstance(unit, UnitOfWork):
+        context = unit.request if unit else None
+        if unit is None or not isinstance(context, FlaskRequest):
             return
-        loaded = session.loaded
-        request: Request = unit.visit.request  # type: ignore[attr-defined]
+        loaded, request = session.loaded, context.request
         if session.accessed:
             response.vary.add("Cookie")
         if self.is_ignored(request):
@@ -133,12 +132,19 @@ class MsmSessionInterface(SessionInterface):
                 return
         session.saving = True
         try:
-            self._answer(app, session, unit, response, saves=saves)
+            self._answer(app, session, unit, context, response, saves=saves)
         finally:
             session.saving = False
 
     def _answer(
-        self, app: Flask, session: Session, unit: UnitOfWork, response: Response, *, saves: bool
+        self,
+        app: Flask,
+        session: Session,
+        unit: UnitOfWork,
+        request: FlaskRequest,
+        response: Response,
+        *,
+        saves: bool,
     ) -> None:
         """Store what is to be stored, and set the headers.
 
@@ -146,22 +152,23 @@ class MsmSessionInterface(SessionInterface):
             app: The application.
             session: The session of the request.
             unit: What stands behind it.
+            request: The request.
             response: Gets the headers.
             saves: Changes are stored; without it the session is refreshed at most.
         """
         parameters = self._cookie_parameters(app)
         loaded = session.loaded
         if loaded:
-            unit.life = unit.visit.life()
+            request.life = request.read_life()
         else:
-            unit.judge_again()
-        before = unit.token
-        if (before is None or unit.is_open) and saves and session.modified:
+            request.judge()
+        before = request.token
+        if (before is None or request.is_open) and saves and session.modified:
             session.load()  # costs nothing without a cookie
             loaded = True
         if saves and loaded:
             action = unit.finish(session)
-        elif unit.refresh_due and (unit.token_permanent or session.accessed or session.modified):
+        elif unit.refresh_due and (request.token_permanent or session.accessed or session.modified):
             action = unit.refresh(session)
         else:
             action = Action.KEEP
@@ -169,8 +176,8 @@ class MsmSessionInterface(SessionInterface):
             response.delete_cookie(self.get_cookie_name(app), **parameters)
             response.vary.add("Cookie")
             return
-        token = unit.token
-        if token is None or unit.frozen or unit.is_open:
+        token = request.token
+        if token is None or unit.frozen or request.is_open:
             return
         if session.loaded and dict.__len__(session) == 0:
             return
@@ -180,13 +187,13 @@ class MsmSessionInterface(SessionInterface):
         asks = self._decides_itself or not unit.cookie_due
         if asks and not decides(app, session):  # type: ignore[arg-type]
             return
-        if unit.several and parameters["domain"]:
+        if request.several and parameters["domain"]:
             # First, for the browser that takes both cookies for one.
             host_only = {**parameters, "domain": None}
             response.delete_cookie(self.get_cookie_name(app), **host_only)
         response.set_cookie(
             self.get_cookie_name(app),
-            signer_for(unit.visit.secrets).dumps(token, self._route),
+            signer_for(request.secrets).dumps(token, self._route),
             expires=self.get_expiration_time(app, session),  # type: ignore[arg-type]
             **parameters,
         )
@@ -204,8 +211,8 @@ class MsmSessionInterface(SessionInterface):
             app: The application.
             session: The session, already stored.
         """
-        backing = session.backing if isinstance(session, Session) else None
-        if isinstance(backing, UnitOfWork) and backing.cookie_due:
+        unit = session.backing if isinstance(session, Session) else None
+        if unit is not None and unit.cookie_due:
             return True
         return super().should_set_cookie(app, session)
 
@@ -266,40 +273,41 @@ class MsmSessionInterface(SessionInterface):
         return parameters
 
 
-class RequestVisit:
-    """What a unit has to know of a Flask request; implements ``Visit``."""
-
-    __slots__ = ("_app", "_interface", "before_store", "request", "secrets")
+class FlaskRequest(RequestContext):
+    """What a session knows of a request of Flask."""
 
     def __init__(
         self, interface: MsmSessionInterface, app: Flask, request: Request, secrets: Secrets
     ) -> None:
+        self.repository = interface.repository
         self._interface = interface
         self._app = app
         self.request = request
         self.secrets = secrets
         self.before_store = interface.before_load
 
-    def tokens(self) -> list[Token]:
-        """Return the first cookies of the session's name that were signed here."""
-        signer = signer_for(self.secrets)
-        texts = self._interface.cookie_texts(self._app, self.request)
-        return list(islice(filter(None, map(signer.loads, texts)), MAX_COOKIES))
-
-    def life(self) -> float:
-        """Return the time in seconds a session lives without a request."""
-        return self._interface.life(self._app)
-
+    @property
     def endpoint(self) -> str | None:
-        """Return the endpoint of the request."""
+        """The endpoint, known once the request was matched."""
         return self.request.endpoint
 
+    @property
     def writable(self) -> bool:
-        """Return whether this request may store anything."""
+        """Whether this request may store anything."""
         interface = self._interface
         return not (
             interface.is_ignored(self.request) or interface.is_read_only(self._app, self.request)
         )
+
+    def read_cookies(self) -> tuple[Token, ...]:
+        """Return the first cookies of the session's name that were signed here."""
+        signer = signer_for(self.secrets)
+        texts = self._interface.cookie_texts(self._app, self.request)
+        return tuple(islice(filter(None, map(signer.loads, texts)), MAX_COOKIES))
+
+    def read_life(self) -> float:
+        """Return the time in seconds a session lives without a request."""
+        return self._interface.life(self._app)
 
 
 def _nothing() -> None:

@@ -8,7 +8,7 @@ from flask_msm.errors import CommandError, CorruptRecordError, NodeError, Unknow
 from flask_msm.record.keys import DIGEST_LENGTH, REF_LENGTH, digest_of, ref_of, storage_key
 from flask_msm.record.record import PARTIAL, Kind, join_optional
 from flask_msm.record.token import signer_for
-from flask_msm.sessions.repository import Slot
+from flask_msm.sessions.repository import Budget
 
 from . import snapshot as doc
 
@@ -78,7 +78,8 @@ class SessionLookup:
         if self._facts(key) is None:
             raise CommandError(f"there is no session {ref_of(key)}")
         repository = self._parts.repository
-        repository.end(self._slot(key), repository.drafts(self._life()), None, known=None)
+        budget = Budget(self._settings.request_deadline)
+        repository.end(key, budget, repository.builder(self._life()))
         return ref_of(key)
 
     def _key_of(self, ref: str) -> str | None:
@@ -105,19 +106,19 @@ class SessionLookup:
 
     def _facts(self, key: str) -> doc.SessionFacts | None:
         """Ask all that may hold *key*."""
-        parts, slot = self._parts, self._slot(key)
+        parts = self._parts
         copies: dict[str, Record] = {}
         silent = []
         for node_id, node in (parts.cluster.nodes if parts.cluster else {}).items():
             try:
                 item = node.start_gets(key, self._deadline()).result()
-                copy = self._opened(item, slot)
+                copy = self._opened(item, key)
             except (NodeError, UnknownRecordError):
                 silent.append(node_id)
                 continue
             if copy is not None:
                 copies[node_id] = copy
-        near = parts.local.load(key, at_least=0, deadline=slot.deadline).record
+        near = parts.local.load(key, at_least=0, deadline=self._deadline()).record
         record = near
         for copy in copies.values():
             record = join_optional(record, copy)
@@ -144,16 +145,13 @@ class SessionLookup:
             attributes=tuple((name, None) for name in sorted(record.attributes.alive())),
         )
 
-    def _opened(self, item: Item | None, slot: Slot) -> Record | None:
+    def _opened(self, item: Item | None, key: str) -> Record | None:
         if item is None:
             return None
         try:
-            return self._parts.envelope.open(item.value, slot.key)
+            return self._parts.envelope.open(item.value, key)
         except CorruptRecordError:
             return None
-
-    def _slot(self, key: str) -> Slot:
-        return Slot(key, self._deadline())
 
     def _deadline(self) -> float:
         return self._clock.monotonic() + self._settings.request_deadline

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from flask_msm.errors import DecodeError, EncodeError, SerializationError, quoted
-from flask_msm.record.codec.names import why_refused
-from flask_msm.record.codec.unsupported import type_name
+from flask_msm.errors import DecodeError, SerializationError, quoted
+from flask_msm.record.codec.names import by_text
+
+from .encoding import encode, raised_by
+from .unserializable import UnserializableHandler
 
 
 if TYPE_CHECKING:
-    from flask_msm.record.codec.msgpack import Codec
+    from collections.abc import Mapping
+
+    from flask_msm.errors import SessionTooLargeError
+    from flask_msm.record.record import Record
+
+    from .record_builder import Changes
+    from .request import RequestContext
+    from .session import Session
 
 
 logger = logging.getLogger("flask_msm")
@@ -25,59 +34,174 @@ IMMUTABLE = frozenset({str, int, bool, float, bytes, type(None)})
 Refused = Callable[[Any, Any, SerializationError], "bytes | None"]
 
 
-def refuse(name: Any, value: Any, error: SerializationError) -> NoReturn:  # noqa: ARG001
-    """Raise *error*: such a value cannot be stored."""
-    raise error
-
-
 class ChangeTracker:
     """The attributes as they are stored, and the objects the application got for them.
 
+    Args:
+        request: The request of the session.
+
     Attributes:
         encoded: What is stored, by name.
-        undecodable: Names whose bytes this process cannot decode: kept, and not shown.
     """
 
-    __slots__ = ("_originals", "encoded", "undecodable")
+    # Made when there is something that cannot be stored, or must not be.
+    _left: UnserializableHandler | None = None
 
-    def __init__(self) -> None:
+    def __init__(self, request: RequestContext) -> None:
+        repository = request.repository
+        self._request = request
+        self._codec = repository.codec
+        self._serialization = repository.serialization
+        self._strict = repository.rules.strict_types
+        self.reset()
+
+    def reset(self) -> None:
+        """Take nothing for stored."""
         self.encoded: dict[str, bytes] = {}
-        self.undecodable: tuple[str, ...] = ()
         self._originals: dict[str, Any] = {}
 
-    def decode(self, stored: Mapping[str, bytes], codec: Codec) -> dict[str, Any]:
-        """Take *stored* as what is stored, and return it decoded."""
+    # -- reading -------------------------------------------------------------------------------
+
+    def restore(
+        self, key: str, record: Record, *, local: bool, sure: bool, life: float
+    ) -> dict[str, Any]:
+        """Return the attributes of *record* decoded, and take them for what is stored.
+
+        Args:
+            key: Storage key of the session.
+            record: What is stored.
+            local: Whether this process may hold objects that belong in their place.
+            sure: What is stored is at least as new as what the browser has seen.
+            life: Time in seconds a session lives without a request.
+        """
+        stored = record.attributes.alive()
+        if self._serialization.attribute_filter is not None:
+            shared = self._handler.is_shared
+            stored = {name: raw for name, raw in stored.items() if shared(name)}
+        values = self.decode(stored)
+        if not local:
+            return values
+        return self._handler.restore(key, values, self.encoded, sure=sure, life=life)
+
+    def decode(self, stored: Mapping[str, bytes]) -> dict[str, Any]:
+        """Take *stored* as what is stored, and return it decoded.
+
+        Bytes that this process cannot decode are kept where they are, and not shown.
+        """
         values: dict[str, Any] = {}
-        undecodable = []
+        codec = self._codec
         for name, encoded in stored.items():
             try:
                 values[name] = codec.loads(encoded)
-            except DecodeError as error:
-                undecodable.append(name)
-                logger.warning("session attribute %s cannot be decoded: %s", quoted(name), error)
             except Exception as error:  # noqa: BLE001  (a codec of the application may raise anything)
-                undecodable.append(name)
-                reason = raised_by(codec, error)
+                reason = error if isinstance(error, DecodeError) else raised_by(codec, error)
                 logger.warning("session attribute %s cannot be decoded: %s", quoted(name), reason)
-        self.undecodable = tuple(undecodable)
-        self.encoded = {name: stored[name] for name in values} if undecodable else dict(stored)
+        whole = len(values) == len(stored)
+        self.encoded = dict(stored) if whole else {name: stored[name] for name in values}
         self._originals = dict(values)
         return values
 
-    def changes(
-        self,
-        values: Mapping[str, Any],
-        codec: Codec,
-        endpoint: str | None,
-        refused: Refused = refuse,
-    ) -> dict[str, bytes | None]:
+    def differs(self, values: dict[Any, Any]) -> bool:
+        """Return whether one of *values*, of this session, is not what is stored."""
+        if not self._strict:
+            values = by_text(values)
+        if self._serialization.selective:
+            # The others are not stored as they are: nothing inside of them is a change.
+            pins, shared = self._serialization.pins, self._handler.is_shared
+            values = {name: v for name, v in values.items() if shared(name) and name not in pins}
+        return any(self._is_other(name, value) for name, value in values.items())
+
+    def _is_other(self, name: Any, value: Any) -> bool:
+        stored, same = self.encoded.get(name), self._originals.get(name) is value
+        if stored is not None and same and type(value) in IMMUTABLE:
+            return False
+        try:
+            raw = self._codec.dumps(value)
+        except Exception:  # noqa: BLE001 - a codec of the application may raise anything
+            return True
+        return raw != stored and not (same and self._is_form_only(name, raw))
+
+    # -- writing -------------------------------------------------------------------------------
+
+    def changes(self, session: Session, refused: Refused | None = None) -> Changes:
         """Return what differs: encoded values by name, ``None`` for what was removed.
 
         Raises:
-            SerializationError: A value cannot be stored, and *refused* raises it.
+            SerializationError: A value cannot be stored, and *refused*, or the policy, raises it.
         """
-        changed: dict[str, bytes | None] = {}
-        encoded, originals = self.encoded, self._originals
+        values = self._named(session)
+        if self._left is not None or self._serialization.selective:
+            values = self._handler.begin(values)
+        changed = self._changes(values, refused or self._refused)
+        return changed if self._left is None else self._left.without_held(changed, values)
+
+    def changed_names(self, session: Session) -> set[str]:
+        """Return the names of all attributes that this request changed, stored ones or not."""
+        failed: set[str] = set()
+
+        def note(name: Any, value: Any, error: SerializationError) -> None:
+            # What cannot be stored is no change if this request was given it.
+            if self._left is None or not self._left.is_restored(name, value):
+                failed.add(error.attribute or error.path)
+
+        changed = set(self.changes(session, note)) | failed
+        return changed if self._left is None else changed | self._left.changed(session.peek())
+
+    def smaller(
+        self, error: SessionTooLargeError, changes: Changes, session: Session
+    ) -> Changes | None:
+        """Return *changes* with less in them; see ``UnserializableHandler.smaller``."""
+        return self._handler.smaller(error, changes, self._named(session), self.encoded)
+
+    def accept(self, changed: Changes, session: Session) -> None:
+        """Take *changed* as stored, of this session or of what others stored beside it."""
+        if not changed:
+            return
+        values = self._named(session)
+        for name, raw in changed.items():
+            if raw is None:
+                self.encoded.pop(name, None)
+                self._originals.pop(name, None)
+            elif name in values:
+                self.encoded[name] = raw
+                self._originals[name] = values[name]
+
+    def rebase(self, session: Session) -> None:
+        """Take what *session* holds as stored although it is not; what cannot be is passed over."""
+        values = self._named(session)
+        if self._serialization.selective:
+            values = self._handler.selected(values)
+        self.reset()
+        self._originals = dict(values)
+        for name, value in values.items():
+            try:
+                self.encoded[name] = encode(name, value, self._codec, None)
+            except SerializationError:
+                continue
+
+    def commit(self, key: str | None, *, life: float) -> bool | None:
+        """Keep here what could not be stored; see ``UnserializableHandler.settle``."""
+        return None if self._left is None else self._left.settle(key, life=life)
+
+    # -- pieces --------------------------------------------------------------------------------
+
+    @property
+    def _handler(self) -> UnserializableHandler:
+        if self._left is None:
+            self._left = UnserializableHandler(
+                self._serialization, self._codec, self._request.endpoint
+            )
+        return self._left
+
+    def _named(self, session: Session) -> dict[str, Any]:
+        """Return the attributes under the names they are stored under."""
+        values = session.peek()
+        return values if self._strict else by_text(values)
+
+    def _changes(self, values: Mapping[str, Any], refused: Refused) -> Changes:
+        changed: Changes = {}
+        codec, encoded, originals = self._codec, self.encoded, self._originals
+        endpoint = self._request.endpoint
         for name, value in values.items():
             # None never stands in for "was not there": then the encoded value is missing too.
             if name in encoded and originals.get(name) is value and type(value) in IMMUTABLE:
@@ -91,7 +215,7 @@ class ChangeTracker:
                 raw = instead
             if encoded.get(name) == raw:
                 continue
-            if originals.get(name) is value and self._is_form_only(name, raw, codec):
+            if originals.get(name) is value and self._is_form_only(name, raw):
                 continue
             changed[name] = raw
         for name in encoded:
@@ -99,18 +223,10 @@ class ChangeTracker:
                 changed[name] = None
         return changed
 
-    def differs(self, name: Any, value: Any, codec: Codec) -> bool:
-        """Return whether *value* is another one than what is stored under *name*."""
-        stored, same = self.encoded.get(name), self._originals.get(name) is value
-        if stored is not None and same and type(value) in IMMUTABLE:
-            return False
-        try:
-            raw = codec.dumps(value)
-        except Exception:  # noqa: BLE001 - a codec of the application may raise anything
-            return True
-        return raw != stored and not (same and self._is_form_only(name, raw, codec))
+    def _refused(self, name: Any, value: Any, error: SerializationError) -> bytes | None:
+        return self._handler.refused(self.encoded, name, value, error)
 
-    def _is_form_only(self, name: str, raw: bytes, codec: Codec) -> bool:
+    def _is_form_only(self, name: str, raw: bytes) -> bool:
         """Return whether what is stored under *name* would be *raw* if it were written today.
 
         Before a deploy another codec, or another version of a registered type, wrote it in its own
@@ -120,88 +236,6 @@ class ChangeTracker:
         if stored is None:
             return False
         try:
-            return codec.dumps(codec.loads(stored)) == raw
+            return self._codec.dumps(self._codec.loads(stored)) == raw
         except Exception:  # noqa: BLE001 - as above
             return False
-
-    def accept(self, changed: Mapping[str, bytes | None], values: Mapping[str, Any]) -> None:
-        """Take *changed* as stored, of *values* or of what others stored beside them."""
-        for name, raw in changed.items():
-            if raw is None:
-                self.encoded.pop(name, None)
-                self._originals.pop(name, None)
-            elif name in values:
-                self.encoded[name] = raw
-                self._originals[name] = values[name]
-
-    def rebase(self, values: Mapping[str, Any], codec: Codec) -> None:
-        """Take *values* as stored although they are not; what cannot be encoded is passed over."""
-        originals = dict(values)
-        encoded = {}
-        for name, value in originals.items():
-            try:
-                encoded[name] = encode(name, value, codec, None)
-            except SerializationError:
-                continue
-        self.encoded, self._originals = encoded, originals
-
-
-def encode(
-    name: Any,
-    value: object,
-    codec: Codec,
-    endpoint: str | None,
-    names: Collection[object] = (),
-) -> bytes:
-    """Return *value* encoded.
-
-    Args:
-        name: Its name.
-        value: The value of an attribute.
-        codec: Encodes it.
-        endpoint: Endpoint of the request.
-        names: All names of the session.
-
-    Raises:
-        SerializationError: It cannot be, or its *name* is not a string.
-    """
-    if type(name) is not str:
-        kind = type(name).__qualname__
-        raise SerializationError(
-            None,
-            path=f"[{kind}]",
-            type_name=kind,
-            endpoint=endpoint,
-            reason=why_refused(name, names),
-        )
-    kind = ""
-    try:
-        encoded: object = codec.dumps(value)
-        if type(encoded) is bytes or isinstance(encoded, bytes):
-            return encoded
-        reason = f"the codec {type(codec).__name__} returned {type_name(type(encoded))}, not bytes"
-    except EncodeError as error:
-        raise SerializationError(
-            name,
-            path=name + error.path,
-            type_name=error.type_name,
-            endpoint=endpoint,
-            reason=error.reason,
-            raised=type(error).__qualname__,
-        ) from error
-    except Exception as error:  # noqa: BLE001  (a codec of the application may raise anything)
-        kind, reason = type(error).__qualname__, raised_by(codec, error)
-    # Outside of the handler, so that no cause with data in its text is attached.
-    raise SerializationError(
-        name,
-        path=name,
-        type_name=type_name(type(value)),
-        endpoint=endpoint,
-        reason=reason,
-        raised=kind,
-    )
-
-
-def raised_by(codec: Codec, error: Exception) -> str:
-    """Return that *codec* raised *error*, without the error's text: it may hold data."""
-    return f"the codec {type(codec).__name__} raised {type(error).__qualname__}"

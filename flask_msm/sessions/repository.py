@@ -78,16 +78,13 @@ class Rules:
     raise_unexpected: Callable[[], bool]
 
 
-class Slot(NamedTuple):
-    """Where one session is kept, and until when the store may be asked about it.
+class Budget:
+    """The time in seconds that one request may still spend on stores."""
 
-    Attributes:
-        key: Storage key.
-        deadline: Monotonic time, seconds.
-    """
+    __slots__ = ("left",)
 
-    key: str
-    deadline: float
+    def __init__(self, left: float) -> None:
+        self.left = left
 
 
 class Moved(NamedTuple):
@@ -142,25 +139,33 @@ class Repository:
         self.serialization = serialization
         self._reported: set[str] = set()
 
-    def drafts(self, life: float) -> RecordBuilder:
+    def builder(self, life: float) -> RecordBuilder:
         """Return what makes records for sessions that live *life* seconds without a request."""
         timeout = self.rules.absolute_timeout
         return RecordBuilder(self._stamps, self.clock, life=life, absolute_timeout=timeout)
 
-    def load(self, slot: Slot, *, at_least: int) -> Loaded:
+    def load(self, key: str, budget: Budget, *, at_least: int) -> Loaded:
         """Return what the store knows of a session; "unknown" for a store that fails."""
         began = self.clock.monotonic()
         try:
-            loaded = self.store.load(slot.key, at_least=at_least, deadline=slot.deadline)
+            deadline = began + budget.left if budget.left > 0.0 else began
+            loaded = self.store.load(key, at_least=at_least, deadline=deadline)
         except Exception as error:  # noqa: BLE001  (the seam, see above)
             self._unexpected(error)
             loaded = Loaded(Outcome.UNKNOWN, None, {})
         outcome = loaded.outcome
-        self.meter.loaded(began, None if outcome is Outcome.UNKNOWN else outcome is Outcome.FOUND)
+        found = None if outcome is Outcome.UNKNOWN else outcome is Outcome.FOUND
+        budget.left -= self.meter.loaded(began, found)
         return loaded
 
     def save(
-        self, slot: Slot, rewrite: Rewrite, *, known: Loaded | None, endpoint: str | None = None
+        self,
+        key: str,
+        budget: Budget,
+        rewrite: Rewrite,
+        *,
+        known: Loaded | None,
+        endpoint: str | None = None,
     ) -> Saved | None:
         """Store what *rewrite* makes of the session; ``None`` when nothing could be stored.
 
@@ -168,67 +173,74 @@ class Repository:
             SessionTooLargeError: It does not fit; what was stored stays.
         """
         began = self.clock.monotonic()
+        deadline = began + max(budget.left, COMMIT_TIME)
+        saved = None
         try:
-            saved = self.store.save(
-                slot.key, rewrite, known=known, deadline=self._in_time(slot.deadline)
-            )
+            saved = self.store.save(key, rewrite, known=known, deadline=deadline)
         except RecordTooLargeError as error:
+            budget.left -= self.clock.monotonic() - began
             raise SessionTooLargeError(
                 size=error.size, limit=error.limit, largest=error.largest, endpoint=endpoint
             ) from None
         except Exception as error:  # noqa: BLE001  (the seam, see above)
             self._unexpected(error)
-            self.meter.saved(began, stored=False)
+        stored = saved is not None and bool(saved.copies)
+        budget.left -= self.meter.saved(began, stored=stored)
+        if saved is None:
             return None
-        self.meter.saved(began, stored=bool(saved.copies))
-        if not saved.copies:
+        if not stored:
             if _NOT_STORED not in self._reported:
                 self._reported.add(_NOT_STORED)
                 logger.warning(
-                    "%s (session %s; logged once while it lasts)", _NOT_STORED, ref_of(slot.key)
+                    "%s (session %s; logged once while it lasts)", _NOT_STORED, ref_of(key)
                 )
             return None
         self._reported.discard(_NOT_STORED)
         if saved.relocated:
-            self.notify("relocated", ref_of(slot.key))
+            self.notify("relocated", ref_of(key))
         return saved
 
-    def create(self, slot: Slot, record: Record, *, endpoint: str | None) -> Saved | None:
+    def create(
+        self, key: str, budget: Budget, record: Record, *, endpoint: str | None
+    ) -> Saved | None:
         """Store the first record of a session whose id was just made up."""
-        return self.save(slot, _joined(record), known=FRESH, endpoint=endpoint)
+        return self.save(key, budget, _joined(record), known=FRESH, endpoint=endpoint)
 
     def end(
         self,
-        slot: Slot,
-        drafts: RecordBuilder,
-        record: Record | None,
+        key: str,
+        budget: Budget,
+        builder: RecordBuilder,
+        record: Record | None = None,
         *,
-        known: Loaded | None,
+        known: Loaded | None = None,
         hops: int = MAX_HOPS,
     ) -> None:
         """Put a tombstone in place of the session, and of the one it moved to.
 
         Args:
-            slot: The session.
-            drafts: Makes the tombstone.
+            key: Storage key of the session.
+            budget: Time left for stores.
+            builder: Makes the tombstone.
             record: What is known of the session.
             known: What an earlier load saw.
             hops: How many aliases to follow.
         """
         moved_to: set[str] = set()
 
-        def met(pointer: Pointer) -> None:
+        def on_alias(pointer: Pointer) -> None:
             moved_to.add(pointer.key)
 
-        if self.save(slot, drafts.tombstone(record, met), known=known):
-            self.notify("destroyed", ref_of(slot.key))
-        for key in moved_to if hops else ():
-            self.end(slot._replace(key=key), drafts, None, known=None, hops=hops - 1)
+        if self.save(key, budget, builder.tombstone(record, on_alias), known=known):
+            self.notify("destroyed", ref_of(key))
+        for target in moved_to if hops else ():
+            self.end(target, budget, builder, hops=hops - 1)
 
     def move(
         self,
-        slot: Slot,
-        drafts: RecordBuilder,
+        key: str,
+        budget: Budget,
+        builder: RecordBuilder,
         record: Record,
         *,
         known: Loaded | None,
@@ -238,8 +250,9 @@ class Repository:
         """Commit that a session moved: put an alias to the storage key *to* in its place.
 
         Args:
-            slot: The old place of the session.
-            drafts: Makes the alias.
+            key: Storage key of the old place.
+            budget: Time left for stores.
+            builder: Makes the alias.
             record: What is known of the session.
             known: What an earlier load saw.
             to: Where the session was written already.
@@ -252,53 +265,46 @@ class Repository:
         grace = self.rules.regenerate_grace
         known = known or Loaded(Outcome.UNKNOWN, None, {})
         known = known._replace(failed=known.failed | avoid)
-        saved = self.save(slot, drafts.alias(record, to, grace=grace), known=known)
+        saved = self.save(key, budget, builder.alias(record, to, grace=grace), known=known)
         if saved is None:
             return Moved()
         final = saved.record
-        target = slot._replace(key=to)
         if final.kind is not Kind.ALIAS or final.pointer is None or final.pointer.key != to:
-            if self._is_over(slot, final):
-                self.end(target, drafts, None, known=None)
-                return Moved(over=True)
-            return Moved(lost=True)
+            _, loaded = self._behind(key, budget, final)
+            if loaded.record is None or loaded.record.kind is not Kind.DESTROYED:
+                return Moved(lost=True)
+            self.end(to, budget, builder)
+            return Moved(over=True)
         if final.attributes == record.attributes:
             return Moved()
         # Parallel requests wrote between this request's load and the move: take it along.
         late = final._replace(kind=Kind.DATA, pointer=None)
         unseen = Loaded(Outcome.UNKNOWN, None, {}, failed=known.failed | saved.failed)
-        return Moved(taken_along=self.save(target, _joined(late), known=unseen))
+        return Moved(taken_along=self.save(to, budget, _joined(late), known=unseen))
 
-    def follow(self, slot: Slot, alias: Record, rewrite: Rewrite) -> None:
-        """Apply a change to the session that *alias* points to, if that is alive."""
-        target, loaded = self._behind(slot, alias)
+    def follow(self, key: str, budget: Budget, alias: Record, rewrite: Rewrite) -> None:
+        """Apply a change to the session that *alias*, found at *key*, points to, if it lives."""
+        target, loaded = self._behind(key, budget, alias)
         kind = loaded.record.kind if loaded.record else None
         if loaded.outcome is Outcome.MISSING or kind is Kind.DESTROYED:
             self.counters.dropped_after_logout += 1
         elif kind is not Kind.ALIAS:
             # Also when no store knows: a session that ended stays so, also after this write.
-            self.save(target, rewrite, known=loaded)
+            self.save(target, budget, rewrite, known=loaded)
             self.counters.followed += 1
 
-    def _is_over(self, slot: Slot, record: Record) -> bool:
-        """Return whether *record*, or what it points to, is known to have ended."""
-        _, loaded = self._behind(slot, record)
-        return loaded.record is not None and loaded.record.kind is Kind.DESTROYED
-
-    def _behind(self, slot: Slot, alias: Record) -> tuple[Slot, Loaded]:
+    def _behind(self, key: str, budget: Budget, alias: Record) -> tuple[str, Loaded]:
         """Return where the session that moved is now, and what is known of it there."""
         loaded = Loaded(Outcome.FOUND, alias, {})
         for _ in range(MAX_HOPS):
             record = loaded.record
             if record is None or record.kind is not Kind.ALIAS or record.pointer is None:
                 break
-            slot = slot._replace(key=record.pointer.key)
-            loaded = self.load(slot._replace(deadline=self._in_time(slot.deadline)), at_least=0)
-        return slot, loaded
-
-    def _in_time(self, deadline: float) -> float:
-        """Return *deadline*, or a little later if it is over: nothing may be left unwritten."""
-        return max(deadline, self.clock.monotonic() + COMMIT_TIME)
+            key = record.pointer.key
+            # Nothing may be left unwritten, however late it is.
+            budget.left = max(budget.left, COMMIT_TIME)
+            loaded = self.load(key, budget, at_least=0)
+        return key, loaded
 
     def _unexpected(self, error: Exception) -> None:
         if self.rules.raise_unexpected():

@@ -1,173 +1,216 @@
-"""A session as its cookie identifies it, and the time its request may spend on stores."""
+"""The request of a session: its cookies, the life of sessions, the time it may spend on stores."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from enum import IntEnum
+from typing import TYPE_CHECKING
 
-from flask_msm.record.keys import Secrets, ref_of, storage_key
-from flask_msm.record.token import Token
+from flask_msm.record.hybrid_clock import milliseconds
+from flask_msm.record.keys import storage_key
+from flask_msm.record.record import PARTIAL, Kind
+from flask_msm.storage.store import Outcome
 
 from .record_builder import SLACK
-from .repository import Repository, Slot
+from .repository import Budget, Repository
 
 
-_UNREAD: Any = object()
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flask_msm.record.record import Record
+    from flask_msm.record.token import Token
+    from flask_msm.storage.store import Loaded
 
 
-class Visit(Protocol):
-    """What a unit has to know of the request it belongs to."""
+class Rank(IntEnum):
+    """What a cookie's session turned out to be; of several cookies the lowest counts."""
 
-    @property
-    def secrets(self) -> Secrets:
-        """The application's secrets, the current one first."""
-        ...
-
-    def tokens(self) -> list[Token]:
-        """Return the verified cookies of the session's name, as the browser sent them."""
-        ...
-
-    def life(self) -> float:
-        """Return the time in seconds a session lives without a request."""
-        ...
-
-    def endpoint(self) -> str | None:
-        """Return the endpoint, for errors."""
-        ...
-
-    @property
-    def before_store(self) -> Callable[[], object]:
-        """Starts background maintenance on first use in this process."""
-        ...
-
-    def writable(self) -> bool:
-        """Return whether this request may store anything."""
-        ...
+    LIVES = 0
+    MOVED = 1
+    UNKNOWN = 2
+    OVER = 3
 
 
-class Identity:
-    """The cookie of one request, read at first need.
-
-    Args:
-        repository: The application's sessions.
-        visit: The request.
+class RequestContext:
+    """What a session knows of its request; the cookies are read at first need.
 
     Attributes:
-        visit: The request.
-        repository: The application's sessions.
-        spent: Time in seconds this request has spent on stores.
+        repository: The application's sessions; a subclass sets it.
+        before_store: To be called before a store is asked: begins maintenance in this process.
+        token: The verified cookie, and after a save what it shall become. Of several cookies it is
+            the first one until the session is loaded. Known once ``judge`` was called.
+        others: Sessions of the other verified cookies, in the order of the cookies.
         several: The browser sent more than one verified cookie of the session's name.
-        is_open: They are of several sessions, and it was not found out which of these counts. Known
-            once ``token`` was read.
-        life: Time in seconds a session lives without a request. Known once ``token`` was read; the
-            application may set another one in the middle of a request: it is asked again before
-            the session is loaded (``judge_again``) and before it is saved (``ask_life``).
+        is_open: They are of several sessions, and it was not found out which of these counts.
+        life: Time in seconds a session lives without a request, as it was asked for last.
     """
 
     # On the class, because most requests need none of it.
-    spent = 0.0
+    repository: Repository
+    before_store: Callable[[], object]
+    token: Token | None = None
+    others: tuple[Token, ...] = ()
     several = is_open = False
     life = 0.0
-    _token: Token | None = _UNREAD
-    # Sessions of the other verified cookies, in the order of the cookies.
-    _others: tuple[Token, ...] = ()
-    # All cookies of the session's name; what was made of them, and with which life.
+    _budget: Budget | None = None
     _cookies: tuple[Token, ...] | None = None
+    # What was made of the cookies, and with which life; ``None``: nothing yet.
     _verdict: Token | None = None
-    _judged_life = 0.0
-    # The id that the session gets with the next save.
-    _next_sid: str | None = None
+    _judged_life: float | None = None
+    # The id that a storage key was made of last, and that key.
+    _known_key = "", ""
 
-    def __init__(self, repository: Repository, visit: Visit) -> None:
-        self.visit = visit
-        self.repository = repository
-
-    def ask_life(self) -> None:
-        """Ask the application how long a session lives now."""
-        self.life = self.visit.life()
+    # -- what the request itself knows ---------------------------------------------------------
 
     @property
-    def token(self) -> Token | None:
-        """The verified cookie, and after a save what it shall become.
+    def endpoint(self) -> str | None:
+        """The endpoint, for errors."""
+        raise NotImplementedError
 
-        Of several cookies it is the first one until the session is loaded.
-        """
-        if self._token is _UNREAD:
-            self._judge()
-        return self._token
+    @property
+    def writable(self) -> bool:
+        """Whether this request may store anything."""
+        raise NotImplementedError
 
-    def _judge(self) -> None:
-        """Find out which cookie counts."""
-        if not self.life:
-            self.ask_life()
-        self._judged_life = self.life
-        self.several, self.is_open, self._others = False, False, ()
-        # What is too old to be anywhere is not asked for in any store.
-        oldest = self.repository.over_before() - self.life * SLACK
-        if self._cookies is None:
-            self._cookies = tuple(self.visit.tokens())
-        tokens = self._cookies
-        if tokens[1:]:
-            tokens = _newest([token for token in tokens if token.renewed >= oldest])
-            self.several, self._others = True, tokens[1:]
-            self.is_open = bool(self._others)
-        elif tokens and tokens[0].renewed < oldest:
-            tokens = ()
-        self._token = self._verdict = tokens[0] if tokens else None
+    def read_cookies(self) -> tuple[Token, ...]:
+        """Return the verified cookies of the session's name, as the browser sent them."""
+        raise NotImplementedError
+
+    def read_life(self) -> float:
+        """Return the time in seconds a session lives without a request."""
+        raise NotImplementedError
+
+    # -- what follows from it ------------------------------------------------------------------
 
     @property
     def cookies(self) -> tuple[Token, ...]:
         """The verified cookies as they came, however old they are."""
         if self._cookies is None:
-            self._cookies = tuple(self.visit.tokens())
+            self._cookies = self.read_cookies()
         return self._cookies
 
-    def judge_again(self) -> None:
-        """Find out which cookie counts if the application set another life since that was done.
+    def judge(self) -> Token | None:
+        """Return which cookie counts, found out anew if the application set another life since.
 
         Applications do so before each request, and touch the session before: a worker that has
-        just started knows the life of its configuration until then. To be called before the
-        session is loaded.
+        just started knows the life of its configuration until then.
         """
-        self.life = self.visit.life()
-        if self._token is self._verdict and self._judged_life not in (0.0, self.life):
-            self._token = _UNREAD
+        life = self.life = self.read_life()
+        before = self._judged_life
+        if before == life or (before is not None and self.token is not self._verdict):
+            return self.token
+        self._judged_life = life
+        self.several, self.is_open, self.others = False, False, ()
+        # What is too old to be anywhere is not asked for in any store.
+        oldest = self.repository.over_before() - life * SLACK
+        tokens = self.cookies
+        if tokens[1:]:
+            tokens = _newest([token for token in tokens if token.renewed >= oldest])
+            self.several, self.others = True, tokens[1:]
+            self.is_open = bool(self.others)
+        elif tokens and tokens[0].renewed < oldest:
+            tokens = ()
+        self.token = self._verdict = tokens[0] if tokens else None
+        return self.token
 
-    @property
-    def sid(self) -> str | None:
-        """The session id, ``None`` as long as nothing was stored and no id was asked for."""
-        if self._next_sid is not None:
-            return self._next_sid
-        return self.token.sid if self.token else None
+    def known_token(self) -> Token | None:
+        """Return which cookie counts, without asking again how long sessions live."""
+        return self.judge() if self._judged_life is None else self.token
 
-    @property
-    def key(self) -> str | None:
-        """The storage key, ``None`` as long as nothing was stored."""
-        return storage_key(self.repository.rules.key_prefix, self.token.sid) if self.token else None
-
-    @property
-    def ref(self) -> str | None:
-        """The public name of the session, ``None`` as long as it has no id."""
-        sid = self.sid
-        return ref_of(storage_key(self.repository.rules.key_prefix, sid)) if sid else None
+    def key(self, sid: str) -> str:
+        """Return the storage key of the session *sid*."""
+        known = self._known_key
+        if known[0] != sid:
+            known = self._known_key = sid, storage_key(self.repository.rules.key_prefix, sid)
+        return known[1]
 
     @property
     def token_permanent(self) -> bool | None:
         """The permanence in the verified cookie; ``None`` without one."""
-        token = self.token
+        token = self.known_token()
         if token is None:
             return None
-        return token.permanent or (self.is_open and any(one.permanent for one in self._others))
+        return token.permanent or (self.is_open and any(one.permanent for one in self.others))
 
     @property
     def cookie_permanent(self) -> bool | None:
         """The permanence in the first verified cookie, however old it is."""
-        return self.cookies[0].permanent if self.cookies else None
+        cookies = self.cookies
+        return cookies[0].permanent if cookies else None
 
     @property
     def is_local(self) -> bool:
         """Whether the session holds changes that only this process knows."""
-        return self.token is not None and self.token.local
+        token = self.known_token()
+        return token is not None and token.local
+
+    # -- which session it is ---------------------------------------------------------------------
+
+    def place(self, token: Token) -> tuple[str, Budget]:
+        """Return the storage key of the session of *token*, and the time left for stores."""
+        self.before_store()
+        if self._budget is None:
+            self._budget = Budget(self.repository.rules.request_deadline)
+        return self.key(token.sid), self._budget
+
+    def load(self, token: Token) -> Loaded:
+        """Return what the stores hold of the session of *token*."""
+        return self.repository.load(*self.place(token), at_least=token.version)
+
+    def choose(self, first: Token, loaded: Loaded) -> tuple[Token, Loaded]:
+        """Return which of the sessions of several cookies counts: the first that lives.
+
+        If none lives it is one that has moved, or one whose state is unknown.
+
+        Args:
+            first: The first cookie.
+            loaded: What the stores returned for it.
+        """
+        found = [(self._rank(loaded), first, loaded)]
+        for token in self.others:
+            if found[-1][0] is Rank.LIVES:
+                break
+            loaded = self.load(token)
+            found.append((self._rank(loaded), token, loaded))
+        ranks = {token.sid: rank for rank, token, _ in found}
+        rank, chosen, loaded = min(found, key=lambda one: one[0])
+        # No cookie is given up as long as its session may be there.
+        self.several = self.several and Rank.UNKNOWN not in ranks.values()
+        self.is_open = rank is Rank.UNKNOWN
+        rest = [token for token in (first, *self.others) if token is not chosen]
+        self.others = tuple(token for token in rest if ranks.get(token.sid) is not Rank.OVER)
+        self.token = chosen
+        return chosen, loaded
+
+    def _rank(self, loaded: Loaded) -> Rank:
+        if loaded.outcome is Outcome.UNKNOWN:
+            return Rank.UNKNOWN
+        if loaded.record is None or not self.is_alive(loaded.record):
+            return Rank.OVER
+        return Rank.LIVES if loaded.record.kind is Kind.DATA else Rank.MOVED
+
+    def is_old(self, record: Record) -> bool:
+        """Return whether the rest of a part is over by now, wherever it is.
+
+        A host that was away may have it until then, and hands it over when it is back.
+        """
+        return _beginning(record) + self.life * SLACK < self.repository.over_before()
+
+    def is_alive(self, record: Record) -> bool:
+        """Return whether *record* is that of a session that has not ended."""
+        repository, token = self.repository, self.token
+        over = repository.over_before()
+        if record.kind is Kind.DESTROYED or record.expires_at < over:
+            return False
+        # Used so long ago that its life is over, if that is shorter now.
+        oldest = over - self.life * SLACK
+        if record.renewed < oldest and (token is None or token.renewed < oldest):
+            return False
+        limit = repository.rules.absolute_timeout
+        created = _beginning(record) if record.created == PARTIAL else record.created
+        if limit is not None and created + limit < over:
+            return False
+        return record.pointer is None or repository.clock.time() < record.pointer.until
 
 
 def _newest(tokens: list[Token]) -> tuple[Token, ...]:
@@ -179,26 +222,6 @@ def _newest(tokens: list[Token]) -> tuple[Token, ...]:
     return tuple(by_sid.values())
 
 
-class Timed:
-    """Hands out a slot, and takes the time that was spent off the request's budget."""
-
-    __slots__ = ("_began", "_identity", "_monotonic", "_token")
-
-    def __init__(self, identity: Identity, token: Token) -> None:
-        self._identity = identity
-        self._token = token
-        self._monotonic = identity.repository.clock.monotonic
-        self._began = self._monotonic()
-
-    def __enter__(self) -> Slot:
-        identity = self._identity
-        identity.visit.before_store()
-        rules, now = identity.repository.rules, self._monotonic()
-        left = rules.request_deadline - identity.spent - (now - self._began)
-        return Slot(
-            storage_key(rules.key_prefix, self._token.sid),
-            now + left if left > 0.0 else now,
-        )
-
-    def __exit__(self, *_: object) -> None:
-        self._identity.spent += self._monotonic() - self._began
+def _beginning(part: Record) -> float:
+    """Return when a part of a session was written first, seconds since the epoch."""
+    return milliseconds(part.attributes.oldest()) / 1000 or part.renewed

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, SupportsIndex
+from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex
 
 from flask_msm.record.codec.names import by_text, text_of
 
 
 if TYPE_CHECKING:
     from collections.abc import ItemsView, KeysView, ValuesView
+
+    from .unit_of_work import UnitOfWork
 
 
 class _Placeholder:
@@ -41,59 +43,6 @@ class Contents(NamedTuple):
 
     values: dict[str, Any]
     detached: bool
-
-
-class Backing(Protocol):
-    """What stands behind a session: its identity and its way to the stores."""
-
-    @property
-    def sid(self) -> str | None:
-        """The session id, ``None`` as long as nothing was stored."""
-        ...
-
-    @property
-    def ref(self) -> str | None:
-        """The public name of the session, ``None`` as long as nothing was stored."""
-        ...
-
-    @property
-    def cookie_permanent(self) -> bool | None:
-        """The permanence in the cookie, however old it is; ``None`` without one."""
-        ...
-
-    @property
-    def token_permanent(self) -> bool | None:
-        """The permanence in the verified cookie; ``None`` without one."""
-        ...
-
-    @property
-    def is_local(self) -> bool:
-        """Whether the session holds changes that only this process knows."""
-        ...
-
-    def load(self) -> Contents:
-        """Return what the stores hold."""
-        ...
-
-    def save(self, session: Session) -> None:
-        """Store what differs from what is stored."""
-        ...
-
-    def differs(self, values: dict[Any, Any]) -> bool:
-        """Return whether one of *values*, of this session, is not what is stored."""
-        ...
-
-    def rebase(self, session: Session) -> None:
-        """Take what *session* holds now as what is stored."""
-        ...
-
-    def regenerate(self) -> None:
-        """Make another id for the session, which it gets with the next save."""
-        ...
-
-    def destroy(self) -> None:
-        """End the stored session with the next save."""
-        ...
 
 
 class Session(dict[str, Any]):
@@ -122,7 +71,7 @@ class Session(dict[str, Any]):
     )
 
     def __init__(
-        self, initial: Mapping[str, Any] | None = None, *, backing: Backing | None = None
+        self, initial: Mapping[str, Any] | None = None, *, backing: UnitOfWork | None = None
     ) -> None:
         self.accessed = False
         #: Names the application set in this request, whether or not to what was there before.
@@ -178,12 +127,12 @@ class Session(dict[str, Any]):
         """Whether nothing was stored for this browser before this request."""
         self._load()
         # Not the id: regenerate() makes that before anything is stored.
-        return self._backing is None or self._backing.token_permanent is None
+        return self._backing is None or self._backing.request.token_permanent is None
 
     @property
     def is_local(self) -> bool:
         """Whether the session holds changes that only this process knows."""
-        return self._backing is not None and self._backing.is_local
+        return self._backing is not None and self._backing.request.is_local
 
     @property
     def modified(self) -> bool:
@@ -200,7 +149,7 @@ class Session(dict[str, Any]):
     @modified.setter
     def modified(self, value: bool) -> None:
         if not value and self._backing is not None and self._loaded:
-            self._backing.rebase(self)
+            self._backing.tracker.rebase(self)
             self.assigned.clear()
             # What was set until now may change from now on.
             self._handed_out.add(ALL)
@@ -214,7 +163,7 @@ class Session(dict[str, Any]):
         if ALL not in names:
             values = {name: value for name, value in values.items() if name in names}
         try:
-            return backing.differs(values)
+            return backing.tracker.differs(values)
         except Exception:  # noqa: BLE001 - the save reports it
             return True
 
@@ -226,13 +175,16 @@ class Session(dict[str, Any]):
     def permanent(self) -> bool:
         """Whether the session outlives the browser."""
         if not self._loaded and self._backing is not None:
-            known = self._backing.token_permanent
-            return bool(known)
+            return bool(self._backing.request.token_permanent)
         return bool(dict.get(self, PERMANENT, False))
 
     @permanent.setter
     def permanent(self, value: bool) -> None:
-        if not self._loaded and self._backing and self._backing.cookie_permanent == bool(value):
+        if (
+            not self._loaded
+            and self._backing
+            and self._backing.request.cookie_permanent == bool(value)
+        ):
             # Nothing to store, and no need to read: the cookie is sent again, as Flask does.
             self._modified = True
             self.assigned.add(PERMANENT)
@@ -240,7 +192,7 @@ class Session(dict[str, Any]):
         self[PERMANENT] = bool(value)
 
     @property
-    def backing(self) -> Backing | None:
+    def backing(self) -> UnitOfWork | None:
         """What stands behind this session."""
         return self._backing
 
@@ -313,7 +265,7 @@ class Session(dict[str, Any]):
             if self._loaded or self._backing is None:
                 return
             # Set before, to what the cookie has; there may be nothing behind it.
-            permanent = PERMANENT in self.assigned and self._backing.cookie_permanent
+            permanent = PERMANENT in self.assigned and self._backing.request.cookie_permanent
             contents = self._backing.load()
             dict.clear(self)
             dict.update(self, contents.values)

@@ -13,7 +13,7 @@ from flask_msm.errors import SerializationError, SessionTooLargeError
 from flask_msm.policies import Failure, KeepLocal, Reraise, StopDistribution, StoreNone
 from flask_msm.record.codec.unsupported import type_name
 
-from .changes import encode
+from .encoding import encode
 from .live_objects import Kept
 from .session import PERMANENT
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from flask_msm.record.codec.msgpack import Codec
 
-    from .changes import ChangeTracker
     from .record_builder import Changes
     from .serialization import Serialization
 
@@ -60,21 +59,26 @@ class UnserializableHandler:
     # -- reading -------------------------------------------------------------------------------
 
     def restore(
-        self, key: str, values: dict[str, Any], baseline: ChangeTracker, *, sure: bool, life: float
+        self,
+        key: str,
+        values: dict[str, Any],
+        stored: Mapping[str, bytes],
+        *,
+        sure: bool,
+        life: float,
     ) -> dict[str, Any]:
         """Return *values* with the live objects of the session *key* in their place.
 
         Args:
             key: Storage key.
             values: What is stored, decoded.
-            baseline: What is stored.
+            stored: What is stored, by name.
             sure: What is stored is at least as new as what the browser has seen.
             life: Time in seconds a session lives without a request.
         """
         self._key = key
         found = self._serialization.live.get(key, life=life)
         # Another request stored another value, or removed it: that is newer than the object.
-        stored = baseline.encoded
         self._restored = {
             name: kept
             for name, kept in found.items()
@@ -113,7 +117,7 @@ class UnserializableHandler:
         return shared
 
     def refused(
-        self, baseline: ChangeTracker, name: Any, value: Any, error: SerializationError
+        self, stored: Mapping[str, bytes], name: Any, value: Any, error: SerializationError
     ) -> bytes | None:
         """Return what is stored in place of *value*; ``None`` when what is stored stays.
 
@@ -133,7 +137,7 @@ class UnserializableHandler:
                 # There is no room for a name that is not a string.
                 return self._none() if error.attribute is not None else None
             case _Remedy.LIVE:
-                self._keep(name, value, baseline, failure)
+                self._keep(name, value, stored, failure)
                 return None
 
     def is_restored(self, name: Any, value: Any) -> bool:
@@ -167,7 +171,7 @@ class UnserializableHandler:
         error: SessionTooLargeError,
         changes: Changes,
         values: Mapping[str, Any],
-        baseline: ChangeTracker,
+        stored: Mapping[str, bytes],
     ) -> Changes | None:
         """Return *changes* with less in them; ``None`` when nothing is left that could be stored.
 
@@ -179,9 +183,9 @@ class UnserializableHandler:
         failure = _too_large(largest, error, values)
         match self._remedy(failure, error, known=self.is_restored(largest, values.get(largest))):
             case _Remedy.NONE:
-                return self._with_none(largest, error, changes, baseline)
+                return self._with_none(largest, error, changes, stored)
             case _Remedy.LIVE:
-                return self._without_largest(error, changes, values, baseline)
+                return self._without_largest(error, changes, values, stored)
 
     def settle(self, key: str | None, *, life: float) -> bool | None:
         """Keep what is to be kept, now that the rest was stored.
@@ -234,14 +238,14 @@ class UnserializableHandler:
                 return _Remedy.LIVE
 
     def _with_none(
-        self, name: str, error: SessionTooLargeError, changes: Changes, baseline: ChangeTracker
+        self, name: str, error: SessionTooLargeError, changes: Changes, stored: Mapping[str, bytes]
     ) -> Changes:
         none = self._none()
         # A record may be too large without any attribute, by what it knows of removed ones.
         if self._tries > MAX_TRIES or changes.get(name) == none or not error.attribute:
             raise error
         rest = {other: raw for other, raw in changes.items() if other != name}
-        if baseline.encoded.get(name) != none:
+        if stored.get(name) != none:
             return {**rest, name: none}
         if len(rest) == len(changes):
             raise error
@@ -252,7 +256,7 @@ class UnserializableHandler:
         error: SessionTooLargeError,
         changes: Changes,
         values: Mapping[str, Any],
-        baseline: ChangeTracker,
+        stored: Mapping[str, bytes],
     ) -> Changes | None:
         sizes = {name: len(raw) for name, raw in changes.items() if raw is not None}
         if not sizes:
@@ -262,20 +266,20 @@ class UnserializableHandler:
             names = list(sizes)
         for name in names:
             failure = _too_large(name, error, values)
-            self._keep(name, values.get(name), baseline, failure, _digest(changes[name]))
+            self._keep(name, values.get(name), stored, failure, _digest(changes[name]))
         return {name: raw for name, raw in changes.items() if name not in names}
 
     def _keep(
         self,
         name: Any,
         value: Any,
-        baseline: ChangeTracker,
+        stored: Mapping[str, bytes],
         failure: Failure,
         digest: bytes | None = None,
     ) -> None:
         self._serialization.note_local(failure)
         before = self._restored.get(name)
-        base = before.base if before else baseline.encoded.get(name)
+        base = before.base if before else stored.get(name)
         self._kept[name] = Kept(value, base, digest)
 
     def _none(self) -> bytes:

@@ -69,8 +69,8 @@ class LatencyMetrics:
         self._clock = clock
         self._windows: deque[Window] = deque([Window(0)], maxlen=STEPS)
 
-    def loaded(self, began: float, found: bool | None) -> None:  # noqa: FBT001
-        """Count a read.
+    def loaded(self, began: float, found: bool | None) -> float:  # noqa: FBT001
+        """Count a read; return how long it took, seconds.
 
         Args:
             began: When it began, monotonic clock, seconds.
@@ -87,15 +87,17 @@ class LatencyMetrics:
             window.failed += 1
         else:
             window.misses += 1
+        return now - began
 
-    def saved(self, began: float, *, stored: bool) -> None:
-        """Count a write that began at *began* (monotonic clock, seconds)."""
+    def saved(self, began: float, *, stored: bool) -> float:
+        """Count a write that began at *began* (monotonic clock); return the seconds it took."""
         now = self._clock.monotonic()
         number, window = int(now // STEP), self._windows[-1]
         if window.number != number:
             window = self._begun(number)
         window.saves[bisect_left(BOUNDS, now - began)] += 1
         window.failed += not stored
+        return now - began
 
     def windows(self) -> list[Window | None]:
         """Return the last fifteen minutes, oldest first; ``None`` where nothing happened."""

@@ -10,7 +10,7 @@ from flask_msm.errors import SerializationError
 from flask_msm.extension import EXTENSION
 from flask_msm.record.codec.msgpack import MsgpackCodec
 from flask_msm.record.codec.names import by_text, why_refused
-from flask_msm.sessions.changes import encode
+from flask_msm.sessions.encoding import encode
 
 
 if TYPE_CHECKING:

@@ -23,6 +23,7 @@ class Backing:
         self.stored = copy.deepcopy(self.values)
         self.detached = detached
         self.token_permanent = self.cookie_permanent = permanent
+        self.request = self.tracker = self
         self.loads = 0
         self.rebased = 0
 

@@ -35,6 +35,7 @@ from flask_msm.memcached.failures import NotSentError
 from flask_msm.record.codec.msgpack import MsgpackCodec
 from flask_msm.record.keys import keyring, ref_of, storage_key
 from flask_msm.record.record import join
+from flask_msm.sessions.request import RequestContext
 from flask_msm.sessions.session import Session
 from flask_msm.sessions.unit_of_work import Action, UnitOfWork
 from flask_msm.settings.settings import Settings
@@ -445,28 +446,21 @@ class Worker:
 # -- browsers and their requests -----------------------------------------------------------------
 
 
-class Visit:
-    """Implements what a ``UnitOfWork`` has to know of its request."""
+class Sent(RequestContext):
+    """What a ``UnitOfWork`` has to know of its request."""
 
-    secrets = (SECRET,)
+    endpoint = "model"
+    writable = True
 
-    def __init__(self, token) -> None:
-        self._token = token
+    def __init__(self, repository, token) -> None:
+        self.repository, self.before_store = repository, lambda: None
+        self._sent = token
 
-    def tokens(self):
-        return [self._token] if self._token else []
+    def read_cookies(self):
+        return (self._sent,) if self._sent else ()
 
-    def life(self) -> float:
+    def read_life(self) -> float:
         return LIFE
-
-    def endpoint(self) -> str:
-        return "model"
-
-    def before_store(self) -> None:
-        pass
-
-    def writable(self) -> bool:
-        return True
 
 
 #: Requests that raise the version of a session.
@@ -789,9 +783,10 @@ class World:
     # -- serving ---------------------------------------------------------------------------------
 
     def _serve(self, request) -> None:
-        unit = UnitOfWork(request.worker.repository, Visit(request.token))
+        unit = UnitOfWork(Sent(request.worker.repository, request.token))
         session = Session(backing=unit)
         if request.kind == "touch":
+            unit.request.judge()
             action = unit.refresh(session) if unit.refresh_due else Action.KEEP
         else:
             session.load()
@@ -817,7 +812,7 @@ class World:
 
     def _answer(self, request, unit, action) -> None:
         """Do what a browser does with the answer."""
-        browser, token, before = request.browser, unit.token, request.token
+        browser, token, before = request.browser, unit.request.token, request.token
         self.tell(f"{request}: {action.value}, asked {sorted(request.asked)}", browser)
         if request.kind == "logout":
             self._logged_out(request)
@@ -895,7 +890,7 @@ class World:
         if session.detached:
             self.counts["detached"] += 1
         if request.gone is not None:
-            self._check_gone(request, alive=bool(seen) and unit.token is not None)
+            self._check_gone(request, alive=bool(seen) and unit.request.token is not None)
             return
         browser = request.browser
         if request.token is None or browser.ending or self._may_have_expired(request):
@@ -969,10 +964,11 @@ class World:
         if request.worker.making_again:
             return  # the first copy was enough, and the one that a node lost is on its way
         envelope, record = request.worker.parts.envelope, unit.record
+        key = unit.request.key(unit.request.token.sid)
         holders = [
             node_id
             for node_id, memory in self.nodes.items()
-            if (held := memory.record(unit.key, envelope)) and join(held, record) == held
+            if (held := memory.record(key, envelope)) and join(held, record) == held
         ]
         if len(holders) < 2:
             self._violated("single", request, f"only {holders} of {request.asked} hold it")

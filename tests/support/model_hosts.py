@@ -390,7 +390,9 @@ class HostWorld(World):
         own = request.kind in ("logout", "regenerate")
         lasting = before is not None and not browser.ending and not self._may_have_expired(request)
         replaced = action is Action.DELETE or (
-            action is Action.SET and unit.token is not None and unit.token.sid != before.sid
+            action is Action.SET
+            and unit.request.token is not None
+            and unit.request.token.sid != before.sid
             if before is not None
             else False
         )

@@ -453,7 +453,7 @@ def test_pins_and_filter_are_looked_at_only_if_there_are_any(monkeypatch):
     shop = start()
     made = []
     monkeypatch.setattr(
-        "flask_msm.sessions.differences.UnserializableHandler",
+        "flask_msm.sessions.changes.UnserializableHandler",
         lambda *arguments: made.append(arguments),
     )
 

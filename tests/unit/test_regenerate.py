@@ -286,7 +286,9 @@ def hide(shop, key):
     repository = shop.state.repository
     load = repository.load
     unknown = Loaded(Outcome.UNKNOWN, None, {})
-    repository.load = lambda slot, **options: unknown if slot.key == key else load(slot, **options)
+    repository.load = lambda at, *rest, **options: (
+        unknown if at == key else load(at, *rest, **options)
+    )
 
 
 def test_a_change_follows_also_when_the_present_session_cannot_be_read(shop):

@@ -121,7 +121,7 @@ def test_of_two_cookies_of_one_session_the_newer_counts(shop):
 
     visitor = Visitor(shop, old, new)
 
-    assert visitor.ask(lambda: (session["name"], session.backing.token.version)) == (
+    assert visitor.ask(lambda: (session["name"], session.backing.request.token.version)) == (
         "eve",
         shop.token(new).version,
     )
@@ -211,10 +211,10 @@ def hide(shop, *cookies):
     repository = shop.state.repository
     load = repository.load
 
-    def hidden(slot, *, at_least):
-        if slot.key in keys:
+    def hidden(key, budget, *, at_least):
+        if key in keys:
             return Loaded(Outcome.UNKNOWN, None, {})
-        return load(slot, at_least=at_least)
+        return load(key, budget, at_least=at_least)
 
     repository.load = hidden
 
