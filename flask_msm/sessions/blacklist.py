@@ -42,10 +42,6 @@ class Noted(Enum):
 class Blacklist:
     """The entries this worker knows.
 
-    Args:
-        clock: Its wall clock is used.
-        worker: Returns the name of this worker.
-
     Attributes:
         overflow: How many failures could not be entered because there are too many others.
     """
@@ -77,14 +73,7 @@ class Blacklist:
     ) -> Noted:
         """Take note of a failure; return whether this worker has seen its like before.
 
-        Args:
-            attribute: Name of the attribute, ``None`` when that is not a string.
-            type_name: Qualified name of the type that was found.
-            path: Where in the session.
-            error: Name of the class of the error.
-            reason: Why, in words.
-            endpoint: Endpoint of the request.
-            added_by: Who adds the entry, if there is none.
+        *added_by* counts if there is no entry yet.
         """
         now, worker = self._clock.time(), self._worker()
         name = None if attribute is None else short_name(attribute)
@@ -119,9 +108,7 @@ class Blacklist:
     def clear(self, at: float, attribute: str | None = None) -> None:
         """Forget what was seen last before *at*, here and whenever it is received again.
 
-        Args:
-            at: Time in seconds since the epoch.
-            attribute: Forget this attribute only; all if ``None``.
+        *at* is in seconds since the epoch; of *attribute* only, if it is given.
         """
         with self._lock:
             if attribute is None:
@@ -141,9 +128,6 @@ class Blacklist:
         """Return the newest entries as bytes that ``merge`` takes: those of this worker first.
 
         It contains what others saw as well, for they may be gone; of their counts the greatest.
-
-        Args:
-            limit: Most entries.
         """
         worker = self._worker()
         entries = sorted(self.all(), key=lambda entry: worker not in entry.counts)

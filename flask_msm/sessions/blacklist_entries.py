@@ -105,10 +105,7 @@ def dump(entries: Iterable[Entry]) -> bytes:
 def parse(data: bytes | str, *, limit: int, latest: float) -> list[Entry]:
     """Return the entries in *data*, leaving out what is not one.
 
-    Args:
-        data: What ``dump`` made, or anything else.
-        limit: Most entries.
-        latest: No entry was seen later, seconds since the epoch.
+    No entry was seen later than *latest*, seconds since the epoch.
     """
     try:
         found = json.loads(data)

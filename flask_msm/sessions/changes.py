@@ -37,9 +37,6 @@ Refused = Callable[[Any, Any, SerializationError], "bytes | None"]
 class ChangeTracker:
     """The attributes as they are stored, and the objects the application got for them.
 
-    Args:
-        request: The request of the session.
-
     Attributes:
         encoded: What is stored, by name.
     """
@@ -67,12 +64,8 @@ class ChangeTracker:
     ) -> dict[str, Any]:
         """Return the attributes of *record* decoded, and take them for what is stored.
 
-        Args:
-            key: Storage key of the session.
-            record: What is stored.
-            local: Whether this process may hold objects that belong in their place.
-            sure: What is stored is at least as new as what the browser has seen.
-            life: Time in seconds a session lives without a request.
+        *local*: this process may hold objects that belong in their place. *sure*: what is stored is
+        at least as new as what the browser has seen.
         """
         stored = record.attributes.alive()
         if self._serialization.attribute_filter is not None:

@@ -24,13 +24,6 @@ def encode(
 ) -> bytes:
     """Return *value* encoded.
 
-    Args:
-        name: Its name.
-        value: The value of an attribute.
-        codec: Encodes it.
-        endpoint: Endpoint of the request.
-        names: All names of the session.
-
     Raises:
         SerializationError: It cannot be, or its *name* is not a string.
     """

@@ -56,10 +56,6 @@ class LiveObjects:
     Parallel requests of a session get the same objects, so these must be thread-safe. It does not
     matter which of two requests puts its objects last.
 
-    Args:
-        clock: Its monotonic clock is used.
-        limit: Most sessions.
-
     Attributes:
         dropped: How many objects went although their session may still be there: there were too
             many, or it was idle for too long.

@@ -26,16 +26,7 @@ POLICY_APPLIED = f"{POLICY}_applied"
 
 
 class RuntimeOverrides:
-    """Applies choices to one worker.
-
-    Args:
-        control: Knows them.
-        pins: Attributes that are stored as ``None`` without trying.
-        blacklist: Attributes that could not be stored.
-        local: Local storage.
-        events: Where it is recorded when this worker begins to obey another choice.
-        clock: Its wall clock is used.
-    """
+    """Applies choices to one worker."""
 
     def __init__(
         self,

@@ -37,8 +37,7 @@ class Pin(NamedTuple):
 class Pins:
     """The pinned names as this worker knows them.
 
-    Args:
-        configured: Names from ``MSM_BLACKLIST``; operators cannot unpin them.
+    Operators cannot unpin those that are configured.
 
     Attributes:
         names: All of them, replaced whole.

@@ -29,14 +29,7 @@ Changes = dict[str, "bytes | None"]
 
 
 class RecordBuilder:
-    """Makes records.
-
-    Args:
-        stamps: Issues stamps.
-        clock: Its wall clock is used.
-        life: Time in seconds a session lives without a request.
-        absolute_timeout: Time in seconds after which it ends regardless, or ``None``.
-    """
+    """Makes records."""
 
     __slots__ = ("_absolute_timeout", "_clock", "_life", "_stamps")
 
@@ -70,10 +63,7 @@ class RecordBuilder:
     def moved(self, known: Record | None, changes: Changes, *, after: int) -> Record:
         """Return the first record of a session that gets another id.
 
-        Args:
-            known: What is known of the session: under the new id there is nothing else.
-            changes: What the request changed.
-            after: The new stamp is above this one and above everything in *known*.
+        Under the new id there is nothing beside *known*.
         """
         if known is None:
             return self.first(changes)
@@ -86,11 +76,8 @@ class RecordBuilder:
     ) -> Record:
         """Return *base* with *changes* on top, or merely refreshed when there are none.
 
-        Args:
-            base: A record of kind data.
-            changes: What the request changed.
-            weak_names: Names whose change may only fill a gap.
-            after: The new stamp is above this one and above everything in *base*.
+        The new stamp is above *after* and everything in *base*; changes of *weak_names* may only
+        fill a gap.
         """
         now = self._clock.time()
         expires_at = max(base.expires_at, self.expiry(now, base.created))
@@ -139,10 +126,7 @@ class RecordBuilder:
     def alias(self, record: Record, key: str, *, grace: float) -> Rewrite:
         """Return what turns the session into an alias of *key*, unless it ended or moved before.
 
-        Args:
-            record: What is known of the session.
-            key: Storage key it moves to.
-            grace: Time in seconds the old id still shows the frozen attributes.
+        For *grace* seconds the old id still shows the frozen attributes.
         """
         now = self._clock.time()
 
@@ -167,9 +151,7 @@ class RecordBuilder:
 
         The tombstone lives as long as a copy, a mirror or a slow request could bring it back.
 
-        Args:
-            record: What is known of the session.
-            met: Called with where the session had moved to, if it had.
+        *met* is called with where the session had moved to, if it had.
         """
         now = self._clock.time()
 

@@ -103,17 +103,7 @@ class Moved(NamedTuple):
 
 
 class Repository:
-    """What sessions of one application need of their store.
-
-    Args:
-        store: Where records are kept.
-        codec: Encodes attributes.
-        stamps: Issues stamps.
-        clock: The source of time.
-        rules: See ``Rules``.
-        notify: Called for sessions created, destroyed and relocated.
-        serialization: What is done about attributes that cannot be stored.
-    """
+    """What sessions of one application need of their store."""
 
     def __init__(
         self,
@@ -216,16 +206,7 @@ class Repository:
         known: Loaded | None = None,
         hops: int = MAX_HOPS,
     ) -> None:
-        """Put a tombstone in place of the session, and of the one it moved to.
-
-        Args:
-            key: Storage key of the session.
-            budget: Time left for stores.
-            builder: Makes the tombstone.
-            record: What is known of the session.
-            known: What an earlier load saw.
-            hops: How many aliases to follow.
-        """
+        """Put a tombstone in place of the session, and of the one it moved to."""
         moved_to: set[str] = set()
 
         def on_alias(pointer: Pointer) -> None:
@@ -249,14 +230,7 @@ class Repository:
     ) -> Moved:
         """Commit that a session moved: put an alias to the storage key *to* in its place.
 
-        Args:
-            key: Storage key of the old place.
-            budget: Time left for stores.
-            builder: Makes the alias.
-            record: What is known of the session.
-            known: What an earlier load saw.
-            to: Where the session was written already.
-            avoid: Nodes that failed when it was written.
+        It was written to *to* already; nodes to *avoid* failed then.
 
         Returns:
             How it ended. When the session had ended before, by its old id or by the one it had

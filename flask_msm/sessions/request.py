@@ -161,10 +161,6 @@ class RequestContext:
         """Return which of the sessions of several cookies counts: the first that lives.
 
         If none lives it is one that has moved, or one whose state is unknown.
-
-        Args:
-            first: The first cookie.
-            loaded: What the stores returned for it.
         """
         found = [(self._rank(loaded), first, loaded)]
         for token in self.others:

@@ -63,15 +63,7 @@ class Listeners:
 class Serialization:
     """Knows the policy in force, and takes note of what was done by it.
 
-    Args:
-        policy: The policy in force.
-        blacklist: What was stored as ``None``.
-        kept: What stayed in this process.
-        pins: What is stored as ``None`` without trying.
-        live: Where it stayed.
-        attribute_filter: What it finds nothing in is not stored at all; ``None`` for no filter.
-        clock: Its monotonic clock is used.
-        listeners: Called about what happens.
+    What *attribute_filter* finds nothing in is not stored at all.
     """
 
     def __init__(

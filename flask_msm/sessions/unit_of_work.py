@@ -44,9 +44,6 @@ class Action(Enum):
 class UnitOfWork:
     """Stands behind one ``Session``: what was read, what of it is to be written.
 
-    Args:
-        request: The request.
-
     Attributes:
         record: What the stores are known to hold.
         frozen: The session moved on: what is seen here is not written any more.

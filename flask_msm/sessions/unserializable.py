@@ -37,13 +37,7 @@ class _Remedy(Enum):
 
 
 class UnserializableHandler:
-    """The attributes of one session that one request does not store as they are.
-
-    Args:
-        serialization: The application's policy and what belongs to it.
-        codec: Encodes attributes.
-        endpoint: Endpoint of the request.
-    """
+    """The attributes of one session that one request does not store as they are."""
 
     __slots__ = ("_codec", "_endpoint", "_kept", "_key", "_restored", "_serialization", "_tries")
 
@@ -69,12 +63,7 @@ class UnserializableHandler:
     ) -> dict[str, Any]:
         """Return *values* with the live objects of the session *key* in their place.
 
-        Args:
-            key: Storage key.
-            values: What is stored, decoded.
-            stored: What is stored, by name.
-            sure: What is stored is at least as new as what the browser has seen.
-            life: Time in seconds a session lives without a request.
+        *sure*: what is stored is at least as new as what the browser has seen.
         """
         self._key = key
         found = self._serialization.live.get(key, life=life)
@@ -190,9 +179,7 @@ class UnserializableHandler:
     def settle(self, key: str | None, *, life: float) -> bool | None:
         """Keep what is to be kept, now that the rest was stored.
 
-        Args:
-            key: Storage key of the session; ``None`` when it ended.
-            life: Time in seconds a session lives without a request.
+        *key* is ``None`` when the session ended.
 
         Returns:
             Whether the session has live objects here; ``None`` when this request does
@@ -215,11 +202,8 @@ class UnserializableHandler:
     def _remedy(self, failure: Failure, error: SerializationError, *, known: bool) -> _Remedy:
         """Ask the policy, and do what does not depend on the attribute.
 
-        Args:
-            failure: What happened.
-            error: Raised if the policy demands it.
-            known: The object was kept before, by a policy that allowed it: it is no fault of this
-                request.
+        *known*: the object was kept before, by a policy that allowed it: it is no fault of this
+        request.
         """
         serialization = self._serialization
         match serialization.policy.verdict(failure):

@@ -97,12 +97,6 @@ class Failover:
 class FailoverStore:
     """Implements ``SessionStore`` over a cluster and local storage.
 
-    Args:
-        cluster: The nodes.
-        local: Local storage.
-        rules: See ``Failover``.
-        clock: The source of time.
-
     Attributes:
         nodes: What the cluster store knows of its nodes.
         saved_locally: How many changes only local storage took.
@@ -331,10 +325,7 @@ class FailoverStore:
     def hand_over(self, key: str, deadline: float, *, fresh: bool = False) -> bool:
         """Join what this host has of *key* into the cluster; return whether that knows it now.
 
-        Args:
-            key: Storage key.
-            deadline: Monotonic time in seconds until which it may take.
-            fresh: The cluster is thought not to have it, which saves looking.
+        *fresh*: the cluster is thought not to have it, which saves looking.
 
         Raises:
             UnknownRecordError: It was written with another key or by a newer version.
@@ -372,10 +363,7 @@ class FailoverStore:
 
         The move was not known where that was written, for it waited on a host.
 
-        Args:
-            here: What this host had under the old id.
-            joined: The same, with what the cluster had.
-            deadline: Monotonic time in seconds until which it may take.
+        *here* is what this host had under the old id, *joined* the same with what the cluster had.
 
         Returns:
             Whether nothing is left to be taken along.

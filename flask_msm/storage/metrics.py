@@ -59,11 +59,7 @@ class Window:
 
 
 class LatencyMetrics:
-    """Counts what the sessions of one worker cost.
-
-    Args:
-        clock: Its monotonic clock is used.
-    """
+    """Counts what the sessions of one worker cost."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -72,9 +68,7 @@ class LatencyMetrics:
     def loaded(self, began: float, found: bool | None) -> float:  # noqa: FBT001
         """Count a read; return how long it took, seconds.
 
-        Args:
-            began: When it began, monotonic clock, seconds.
-            found: Whether there was a session; ``None`` when no store knew.
+        *found* is ``None`` when no store knew.
         """
         now = self._clock.monotonic()
         number, window = int(now // STEP), self._windows[-1]

@@ -26,10 +26,6 @@ REMEMBERED = 4096
 class Mirror:
     """Sees to it that local storage has what the cluster was seen to hold.
 
-    Args:
-        local: Local storage.
-        background: Does the work.
-
     Attributes:
         dropped: How many copies were not made because too many were waiting.
     """

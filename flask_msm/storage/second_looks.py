@@ -25,12 +25,7 @@ LIMIT = 50_000
 
 
 class SecondLooks:
-    """Counts the reads of one worker.
-
-    Args:
-        clock: Its monotonic clock is used.
-        limit: How many sessions are counted.
-    """
+    """Counts the reads of one worker."""
 
     def __init__(self, clock: Clock, *, limit: int = LIMIT) -> None:
         self._clock = clock

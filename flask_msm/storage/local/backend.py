@@ -50,16 +50,8 @@ class LocalBackend(NamedTuple):
 class BackendOpener:
     """Opens the backend at first use: not in ``init_app``, and never for a command line.
 
-    Args:
-        kind: ``filesystem``, ``simple`` or a cache.
-        keys: Returns the keyring, part of the folder's name.
-        base: Folder for ``filesystem``, ``None`` for a place of our choice.
-        name: Name of the application's folder, see ``folder.folder_name``.
-        sessions: Most sessions.
-        size: Most bytes; ``None`` for a part of what is free.
-        alone: There is no cluster: every session is nowhere else.
-        trouble: Called with the reason why the folder cannot be used.
-        marks: What the folder is found by, see ``folder.node_marks``.
+    *alone*: there is no cluster, every session is nowhere else. *size* is in bytes, ``None`` for a
+    part of what is free. *marks*: see ``folder.node_marks``.
     """
 
     def __init__(

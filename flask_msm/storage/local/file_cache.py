@@ -48,11 +48,7 @@ class _File(NamedTuple):
 class FileCache:
     """A folder that the workers of a host share: one file for each session.
 
-    Args:
-        folder: An existing folder that belongs to this user alone.
-        limits: How much ``trim`` leaves there.
-        dirty: Hashes of sessions that are nowhere else: they go last.
-        locks: Held around each change.
+    Those in *dirty* are nowhere else: they go last.
     """
 
     def __init__(

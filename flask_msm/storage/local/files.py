@@ -38,8 +38,7 @@ def is_private(cache: CacheLike) -> bool:
 def memory_cache(sessions: int) -> SimpleCache:
     """Return a cache in the memory of this process.
 
-    Args:
-        sessions: How many it has to take at least; the caller enforces the limit.
+    It has to take *sessions* at least; the caller enforces the limit.
     """
     # The time-out is always given with the value; 0 would mean "first to be thrown out".
     return SimpleCache(threshold=2 * sessions + 100, default_timeout=1)
@@ -130,12 +129,7 @@ def _write(descriptor: int, data: bytes) -> None:
 
 
 def has_expired(path: str, now: float) -> bool:
-    """Return whether the file is not needed any more.
-
-    Args:
-        path: Where it is.
-        now: Seconds since the epoch.
-    """
+    """Return whether the file is not needed any more."""
     with open(path, "rb") as file:
         head = file.read(_EXPIRY.size)
     return len(head) < _EXPIRY.size or int(_EXPIRY.unpack(head)[0]) < now

@@ -62,11 +62,7 @@ class MemoryJournal:
 
 
 class FileJournal:
-    """One empty file for each session: any worker of the host hands over what a dead one left.
-
-    Args:
-        folder: An existing folder that belongs to this user alone.
-    """
+    """One empty file for each session: any worker of the host hands over what a dead one left."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = str(folder)

@@ -29,8 +29,7 @@ _PAUSE = 0.001
 class KeyLocks:
     """Locks by storage key.
 
-    Args:
-        folder: Where lock files are kept; ``None`` when no other process uses the storage.
+    Without *folder* no other process uses the storage.
     """
 
     def __init__(self, folder: Path | None = None) -> None:

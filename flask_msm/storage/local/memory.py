@@ -29,11 +29,7 @@ LOOK_AT = 64
 class IndexedCache:
     """Any other cachelib cache, with an index of what this process put into it.
 
-    Args:
-        cache: Where bytes are kept.
-        limits: How much may be kept; beyond, what was used longest ago goes at once.
-        dirty: Hashes of sessions that are nowhere else: they go last.
-        locks: Held around each change.
+    Those in *dirty* are nowhere else: they go last.
 
     Attributes:
         lost: How many dirty sessions had to go.

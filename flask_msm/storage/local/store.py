@@ -75,15 +75,8 @@ class Entry(NamedTuple):
 class LocalStore:
     """Implements ``SessionStore`` on this host.
 
-    Args:
-        shelves: Where things are kept, opened at first use.
-        envelope: Seals and opens records.
-        max_size: Largest record, bytes.
-        clock: Its wall clock makes times to live.
-        prefix: In front of every storage key.
-        alone: There is no cluster: what is not here is nowhere.
-        trouble: Called with the reason when local storage fails, and ``None`` when it works again.
-        later: Runs a job behind the response; returns whether it was taken.
+    *alone*: there is no cluster, what is not here is nowhere. *trouble* is called with the reason
+    when local storage fails, and with ``None`` when it works again.
     """
 
     def __init__(
@@ -183,11 +176,7 @@ class LocalStore:
     ) -> Saved:
         """Store what *rewrite* makes of the record that is there.
 
-        Args:
-            key: Storage key.
-            rewrite: See ``SessionStore.save``.
-            mark: What is to be remembered of it.
-            limit: Largest size in bytes, if it is another one than usual.
+        *limit*: largest size in bytes, if it is another one than usual.
 
         Returns:
             What was written; without copies when local storage failed.
