@@ -49,14 +49,13 @@ from .process.background import Background
 from .record.encryption import Encryption, encryption_of
 from .record.envelope import Envelope
 from .record.hybrid_clock import HybridLogicalClock
-from .record.keys import digest_of
 from .sessions.blacklist import Blacklist
 from .sessions.live_objects import LiveObjects
 from .sessions.overrides import RuntimeOverrides
 from .sessions.pins import Pins
 from .sessions.repository import Repository, Rules
 from .sessions.serialization import Listeners, Serialization
-from .storage.failover import Failover, FailoverStore
+from .storage.failover import FailoverStore
 from .storage.local.backend import BackendOpener
 from .storage.local.folder import folder_name, node_marks
 from .storage.local.store import LocalStore
@@ -359,7 +358,7 @@ class Cluster:
     def _make_store(self, behind: Background) -> None:
         """Make the store of sessions."""
         environment, settings = self._environment, self._environment.settings
-        clock, mode, ended = environment.clock, self.mode, self.ended_sessions
+        clock, mode = environment.clock, self.mode
         copies = environment.background("flask-msm-copies")
         self.mirror = Mirror(self._local, behind) if settings.mirror or settings.sticky else None
         self.replicated = ClusterStore(
@@ -378,21 +377,16 @@ class Cluster:
         self.store = FailoverStore(
             self.replicated,
             self._local,
-            Failover(
-                mode=lambda: mode.mode,
-                near_max_age=settings.near_max_age if settings.sticky else None,
-                mirror=self.mirror,
-                returning=lambda: (
-                    self.learner.others_keep or clock.time() - mode.back_at < environment.notice
-                ),
-                behind=copies,
-                drops=self._drops,
-                ended=lambda key, stamp, kept: ended.add(
-                    digest_of(key) or "", stamp=stamp, kept=kept
-                ),
-                has_ended=ended.has,
-                remembers=lambda ids, deadline: self.sharing.remembers(ids, deadline),  # noqa: PLW0108  (made below)
+            mode=mode,
+            ended_sessions=self.ended_sessions,
+            mirror=self.mirror,
+            queue=copies,
+            near_max_age=settings.near_max_age if settings.sticky else None,
+            drops=self._drops,
+            returning=lambda: (
+                self.learner.others_keep or clock.time() - mode.back_at < environment.notice
             ),
+            remembers=lambda ids, deadline: self.sharing.remembers(ids, deadline),  # noqa: PLW0108  (made below)
             clock=clock,
         )
         later = environment.background("flask-msm-upkeep")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from flask_msm.cluster.mode import Mode
 from flask_msm.errors import CorruptRecordError, UnknownRecordError
 from flask_msm.record.attributes import written_until
 from flask_msm.record.hybrid_clock import stamp_at
+from flask_msm.record.keys import digest_of
 from flask_msm.record.record import PARTIAL, Kind, join
 from flask_msm.storage.local.sync_state import SyncState
 
@@ -34,6 +34,8 @@ from .store import (
 
 
 if TYPE_CHECKING:
+    from flask_msm.cluster.ended_sessions import EndedSessions
+    from flask_msm.cluster.mode import ModeState
     from flask_msm.process.background import Background
     from flask_msm.process.clock import Clock
     from flask_msm.record.record import Record
@@ -62,69 +64,65 @@ def _doubted(loaded: Loaded) -> Loaded:
     return loaded._replace(outcome=outcome, certain=False, nowhere_else=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failover:
-    """How the two are used together.
-
-    Attributes:
-        mode: Returns where sessions go now.
-        near_max_age: With sticky sessions: time in seconds for which the copy of this host is
-            read without asking the cluster; ``None`` without them.
-        mirror: Copies to local storage behind the response; ``None`` for no copies.
-        returning: Returns whether nodes came back, or distribution was resumed, so lately that
-            other workers may not know of it: they read and write local storage only.
-        behind: Writes to the cluster behind the response, with sticky sessions.
-        drops: Returns whether changes of an outage are dropped when it is over.
-        ended: Called for each session that ended with its storage key; with its version, a stamp,
-            if that was earlier and is only handed over now; and whether only this host knows it.
-        has_ended: Returns whether the session of a storage key is among those that ended lately,
-            wherever that was.
-        remembers: Returns whether an answer of nodes that a session is not there still counts,
-            given their ids and a deadline: they may have been restarted, flushed or exchanged.
-    """
-
-    mode: Callable[[], Mode]
-    near_max_age: float | None
-    mirror: Mirror | None
-    returning: Callable[[], bool]
-    behind: Background
-    drops: Callable[[], bool]
-    ended: Callable[[str, int | None, bool], object]
-    has_ended: Callable[[str], bool]
-    remembers: Callable[[frozenset[str], float], bool]
-
-
 class FailoverStore:
     """Implements ``SessionStore`` over a cluster and local storage.
 
     Attributes:
         nodes: What the cluster store knows of its nodes.
+        mirror: Copies to local storage behind the response; ``None`` for no copies.
+        queue: Writes to the cluster behind the response, with sticky sessions.
+        near_max_age: With sticky sessions: time in seconds for which the copy of this host is
+            read without asking the cluster; ``None`` without them.
+        drops: Returns whether changes of an outage are dropped when it is over.
+        returning: Returns whether nodes came back, or distribution was resumed, so lately that
+            other workers may not know of it: they read and write local storage only.
+        remembers: Returns whether an answer of nodes that a session is not there still counts,
+            given their ids and a deadline: they may have been restarted, flushed or exchanged.
         saved_locally: How many changes only local storage took.
         late: How many of them because nodes did not take them in time.
     """
 
     def __init__(
-        self, cluster: ClusterStore, local: LocalStore, rules: Failover, *, clock: Clock
+        self,
+        cluster: ClusterStore,
+        local: LocalStore,
+        *,
+        mode: ModeState,
+        ended_sessions: EndedSessions,
+        mirror: Mirror | None,
+        queue: Background,
+        near_max_age: float | None,
+        drops: Callable[[], bool],
+        returning: Callable[[], bool],
+        remembers: Callable[[frozenset[str], float], bool],
+        clock: Clock,
     ) -> None:
         self.cluster = cluster
         self.local = local
         self.nodes = cluster.nodes
+        self.mirror = mirror
+        self.queue = queue
+        self.near_max_age = near_max_age
+        self.drops = drops
+        self.returning = returning
+        self.remembers = remembers
         self.saved_locally = 0
         self.late = 0
-        self._rules = rules
+        self._mode = mode
+        self._ended = ended_sessions
         self._clock = clock
 
     # -- reading -------------------------------------------------------------------------------
 
     def load(self, key: str, *, at_least: int, deadline: float) -> Loaded:
         """Return the record of *key*; from this host if the cluster is unsure or old."""
-        if self._rules.has_ended(key):
+        if self._ended.has(key):
             return ENDED
-        mode = self._rules.mode()
+        mode = self._mode.mode
         if mode is not Mode.DISTRIBUTED:
             return self._load_here(key, mode, at_least, deadline)
         near = None
-        if self._rules.near_max_age is not None:
+        if self.near_max_age is not None:
             near = self._find(key)
             if near and near.record.version >= at_least and self._is_whole_and_fresh(near):
                 return Loaded(Outcome.FOUND, near.record, {})
@@ -139,13 +137,13 @@ class FailoverStore:
             waits = doubtful or near is not None or self.local.is_dirty(key)
             if not waits and record.version >= at_least:
                 return loaded
-            if self._rules.near_max_age is not None and record.version < at_least:
+            if self.near_max_age is not None and record.version < at_least:
                 # What the browser has seen may wait on another host: no node can know of it yet.
                 loaded = loaded._replace(certain=False)
         found = self._with_local(loaded, near or self._find(key), deadline)
         behind = found.record is None or found.record.version < at_least
         # Other hosts are handing over what they kept, which no node knows of yet.
-        is_early = behind and self._rules.returning() and not self._rules.drops()
+        is_early = behind and self.returning() and not self.drops()
         return _doubted(found) if is_early else found
 
     def _load_here(self, key: str, mode: Mode, at_least: int, deadline: float) -> Loaded:
@@ -167,21 +165,19 @@ class FailoverStore:
         # may have noticed an outage first.
         if entry is None or (loaded.copies and self.is_dropped(entry)):
             # A node that lost its memory a moment ago has no session at all.
-            if loaded.outcome is Outcome.MISSING and not self._remember(loaded, deadline):
+            if loaded.outcome is Outcome.MISSING and not self.remembers(loaded.said_no, deadline):
                 return loaded._replace(outcome=Outcome.UNKNOWN)
             return loaded
         if loaded.record is not None:
             return loaded._replace(record=join(loaded.record, entry.record))
         counts = not entry.mark or entry.record.created == PARTIAL
-        gone = loaded.outcome is Outcome.MISSING and counts and self._remember(loaded, deadline)
+        missing = counts and loaded.outcome is Outcome.MISSING
+        gone = missing and self.remembers(loaded.said_no, deadline)
         if gone and not entry.mark:
             return loaded
         return loaded._replace(
             outcome=Outcome.FOUND, record=entry.record, certain=False, nowhere_else=gone
         )
-
-    def _remember(self, loaded: Loaded, deadline: float) -> bool:
-        return self._rules.remembers(loaded.said_no, deadline)
 
     def is_dropped(self, entry: Entry) -> bool:
         """Return whether *entry* is a change of an outage that does not go into the cluster.
@@ -189,18 +185,18 @@ class FailoverStore:
         A logout always does: it is final.
         """
         ended = entry.record.kind is Kind.DESTROYED
-        return entry.mark is SyncState.OUTAGE and not ended and self._rules.drops()
+        return entry.mark is SyncState.OUTAGE and not ended and self.drops()
 
     def _is_whole_and_fresh(self, near: Entry) -> bool:
         if near.record.created == PARTIAL:
             return False  # what was written here without seeing the rest, which the cluster has
-        limit = self._rules.near_max_age or 0.0
+        limit = self.near_max_age or 0.0
         # What waits to be written is newer than anything that the cluster has.
         return 0.0 <= self._clock.time() - max(near.checked_at, near.record.renewed) < limit
 
     def _catch_up(self, key: str) -> None:
-        if self._rules.mirror is not None:
-            self._rules.mirror.catch_up(key)
+        if self.mirror is not None:
+            self.mirror.catch_up(key)
 
     def _find(self, key: str) -> Entry | None:
         self._catch_up(key)
@@ -226,7 +222,7 @@ class FailoverStore:
         """
         saved = self._save(key, rewrite, known=known, deadline=deadline)
         if saved.record.kind is Kind.DESTROYED and saved.copies:
-            self._rules.ended(key, None, saved.holders == {LOCAL})
+            self._ended.add(digest_of(key) or "", kept=saved.holders == {LOCAL})
         return saved
 
     def _save(
@@ -237,9 +233,9 @@ class FailoverStore:
         known: Loaded | None,
         deadline: float,
     ) -> Saved:
-        if self._rules.mode() is not Mode.DISTRIBUTED:
+        if self._mode.mode is not Mode.DISTRIBUTED:
             return self._save_here(key, rewrite, SyncState.OUTAGE)
-        if self._rules.near_max_age is not None:
+        if self.near_max_age is not None:
             return self._save_near(key, rewrite, known=known, deadline=deadline)
         try:
             saved = self.cluster.save(key, rewrite, known=known, deadline=deadline)
@@ -249,7 +245,7 @@ class FailoverStore:
             self.late += self._clock.monotonic() >= deadline
             here = self._save_here(key, rewrite, SyncState.PENDING)
             return here._replace(failed=saved.failed)
-        if self._rules.mirror is not None and self._rules.returning():
+        if self.mirror is not None and self.returning():
             self.local.confirm(key, saved.record)
         self._note(key, saved.record)
         return saved
@@ -257,7 +253,7 @@ class FailoverStore:
     def holders(self, key: str, deadline: float) -> tuple[str, ...]:
         """Return where *key* is held now: ids of nodes, and ``local``."""
         near = self.local.holders(key, deadline)
-        if self._rules.mode() is Mode.LOCAL:
+        if self._mode.mode is Mode.LOCAL:
             return near
         return (*self.cluster.holders(key, deadline), *near)
 
@@ -305,7 +301,7 @@ class FailoverStore:
         # No other request may overtake a logout, or the move of a session: it waits. So does
         # a new session: another host would read from the nodes that there is none.
         waits = fresh or near.record.kind is not Kind.DATA
-        if not waits and self._rules.behind.put(partial(self._hand_over_behind, key)):
+        if not waits and self.queue.put(partial(self._hand_over_behind, key)):
             return near
         try:
             saved = self.cluster.save(key, joined_with(near.record), known=known, deadline=deadline)
@@ -353,7 +349,7 @@ class FailoverStore:
             self.local.confirm(key, saved.record)
             if saved.record.kind is Kind.DESTROYED:
                 # The worker that ended it may be gone, and other hosts do not know of it.
-                self._rules.ended(key, saved.record.version, False)  # noqa: FBT003
+                self._ended.add(digest_of(key) or "", stamp=saved.record.version)
         if not saved.copies and saved.refused and not saved.failed:
             raise RecordRefusedError("the nodes refuse it, for want of memory or for its size")
         return bool(saved.copies)
@@ -389,6 +385,6 @@ class FailoverStore:
         return True
 
     def _note(self, key: str, record: Record) -> None:
-        if self._rules.mirror is not None:
-            asked = self._rules.near_max_age is not None
-            self._rules.mirror.note(key, record, anew=asked)
+        if self.mirror is not None:
+            asked = self.near_max_age is not None
+            self.mirror.note(key, record, anew=asked)

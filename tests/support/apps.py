@@ -91,7 +91,7 @@ class Handle:
             # Which reads ask both homes is shown elsewhere; here operations are counted.
             self.state.store.cluster._second_looks = None
             # Whether a node remembers is asked of the fleet as well.
-            object.__setattr__(self.state.store._rules, "remembers", lambda *_: True)
+            self.state.store.remembers = lambda *_: True
 
     # -- requests ------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from flask_msm.record.attributes import NOTHING, Attributes
 from flask_msm.record.envelope import Envelope
 from flask_msm.record.keys import Keyring, storage_key
 from flask_msm.record.record import Kind, Pointer, Record, join
-from flask_msm.storage.failover import Failover, FailoverStore
+from flask_msm.storage.failover import FailoverStore
 from flask_msm.storage.local.backend import BackendOpener
 from flask_msm.storage.local.store import LocalStore
 from flask_msm.storage.mirror import Mirror
@@ -258,18 +258,25 @@ class Nearby(Host):
             )
         )
         self.mirror = Mirror(self.local, self.mirroring)
-        rules = Failover(
-            mode=lambda: self.mode,
-            near_max_age=near_max_age,
+        self.store = FailoverStore(
+            self.cluster,
+            self.local,
+            mode=self,
+            ended_sessions=self,
             mirror=self.mirror,
-            returning=lambda: self.returning,
-            behind=self.behind,
+            queue=self.behind,
+            near_max_age=near_max_age,
             drops=lambda: self.drops,
-            ended=lambda at, stamp, kept: self.told.append((at, stamp, kept)),
-            has_ended=lambda key: key in self.ended,
+            returning=lambda: self.returning,
             remembers=lambda *_: self.remembers,
+            clock=self.clock,
         )
-        self.store = FailoverStore(self.cluster, self.local, rules, clock=self.clock)
+
+    def has(self, at) -> bool:
+        return at in self.ended
+
+    def add(self, digest, *, stamp=None, kept=False) -> None:
+        self.told.append((PREFIX + digest, stamp, kept))
 
     def outage(self) -> None:
         """Let no node answer, and notice it."""

@@ -38,17 +38,16 @@ class Outage:
 
     def __init__(self, known) -> None:
         self.shop = shop = make_app(MSM_MIRROR=True)
-        self.rules = shop.state.store._rules
-        self.mirror = self.rules.mirror
+        self.store, self.mirror = shop.state.store, shop.state.store.mirror
         if known == "nothing":
-            object.__setattr__(self.rules, "mirror", None)
+            self.store.mirror = None
         shop.do(lambda: session.update(name="anna"))
         self._wait()
-        object.__setattr__(self.rules, "mirror", None)
+        self.store.mirror = None
         if known != "all":
             shop.do(lambda: session.update(BEFORE))
         else:
-            object.__setattr__(self.rules, "mirror", self.mirror)
+            self.store.mirror = self.mirror
             shop.do(lambda: session.update(BEFORE))
             self._wait()
         self.sid = shop.token().sid

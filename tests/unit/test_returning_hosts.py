@@ -17,7 +17,7 @@ NOTICE = BACKOFF + 2 * INTERVAL
 
 def doubts(worker):
     """Return whether *worker* does not believe a miss of the nodes."""
-    return worker.state.store._rules.returning()
+    return worker.state.store.returning()
 
 
 def begin(crew):

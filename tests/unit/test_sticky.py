@@ -289,7 +289,7 @@ def test_a_default_for_a_value_that_waits_on_another_host_fills_a_gap_only():
     other = make_app(MSM_STICKY=True)
     for node_id, node in other.nodes.items():
         node.items = one.nodes[node_id].items
-    one.state.store._rules.behind.put = lambda _: True
+    one.state.store.queue.put = lambda _: True
     one.do(lambda: session.update(cart=["apple"]))
 
     browser = other.browser(one.cookie())
