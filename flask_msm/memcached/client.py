@@ -57,23 +57,11 @@ class MemcachedNode:
 
     Safe to use from any number of threads, and on both sides of a fork.
 
-    Args:
-        node_id: The node's name in the configuration.
-        host: Name or address, without brackets.
-        port: TCP port.
-        path: Path of a unix socket, instead of host and port.
-        connect_timeout: Time in seconds to open a connection, TLS included.
-        timeout: Time in seconds for one answer.
-        pool_size: The most connections at a time.
-        retry_attempts: How often a read is sent again after a soft failure.
-        retry_delay: Time in seconds before it is.
-        tls_context: Speak TLS, though not on a unix socket.
-        auth: User and password.
-        clock: The clock that deadlines refer to.
-        sleep: Waits for some seconds.
+    All times are seconds. A *host* has no brackets; the *path* of a unix socket stands instead of
+    host and port, and there TLS is not spoken. A read is sent again *retry_attempts* times after a
+    soft failure.
 
     Attributes:
-        id: The node's name in the configuration.
         item_size_max: Largest item the server stores, in bytes, from its statistics.
         clock_ahead: By how many seconds its clock is ahead of the one that times to live are
             counted with.
@@ -102,8 +90,7 @@ class MemcachedNode:
         elif host is not None and port is not None:
             self._addresses = Resolver(host, port)
         else:
-            message = "a node has host and port or the path of a unix socket"
-            raise ValueError(message)
+            raise ValueError("a node has host and port or the path of a unix socket")
         self.id = node_id
         self.item_size_max = 1024 * 1024
         self.clock_ahead = 0.0

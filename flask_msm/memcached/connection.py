@@ -101,8 +101,7 @@ class Connection:
             if not data:
                 if silent:
                     raise PeerClosedError
-                message = "closed in the middle of an answer"
-                raise ProtocolError(message)
+                raise ProtocolError("closed in the middle of an answer")
             if reply.feed(data):
                 return
             silent = False

@@ -86,8 +86,7 @@ class PendingReply(Generic[T]):
     def result(self) -> T:
         """Read the reply. Call it once."""
         if self._over:
-            message = "the reply to this command was read or given up"
-            raise RuntimeError(message)
+            raise RuntimeError("the reply to this command was read or given up")
         try:
             while True:
                 try:

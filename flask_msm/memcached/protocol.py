@@ -154,14 +154,11 @@ class OneItem:
     def _check_part(self, data: bytes | bytearray, key: bytes, end: int) -> None:
         """Raise if *data* cannot be the beginning of this reply."""
         if key != self._key:
-            message = "an item that was not asked for"
-            raise ProtocolError(message)
+            raise ProtocolError("an item that was not asked for")
         if end > VALUE_LIMIT:
-            message = "a value beyond every limit"
-            raise ProtocolError(message)
+            raise ProtocolError("a value beyond every limit")
         if not _ITEM_TRAILER.startswith(data[end:]):
-            message = "a value that does not end where it should"
-            raise ProtocolError(message)
+            raise ProtocolError("a value that does not end where it should")
 
     def outcome(self, horizon: int) -> Item | None:
         """Return the item."""
@@ -197,18 +194,15 @@ class ManyItems:
                 break
             key, length, unique = head.groups()
             if key not in self._keys or key in self._found:
-                message = "an item that was not asked for"
-                raise ProtocolError(message)
+                raise ProtocolError("an item that was not asked for")
             if self._size + int(length) > VALUE_LIMIT:
-                message = "values beyond every limit"
-                raise ProtocolError(message)
+                raise ProtocolError("values beyond every limit")
             start = head.end()
             end = start + int(length)
             if len(received) < end + 2:
                 break
             if received[end : end + 2] != b"\r\n":
-                message = "a value that does not end where it should"
-                raise ProtocolError(message)
+                raise ProtocolError("a value that does not end where it should")
             self._found[key] = bytes(received[start:end]), unique
             self._size += end - start
             position = end + 2
@@ -244,8 +238,7 @@ class Statistics:
         """Take the next bytes; return whether the reply is complete."""
         self._size += len(data)
         if self._size > STATS_LIMIT:
-            message = "statistics beyond every limit"
-            raise ProtocolError(message)
+            raise ProtocolError("statistics beyond every limit")
         received = self._received
         received += data
         position = 0
@@ -279,8 +272,7 @@ def _line_end(data: bytes | bytearray, start: int) -> int:
     """Return where the line that begins at *start* ends, -1 if it goes on."""
     end = data.find(b"\r\n", start, start + LINE_LIMIT + 2)
     if end < 0 and len(data) - start > LINE_LIMIT:
-        message = "a line without an end"
-        raise ProtocolError(message)
+        raise ProtocolError("a line without an end")
     return end
 
 
@@ -293,8 +285,7 @@ def _check_line(data: bytes | bytearray, start: int) -> None:
 
 def _expect_end(data: bytes | bytearray, end: int) -> None:
     if len(data) != end:
-        message = "more than was asked for"
-        raise ProtocolError(message)
+        raise ProtocolError("more than was asked for")
 
 
 def _not_an_answer(line: bytes) -> WireError:

@@ -102,8 +102,7 @@ def checked_ttl(ttl: int | None, ahead: float = 0.0) -> int:
     if ttl is None:
         return 0
     if type(ttl) is not int or not 1 <= ttl < TTL_LIMIT:
-        message = "a TTL is a whole number of seconds from 1 to 2^31 - 1"
-        raise ValueError(message)
+        raise ValueError("a TTL is a whole number of seconds from 1 to 2^31 - 1")
     if not ahead or ttl <= RELATIVE_TTL_LIMIT:
         return ttl
     return min(max(ttl + round(ahead), RELATIVE_TTL_LIMIT + 1), TTL_LIMIT - 1)

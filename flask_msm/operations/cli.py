@@ -35,9 +35,19 @@ if TYPE_CHECKING:
 msm_commands = AppGroup("msm", help="Look after the sessions in memcached.")
 
 
-@msm_commands.command("status")
-@as_json
-@visiting
+def _command(
+    name: str, *, group: click.Group = msm_commands, changes: bool = False
+) -> Callable[[Callable[..., Any]], click.Command]:
+    """Register a command that gets the console and ``--json``, and ``--reason`` if it changes."""
+
+    def registered(function: Callable[..., Any]) -> click.Command:
+        command = as_json(visiting(function))
+        return group.command(name)(reason_option(command) if changes else command)
+
+    return registered
+
+
+@_command("status")
 def status(console: Console, *, as_json: bool) -> None:
     """Say how the fleet is; exit code 0 if all is well, 1 if not."""
     view, conditions = console.survey(), console.conditions()
@@ -47,9 +57,7 @@ def status(console: Console, *, as_json: bool) -> None:
     raise SystemExit(0 if well else 1)
 
 
-@msm_commands.command("nodes")
-@as_json
-@visiting
+@_command("nodes")
 def nodes(console: Console, *, as_json: bool) -> None:
     """List the nodes, how they are, and who thinks so."""
     report = console.check()
@@ -57,9 +65,7 @@ def nodes(console: Console, *, as_json: bool) -> None:
     show({"all_up": report.all_up, "nodes": rows}, fact_rows(rows), as_json)
 
 
-@msm_commands.command("workers")
-@as_json
-@visiting
+@_command("workers")
 def workers(console: Console, *, as_json: bool) -> None:
     """List the workers that can be seen."""
     view = console.survey()
@@ -69,7 +75,7 @@ def workers(console: Console, *, as_json: bool) -> None:
     show({"workers": rows, **seen}, text, as_json)
 
 
-@msm_commands.command("check")
+@_command("check")
 @click.option("--all-up", is_flag=True, help="Wait until every node is up and trusted.")
 @click.option(
     "--timeout",
@@ -78,8 +84,6 @@ def workers(console: Console, *, as_json: bool) -> None:
     show_default=True,
     help="With --all-up: how long to wait, in seconds.",
 )
-@as_json
-@visiting
 def check(console: Console, timeout: float, *, all_up: bool, as_json: bool) -> None:
     """Say whether losing any one node would lose nothing; exit code 0 if so, 1 if not.
 
@@ -98,10 +102,8 @@ def check(console: Console, timeout: float, *, all_up: bool, as_json: bool) -> N
     raise SystemExit(0 if report.all_up and not inspection.troubles else 1)
 
 
-@msm_commands.command("probe")
+@_command("probe")
 @click.argument("node")
-@as_json
-@visiting
 def probe(console: Console, node: str, *, as_json: bool) -> None:
     """Ask NODE how it is; exit code 0 if it answers, 1 if not."""
     outcome = console.probe(node, **_order(""))
@@ -110,11 +112,8 @@ def probe(console: Console, node: str, *, as_json: bool) -> None:
     raise SystemExit(1 if outcome.error else 0)
 
 
-@msm_commands.command("drain")
+@_command("drain", changes=True)
 @click.argument("node")
-@reason_option
-@as_json
-@visiting
 def drain(console: Console, node: str, reason: str, *, as_json: bool) -> None:
     """Take NODE out of use: it is read, not written, and copied away."""
     done = console.drain(node, **_order(reason))
@@ -122,11 +121,8 @@ def drain(console: Console, node: str, reason: str, *, as_json: bool) -> None:
     _show_change(done, {"node": node, "drain": "draining"}, text, as_json=as_json)
 
 
-@msm_commands.command("undrain")
+@_command("undrain", changes=True)
 @click.argument("node")
-@reason_option
-@as_json
-@visiting
 def undrain(console: Console, node: str, reason: str, *, as_json: bool) -> None:
     """Take NODE into use again; it is rebuilt before it is trusted."""
     done = console.undrain(node, **_order(reason))
@@ -134,13 +130,10 @@ def undrain(console: Console, node: str, reason: str, *, as_json: bool) -> None:
     _show_change(done, {"node": node, "drain": None}, text, as_json=as_json)
 
 
-def _choosing(name: str, values: tuple[str, ...], what: str) -> Callable[..., Any]:
-    """Return a command that shows or changes one choice."""
+def _choosing(command_name: str, name: str, values: tuple[str, ...], what: str) -> None:
+    """Register a command that shows or changes one choice."""
 
     @click.argument("value", required=False, type=click.Choice([*values, "config"]))
-    @reason_option
-    @as_json
-    @visiting
     def command(console: Console, value: str | None, reason: str, *, as_json: bool) -> None:
         if value is None:
             holds = getattr(console.survey(), name)
@@ -154,21 +147,14 @@ def _choosing(name: str, values: tuple[str, ...], what: str) -> Callable[..., An
         _show_change(done, {name: now}, f"{what} is {now} now.", as_json=as_json)
 
     command.__doc__ = f"Show {what}, or change it for the whole fleet ('config' goes back)."
-    return command
+    _command(command_name, changes=True)(command)
 
 
-msm_commands.command("policy")(
-    _choosing(POLICY, POLICIES, "the policy for what cannot be serialized")
-)
-msm_commands.command("on-reconnect")(
-    _choosing(ON_RECONNECT, RECONNECTS, "what happens when the cluster returns")
-)
+_choosing("policy", POLICY, POLICIES, "the policy for what cannot be serialized")
+_choosing("on-reconnect", ON_RECONNECT, RECONNECTS, "what happens when the cluster returns")
 
 
-@msm_commands.command("stop")
-@reason_option
-@as_json
-@visiting
+@_command("stop", changes=True)
 def stop(console: Console, reason: str, *, as_json: bool) -> None:
     """Stop distribution at once: all workers keep sessions on their own hosts."""
     done = console.stop(**_order(reason))
@@ -176,10 +162,7 @@ def stop(console: Console, reason: str, *, as_json: bool) -> None:
     _show_change(done, {DISTRIBUTION: STOPPED}, text, as_json=as_json)
 
 
-@msm_commands.command("resume")
-@reason_option
-@as_json
-@visiting
+@_command("resume", changes=True)
 def resume(console: Console, reason: str, *, as_json: bool) -> None:
     """Let distribution go on; what hosts kept is handed over or dropped (see on-reconnect)."""
     done = console.resume(**_order(reason))
@@ -202,11 +185,8 @@ def _list_blacklist(console: Console, *, as_json: bool) -> None:
     show({"blacklist": rows}, text, as_json)
 
 
-@blacklist.command("clear")
+@_command("clear", group=blacklist, changes=True)
 @click.argument("attribute", required=False)
-@reason_option
-@as_json
-@visiting
 def clear(console: Console, attribute: str | None, reason: str, *, as_json: bool) -> None:
     """Forget ATTRIBUTE, or everything; what cannot be serialized is entered again."""
     attributes = None if attribute is None else [attribute]
@@ -216,11 +196,8 @@ def clear(console: Console, attribute: str | None, reason: str, *, as_json: bool
     _show_change(done, cleared, f"{text} is forgotten.", as_json=as_json)
 
 
-def _pinning(*, pinned: bool) -> Callable[..., Any]:
+def _pinning(command_name: str, *, pinned: bool) -> None:
     @click.argument("attribute")
-    @reason_option
-    @as_json
-    @visiting
     def command(console: Console, attribute: str, reason: str, *, as_json: bool) -> None:
         act = console.pin if pinned else console.unpin
         done = act(attribute, **_order(reason))
@@ -229,11 +206,11 @@ def _pinning(*, pinned: bool) -> Callable[..., Any]:
 
     what = "Store None for ATTRIBUTE without trying." if pinned else "Try ATTRIBUTE again."
     command.__doc__ = what
-    return command
+    _command(command_name, group=blacklist, changes=True)(command)
 
 
-blacklist.command("pin")(_pinning(pinned=True))
-blacklist.command("unpin")(_pinning(pinned=False))
+_pinning("pin", pinned=True)
+_pinning("unpin", pinned=False)
 
 
 def _order(reason: str) -> dict[str, Any]:

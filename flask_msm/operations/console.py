@@ -60,14 +60,7 @@ RECONNECTS: tuple[str, ...] = OnReconnect.__args__  # type: ignore[attr-defined]
 _ALLOWED = {POLICY: POLICIES, ON_RECONNECT: RECONNECTS, DISTRIBUTION: (RUNNING, STOPPED)}
 #: Most attributes whose clearing is remembered by name; of more, the oldest are forgotten.
 MAX_CLEARS = 200
-#: Most characters that are kept of a name or a reason.
-LONGEST = 200
 _IN_USE = "in use"
-#: Most time in seconds for which ``look`` waits for nodes.
-_MOMENT = 0.25
-_LEVELS = ("info", "warning", "error")
-#: Operator and reason, as ``Control`` keeps them.
-_By = dict[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +128,6 @@ class Console:
         self._clock = clock
         self._builder = SnapshotBuilder(application, settings, app_name=app_name, clock=clock)
         self._visits = False
-        #: What there is only with nodes.
         self.operations = (
             ClusterOperations(application, application.cluster, settings, clock)
             if application.cluster
@@ -166,7 +158,7 @@ class Console:
         node hangs, and is ``view()`` if no node answers. Never raises.
         """
         if (cluster := self.application.cluster) is not None:
-            cluster.sharing.look(within=_MOMENT)
+            cluster.sharing.look(within=0.25)
             cluster.learner.learn()
         return self.view()
 
@@ -227,7 +219,7 @@ class Console:
         """
         # All of it may come from a request that was refused.
         kind, text = one_line(kind, 60), one_line(text, 500)
-        level = level if level in _LEVELS else "info"
+        level = level if level in ("info", "warning", "error") else "info"
         return self._write_down(kind, _Change(text), _by(actor, reason), level=level)
 
     # -- what can be chosen --------------------------------------------------------------------
@@ -252,7 +244,9 @@ class Console:
         """Let distribution go on; *based_on*: ``Snapshot.distribution``."""
         return self._choose(DISTRIBUTION, RUNNING, _by(actor, reason), based_on)
 
-    def _choose(self, name: str, value: str | None, by: _By, based_on: str | None) -> Outcome:
+    def _choose(
+        self, name: str, value: str | None, by: dict[str, str], based_on: str | None
+    ) -> Outcome:
         configured, allowed = self._cluster().configured[name], _ALLOWED[name]
         if value is not None and value not in allowed:
             raise CommandError(f"{name} cannot be {quoted(value)}; allowed: {', '.join(allowed)}")
@@ -304,7 +298,6 @@ class Console:
 
     def probe(self, node: str, *, actor: str, reason: str, based_on: str | None) -> Outcome:
         """Ask a node from this worker whether it answers; the outcome says so, with the time."""
-        del based_on
         prober = self._cluster(node).prober
         began = time.monotonic()
         error = prober.probe(node)
@@ -315,7 +308,6 @@ class Console:
 
     def reset_circuit(self, node: str, *, actor: str, reason: str, based_on: str | None) -> Outcome:
         """Forget the failures of a node in this worker and probe it at once."""
-        del based_on
         cluster, change = self._cluster(node), _Change(f"{node} is asked again")
         cluster.state.forget_failures(node)
         outcome = self._write_down("circuit_reset", change, _by(actor, reason), node=node)
@@ -326,7 +318,6 @@ class Console:
         self, worker: str, *, actor: str, reason: str, based_on: str | None
     ) -> Outcome:
         """Show a worker that is gone no longer; refused for one that lives."""
-        del based_on
         workers = self._cluster().heartbeat
         # A report may be newer than what the nodes hold of a worker.
         living = {one.id for one in self.view().workers if not one.gone}
@@ -340,8 +331,7 @@ class Console:
             workers.forget(worker)
             return _Change(f"worker {one_line(worker, 120)} is forgotten")
 
-        by = _by(actor, reason)
-        return self._carry_out("worker_forgotten", change, by, also=workers.shared)
+        return self._carry_out("worker_forgotten", change, _by(actor, reason), also=workers.shared)
 
     # -- the blacklist -------------------------------------------------------------------------
 
@@ -354,7 +344,6 @@ class Console:
         based_on: str | None,
     ) -> Outcome:
         """Forget what was seen so far of exactly these attributes; ``None`` for all there are."""
-        del based_on
         if attributes is not None and "" in attributes:
             raise CommandError("an attribute without a name is cleared together with all others")
         if attributes is not None and len(attributes) > MAX_CLEARS:
@@ -380,7 +369,6 @@ class Console:
 
     def pin(self, attribute: str, *, actor: str, reason: str, based_on: str | None) -> Outcome:
         """Store ``None`` for an attribute from now on, without trying."""
-        del based_on
         by = _by(actor, reason)
 
         def change(control: Control) -> _Change:
@@ -394,7 +382,6 @@ class Console:
 
     def unpin(self, attribute: str, *, actor: str, reason: str, based_on: str | None) -> Outcome:
         """Try the attribute again; refused for what ``MSM_BLACKLIST`` pins."""
-        del based_on
         if attribute in self.settings.blacklist:
             raise CommandError(f"MSM_BLACKLIST pins {quoted(attribute)}; it is unpinned there")
 
@@ -426,7 +413,6 @@ class Console:
         Raises:
             CommandError: It cannot be known now whether it ended, or there is no such session.
         """
-        del based_on
         ref = self._lookups.end(handle)
         return self.note("revoked", f"session {ref} was ended", actor=actor, reason=reason)
 
@@ -449,7 +435,7 @@ class Console:
         self,
         kind: str,
         change: Callable[[Control], _Change],
-        by: _By,
+        by: dict[str, str],
         *,
         node: str | None = None,
         also: SharedMap | None = None,
@@ -469,7 +455,7 @@ class Console:
         self,
         kind: str,
         change: _Change,
-        by: _By,
+        by: dict[str, str],
         *,
         level: str | None = None,
         node: str | None = None,
@@ -502,9 +488,9 @@ class Console:
         )
 
 
-def _by(actor: str, reason: str) -> _By:
-    """Return operator and reason as they are kept."""
-    return {"who": one_line(actor, LONGEST), "why": one_line(reason, LONGEST)}
+def _by(actor: str, reason: str) -> dict[str, str]:
+    """Return operator and reason as they are kept: at most 200 characters of each."""
+    return {"who": one_line(actor, 200), "why": one_line(reason, 200)}
 
 
 def _check_unchanged(name: str, stamp: int, based_on: str | None) -> None:

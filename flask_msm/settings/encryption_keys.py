@@ -34,14 +34,11 @@ def _parse(value: object) -> EncryptionKeys:
     is_plain = bool(words) and words[0].lower() == PLAIN
     keys = tuple(map(_key, words[1:] if is_plain else words))
     if not keys:
-        msg = "there is no key"
-        raise InvalidValueError(msg)
+        raise InvalidValueError("there is no key")
     if len(set(keys)) < len(keys):
-        msg = "one of them is given twice"
-        raise InvalidValueError(msg)
+        raise InvalidValueError("one of them is given twice")
     if any(len(set(key)) == 1 for key in keys):
-        msg = "one of them is the same byte over and over"
-        raise InvalidValueError(msg)
+        raise InvalidValueError("one of them is the same byte over and over")
     return EncryptionKeys(None if is_plain else keys[0], keys)
 
 
@@ -49,6 +46,5 @@ def _key(word: str) -> bytes:
     if _HEX.fullmatch(word):
         return bytes.fromhex(word)
     if not _BASE64.fullmatch(word):
-        msg = f"one of them is not {KEY_SIZE} bytes as base64 or hexadecimal"
-        raise InvalidValueError(msg)
+        raise InvalidValueError(f"one of them is not {KEY_SIZE} bytes as base64 or hexadecimal")
     return b64decode(word.rstrip("=") + "=", altchars=b"-_" if re.search("[-_]", word) else None)

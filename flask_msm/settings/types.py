@@ -121,8 +121,7 @@ def texts(
         if not all(map(matches, items)):
             raise InvalidValueError
         if len(set(items)) < len(items):
-            msg = "one of them is given twice"
-            raise InvalidValueError(msg)
+            raise InvalidValueError("one of them is given twice")
         return tuple(items)
 
     return Kind(allowed, parse)
@@ -270,8 +269,7 @@ def _cache(value: Any) -> Literal["filesystem", "simple"] | CacheLike:
 def _cache_object(value: Any) -> CacheLike:
     # A class has these methods too, but nothing to keep sessions in.
     if isinstance(value, type):
-        msg = "this is a class, not an object"
-        raise InvalidValueError(msg)
+        raise InvalidValueError("this is a class, not an object")
     if not all(callable(getattr(value, name, None)) for name in ("get", "set", "delete")):
         raise InvalidValueError
     checked: CacheLike = value

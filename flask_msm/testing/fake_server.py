@@ -118,8 +118,7 @@ class FakeServer:
         while threads := self._others():
             threads[0].join(PATIENCE)
             if threads[0].is_alive():
-                message = "a thread of the peer did not end"
-                raise AssertionError(message)
+                raise AssertionError("a thread of the peer did not end")
         listener.close()
 
     def cut(self) -> None:

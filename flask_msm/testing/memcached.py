@@ -29,8 +29,7 @@ def wait_until(condition: Callable[[], bool], what: str, patience: float = PATIE
     end = time.monotonic() + patience
     while not condition():
         if time.monotonic() > end:
-            message = f"waited {patience} s for: {what}"
-            raise AssertionError(message)
+            raise AssertionError(f"waited {patience} s for: {what}")
         time.sleep(0.002)
 
 
@@ -83,8 +82,7 @@ class MemcachedProcess:
     def pid(self) -> int:
         """Id of the running process."""
         if self._process is None:
-            message = "memcached is not running"
-            raise AssertionError(message)
+            raise AssertionError("memcached is not running")
         return self._process.pid
 
     def start(self) -> None:
@@ -94,8 +92,7 @@ class MemcachedProcess:
             if self._started(port):
                 self.port = port
                 return
-        message = f"memcached did not start: {self._last_words}"
-        raise AssertionError(message)
+        raise AssertionError(f"memcached did not start: {self._last_words}")
 
     def kill(self) -> None:
         """End it at once, also while it is paused."""
@@ -125,8 +122,7 @@ class MemcachedProcess:
             stream.write(b"flush_all\r\n")
             stream.flush()
             if stream.readline() != b"OK\r\n":
-                message = "memcached did not flush"
-                raise AssertionError(message)
+                raise AssertionError("memcached did not flush")
 
     def stats(self, *arguments: str) -> dict[str, str]:
         """Return its statistics, asked for on a connection of its own."""

@@ -37,8 +37,7 @@ class Nodes(Mapping[str, Node]):
 
     def __init__(self, count: int = 3, *arguments: str, real: bool = False) -> None:
         if arguments and not real:
-            message = "arguments are for memcached processes: Nodes(..., real=True)"
-            raise ValueError(message)
+            raise ValueError("arguments are for memcached processes: Nodes(..., real=True)")
         ids = [f"n{number}" for number in range(1, count + 1)]
         self._nodes: dict[str, Node] = {
             node_id: ProcessNode(node_id, *arguments) if real else MemoryNode(node_id)
@@ -83,8 +82,7 @@ class Nodes(Mapping[str, Node]):
             more: Further settings, or others than these.
         """
         if self._folder is None:
-            message = "the nodes are not started: use `with Nodes() as nodes`"
-            raise RuntimeError(message)
+            raise RuntimeError("the nodes are not started: use `with Nodes() as nodes`")
         folder = self._folder / host
         folder.mkdir(mode=0o700, exist_ok=True)
         return {

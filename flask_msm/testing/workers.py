@@ -61,14 +61,12 @@ def wait_for_mode(app: Flask, mode: Mode, *, timeout: float = 30.0) -> None:
         ValueError: There is no such mode.
     """
     if mode not in get_args(Mode):
-        message = f"mode is {mode!r}; allowed: {', '.join(get_args(Mode))}"
-        raise ValueError(message)
+        raise ValueError(f"mode is {mode!r}; allowed: {', '.join(get_args(Mode))}")
     state = _state(app)
     until = time.monotonic() + timeout
     while state.mode != mode:
         if time.monotonic() > until:
-            message = f"waited {timeout} s for mode {mode!r}, it is {state.mode!r}"
-            raise AssertionError(message)
+            raise AssertionError(f"waited {timeout} s for mode {mode!r}, it is {state.mode!r}")
         probe(app)
         time.sleep(0.01)
     settle(app)

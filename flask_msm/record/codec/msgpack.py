@@ -236,8 +236,7 @@ def unpack(data: bytes) -> object:
 def _unpack(data: bytes, ext_hook: Callable[[int, bytes], object] | None) -> object:
     value, end = ormsgpack.unpackb(_PAIR + data + _END, ext_hook=ext_hook)
     if end != _END_VALUE:
-        msg = "bytes are left over after the value"
-        raise DecodeError(msg)
+        raise DecodeError("bytes are left over after the value")
     return value
 
 

@@ -61,8 +61,7 @@ class Registry:
     def decode(self, name: object, encoded: object) -> object:
         """Return the object that the type called *name* wrote as *encoded*."""
         if type(name) is not str or name not in self.by_name:
-            msg = "it holds an object of a type that is not registered here"
-            raise DecodeError(msg)
+            raise DecodeError("it holds an object of a type that is not registered here")
         return self.by_name[name].decode(encoded)
 
 
@@ -116,8 +115,7 @@ class _Fields:
 
     def restore(self, stored: Any) -> object:
         if type(stored) is not dict or stored.keys() - self._fields.keys():
-            msg = "it holds a dataclass with a field that is not known here"
-            raise DecodeError(msg)
+            raise DecodeError("it holds a dataclass with a field that is not known here")
         value: object = object.__new__(self._cls)
         for name, field in self._fields.items():
             # Not setattr, which a frozen dataclass refuses.
@@ -130,6 +128,5 @@ def _default(field: dataclasses.Field[Any]) -> object:
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
     if field.default is dataclasses.MISSING:
-        msg = "it holds a dataclass without a field that has no default"
-        raise DecodeError(msg)
+        raise DecodeError("it holds a dataclass without a field that has no default")
     return field.default

@@ -43,13 +43,11 @@ def resolve(tree: Any, registry: Registry, depth: int = 0) -> object:
     """
     kind = type(tree)
     if kind is Tag:
-        msg = "a mark stands where a value should be"
-        raise DecodeError(msg)
+        raise DecodeError("a mark stands where a value should be")
     if kind is not list and kind is not dict:
         return tree
     if depth >= MAX_DEPTH:
-        msg = f"it is nested in more than {MAX_DEPTH} containers"
-        raise DecodeError(msg)
+        raise DecodeError(f"it is nested in more than {MAX_DEPTH} containers")
     for place, item in enumerate(tree) if kind is list else tree.items():
         inner = type(item)
         if inner is list or inner is dict or (inner is Tag and place != 0):
