@@ -56,6 +56,8 @@ from .sessions.pins import Pins
 from .sessions.repository import Repository, Rules
 from .sessions.serialization import Listeners, Serialization
 from .storage.failover import FailoverStore
+from .storage.fast_path import FastPath
+from .storage.known_records import KnownRecords
 from .storage.local.backend import BackendOpener
 from .storage.local.folder import folder_name, node_marks
 from .storage.local.store import LocalStore
@@ -182,7 +184,7 @@ class Application:
             self.cluster = Cluster(environment, self, stamps=stamps, behind=behind)
             self.store = self.cluster.store
         self.repository = Repository(
-            self.store,
+            self.cluster.fast_path if self.cluster else self.store,
             codec=environment.codec,
             stamps=stamps,
             clock=clock,
@@ -326,6 +328,8 @@ class Cluster:
                 "mirror_dropped": self.mirror.dropped if self.mirror else 0,
                 "clock_ahead": self._stamps.clock_ahead,
                 "kept_late": self.store.late,
+                "fast_reads": self.fast_path.taken,
+                "other_reads": self.fast_path.left,
             },
         )
 
@@ -361,6 +365,7 @@ class Cluster:
         clock, mode = environment.clock, self.mode
         copies = environment.background("flask-msm-copies")
         self.mirror = Mirror(self._local, behind) if settings.mirror or settings.sticky else None
+        second_looks = SecondLooks(clock)
         self.replicated = ClusterStore(
             ReplicaSet(
                 clients=self.nodes,
@@ -371,7 +376,7 @@ class Cluster:
                 clock=clock,
             ),
             background=copies if settings.backup_async else None,
-            second_looks=SecondLooks(clock),
+            second_looks=second_looks,
             behind=copies,
         )
         self.store = FailoverStore(
@@ -388,6 +393,16 @@ class Cluster:
             ),
             remembers=lambda ids, deadline: self.sharing.remembers(ids, deadline),  # noqa: PLW0108  (made below)
             clock=clock,
+        )
+        self.fast_path = FastPath(
+            self.store,
+            # What sticky sessions read is on this host.
+            enabled=settings.fast_path and not settings.sticky,
+            mode=mode,
+            ended=self.ended_sessions,
+            second_looks=second_looks,
+            known=KnownRecords(settings.record_cache_bytes),
+            keys=environment.keys,
         )
         later = environment.background("flask-msm-upkeep")
         aside = environment.background("flask-msm-return")

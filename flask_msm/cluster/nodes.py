@@ -110,6 +110,10 @@ class NodeTable:
         now = clock.monotonic()
         self._view = {node_id: self._seen(node_id, Health(since=now)) for node_id in self.node_ids}
         self._doubted: frozenset[str] = frozenset()
+        #: Nodes whose answers count alone, also *not there*, and that are not in doubt. Replaced
+        #: as a whole.
+        self.alone: frozenset[str] = frozenset()
+        self._replace({})
         self._failures = dict.fromkeys(self.node_ids, Failures())
         self._complete: frozenset[str] = frozenset()
         self._refused: frozenset[str] = frozenset()
@@ -238,6 +242,11 @@ class NodeTable:
         self._view = {**self._view, **changes}
         self._doubted = frozenset(
             node_id for node_id, view in self._view.items() if view.health.doubts
+        )
+        self.alone = frozenset(
+            node_id
+            for node_id, view in self._view.items()
+            if view.rights.alone and view.rights.missing and not view.health.doubts
         )
 
     def _tell(self, node_id: str, before: NodeView, after: NodeView) -> None:

@@ -22,6 +22,7 @@ from .failures import classify
 from .listing import Expiries, Listing
 from .pool import Pool
 from .protocol import Answer, ManyItems, OneItem, Statistics
+from .quick_read import QuickReader
 from .resolver import Resolver, UnixSocket
 
 
@@ -95,6 +96,8 @@ class MemcachedNode:
         self.item_size_max = 1024 * 1024
         self.clock_ahead = 0.0
         self._pool = Pool(node_id, pool_size, monotonic)
+        #: Reads of a good day.
+        self.quick = QuickReader(self._pool, timeout, monotonic)
         self._endpoint = Endpoint(
             node=node_id,
             addresses=self._addresses,

@@ -127,6 +127,25 @@ class Pool:
             connection.close()
         return None
 
+    def lend(self) -> tuple[Connection, Permit] | None:
+        """Return an idle connection and a place, if both are there now; see ``give``."""
+        if self._process != os.getpid():
+            return None
+        try:
+            permit = self._places.free.get_nowait()
+        except queue.Empty:
+            return None
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            permit.give_back()
+            return None
+        if connection.number > self._retired:
+            return connection, permit
+        connection.close()
+        permit.give_back()
+        return None
+
     def take_older(self, horizon: int) -> Connection | None:
         """Return an idle connection that was open when *horizon* was the youngest."""
         for _ in range(len(self._idle)):

@@ -145,6 +145,8 @@ COUNTED = {
     "not_stored": "Writes that no node took; local storage did, unless it failed as well.",
     "stale_served": "Reads that found nothing as new as the cookie asked for.",
     "queued": "Copies that were made behind the response.",
+    "fast_reads": "Reads that took the fast path.",
+    "other_reads": "Reads that did not, for something was not as on a good day.",
     "kept_late": "Changes kept on the host because nodes did not take them in time.",
     "mirror_dropped": "Copies for local storage that were left out because too many waited.",
     "corrupt": "Records that were damaged and not used.",

@@ -174,6 +174,18 @@ class Settings:
         " MSM_PROBE_INTERVAL. While no node is left, all are probed at every interval.",
         shown="10.0, or MSM_PROBE_INTERVAL if that is more",
     )
+    fast_path: bool = setting(
+        default=True,
+        kind=boolean(),
+        meaning="Whether a read for which all is well takes a short way to the nodes, with the same"
+        " outcome. False: every read takes the way that also knows failures.",
+    )
+    record_cache_bytes: int = setting(
+        default=16 * 1024 * 1024,
+        kind=whole(at_least=0),
+        meaning="Most bytes of memory in each process, about, for records that were verified"
+        " already; 0 for none.",
+    )
     backup_async: bool = setting(
         default=False,
         kind=boolean(),

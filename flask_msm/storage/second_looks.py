@@ -48,3 +48,8 @@ class SecondLooks:
             return True
         counts[number] = count + 1
         return count % EVERY == 0
+
+    def take_back(self, key: str) -> None:
+        """Forget the last read of *key*: it is made again in another way, and counted again."""
+        number, counts = hash(key), self._counts
+        counts[number] = max(counts.get(number, 0) - 1, 0)

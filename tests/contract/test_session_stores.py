@@ -22,6 +22,7 @@ from support.storage import (
     adding,
     alias,
     changing,
+    fast_path,
     key,
     load,
     record,
@@ -171,6 +172,12 @@ def failover(mode, near_max_age=None):
     return make
 
 
+def fast(tmp_path, _):
+    one = Nearby(tmp_path / "local")
+    other = Nearby(tmp_path / "local", nodes=one.nodes)
+    return of_nodes(fast_path(one), fast_path(other), one.nodes)
+
+
 STORES = {
     "local, filesystem": filesystem,
     "local, simple": simple,
@@ -179,6 +186,7 @@ STORES = {
     "cluster": cluster,
     "cluster of memcached": memcached,
     "fail-over, distributed": failover(Mode.DISTRIBUTED),
+    "fail-over, fast path": fast,
     "fail-over, sticky": failover(Mode.DISTRIBUTED, 5.0),
     "fail-over, local": failover(Mode.LOCAL),
 }

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
-from flask_msm.errors import NodeBusyError, NodeUnreachableError, NodeValueError
+from flask_msm.errors import NodeBusyError, NodeError, NodeUnreachableError, NodeValueError
 from flask_msm.memcached.protocol import CasToken, Item
 
 
@@ -21,11 +21,31 @@ class FakeExchange:
         pass
 
 
+class FakeQuickReader:
+    """As ``QuickReader``: whatever is not an item is no answer."""
+
+    def __init__(self, node: Any) -> None:
+        self._node = node
+
+    def send(self, name: bytes, deadline: float) -> FakeExchange:
+        return self._node.start_gets(name.decode(), deadline)
+
+    def receive(self, asked: FakeExchange, name: bytes) -> Item | None:
+        try:
+            return asked.result()
+        except NodeError:
+            return None
+
+    def abandon(self, asked: FakeExchange) -> None:
+        asked.abandon()
+
+
 class FakeNode:
     """Commands take effect when their reply is read, so that tests can order them."""
 
     def __init__(self, node_id: str) -> None:
         self.id = node_id
+        self.quick = FakeQuickReader(self)
         self.item_size_max = 1024 * 1024
         self.clock_ahead = 0.0
         self.items: dict[str, tuple[bytes, int]] = {}

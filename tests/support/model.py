@@ -26,7 +26,7 @@ from types import SimpleNamespace
 from unittest import mock
 
 from support.clock import FakeClock
-from support.fake_node import FakeNode
+from support.fake_node import FakeNode, FakeQuickReader
 
 from flask_msm.application import Application, Environment
 from flask_msm.cluster.health import NodeState
@@ -220,6 +220,7 @@ class Link:
 
     def __init__(self, memory, world) -> None:
         self.id = memory.id
+        self.quick = FakeQuickReader(self)
         self.item_size_max = memory.item_size_max
         self.clock_ahead = 0.0
         self.memory = memory
@@ -725,7 +726,8 @@ class World:
     # -- workers and browsers --------------------------------------------------------------------
 
     def settings_for(self, node_ids):
-        return settings_for(node_ids)
+        # Workers that take the fast path beside some that do not.
+        return settings_for(node_ids, MSM_FAST_PATH=self._workers_made % 3 != 0)
 
     def _pick(self, choices, index):
         return self.chance.choice(choices) if index is None else choices[index % len(choices)]

@@ -21,11 +21,14 @@ from flask_msm.record.envelope import Envelope
 from flask_msm.record.keys import Keyring, storage_key
 from flask_msm.record.record import Kind, Pointer, Record, join
 from flask_msm.storage.failover import FailoverStore
+from flask_msm.storage.fast_path import FastPath
+from flask_msm.storage.known_records import KnownRecords
 from flask_msm.storage.local.backend import BackendOpener
 from flask_msm.storage.local.store import LocalStore
 from flask_msm.storage.mirror import Mirror
 from flask_msm.storage.replica_set import ReplicaSet
 from flask_msm.storage.replicated import ClusterStore
+from flask_msm.storage.second_looks import SecondLooks
 
 
 PREFIX = "msm:test:"
@@ -175,6 +178,10 @@ class Views:
         self.lossy = set()
         self.moved = False
 
+    @property
+    def alone(self):
+        return {node_id for node_id in ("n1", "n2", "n3") if self.rights(node_id).alone}
+
     def rights(self, node_id):
         state = NodeState.DOWN if node_id in self.down else NodeState.UP
         return rights(state, trusted=node_id not in self.untrusted)
@@ -307,6 +314,20 @@ class Nearby(Host):
         for node in self.nodes.values():
             node.operations.clear()
         return count
+
+
+def fast_path(near: Nearby, *, enabled: bool = True) -> FastPath:
+    looks = SecondLooks(near.clock)
+    near.cluster._second_looks = looks
+    return FastPath(
+        near.store,
+        enabled=enabled,
+        mode=near,
+        ended=near,
+        second_looks=looks,
+        known=KnownRecords(100_000),
+        keys=RING,
+    )
 
 
 def age(path: Path, seconds: float) -> None:

@@ -282,6 +282,7 @@ def test_a_number_beyond_all_floats_is_refused():
 
 
 LEAST = dict.fromkeys(WHOLE, 1) | {"MSM_RETRY_ATTEMPTS": 0, "MSM_COMPRESS_ABOVE": 0}
+LEAST |= {"MSM_RECORD_CACHE_BYTES": 0}
 LEAST |= {"MSM_MAX_RECORD_SIZE": 1024}
 del LEAST["MSM_LOCAL_MAX_BYTES"]  # it depends on the largest record
 

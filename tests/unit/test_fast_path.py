@@ -1,0 +1,191 @@
+"""The fast path of a read: the same answers as without it, and what it leaves to the usual way."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from support.storage import (
+    DEADLINE,
+    ENVELOPE,
+    FOREIGN,
+    KEY,
+    Nearby,
+    alias,
+    changing,
+    fast_path,
+    load,
+    record,
+    tombstone,
+    values,
+)
+
+from flask_msm.cluster.mode import Mode
+from flask_msm.record.record import PARTIAL
+from flask_msm.storage.local.sync_state import SyncState
+from flask_msm.storage.second_looks import EVERY
+from flask_msm.storage.store import Outcome
+
+
+OLD, NEW = record(10, name=b"old"), record(20, name=b"new")
+#: What a home may hold.
+HELD = {
+    "nothing": None,
+    "an old copy": ENVELOPE.seal(OLD, KEY),
+    "a new copy": ENVELOPE.seal(NEW, KEY),
+    "a part": ENVELOPE.seal(NEW._replace(created=PARTIAL), KEY),
+    "a tombstone": ENVELOPE.seal(tombstone(30), KEY),
+    "an alias": ENVELOPE.seal(alias(30, "msm:test:other", name=b"new"), KEY),
+    "garbage": b"garbage",
+    "of another key": FOREIGN.seal(NEW, KEY),
+}
+
+#: What the other one may hold.
+SECOND = ("nothing", "an old copy", "a new copy", "a tombstone")
+
+
+def fill(near: Nearby, first: str, second: str) -> None:
+    homes = near.placement.homes(KEY)
+    for home, held in zip(homes, (first, second), strict=True):
+        if HELD[held] is not None:
+            near.nodes[home].put(KEY, HELD[held])
+
+
+def nothing(near: Nearby) -> None:
+    """All is well."""
+
+
+def first_fails(near: Nearby) -> None:
+    near.nodes[near.placement.homes(KEY)[0]].fail()
+
+
+def second_fails(near: Nearby) -> None:
+    near.nodes[near.placement.homes(KEY)[1]].hang()
+
+
+def first_is_not_trusted(near: Nearby) -> None:
+    near.views.untrusted.add(near.placement.homes(KEY)[0])
+
+
+def second_is_down(near: Nearby) -> None:
+    near.views.down.add(near.placement.homes(KEY)[1])
+
+
+def waits_here(near: Nearby) -> None:
+    near.local.write(KEY, changing(here=b"1"), SyncState.PENDING)
+
+
+def has_ended(near: Nearby) -> None:
+    near.ended.add(KEY)
+
+
+def is_local(near: Nearby) -> None:
+    near.mode = Mode.LOCAL
+
+
+def is_stopped(near: Nearby) -> None:
+    near.mode = Mode.STOPPED
+
+
+def has_moved(near: Nearby) -> None:
+    near.views.moved = True
+
+
+STATES = [
+    nothing,
+    first_fails,
+    second_fails,
+    first_is_not_trusted,
+    second_is_down,
+    waits_here,
+    has_ended,
+    is_local,
+    is_stopped,
+    has_moved,
+]
+
+
+@pytest.mark.parametrize("at_least", [0, 20, 25])
+@pytest.mark.parametrize("state", STATES)
+def test_the_answer_is_the_same_with_and_without_it_whatever_nodes_hold(state, at_least):
+    for first, second in itertools.product(HELD, SECOND):
+        answers = []
+        for enabled in (True, False):
+            near = Nearby()
+            store = fast_path(near, enabled=enabled)
+            fill(near, first, second)
+            state(near)
+            # Of so many reads of one session, one asks both homes.
+            answers.append(
+                [
+                    found._replace(copies={})
+                    for _ in range(EVERY + 1)
+                    for found in [load(store, at_least=at_least)]
+                ]
+            )
+        assert answers[0] == answers[1], (first, second)
+
+
+@pytest.fixture
+def near():
+    return Nearby()
+
+
+@pytest.fixture
+def fast(near):
+    return fast_path(near)
+
+
+def test_a_good_day_asks_the_first_home_once_and_every_so_often_both(near, fast):
+    fill(near, "a new copy", "a new copy")
+
+    asked = [load(fast) and near.asked() for _ in range(2 * EVERY)]
+
+    assert asked == [2, *[1] * (EVERY - 1)] * 2
+    assert (fast.taken, fast.left) == (2 * EVERY, 0)
+
+
+def test_what_a_read_returns_can_be_written_without_another_read(near, fast):
+    fill(near, "a new copy", "a new copy")
+    load(fast)
+    found = load(fast)
+    near.asked()
+
+    saved = fast.save(KEY, changing(name=b"newer"), known=found, deadline=DEADLINE)
+
+    assert values(saved) == {"name": b"newer"}
+    assert saved.copies == 2
+    assert near.asked() == 3  # cas beside the read of the other home, then its cas
+
+
+def test_a_copy_that_a_home_has_lost_is_made_again(near, fast):
+    fill(near, "a new copy", "a new copy")
+    lost = near.nodes[near.placement.homes(KEY)[1]]
+    lost.items.clear()
+    near.cluster._behind = near.behind
+
+    load(fast)
+    near.behind.run()
+
+    assert KEY in lost.items
+
+
+def test_a_copy_is_made_on_this_host_as_by_any_other_read(near, fast):
+    fill(near, "a new copy", "a new copy")
+    load(fast)
+
+    near.mirroring.run()
+
+    assert near.local.find(KEY).record == NEW
+
+
+def test_the_same_bytes_are_verified_once(near, fast, monkeypatch):
+    fill(near, "a new copy", "a new copy")
+    opened = []
+    usual = ENVELOPE.open
+    monkeypatch.setattr(ENVELOPE, "open", lambda *args: opened.append(args) or usual(*args))
+
+    for _ in range(5):
+        assert load(fast).outcome is Outcome.FOUND
+
+    assert len(opened) == 1
