@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import signal
-import threading
 import time
-from functools import partial
 
 import pytest
 import requests
@@ -104,84 +102,6 @@ def visitors(worker, count, **values):
     for number, browser in enumerate(found):
         browser.ask(worker, "/set", {"number": number, **values})
     return found
-
-
-class Load:
-    """Browsers that change their sessions at all workers in turn, until stopped."""
-
-    def __init__(self, workers, browsers) -> None:
-        self.acknowledged = [0] * len(browsers)
-        self.failures = []
-        self._workers, self._browsers = workers, browsers
-        self._end = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._run, args=(number,)) for number in range(len(browsers))
-        ]
-
-    def __enter__(self):
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._end.set()
-        for thread in self._threads:
-            thread.join(120)
-
-    def wait_more(self, count=5):
-        goal = [done + count for done in self.acknowledged]
-        wait_until(
-            lambda: self.failures or all(map(int.__ge__, self.acknowledged, goal)),
-            "every browser goes on",
-        )
-
-    def _sees(self, browser, step):
-        return browser.read(self._workers[0])["step"] == step
-
-    def _run(self, number):
-        browser = self._browsers[number]
-        try:
-            while not self._end.is_set():
-                step = self.acknowledged[number] + 1
-                worker = self._workers[step % len(self._workers)]
-                seen = browser.ask(worker, "/set", {"step": step}).json()
-                assert seen["number"] == number, f"browser {number} sees {seen}"
-                self.acknowledged[number] = step
-                if worker is self._workers[0]:
-                    assert self._sees(browser, step), f"step {step} is not seen where it was made"
-                # What nodes took from another worker in their last moment is copied to this host
-                # behind that worker's response: 10 to 40 ms were seen.
-                wait_until(partial(self._sees, browser, step), f"step {step} is seen")
-        except Exception as error:  # noqa: BLE001  (shown by the test)
-            self.failures.append(repr(error))
-
-
-def test_all_nodes_killed_under_load_lose_nothing_and_get_everything_back(site):
-    one, other = site.start(site.on("a"), site.on("a"))
-    idle = visitors(one, 40, cart=["apple"])
-    busy = visitors(one, 4)
-    site.wait_mirrored("a", 46)
-    site.wait_all_up()
-
-    with Load([one, other], busy) as load:
-        load.wait_more()
-        site.kill_nodes()
-        load.wait_more(20)
-        site.restart_nodes()
-        load.wait_more()
-    assert load.failures == []
-    (fresh,) = site.start(site.on("fresh"))
-
-    def everything_is_there():
-        return all(browser.read(fresh).get("cart") == ["apple"] for browser in idle) and all(
-            browser.read(fresh).get("step") == step
-            for browser, step in zip(busy, load.acknowledged, strict=True)
-        )
-
-    wait_until(everything_is_there, "everything is in the cluster")
-    site.wait_handed_over("a")
-    site.wait_all_up()
-    assert everything_is_there()
 
 
 def test_changes_and_logouts_of_an_outage_stand_when_nodes_return_with_old_data(site):
