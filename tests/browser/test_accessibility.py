@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import islice
-
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
 from support.fleet_scenes import SCENES, node_down, partial
@@ -27,25 +25,15 @@ EVERYTHING = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-prac
 COLOURS = ["color-contrast", "link-in-text-block"]
 #: What can change below 560 px, the last of our breakpoints.
 SIZES = ["target-size"]
-CHECKS = (
-    ("light", 1280, EVERYTHING),
-    ("dark", 1280, COLOURS),
-    ("dark", 390, COLOURS),
-    ("light", 390, EVERYTHING),
-    ("light", 320, SIZES),
-)
+#: Every theme and every width once; a colour is looked for in every pair of them on one page each.
+CHECKS = (("light", 1280, EVERYTHING), ("dark", 390, EVERYTHING), ("dark", 320, SIZES))
+COLOURS_TOO = (*CHECKS, ("light", 390, COLOURS), ("dark", 1280, COLOURS))
 #: Axe is brought into every page before anything of its own; a policy of the page cannot mind.
 START = """only => {
   window.found = axe.run(document, {
     runOnly: only, resultTypes: ["violations"], preload: false, iframes: false,
   });
 }"""
-
-
-def batched(items, size):
-    """Return *items* in tuples of *size*, as ``itertools`` does since Python 3.12."""
-    left = iter(items)
-    return iter(lambda: tuple(islice(left, size)), ())
 
 
 def start(page, only=EVERYTHING):
@@ -71,41 +59,40 @@ def overflow(page):
 
 @pytest.fixture
 def visits(served):
-    """Return how to come to every state, and to every page of one of them: a server, a path."""
+    """Return how to come to every state, and to every page of one of them.
+
+    That is a server, a snapshot, a path, and what to check there.
+    """
     server = served()
-    scenes = [(server, scene(), "") for scene in SCENES.values()]
-    pages = [(server, node_down(), path) for path in PATHS]
+    scenes = [(server, scene(), "", CHECKS) for scene in SCENES.values() if scene is not node_down]
+    pages = [(server, node_down(), path, COLOURS_TOO) for path in ("", *PATHS)]
     reader = served(partial(), admin_access=lambda request: "read")
     closed = served(admin_access=None)
     return [
         *scenes,
         *pages,
-        (reader, partial(), ""),
-        (reader, partial(), "workers/"),
-        (closed, node_down(), ""),
+        (reader, partial(), "", CHECKS),
+        (reader, partial(), "workers/", CHECKS),
+        (closed, node_down(), "", CHECKS),
     ]
 
 
 @pytest.mark.browser
 def test_no_page_has_a_fault_and_none_overflows(open_page, visits):
-    """One load for each; two pages at a time, because axe is what takes the time."""
-    pages = [open_page(), open_page()]
-    for page in pages:
-        page.add_init_script(AXE_SCRIPT)
+    """One load for each, because axe is what takes the time."""
+    page = open_page()
+    page.add_init_script(AXE_SCRIPT)
     found = []
-    for pair in batched(visits, len(pages)):
-        for page, (server, snapshot, path) in zip(pages, pair, strict=False):
-            server.console.snapshot = snapshot
-            page.goto(server.url + path)
-        for theme, width, only in CHECKS:
-            for page, _ in zip(pages, pair, strict=False):
-                page.emulate_media(color_scheme=theme)
-                page.set_viewport_size({"width": width, "height": 800})
-                start(page, only)
-            for page, _ in zip(pages, pair, strict=False):
-                found += [(page.url, theme, width, fault) for fault in faults(page)]
-                if overflow(page) > 0:
-                    found.append((page.url, theme, width, "overflow"))
+    for server, snapshot, path, checks in visits:
+        server.console.snapshot = snapshot
+        page.goto(server.url + path)
+        for theme, width, only in checks:
+            page.emulate_media(color_scheme=theme)
+            page.set_viewport_size({"width": width, "height": 800})
+            start(page, only)
+            found += [(page.url, theme, width, fault) for fault in faults(page)]
+            if overflow(page) > 0:
+                found.append((page.url, theme, width, "overflow"))
     # Chromium mentions pages that answer with an error.
     open_page.messages[:] = [m for m in open_page.messages if "status of 40" not in m]
 
