@@ -13,11 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from flask import Flask, session
-from support.door import Door
+from support.behaviours import forwards
 from support.patience import NOTICES, PATIENT
 
 from flask_msm import MemcachedSessionManager
 from flask_msm.memcached.exchange import PendingReply
+from flask_msm.testing.fake_server import FakeServer
 from flask_msm.testing.memcached import wait_until
 from flask_msm_dashboard import Access
 
@@ -228,8 +229,8 @@ def test_twenty_open_dashboards_ask_the_nodes_no_more_than_one(nodes, shop_over,
         heard["commands"] += 1
         heard["stats"] += data.startswith(b"stats")
 
-    with Door(nodes[0].port) as first, Door(nodes[1].port) as second:
-        first.on_data = second.on_data = hear
+    first, second = (FakeServer(forwards(node.port, on_data=hear)) for node in nodes[:2])
+    with first, second:
         # The first probe is the only one: what else is asked for is asked for by pages.
         slow = {**PATIENT, "MSM_PROBE_INTERVAL": 600, "MSM_PROBE_MAX_BACKOFF": 600}
         shop = shop_over([first, second], reads=False, **slow)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
-from support.town import COOKIE, WORKERS, Town
+from support.town import COOKIE, WORKERS
 
 from flask_msm import MemcachedSessionManager
 from flask_msm.testing.memcached import wait_until
@@ -19,20 +19,6 @@ from flask_msm.testing.memcached import wait_until
 pytestmark = pytest.mark.memcached
 
 BY = {"actor": "anna", "reason": "a test", "based_on": None}
-
-
-@pytest.fixture
-def town_of(memcached, tmp_path):
-    made = []
-
-    def make(nodes=2, **config):
-        made.append(Town([memcached() for _ in range(nodes)], tmp_path, **config))
-        made[-1].start()
-        return made[-1]
-
-    yield make
-    for town in made:
-        town.stop()
 
 
 def sid(cookie: str) -> str:

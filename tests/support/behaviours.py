@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from collections.abc import Callable
 
 from flask_msm.testing.fake_server import PATIENCE, Behaviour, Client
 
@@ -76,13 +77,19 @@ def drips(reply: bytes, pause: float = 0.05) -> Behaviour:
     return behave
 
 
-def forwards(port: int, *, limit: int | None = None) -> Behaviour:
-    """Be in between: hand on everything from and to *port*, close after *limit* bytes back."""
+def forwards(
+    port: int, *, limit: int | None = None, on_data: Callable[[bytes], None] = lambda data: None
+) -> Behaviour:
+    """Be in between: hand on everything from and to *port*, close after *limit* bytes back.
+
+    *on_data* is called with every piece of what goes to *port*.
+    """
 
     def behave(client: Client) -> None:
         with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as node:
             node.settimeout(None)
-            thread = threading.Thread(target=_pump, args=(client.socket, node), daemon=True)
+            ways = (client.socket, node, None, on_data)
+            thread = threading.Thread(target=_pump, args=ways, daemon=True)
             thread.start()
             try:
                 _pump(node, client.socket, limit)
@@ -107,7 +114,12 @@ def in_turn(*behaviours: Behaviour) -> Behaviour:
     return behave
 
 
-def _pump(source: socket.socket, target: socket.socket, limit: int | None = None) -> None:
+def _pump(
+    source: socket.socket,
+    target: socket.socket,
+    limit: int | None = None,
+    on_data: Callable[[bytes], None] = lambda data: None,
+) -> None:
     """Copy bytes until one side ends, or *limit* of them are copied; then end the other."""
     with contextlib.suppress(OSError):
         while limit is None or limit > 0:
@@ -117,6 +129,7 @@ def _pump(source: socket.socket, target: socket.socket, limit: int | None = None
             if limit is not None:
                 data = data[:limit]
                 limit -= len(data)
+            on_data(data)
             target.sendall(data)
     with contextlib.suppress(OSError):
         target.shutdown(socket.SHUT_RDWR)

@@ -61,11 +61,15 @@ class Site:
             os.kill(pid, signal.SIGKILL)
         self.stop()
 
-    def stop(self) -> None:
-        if self._gunicorn is not None:
-            self._gunicorn.stop()
-            sys.stdout.write(self._gunicorn.log.decode())  # seen when a test fails
-            self._gunicorn = None
+    def stop(self) -> str:
+        """End all workers; return what they printed."""
+        if self._gunicorn is None:
+            return ""
+        self._gunicorn.stop()
+        printed = self._gunicorn.log.decode()
+        sys.stdout.write(printed)  # seen when a test fails
+        self._gunicorn = None
+        return printed
 
     def ask(self, path, body=None, *, cookie=None):
         """Ask whichever worker comes first, each time on a new connection."""
