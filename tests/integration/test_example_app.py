@@ -225,36 +225,6 @@ class TestShop:
         assert "&#39;lock&#39; (_thread.lock)" in answer.text
         assert "Anna" in visitor.get("/cart")
 
-    def test_policy_of_demo_is_changed_and_changed_back_in_its_dashboard(
-        self, shop: Launched
-    ) -> None:
-        operator = requests.Session()
-        operator.trust_env = False
-        operator.auth = ("ops", shop.password)
-        dashboard = f"{shop.url}/msm-admin/"
-
-        def policy():
-            document = operator.get(f"{dashboard}api/v1/state", timeout=60).json()
-            return document["policy"]["value"]
-
-        def choose(value):
-            page = operator.get(f"{dashboard}act/policy?value={value}", timeout=60).text
-            fields = dict(re.findall(r'name="(\w+)" value="([^"]*)"', page))
-            answer = operator.post(
-                f"{dashboard}act/policy",
-                data={**fields, "reason": "a look around"},
-                headers={"Origin": shop.url},
-                timeout=60,
-            )
-            return answer.status_code
-
-        assert policy() == "raise"
-        assert choose("blacklist") == 200
-        eventually(lambda: policy() == "blacklist")
-        # Between two changes of the fleet a pause is asked for, with 429.
-        eventually(lambda: choose("raise") == 200)
-        eventually(lambda: policy() == "raise")
-
     def test_a_node_is_broken_and_mended_on_a_page_and_the_dashboard_shows_it(
         self, shop: Launched
     ) -> None:
