@@ -248,15 +248,6 @@ def test_a_drained_node_may_be_switched_off(operator):
     assert (result.exit_code, rows(result)["n2"]) == (0, "drained by an operator")
 
 
-def test_who_drained_a_node_and_why_is_kept(operator):
-    operator.run("drain", "n2", "--reason", "new disk")
-    operator.cluster.monitor.tick()
-
-    (_, raw) = operator.cluster.control.shared.values("drain:")["n2"]
-    entry = json.loads(raw)
-    assert (entry["who"], entry["why"], entry["value"]) == ("command line", "new disk", "draining")
-
-
 @pytest.mark.parametrize("command", ["drain", "undrain"])
 def test_draining_answers_programs_as_well(operator, command):
     result = operator.run(command, "n2", "--json")
@@ -283,31 +274,6 @@ def test_a_node_that_does_not_answer_can_be_drained(operator_of, how, victim):
     finally:
         if how == "pause":
             operator.nodes[victim].resume()
-
-
-@pytest.mark.parametrize("command", ["drain", "undrain"])
-@pytest.mark.parametrize("name", ["n9", "", "n1 ", "N1", "127.0.0.1"])
-def test_a_node_that_does_not_exist_is_a_mistake_of_the_user(operator, command, name):
-    result = operator.run(command, name)
-
-    assert result.exit_code == 2
-    assert repr(name) in result.output
-    assert "n1, n2, n3" in result.output
-
-
-@pytest.mark.parametrize("command", ["drain", "undrain"])
-def test_without_nodes_a_change_is_told_to_the_workers_of_this_host(operator, command):
-    for node in operator.nodes:
-        node.kill()
-
-    result = operator.run(command, "n1")
-
-    assert result.exit_code == 0
-    assert "only workers of this host hear of it" in result.output
-
-
-def test_a_drain_without_a_node_is_a_mistake_of_the_user(operator):
-    assert operator.run("drain").exit_code == 2
 
 
 # -- applications without a cluster --------------------------------------------------------------

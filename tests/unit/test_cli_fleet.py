@@ -7,10 +7,8 @@ import logging
 import threading
 
 import pytest
-from support.crew import BY, Crew
+from support.crew import Crew
 from support.policies import visit, write
-
-from flask_msm.errors import CommandError
 
 
 @pytest.fixture
@@ -130,15 +128,6 @@ def test_a_wrong_argument_is_answered_with_what_is_allowed(run, arguments, allow
     assert "\x1b" not in refused.output
 
 
-def test_the_last_node_is_not_drained(crew, run):
-    assert run("drain", "n1").exit_code == 0
-
-    refused = run("drain", "n2")
-
-    assert refused.exit_code == 2
-    assert "n2 is the last node in use" in refused.output
-
-
 @pytest.mark.parametrize("name", ["policy", "on-reconnect"])
 def test_a_choice_is_shown_changed_and_taken_back(crew, run, name):
     value = {"policy": "local", "on-reconnect": "discard"}[name]
@@ -249,16 +238,6 @@ def test_a_probe_by_the_command_line_is_a_line_of_audit(run, caplog):
 
     (line,) = [line.getMessage() for line in caplog.records if line.name == "flask_msm.audit"]
     assert line == f"probed: {shown}, by command line"
-
-
-@pytest.mark.parametrize("command", ["probe", "drain", "undrain"])
-def test_a_node_that_does_not_exist_is_refused_with_the_words_of_the_console(crew, run, command):
-    refused = run(command, "n9")
-
-    assert refused.exit_code == 2
-    with pytest.raises(CommandError) as error:
-        getattr(crew.workers[0].console, command)("n9", **BY)
-    assert f"Error: {error.value}" in refused.output
 
 
 def test_no_thread_is_started_and_no_worker_announced(crew, run):
