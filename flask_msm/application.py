@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
+import random
 import secrets
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .cluster import control as control_map
-from .cluster import ended_sessions, workers
+from .cluster import control, ended_sessions, workers
 from .cluster.conditions import Conditions
 from .cluster.control import DISTRIBUTION, ON_RECONNECT, POLICY, RUNNING, Control
 from .cluster.ended_sessions import EndedSessions
@@ -23,30 +22,26 @@ from .cluster.node_identity import Identities
 from .cluster.nodes import NodeTable
 from .cluster.placement import Placement
 from .cluster.reports import Reports
-from .cluster.shared_map import MAX_SIZE, Bounds, SharedMap
+from .cluster.shared_map import SharedMap, shared_envelope
 from .cluster.trust import hold_off
 from .cluster.workers import WorkerRegistry
 from .maintenance.copier import RecordCopier
 from .maintenance.failback import Failback
+from .maintenance.host_copy import HostCopy
 from .maintenance.host_log import HostLog
-from .maintenance.lanes import Lanes
-from .maintenance.learner import Learner
 from .maintenance.membership import Membership
 from .maintenance.monitor import Monitor
-from .maintenance.notes import HostCopy
-from .maintenance.parts import Upkeep
 from .maintenance.probe import Prober
 from .maintenance.reactions import Reactions
 from .maintenance.rebuild import Rebuilder
 from .maintenance.rebuild_starter import RebuildStarter
-from .maintenance.repairs import RetryQueue
 from .maintenance.reporting import StatusReporter
+from .maintenance.retries import RetryQueue
 from .maintenance.runtime import Runtime
 from .maintenance.scheduler import Scheduler
-from .memcached.client import MemcachedNode
 from .policies import PolicyInForce
 from .process.background import Background
-from .record.encryption import Encryption, encryption_of
+from .record.encryption import encryption_of
 from .record.envelope import Envelope
 from .record.hybrid_clock import HybridLogicalClock
 from .sessions.blacklist import Blacklist
@@ -58,9 +53,7 @@ from .sessions.serialization import Listeners, Serialization
 from .storage.failover import FailoverStore
 from .storage.fast_path import FastPath
 from .storage.known_records import KnownRecords
-from .storage.local.backend import BackendOpener
-from .storage.local.folder import folder_name, node_marks
-from .storage.local.store import LocalStore
+from .storage.local.from_settings import local_store
 from .storage.mirror import Mirror
 from .storage.replica_set import ReplicaSet
 from .storage.replicated import ClusterStore
@@ -68,10 +61,13 @@ from .storage.second_looks import SecondLooks
 
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from .cluster.events import Event
     from .policies import Failure, Policy
     from .process.clock import Clock
     from .record.codec.msgpack import Codec
+    from .record.encryption import Encryption
     from .record.keys import Keyring
     from .sessions.repository import Notify
     from .settings.node_address import NodeAddress
@@ -82,8 +78,12 @@ if TYPE_CHECKING:
 MakeNode = Callable[["NodeAddress"], Any]
 #: How ticks are spaced when MSM_PROBE_INTERVAL is 0 and requests have to do them, seconds.
 UNSCHEDULED = 2.0
-#: What the workers' own records name as their codec; sessions begin at 1.
-SHARED_CODEC = 0
+
+
+def worker_name() -> Callable[[], str]:
+    """Return a function that names this process: those forked from one are workers of their own."""
+    token = secrets.token_hex(4)
+    return lambda: f"{socket.gethostname()}:{os.getpid()}:{token}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,20 +91,13 @@ class Environment:
     """What an application and its user bring.
 
     Attributes:
-        settings: The application's settings.
-        name: The application's name.
-        version: Of this package.
-        codec: Encodes attributes.
-        clock: The source of time.
-        keys: Returns the keyring of the application's secrets as they are now.
-        notify: Called when a session is created, destroyed or relocated.
-        listener: Called with each event.
         raise_unexpected: Whether to raise unexpected errors of a store (tests).
         scheduler: A scheduler of the application, or ``None``.
-        make_node: Makes the client of a node.
         policy: The application's own policy for attributes that cannot be stored, or ``None``.
         blacklisted: Called for attributes that are stored as ``None`` from now on.
         root: Folder of the application: those of one name keep their local storage apart.
+        chance: Returns a number from 0 to 1, to spread the probes of several workers.
+        rest: Waits for some seconds, so that a rebuild leaves time to requests.
     """
 
     settings: Settings
@@ -121,15 +114,10 @@ class Environment:
     root: str
     policy: Policy | None
     blacklisted: Callable[[Failure], object]
-
-    @cached_property
-    def encryption(self) -> Encryption | None:
-        """What encrypts records, ``None`` without ``MSM_ENCRYPTION_KEYS``.
-
-        Raises:
-            ConfigError: cryptography is not installed.
-        """
-        return encryption_of(self.settings.encryption_keys)
+    worker: Callable[[], str] = field(default_factory=worker_name)
+    queue: Callable[..., Background] = Background
+    chance: Callable[[], float] = random.random
+    rest: Callable[[float], object] = time.sleep
 
     @property
     def interval(self) -> float:
@@ -143,46 +131,76 @@ class Environment:
 
     def background(self, name: str) -> Background:
         """Return a queue of work behind requests, with a thread of that name."""
-        return Background(name, clock=self.clock, deadline=self.settings.request_deadline)
+        return self.queue(name, clock=self.clock, deadline=self.settings.request_deadline)
 
 
 class Application:
     """Everything that belongs to one application. Opens no connection, starts no thread.
 
-    Args:
-        environment: What the application and its user bring.
-
     Attributes:
-        envelope: Seals and opens sessions.
-        placement: Where keys belong.
-        events: Where changes are written down.
-        local: Sessions of this host.
         cluster: What there is only with nodes.
-        store: Where sessions are kept.
-        repository: What sessions need of their store.
-        backgrounds: Queues of work behind requests.
     """
 
     def __init__(self, environment: Environment) -> None:
         settings, clock = environment.settings, environment.clock
+        encryption = encryption_of(settings.encryption_keys)
         self.envelope = Envelope(
             environment.keys,
             codec_id=environment.codec.id,
             compress_above=settings.compress_above or None,
             max_size=settings.max_record_size,
-            encryption=environment.encryption,
+            encryption=encryption,
         )
         ids = [address.id for address in settings.nodes]
         self.placement = Placement(ids, replicas=settings.replicas, last=settings.failover_nodes)
         self.events = Events(clock, environment.listener)
         stamps = HybridLogicalClock(clock)
         behind = environment.background("flask-msm-local")
-        self.local = _local_store(environment, self.envelope, self.events, later=behind.put)
+        self.local = local_store(
+            settings,
+            keys=environment.keys,
+            root=environment.root,
+            envelope=self.envelope,
+            events=self.events,
+            clock=clock,
+            later=behind.put,
+        )
+        pins, blacklist = Pins(settings.blacklist), Blacklist(clock, environment.worker)
         self.cluster: Cluster | None = None
         self.store: SessionStore = self.local
+        self.backgrounds: tuple[Background, ...] = (behind,)
         if ids:
-            self.cluster = Cluster(environment, self, stamps=stamps, behind=behind)
+            self.cluster = Cluster(
+                environment,
+                self,
+                stamps=stamps,
+                behind=behind,
+                pins=pins,
+                blacklist=blacklist,
+                encryption=encryption,
+            )
             self.store = self.cluster.store
+            self.backgrounds = (*self.cluster.backgrounds, behind)
+        serialization = Serialization(
+            policy=PolicyInForce(
+                lambda: settings.serialization_policy,
+                custom=environment.policy,
+                chosen=self.cluster.overrides.policy if self.cluster else lambda: None,
+            ),
+            blacklist=blacklist,
+            kept=Blacklist(clock, environment.worker),
+            pins=pins,
+            live=LiveObjects(clock),
+            attribute_filter=settings.attribute_filter,
+            clock=clock,
+            listeners=Listeners(
+                say=self.events.add,
+                blacklisted=environment.blacklisted,
+                stop_distribution=self.cluster.reactions.stop_distribution
+                if self.cluster
+                else lambda _: None,
+            ),
+        )
         self.repository = Repository(
             self.cluster.fast_path if self.cluster else self.store,
             codec=environment.codec,
@@ -198,49 +216,27 @@ class Application:
                 raise_unexpected=environment.raise_unexpected,
             ),
             notify=environment.notify,
-            serialization=self._serialization(environment),
+            serialization=serialization,
         )
         if self.cluster:
-            self.cluster.connect(self.repository)
-        self.backgrounds = (*(self.cluster.backgrounds if self.cluster else ()), behind)
+            self.cluster.add_maintenance(self.repository)
 
     @property
     def mode(self) -> Mode:
         """Where sessions go now; without nodes always local storage."""
         return self.cluster.mode.mode if self.cluster else Mode.LOCAL
 
-    def _serialization(self, environment: Environment) -> Serialization:
-        """Return what is done about attributes that cannot be stored."""
-        settings, clock = environment.settings, environment.clock
-        heartbeat = self.cluster.heartbeat if self.cluster else None
-
-        def worker() -> str:
-            return heartbeat.worker if heartbeat else f"{socket.gethostname()}:{os.getpid()}"
-
-        return Serialization(
-            policy=PolicyInForce(lambda: settings.serialization_policy, custom=environment.policy),
-            blacklist=Blacklist(clock, worker),
-            kept=Blacklist(clock, worker),
-            pins=Pins(settings.blacklist),
-            live=LiveObjects(clock),
-            attribute_filter=settings.attribute_filter,
-            clock=clock,
-            listeners=Listeners(
-                say=self.events.add,
-                blacklisted=environment.blacklisted,
-                stop_distribution=lambda _: None,
-            ),
-        )
-
 
 class Cluster:
     """What there is only with nodes: what is known of them, their store, its maintenance.
 
+    Made in the order in which one part needs the other: what workers share, what follows from it,
+    the store; and, when there is a repository of sessions, what is done between requests.
+
     Args:
-        environment: What the application and its user bring.
-        application: Built as far as it is needed here.
         stamps: Makes stamps.
-        behind: Keeps copies on this host, behind requests.
+        pins: Attributes that are stored as ``None`` without trying.
+        blacklist: Attributes that could not be stored.
     """
 
     def __init__(
@@ -250,14 +246,16 @@ class Cluster:
         *,
         stamps: HybridLogicalClock,
         behind: Background,
+        pins: Pins,
+        blacklist: Blacklist,
+        encryption: Encryption | None,
     ) -> None:
         self._environment = environment
         self.interval = environment.interval
         self._stamps = stamps
-        self._envelope = application.envelope
-        self._events = application.events
-        self._local = application.local
-        self._placement = application.placement
+        self._envelope, self._events = application.envelope, application.events
+        self._local, self._placement = application.local, application.placement
+        self._shared_envelope = shared_envelope(environment.keys, encryption)
         settings, clock = environment.settings, environment.clock
         self.nodes: dict[str, Any] = {
             address.id: environment.make_node(address) for address in settings.nodes
@@ -271,82 +269,45 @@ class Cluster:
                 max_backoff=settings.probe_max_backoff,
             ),
             clock=clock,
+            chance=environment.chance,
         )
         self.mode = ModeState(clock)
-        self._make_shared_state()
+        self.bulk = environment.background("flask-msm-upkeep")
+        self.urgent = environment.background("flask-msm-return")
+        self._make_shared_state(pins, blacklist)
         self._make_store(behind)
-        self._make_maintenance()
 
-    def look_afresh(self) -> tuple[Control, WorkerRegistry]:
+    def look_afresh(
+        self, worker: Callable[[], str] | None = None
+    ) -> tuple[Control, WorkerRegistry]:
         """Return an empty control map and registry, to be filled from the nodes alone."""
-        environment, settings = self._environment, self._environment.settings
-        token = secrets.token_hex(4)
-
-        def worker() -> str:
-            # Processes that were forked from one are workers of their own.
-            return f"{socket.gethostname()}:{os.getpid()}:{token}"
-
+        environment, worker = self._environment, worker or worker_name()
         return (
-            Control(self._shared_map(control_map.KEY_SUFFIX, control_map.BOUNDS), worker=worker),
+            Control(self._shared_map(control), worker=worker),
             WorkerRegistry(
-                self._shared_map(workers.KEY_SUFFIX, workers.BOUNDS),
+                self._shared_map(workers),
                 worker=worker,
                 nodes=self.nodes,
                 replicas=self._placement.replicas,
                 reads=self._envelope.reads,
-                interval=settings.probe_interval,
+                interval=environment.settings.probe_interval,
                 clock=environment.clock,
             ),
         )
 
-    def connect(self, repository: Repository) -> None:
-        """Connect what sessions do with what the fleet knows and shows."""
-        environment, serialization = self._environment, repository.serialization
-        choices = RuntimeOverrides(
-            self.control,
-            pins=serialization.pins,
-            blacklist=serialization.blacklist,
-            local=self._local,
-            events=self._events,
-            clock=environment.clock,
-        )
-        serialization.policy.chosen = choices.policy
-        serialization.connect(stop_distribution=self.sharing.stop_distribution)
-        self.learner.on_learned = choices.apply
-        publisher = self.publisher
-        publisher.meter = repository.meter
-        publisher.before.append(choices.keep)
-        publisher.kept_locally = lambda: self.store.saved_locally
-        publisher.sources.update(
-            blacklist=choices.entries,
-            live=lambda: len(serialization.live),
-            policy=lambda: serialization.policy.name,
-            sessions=lambda: asdict(repository.counters),
-            serialization=lambda: asdict(serialization.counts),
-            cluster=lambda: {
-                **asdict(self.store.nodes.counters),
-                "mirror_dropped": self.mirror.dropped if self.mirror else 0,
-                "clock_ahead": self._stamps.clock_ahead,
-                "kept_late": self.store.late,
-                "fast_reads": self.fast_path.taken,
-                "other_reads": self.fast_path.left,
-            },
-        )
-
-    def _make_shared_state(self) -> None:
-        """Make what the workers share through the nodes."""
-        settings, clock = self._environment.settings, self._environment.clock
-        self.control, self.heartbeat = self.look_afresh()
-        heartbeat = self.heartbeat
-        self.ended_sessions = EndedSessions(
-            self._shared_map(ended_sessions.KEY_SUFFIX, ended_sessions.BOUNDS)
-        )
+    def _make_shared_state(self, pins: Pins, blacklist: Blacklist) -> None:
+        """Make what the workers share through the nodes, and what follows from it."""
+        environment, settings = self._environment, self._environment.settings
+        clock, events = environment.clock, self._events
+        self.control, self.workers = self.look_afresh(environment.worker)
+        living = self.workers.living
+        self.ended_sessions = EndedSessions(self._shared_map(ended_sessions))
         self.conditions = Conditions(
             self.control.shared,
-            worker=lambda: heartbeat.worker,
+            worker=environment.worker,
             # Without ticks no worker reports that it lives.
-            living=lambda: heartbeat.living() if settings.probe_interval else None,
-            events=self._events,
+            living=living if settings.probe_interval else lambda: None,
+            events=events,
             clock=clock,
         )
         self.reports = Reports(
@@ -354,9 +315,45 @@ class Cluster:
             nodes=self.nodes,
             placement=self._placement,
             usable=lambda node_id: self.state.rights(node_id).joined,
-            envelope=self._shared_envelope(),
+            envelope=self._shared_envelope,
             stamps=self._stamps,
             clock=clock,
+        )
+        self.overrides = RuntimeOverrides(
+            self.control,
+            pins=pins,
+            blacklist=blacklist,
+            local=self._local,
+            events=events,
+            clock=clock,
+        )
+        self._identities = Identities(settings.key_prefix)
+        shared = [self.control.shared, self.workers.shared, self.ended_sessions.shared]
+        self.membership = Membership(
+            self.nodes,
+            table=self.state,
+            mode=self.mode,
+            control=self.control,
+            workers=self.workers,
+            ended=self.ended_sessions,
+            conditions=self.conditions,
+            identities=self._identities,
+            events=events,
+            host=HostCopy(self._local, shared),
+            clock=clock,
+            timeout=settings.timeout,
+            interval=environment.interval,
+            notice=environment.notice,
+        )
+        self.retries = RetryQueue(clock=clock, patience=environment.interval)
+        self.reactions = Reactions(
+            self.membership,
+            table=self.state,
+            control=self.control,
+            retries=self.retries,
+            events=events,
+            bulk=self.bulk,
+            obey=self.overrides.apply,
         )
 
     def _make_store(self, behind: Background) -> None:
@@ -371,6 +368,9 @@ class Cluster:
                 clients=self.nodes,
                 placement=self._placement,
                 views=self.state,
+                report=self.reactions.failed,
+                answered=self.reactions.answered,
+                left_out=self.reactions.left_out,
                 envelope=self._envelope,
                 max_size=settings.max_record_size,
                 clock=clock,
@@ -389,9 +389,9 @@ class Cluster:
             near_max_age=settings.near_max_age if settings.sticky else None,
             drops=self._drops,
             returning=lambda: (
-                self.learner.others_keep or clock.time() - mode.back_at < environment.notice
+                self.membership.others_keep or clock.time() - mode.back_at < environment.notice
             ),
-            remembers=lambda ids, deadline: self.sharing.remembers(ids, deadline),  # noqa: PLW0108  (made below)
+            remembers=self.reactions.remembers,
             clock=clock,
         )
         self.fast_path = FastPath(
@@ -404,28 +404,27 @@ class Cluster:
             known=KnownRecords(settings.record_cache_bytes),
             keys=environment.keys,
         )
-        later = environment.background("flask-msm-upkeep")
-        aside = environment.background("flask-msm-return")
-        self.lanes = Lanes(later=later.put, aside=aside.put)
-        self.backgrounds = (copies, later, aside)
+        self.backgrounds = (copies, self.bulk, self.urgent)
 
-    def _make_maintenance(self) -> None:
-        """Make what keeps nodes and sessions whole, behind requests."""
+    def add_maintenance(self, repository: Repository) -> None:
+        """Make what keeps nodes and sessions whole, between requests."""
         environment, settings = self._environment, self._environment.settings
-        clock, mode = environment.clock, self.mode
-        self.returner = Failback(
+        clock, events, timeout = environment.clock, self._events, settings.timeout
+        self.prober = Prober(
+            self.nodes, table=self.state, conditions=self.conditions, clock=clock, timeout=timeout
+        )
+        self.failback = Failback(
             self.store,
             mirror=self.mirror,
             control=self.control,
             state=self.state,
-            events=self._events,
-            mode=lambda: mode.mode,
+            events=events,
+            mode=self.mode,
             drops=self._drops,
             clock=clock,
-            timeout=settings.timeout,
+            timeout=timeout,
             conditions=self.conditions,
         )
-        identities = Identities(settings.key_prefix)
         self.rebuilder = Rebuilder(
             self.nodes,
             placement=self._placement,
@@ -433,78 +432,59 @@ class Cluster:
             copier=RecordCopier(
                 envelope=self._envelope,
                 clock=clock,
-                timeout=settings.timeout,
-                pause=time.sleep,
+                timeout=timeout,
+                pause=environment.rest,
             ),
-            events=self._events,
+            events=events,
             clock=clock,
             key_prefix=settings.key_prefix,
-            timeout=settings.timeout,
-            read_elsewhere=self.heartbeat.is_read_elsewhere,
-            identities=identities,
+            timeout=timeout,
+            read_elsewhere=self.workers.is_read_elsewhere,
+            identities=self._identities,
         )
-        self.repairs = RetryQueue(
-            rejoin=lambda key: self.replicated.rejoin(key, clock.monotonic() + settings.timeout),
-            give_up=lambda node_id: self.reactions.give_up(node_id),  # noqa: PLW0108  (made below)
-            clock=clock,
-            patience=environment.interval,
-        )
-        self.publisher = StatusReporter(
+        self.reporter = StatusReporter(
             self.reports,
-            heartbeat=self.heartbeat,
-            state=self.state,
-            mode=mode,
+            workers=self.workers,
+            table=self.state,
+            mode=self.mode,
             control=self.control,
-            events=self._events,
-            local=self._local,
+            events=events,
+            store=self.store,
             rebuilder=self.rebuilder,
-            returner=self.returner,
+            failback=self.failback,
+            meter=repository.meter,
+            before=self.overrides.keep,
+            sources=self._sources(repository),
             clock=clock,
-            timeout=settings.timeout,
+            timeout=timeout,
             version=environment.version,
         )
-        shared = [
-            (control_map.KEY_SUFFIX, self.control.shared),
-            (workers.KEY_SUFFIX, self.heartbeat.shared),
-            (ended_sessions.KEY_SUFFIX, self.ended_sessions.shared),
-        ]
-        parts = Upkeep(
-            nodes=self.nodes,
-            state=self.state,
-            mode=mode,
-            control=self.control,
-            heartbeat=self.heartbeat,
-            endings=self.ended_sessions,
-            conditions=self.conditions,
-            identities=identities,
-            rebuilder=self.rebuilder,
-            repairs=self.repairs,
-            returner=self.returner,
-            notes=HostCopy(self._local, shared),
-            host_log=HostLog(self.control.shared, self._local),
-            publisher=self.publisher,
-            events=self._events,
-            lanes=self.lanes,
-            clock=clock,
-            timeout=settings.timeout,
-        )
-        self.prober = Prober(parts)
-        self.learner = Learner(parts, notice=environment.notice)
-        self.sharing = Membership(
-            parts, prober=self.prober, learner=self.learner, interval=environment.interval
-        )
-        self.reactions = Reactions(parts, learner=self.learner, sharing=self.sharing)
         self.monitor = Monitor(
-            parts,
+            self.nodes,
             prober=self.prober,
-            sharing=self.sharing,
+            membership=self.membership,
+            reactions=self.reactions,
+            obey=self.overrides.apply,
+            failback=self.failback,
+            retries=self.retries,
+            rejoin=lambda key: self.replicated.rejoin(key, clock.monotonic() + timeout),
             rebuilds=RebuildStarter(
-                parts,
-                learner=self.learner,
-                sharing=self.sharing,
+                self.rebuilder,
+                table=self.state,
+                control=self.control,
+                membership=self.membership,
+                reactions=self.reactions,
+                bulk=self.bulk,
+                clock=clock,
                 hold_off=hold_off(environment.interval, settings.request_deadline),
                 rebuilds=bool(settings.probe_interval),
             ),
+            reporter=self.reporter,
+            workers=self.workers,
+            host_log=HostLog(self.control.shared, self._local),
+            bulk=self.bulk,
+            urgent=self.urgent,
+            clock=clock,
             deadline=settings.request_deadline,
         )
         scheduler = Scheduler(
@@ -515,6 +495,25 @@ class Cluster:
             theirs=environment.scheduler,
         )
         self.runtime = Runtime(self.monitor, scheduler, state=self.state, clock=clock)
+
+    def _sources(self, repository: Repository) -> dict[str, Callable[[], Any]]:
+        """Return what sessions report beside the cluster, by name."""
+        serialization = repository.serialization
+        return {
+            "blacklist": self.overrides.entries,
+            "live": lambda: len(serialization.live),
+            "policy": lambda: serialization.policy.name,
+            "sessions": lambda: asdict(repository.counters),
+            "serialization": lambda: asdict(serialization.counts),
+            "cluster": lambda: {
+                **asdict(self.store.nodes.counters),
+                "mirror_dropped": self.mirror.dropped if self.mirror else 0,
+                "clock_ahead": self._stamps.clock_ahead,
+                "kept_late": self.store.late,
+                "fast_reads": self.fast_path.taken,
+                "other_reads": self.fast_path.left,
+            },
+        }
 
     def _drops(self) -> bool:
         """Return whether changes of an outage are dropped when the cluster is back."""
@@ -531,81 +530,13 @@ class Cluster:
             DISTRIBUTION: RUNNING,
         }
 
-    def _shared_map(self, suffix: str, bounds: Bounds) -> SharedMap:
+    def _shared_map(self, kind: ModuleType) -> SharedMap:
+        """Return a map that workers share; *kind* is the module that says what stands in it."""
+        environment = self._environment
         return SharedMap(
-            self._environment.settings.key_prefix + suffix,
-            envelope=self._shared_envelope(),
+            environment.settings.key_prefix + kind.KEY_SUFFIX,
+            envelope=self._shared_envelope,
             stamps=self._stamps,
-            clock=self._environment.clock,
-            bounds=bounds,
+            clock=environment.clock,
+            bounds=kind.BOUNDS,
         )
-
-    def _shared_envelope(self) -> Envelope:
-        return Envelope(
-            self._environment.keys,
-            codec_id=SHARED_CODEC,
-            compress_above=4096,
-            max_size=MAX_SIZE,
-            encryption=self._environment.encryption,
-        )
-
-
-def _local_store(
-    environment: Environment,
-    envelope: Envelope,
-    events: Events,
-    *,
-    later: Callable[[Callable[[float], object]], bool],
-) -> LocalStore:
-    """Return the store of this host, which is opened when it is used."""
-    settings = environment.settings
-    ids = [address.id for address in settings.nodes]
-
-    def trouble(reason: str | None) -> None:
-        if reason is None:
-            events.add("info", "local_storage_works", "local storage works again")
-        else:
-            where, shelf = "local storage", shelves.opened
-            if shelf is not None and shelf.kind == "filesystem":
-                where = f"local storage in {shelf.place}"
-            events.add("error", "local_storage_failed", f"{where}: {reason}")
-
-    shelves = BackendOpener(
-        settings.local_cache,
-        keys=environment.keys,
-        base=settings.local_dir,
-        name=folder_name(settings.key_prefix, ids, environment.root),
-        sessions=settings.local_max_sessions,
-        size=settings.local_max_bytes,
-        alone=not ids,
-        trouble=trouble,
-        marks=node_marks(settings.key_prefix, ids, environment.root),
-    )
-    return LocalStore(
-        shelves,
-        envelope=envelope,
-        max_size=settings.max_record_size,
-        clock=environment.clock,
-        prefix=settings.key_prefix,
-        alone=not ids,
-        trouble=trouble,
-        later=later,
-    )
-
-
-def memcached_node(address: NodeAddress, settings: Settings, clock: Clock) -> MemcachedNode:
-    """Return the client of one node."""
-    return MemcachedNode(
-        address.id,
-        host=address.host,
-        port=address.port,
-        path=address.path,
-        connect_timeout=settings.connect_timeout,
-        timeout=settings.timeout,
-        pool_size=settings.pool_size,
-        retry_attempts=settings.retry_attempts,
-        retry_delay=settings.retry_delay,
-        tls_context=settings.tls_context,
-        auth=settings.auth,
-        clock=clock,
-    )

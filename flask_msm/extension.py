@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from flask import Flask, current_app
 from flask import session as current_session
 
+from flask_msm.memcached.client import MemcachedNode
 from flask_msm.operations.checks import Report
 from flask_msm.operations.cli import msm_commands
 from flask_msm.operations.console import Console
@@ -22,10 +23,10 @@ from flask_msm.record.codec.names import text_of
 from flask_msm.sessions.overrides import POLICY_APPLIED
 from flask_msm.sessions.session import Session
 from flask_msm.settings.secret_keys import check_secrets, keyring_of, secrets_of
-from flask_msm.settings.settings import NodeAddress, Settings
+from flask_msm.settings.settings import Settings
 from flask_msm.settings.types import switched_on
 
-from .application import Application, Environment, memcached_node
+from .application import Application, Environment
 from .errors import ConfigError, SessionUnavailableError
 from .interface import READ_ONLY, MsmSessionInterface
 from .record.record import PARTIAL
@@ -42,6 +43,7 @@ from .version import VERSION
 if TYPE_CHECKING:
     from flask_msm.cluster.events import Event
     from flask_msm.sessions.repository import Repository
+    from flask_msm.settings.node_address import NodeAddress
     from flask_msm.storage.store import SessionStore
 
     from .policies import Failure, Policy
@@ -185,24 +187,7 @@ class MemcachedSessionManager:
         _check_lifetime(app)
         # Without nodes there is no other time to compare with.
         clock = FleetClock(self._clock) if settings.nodes else self._clock
-        parts = Application(
-            Environment(
-                settings=settings,
-                name=app.name,
-                version=VERSION,
-                codec=self._bound_codec(app, strict=settings.strict_types),
-                clock=clock,
-                keys=partial(keyring_of, app),
-                notify=partial(_session_signal, app),
-                listener=partial(_event_signal, app),
-                raise_unexpected=lambda: switched_on(app.testing),
-                scheduler=self._scheduler,
-                make_node=lambda address: self._node(address, settings),
-                root=app.root_path,
-                policy=self._policy,
-                blacklisted=partial(_blacklist_signal, app),
-            )
-        )
+        parts = Application(self._environment(app, settings, clock))
         interface = self._interface(
             parts.repository,
             idle_timeout=settings.idle_timeout,
@@ -299,9 +284,24 @@ class MemcachedSessionManager:
             return self._codec
         return self._codec.bound(strict=strict, default=partial(_json_default, app))
 
-    def _node(self, address: NodeAddress, settings: Settings) -> Any:
-        """Return the client of one node; tests put others in its place."""
-        return memcached_node(address, settings, self._clock)
+    def _environment(self, app: Flask, settings: Settings, clock: Clock) -> Environment:
+        """Return what *app* brings; tests put other nodes, queues and names in its place."""
+        return Environment(
+            settings=settings,
+            name=app.name,
+            version=VERSION,
+            codec=self._bound_codec(app, strict=settings.strict_types),
+            clock=clock,
+            keys=partial(keyring_of, app),
+            notify=partial(_session_signal, app),
+            listener=partial(_event_signal, app),
+            raise_unexpected=lambda: switched_on(app.testing),
+            scheduler=self._scheduler,
+            make_node=lambda address: _node(address, settings, self._clock),
+            root=app.root_path,
+            policy=self._policy,
+            blacklisted=partial(_blacklist_signal, app),
+        )
 
 
 def regenerate() -> None:
@@ -422,3 +422,21 @@ def _checked_interface(interface: type[MsmSessionInterface]) -> type[MsmSessionI
 def _unavailable(error: Exception) -> tuple[str, int]:
     logger.warning("503: %s", error)
     return "Your session cannot be reached at the moment. Please try again.", 503
+
+
+def _node(address: NodeAddress, settings: Settings, clock: Clock) -> MemcachedNode:
+    """Return the client of one node."""
+    return MemcachedNode(
+        address.id,
+        host=address.host,
+        port=address.port,
+        path=address.path,
+        connect_timeout=settings.connect_timeout,
+        timeout=settings.timeout,
+        pool_size=settings.pool_size,
+        retry_attempts=settings.retry_attempts,
+        retry_delay=settings.retry_delay,
+        tls_context=settings.tls_context,
+        auth=settings.auth,
+        clock=clock,
+    )

@@ -46,11 +46,7 @@ class Condition(NamedTuple):
     """Something that is wrong.
 
     Attributes:
-        kind: Short name, for example ``node_full``.
         subject: What it is about, for example the id of a node.
-        text: One sentence, with what to do.
-        node: Id of the node it is about, if it is about one.
-        error: Whether it is an error; otherwise it is a warning.
         since: When it was found first, seconds since the epoch.
         by: The worker that answers for it; empty when it does not find it any more.
     """
@@ -83,12 +79,8 @@ class Conditions:
     """The conditions that this worker finds, and those of the fleet.
 
     Args:
-        shared: The control map of the fleet.
-        worker: Returns the name of this worker.
         living: Returns the names of the workers that live; ``None`` when workers do not
             announce themselves.
-        events: Where the beginning and the end are written down.
-        clock: Its wall clock is used.
     """
 
     def __init__(
@@ -125,13 +117,8 @@ class Conditions:
         """Take note that something is wrong, or that it is not any more. No I/O; any thread.
 
         The same may be noted again and again: while it lasts, the text of the first time stands.
-
-        Args:
-            kind: Short name, for example ``node_full``; letters, digits and underscores.
-            subject: What it is about, for example the id of a node. Each is reported by itself.
-            text: One sentence: what to do; ``None`` when it is over.
-            node: Id of the node it is about, if it is about one.
-            error: Whether it is an error; otherwise it is a warning.
+        The *kind* is a short name (letters, digits, underscores); each *subject* is reported by
+        itself; *text* is one sentence that says what to do, ``None`` when it is over.
         """
         subject = one_line(subject, MAX_SUBJECT)
         name = f"{PREFIX}{kind}:{subject}"
@@ -206,11 +193,7 @@ class Conditions:
 
 
 def lasting(shared: SharedMap) -> dict[str, Condition]:
-    """Return what is wrong, by name of the entry.
-
-    Args:
-        shared: The control map of the fleet.
-    """
+    """Return what is wrong, by name of the entry."""
     found = {}
     for rest, (_, raw) in shared.values(PREFIX).items():
         condition = _parsed(rest, raw)

@@ -27,7 +27,7 @@ from .trust import SyncStatus
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
 
 KEY_SUFFIX = "fleet:control"
@@ -66,8 +66,6 @@ class Choice(NamedTuple):
         value: What was chosen; ``None`` when it was taken back.
         stamp: When, as a stamp; 0 when it was never chosen.
         at: When, seconds since the epoch.
-        who: The operator.
-        why: Their reason.
     """
 
     value: str | None = None
@@ -81,7 +79,6 @@ class Control:
     """The facts of the fleet as this worker knows them.
 
     Args:
-        shared: The map they stand in.
         worker: Returns the name of this worker, kept with what it sets.
     """
 
@@ -144,11 +141,8 @@ class Control:
     def set_drained(self, node_id: str, *, ordered: int) -> bool:
         """Record that a drain is complete; return whether that was so.
 
-        An operator may have given another order while the node was copied: that one holds.
-
-        Args:
-            node_id: The node.
-            ordered: Stamp of the order that was carried out.
+        An operator may have given another order while the node was copied: that one holds. The
+        stamp *ordered* is that of the order that was carried out.
         """
         entry = self._entry(value="drained", who="drain", why="all copied")
         return self.shared.replace(_DRAIN + node_id, entry, stamp=ordered)
@@ -195,27 +189,15 @@ class Control:
         lost = self.lost().items()
         return {node_id for node_id, at in lost if self.standing(node_id).rebuilt <= at}
 
-    def forget(self, node_ids: Iterable[str]) -> None:
-        """Remove what is known of nodes that do not exist any more."""
-        gone = set(node_ids)
-        for name in list(self.shared.attributes.entries):
-            if name.startswith(_FACTS) and name.partition(":")[2] in gone:
-                self.shared.put(name, None)
-
     def note_found(
         self, found: Mapping[str, bool], identities: Mapping[str, str | None]
     ) -> set[str]:
         """Take note of what nodes show; return those that lost their memory.
 
         Call it when all nodes were asked and before any is written: only then does a worker that
-        has just started know from the others what a node has shown before.
-
-        A node for which no identity is noted (at the first start, after an upgrade) is noted as it
-        is; it kept its memory if it had the map.
-
-        Args:
-            found: Whether it had the map, by node id, for the nodes that answered.
-            identities: What they show, see ``node_identity.py``.
+        has just started know from the others what a node has shown before. A node for which no
+        identity is noted (at the first start, after an upgrade) is noted as it is; it kept its
+        memory if it had the map: *found* says so for the nodes that answered.
         """
         lost = set()
         begun = bool(self.shared.values(_KNOWN))

@@ -34,8 +34,6 @@ class Ended(NamedTuple):
     """A session that ended.
 
     Attributes:
-        digest: The hash in its storage key.
-        stamp: When it ended.
         kept: Its tombstone was on one host only.
     """
 
@@ -45,11 +43,7 @@ class Ended(NamedTuple):
 
 
 class EndedSessions:
-    """The sessions that ended lately, as this worker knows them.
-
-    Args:
-        shared: The map they stand in, by the hash in their storage key.
-    """
+    """The sessions that ended lately, as this worker knows them."""
 
     def __init__(self, shared: SharedMap) -> None:
         self.shared = shared
@@ -63,11 +57,8 @@ class EndedSessions:
     def add(self, digest: str, *, stamp: int | None = None, kept: bool = False) -> None:
         """Take note that a session ended; others learn of it with the next tick. No I/O.
 
-        Args:
-            digest: The hash in its storage key.
-            stamp: When it ended, if that was earlier: it takes the place in the list that it would
-                have now, and none from a session that ended later.
-            kept: Only this host has its tombstone.
+        With the *stamp* of an earlier end it takes the place in the list that it would have now,
+        and none from a session that ended later. *kept*: only this host has its tombstone.
         """
         if stamp is None:
             self._waiting.append((digest, _KEPT if kept else _SHARED))

@@ -26,15 +26,8 @@ class Event(NamedTuple):
     Attributes:
         id: Rises by one for each event of this process.
         at: When, seconds since the epoch.
-        level: ``info``, ``warning`` or ``error``.
-        kind: Short name, for example ``node_down``.
-        text: One sentence.
-        node: Id of the node it is about, if it is about one.
-        actor: The operator who did it, if one did.
-        reason: Their reason.
         before: What held until then, if something was changed.
         after: What holds since then.
-        result: What became of it.
     """
 
     id: int
@@ -54,12 +47,7 @@ _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ER
 
 
 class Events:
-    """Keeps the newest events of this process and hands each of them on.
-
-    Args:
-        clock: Its wall clock is used.
-        listener: Called with each event, outside of any lock.
-    """
+    """Keeps the newest events of this process and hands each of them on."""
 
     def __init__(self, clock: Clock, listener: Callable[[Event], object] | None = None) -> None:
         self._clock = clock
@@ -82,32 +70,15 @@ class Events:
         kind: str,
         text: str,
         *,
-        node: str | None = None,
-        actor: str | None = None,
-        reason: str | None = None,
-        before: str | None = None,
-        after: str | None = None,
-        result: str | None = None,
         logged: bool = True,
+        **more: str | None,
     ) -> int:
         """Record an event, log it, and call the listener; return its id.
 
-        Without *logged* it has its line of the log from elsewhere.
+        *more* are further fields of it. Without *logged* it has its line of the log from elsewhere.
         """
         with self._lock:
-            event = Event(
-                next(self._ids),
-                self._clock.time(),
-                level,
-                kind,
-                text,
-                node,
-                actor,
-                reason,
-                before,
-                after,
-                result,
-            )
+            event = Event(next(self._ids), self._clock.time(), level, kind, text, **more)
             self._ring.append(event)
         if logged and (not self._visits or level == "error"):
             logger.log(_LEVELS[level], "%s: %s", kind, text)

@@ -83,13 +83,11 @@ class Health(NamedTuple):
     """What one worker knows of one node.
 
     Attributes:
-        state: One of the four states of ``TRANSITIONS``.
         since: When it entered that state, seconds on the monotonic clock.
         doubts: Soft failures in a row.
         losses: Failed probes and losses in a row; decides how long the node is left alone.
         good_probes: Good probes in a row while it is not up.
         retry_at: Not before this time (monotonic clock) is a node that is down asked again.
-        error: Class and reason of the last failure.
     """
 
     state: NodeState = NodeState.UP
@@ -116,8 +114,6 @@ class Thresholds(NamedTuple):
     """When a node changes its state.
 
     Attributes:
-        failures: Soft failures in a row that take it down.
-        recoveries: Good probes in a row that bring it back.
         backoff: Time in seconds a node is left alone after its first loss; doubles while other
             nodes are left.
         max_backoff: Longest such time, seconds.
@@ -141,15 +137,9 @@ def advance(
 ) -> Health:
     """Return what is known of a node after *observation*.
 
-    Args:
-        health: What was known.
-        observation: What was seen.
-        limits: When the state changes.
-        now: Monotonic time, seconds.
-        last: This is the only usable node: soft failures of requests do not take it down, and
-            the time until the next attempt does not grow.
-        jitter: From 0 to 1; spreads the next attempt of several workers.
-        error: What the failure was.
+    *now* is monotonic time in seconds; *jitter*, from 0 to 1, spreads the next attempt of several
+    workers. If this is the *last* usable node, soft failures of requests do not take it down, and
+    the time until the next attempt does not grow.
     """
     if observation is Observation.SUCCESS:
         doubts = health.doubts if health.state is _RECOVERING else 0
@@ -187,12 +177,7 @@ def _moved(health: Health, signal: Signal, now: float) -> Health:
 
 
 def effective_state(state: NodeState, drain: str | None) -> NodeState:
-    """Return *state*, or the drain in its place; a node that is down does not count as draining.
-
-    Args:
-        state: One of the four states of ``TRANSITIONS``.
-        drain: ``draining``, ``drained`` or ``None``.
-    """
+    """Return *state*, or the drain in its place; a node that is down does not count as draining."""
     if drain == NodeState.DRAINED.value:
         return NodeState.DRAINED
     if drain == NodeState.DRAINING.value and state is not _DOWN:

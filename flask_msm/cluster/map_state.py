@@ -66,10 +66,7 @@ def _later(one: Entry, other: Entry) -> Entry:
 def fold(attributes: Attributes, most: int, before: int) -> Attributes:
     """Return *attributes* without the older half of the removals if there are more than *most*.
 
-    Args:
-        attributes: A map.
-        most: Removals that it may hold.
-        before: A stamp: only removals before it are forgotten, even if there are too many.
+    Only removals before the stamp *before* are forgotten, even if there are too many.
     """
     removed = sorted(stamp for stamp, value in attributes.entries.values() if value is None)
     if len(removed) <= most:
@@ -95,19 +92,12 @@ def fitted(
     size: Callable[[Attributes], int],
     before: int,
 ) -> tuple[Attributes, int]:
-    """Return *attributes*, cut to a size, and how many names that live were cut.
+    """Return *attributes*, cut to *limit* bytes when sealed, and how many names that live were cut.
 
-    Old removals go first, then what has the lowest rank, and in both the oldest. A young removal
-    counts like a name that lives, and raises no floor: what another worker has set and not
-    written to a node yet would be lost. An older entry that it removed is worth no more, so it is
-    cut as well.
-
-    Args:
-        attributes: A map.
-        limit: What it may take when it is sealed, bytes.
-        rank: Returns how much a name is worth; the lowest goes first.
-        size: Returns what a map takes when it is sealed, bytes.
-        before: A stamp: removals before it are old.
+    Old removals (before the stamp *before*) go first, then what has the lowest rank, and in both
+    the oldest. A young removal counts like a name that lives, and raises no floor: what another
+    worker has set and not written to a node yet would be lost. An older entry that it removed is
+    worth no more, so it is cut as well.
     """
     if at_most(attributes) <= limit or size(attributes) <= limit:
         return attributes, 0

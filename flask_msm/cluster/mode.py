@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.process.locks import ProcessLock
 
@@ -56,6 +55,13 @@ MODE_TRANSITIONS: dict[Mode, dict[ModeSignal, Mode]] = {
 }
 
 
+class ModeChange(NamedTuple):
+    """The mode before and after a signal."""
+
+    before: Mode
+    after: Mode
+
+
 def advance_mode(mode: Mode, signal: ModeSignal) -> Mode:
     """Return the mode after *signal*."""
     return MODE_TRANSITIONS[mode][signal]
@@ -64,12 +70,7 @@ def advance_mode(mode: Mode, signal: ModeSignal) -> Mode:
 class ModeState:
     """The mode of this worker. Read in every request, without a lock.
 
-    Args:
-        clock: Its wall clock is used.
-        begin: The mode to begin with.
-
     Attributes:
-        mode: Where sessions go now.
         since: Since when, seconds since the epoch.
         back_at: When nodes were found again after an outage, seconds since the epoch; 0 for never.
     """
@@ -80,17 +81,15 @@ class ModeState:
         self.back_at = 0.0
         self._clock = clock
         self._lock = ProcessLock()
-        #: Called at every change, outside of the lock, with the mode before and after.
-        self.on_change: Callable[[Mode, Mode], object] = lambda *_: None
 
-    def signal(self, signal: ModeSignal) -> None:
-        """Take note of what may change the mode."""
+    def signal(self, signal: ModeSignal) -> list[ModeChange]:
+        """Take note of what may change the mode; return whether it did."""
         with self._lock:
             before = self.mode
             after = advance_mode(before, signal)
             if after is before:
-                return
+                return []
             self.mode, self.since = after, self._clock.time()
             if after is _DISTRIBUTED:
                 self.back_at = self.since
-        self.on_change(before, after)
+        return [ModeChange(before, after)]

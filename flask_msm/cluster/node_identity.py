@@ -24,21 +24,21 @@ _LENGTH = 32
 
 
 class Identities:
-    """Reads the identities of nodes, and gives one to a node that has none.
+    """Reads the identities of nodes, and gives one to a node that has none."""
 
-    Args:
-        prefix: Keys of the application begin with it.
-    """
-
-    def __init__(self, prefix: str) -> None:
-        self._key = f"{prefix}{KEY_SUFFIX}"
+    def __init__(self, key_prefix: str) -> None:
+        self.key = f"{key_prefix}{KEY_SUFFIX}"
 
     def of(self, node: MemcachedNode, deadline: float) -> str | None:
-        """Return what *node* shows, which is what every other worker reads there as well.
+        """Return what *node* shows; see ``shown``.
 
-        Args:
-            node: The node.
-            deadline: Monotonic time, seconds.
+        Raises:
+            NodeError: The node failed.
+        """
+        return self.shown(node, node.start_gets(self.key, deadline).result(), deadline)
+
+    def shown(self, node: MemcachedNode, found: Item | None, deadline: float) -> str | None:
+        """Return what every other worker reads on *node* as well, where *found* was just read.
 
         Returns:
             32 hexadecimal digits; ``None`` if the node takes none, or holds something else there.
@@ -46,16 +46,15 @@ class Identities:
         Raises:
             NodeError: The node failed.
         """
-        shown = node.start_gets(self._key, deadline).result()
-        if shown is None:
+        if found is None:
             made = secrets.token_hex(_LENGTH // 2).encode()
             try:
-                node.start_add(self._key, made, None, deadline).result()
+                node.start_add(self.key, made, None, deadline).result()
             except NodeValueError:
                 return None  # a full node
             # Another worker may have been quicker.
-            shown = node.start_gets(self._key, deadline).result()
-        return _text(shown)
+            found = node.start_gets(self.key, deadline).result()
+        return _text(found)
 
 
 def _text(shown: Item | None) -> str | None:

@@ -8,7 +8,6 @@ that reads the view of a moment ago reports its failure, and the next one sees i
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.errors import NodeBusyError, NodeUnreachableError, NodeValueError
@@ -28,6 +27,8 @@ from .health import (
 
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
     from flask_msm.errors import NodeError
     from flask_msm.process.clock import Clock
 
@@ -39,7 +40,6 @@ class NodeView(NamedTuple):
         state: Health, or an operator's drain in its place.
         trusted: Whether its answer alone counts, as far as the fleet is concerned.
         rights: What may be done with it.
-        health: What this worker saw.
     """
 
     state: NodeState
@@ -52,8 +52,6 @@ class FleetFacts(NamedTuple):
     """What the fleet knows, all nodes together.
 
     Attributes:
-        trusted: Nodes that are trusted.
-        drains: ``draining`` or ``drained`` by node id.
         twins: Nodes that are the same memory as another one: they are not used.
         scattered: Whether sessions may lie on any node, for memories moved or were lost.
     """
@@ -76,21 +74,33 @@ class Failures(NamedTuple):
     breaks: int = 0
 
 
+class Transition(NamedTuple):
+    """A node that is seen in another state, or trusted otherwise, than before."""
+
+    node_id: str
+    before: NodeView
+    after: NodeView
+
+    @property
+    def went_down(self) -> bool:
+        """Whether the node is down now, and was not."""
+        down = NodeState.DOWN
+        return self.after.health.state is down and self.before.health.state is not down
+
+
 _TIMEOUTS = frozenset({Observation.SOFT, Observation.PROBE_SOFT})
 _BREAKS = frozenset({Observation.HARD, Observation.PROBE_HARD})
 
-#: Called outside of any lock with node id, the view before and the view after.
-Changed = Callable[[str, NodeView, NodeView], object]
-
 
 class NodeTable:
-    """How this worker sees the nodes.
+    """How this worker sees the nodes. What changed is returned, for the caller to act on.
 
     Args:
-        node_ids: All nodes.
-        limits: When a node changes its state.
         clock: Its monotonic clock is used.
         chance: Returns a number from 0 to 1, to spread the attempts of several workers.
+
+    Attributes:
+        doubted: Nodes that failed softly: an answer of one of them is worth reporting.
     """
 
     def __init__(
@@ -109,7 +119,7 @@ class NodeTable:
         self._facts = FleetFacts()
         now = clock.monotonic()
         self._view = {node_id: self._seen(node_id, Health(since=now)) for node_id in self.node_ids}
-        self._doubted: frozenset[str] = frozenset()
+        self.doubted: frozenset[str] = frozenset()
         #: Nodes whose answers count alone, also *not there*, and that are not in doubt. Replaced
         #: as a whole.
         self.alone: frozenset[str] = frozenset()
@@ -117,36 +127,12 @@ class NodeTable:
         self._failures = dict.fromkeys(self.node_ids, Failures())
         self._complete: frozenset[str] = frozenset()
         self._refused: frozenset[str] = frozenset()
-        #: Called at every change.
-        self.on_change: Changed = lambda *_: None
-        #: Called for a home node that did not get a write, with node id and storage key.
-        self.on_left_out: Callable[[str, str], object] = lambda *_: None
 
     # -- what requests need --------------------------------------------------------------------
 
     def rights(self, node_id: str) -> Permissions:
         """Return what may be done with the node now. No I/O, no lock."""
         return self._view[node_id].rights
-
-    def answered(self, node_id: str) -> None:
-        """Take note that an operation succeeded; free as long as the node is not in doubt."""
-        if node_id in self._doubted:
-            self.observe(node_id, Observation.SUCCESS)
-
-    def failed(self, node_id: str, error: NodeError) -> None:
-        """Take note that an operation of a request failed."""
-        if isinstance(error, NodeUnreachableError):
-            self.observe(node_id, Observation.HARD, error)
-        elif isinstance(error, NodeBusyError):
-            self.observe(node_id, Observation.SOFT, error)
-        elif isinstance(error, NodeValueError):
-            # The node is well, and lacks a value from now on.
-            with self._lock:
-                self._refused |= {node_id}
-
-    def left_out(self, node_id: str, key: str) -> None:
-        """Take note that a write went past the node, which is home to *key*."""
-        self.on_left_out(node_id, key)
 
     def may_lack(self, node_id: str) -> bool:
         """Return whether the node may have evicted or refused values. No I/O, no lock.
@@ -170,10 +156,24 @@ class NodeTable:
         health = self._view[node_id].health
         return health.state is not NodeState.DOWN or self._clock.monotonic() >= health.retry_at
 
+    def failed(self, node_id: str, error: NodeError, *, probing: bool = False) -> list[Transition]:
+        """Take note that an operation of a request, or of a probe, failed."""
+        if isinstance(error, NodeUnreachableError):
+            hard = Observation.PROBE_HARD if probing else Observation.HARD
+            return self.observe(node_id, hard, error)
+        if isinstance(error, NodeBusyError):
+            soft = Observation.PROBE_SOFT if probing else Observation.SOFT
+            return self.observe(node_id, soft, error)
+        if isinstance(error, NodeValueError) and not probing:
+            # The node is well, and lacks a value from now on.
+            with self._lock:
+                self._refused |= {node_id}
+        return []
+
     def observe(
         self, node_id: str, observation: Observation, error: NodeError | None = None
-    ) -> None:
-        """Take note of what a request or a probe saw."""
+    ) -> list[Transition]:
+        """Take note of what a request or a probe saw; return what changed."""
         reason = f"{type(error).__name__}: {error.reason}" if error else ""
         with self._lock:
             self._count(node_id, observation)
@@ -191,10 +191,10 @@ class NodeTable:
                 error=reason,
             )
             if health == before.health:
-                return
+                return []
             after = self._seen(node_id, health)
             self._replace({node_id: after})
-        self._tell(node_id, before, after)
+        return _changed(Transition(node_id, before, after))
 
     def note_complete(self, node_id: str, *, complete: bool) -> None:
         """Record whether the node reports that it has evicted and refused nothing so far."""
@@ -213,17 +213,17 @@ class NodeTable:
             after = self._seen(node_id, before.health._replace(retry_at=0.0, losses=0))
             self._replace({node_id: after})
 
-    def learn(self, facts: FleetFacts) -> None:
-        """Take over what the fleet knows."""
+    def learn(self, facts: FleetFacts) -> list[Transition]:
+        """Take over what the fleet knows; return what changed."""
         with self._lock:
             if facts == self._facts:
-                return
+                return []
             self._facts = facts
             before = self._view
             after = {node_id: self._seen(node_id, view.health) for node_id, view in before.items()}
             self._replace(after)
-        for node_id, view in after.items():
-            self._tell(node_id, before[node_id], view)
+        found = (Transition(node_id, before[node_id], view) for node_id, view in after.items())
+        return _changed(*found)
 
     def _count(self, node_id: str, observation: Observation) -> None:
         timeouts, breaks = self._failures[node_id]
@@ -240,7 +240,7 @@ class NodeTable:
 
     def _replace(self, changes: Mapping[str, NodeView]) -> None:
         self._view = {**self._view, **changes}
-        self._doubted = frozenset(
+        self.doubted = frozenset(
             node_id for node_id, view in self._view.items() if view.health.doubts
         )
         self.alone = frozenset(
@@ -249,6 +249,10 @@ class NodeTable:
             if view.rights.alone and view.rights.missing and not view.health.doubts
         )
 
-    def _tell(self, node_id: str, before: NodeView, after: NodeView) -> None:
-        if (before.state, before.trusted) != (after.state, after.trusted):
-            self.on_change(node_id, before, after)
+
+def _changed(*found: Transition) -> list[Transition]:
+    return [
+        one
+        for one in found
+        if (one.before.state, one.before.trusted) != (one.after.state, one.after.trusted)
+    ]

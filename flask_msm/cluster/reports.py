@@ -44,7 +44,6 @@ class Report(NamedTuple):
     """What a worker reported.
 
     Attributes:
-        worker: Its name.
         stamp: When it did, as a stamp: of two reports the higher one counts.
         facts: Its content. It comes from the network: any part may be missing or odd.
     """
@@ -58,13 +57,8 @@ class Reports:
     """Seals, opens, publishes and collects reports.
 
     Args:
-        prefix: In front of every key.
-        nodes: Node clients by id.
-        placement: Determines on which nodes a report is kept.
         usable: Returns whether a node may be asked now.
-        envelope: Seals and opens reports.
         stamps: Issues stamps.
-        clock: The source of time.
 
     Attributes:
         refused: How many reports were forged, too large, or not to be understood.

@@ -14,6 +14,7 @@ from flask_msm.errors import CorruptRecordError, UnknownRecordError
 from flask_msm.memcached.wire import ttl_for
 from flask_msm.process.locks import ProcessLock
 from flask_msm.record.attributes import NOTHING, Attributes
+from flask_msm.record.envelope import Envelope
 from flask_msm.record.hybrid_clock import stamp_at
 from flask_msm.record.record import Kind, Record
 from flask_msm.record.record import join as join_records
@@ -23,17 +24,22 @@ from .map_state import Rank
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from flask_msm.memcached.client import MemcachedNode
     from flask_msm.memcached.protocol import CasToken, Item
     from flask_msm.process.clock import Clock
-    from flask_msm.record.envelope import Envelope
+    from flask_msm.record.encryption import Encryption
     from flask_msm.record.hybrid_clock import HybridLogicalClock
+    from flask_msm.record.keys import Keyring
 
 
 logger = logging.getLogger("flask_msm.fleet")
 
+#: What records of workers name as their codec; sessions begin at 1.
+SHARED_CODEC = 0
+#: Larger ones are compressed, bytes.
+COMPRESS_ABOVE = 4096
 #: Larger values are refused: what every worker reads at every tick has to stay small.
 MAX_SIZE = 256 * 1024
 #: Time in seconds the map lives on a node that is not in use any more.
@@ -52,8 +58,6 @@ class Fetched(NamedTuple):
     Attributes:
         found: It had something under the key.
         foreign: What it had must be left alone.
-        record: The map it had.
-        token: To replace it.
         outdated: It was written with a key that was replaced since, and may go soon.
         raw: What it had, if it must be left alone.
     """
@@ -86,14 +90,22 @@ class Bounds(NamedTuple):
 USUAL = Bounds()
 
 
+def shared_envelope(keys: Callable[[], Keyring], encryption: Encryption | None = None) -> Envelope:
+    """Return what seals the records of workers themselves."""
+    return Envelope(
+        keys,
+        codec_id=SHARED_CODEC,
+        compress_above=COMPRESS_ABOVE,
+        max_size=MAX_SIZE,
+        encryption=encryption,
+    )
+
+
 class SharedMap:
     """Implements one map of the fleet.
 
     Args:
-        key: Where nodes keep it.
-        envelope: Seals and opens it.
         stamps: Issues stamps for changes.
-        clock: Its wall clock is used.
         bounds: How large it may become.
 
     Attributes:
@@ -126,6 +138,11 @@ class SharedMap:
         self._record = Record(Kind.DATA, now, now, now + LIFE, 0, NOTHING)
 
     @property
+    def name(self) -> str:
+        """The last part of its key, for example ``control``."""
+        return self.key.rpartition(":")[2]
+
+    @property
     def attributes(self) -> Attributes:
         """The map as it is known here."""
         return self._record.attributes
@@ -146,13 +163,10 @@ class SharedMap:
     def put(
         self, name: str, value: bytes | None, *, stamp: int | None = None, above: int = 0
     ) -> int:
-        """Set *name* here; nodes learn of it when they are synced. Return its stamp.
+        """Set *name* here, ``None`` removes it; return its stamp.
 
-        Args:
-            name: What to set.
-            value: ``None`` removes it.
-            stamp: When it happened; now, and above the last one, if not given.
-            above: Without *stamp*: the stamp is above this one, too.
+        Nodes learn of it when they are synced. That is *stamp* if it happened earlier; otherwise
+        now, above the last one and above *above*.
         """
         with self._lock:
             return self._put(name, value, stamp, above)
@@ -198,7 +212,10 @@ class SharedMap:
         Raises:
             NodeError: The node failed.
         """
-        item = node.start_gets(self.key, deadline).result()
+        return self.merge(node.start_gets(self.key, deadline).result())
+
+    def merge(self, item: Item | None) -> Fetched:
+        """Learn what a node held under ``key``."""
         if item is None:
             return Fetched(found=False)
         try:

@@ -51,13 +51,9 @@ class WorkerRegistry:
     """The workers of the fleet as this one knows them.
 
     Args:
-        shared: The map they stand in.
         worker: Returns the name of this worker; another one after a fork.
-        nodes: Ids of the nodes this worker uses.
-        replicas: How many copies it writes.
         reads: Returns what this worker can read, see ``record/envelope.py``.
         interval: Time in seconds between two ticks; 0 without ticks.
-        clock: The source of time.
 
     Attributes:
         sees: What this worker read on the nodes by id, see ``node_identity.py``.
@@ -195,11 +191,7 @@ class WorkerRegistry:
         return "".join(identity[:_SEEN] if identity else _UNSEEN for identity in shown)
 
     def is_read_elsewhere(self, needs: Collection[str]) -> bool:
-        """Return whether another worker that lives announces that it can read a record.
-
-        Args:
-            needs: What reading it takes, see ``record/envelope.py``.
-        """
+        """Return whether another worker that lives announces that it can read a record."""
         return any(
             _reads(entry).issuperset(needs)
             for name, stamp, entry in self._entries()

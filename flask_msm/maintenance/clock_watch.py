@@ -26,7 +26,6 @@ class ClockWatch:
 
     Args:
         clock: The clock of the fleet; any other one is left alone.
-        conditions: Where it reports what is wrong.
     """
 
     def __init__(self, clock: Clock, conditions: Conditions) -> None:
@@ -34,12 +33,7 @@ class ClockWatch:
         self._conditions = conditions
 
     def look(self, nodes: Mapping[str, MemcachedNode], numbers: Mapping[str, Numbers]) -> None:
-        """Correct the clock by the last statistics of the nodes.
-
-        Args:
-            nodes: All nodes.
-            numbers: Their latest statistics, by id.
-        """
+        """Correct the clock by the last statistics of the nodes."""
         if self._clock is None or not numbers:
             return
         ahead = {

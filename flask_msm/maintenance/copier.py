@@ -33,7 +33,6 @@ class Tally:
     """What became of the records that were to be copied.
 
     Attributes:
-        written: How many were written.
         refused: How many the target refused; it is well all the same.
         foreign: Those only others can read, and that the target does not have.
         unread: How many could not be joined with what the target holds, by what reading both
@@ -50,8 +49,6 @@ class RecordCopier:
     """Copies records between nodes.
 
     Args:
-        envelope: Opens and seals records.
-        clock: The source of time.
         timeout: Time in seconds one batch may wait for a node.
         pause: Called with the time in seconds to rest after a batch.
     """
@@ -74,12 +71,6 @@ class RecordCopier:
     ) -> None:
         """Join what *source* holds of *keys* into *target*.
 
-        Args:
-            keys: Storage keys of sessions.
-            source: Where they are.
-            target: Where they shall be.
-            tally: Counts what became of them.
-
         Raises:
             NodeError: One of the two failed; what was written until then stays.
         """
@@ -97,11 +88,7 @@ class RecordCopier:
     ) -> None:
         """Copy records that only others can read, where *target* has nothing.
 
-        Args:
-            expiries: When each expires, by its key: seconds since the epoch, -1 for never.
-            source: Where they are.
-            target: Where they shall be.
-            tally: Counts how many were written.
+        *expiries*: when each expires, by its key: seconds since the epoch, -1 for never.
 
         Raises:
             NodeError: One of the two failed; what was written until then stays.

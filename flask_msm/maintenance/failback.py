@@ -16,7 +16,7 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from flask_msm.cluster.mode import Mode
+from flask_msm.cluster.mode import Mode, ModeState
 from flask_msm.errors import RecordError, UnknownRecordError
 from flask_msm.record.record import Kind
 from flask_msm.storage.store import LocalStorageError, RecordRefusedError, RecordTooLargeError
@@ -48,12 +48,7 @@ QUIET = 60.0
 
 
 class FailbackProgress(NamedTuple):
-    """How far a hand-over is.
-
-    Attributes:
-        todo: Sessions that were to be looked at.
-        done: Sessions the cluster has now, or that were dropped.
-    """
+    """How far a hand-over is."""
 
     todo: int
     done: int
@@ -63,13 +58,7 @@ class Failback:
     """Brings local storage back into the cluster.
 
     Args:
-        store: Cluster and local storage.
         mirror: Notified when local storage was emptied; ``None`` without one.
-        control: Knows which nodes lost their memory.
-        state: How the nodes are seen.
-        events: Where beginnings and ends are recorded.
-        mode: Returns where sessions go now.
-        drops: Returns whether changes of an outage are dropped.
         clock: Its monotonic clock is used.
         timeout: Time in seconds one session may take.
         conditions: Where sessions that nodes do not take are reported.
@@ -88,7 +77,7 @@ class Failback:
         control: Control,
         state: NodeTable,
         events: Events,
-        mode: Callable[[], Mode],
+        mode: ModeState,
         drops: Callable[[], bool],
         clock: Clock,
         timeout: float,
@@ -121,7 +110,7 @@ class Failback:
         """Return the ids of the nodes that are home to a storage key."""
         return self._store.nodes.placement.homes(key)
 
-    def bury(self, ended: list[Ended]) -> None:
+    def mark_ended(self, ended: list[Ended]) -> None:
         """End the copies this host has of sessions that ended elsewhere.
 
         What only one host knows is handed over by this one as well: that one may not come back.
@@ -131,7 +120,7 @@ class Failback:
 
     def waits(self) -> bool:
         """Return whether nodes do not know yet all that was changed here in an outage."""
-        if self._mode() is not Mode.DISTRIBUTED:
+        if self._mode.mode is not Mode.DISTRIBUTED:
             self._waits = True
         elif self._waits and not self._store.local.dirty_keys():
             self._waits = False
@@ -141,7 +130,7 @@ class Failback:
         """Return whether there is anything to do now."""
         self._say_late()
         self._store.local.settle()
-        if self._mode() is not Mode.DISTRIBUTED:
+        if self._mode.mode is not Mode.DISTRIBUTED:
             return False
         forgotten = self._forgotten() is not None
         self.is_restoring = forgotten and not self._drops()
@@ -152,7 +141,7 @@ class Failback:
 
     def run(self) -> None:
         """Hand over what there is. Ends early when nodes fail; the next tick goes on."""
-        if self._mode() is not Mode.DISTRIBUTED:
+        if self._mode.mode is not Mode.DISTRIBUTED:
             return
         until = self._clock.monotonic() + RUN_TIME
         # Read before anything is handed over: a loss in the middle of it is another one.
@@ -195,7 +184,7 @@ class Failback:
             for key in (*ended, *rest):
                 if failures >= MOST_FAILURES or self._clock.monotonic() > until:
                     return False
-                if self._mode() is not Mode.DISTRIBUTED:
+                if self._mode.mode is not Mode.DISTRIBUTED:
                     return False
                 deadline = self._clock.monotonic() + self._timeout
                 try:

@@ -30,12 +30,7 @@ _LEVELS = {"warning": logging.WARNING, "error": logging.ERROR}
 
 
 class HostLog:
-    """Logs the conditions of the fleet for this host.
-
-    Args:
-        shared: The control map of the fleet.
-        local: Local storage, where workers of the host note what was logged.
-    """
+    """Logs the conditions of the fleet for this host."""
 
     def __init__(self, shared: SharedMap, local: LocalStore) -> None:
         self._shared = shared
@@ -84,12 +79,8 @@ class HostLog:
     ) -> tuple[int, float, str, str]:
         """Log one condition if something is new; return what is to be noted.
 
-        Args:
-            stamp: That of its entry.
-            now: The condition; ``None`` when it is over.
-            since: When the one that was logged last began; 0.0 for none.
-            kind: The kind of that one.
-            text: The text of that one.
+        *now* is the condition, ``None`` when it is over; *since*, *kind* and *text* are those of
+        the one that was logged last, 0.0 for none.
         """
         if now is None:
             if since:

@@ -27,11 +27,7 @@ _CALLED = {
 
 
 class MapWatch:
-    """Reports when shared maps do not fit into nodes.
-
-    Args:
-        conditions: Where it reports.
-    """
+    """Reports when shared maps do not fit into nodes."""
 
     def __init__(self, conditions: Conditions) -> None:
         self._conditions = conditions
@@ -40,13 +36,7 @@ class MapWatch:
         self._cuts: dict[str, tuple[int, float]] = {}
 
     def look(self, maps: Iterable[SharedMap], smallest: MemcachedNode, *, now: float) -> None:
-        """See whether maps were cut since the last time.
-
-        Args:
-            maps: What workers share.
-            smallest: The node that takes the smallest items.
-            now: Monotonic time, seconds.
-        """
+        """See whether maps were cut since the last time, for the node of the *smallest* items."""
         for shared in maps:
             before, at = self._cuts.get(shared.key, (0, -math.inf))
             at = now if shared.cuts > before else at
@@ -56,7 +46,7 @@ class MapWatch:
                 f" {smallest.item_size_max} bytes: only the newest are shared; start memcached with"
                 " a larger -I"
             )
-            self._conditions.note(CUT, _end(shared), text if now - at < QUIET else None)
+            self._conditions.note(CUT, shared.name, text if now - at < QUIET else None)
 
     def refused(self, shared: SharedMap, node: MemcachedNode) -> None:
         """Report that a node does not take a map."""
@@ -64,16 +54,12 @@ class MapWatch:
             f"{node.id} refuses the list of {_called(shared)}: it is full, or takes smaller items"
             " only; give memcached more memory (-m) or a larger -I"
         )
-        self._conditions.note(REFUSED, f"{_end(shared)} {node.id}", text, node=node.id)
+        self._conditions.note(REFUSED, f"{shared.name} {node.id}", text, node=node.id)
 
     def taken(self, shared: SharedMap, node: MemcachedNode) -> None:
         """Take note that a node knows a map."""
-        self._conditions.note(REFUSED, f"{_end(shared)} {node.id}", None)
-
-
-def _end(shared: SharedMap) -> str:
-    return shared.key.rpartition(":")[2]
+        self._conditions.note(REFUSED, f"{shared.name} {node.id}", None)
 
 
 def _called(shared: SharedMap) -> str:
-    return _CALLED.get(_end(shared), _end(shared))
+    return _CALLED.get(shared.name, shared.name)

@@ -1,216 +1,291 @@
-"""What workers know of the fleet, put together through the nodes.
+"""What workers know of the fleet, put together through the nodes, and what follows for this one.
 
 Always in this order: each node is asked what it knows, it is joined with what is known here, and
-each is given the result.
+each is given the result. What changed by that is returned.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.cluster.control import DISTRIBUTION, STOPPED
 from flask_msm.cluster.health import NodeState, Observation
+from flask_msm.cluster.mode import Mode, ModeSignal
+from flask_msm.cluster.nodes import FleetFacts
 from flask_msm.errors import NodeError, NodeValueError
-from flask_msm.process.locks import ProcessLock
 
 from .map_watch import MapWatch
 from .strangers import Strangers
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from flask_msm.cluster.conditions import Conditions
     from flask_msm.cluster.control import Control
+    from flask_msm.cluster.ended_sessions import Ended, EndedSessions
+    from flask_msm.cluster.events import Events
+    from flask_msm.cluster.mode import ModeChange, ModeState
+    from flask_msm.cluster.node_identity import Identities
+    from flask_msm.cluster.nodes import NodeTable, Transition
     from flask_msm.cluster.shared_map import Fetched, SharedMap
+    from flask_msm.cluster.workers import WorkerRegistry
     from flask_msm.memcached.client import MemcachedNode
+    from flask_msm.process.clock import Clock
 
-    from .learner import Learner
-    from .parts import Upkeep
-    from .probe import Prober
+    from .host_copy import HostCopy
+    from .probe import Probed
+
+    Change = Transition | ModeChange
+
+
+class News(NamedTuple):
+    """What a tick found: what changed here, in its order, and which sessions ended elsewhere."""
+
+    changes: list[Change]
+    ended: list[Ended]
+
+
+class Memory(NamedTuple):
+    """Whether "not there" counts, whether other workers should be informed, and what changed."""
+
+    counts: bool
+    is_news: bool
+    changes: list[Change]
+
+
+class _Held(NamedTuple):
+    """What a node holds of some maps, and its identity."""
+
+    maps: list[Fetched]
+    identity: str | None
 
 
 class Membership:
-    """Shares what one worker knows with the nodes.
+    """Shares what one worker knows with the nodes, and lets it obey what the fleet knows.
 
     Args:
-        parts: The nodes, and what is shared.
-        prober: Probes them on the way, and records those that did not answer.
-        learner: Called when something may be new.
+        clock: Its monotonic clock is used.
+        timeout: Time in seconds one node may take.
         interval: Time in seconds between two ticks.
+        notice: Time in seconds after which every worker has noticed that an outage is over.
+
+    Attributes:
+        others_keep: Whether other hosts have changes of an outage that nodes do not know yet, or
+            may have: an answer of nodes that a session is not there does not count.
     """
 
-    def __init__(self, parts: Upkeep, *, prober: Prober, learner: Learner, interval: float) -> None:
-        self._parts = parts
-        self._strangers = Strangers(parts.conditions, parts.events, interval=interval)
-        self._prober = prober
-        self._learner = learner
-        self._watch = MapWatch(parts.conditions)
-        #: Held while a command is judged and made: two threads must not both find it right.
-        self._acting = ProcessLock()
+    def __init__(
+        self,
+        nodes: Mapping[str, MemcachedNode],
+        *,
+        table: NodeTable,
+        mode: ModeState,
+        control: Control,
+        workers: WorkerRegistry,
+        ended: EndedSessions,
+        conditions: Conditions,
+        identities: Identities,
+        events: Events,
+        host: HostCopy,
+        clock: Clock,
+        timeout: float,
+        interval: float,
+        notice: float,
+    ) -> None:
+        self.others_keep = False
+        self._nodes = nodes
+        self._table = table
+        self._mode = mode
+        self._control = control
+        self._workers = workers
+        self._ended = ended
+        self._conditions = conditions
+        self._identities = identities
+        self._events = events
+        self._host = host
+        self._clock = clock
+        self._timeout = timeout
+        self._notice = notice
+        self._strangers = Strangers(conditions, events, interval=interval)
+        self._watch = MapWatch(conditions)
+        #: Whether any node answered in the last tick, whether workers use different nodes or see
+        #: different memories under one id, and whether another fleet lives on the nodes.
+        self._informed = self._differ = self._foreign = False
+        #: Nodes that are the memory of another one as well.
+        self._twins: frozenset[str] = frozenset()
+        self._began: float | None = None
 
-    def share(self, until: float | None) -> None:
-        """Ask all nodes, put together what they know, and bring each up to date.
+    # -- a tick --------------------------------------------------------------------------------
 
-        Args:
-            until: When it has to be over (monotonic time, seconds); ``None`` for no such time.
+    def sync(self, probed: Probed, until: float | None, *, keeps: bool, restoring: bool) -> News:
+        """Put together what the nodes know, and bring each up to date.
+
+        It has to be over at *until* (monotonic time, seconds). *keeps*: this host has changes of an
+        outage that nodes do not know yet; *restoring*: it gives sessions back that they forgot.
         """
-        parts = self._parts
-        parts.notes.read()
-        answered = self._probe(until)
-        # No timestamp is issued before the clocks of the nodes were read.
-        parts.endings.share()
-        maps = parts.control.shared, parts.heartbeat.shared, parts.endings.shared
-        pulled, shown = self._pull(answered, maps, until)
-        self._compare(pulled, shown)
-        parts.returner.bury(parts.endings.fresh())
+        changes: list[Change] = []
+        self._host.read()
+        for node_id, reason in probed.failed.items():
+            if reason is None:
+                self._control.set_missed(node_id, "not reachable")
+            else:
+                changes += self.failed(node_id, reason, probing=True)
+        self._ended.share()
+        maps = self._control.shared, self._workers.shared, self._ended.shared
+        held, lost = self._fetch(probed.answered, maps, until, probing=True)
+        changes += lost
+        self._compare(held, keeps=keeps, restoring=restoring)
         # When it is known what others found.
-        parts.conditions.settle()
+        self._conditions.settle()
         # The same cut for all nodes: what is different on each would be written at every tick.
-        smallest = min(parts.nodes.values(), key=lambda node: node.item_size_max)
+        smallest = min(self._nodes.values(), key=lambda node: node.item_size_max)
         for shared in maps:
             shared.fit(smallest.item_size_max)
-        for node_id, found in pulled.items():
-            deadline = parts.by(until)
-            try:
-                for shared, there in zip(maps, found, strict=True):
-                    self._push(shared, parts.nodes[node_id], there, deadline)
-            except NodeError as error:
-                self._prober.failed(node_id, error)
-        self._watch.look(maps, smallest, now=parts.clock.monotonic())
-        self._learner.learn()
-        parts.notes.write()
-        parts.host_log.write()
+        changes += self._push_all(maps, held, until, probing=True)[1]
+        self._watch.look(maps, smallest, now=self._clock.monotonic())
+        changes += self.apply()
+        self._host.write()
+        return News(changes, self._ended.fresh())
 
-    def _pull(
-        self, node_ids: Iterable[str], maps: Sequence[SharedMap], until: float | None
-    ) -> tuple[dict[str, list[Fetched]], dict[str, str | None]]:
-        """Learn what nodes know; return what they hold, and their identities."""
-        parts = self._parts
-        pulled: dict[str, list[Fetched]] = {}
-        shown: dict[str, str | None] = {}
-        for node_id in node_ids:
-            node, deadline = parts.nodes[node_id], parts.by(until)
-            try:
-                found = [shared.pull(node, deadline) for shared in maps]
-                identity = parts.identities.of(node, deadline)
-            except NodeError as error:
-                self._prober.failed(node_id, error)
-            else:
-                pulled[node_id], shown[node_id] = found, identity
-                parts.state.observe(node_id, Observation.PROBE_SUCCESS)
-        return pulled, shown
-
-    def _compare(self, pulled: dict[str, list[Fetched]], shown: Mapping[str, str | None]) -> None:
+    def _compare(self, held: Mapping[str, _Held], *, keeps: bool, restoring: bool) -> None:
         """Derive trust from what the nodes hold: all were read, none is written yet."""
-        learner, heartbeat = self._learner, self._parts.heartbeat
-        learner.informed = bool(pulled)
-        self._strangers.look(pulled, now=self._parts.clock.monotonic())
-        learner.foreign = self._strangers.present
-        learner.note_found({node_id: found[0].found for node_id, found in pulled.items()}, shown)
+        self._informed = bool(held)
+        pulled = {node_id: found.maps for node_id, found in held.items()}
+        shown = {node_id: found.identity for node_id, found in held.items()}
+        self._foreign = self._strangers.look(pulled, now=self._clock.monotonic())
+        self._note_found({node_id: maps[0].found for node_id, maps in pulled.items()}, shown)
         # Other workers compare what each of them sees.
-        heartbeat.sees, heartbeat.keeps = shown, self._parts.returner.waits()
-        heartbeat.announce()
-        learner.see_others()
-        learner.note_twins(shown)
-        learner.keep_distrust()
-        learner.compare_layouts()
+        self._workers.sees, self._workers.keeps = shown, keeps
+        self._workers.announce()
+        self._see_others()
+        self._note_twins(shown)
+        if restoring:
+            for node_id, view in self._table.view().items():
+                if not view.trusted:
+                    self._control.set_missed(node_id, "is being filled from local storage")
+        self._compare_layouts()
 
-    def _probe(self, until: float | None) -> list[str]:
-        """Read the statistics and the clocks of the nodes; return which answered."""
-        parts = self._parts
-        answered, failed = [], dict[str, NodeError | None]()
-        for node_id, node in parts.nodes.items():
-            if not parts.state.due(node_id):
-                failed[node_id] = None
-                continue
-            try:
-                self._prober.ask(node, parts.by(until))
-            except NodeError as error:
-                failed[node_id] = error
-            else:
-                answered.append(node_id)
-        self._prober.compare_clocks()
-        for node_id, reason in failed.items():
-            if reason is None:
-                parts.control.set_missed(node_id, "not reachable")
-            else:
-                self._prober.failed(node_id, reason)
-        return answered
+    def _note_found(self, found: Mapping[str, bool], shown: Mapping[str, str | None]) -> None:
+        """See which nodes lost their memory, before they are given the control state again."""
+        # While workers see different memories under one id, each would correct the other.
+        shown = {} if self._differ else shown
+        for node_id in sorted(self._control.note_found(found, shown)):
+            text = f"{node_id} lost its memory (restarted, flushed, or another node answers)"
+            self._events.add("warning", "node_lost_memory", text, node=node_id)
 
-    def look(self, within: float | None = None) -> list[str]:
-        """Learn what the fleet knows and change nothing; return the nodes that answered.
+    def _see_others(self) -> None:
+        """See whether other hosts know more than the nodes."""
+        now = self._clock.monotonic()
+        self._began = now if self._began is None else self._began
+        # Asked in any case: the first call counts.
+        unheard = self._workers.has_unheard()
+        is_new = now - self._began < self._notice
+        self.others_keep = self._workers.kept_elsewhere() or (is_new and unheard)
+
+    def _note_twins(self, shown: Mapping[str, str | None]) -> None:
+        """See which ids lead to one memory: they are one copy, so only the first of them counts."""
+        first: dict[str, str] = {}
+        twins: dict[str, str] = {}
+        for node_id, identity in sorted(shown.items()):
+            if identity is not None and first.setdefault(identity, node_id) != node_id:
+                twins[node_id] = first[identity]
+        for node_id in self._nodes:
+            text = (
+                f"{twins[node_id]} and {node_id} are one and the same memcached: {node_id} is not"
+                " used. Give each id in MSM_NODES an address of its own"
+                if node_id in twins
+                else None
+            )
+            self._conditions.note("one_memory", node_id, text, node=node_id, error=True)
+        self._twins = frozenset(twins)
+
+    def _compare_layouts(self) -> None:
+        """See whether workers use different nodes, and distrust all nodes while they do."""
+        differ = self._workers.layouts_differ() or self._workers.memories_differ()
+        if differ:
+            for node_id in self._nodes:
+                self._control.set_missed(node_id, "workers use different nodes")
+        if differ != self._differ:
+            self._differ = differ
+            text = (
+                "workers use different MSM_NODES or MSM_REPLICAS, or reach different memcached"
+                " processes under one id: every session is read from several nodes until they agree"
+                if differ
+                else "all workers use the same nodes again"
+            )
+            self._events.add("warning" if differ else "info", "layouts_differ", text)
+
+    # -- what follows from what is known -------------------------------------------------------
+
+    def may_believe(self) -> bool:
+        """Return whether what the fleet knows of nodes is complete."""
+        return self._informed and not self._differ and not self._foreign
+
+    def apply(self) -> list[Change]:
+        """Pass what the fleet knows to the states of the nodes and to the mode. No I/O."""
+        control = self._control
+        trusted: frozenset[str] = frozenset()
+        if self.may_believe():
+            trusted = frozenset(id_ for id_ in self._nodes if control.standing(id_).trusted)
+        scattered = self._differ or bool(control.empty())
+        facts = FleetFacts(trusted, control.drains(), self._twins, scattered)
+        changes: list[Change] = [*self._table.learn(facts)]
+        stopped = control.choice(DISTRIBUTION).value == STOPPED
+        if stopped != (self._mode.mode is Mode.STOPPED):
+            changes += self._mode.signal(ModeSignal.STOP if stopped else ModeSignal.RESUME)
+        writable = any(view.rights.written for view in self._table.view().values())
+        signal = ModeSignal.CLUSTER_UP if writable else ModeSignal.CLUSTER_DOWN
+        return [*changes, *self._mode.signal(signal)]
+
+    def failed(self, node_id: str, error: NodeError, *, probing: bool = False) -> list[Change]:
+        """Take note that a node failed; one that is down misses what is written. No I/O."""
+        changes: list[Change] = [*self._table.failed(node_id, error, probing=probing)]
+        is_down = self._table.view()[node_id].health.state is NodeState.DOWN
+        if is_down and (probing or changes):
+            self._control.set_missed(node_id, "not reachable")
+        return changes
+
+    # -- between ticks -------------------------------------------------------------------------
+
+    def exchange(
+        self, also: SharedMap | None = None, *, node_ids: Iterable[str] | None = None
+    ) -> tuple[list[str], list[Change]]:
+        """Share the control state with nodes; return which know it now, and what changed.
+
+        *also* is a map that is shared beside it. Without *node_ids*: with those that are not down.
+        """
+        maps = (self._control.shared,) if also is None else (self._control.shared, also)
+        held, changes = self._fetch(self._not_down() if node_ids is None else node_ids, maps)
+        found = {node_id: one.maps[0].found for node_id, one in held.items()}
+        self._note_found(found, {node_id: one.identity for node_id, one in held.items()})
+        reached, lost = self._push_all(maps, held)
+        return reached, changes + lost
+
+    def look(self, within: float | None = None) -> list[Change]:
+        """Learn what the fleet knows and change nothing there.
 
         Args:
             within: Time in seconds all nodes together may take, none of which fails by being
                 slower than its share; ``None`` for the usual time of each.
         """
-        parts = self._parts
-        end = parts.clock.monotonic() + (within or 0.0)
-        parts.notes.read()
-        answered = []
+        end = self._clock.monotonic() + (within or 0.0)
+        self._host.read()
+        changes: list[Change] = []
         left = self._not_down()
         while left:
             # One that hangs leaves time for the others.
-            now = parts.clock.monotonic()
+            now = self._clock.monotonic()
             until = None if within is None else now + max(0.0, end - now) / len(left)
             node_id = left.pop(0)
             try:
-                for shared in (parts.control.shared, parts.heartbeat.shared):
-                    shared.pull(parts.nodes[node_id], parts.by(until))
+                self._read(node_id, (self._control.shared, self._workers.shared), until)
             except NodeError as error:
                 if within is None:
-                    self._prober.failed(node_id, error)
-            else:
-                answered.append(node_id)
-        return answered
+                    changes += self.failed(node_id, error, probing=True)
+        return changes
 
-    def command(
-        self, act: Callable[[Control], object], *, also: SharedMap | None = None
-    ) -> list[str]:
-        """Change what holds for the fleet; return the nodes that know it now.
-
-        All nodes are read before *act* judges, however lately this worker has ticked. Two workers
-        that both read before either writes both change it: the later stamp holds.
-
-        Args:
-            act: Makes the change, given what the fleet knows at this moment. What it raises comes
-                out, and nothing was changed.
-            also: A map that it needs or changes beside the control state.
-        """
-        parts = self._parts
-        parts.notes.read()
-        # What the fleet knows comes first, so that the change is the newest entry.
-        reached = self._exchange_with(parts.nodes)
-        if also is not None:
-            reached = self._exchange_map(also, reached)
-        self._learner.learn()
-        with self._acting:
-            act(parts.control)
-        told = self._exchange_with(reached)
-        if also is not None:
-            told = self._exchange_map(also, told)
-        parts.notes.write()
-        self._learner.learn()
-        return told
-
-    def stop_distribution(self, why: str) -> None:
-        """Stop distribution for the fleet: here at once, elsewhere as soon as it is read there.
-
-        Nodes are written first: before another worker reports a session as missing, it reads from
-        them whether distribution goes on.
-        """
-        control = self._parts.control
-        if control.choice(DISTRIBUTION).value != STOPPED:
-            control.choose(DISTRIBUTION, STOPPED, who="policy 'stop'", why=why[:200])
-            self.publish()
-
-    def publish(self, _: float = 0.0) -> None:
-        """Bring the control state to all nodes that answer, without waiting for the next tick."""
-        self._exchange_with(self._not_down())
-        self._parts.notes.write()
-        self._learner.learn()
-
-    def remembers(self, node_ids: Iterable[str], deadline: float) -> bool:
+    def remembers(self, node_ids: Iterable[str], deadline: float) -> Memory:
         """Return whether an answer of nodes that a session is not there still counts.
 
         A node that was restarted, flushed or exchanged a moment ago has no session at all; and
@@ -220,49 +295,120 @@ class Membership:
             node_ids: The nodes, which were trusted when they answered.
             deadline: Monotonic time, seconds.
         """
-        parts = self._parts
-        lost = unsure = False
+        control, lost, unsure = self._control, False, False
+        changes: list[Change] = []
         for node_id in node_ids:
-            node = parts.nodes[node_id]
-            try:
-                shown = parts.identities.of(node, deadline)
-                found = parts.control.shared.pull(node, deadline).found
-            except NodeError as error:
+            found, failures = self._fetch([node_id], (control.shared,), deadline)
+            changes += failures
+            if node_id not in found:
                 # It answered "not there" a moment ago, and nothing confirms that now.
-                parts.state.failed(node_id, error)
                 unsure = True
                 continue
-            noted = parts.control.identity(node_id)
-            kept = shown == noted if shown and noted else found
+            shown, noted = found[node_id].identity, control.identity(node_id)
+            kept = shown == noted if shown and noted else found[node_id].maps[0].found
             if not kept:
                 lost = True
-                self._learner.note_found({node_id: False}, {node_id: shown})
+                self._note_found({node_id: False}, {node_id: shown})
             # Another worker may have noticed it, or this one in the middle of a tick.
-            unsure |= not parts.control.standing(node_id).trusted
-            unsure |= not parts.state.rights(node_id).missing
-        unheard = parts.control.choice(DISTRIBUTION).value == STOPPED
+            unsure |= not control.standing(node_id).trusted
+            unsure |= not self._table.rights(node_id).missing
+        stopped = control.choice(DISTRIBUTION).value == STOPPED
         if lost:
-            self._learner.learn()
-        if lost or unheard:
-            parts.lanes.later(self.publish)
-        return not (lost or unsure or unheard)
+            changes += self.apply()
+        return Memory(not (lost or unsure or stopped), lost or stopped, changes)
 
     def leave(self) -> None:
         """Write the end of this worker to the nodes; all of them have the time of one."""
-        parts = self._parts
-        until = parts.by()
-        for node_id, view in parts.state.view().items():
+        # Sessions that ended just now are not on the list of the nodes yet.
+        self._ended.share()
+        self._host.write()
+        maps, until = (self._workers.shared, self._ended.shared), self._by()
+        for node_id, view in self._table.view().items():
             if view.rights.joined:
-                node = parts.nodes[node_id]
                 try:
-                    for shared in (parts.heartbeat.shared, parts.endings.shared):
-                        self._push(shared, node, shared.pull(node, until), until)
+                    for shared, there in zip(maps, self._read(node_id, maps, until), strict=True):
+                        self._push(shared, self._nodes[node_id], there, until)
                 except NodeError:
                     continue
 
+    def write_host(self) -> None:
+        """Note on this host what is known now."""
+        self._host.write()
+
+    def read_host(self) -> None:
+        """Learn what other workers of this host noted."""
+        self._host.read()
+
+    # -- single nodes --------------------------------------------------------------------------
+
+    def _by(self, until: float | None = None) -> float:
+        """Return when one node must have answered, at the latest *until* (monotonic, seconds)."""
+        deadline = self._clock.monotonic() + self._timeout
+        return deadline if until is None else min(deadline, until)
+
     def _not_down(self) -> list[str]:
-        views = self._parts.state.view().items()
+        views = self._table.view().items()
         return [id_ for id_, view in views if view.health.state is not NodeState.DOWN]
+
+    def _read(self, node_id: str, maps: Sequence[SharedMap], until: float | None) -> list[Fetched]:
+        """Learn what a node holds of *maps*, in one round trip.
+
+        Raises:
+            NodeError: It failed.
+        """
+        found = self._nodes[node_id].get_many([one.key for one in maps], self._by(until))
+        return [shared.merge(found.get(shared.key)) for shared in maps]
+
+    def _fetch(
+        self,
+        node_ids: Iterable[str],
+        maps: Sequence[SharedMap],
+        until: float | None = None,
+        *,
+        probing: bool = False,
+    ) -> tuple[dict[str, _Held], list[Change]]:
+        """Learn what nodes hold, each in one round trip; return it by id, and what changed."""
+        identities = self._identities
+        names = [identities.key, *(shared.key for shared in maps)]
+        held: dict[str, _Held] = {}
+        changes: list[Change] = []
+        for node_id in node_ids:
+            node, deadline = self._nodes[node_id], self._by(until)
+            try:
+                items = node.get_many(names, deadline)
+                found = [shared.merge(items.get(shared.key)) for shared in maps]
+                identity = identities.shown(node, items.get(identities.key), deadline)
+            except NodeError as error:
+                changes += self.failed(node_id, error, probing=probing)
+            else:
+                held[node_id] = _Held(found, identity)
+                if probing:
+                    changes += self._table.observe(node_id, Observation.PROBE_SUCCESS)
+        return held, changes
+
+    def _push_all(
+        self,
+        maps: Sequence[SharedMap],
+        held: Mapping[str, _Held],
+        until: float | None = None,
+        *,
+        probing: bool = False,
+    ) -> tuple[list[str], list[Change]]:
+        """Bring maps to the nodes they were read from; return which know all, and what changed."""
+        reached: list[str] = []
+        changes: list[Change] = []
+        for node_id, there in held.items():
+            node, deadline = self._nodes[node_id], self._by(until)
+            try:
+                arrived = [
+                    self._push(shared, node, found, deadline)
+                    for shared, found in zip(maps, there.maps, strict=True)
+                ]
+            except NodeError as error:
+                changes += self.failed(node_id, error, probing=probing)
+            else:
+                reached += [node_id] if all(arrived) else []
+        return reached, changes
 
     def _push(
         self, shared: SharedMap, node: MemcachedNode, there: Fetched, deadline: float
@@ -279,43 +425,3 @@ class Membership:
             return False
         self._watch.taken(shared, node)
         return arrived
-
-    def _exchange_with(self, node_ids: Iterable[str]) -> list[str]:
-        """Share the control state with nodes, one of which may hang; return which answered."""
-        parts = self._parts
-        shared = parts.control.shared
-        pulled: dict[str, Fetched] = {}
-        shown: dict[str, str | None] = {}
-        for node_id in node_ids:
-            node = parts.nodes[node_id]
-            try:
-                found = shared.pull(node, parts.by())
-                shown[node_id] = parts.identities.of(node, parts.by())
-                pulled[node_id] = found
-            except NodeError as error:
-                parts.state.failed(node_id, error)
-        self._learner.note_found({node_id: found.found for node_id, found in pulled.items()}, shown)
-        return self._push_all(shared, pulled)
-
-    def _exchange_map(self, shared: SharedMap, node_ids: Iterable[str]) -> list[str]:
-        """Share one map with nodes; return which know all of it."""
-        parts = self._parts
-        pulled: dict[str, Fetched] = {}
-        for node_id in node_ids:
-            try:
-                pulled[node_id] = shared.pull(parts.nodes[node_id], parts.by())
-            except NodeError as error:
-                parts.state.failed(node_id, error)
-        return self._push_all(shared, pulled)
-
-    def _push_all(self, shared: SharedMap, pulled: dict[str, Fetched]) -> list[str]:
-        """Bring a map to the nodes it was read from; return which know all of it."""
-        parts = self._parts
-        reached = []
-        for node_id, there in pulled.items():
-            try:
-                if self._push(shared, parts.nodes[node_id], there, parts.by()):
-                    reached.append(node_id)
-            except NodeError as error:
-                parts.state.failed(node_id, error)
-        return reached

@@ -22,11 +22,7 @@ class Numbers(NamedTuple):
     Attributes:
         at: When they were read, seconds since the epoch.
         latency: How long that took, seconds.
-        version: Of memcached.
-        pid: Of its process.
         uptime: Seconds.
-        items: Items it holds, of all its users.
-        bytes: Memory they take.
         limit_bytes: Memory they may take.
         hits: Reads that found something, since its start.
         misses: Reads that found nothing, since its start.
@@ -34,8 +30,6 @@ class Numbers(NamedTuple):
         evicted_unfetched: Those among them that were not read since they were written.
         expired_unfetched: Items that ran out of time and were never read.
         flushes: ``flush_all`` commands, since its start.
-        connections: Open now.
-        max_connections: Allowed.
         refused_connections: Times it took no more connections, since its start.
         item_size_max: Largest item, bytes.
         ahead: By how many seconds its clock was ahead of that of this machine.
@@ -86,13 +80,10 @@ class Numbers(NamedTuple):
 def numbers_from(
     found: Mapping[str, str], *, at: float, latency: float, own: float | None = None
 ) -> Numbers:
-    """Return *found* as numbers; what is not one counts as not reported.
+    """Return statistics as a node sent them as numbers; what is not one counts as not reported.
 
-    Args:
-        found: Statistics by name as the node sent them.
-        at: When they were read, seconds since the epoch.
-        latency: How long that took, seconds.
-        own: When they were read, by the clock of this machine, seconds since the epoch.
+    They were read *at* (seconds since the epoch), which took *latency* seconds; *own* is that time
+    by the clock of this machine.
     """
 
     def number(name: str) -> int | None:

@@ -19,11 +19,7 @@ EVICTS, FULL = "node_evicts", "node_full"
 
 
 class NodeWatch:
-    """Compares the statistics of nodes from tick to tick.
-
-    Args:
-        conditions: Where it reports what it finds.
-    """
+    """Compares the statistics of nodes from tick to tick."""
 
     def __init__(self, conditions: Conditions) -> None:
         self._conditions = conditions
@@ -31,13 +27,9 @@ class NodeWatch:
         self._last: dict[tuple[str, str], float] = {}
 
     def look(self, node_id: str, before: Numbers | None, found: Numbers, *, now: float) -> None:
-        """Report what happened between two answers of a node.
+        """Report what happened between two answers of a node; *now* is monotonic time, seconds.
 
-        Args:
-            node_id: The node.
-            before: Its last answer; ``None`` for the first one: nothing can be compared.
-            found: Its answer.
-            now: Monotonic time, seconds.
+        Without an answer *before*, nothing can be compared.
         """
         if before is None:
             return

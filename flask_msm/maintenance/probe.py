@@ -1,12 +1,11 @@
-"""Probes nodes, and records what they answer or that they do not."""
+"""Probes nodes: what they report about themselves, or that they do not answer."""
 
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from flask_msm.cluster.health import NodeState, Observation
-from flask_msm.errors import NodeBusyError, NodeError, NodeUnreachableError, NodeValueError
+from flask_msm.errors import NodeError, NodeValueError
 from flask_msm.process.clock import FleetClock
 
 from .clock_watch import ClockWatch
@@ -15,43 +14,73 @@ from .node_watch import NodeWatch
 
 
 if TYPE_CHECKING:
-    from flask_msm.memcached.client import MemcachedNode
+    from collections.abc import Mapping
 
-    from .parts import Upkeep
+    from flask_msm.cluster.conditions import Conditions
+    from flask_msm.cluster.nodes import NodeTable
+    from flask_msm.memcached.client import MemcachedNode
+    from flask_msm.process.clock import Clock
+
+
+class Probed(NamedTuple):
+    """Which nodes answered; and of the others why not, ``None`` if they were left alone."""
+
+    answered: list[str]
+    failed: dict[str, NodeError | None]
 
 
 class Prober:
     """Probes the nodes for one worker.
 
     Args:
-        parts: The nodes, and what is to know of them.
-
-    Attributes:
-        numbers: The latest statistics of each node.
+        timeout: Time in seconds one node may take.
     """
 
-    def __init__(self, parts: Upkeep) -> None:
+    def __init__(
+        self,
+        nodes: Mapping[str, MemcachedNode],
+        *,
+        table: NodeTable,
+        conditions: Conditions,
+        clock: Clock,
+        timeout: float,
+    ) -> None:
         self.numbers: dict[str, Numbers] = {}
-        self._parts = parts
-        self._watch = NodeWatch(parts.conditions)
-        self._clocks = ClockWatch(parts.clock, parts.conditions)
+        self._nodes = nodes
+        self._table = table
+        self._clock = clock
+        self._timeout = timeout
+        self._watch = NodeWatch(conditions)
+        self._clocks = ClockWatch(clock, conditions)
 
-    def probe(self, node_id: str) -> str | None:
-        """Probe a node; return what failed, ``None`` when it answered."""
+    def probe_all(self, until: float | None) -> Probed:
+        """Read the statistics of the nodes that are due, and set the clock by them.
+
+        Args:
+            until: When it has to be over (monotonic time, seconds); ``None`` for no such time.
+        """
+        probed = Probed([], {})
+        for node_id in self._nodes:
+            if not self._table.due(node_id):
+                probed.failed[node_id] = None
+            elif (error := self.probe(node_id, until)) is not None:
+                probed.failed[node_id] = error
+            else:
+                probed.answered.append(node_id)
+        self._clocks.look(self._nodes, self.numbers)
+        return probed
+
+    def probe(self, node_id: str, until: float | None = None) -> NodeError | None:
+        """Read the statistics of a node; return what failed, ``None`` when it answered."""
+        deadline = self._clock.monotonic() + self._timeout
         try:
-            self.ask(self._parts.nodes[node_id], self._parts.by())
+            self._ask(self._nodes[node_id], deadline if until is None else min(deadline, until))
         except NodeError as error:
-            self.failed(node_id, error)
-            return f"{type(error).__name__}: {error.reason}"
+            return error
         return None
 
-    def ask(self, node: MemcachedNode, deadline: float) -> None:
-        """Take note of the statistics of *node*.
-
-        Raises:
-            NodeError: It did not answer by *deadline* (monotonic time, seconds).
-        """
-        clock = self._parts.clock
+    def _ask(self, node: MemcachedNode, deadline: float) -> None:
+        clock = self._clock
         began = clock.monotonic()
         try:
             found = node.stats(deadline)
@@ -67,19 +96,5 @@ class Prober:
                 said = numbers_from(node.stats(deadline, "settings"), at=0.0, latency=0.0)
                 node.item_size_max = said.item_size_max or node.item_size_max
         self._watch.look(node.id, before, numbers, now=clock.monotonic())
-        self._parts.state.note_complete(node.id, complete=numbers.complete)
+        self._table.note_complete(node.id, complete=numbers.complete)
         self.numbers[node.id] = numbers._replace(item_size_max=node.item_size_max)
-
-    def compare_clocks(self) -> None:
-        """Correct the clock of the fleet by the last statistics of the nodes."""
-        self._clocks.look(self._parts.nodes, self.numbers)
-
-    def failed(self, node_id: str, error: NodeError) -> None:
-        """Record that a node did not answer a probe, or an exchange of what is shared."""
-        parts = self._parts
-        if isinstance(error, NodeUnreachableError):
-            parts.state.observe(node_id, Observation.PROBE_HARD, error)
-        elif isinstance(error, NodeBusyError):
-            parts.state.observe(node_id, Observation.PROBE_SOFT, error)
-        if parts.state.view()[node_id].health.state is NodeState.DOWN:
-            parts.control.set_missed(node_id, "not reachable")

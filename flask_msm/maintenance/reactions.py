@@ -1,43 +1,172 @@
-"""What follows when a request or a probe finds a node, or the mode, changed."""
+"""What one worker does at once when something changed, also outside of ticks.
+
+Requests report here how nodes answered, ticks and commands what they found; what follows is
+recorded, and brought to the fleet behind.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flask_msm.cluster.health import NodeState
-from flask_msm.cluster.mode import Mode
+from flask_msm.cluster.control import DISTRIBUTION, STOPPED
+from flask_msm.cluster.health import NodeState, Observation
+from flask_msm.cluster.mode import Mode, ModeChange
+from flask_msm.process.locks import ProcessLock
 
 
 if TYPE_CHECKING:
-    from flask_msm.cluster.nodes import NodeView
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
-    from .learner import Learner
-    from .membership import Membership
-    from .parts import Upkeep
+    from flask_msm.cluster.control import Control
+    from flask_msm.cluster.events import Events
+    from flask_msm.cluster.nodes import NodeTable, Transition
+    from flask_msm.cluster.shared_map import SharedMap
+    from flask_msm.errors import NodeError
+    from flask_msm.process.background import Background
+
+    from .membership import Change, Membership
+    from .retries import RetryQueue
 
 
 class Reactions:
     """Records what changed, and reports to the fleet what a node misses.
 
     Args:
-        parts: The parts that report changes, and those that act on them.
-        learner: Called when something may be new.
-        sharing: Brings it to the fleet.
+        retries: Single writes that did not reach a node.
+        obey: Takes over what operators chose.
     """
 
-    def __init__(self, parts: Upkeep, *, learner: Learner, sharing: Membership) -> None:
-        self._parts = parts
-        self._learner = learner
-        self._sharing = sharing
-        parts.state.on_change = self._node_changed
-        parts.state.on_left_out = self._left_out
-        parts.mode.on_change = self._mode_changed
+    def __init__(
+        self,
+        membership: Membership,
+        *,
+        table: NodeTable,
+        control: Control,
+        retries: RetryQueue,
+        events: Events,
+        bulk: Background,
+        obey: Callable[[], object],
+    ) -> None:
+        self._membership = membership
+        self._table = table
+        self._control = control
+        self._retries = retries
+        self._events = events
+        self._bulk = bulk
+        self._obey = obey
+        #: Held while a command is judged and made: two threads must not both find it right.
+        self._acting = ProcessLock()
 
-    def give_up(self, node_id: str) -> None:
-        """Record that single repairs did not help the node."""
-        self._miss(node_id, "writes did not arrive")
+    # -- what requests report ------------------------------------------------------------------
 
-    def _mode_changed(self, before: Mode, after: Mode) -> None:
+    def answered(self, node_id: str) -> None:
+        """Take note that an operation succeeded; free as long as the node is not in doubt."""
+        if node_id in self._table.doubted:
+            self.follow(self._table.observe(node_id, Observation.SUCCESS))
+
+    def failed(self, node_id: str, error: NodeError) -> None:
+        """Take note that an operation failed."""
+        self.follow(self._membership.failed(node_id, error))
+
+    def left_out(self, node_id: str, key: str) -> None:
+        """Take note that a write went past the node, which is home to *key*."""
+        health = self._table.view()[node_id].health
+        if health.state is NodeState.DOWN or node_id in self._control.drains():
+            return  # it is missed as a whole
+        if not self._retries.add(node_id, key):
+            self.give_up([node_id])
+
+    def remembers(self, node_ids: Iterable[str], deadline: float) -> bool:
+        """Return whether "not there" counts: see ``Membership.remembers``."""
+        memory = self._membership.remembers(node_ids, deadline)
+        self.follow(memory.changes)
+        if memory.is_news:
+            self._bulk.put(self.publish)
+        return memory.counts
+
+    def stop_distribution(self, why: str) -> None:
+        """Stop distribution for the fleet: here at once, elsewhere as soon as it is read there.
+
+        Nodes are written first: before another worker reports a session as missing, it reads from
+        them whether distribution goes on.
+        """
+        if self._control.choice(DISTRIBUTION).value != STOPPED:
+            self._control.choose(DISTRIBUTION, STOPPED, who="policy 'stop'", why=why[:200])
+            self.publish()
+
+    # -- what follows --------------------------------------------------------------------------
+
+    def follow(self, changes: Sequence[Change]) -> None:
+        """Record changes, and let the fleet learn of nodes that are down."""
+        if not changes:
+            return
+        down = False
+        for change in changes:
+            if isinstance(change, ModeChange):
+                self._mode_changed(change)
+                continue
+            self._node_changed(change)
+            if change.went_down:
+                down = True
+                self._retries.drop(change.node_id)
+        self.follow(self._membership.apply())
+        if down:
+            self._bulk.put(self.publish)
+
+    def give_up(self, node_ids: Collection[str]) -> None:
+        """Record that single repairs did not help nodes: they are rebuilt whole."""
+        if self._miss(node_ids):
+            self._bulk.put(self.publish)
+
+    def leave(self) -> None:
+        """Leave to the fleet what this worker alone knows to be missing."""
+        if self._miss(self._retries.nodes()):
+            self.publish()
+
+    def _miss(self, node_ids: Collection[str]) -> bool:
+        for node_id in node_ids:
+            self._control.set_missed(node_id, "writes did not arrive")
+            self._retries.drop(node_id)
+        self.follow(self._membership.apply() if node_ids else [])
+        return bool(node_ids)
+
+    def publish(self, _: float = 0.0) -> None:
+        """Bring the control state to all nodes that answer, without waiting for the next tick."""
+        changes = self._membership.exchange()[1]
+        self._membership.write_host()
+        self._learn(changes)
+
+    def look(self, within: float | None = None) -> None:
+        """Learn what the fleet knows and change nothing there; see ``Membership.look``."""
+        self._learn(self._membership.look(within))
+
+    def command(
+        self, act: Callable[[Control], object], *, also: SharedMap | None = None
+    ) -> list[str]:
+        """Change what holds for the fleet; return the nodes that know it now.
+
+        All nodes are read before *act* judges, however lately this worker has ticked; with *also*,
+        a map that it needs beside the control state. What it raises comes out, and nothing was
+        changed. Two workers that both read before either writes both change it: the later stamp
+        holds.
+        """
+        self._membership.read_host()
+        # What the fleet knows comes first, so that the change is the newest entry.
+        reached, changes = self._membership.exchange(also, node_ids=self._table.node_ids)
+        self._learn(changes)
+        with self._acting:
+            act(self._control)
+        reached, changes = self._membership.exchange(also, node_ids=reached)
+        self._membership.write_host()
+        self._learn(changes)
+        return reached
+
+    def _learn(self, changes: list[Change]) -> None:
+        self.follow([*changes, *self._membership.apply()])
+        self._obey()
+
+    def _mode_changed(self, change: ModeChange) -> None:
+        before, after = change
         texts = {
             Mode.DISTRIBUTED: "sessions are kept in the cluster",
             Mode.LOCAL: "no node can be reached: sessions are kept on this host",
@@ -49,31 +178,15 @@ class Reactions:
             level = "info"
             texts[after] = "distribution goes on once a node answers: until then on this host"
         text = f"{texts[after]} (mode {after.value}, was {before.value})"
-        self._parts.events.add(level, f"mode_{after.value}", text)
+        self._events.add(level, f"mode_{after.value}", text)
 
-    def _node_changed(self, node_id: str, before: NodeView, after: NodeView) -> None:
-        parts = self._parts
+    def _node_changed(self, change: Transition) -> None:
+        node_id, before, after = change
         if after.state is not before.state:
             level = "warning" if after.state in (NodeState.DOWN, NodeState.SUSPECT) else "info"
             reason = f" ({after.health.error})" if level == "warning" else ""
             text = f"{node_id} is {after.state.value}, was {before.state.value}{reason}"
-            parts.events.add(level, f"node_{after.state.value}", text, node=node_id)
+            self._events.add(level, f"node_{after.state.value}", text, node=node_id)
         if after.trusted != before.trusted:
             text = f"{node_id} is {'' if after.trusted else 'not '}trusted by the fleet"
-            parts.events.add("info", "node_trust", text, node=node_id)
-        if after.health.state is NodeState.DOWN and before.health.state is not NodeState.DOWN:
-            self._miss(node_id, "not reachable")
-        elif after.rights != before.rights:
-            self._learner.tell_mode()
-
-    def _left_out(self, node_id: str, key: str) -> None:
-        health = self._parts.state.view()[node_id].health
-        if health.state is not NodeState.DOWN and node_id not in self._parts.control.drains():
-            # One write that did not arrive; a node that is down is missed as a whole.
-            self._parts.repairs.add(node_id, key)
-
-    def _miss(self, node_id: str, why: str) -> None:
-        self._parts.control.set_missed(node_id, why)
-        self._parts.repairs.drop(node_id)
-        self._learner.learn()
-        self._parts.lanes.later(self._sharing.publish)
+            self._events.add("info", "node_trust", text, node=node_id)

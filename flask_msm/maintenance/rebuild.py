@@ -43,9 +43,6 @@ class Progress(NamedTuple):
     """How far a rebuild or drain is.
 
     Attributes:
-        node: The node.
-        looked_at: Records compared.
-        copied: Records written.
         began: Monotonic time, seconds.
     """
 
@@ -60,11 +57,7 @@ class LeaseLostError(Exception):
 
 
 class UnreadableError(Exception):
-    """Records are in the way that this worker cannot read, and another one can.
-
-    Attributes:
-        count: How many.
-    """
+    """Records are in the way that this worker cannot read, and another one can."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -75,8 +68,6 @@ class Lease:
     """The right to rebuild one node, kept on another one.
 
     Args:
-        node: Where it is kept.
-        key: Under which key.
         clock: Its monotonic clock is used.
         timeout: Time in seconds one operation may take.
     """
@@ -132,13 +123,7 @@ class Rebuilder:
     """Rebuilds and drains nodes.
 
     Args:
-        nodes: Node clients by id.
-        placement: Determines which node is home to a key.
-        control: Takes note of what was finished.
-        copier: Copies records.
-        events: Where beginnings and ends are recorded.
         clock: Its monotonic clock is used.
-        key_prefix: Keys of sessions and leases begin with it.
         timeout: Time in seconds one operation may take.
         read_elsewhere: Returns whether another worker that lives can read what takes so much (see
             ``record/envelope.py``).
@@ -179,12 +164,9 @@ class Rebuilder:
         self._identities = identities
 
     def rebuild(self, node_id: str, sources: list[str]) -> bool:
-        """Bring *node_id* up to date from *sources*; return whether it is.
+        """Bring *node_id* up to date from all others that may hold something; return whether it is.
 
-        Args:
-            node_id: The node.
-            sources: All other nodes that may hold something. If one of them fails the pass does
-                not count, for it may hold the only copy.
+        If one of them fails the pass does not count, for it may hold the only copy.
         """
 
         def target_of(key: str) -> list[str]:
@@ -217,12 +199,7 @@ class Rebuilder:
         return shown if shown == noted else None
 
     def drain(self, node_id: str, others: list[str]) -> bool:
-        """Copy what *node_id* holds to the nodes that take over; return whether all is there.
-
-        Args:
-            node_id: The node that leaves.
-            others: The nodes that may be written.
-        """
+        """Copy what *node_id* holds to *others*, which may be written; return whether it is."""
         usable = set(others)
 
         def target_of(key: str) -> list[str]:

@@ -9,9 +9,14 @@ from flask_msm.process.locks import ProcessLock
 
 
 if TYPE_CHECKING:
-    from .learner import Learner
+    from flask_msm.cluster.control import Control
+    from flask_msm.cluster.nodes import NodeTable
+    from flask_msm.process.background import Background
+    from flask_msm.process.clock import Clock
+
     from .membership import Membership
-    from .parts import Upkeep
+    from .reactions import Reactions
+    from .rebuild import Rebuilder
 
 
 #: Ticks for which a node is left to workers that can read records which this one cannot.
@@ -22,25 +27,31 @@ class RebuildStarter:
     """Has nodes rebuilt and drained that are to be.
 
     Args:
-        parts: The rebuilder, and what shows that it is needed.
-        learner: Knows whether the fleet can be believed.
-        sharing: Brings to the fleet what became of it.
+        clock: Its monotonic clock is used.
         hold_off: See ``cluster/trust.py``, seconds.
         rebuilds: Whether this worker rebuilds nodes.
     """
 
     def __init__(
         self,
-        parts: Upkeep,
+        rebuilder: Rebuilder,
         *,
-        learner: Learner,
-        sharing: Membership,
+        table: NodeTable,
+        control: Control,
+        membership: Membership,
+        reactions: Reactions,
+        bulk: Background,
+        clock: Clock,
         hold_off: float,
         rebuilds: bool,
     ) -> None:
-        self._parts = parts
-        self._learner = learner
-        self._sharing = sharing
+        self._rebuilder = rebuilder
+        self._table = table
+        self._control = control
+        self._membership = membership
+        self._reactions = reactions
+        self._bulk = bulk
+        self._clock = clock
         self._hold_off = hold_off
         self._rebuilds = rebuilds
         self._rebuilding = ProcessLock()
@@ -56,20 +67,17 @@ class RebuildStarter:
         if candidate is None or not self._rebuilding.acquire(blocking=False):
             return
         what, node_id, _ = candidate
-        control = self._parts.control
+        control = self._control
         # The order that is seen now is the one that is carried out.
         ordered = control.drain_stamp(node_id)
         taken_back = what == "drain" and control.drains().get(node_id) != "draining"
-        if taken_back or not self._parts.lanes.later(
-            lambda _: self._rebuild(*candidate, ordered=ordered)
-        ):
+        if taken_back or not self._bulk.put(lambda _: self._rebuild(*candidate, ordered=ordered)):
             self._rebuilding.release()
 
     def _candidate(self) -> tuple[str, str, list[str]] | None:
         """Return what to do, for which node, with which others; ``None`` for nothing."""
-        parts = self._parts
-        views = parts.state.view()
-        if not self._learner.may_believe() or not self._rebuilds:
+        views = self._table.view()
+        if not self._membership.may_believe() or not self._rebuilds:
             return None
         for node_id, view in views.items():
             if node_id in self._left:
@@ -90,14 +98,14 @@ class RebuildStarter:
     def _leave_to_others(self) -> None:
         """Leave nodes alone for a while of which another worker can read more than this one."""
         self._left = {node_id: ticks - 1 for node_id, ticks in self._left.items() if ticks > 1}
-        left = self._parts.rebuilder.left_to_others
+        left = self._rebuilder.left_to_others
         while left:
             self._left[left.pop()] = LEFT_FOR
 
     def _is_quiet(self, node_id: str) -> bool:
         """Return whether the node has got all writes for long enough."""
-        missed = self._parts.control.standing(node_id).missed
-        now = self._parts.clock.monotonic()
+        missed = self._control.standing(node_id).missed
+        now = self._clock.monotonic()
         stamp, since = self._missed_since.get(node_id, (0, now))
         if stamp != missed:
             self._missed_since[node_id] = missed, now
@@ -105,13 +113,12 @@ class RebuildStarter:
         return now - since >= self._hold_off
 
     def _rebuild(self, what: str, node_id: str, others: list[str], *, ordered: int) -> None:
-        parts = self._parts
         try:
             if what == "drain":
-                if parts.rebuilder.drain(node_id, others):
-                    parts.control.set_drained(node_id, ordered=ordered)
-            elif not parts.rebuilder.rebuild(node_id, others):
+                if self._rebuilder.drain(node_id, others):
+                    self._control.set_drained(node_id, ordered=ordered)
+            elif not self._rebuilder.rebuild(node_id, others):
                 return
-            self._sharing.publish()
+            self._reactions.publish()
         finally:
             self._rebuilding.release()

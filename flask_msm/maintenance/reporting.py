@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from flask_msm.cluster.reports import Reports
     from flask_msm.cluster.workers import WorkerRegistry
     from flask_msm.process.clock import Clock
-    from flask_msm.storage.local.store import LocalStore
+    from flask_msm.storage.failover import FailoverStore
     from flask_msm.storage.metrics import LatencyMetrics
 
     from .failback import Failback
@@ -41,57 +41,43 @@ class StatusReporter:
     """Puts the report of this worker together and brings it to where others find it.
 
     Args:
-        reports: Seals and publishes.
-        heartbeat: Knows the name of this worker.
-        state: How the nodes are seen.
-        mode: Where sessions go.
-        control: What the fleet knows.
-        events: What happened.
-        local: Local storage.
-        rebuilder: What is being rebuilt.
-        returner: What is being handed over.
-        clock: The source of time.
-        timeout: Time in seconds it may take.
-        version: Of this package.
-
-    Attributes:
-        meter: Counts reads and writes; set when the application is put together.
-        kept_locally: Returns how many writes only local storage took.
         before: Called before each report.
         sources: More parts of the report, by name; each returns something JSON takes.
-        histories: Statistics of the last fifteen minutes by node id.
+        timeout: Time in seconds it may take.
     """
 
     def __init__(
         self,
         reports: Reports,
         *,
-        heartbeat: WorkerRegistry,
-        state: NodeTable,
+        workers: WorkerRegistry,
+        table: NodeTable,
         mode: ModeState,
         control: Control,
         events: Events,
-        local: LocalStore,
+        store: FailoverStore,
         rebuilder: Rebuilder,
-        returner: Failback,
+        failback: Failback,
+        meter: LatencyMetrics,
+        before: Callable[[], object],
+        sources: Mapping[str, Callable[[], Any]],
         clock: Clock,
         timeout: float,
         version: str,
     ) -> None:
-        self.meter: LatencyMetrics | None = None
-        self.kept_locally: Callable[[], int] = lambda: 0
-        self.before: list[Callable[[], object]] = []
-        self.sources: dict[str, Callable[[], Any]] = {}
         self.histories: dict[str, History] = {}
         self._reports = reports
-        self._heartbeat = heartbeat
-        self._state = state
+        self._workers = workers
+        self._table = table
         self._mode = mode
         self._control = control
         self._events = events
-        self._local = local
+        self._store = store
         self._rebuilder = rebuilder
-        self._returner = returner
+        self._failback = failback
+        self._meter = meter
+        self._before = before
+        self._sources = sources
         self._clock = clock
         self._timeout = timeout
         self._version = version
@@ -102,12 +88,11 @@ class StatusReporter:
         """Bring the report of this worker to two nodes and to its host."""
         for node_id, found in numbers.items():
             self.histories.setdefault(node_id, History()).add(found)
-        for act in self.before:
-            act()
+        self._before()
         self._say_refused()
-        worker = self._heartbeat.worker
+        worker = self._workers.worker
         data = self._reports.seal(worker, self.facts(numbers))
-        self._local.put_blob(note_name(worker), data)
+        self._store.local.put_blob(note_name(worker), data)
         self._reports.publish(worker, data, self._clock.monotonic() + self._timeout)
 
     def facts(self, numbers: Mapping[str, Numbers]) -> dict[str, Any]:
@@ -124,7 +109,7 @@ class StatusReporter:
             "control": str(max((c.stamp for c in self._control.choices("").values()), default=0)),
             "nodes": {
                 node_id: self._node(node_id, numbers.get(node_id))
-                for node_id in self._state.node_ids
+                for node_id in self._table.node_ids
             },
             "traffic": self._traffic(),
             "local": self._kept(),
@@ -132,15 +117,15 @@ class StatusReporter:
             "rebuild": self._rebuild(),
             "unlisted": sorted(self._rebuilder.unlisted),
             "refused": self._all_refused(),
-            "handover": self._returner.progress and self._returner.progress._asdict(),
+            "handover": self._failback.progress and self._failback.progress._asdict(),
         }
-        for name, source in self.sources.items():
+        for name, source in self._sources.items():
             facts[name] = source()
         return facts
 
     def _all_refused(self) -> int:
         """Return how often something of the fleet's was not believed."""
-        maps = self._control.shared, self._heartbeat.shared
+        maps = self._control.shared, self._workers.shared
         return self._reports.refused + sum(one.refused + one.left_alone for one in maps)
 
     def _say_refused(self) -> None:
@@ -161,7 +146,7 @@ class StatusReporter:
         return {**progress._asdict(), "began_at": began}
 
     def _node(self, node_id: str, numbers: Numbers | None) -> dict[str, Any]:
-        view = self._state.view()[node_id]
+        view = self._table.view()[node_id]
         health, now = view.health, self._clock.monotonic()
         # Other hosts have other monotonic clocks: reports contain the time of day.
         wall = self._clock.time() - now
@@ -173,7 +158,7 @@ class StatusReporter:
             "failures": health.doubts + health.losses,
             "good_probes": health.good_probes,
             "retry_at": wall + health.retry_at if health.retry_at > now else None,
-            **self._state.failures(node_id)._asdict(),
+            **self._table.failures(node_id)._asdict(),
         }
         if numbers is not None:
             history = self.histories.get(node_id, History())
@@ -186,9 +171,7 @@ class StatusReporter:
         return facts
 
     def _traffic(self) -> dict[str, Any]:
-        if self.meter is None:
-            return {}
-        windows = self.meter.windows()
+        windows = self._meter.windows()
         known = [window for window in windows if window is not None]
         rows = [[w.loads, w.saves] for w in known]
         return {
@@ -200,12 +183,12 @@ class StatusReporter:
             "operations": [w and sum(w.loads) + sum(w.saves) for w in windows],
             "p95": [w and quantile(summed((w.loads, w.saves)), 0.95) for w in windows],
             "failures": [w and w.failed for w in windows],
-            "kept_locally": self.kept_locally(),
+            "kept_locally": self._store.saved_locally,
             "found": [w and [w.hits, w.misses] for w in windows],
         }
 
     def _kept(self) -> dict[str, Any]:
-        shelf = self._local.shelf
+        shelf = self._store.local.shelf
         if shelf is None:
             return {}
         usage = shelf.cache.usage()
@@ -216,7 +199,7 @@ class StatusReporter:
             "dirty": len(shelf.journal.digests()),
             "limit_sessions": shelf.limits.sessions,
             "limit_bytes": shelf.limits.size,
-            "error": self._local.failing,
+            "error": self._store.local.failing,
         }
 
 

@@ -28,9 +28,6 @@ class Runtime:
     """Starts the upkeep with the first request of a process, also after a fork.
 
     Args:
-        monitor: Does the ticks.
-        scheduler: Calls for them.
-        state: How the nodes are seen.
         clock: Its monotonic clock is used.
     """
 

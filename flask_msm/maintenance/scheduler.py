@@ -29,7 +29,6 @@ class Scheduler:
         job: What is called; it must not raise.
         name: Distinguishes applications that share a scheduler.
         interval: Time in seconds between two calls; 0 for never.
-        leave: Called when the process ends.
         theirs: A scheduler of the application to use instead of an own one.
     """
 

@@ -30,33 +30,28 @@ class Strangers:
 
     Args:
         conditions: Where it reports that another fleet uses a node.
-        events: Where the replacement of its maps is recorded.
         interval: Time in seconds between two ticks.
-
-    Attributes:
-        present: Whether another fleet is believed to live on a node.
     """
 
     def __init__(self, conditions: Conditions, events: Events, *, interval: float) -> None:
-        self.present = False
         self._conditions = conditions
         self._events = events
         self._patience = STILL_FOR * interval
         #: What the list of workers was, and since when, by node id.
         self._seen: dict[str, tuple[bytes, float]] = {}
 
-    def look(self, pulled: Mapping[str, list[Fetched]], *, now: float) -> None:
-        """See which nodes hold maps of others; let those be replaced that stand still.
+    def look(self, pulled: Mapping[str, list[Fetched]], *, now: float) -> bool:
+        """Return whether another fleet lives on a node; let maps be replaced that stand still.
 
         Args:
             pulled: What nodes hold, by node id: the control map first, then the workers. What may
                 be replaced is changed in it.
             now: Monotonic time, seconds.
         """
-        self.present = False
+        present = False
         for node_id, maps in pulled.items():
             lasts = maps[0].foreign and not self._stands_still(node_id, maps[1], now)
-            self.present |= lasts
+            present |= lasts
             text = (
                 f"{node_id} holds what another application shares, or this one with other keys:"
                 " no node is believed alone. Give each application an own MSM_KEY_PREFIX; when"
@@ -71,6 +66,7 @@ class Strangers:
             maps[:] = [found._replace(foreign=False) for found in maps]
             said = f"{node_id}: the maps of a fleet that does not live any more are replaced"
             self._events.add("warning", "foreign_maps_replaced", said, node=node_id)
+        return present
 
     def _stands_still(self, node_id: str, workers: Fetched, now: float) -> bool:
         data = blake2b(workers.raw or b"").digest()

@@ -41,7 +41,7 @@ def blacklist_rows(console: Console) -> list[dict[str, Any]]:
     if noted := application.local.get_blob(BLACKLIST_NOTE):
         application.repository.serialization.blacklist.merge(noted)
     if cluster is not None:
-        cluster.learner.on_learned()
+        cluster.overrides.apply()
     return [
         {
             "attribute": entry.attribute,

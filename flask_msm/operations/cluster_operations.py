@@ -45,7 +45,8 @@ class ClusterOperations:
         """Be used by a process that is no worker: nothing is started or made."""
         application = self._application
         application.events.visit()
-        self.cluster.monitor.visit()
+        for background in self.cluster.backgrounds:
+            background.refuse()
         self.observer.visit()
         application.local.visit()
         # A visitor has to look for the folder; a worker has it open.

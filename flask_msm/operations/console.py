@@ -158,14 +158,13 @@ class Console:
         node hangs, and is ``view()`` if no node answers. Never raises.
         """
         if (cluster := self.application.cluster) is not None:
-            cluster.sharing.look(within=0.25)
-            cluster.learner.learn()
+            cluster.reactions.look(within=0.25)
         return self.view()
 
     def survey(self) -> Snapshot:
         """Return the fleet as it can be seen from outside, after all nodes were asked."""
         operations = self._operations()
-        operations.cluster.sharing.look()
+        operations.cluster.reactions.look()
         return self._builder.snapshot(operations.observer.refresh(), operations.cluster)
 
     def conditions(self) -> list[Condition]:
@@ -298,9 +297,9 @@ class Console:
 
     def probe(self, node: str, *, actor: str, reason: str, based_on: str | None) -> Outcome:
         """Ask a node from this worker whether it answers; the outcome says so, with the time."""
-        prober = self._cluster(node).prober
+        monitor = self._cluster(node).monitor
         began = time.monotonic()
-        error = prober.probe(node)
+        error = monitor.probe(node)
         took = (time.monotonic() - began) * 1000
         text = f"{node} answered in {took:.1f} ms" if error is None else f"{node}: {error}"
         outcome = self._write_down("probed", _Change(text), _by(actor, reason), node=node)
@@ -311,14 +310,14 @@ class Console:
         cluster, change = self._cluster(node), _Change(f"{node} is asked again")
         cluster.state.forget_failures(node)
         outcome = self._write_down("circuit_reset", change, _by(actor, reason), node=node)
-        cluster.prober.probe(node)
+        cluster.monitor.probe(node)
         return outcome
 
     def forget_worker(
         self, worker: str, *, actor: str, reason: str, based_on: str | None
     ) -> Outcome:
         """Show a worker that is gone no longer; refused for one that lives."""
-        workers = self._cluster().heartbeat
+        workers = self._cluster().workers
         # A report may be newer than what the nodes hold of a worker.
         living = {one.id for one in self.view().workers if not one.gone}
 
@@ -442,7 +441,7 @@ class Console:
     ) -> Outcome:
         """Let *change* judge and act after all nodes were read; write down what it did."""
         done: list[_Change] = []
-        reached = self._cluster().sharing.command(
+        reached = self._cluster().reactions.command(
             lambda control: done.append(change(control)), also=also
         )
         shelf = self.application.local.shelf
@@ -482,7 +481,7 @@ class Console:
         cluster = self.application.cluster
         return Outcome(
             text=change.text,
-            event=event_id(cluster.heartbeat.worker if cluster else "", number),
+            event=event_id(cluster.workers.worker if cluster else "", number),
             stamp=str(change.stamp) if change.stamp else None,
             nodes=reached or (),
         )

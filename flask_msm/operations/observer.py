@@ -52,14 +52,13 @@ class Observer:
         self, cluster: Cluster, local: LocalStore, *, clock: Clock, timeout: float
     ) -> None:
         self._cluster = cluster
-        self._heartbeat = cluster.heartbeat
+        self._workers = cluster.workers
         #: Workers of this host leave their reports here as well.
         self._local = local
         self._clock = clock
         self._timeout = timeout
         #: ``None`` for a command line.
-        self._publisher: StatusReporter | None = cluster.publisher
-        self._later: Callable[[Callable[[float], object]], bool] = cluster.lanes.aside
+        self._reporter: StatusReporter | None = cluster.reporter
         self._begin: Callable[[], object] = cluster.runtime.on_load
         #: Before this process has read a session nothing is known of any node.
         self._begun: Callable[[], bool] = lambda: cluster.runtime.begun
@@ -71,23 +70,22 @@ class Observer:
 
     def visit(self) -> None:
         """Be a visitor, for a command line: this process is no worker."""
-        self._publisher = None
-        self._later = lambda _: False
+        self._reporter = None
 
     def seen(self) -> CollectedReports:
         """Return what was seen last, with this worker as it is now; never waits."""
         now = self._clock.monotonic()
         if now - self._asked_at >= REFRESH and self._refreshing.acquire(blocking=False):
             self._asked_at = now
-            if not self._later(lambda _: self._refresh_and_release()):
+            if not self._cluster.urgent.put(lambda _: self._refresh_and_release()):
                 self._refreshing.release()
-        living = frozenset(self._heartbeat.living())
+        living = frozenset(self._workers.living())
         seen = self._seen
         if seen is None or abs(self._clock.time() - seen.at) > OLD:
             # The first look after a while shows this worker, and how many others there are.
             seen = CollectedReports(self._clock.time(), {}, living, "self")
         # Workers that left or were forgotten since are not shown any more.
-        names = set(self._heartbeat.names())
+        names = set(self._workers.names())
         reports = {name: report for name, report in seen.reports.items() if name in names}
         own = self._own()
         return seen._replace(
@@ -99,7 +97,7 @@ class Observer:
     def refresh(self) -> CollectedReports:
         """Ask all nodes, and this host, now; return what was seen."""
         deadline = self._clock.monotonic() + self._timeout
-        names = self._heartbeat.names()
+        names = self._workers.names()
         found: dict[str, Report] = {}
         for name in names:
             data = self._local.get_blob(note_name(name))
@@ -113,7 +111,7 @@ class Observer:
                     found[name] = report
         source = "fleet" if usable else "host"
         heard = self._hear(found)
-        living = frozenset(self._heartbeat.living())
+        living = frozenset(self._workers.living())
         self._seen = CollectedReports(self._clock.time(), found, living, source, heard)
         return self._seen
 
@@ -136,9 +134,9 @@ class Observer:
         return {name: at for name, (_, at) in heard.items()}
 
     def _own(self) -> dict[str, Report]:
-        if self._publisher is None:
+        if self._reporter is None:
             return {}
-        name, facts = self._heartbeat.worker, self._publisher.facts(self._cluster.prober.numbers)
+        name, facts = self._workers.worker, self._reporter.facts(self._cluster.prober.numbers)
         if not self._begun():
             facts["nodes"] = {}
         return {name: Report(name, 0, facts)}

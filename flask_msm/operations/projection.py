@@ -90,7 +90,7 @@ class SnapshotBuilder:
             cluster: Knows what operators chose.
             delay: They may have been collected so long ago, seconds.
         """
-        now, me, settings = self._clock.time(), cluster.heartbeat.worker, self._settings
+        now, me, settings = self._clock.time(), cluster.workers.worker, self._settings
         others = self._parsed_others(seen, me, now)
         parsed = {
             name: others.by_worker.get(name) or _parse(name, report.facts, seen.heard, now)

@@ -32,7 +32,6 @@ class Background:
     """Runs jobs one after another; started by the first job, once in every process.
 
     Args:
-        name: Name of the thread.
         clock: Its monotonic clock makes deadlines.
         deadline: Time in seconds a job may take.
         limit: How many jobs may wait; threads that come at the same moment may add one each.
@@ -45,18 +44,23 @@ class Background:
         self._limit = limit
         self._lock = ProcessLock()
         self._pid = 0
+        self._refuses = False
         # Without a limit of its own, so that queueing a job costs a request as little as possible.
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
     def put(self, job: Job) -> bool:
         """Queue *job*; return ``False`` when the queue is full, then nothing was queued."""
-        if self._pid != os.getpid():
-            self._start()
+        if self._pid != os.getpid() and not self._start():
+            return False
         if self._jobs.qsize() >= self._limit:
             return False
         self._jobs.put(job)
         return True
+
+    def refuse(self) -> None:
+        """Take no job from now on, so that no thread is started: for a command line."""
+        self._refuses = True
 
     def flush(self, timeout: float) -> bool:
         """Wait until all that is queued now is done; return whether that came true in time.
@@ -81,10 +85,12 @@ class Background:
         self._jobs.put(None)
         thread.join(timeout)
 
-    def _start(self) -> None:
+    def _start(self) -> bool:
         with self._lock:
             if self._pid == os.getpid():
-                return
+                return True
+            if self._refuses:
+                return False
             # A fork left the thread behind; the parent does what it had queued.
             self._jobs = queue.SimpleQueue()
             self._thread = threading.Thread(
@@ -93,6 +99,7 @@ class Background:
             self._thread.start()
             self._pid = os.getpid()
             atexit.register(self.close)
+            return True
 
     def _work(self, jobs: queue.SimpleQueue[Job | None]) -> None:
         while True:

@@ -10,7 +10,7 @@ import logging
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flask_msm.errors import one_line, quoted
@@ -93,10 +93,6 @@ class Serialization:
     def selective(self) -> bool:
         """Whether some attributes are not to be stored as they are, bad or not."""
         return self.attribute_filter is not None or bool(self.pins.names)
-
-    def connect(self, *, stop_distribution: Callable[[str], object]) -> None:
-        """Set what stops distribution for the fleet."""
-        self.listeners = replace(self.listeners, stop_distribution=stop_distribution)
 
     def note_none(self, failure: Failure) -> None:
         """Take note that ``None`` was stored in place of an attribute."""

@@ -13,7 +13,7 @@ from .store import ABSENT, Copy
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from flask_msm.cluster.nodes import NodeTable
     from flask_msm.cluster.placement import Placement
@@ -50,6 +50,9 @@ class ReplicaSet:
         clients: Node clients by id.
         placement: Ranks the nodes for a key.
         views: What may be done with each node now.
+        report: Called with the failure of an operation on a node.
+        answered: Called with each node that answered.
+        left_out: Called for a home node that did not get a write, with node id and storage key.
         envelope: Seals and opens records.
         max_size: Largest record, bytes.
         clock: Its wall clock makes times to live.
@@ -59,6 +62,9 @@ class ReplicaSet:
     clients: Mapping[str, MemcachedNode]
     placement: Placement
     views: NodeTable
+    report: Callable[[str, NodeError], object]
+    answered: Callable[[str], object]
+    left_out: Callable[[str, str], object]
     envelope: Envelope
     max_size: int
     clock: Clock
@@ -90,7 +96,3 @@ class ReplicaSet:
             self.counters.unknown_records += 1
             logger.warning("session %s: a copy is left alone (%s)", ref_of(key), error)
             raise
-
-    def report(self, node_id: str, error: NodeError) -> None:
-        """Report the failure of an operation to the view of the nodes."""
-        self.views.failed(node_id, error)

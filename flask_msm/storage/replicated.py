@@ -58,7 +58,7 @@ class _Read:
         rights = self.nodes.views.rights(node_id)
         try:
             item = exchange.result()
-            self.nodes.views.answered(node_id)
+            self.nodes.answered(node_id)
             copy = self.nodes.opened(item, self.key)
         except NodeError as error:
             self.nodes.report(node_id, error)

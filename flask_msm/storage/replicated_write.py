@@ -82,7 +82,7 @@ class _Write:
         for writer in busy:
             try:
                 writer.finish(self.opened)
-                self.nodes.views.answered(writer.node.id)
+                self.nodes.answered(writer.node.id)
             except NodeError as error:
                 self.nodes.report(writer.node.id, error)
                 refused = isinstance(error, NodeValueError)
@@ -183,7 +183,7 @@ class _Write:
                 continue
             # A node that refused a value is well: it keeps its trust if nothing forbidden stays.
             if node_id not in self.refused or not self.settle_refusal(node_id, mine):
-                self.nodes.views.left_out(node_id, self.key)
+                self.nodes.left_out(node_id, self.key)
         if not confirmed:
             counters.not_stored += 1
         elif len(confirmed) < len(homes):

@@ -26,17 +26,16 @@ from support.storage import (
     key,
     load,
     record,
+    replica_set,
     save,
     tombstone,
     values,
 )
 
 from flask_msm.cluster.mode import Mode
-from flask_msm.cluster.placement import Placement
 from flask_msm.process.clock import SystemClock
 from flask_msm.record.keys import storage_key
 from flask_msm.record.record import Kind
-from flask_msm.storage.replica_set import ReplicaSet
 from flask_msm.storage.replicated import ClusterStore
 from flask_msm.storage.store import FRESH, Outcome, RecordTooLargeError, SessionStore
 
@@ -100,16 +99,7 @@ def shared(tmp_path, _):
 
 
 def over(nodes) -> ClusterStore:
-    return ClusterStore(
-        ReplicaSet(
-            clients=nodes,
-            placement=Placement(nodes, replicas=2),
-            views=Views(),
-            envelope=ENVELOPE,
-            max_size=MAX_SIZE,
-            clock=SystemClock(),
-        )
-    )
+    return ClusterStore(replica_set(nodes, Views(), clock=SystemClock()))
 
 
 def of_nodes(one, other, nodes) -> Case:

@@ -9,13 +9,13 @@ from support.clock import FakeClock
 from support.crew import ODD, Crew, sealed
 from support.fuzzing import fuzz
 from support.mutation import mutated
-from support.sealing import SECRETS, envelope
+from support.sealing import KEYS as PLAIN
+from support.sealing import SECRETS, encryption
 
-from flask_msm.application import SHARED_CODEC
 from flask_msm.cluster.control import KEY_SUFFIX, Control
 from flask_msm.cluster.ended_sessions import EndedSessions
 from flask_msm.cluster.reports import Report, Reports
-from flask_msm.cluster.shared_map import SharedMap
+from flask_msm.cluster.shared_map import SharedMap, shared_envelope
 from flask_msm.cluster.workers import WorkerRegistry
 from flask_msm.record.attributes import NOTHING
 from flask_msm.record.hybrid_clock import HybridLogicalClock
@@ -59,7 +59,7 @@ entries = st.dictionaries(
 
 
 def shared_map(*secrets):
-    an_envelope = envelope(*secrets, codec_id=SHARED_CODEC)
+    an_envelope = shared_envelope(lambda: PLAIN, encryption(*secrets) if secrets else None)
     return SharedMap(KEY, envelope=an_envelope, stamps=HybridLogicalClock(CLOCK, 1), clock=CLOCK)
 
 
@@ -74,7 +74,6 @@ def live_with(shared):
         assert choice.value is None or isinstance(choice.value, str)
     control.lost()
     control.note_found({"n1": True, "n2": False}, {"n1": "a" * 32})
-    control.forget(["n1"])
     heartbeat = WorkerRegistry(
         shared,
         worker=lambda: "w1",
@@ -122,7 +121,7 @@ def test_a_signed_map_of_any_entries_can_be_lived_with(found):
     live_with(shared)
 
 
-REPORTS: Reports = CREW.workers[0].cluster.publisher._reports
+REPORTS: Reports = CREW.workers[0].cluster.reporter._reports
 REPORT = REPORTS.seal("w2", {"mode": "distributed", "nodes": [1, 2]})
 
 
@@ -139,7 +138,7 @@ def test_a_signed_report_of_anything_is_one_or_none(entry, name):
 
 
 CREW.tick()
-OWN_FACTS = REPORTS.collect(CREW.workers[0].cluster.heartbeat.names(), 1e12)
+OWN_FACTS = REPORTS.collect(CREW.workers[0].cluster.workers.names(), 1e12)
 FACT_NAMES = sorted({name for report in OWN_FACTS.values() for name in report.facts})
 assert len(FACT_NAMES) > 10
 odd_facts = st.dictionaries(
@@ -153,7 +152,7 @@ odd_facts = st.dictionaries(
 def test_the_fleet_is_shown_for_any_content_of_a_report(report):
     worker = CREW.workers[0]
     now = CREW.clock.now
-    worker.cluster.heartbeat.shared.put("w2", json.dumps({"at": now}).encode())
+    worker.cluster.workers.shared.put("w2", json.dumps({"at": now}).encode())
     stamp = HybridLogicalClock(CREW.clock, 3).next()
     key = REPORTS.key("w2")
     body = json.dumps(report).encode()
@@ -171,7 +170,7 @@ def test_any_signed_control_state_is_obeyed_and_shown(found):
     control._record = control._record._replace(attributes=NOTHING, version=0)
     control.absorb(sealed(control.key, found, keys=KEYS))
 
-    worker.cluster.learner.on_learned()
+    worker.cluster.overrides.apply()
 
     assert worker.state.repository.serialization.policy.name
     assert worker.console.view() is not None

@@ -320,7 +320,7 @@ def test_a_command_starts_no_thread_and_is_no_worker(operator, command):
 
     assert [thread for thread in threading.enumerate() if thread not in before] == []
     operator.cluster.monitor.tick()
-    heartbeat = operator.cluster.monitor._parts.heartbeat
+    heartbeat = operator.cluster.workers
     assert set(heartbeat.shared.values("")) == {heartbeat.worker}
 
 

@@ -169,7 +169,7 @@ def test_a_restart_between_two_ticks_is_not_hidden_by_news_of_another_node(fleet
     other, _ = fleet.worker()
     fleet.nodes[0].restart()
 
-    one.reactions.give_up("n2")
+    one.reactions.give_up(["n2"])
     one.backgrounds[1].flush(60)
     other.monitor.tick()
 
@@ -219,7 +219,7 @@ def test_every_worker_learns_what_one_of_them_saw(fleet):
     one, _ = fleet.worker()
     other, _ = fleet.worker()
 
-    one.reactions.give_up("n2")
+    one.reactions.give_up(["n2"])
     one.backgrounds[1].flush(60)
     other.monitor.tick()
 
@@ -397,11 +397,11 @@ def test_the_list_of_sign_outs_is_cut_to_what_a_node_with_small_items_takes(memc
         settle(one, other)
         ended = [storage_key(PREFIX, new_sid()).rpartition(":")[2] for _ in range(1000)]
         for digest in ended:
-            one.sharing._parts.endings.add(digest)
+            one.ended_sessions.add(digest)
         for cluster in (one, other, one, other):
             cluster.monitor.tick()
 
-        known = set(other.sharing._parts.endings.shared.attributes.entries)
+        known = set(other.ended_sessions.shared.attributes.entries)
         assert known == set(ended[-len(known) :])
         assert len(known) > 350
         assert all(view.trusted for view in other.state.view().values())

@@ -206,7 +206,7 @@ MUTATIONS = [
     Mutation(
         "a home that was left out is not missed",
         "storage/replicated_write.py",
-        "self.nodes.views.left_out(node_id, self.key)",
+        "self.nodes.left_out(node_id, self.key)",
         "pass",
         CLUSTER,
     ),
@@ -358,7 +358,7 @@ MUTATIONS = [
         "cluster/trust.py",
         "self.rebuilt > self.missed",
         "self.rebuilt >= self.missed",
-        f"{FLEET} test_rebuilder.py test_repairs.py",
+        f"{FLEET} test_rebuilder.py test_retries.py",
     ),
     Mutation(
         "a node that was rebuilt at its loss is not empty",
@@ -390,16 +390,16 @@ MUTATIONS = [
     ),
     Mutation(
         "two ids of one memory count as two",
-        "maintenance/learner.py",
+        "maintenance/membership.py",
         "self._twins = frozenset(twins)",
         "self._twins = frozenset()",
         IDENTITY,
     ),
     Mutation(
         "another fleet on the same keys is believed",
-        "maintenance/learner.py",
-        "return self.informed and not self.differ and not self.foreign",
-        "return self.informed and not self.differ",
+        "maintenance/membership.py",
+        "return self._informed and not self._differ and not self._foreign",
+        "return self._informed and not self._differ",
         IDENTITY,
     ),
     Mutation(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 
 from flask import Flask, Response, request
 from support.clock import FakeClock
@@ -33,10 +34,19 @@ class NoLocalStorage:
 
 
 class FakeManager(MemcachedSessionManager):
-    """A manager whose nodes are in memory."""
+    """A manager whose nodes are in memory.
 
-    def _node(self, address, settings):
-        return FakeNode(address.id)
+    Args:
+        brought: What the environment of its applications has in place of the usual.
+        options: Further arguments of a manager.
+    """
+
+    def __init__(self, app=None, *, brought=None, **options) -> None:
+        self.brought = {"make_node": lambda address: FakeNode(address.id), **(brought or {})}
+        super().__init__(app, **options)
+
+    def _environment(self, app, settings, clock):
+        return replace(super()._environment(app, settings, clock), **self.brought)
 
 
 class Views:
@@ -55,12 +65,6 @@ class Views:
     def failed(self, node_id, error):
         if not isinstance(error, NodeValueError):
             self.doubted.add(node_id)
-
-    def answered(self, node_id):
-        pass
-
-    def left_out(self, node_id, *_):
-        pass
 
     def may_lack(self, node_id):
         return node_id in self.lossy
@@ -84,7 +88,9 @@ class Handle:
         self.views = Views()
         if self.state is not None and self.state.nodes:
             # The fleet's view of the nodes is tested elsewhere; here a test sets it.
-            self.state.store.nodes.views = self.views
+            replicas = self.state.store.nodes
+            replicas.views, replicas.report = self.views, self.views.failed
+            replicas.answered = replicas.left_out = lambda *_: None
             self.state.interface.before_load = lambda: None
             # As if the nodes had been asked what time it is.
             self.state.repository.clock.correct(())
@@ -92,6 +98,16 @@ class Handle:
             self.state.store.cluster._second_looks = None
             # Whether a node remembers is asked of the fleet as well.
             self.state.store.remembers = lambda *_: True
+
+    def use_fleet(self) -> None:
+        """Let the fleet see the nodes after all, and begin with the first request."""
+        cluster, replicas = self.state.parts.cluster, self.state.store.nodes
+        replicas.views, replicas.report = cluster.state, cluster.reactions.failed
+        replicas.answered, replicas.left_out = (
+            cluster.reactions.answered,
+            cluster.reactions.left_out,
+        )
+        self.state.interface.before_load = cluster.runtime.on_load
 
     # -- requests ------------------------------------------------------------------------------
 

@@ -10,10 +10,8 @@ from support.clock import FakeClock
 from support.fake_node import FakeNode
 from support.policies import SharedNodes
 
-from flask_msm.application import SHARED_CODEC
-from flask_msm.cluster.shared_map import MAX_SIZE
+from flask_msm.cluster.shared_map import shared_envelope
 from flask_msm.record.attributes import Attributes
-from flask_msm.record.envelope import Envelope
 from flask_msm.record.keys import keyring
 from flask_msm.record.record import Kind, Record
 
@@ -42,6 +40,13 @@ class CountingNode(FakeNode):
         self.asked.append(("metadump", threading.get_ident()))
         return super().metadump(prefix, deadline)
 
+    def get_many(self, keys, deadline):
+        before = len(self.asked)
+        try:
+            return super().get_many(keys, deadline)
+        finally:
+            self.asked[before:] = [("get_many", threading.get_ident())]
+
 
 class Crew:
     """Workers of one application.
@@ -54,6 +59,7 @@ class Crew:
     def __init__(self, count=2, nodes=2, **config) -> None:
         self.clock = FakeClock()
         self.nodes = {}
+        self._hired = 0
         self._config = {"nodes": nodes, "MSM_PROBE_INTERVAL": INTERVAL, **config}
         self.workers = [self.hire() for _ in range(count)]
 
@@ -62,20 +68,17 @@ class Crew:
         for number in range(1, self._config["nodes"] + 1):
             self.nodes.setdefault(f"n{number}", CountingNode(f"n{number}"))
         clock = clock or self.clock
-        worker = make_app(
-            clock=clock, manager=SharedNodes(self.nodes, clock=clock), **self._config, **config
-        )
+        self._hired += 1
+        name = f"process {self._hired}"
+        # What is behind a request is done at once, and no thread is left over.
+        brought = {"queue": AtOnce, "worker": lambda: name}
+        manager = SharedNodes(self.nodes, clock=clock, brought=brought)
+        worker = make_app(clock=clock, manager=manager, **self._config, **config)
         worker.cluster = worker.state.parts.cluster
         worker.console = worker.state.console
-        # What is behind a request is done at once, and no thread is left over.
-        worker.console.operations.observer._later = _at_once
         worker.console.operations.observer._begin = lambda: None
         worker.console.operations.observer._begun = lambda: True
-        worker.cluster.lanes.later = worker.cluster.lanes.aside = _at_once
-        worker.name = f"worker {id(worker)}"
-        for part in (worker.cluster.heartbeat, worker.cluster.control):
-            part._worker = lambda: worker.name
-        worker.state.repository.serialization.blacklist._worker = lambda: worker.name
+        worker.name = name
         return worker
 
     def tick(self, *workers) -> None:
@@ -102,14 +105,39 @@ class Crew:
             node.put(key, data)
 
 
-def _at_once(job) -> bool:
-    job(1e12)
-    return True
+class AtOnce:
+    """A queue without a thread: what is put there is done at once, unless a test says otherwise.
+
+    Attributes:
+        kept: Where jobs are kept instead, if anywhere.
+        takes: Whether it takes any.
+    """
+
+    def __init__(self, *_, **__) -> None:
+        self.kept, self.takes = None, True
+
+    def put(self, job) -> bool:
+        if not self.takes:
+            return False
+        if self.kept is None:
+            job(1e12)
+        else:
+            self.kept.append(job)
+        return True
+
+    def flush(self, timeout) -> bool:
+        return True
+
+    def refuse(self) -> None:
+        self.takes = False
+
+    def close(self) -> None:
+        pass
 
 
 def sealed(key, entries, *, stamp=1, keys=KEYS):
     """Return a record of the fleet as another worker would have written it."""
-    envelope = Envelope(lambda: keys, codec_id=SHARED_CODEC, compress_above=4096, max_size=MAX_SIZE)
+    envelope = shared_envelope(lambda: keys)
     now = FakeClock().now
     attributes = Attributes(entries, {}, 0)
     return envelope.seal(Record(Kind.DATA, now, now, now + 1e6, stamp, attributes), key)

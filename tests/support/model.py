@@ -374,21 +374,20 @@ class Worker:
                 root="model",
                 policy=None,
                 blacklisted=lambda _: None,
+                # Where a report is kept depends on the name of the worker.
+                worker=lambda: f"w{number}",
+                queue=self.queue,
+                chance=lambda: 0.5,
+                rest=world.rest,
             )
         )
         cluster = self.parts.cluster
         self.monitor, self.state = cluster.monitor, cluster.state
-        # Where a report is kept depends on the name of the worker, which is made up anew each time.
-        for part in (cluster.heartbeat, cluster.control):
-            part._worker = lambda: f"w{number}"
         self.repository = self.parts.repository
         self.repository._stamps._worker = number
-        cluster.lanes.later = cluster.lanes.aside = self._later
         self.parts.cluster.store.cluster._behind = SimpleNamespace(put=self._make_again)
         #: Copies that are being made again behind a response.
         self.making_again = 0
-        self.state._chance = lambda: 0.5
-        cluster.rebuilder._copier._pause = world.rest
         self.jobs = deque()
         self.requests: list[Task] = []
         self.working: Task | None = None
@@ -438,6 +437,10 @@ class Worker:
 
         self.making_again += 1
         return self._later(run)
+
+    def queue(self, *_, **__):
+        """Return what stands for a queue of work behind requests."""
+        return SimpleNamespace(put=self._later)
 
     def _later(self, job) -> bool:
         self.jobs.append(job)

@@ -131,16 +131,11 @@ class HostWorker(Worker):
     def __init__(self, world, number, host) -> None:
         self.host = host
         self.lanes: dict[str, Lane] = {}
-
-        def lane(name, **_):
-            return self.lanes.setdefault(name, Lane(self))
-
-        with mock.patch("flask_msm.application.Background", lane):
-            super().__init__(world, number)
+        super().__init__(world, number)
         self.parts.local._shelves = host.shelves
-        lanes = self.parts.cluster.lanes
-        lanes.later = self.lanes["flask-msm-upkeep"].put
-        lanes.aside = self.lanes["flask-msm-return"].put
+
+    def queue(self, name, **_):
+        return self.lanes.setdefault(name, Lane(self))
 
     @property
     def mode(self) -> Mode:
@@ -292,7 +287,7 @@ class HostWorld(World):
     def _look_for_calm(self) -> None:
         """See whether every host has handed over what it had when all nodes were back."""
         settled = World.settled.fget(self) and not self.coming
-        if settled and not any(w.parts.cluster.returner.is_restoring for w in self.workers):
+        if settled and not any(w.parts.cluster.failback.is_restoring for w in self.workers):
             marked = {(host, d) for host in self.hosts for d in host.shelf.journal.digests()}
             self._pending = marked if self._pending is None else self._pending & marked
             if not self._pending:

@@ -13,12 +13,11 @@ from support.fake_node import FakeNode
 class SharedNodes(FakeManager):
     """A manager whose nodes other managers use, too."""
 
-    def __init__(self, nodes, **options) -> None:
-        super().__init__(**options)
-        self.shared = nodes
+    def __init__(self, nodes, *, brought=None, **options) -> None:
+        def shared(address):
+            return nodes.setdefault(address.id, FakeNode(address.id))
 
-    def _node(self, address, settings):
-        return self.shared.setdefault(address.id, FakeNode(address.id))
+        super().__init__(brought={"make_node": shared, **(brought or {})}, **options)
 
 
 def make_workers(count=2, *, policy=None, codec=None, **config):

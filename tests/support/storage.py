@@ -203,6 +203,21 @@ class Views:
         return self.moved
 
 
+def replica_set(nodes, views, *, replicas=2, clock=None) -> ReplicaSet:
+    """Return *nodes* as a cluster store uses them, which reports to *views*."""
+    return ReplicaSet(
+        clients=nodes,
+        placement=Placement(nodes, replicas=replicas),
+        views=views,
+        report=views.failed,
+        answered=views.answered,
+        left_out=views.left_out,
+        envelope=ENVELOPE,
+        max_size=MAX_SIZE,
+        clock=clock or FakeClock(),
+    )
+
+
 class Behind:
     """What is done behind the response, when a test wants it done.
 
@@ -252,18 +267,9 @@ class Nearby(Host):
         self.told: list[tuple[str, int | None]] = []
         self.nodes = nodes or {node_id: FakeNode(node_id) for node_id in ("n1", "n2", "n3")}
         self.views = Views()
-        self.placement = Placement(self.nodes, replicas=2)
         self.behind, self.mirroring = Behind(), Behind()
-        self.cluster = ClusterStore(
-            ReplicaSet(
-                clients=self.nodes,
-                placement=self.placement,
-                views=self.views,
-                envelope=ENVELOPE,
-                max_size=MAX_SIZE,
-                clock=self.clock,
-            )
-        )
+        self.cluster = ClusterStore(replica_set(self.nodes, self.views, clock=self.clock))
+        self.placement = self.cluster.nodes.placement
         self.mirror = Mirror(self.local, self.mirroring)
         self.store = FailoverStore(
             self.cluster,

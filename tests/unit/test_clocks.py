@@ -183,19 +183,19 @@ def test_of_sign_outs_later_than_those_of_a_clock_that_was_ahead_all_are_listed(
     ahead = wrong_worker(crew, HOUR)
     for node in crew.nodes.values():
         node.said.pop("time", None)
-    theirs = ahead.cluster.sharing._parts.endings
+    theirs = ahead.cluster.ended_sessions
     for number in range(LISTED + 500):
         theirs.add(f"{number:064x}")
     crew.tick(ahead, *crew.workers)
 
-    ours = crew.workers[0].cluster.sharing._parts.endings
+    ours = crew.workers[0].cluster.ended_sessions
     for number in range(400):
         ours.add(f"{number:063x}a")
     crew.tick(*crew.workers, ahead)
     crew.tick(*crew.workers, ahead)
 
     for worker in (*crew.workers, ahead):
-        listed = worker.cluster.sharing._parts.endings.shared.attributes.entries
+        listed = worker.cluster.ended_sessions.shared.attributes.entries
         assert len(listed) == LISTED
         assert all(f"{number:063x}a" in listed for number in range(400))
 
@@ -204,7 +204,7 @@ def test_a_worker_that_asked_the_nodes_stamps_with_their_time(crew):
     ahead = wrong_worker(crew, HOUR)
     tick(crew, *crew.workers, ahead, times=2)
 
-    endings = ahead.cluster.sharing._parts.endings
+    endings = ahead.cluster.ended_sessions
     endings.add("f" * 64)
     tick(crew, ahead)
 
@@ -219,7 +219,7 @@ def test_a_worker_whose_clock_is_wrong_says_when_it_started_by_that_of_the_nodes
     wrong = wrong_worker(crew, 2 * HOUR)
     tick(crew, *crew.workers, wrong)
 
-    started = wrong.cluster.publisher.facts({})["started"]
+    started = wrong.cluster.reporter.facts({})["started"]
 
     assert abs(started - crew.clock.now) < 2 * TOLERANCE
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 import pytest
 from support.clock import FakeClock
 from support.fake_node import FakeNode
-from support.storage import Behind
+from support.storage import Behind, replica_set
 
 from flask_msm.cluster.health import NodeState, rights
-from flask_msm.cluster.placement import Placement
 from flask_msm.errors import NodeValueError
 from flask_msm.record.attributes import NOTHING, Attributes
 from flask_msm.record.envelope import Envelope
 from flask_msm.record.keys import Keyring, storage_key
 from flask_msm.record.record import Kind, Record, join
-from flask_msm.storage.replica_set import ReplicaSet
 from flask_msm.storage.replicated import ClusterStore
 from flask_msm.storage.second_looks import SecondLooks
 from flask_msm.storage.store import FRESH, Outcome, RecordTooLargeError
@@ -68,17 +66,8 @@ class Cluster:
     def __init__(self, count=3, replicas=2, *, both=False):
         self.nodes = {f"n{number}": FakeNode(f"n{number}") for number in range(1, count + 1)}
         self.views = Views()
-        self.placement = Placement(self.nodes, replicas=replicas)
-        self.store = ClusterStore(
-            ReplicaSet(
-                clients=self.nodes,
-                placement=self.placement,
-                views=self.views,
-                envelope=ENVELOPE,
-                max_size=5_000,
-                clock=FakeClock(),
-            )
-        )
+        self.store = ClusterStore(replica_set(self.nodes, self.views, replicas=replicas))
+        self.placement = self.store.nodes.placement
         self.behind, self.clock = Behind(), FakeClock()
         if both:
             second_looks = SecondLooks(self.clock)

@@ -35,8 +35,8 @@ def show(worker, reports, *, at=None):
     """Have a worker see *reports* of others, facts by name."""
     found = {name: Report(name, 1, facts) for name, facts in reports.items()}
     for name in found:
-        worker.cluster.heartbeat.shared.put(name, b"{}")
-    worker.console.operations.observer._later = lambda job: False
+        worker.cluster.workers.shared.put(name, b"{}")
+    worker.cluster.urgent.takes = False
     worker.console.operations.observer._seen = CollectedReports(
         at or worker.clock.now, found, frozenset(found), "fleet"
     )
@@ -45,7 +45,7 @@ def show(worker, reports, *, at=None):
 def facts_of(worker):
     """Return what a worker says of itself, as others read it."""
     cluster = worker.cluster
-    return json.loads(json.dumps(cluster.publisher.facts(cluster.monitor.numbers)))
+    return json.loads(json.dumps(cluster.reporter.facts(cluster.monitor.numbers)))
 
 
 # -- the view ------------------------------------------------------------------------------------
@@ -64,7 +64,7 @@ def test_it_shows_nodes_workers_and_how_much_it_sees(one, other):
 
 
 def test_workers_that_are_not_seen_are_missing_from_what_is_known(one, other):
-    one.cluster.heartbeat.shared.put("silent", b'{"at": %d}' % one.clock.now)
+    one.cluster.workers.shared.put("silent", b'{"at": %d}' % one.clock.now)
     one.clock.advance(2)
 
     view = one.console.view()
@@ -75,22 +75,16 @@ def test_workers_that_are_not_seen_are_missing_from_what_is_known(one, other):
 
 def test_looking_asks_no_node_in_the_thread_of_whoever_looks(crew, one):
     """Neither directly nor when what was gathered is old: that is done behind."""
-    threads = []
-
-    def behind(job):
-        threads.append(threading.Thread(target=job, args=(1e12,)))
-        return True
-
-    one.console.operations.observer._later = behind
+    one.cluster.urgent.kept = behind = []
     crew.operations()
     for _ in range(5):
         one.console.view()
         crew.clock.advance(3)
 
     assert crew.operations() == []
-    assert threads
-    threads[0].start()
-    threads[0].join()
+    thread = threading.Thread(target=behind[0], args=(1e12,))
+    thread.start()
+    thread.join()
     asked = crew.operations()
     assert asked
     assert threading.get_ident() not in {thread for _, thread in asked}
@@ -270,7 +264,7 @@ def test_every_worker_says_what_happened_in_it_since_it_started():
 
 
 def test_what_is_counted_has_a_meaning_and_nothing_else_is_shown(one, other):
-    facts = one.cluster.publisher.facts({})
+    facts = one.cluster.reporter.facts({})
     counted = [*facts["sessions"], *facts["serialization"], *facts["cluster"]]
     assert sorted(counted) == sorted(COUNTED)
 
@@ -393,7 +387,7 @@ def test_every_worker_sends_a_signal_when_it_obeys_another_policy(crew, one, oth
 def test_a_worker_that_lives_is_not_forgotten_also_if_it_was_not_seen_yet(one, other):
     with pytest.raises(CommandError, match="lives"):
         one.console.forget_worker(other.name, **BY)
-    one.console.operations.observer._later = lambda job: False
+    one.cluster.urgent.takes = False
     one.console.operations.observer._seen = None
     with pytest.raises(CommandError, match="lives"):
         one.console.forget_worker(other.name, **BY)

@@ -144,24 +144,23 @@ def test_choices_do_not_get_in_each_others_way(one):
 def test_who_has_not_heard_of_a_stop_does_not_say_that_a_session_is_not_there(
     crew, one, other, how
 ):
-    later, jobs = one.cluster.lanes.later, []
-    one.cluster.lanes.later = jobs.append
+    one.cluster.bulk.kept = []
     if how == "by an operator":
         one.console.stop(**ANNA)
     else:
-        one.cluster.sharing.stop_distribution("an attribute")
+        one.cluster.reactions.stop_distribution("an attribute")
 
     assert (one.cluster.mode.mode.value, other.cluster.mode.mode.value) == (
         "stopped",
         "distributed",
     )
-    assert not other.cluster.sharing.remembers({"n1", "n2"}, UNTIL)
+    assert not other.cluster.reactions.remembers({"n1", "n2"}, UNTIL)
     assert other.cluster.mode.mode.value == "stopped"
 
-    one.cluster.lanes.later = later
+    one.cluster.bulk.kept = None
     one.console.resume(**ANNA)
     crew.tick()
-    assert other.cluster.sharing.remembers({"n1", "n2"}, UNTIL)
+    assert other.cluster.reactions.remembers({"n1", "n2"}, UNTIL)
 
 
 def test_without_nodes_a_change_is_made_here_and_says_who_knows(crew, one):

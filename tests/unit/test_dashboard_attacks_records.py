@@ -47,7 +47,7 @@ def test_reports_forged_with_the_key_break_no_page(odd):
     one, other = crew.workers
     client = one.browser()
     html_pages = [page for page in PAGES if not page.startswith("api/") and "upload" not in page]
-    publisher = other.cluster.publisher
+    publisher = other.cluster.reporter
     facts = json.loads(json.dumps(publisher.facts(other.cluster.monitor.numbers)))
     names = (*facts, "blacklist")
     inner = ("state", "since", "numbers", "latencies", "error", "failures", "retry_at", "trusted")
@@ -61,8 +61,8 @@ def test_reports_forged_with_the_key_break_no_page(odd):
     }
     found = {name: Report(name, 1, said) for name, said in reports.items()}
     for name in found:
-        one.cluster.heartbeat.shared.put(name, b"{}")
-    one.console.operations.observer._later = lambda job: False
+        one.cluster.workers.shared.put(name, b"{}")
+    one.cluster.urgent.takes = False
     one.console.operations.observer._seen = CollectedReports(
         crew.clock.now, found, frozenset(found), "fleet"
     )

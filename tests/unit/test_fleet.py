@@ -737,18 +737,6 @@ def test_a_drain_that_ends_as_it_was_ordered_is_written_down():
     assert worker.control.drains() == {"n1": "drained"}
 
 
-def test_the_state_of_nodes_that_are_gone_can_be_forgotten(nodes):
-    worker = Worker()
-    worker.look(nodes)
-    worker.control.set_missed("n1", "not reachable")
-    worker.control.set_missed("n2", "not reachable")
-    worker.map.put("policy:n1", b"1")
-
-    worker.control.forget(["n1"])
-
-    assert set(values(worker.map)) == {"known:n2", "missed:n2", "policy:n1"}
-
-
 # -- heartbeats ----------------------------------------------------------------------------------
 
 

@@ -57,6 +57,17 @@ class State:
         return {node_id: Seen(self.worker.views.rights(node_id)) for node_id in nodes}
 
 
+class ModeOf:
+    """The mode of a worker, as maintenance reads it."""
+
+    def __init__(self, worker) -> None:
+        self._worker = worker
+
+    @property
+    def mode(self):
+        return self._worker.mode
+
+
 class Seen:
     def __init__(self, rights) -> None:
         self.rights = rights
@@ -69,13 +80,13 @@ class Worker(Nearby):
         super().__init__(folder, **options)
         self.control = Control()
         self.events = Events(self.clock)
-        self.returner = Failback(
+        self.failback = Failback(
             self.store,
             mirror=self.mirror,
             control=self.control,
             state=State(self),
             events=self.events,
-            mode=lambda: self.mode,
+            mode=ModeOf(self),
             drops=lambda: self.drops,
             clock=self.clock,
             timeout=1.0,
@@ -101,7 +112,7 @@ class Worker(Nearby):
         for node in self.nodes.values():
             put = node.put
             node.put = lambda at, data, put=put: (seen.append(at), put(at, data))
-        (run or self.returner.run)()
+        (run or self.failback.run)()
         return list(dict.fromkeys(seen))
 
     def kinds(self):
@@ -126,9 +137,9 @@ def in_cluster(worker, count=100):
 
 
 def test_nothing_is_due_when_there_is_nothing(worker):
-    assert not worker.returner.is_due()
+    assert not worker.failback.is_due()
 
-    worker.returner.run()
+    worker.failback.run()
 
     assert worker.kinds() == []
 
@@ -138,8 +149,8 @@ def test_nothing_is_handed_over_before_the_cluster_is_back(worker, mode):
     keep(worker, 3)
     worker.mode = mode
 
-    assert not worker.returner.is_due()
-    worker.returner.run()
+    assert not worker.failback.is_due()
+    worker.failback.run()
 
     assert in_cluster(worker) == set()
 
@@ -147,13 +158,13 @@ def test_nothing_is_handed_over_before_the_cluster_is_back(worker, mode):
 def test_changes_of_an_outage_go_into_the_cluster(worker):
     keep(worker, 5)
 
-    assert worker.returner.is_due()
-    worker.returner.run()
+    assert worker.failback.is_due()
+    worker.failback.run()
 
     assert in_cluster(worker) == set(range(5))
-    assert not worker.returner.is_due()
+    assert not worker.failback.is_due()
     assert worker.kinds() == ["handed_over"]
-    assert worker.returner.progress is None
+    assert worker.failback.progress is None
 
 
 def test_ended_and_moved_sessions_go_first(worker):
@@ -183,13 +194,13 @@ def test_a_node_that_fails_meanwhile_ends_it_and_the_next_tick_goes_on(worker):
     for node in worker.nodes.values():
         node.fail()
 
-    worker.returner.run()
+    worker.failback.run()
     assert len(worker.local.dirty_keys()) == 10
     asked = sum(node.operations.count("gets") for node in worker.nodes.values())
     assert asked <= MOST_FAILURES * 3
 
     worker.back()
-    worker.returner.run()
+    worker.failback.run()
     assert in_cluster(worker) == set(range(10))
 
 
@@ -197,11 +208,11 @@ def test_a_new_outage_ends_it(worker):
     keep(worker, 10)
     worker.nodes["n1"].before["gets"] = worker.outage
 
-    worker.returner.run()
+    worker.failback.run()
 
     assert len(worker.local.dirty_keys()) > 0
     worker.back()
-    worker.returner.run()
+    worker.failback.run()
     assert in_cluster(worker) == set(range(10))
 
 
@@ -219,12 +230,12 @@ def test_a_worker_that_dies_half_way_leaves_the_rest_to_the_next(tmp_path):
         hand_over(*arguments, **options) if next(count) < 4 else kill()
     )
     with pytest.raises(Killed):
-        dead.returner.run()
+        dead.failback.run()
     assert len(in_cluster(dead)) == 4
 
     alive = Worker(tmp_path / "local", nodes=dead.nodes)
-    assert alive.returner.is_due()
-    alive.returner.run()
+    assert alive.failback.is_due()
+    alive.failback.run()
 
     assert in_cluster(alive) == set(range(10))
     assert alive.local.dirty_keys() == []
@@ -236,10 +247,10 @@ def test_two_workers_of_a_host_do_not_do_it_twice(tmp_path):
     keep(one, 5)
 
     with one.local.alone_at("handover"):
-        other.returner.run()
+        other.failback.run()
         assert in_cluster(other) == set()
 
-    other.returner.run()
+    other.failback.run()
     assert in_cluster(other) == set(range(5))
 
 
@@ -248,12 +259,12 @@ def test_a_worker_that_is_still_local_goes_on_beside_it(tmp_path):
     still_local = Worker(tmp_path / "local", nodes=back.nodes)
     still_local.mode = Mode.LOCAL
     keep(still_local, 3)
-    back.returner.run()
+    back.failback.run()
 
     version = save(still_local.store, changing(b=b"2"), key(1)).record.version
     assert values(load(back.store, key(1), at_least=version)) == {"a": b"1", "b": b"2"}
-    assert back.returner.is_due()
-    back.returner.run()
+    assert back.failback.is_due()
+    back.failback.run()
 
     assert back.in_cluster(key(1)).attributes.alive() == {"a": b"1", "b": b"2"}
 
@@ -267,7 +278,7 @@ def test_several_hosts_hand_over_the_same_session(tmp_path):
         )
 
     for host in hosts:
-        host.returner.run()
+        host.failback.run()
 
     assert hosts[0].in_cluster(key()).attributes.alive() == {"h0": b"x", "h1": b"x"}
 
@@ -282,7 +293,7 @@ def test_a_logout_on_one_host_and_a_mirror_on_another_leave_a_logout(tmp_path, f
         host.forget()
 
     for host in (hosts[first], hosts[1 - first]):
-        host.returner.run()
+        host.failback.run()
 
     assert hosts[0].in_cluster(key()).kind is Kind.DESTROYED
 
@@ -296,7 +307,7 @@ def test_nodes_that_return_with_old_data_undo_nothing(worker):
     save(worker.store, adding(tombstone(5)), key(1))
     worker.back(trusted=False)
 
-    worker.returner.run()
+    worker.failback.run()
 
     assert worker.in_cluster(key(0)).attributes.alive() == {"a": b"2"}
     assert worker.in_cluster(key(1)).kind is Kind.DESTROYED
@@ -318,7 +329,7 @@ def test_sessions_only_others_can_read_do_not_keep_the_rest_here(worker):
     unreadable(worker, 2 * MOST_FAILURES)
     keep(worker, 5, begin=50)
 
-    worker.returner.run()
+    worker.failback.run()
 
     assert in_cluster(worker) == set(range(50, 55))
     assert len(worker.local.dirty_keys()) == 2 * MOST_FAILURES
@@ -328,13 +339,13 @@ def test_sessions_only_others_can_read_do_not_keep_nodes_from_being_trusted(work
     unreadable(worker, 2 * MOST_FAILURES)
     keep(worker, 5, SyncState.SYNCED, begin=50)
     worker.forget()
-    assert worker.returner.is_due()
-    assert worker.returner.is_restoring
+    assert worker.failback.is_due()
+    assert worker.failback.is_restoring
 
-    worker.returner.run()
+    worker.failback.run()
 
     assert in_cluster(worker) == set(range(50, 55))
-    assert not worker.returner.is_restoring
+    assert not worker.failback.is_restoring
 
 
 def test_sessions_whose_join_is_too_large_stay_here_and_delay_no_others(worker):
@@ -344,7 +355,7 @@ def test_sessions_whose_join_is_too_large_stay_here_and_delay_no_others(worker):
     keep(worker, 5, begin=1)
 
     for _ in range(3):
-        worker.returner.run()
+        worker.failback.run()
 
     assert set(range(1, 6)) <= in_cluster(worker)
     assert worker.local.dirty_keys() == [key(0)]
@@ -357,7 +368,7 @@ def test_sessions_that_nodes_refuse_keep_no_others_here(worker):
     for node in worker.nodes.values():
         node.refuses = refused
 
-    worker.returner.run()
+    worker.failback.run()
 
     assert in_cluster(worker) == set(range(20)) - set(range(5, 5 + 2 * MOST_FAILURES))
     assert set(worker.local.dirty_keys()) == refused
@@ -368,12 +379,12 @@ def test_the_condition_is_over_when_nodes_take_again_what_they_refused(worker):
     keep(worker, 1)
     for node in worker.nodes.values():
         node.refuses = {key(0)}
-    worker.returner.run()
+    worker.failback.run()
     for node in worker.nodes.values():
         node.refuses = set()
 
-    worker.returner.run()
-    worker.returner.is_due()
+    worker.failback.run()
+    worker.failback.is_due()
 
     assert in_cluster(worker) == {0}
     assert worker.said[KEPT] is None
@@ -382,7 +393,7 @@ def test_the_condition_is_over_when_nodes_take_again_what_they_refused(worker):
 def test_a_logout_that_is_handed_over_is_shared_with_its_time(worker):
     worker.local.write(key(0), adding(tombstone(5)), SyncState.OUTAGE)
 
-    worker.returner.run()
+    worker.failback.run()
 
     assert worker.told == [(key(0), 5, False)]
 
@@ -396,29 +407,29 @@ def test_a_logout_that_another_host_alone_knew_of_is_handed_over_by_this_one(
     if mirrored:
         worker.local.confirm(key(0), record(1, a=b"1"))
 
-    worker.returner.bury([Ended(digest_of(key(0)), 5, kept)])
+    worker.failback.mark_ended([Ended(digest_of(key(0)), 5, kept)])
 
-    assert worker.returner.is_due() is kept
-    worker.returner.run()
+    assert worker.failback.is_due() is kept
+    worker.failback.run()
     ended = worker.in_cluster(key(0)).kind is Kind.DESTROYED
     assert ended is kept
-    worker.returner.bury([Ended(digest_of(key(0)), 5, kept)])
-    assert not worker.returner.is_due()
+    worker.failback.mark_ended([Ended(digest_of(key(0)), 5, kept)])
+    assert not worker.failback.is_due()
 
 
 def test_changes_that_nodes_did_not_take_in_time_are_reported_until_none_came_for_a_while(worker):
-    worker.returner.is_due()
+    worker.failback.is_due()
     assert worker.said[LATE] is None
 
     worker.store.late = 3
-    worker.returner.is_due()
+    worker.failback.is_due()
     assert "MSM_REQUEST_DEADLINE" in worker.said[LATE]
 
     worker.clock.advance(QUIET / 2)
-    worker.returner.is_due()
+    worker.failback.is_due()
     assert worker.said[LATE] is not None
     worker.clock.advance(QUIET / 2)
-    worker.returner.is_due()
+    worker.failback.is_due()
     assert worker.said[LATE] is None
 
 
@@ -427,10 +438,10 @@ def test_a_corrupt_session_is_given_up(worker):
     worker.shelf.journal.add(digest_of(key(0)))
     keep(worker, 1, begin=1)
 
-    worker.returner.run()
+    worker.failback.run()
 
     assert in_cluster(worker) == {1}
-    assert not worker.returner.is_due()
+    assert not worker.failback.is_due()
 
 
 def test_a_mark_without_need_is_removed(worker):
@@ -438,9 +449,9 @@ def test_a_mark_without_need_is_removed(worker):
     keep(worker, 1, SyncState.SYNCED)
     worker.shelf.journal.add(digest_of(key(0)))
 
-    worker.returner.run()
+    worker.failback.run()
 
-    assert not worker.returner.is_due()
+    assert not worker.failback.is_due()
 
 
 # -- the cluster forgot --------------------------------------------------------------------------
@@ -449,14 +460,14 @@ def test_a_mark_without_need_is_removed(worker):
 def test_records_that_the_cluster_lost_are_given_back(worker):
     keep(worker, 5, SyncState.SYNCED)
     worker.forget()
-    assert worker.returner.is_due()
-    assert worker.returner.is_restoring
+    assert worker.failback.is_due()
+    assert worker.failback.is_restoring
 
-    worker.returner.run()
+    worker.failback.run()
 
     assert in_cluster(worker) == set(range(5))
-    assert not worker.returner.is_due()
-    assert not worker.returner.is_restoring
+    assert not worker.failback.is_due()
+    assert not worker.failback.is_restoring
 
 
 def test_a_record_with_a_trusted_home_is_left_to_the_cluster(worker):
@@ -466,10 +477,10 @@ def test_a_record_with_a_trusted_home_is_left_to_the_cluster(worker):
     for number in range(20):
         assert len(worker.placement.homes(key(number))) == 2
 
-    worker.returner.run()
+    worker.failback.run()
 
     assert in_cluster(worker) == set()
-    assert not worker.returner.is_due()
+    assert not worker.failback.is_due()
 
 
 def test_every_host_gives_back_what_it_has_and_no_worker_does_it_again(tmp_path):
@@ -479,21 +490,21 @@ def test_every_host_gives_back_what_it_has_and_no_worker_does_it_again(tmp_path)
     one.forget()
     other.control.losses = one.control.losses
     other.views.untrusted = one.views.untrusted
-    one.returner.run()
+    one.failback.run()
 
-    assert not other.returner.is_due()
-    assert not other.returner.is_restoring
+    assert not other.failback.is_due()
+    assert not other.failback.is_restoring
     elsewhere = Worker(tmp_path / "elsewhere", nodes=one.nodes)
     elsewhere.control.losses = one.control.losses
-    assert elsewhere.returner.is_due()
+    assert elsewhere.failback.is_due()
 
 
 def test_a_second_loss_is_another_one(worker):
     keep(worker, 5, SyncState.SYNCED)
     for _ in range(2):
         worker.forget()
-        assert worker.returner.is_due()
-        worker.returner.run()
+        assert worker.failback.is_due()
+        worker.failback.run()
         assert in_cluster(worker) == set(range(5))
 
 
@@ -502,10 +513,10 @@ def test_a_loss_in_the_middle_of_it_is_another_one(worker):
     worker.forget()
     worker.nodes["n2"].before["add"] = worker.forget
 
-    worker.returner.run()
+    worker.failback.run()
 
-    assert worker.returner.is_due()
-    worker.returner.run()
+    assert worker.failback.is_due()
+    worker.failback.run()
     assert in_cluster(worker) == set(range(5))
 
 
@@ -514,10 +525,10 @@ def test_a_disk_that_takes_no_notes_does_not_keep_nodes_from_being_trusted(worke
     worker.forget()
     worker.local.put_blob = lambda *_: None
 
-    worker.returner.run()
+    worker.failback.run()
 
-    assert not worker.returner.is_due()
-    assert not worker.returner.is_restoring
+    assert not worker.failback.is_due()
+    assert not worker.failback.is_restoring
 
 
 @pytest.mark.parametrize("note", [b"rubbish", b"[]", b"5", b"\xff"])
@@ -526,10 +537,10 @@ def test_a_note_that_cannot_be_read_is_ignored(worker, note):
     worker.forget()
     worker.local.put_blob(handover.HANDLED, note)
 
-    assert worker.returner.is_due()
-    worker.returner.run()
+    assert worker.failback.is_due()
+    worker.failback.run()
 
-    assert not worker.returner.is_due()
+    assert not worker.failback.is_due()
 
 
 def test_a_run_that_takes_too_long_is_continued_where_it_ended(worker, monkeypatch):
@@ -544,11 +555,11 @@ def test_a_run_that_takes_too_long_is_continued_where_it_ended(worker, monkeypat
 
     worker.store.hand_over = slow
     for _ in range(3):
-        assert worker.returner.is_due()
-        worker.returner.run()
+        assert worker.failback.is_due()
+        worker.failback.run()
 
     assert in_cluster(worker) == set(range(10))
-    assert not worker.returner.is_due()
+    assert not worker.failback.is_due()
 
 
 def test_many_ended_sessions_do_not_take_longer_than_others():
@@ -557,9 +568,9 @@ def test_many_ended_sessions_do_not_take_longer_than_others():
     for number in range(8000):
         worker.local.write(key(number), adding(tombstone(1)), SyncState.OUTAGE)
     began = time.thread_time()
-    worker.returner._has_ended = lambda *_: True
+    worker.failback._has_ended = lambda *_: True
 
-    worker.returner.run()
+    worker.failback.run()
 
     assert time.thread_time() - began < 0.5
 
@@ -573,8 +584,8 @@ def test_changes_of_an_outage_may_be_dropped_instead(worker):
     keep(worker, 3)
     worker.drops = True
 
-    assert worker.returner.is_due()
-    worker.returner.run()
+    assert worker.failback.is_due()
+    worker.failback.run()
 
     assert in_cluster(worker) == {0}
     assert worker.local.all_keys() == worker.local.dirty_keys() == []
@@ -586,10 +597,10 @@ def test_a_pending_change_is_handed_over_when_outages_are_discarded(worker):
     keep(worker, 2, begin=2)
     worker.drops = True
 
-    worker.returner.run()
+    worker.failback.run()
 
     assert in_cluster(worker) == {0, 1}
-    assert not worker.returner.is_due()
+    assert not worker.failback.is_due()
 
 
 def test_a_logout_of_an_outage_is_handed_over_all_the_same(worker):
@@ -598,11 +609,11 @@ def test_a_logout_of_an_outage_is_handed_over_all_the_same(worker):
     keep(worker, 2, begin=1)
     worker.drops = True
 
-    worker.returner.run()
+    worker.failback.run()
 
     assert worker.in_cluster(key(0)).kind is Kind.DESTROYED
     assert in_cluster(worker) == {0}
-    assert not worker.returner.is_due()
+    assert not worker.failback.is_due()
 
 
 def test_logouts_are_handed_over_before_anything_is_dropped(worker, monkeypatch):
@@ -622,7 +633,7 @@ def test_logouts_are_handed_over_before_anything_is_dropped(worker, monkeypatch)
         return drop(at, *arguments)
 
     worker.local.drop = slow
-    worker.returner.run()
+    worker.failback.run()
 
     assert set(seen) == {Kind.DESTROYED}
     assert worker.local.dirty_keys() != []  # one run is not enough for all drops
@@ -634,7 +645,7 @@ def test_nothing_is_dropped_while_logouts_cannot_be_handed_over(worker):
     worker.drops = True
     worker.store.hand_over = lambda *_, **__: False
 
-    worker.returner.run()
+    worker.failback.run()
 
     assert len(worker.local.all_keys()) == 4
 
@@ -652,10 +663,10 @@ def test_a_logout_during_the_drops_is_handed_over_by_the_next_run(worker):
         return gone
 
     worker.local.drop = meanwhile
-    worker.returner.run()
+    worker.failback.run()
     assert worker.local.find(second).record.kind is Kind.DESTROYED
-    assert worker.returner.is_due()
-    worker.returner.run()
+    assert worker.failback.is_due()
+    worker.failback.run()
 
     assert worker.in_cluster(second).kind is Kind.DESTROYED
 
@@ -665,9 +676,9 @@ def test_a_mark_without_need_is_removed_with_discard_as_well(worker):
     worker.shelf.journal.add(digest_of(key(0)))
     worker.drops = True
 
-    worker.returner.run()
+    worker.failback.run()
 
-    assert not worker.returner.is_due()
+    assert not worker.failback.is_due()
     assert worker.local.all_keys() == [key(0)]
 
 
@@ -677,13 +688,13 @@ def test_a_cluster_that_forgot_begins_as_if_new(worker):
     worker.forget()
     worker.drops = True
 
-    assert worker.returner.is_due()
-    assert not worker.returner.is_restoring
-    worker.returner.run()
+    assert worker.failback.is_due()
+    assert not worker.failback.is_restoring
+    worker.failback.run()
 
     assert in_cluster(worker) == set()
     assert worker.local.all_keys() == []
-    assert not worker.returner.is_due()
+    assert not worker.failback.is_due()
 
 
 def test_a_logout_stands_when_one_node_forgot_and_another_has_old_data(worker):
@@ -695,7 +706,7 @@ def test_a_logout_stands_when_one_node_forgot_and_another_has_old_data(worker):
         worker.nodes["n2"].put(key(number), ENVELOPE.seal(record(1, a=b"1"), key(number)))
     worker.drops = True
 
-    worker.returner.run()
+    worker.failback.run()
 
     assert {worker.in_cluster(key(number)).kind for number in range(20)} == {Kind.DESTROYED}
 
@@ -706,8 +717,8 @@ def test_a_cluster_that_forgot_begins_as_if_new_also_when_nothing_was_written_me
     worker.forget()
     worker.drops = True
 
-    assert worker.returner.is_due()
-    worker.returner.run()
+    assert worker.failback.is_due()
+    worker.failback.run()
 
     assert worker.local.all_keys() == [key(9)]
     assert worker.in_cluster(key(9)).kind is Kind.DESTROYED
@@ -720,7 +731,7 @@ def test_nothing_is_dropped_in_an_outage_that_this_worker_has_yet_to_notice(work
     for node in worker.nodes.values():
         node.hang()
 
-    worker.returner.run()
+    worker.failback.run()
 
     assert len(worker.local.dirty_keys()) == 3
     assert len(worker.local.all_keys()) == 3
@@ -733,7 +744,7 @@ def test_nothing_is_dropped_because_nodes_hang_while_another_loss_is_dealt_with(
     worker.views.untrusted = set(worker.nodes)
     worker.drops = True
 
-    worker.returner.run()
+    worker.failback.run()
 
     assert len(worker.local.all_keys()) == 25
     assert worker.local.dirty_keys() == []
@@ -746,11 +757,11 @@ def test_one_node_that_forgot_costs_nothing_that_another_one_is_home_to(worker):
     worker.views.untrusted = {"n1"}
     worker.drops = True
 
-    worker.returner.run()
+    worker.failback.run()
 
     assert len(worker.local.all_keys()) == 25
     assert in_cluster(worker) == set(range(20, 25))
-    assert not worker.returner.is_due()
+    assert not worker.failback.is_due()
 
 
 def test_a_dropped_record_is_mirrored_anew(worker):
@@ -760,7 +771,7 @@ def test_a_dropped_record_is_mirrored_anew(worker):
     save(worker.store, changing(b=b"2"), key(0))
     worker.back()
     worker.drops = True
-    worker.returner.run()
+    worker.failback.run()
 
     load(worker.store, key(0), at_least=1)
     worker.mirroring.run()
@@ -787,7 +798,7 @@ def test_a_record_dropped_before_nodes_failed_again_is_mirrored_anew(worker):
         return gone
 
     worker.local.drop = drop_and_fail
-    worker.returner.run()
+    worker.failback.run()
     assert worker.kinds() == ["dropped"]
     assert worker.local.all_keys() == [second]
 
@@ -811,12 +822,12 @@ def test_dropping_that_takes_too_long_is_continued_by_the_next_tick(worker, monk
     worker.local.drop = slow
     left = []
     for _ in range(3):
-        assert worker.returner.is_due()
-        worker.returner.run()
+        assert worker.failback.is_due()
+        worker.failback.run()
         left.append(len(worker.local.all_keys()))
 
     assert left == [6, 2, 0]
-    assert not worker.returner.is_due()
+    assert not worker.failback.is_due()
 
 
 def test_a_record_that_changes_while_it_is_dropped_is_kept(worker):
@@ -833,7 +844,7 @@ def test_a_record_that_changes_while_it_is_dropped_is_kept(worker):
 
     worker.local.find = found
 
-    worker.returner.run()
+    worker.failback.run()
 
     assert values(find(key(0))) == {"a": b"1", "b": b"2"}
     assert worker.local.dirty_keys() == [key(0)]
@@ -843,10 +854,10 @@ def test_the_choice_counts_when_the_cluster_returns_and_not_before(worker):
     keep(worker, 3)
     worker.drops = True
     worker.outage()
-    worker.returner.run()
+    worker.failback.run()
     worker.drops = False
     worker.back()
 
-    worker.returner.run()
+    worker.failback.run()
 
     assert in_cluster(worker) == set(range(3))

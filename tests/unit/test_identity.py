@@ -160,7 +160,7 @@ def test_a_node_that_lost_the_map_alone_has_not_lost_its_memory(crew, one):
 def test_a_node_that_another_memory_stands_for_is_not_believed_between_two_ticks(crew, one):
     exchange(crew, "n1", "n2")
 
-    assert not one.cluster.sharing.remembers({"n1", "n2"}, UNTIL)
+    assert not one.cluster.reactions.remembers({"n1", "n2"}, UNTIL)
     assert trusted(one) == {"n3"}
 
 
@@ -169,23 +169,24 @@ def test_an_exchanged_node_is_not_believed_when_another_worker_noticed_first(cre
     crew.tick(crew.workers[1])
     assert trusted(one) == {"n1", "n2", "n3"}
 
-    assert not one.cluster.sharing.remembers({"n1", "n2"}, UNTIL)
+    assert not one.cluster.reactions.remembers({"n1", "n2"}, UNTIL)
 
 
 def test_an_exchanged_node_is_not_believed_in_the_middle_of_the_tick_that_notices(crew, one):
     exchange(crew, "n1", "n2")
     believed = []
-    learn = one.cluster.learner.learn
 
     def ask_first():
-        believed.append(one.cluster.sharing.remembers({"n1", "n2"}, UNTIL))
-        learn()
+        if one.name not in believed:
+            believed.append(one.name)
+            assert not one.cluster.reactions.remembers({"n1", "n2"}, UNTIL)
+        return one.name
 
-    one.cluster.learner.learn = ask_first
-    one.cluster.sharing.share(None)
+    one.cluster.conditions._worker = ask_first
+    one.cluster.conditions.note("a_kind", "a subject", "Found in the middle of a tick.")
+    one.cluster.monitor.tick()
 
     assert believed
-    assert not any(believed)
 
 
 def test_an_identity_read_before_the_tick_does_not_count_afterwards(crew, one):
@@ -193,15 +194,15 @@ def test_an_identity_read_before_the_tick_does_not_count_afterwards(crew, one):
     crew.tick(one)
     assert trusted(one) == {"n3"}
 
-    assert not one.cluster.sharing.remembers({"n1", "n2"}, UNTIL)
+    assert not one.cluster.reactions.remembers({"n1", "n2"}, UNTIL)
 
 
 def test_a_node_that_cannot_say_whether_it_is_the_same_memory_is_not_believed(crew, one):
-    assert one.cluster.sharing.remembers({"n1"}, UNTIL)
+    assert one.cluster.reactions.remembers({"n1"}, UNTIL)
 
     crew.nodes["n1"].hang()
 
-    assert not one.cluster.sharing.remembers({"n1"}, UNTIL)
+    assert not one.cluster.reactions.remembers({"n1"}, UNTIL)
 
 
 def test_two_ids_of_one_memory_are_an_error_and_count_as_one_copy(crew, one):

@@ -48,8 +48,7 @@ def test_every_worker_is_seen(one, other):
 
 def test_a_look_asks_no_node_and_collected_reports_are_shown_for_a_while(crew, one):
     observer = one.console.operations.observer
-    jobs = []
-    observer._later = lambda job: jobs.append(job) or True
+    one.cluster.urgent.kept = jobs = []
     crew.operations()
 
     for _ in range(10):
@@ -65,11 +64,11 @@ def test_a_look_asks_no_node_and_collected_reports_are_shown_for_a_while(crew, o
 
 def test_the_next_look_tries_again_when_the_job_was_not_taken(crew, one):
     observer = one.console.operations.observer
-    observer._later = lambda job: False
+    one.cluster.urgent.takes = False
     observer.seen()
     crew.clock.advance(REFRESH)
-    asked = []
-    observer._later = lambda job: asked.append(job) or True
+    one.cluster.urgent.takes, asked = True, []
+    one.cluster.urgent.kept = asked
 
     observer.seen()
 
@@ -78,7 +77,7 @@ def test_the_next_look_tries_again_when_the_job_was_not_taken(crew, one):
 
 def test_before_anything_was_gathered_a_worker_shows_itself(crew):
     late = crew.hire()
-    late.console.operations.observer._later = lambda job: True
+    late.cluster.urgent.kept = []
 
     seen = late.console.operations.observer.seen()
 
@@ -90,7 +89,7 @@ def test_who_looks_after_a_while_sees_itself_and_how_many_others_there_are(crew,
     observer = one.console.operations.observer
     observer.refresh()
     assert set(observer.seen().reports) == {one.name, other.name}
-    observer._later = lambda job: True
+    one.cluster.urgent.kept = []
     for _ in range(int(OLD / INTERVAL) + 1):
         crew.tick()
 
@@ -104,7 +103,7 @@ def test_who_looks_after_a_while_sees_itself_and_how_many_others_there_are(crew,
 def test_a_worker_is_not_called_silent_when_no_report_was_collected_for_a_while(crew, one, other):
     observer = one.console.operations.observer
     observer.refresh()
-    observer._later = lambda job: True
+    one.cluster.urgent.kept = []
     for _ in range(int(OLD / INTERVAL) - 1):
         crew.tick()
 
@@ -113,9 +112,8 @@ def test_a_worker_is_not_called_silent_when_no_report_was_collected_for_a_while(
 
 def test_a_visitor_is_no_worker_and_starts_nothing(one, other):
     observer = one.console.operations.observer
-    taken = []
-    observer._later = lambda job: taken.append(job) or True
-    observer.visit()
+    one.cluster.urgent.kept = taken = []
+    one.console.visit()
 
     seen = observer.seen()
 
@@ -207,7 +205,7 @@ def test_events_of_a_clock_a_day_ahead_are_not_in_the_future(crew, one):
 
 def test_a_report_of_a_huge_stamp_and_time_hides_no_worker(crew, one, other):
     facts = {"at": 10**20, "mode": "stopped"}
-    reports = one.cluster.publisher._reports
+    reports = one.cluster.reporter._reports
     crew.put(reports.key(other.name), report_of(reports, other.name, facts, stamp=(1 << 63) - 1))
     one.console.operations.observer.refresh()
     for _ in range(3):
@@ -228,14 +226,14 @@ def refusals(worker):
 
 
 def test_forged_reports_are_an_event_once_and_then_counted(crew, one, other):
-    reports = one.cluster.publisher._reports
+    reports = one.cluster.reporter._reports
     for _ in range(20):
         crew.put(reports.key(other.name), b"rubbish")
         one.console.operations.observer.refresh()
         crew.tick(one)
 
     assert len(refusals(one)) == 1
-    assert one.cluster.publisher.facts({})["refused"] >= 20
+    assert one.cluster.reporter.facts({})["refused"] >= 20
     crew.clock.advance(3600)
     crew.put(reports.key(other.name), b"rubbish")
     one.console.operations.observer.refresh()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from support.policies import LOCK, contents, make_workers, visit, warnings, write
 
@@ -14,10 +16,16 @@ def asked():
     return []
 
 
+def stop_with(shop, stop):
+    """Have *stop* called when the fleet is to stop."""
+    serialization = shop.state.repository.serialization
+    serialization.listeners = replace(serialization.listeners, stop_distribution=stop)
+
+
 def start(asked, count=1, **config):
     shops = make_workers(count, **STOP, **config)
     for shop in shops:
-        shop.state.repository.serialization.connect(stop_distribution=asked.append)
+        stop_with(shop, asked.append)
         shop.do(write(name="anna"))
     return shops
 
@@ -54,8 +62,7 @@ def test_an_unserializable_attribute_stays_here_and_the_rest_is_stored(asked):
 def test_the_stop_is_requested_before_the_rest_is_stored(asked):
     (shop,) = start([])
     shop.operations()
-    serialization = shop.state.repository.serialization
-    serialization.connect(stop_distribution=lambda _: asked.append(shop.operations()))
+    stop_with(shop, lambda _: asked.append(shop.operations()))
 
     shop.do(write(lock=LOCK, name="eve"))
 
@@ -86,8 +93,7 @@ def test_a_session_that_is_too_large_is_the_same(asked):
 
 def test_a_stop_callback_that_fails_makes_no_request_fail(caplog):
     (shop,) = start([])
-    serialization = shop.state.repository.serialization
-    serialization.connect(stop_distribution=lambda _: 1 / 0)
+    stop_with(shop, lambda _: 1 / 0)
 
     assert shop.do(write(lock=LOCK)).status_code == 200
 

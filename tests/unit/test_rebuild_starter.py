@@ -31,17 +31,14 @@ class Drain:
         self.jobs = []
         self.copied = []
         self.meanwhile = lambda: None
-        parts = SimpleNamespace(
-            control=self.control,
-            rebuilder=SimpleNamespace(drain=self.copy, left_to_others=set()),
-            clock=clock,
-            lanes=SimpleNamespace(later=self.queue),
-            state=SimpleNamespace(view=self.view),
-        )
         self.starter = RebuildStarter(
-            parts,
-            learner=SimpleNamespace(may_believe=lambda: True),
-            sharing=SimpleNamespace(publish=lambda: None),
+            SimpleNamespace(drain=self.copy, left_to_others=set()),
+            table=SimpleNamespace(view=self.view),
+            control=self.control,
+            membership=SimpleNamespace(may_believe=lambda: True),
+            reactions=SimpleNamespace(publish=lambda: None),
+            bulk=SimpleNamespace(put=self.queue),
+            clock=clock,
             hold_off=0.0,
             rebuilds=True,
         )

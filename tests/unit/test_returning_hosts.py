@@ -108,7 +108,7 @@ def test_a_worker_that_begins_before_others_notice_the_return_doubts_the_nodes(c
 def test_no_worker_believes_the_nodes_while_a_host_hands_over(crew, old):
     outage(crew, old)
     back(crew)
-    aside, old.cluster.lanes.aside = old.cluster.lanes.aside, lambda job: False
+    old.cluster.urgent.takes = False
     until(crew, lambda: mode(old) is Mode.DISTRIBUTED, old)
     new = begin(crew)
 
@@ -116,7 +116,7 @@ def test_no_worker_believes_the_nodes_while_a_host_hands_over(crew, old):
         crew.tick(old, new)
         assert doubts(new)
 
-    old.cluster.lanes.aside = aside
+    old.cluster.urgent.takes = True
     for _ in range(3):
         crew.tick(old, new)
     assert not doubts(new)

@@ -284,9 +284,7 @@ def shops():
     def make(**config):
         shop = make_app(clock=SystemClock(), testing=False, **config)
         # Here the upkeep runs as it does in earnest.
-        cluster = shop.state.parts.cluster
-        shop.state.store.nodes.views = cluster.state
-        shop.state.interface.before_load = cluster.runtime.on_load
+        shop.use_fleet()
         made.append(shop)
         return shop
 
@@ -329,7 +327,7 @@ def test_looking_at_the_dashboard_starts_the_probes_behind_the_request(shops):
         MSM_ADMIN=True,
         MSM_ADMIN_ACCESS="flask_msm_dashboard:loopback_only",
     )
-    heartbeat = shop.state.parts.cluster.heartbeat
+    heartbeat = shop.state.parts.cluster.workers
 
     page = shop.client.get("/msm-admin/").text
 
@@ -380,7 +378,7 @@ def test_closing_ends_the_thread_and_the_next_request_begins_anew(shops):
 def test_an_application_under_test_has_no_thread():
     before = threading.enumerate()
     shop = make_app(nodes=0, clock=SystemClock(), MSM_NODES="n1:127.0.0.1:1", MSM_REPLICAS=1)
-    shop.state.interface.before_load = shop.state.parts.cluster.runtime.on_load
+    shop.use_fleet()
 
     shop.do(write(name="anna"))
 
@@ -398,8 +396,7 @@ class Unscheduled:
         self.clock = FakeClock()
         self.shop = make_app(clock=self.clock, MSM_PROBE_INTERVAL=0)
         self.cluster = self.shop.state.parts.cluster
-        self.shop.state.store.nodes.views = self.cluster.state
-        self.shop.state.interface.before_load = self.cluster.runtime.on_load
+        self.shop.use_fleet()
 
     def states(self):
         return {id_: view.state for id_, view in self.cluster.state.view().items()}

@@ -29,14 +29,14 @@ def crew():
 
 def end(crew, numbers):
     """End sessions on the first worker."""
-    endings = crew.workers[0].cluster.sharing._parts.endings
+    endings = crew.workers[0].cluster.ended_sessions
     for number in numbers:
         endings.add(digest(number))
     crew.tick()
 
 
 def known(worker):
-    return set(worker.cluster.sharing._parts.endings.shared.attributes.entries)
+    return set(worker.cluster.ended_sessions.shared.attributes.entries)
 
 
 def maps(crew, ending):
@@ -45,7 +45,7 @@ def maps(crew, ending):
     for node in crew.nodes.values():
         for key, (value, _) in node.items.items():
             if key.endswith(ending):
-                shared = crew.workers[0].cluster.sharing._parts.endings.shared
+                shared = crew.workers[0].cluster.ended_sessions.shared
                 held.append(shared._envelope.open(value, key).attributes)
     return held
 

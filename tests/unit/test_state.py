@@ -19,19 +19,26 @@ GONE = NodeUnreachableError("n1", "connection refused")
 
 
 class Watched:
-    """A state, its clock, and the changes it reported."""
+    """A table of nodes, its clock, and the changes it returned."""
 
     def __init__(self, ids=("n1", "n2", "n3"), trusted=ALL) -> None:
         self.clock = FakeClock()
         self.state = NodeTable(ids, limits=LIMITS, clock=self.clock, chance=lambda: 1.0)
         self.state.learn(FleetFacts(frozenset(trusted)))
         self.reported = []
-        self.state.on_change = self._tell
 
-    def _tell(self, node_id, before, after):
-        # A callback may read the state and may report a failure.
-        assert not self.state._lock.locked()
-        self.reported.append((node_id, before.state.value, after.state.value))
+    def failed(self, *what):
+        self._note(self.state.failed(*what))
+
+    def observe(self, *what):
+        self._note(self.state.observe(*what))
+
+    def learn(self, facts):
+        self._note(self.state.learn(facts))
+
+    def _note(self, changes):
+        for node_id, before, after in changes:
+            self.reported.append((node_id, before.state.value, after.state.value))
 
     def state_of(self, node_id="n1"):
         return self.state.view()[node_id].state
@@ -54,8 +61,8 @@ def test_a_view_that_was_taken_does_not_change(watched):
     before = watched.state.view()
     seen = dict(before)
 
-    watched.state.failed("n1", GONE)
-    watched.state.learn(FleetFacts())
+    watched.failed("n1", GONE)
+    watched.learn(FleetFacts())
 
     assert before == seen
     assert watched.state.view() is not before
@@ -66,7 +73,7 @@ def test_a_view_that_was_taken_does_not_change(watched):
 def test_the_views_of_other_nodes_are_left_as_they_are(watched):
     before = watched.state.view()
 
-    watched.state.failed("n1", GONE)
+    watched.failed("n1", GONE)
 
     assert watched.state.view()["n2"] is before["n2"]
 
@@ -74,9 +81,9 @@ def test_the_views_of_other_nodes_are_left_as_they_are(watched):
 # -- telling -------------------------------------------------------------------------------------
 
 
-def test_a_change_is_reported_once_and_outside_of_the_lock(watched):
+def test_a_change_is_returned_once(watched):
     for _ in range(10):
-        watched.state.failed("n1", GONE)
+        watched.failed("n1", GONE)
 
     assert watched.reported == [("n1", "up", "down")]
 
@@ -88,45 +95,30 @@ def test_many_requests_that_fail_at_once_make_one_change():
     def fail():
         gate.wait()
         for _ in range(50):
-            watched.state.failed("n1", GONE)
+            watched.failed("n1", GONE)
 
-    # The lock is taken by others here, so only reported changes are checked.
-    watched.state.on_change = lambda node_id, *_: watched.reported.append(node_id)
     threads = [threading.Thread(target=fail) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
-    assert watched.reported == ["n1"]
+    assert watched.reported == [("n1", "up", "down")]
 
 
 def test_a_failure_that_does_not_change_the_state_is_not_reported(watched):
-    watched.state.failed("n1", BUSY)
-    watched.state.failed("n1", BUSY)
+    watched.failed("n1", BUSY)
+    watched.failed("n1", BUSY)
 
     assert watched.reported == [("n1", "up", "suspect")]
     assert watched.state.view()["n1"].health.doubts == 2
 
 
-def test_a_callback_of_a_change_may_report_a_failure(watched):
-    def react(node_id, *_):
-        watched.reported.append(node_id)
-        if node_id == "n1":
-            watched.state.failed("n2", GONE)
-
-    watched.state.on_change = react
-    watched.state.failed("n1", GONE)
-
-    assert watched.reported == ["n1", "n2"]
-    assert watched.state_of("n2") is NodeState.DOWN
-
-
 def test_a_way_down_and_back_is_reported_step_by_step(watched):
-    watched.state.failed("n1", BUSY)
-    watched.state.failed("n1", GONE)
-    watched.state.observe("n1", Observation.PROBE_SUCCESS)
-    watched.state.observe("n1", Observation.PROBE_SUCCESS)
+    watched.failed("n1", BUSY)
+    watched.failed("n1", GONE)
+    watched.observe("n1", Observation.PROBE_SUCCESS)
+    watched.observe("n1", Observation.PROBE_SUCCESS)
 
     assert watched.reported == [
         ("n1", "up", "suspect"),
@@ -137,7 +129,7 @@ def test_a_way_down_and_back_is_reported_step_by_step(watched):
 
 
 def test_the_class_and_reason_of_a_failure_are_kept(watched):
-    watched.state.failed("n1", GONE)
+    watched.failed("n1", GONE)
 
     error = watched.state.view()["n1"].health.error
     assert error == "NodeUnreachableError: connection refused"
@@ -147,33 +139,28 @@ def test_the_class_and_reason_of_a_failure_are_kept(watched):
 
 
 def test_failures_are_counted_and_not_forgotten_with_a_success(watched):
-    watched.state.failed("n1", BUSY)
-    watched.state.answered("n1")
-    watched.state.observe("n1", Observation.PROBE_SOFT, BUSY)
-    watched.state.failed("n1", GONE)
-    watched.state.observe("n1", Observation.PROBE_HARD, GONE)
-    watched.state.observe("n1", Observation.PROBE_SUCCESS)
+    watched.failed("n1", BUSY)
+    watched.observe("n1", Observation.SUCCESS)
+    watched.observe("n1", Observation.PROBE_SOFT, BUSY)
+    watched.failed("n1", GONE)
+    watched.observe("n1", Observation.PROBE_HARD, GONE)
+    watched.observe("n1", Observation.PROBE_SUCCESS)
 
     assert watched.state.failures("n1") == (2, 2)
     assert watched.state.failures("n2") == (0, 0)
 
 
 def test_a_success_resets_a_node_in_doubt(watched):
-    watched.state.failed("n1", BUSY)
-    watched.state.failed("n1", BUSY)
-    watched.state.answered("n1")
+    watched.failed("n1", BUSY)
+    watched.failed("n1", BUSY)
+    watched.observe("n1", Observation.SUCCESS)
     assert watched.state.view()["n1"].health.doubts == 0
     assert watched.state_of() is NodeState.UP
 
-    watched.state.failed("n1", BUSY)
-    watched.state.failed("n1", BUSY)
+    watched.failed("n1", BUSY)
+    watched.failed("n1", BUSY)
 
     assert watched.state_of() is NodeState.SUSPECT
-
-
-def test_a_success_of_a_node_without_doubts_takes_no_lock(watched):
-    with watched.state._lock:
-        watched.state.answered("n1")
 
 
 def test_reading_takes_no_lock(watched):
@@ -184,7 +171,7 @@ def test_reading_takes_no_lock(watched):
 
 
 def test_a_suspect_node_is_not_read_alone(watched):
-    watched.state.failed("n1", BUSY)
+    watched.failed("n1", BUSY)
 
     rights = watched.state.rights("n1")
     assert (rights.alone, rights.joined, rights.written) == (False, True, True)
@@ -192,13 +179,13 @@ def test_a_suspect_node_is_not_read_alone(watched):
 
 def test_the_last_node_is_spared_by_requests_and_taken_by_probes(watched):
     for node_id in ("n2", "n3"):
-        watched.state.failed(node_id, GONE)
+        watched.failed(node_id, GONE)
 
     for _ in range(20):
-        watched.state.failed("n1", BUSY)
+        watched.failed("n1", BUSY)
     assert watched.state_of() is NodeState.SUSPECT
 
-    watched.state.observe("n1", Observation.PROBE_SOFT, BUSY)
+    watched.observe("n1", Observation.PROBE_SOFT, BUSY)
     assert watched.state_of() is NodeState.DOWN
 
 
@@ -206,27 +193,18 @@ def test_the_only_node_is_the_last_one():
     watched = Watched(ids=["n1"])
 
     for _ in range(20):
-        watched.state.failed("n1", BUSY)
+        watched.failed("n1", BUSY)
 
     assert watched.state_of() is NodeState.SUSPECT
 
 
 def test_a_node_is_the_last_one_when_the_others_are_drained(watched):
-    watched.state.learn(FleetFacts(ALL, {"n2": "drained", "n3": "draining"}))
+    watched.learn(FleetFacts(ALL, {"n2": "drained", "n3": "draining"}))
 
     for _ in range(20):
-        watched.state.failed("n1", BUSY)
+        watched.failed("n1", BUSY)
 
     assert watched.state_of() is NodeState.SUSPECT
-
-
-def test_a_write_that_went_past_a_node_is_handed_on(watched):
-    seen = []
-    watched.state.on_left_out = lambda *what: seen.append(what)
-
-    watched.state.left_out("n2", "key")
-
-    assert seen == [("n2", "key")]
 
 
 # -- probes --------------------------------------------------------------------------------------
@@ -234,7 +212,7 @@ def test_a_write_that_went_past_a_node_is_handed_on(watched):
 
 def test_a_node_that_is_down_is_due_when_it_was_left_alone_for_long_enough(watched):
     assert watched.state.due("n1")
-    watched.state.failed("n1", GONE)
+    watched.failed("n1", GONE)
     assert not watched.state.due("n1")
     watched.clock.advance(1.99)
     assert not watched.state.due("n1")
@@ -244,7 +222,7 @@ def test_a_node_that_is_down_is_due_when_it_was_left_alone_for_long_enough(watch
 
 
 def test_a_wall_clock_that_jumps_does_not_bring_an_attempt_forward(watched):
-    watched.state.failed("n1", GONE)
+    watched.failed("n1", GONE)
     watched.clock.now += 86_400
 
     assert not watched.state.due("n1")
@@ -252,7 +230,7 @@ def test_a_wall_clock_that_jumps_does_not_bring_an_attempt_forward(watched):
 
 def test_forgetting_failures_makes_a_node_due_and_its_back_off_short(watched):
     for _ in range(5):
-        watched.state.observe("n1", Observation.PROBE_HARD, GONE)
+        watched.observe("n1", Observation.PROBE_HARD, GONE)
     reported = list(watched.reported)
     assert not watched.state.due("n1")
 
@@ -261,7 +239,7 @@ def test_forgetting_failures_makes_a_node_due_and_its_back_off_short(watched):
     assert watched.state.due("n1")
     assert watched.state_of() is NodeState.DOWN
     assert watched.reported == reported
-    watched.state.observe("n1", Observation.PROBE_HARD, GONE)
+    watched.observe("n1", Observation.PROBE_HARD, GONE)
     assert watched.state.view()["n1"].health.retry_at == watched.clock.monotonic() + 2.0
 
 
@@ -272,7 +250,7 @@ def test_a_node_is_read_alone_when_the_fleet_trusts_it():
     watched = Watched(trusted=())
     assert not watched.state.rights("n1").alone
 
-    watched.state.learn(FleetFacts(frozenset({"n1"})))
+    watched.learn(FleetFacts(frozenset({"n1"})))
 
     assert watched.state.rights("n1").alone
     assert not watched.state.rights("n2").alone
@@ -282,14 +260,14 @@ def test_a_node_is_read_alone_when_the_fleet_trusts_it():
 def test_facts_that_are_known_already_change_nothing(watched):
     before = watched.state.view()
 
-    watched.state.learn(FleetFacts(ALL, {}))
+    watched.learn(FleetFacts(ALL, {}))
 
     assert watched.state.view() is before
     assert watched.reported == []
 
 
 def test_a_drain_lies_over_what_the_worker_sees(watched):
-    watched.state.learn(FleetFacts(ALL, {"n1": "draining", "n2": "drained"}))
+    watched.learn(FleetFacts(ALL, {"n1": "draining", "n2": "drained"}))
 
     assert watched.state_of("n1") is NodeState.DRAINING
     assert watched.state_of("n2") is NodeState.DRAINED
@@ -300,10 +278,10 @@ def test_a_drain_lies_over_what_the_worker_sees(watched):
 
 
 def test_a_change_of_a_drained_node_is_seen_and_not_reported(watched):
-    watched.state.learn(FleetFacts(ALL, {"n2": "drained"}))
+    watched.learn(FleetFacts(ALL, {"n2": "drained"}))
     watched.reported.clear()
 
-    watched.state.observe("n2", Observation.PROBE_HARD, GONE)
+    watched.observe("n2", Observation.PROBE_HARD, GONE)
 
     assert watched.state.view()["n2"].health.state is NodeState.DOWN
     assert watched.state_of("n2") is NodeState.DRAINED
@@ -311,16 +289,16 @@ def test_a_change_of_a_drained_node_is_seen_and_not_reported(watched):
 
 
 def test_health_is_kept_when_the_facts_change(watched):
-    watched.state.failed("n1", BUSY)
-    watched.state.learn(FleetFacts(frozenset({"n2"})))
+    watched.failed("n1", BUSY)
+    watched.learn(FleetFacts(frozenset({"n2"})))
 
     assert watched.state.view()["n1"].health.doubts == 1
-    watched.state.answered("n1")
+    watched.observe("n1", Observation.SUCCESS)
     assert watched.state.view()["n1"].health.doubts == 0
 
 
 def test_facts_about_nodes_that_are_not_configured_here_are_ignored(watched):
-    watched.state.learn(FleetFacts(frozenset({*ALL, "n9"}), {"n8": "drained"}))
+    watched.learn(FleetFacts(frozenset({*ALL, "n9"}), {"n8": "drained"}))
 
     assert set(watched.state.view()) == ALL
 

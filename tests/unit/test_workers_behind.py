@@ -239,7 +239,7 @@ def test_of_two_commands_at_one_worker_the_second_is_judged_on_what_the_first_di
 def left_by(crew, name):
     """Have the fleet, but no worker of the test except a new one, know a worker that is gone."""
     late = crew.hire()
-    late.cluster.heartbeat.shared.put(name, b'{"at": 1}')
+    late.cluster.workers.shared.put(name, b'{"at": 1}')
     crew.tick(late)
     return late
 
@@ -268,8 +268,8 @@ def test_a_worker_behind_does_not_forget_one_that_the_cluster_knows_to_live(crew
     """It has not ticked for so long that all others are gone for it."""
     for _ in range(11):
         crew.tick(one)
-    assert not behind.cluster.heartbeat.lives(one.name)
-    behind.console.operations.observer._later = lambda job: False
+    assert not behind.cluster.workers.lives(one.name)
+    behind.cluster.urgent.takes = False
 
     with pytest.raises(CommandError, match="lives"):
         behind.console.forget_worker(one.name, **BY)
@@ -280,8 +280,8 @@ def test_a_worker_behind_does_not_forget_one_that_the_cluster_knows_to_live(crew
 def known_to_nodes(crew):
     """Return the workers that nodes know, as a worker reads them that has just begun."""
     new = crew.hire()
-    new.cluster.sharing.look()
-    return set(new.cluster.heartbeat.names())
+    new.cluster.reactions.look()
+    return set(new.cluster.workers.names())
 
 
 # -- looking -------------------------------------------------------------------------------------
@@ -327,7 +327,7 @@ def test_a_look_does_not_ask_a_node_that_is_down(crew, one):
 
 
 def test_pages_that_only_show_ask_no_node(crew, one):
-    one.console.operations.observer._later = lambda job: False
+    one.cluster.urgent.takes = False
     browser = one.browser()
     crew.operations()
 

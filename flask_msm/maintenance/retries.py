@@ -24,37 +24,25 @@ class RetryQueue:
     """Keys whose copy on a node is not confirmed.
 
     Args:
-        rejoin: Brings all copies of a key together; returns the nodes that confirmed theirs.
-        give_up: Called with a node that could not be repaired in time.
         clock: Its monotonic clock is used.
         patience: Time in seconds until a repair is given up.
     """
 
-    def __init__(
-        self,
-        *,
-        rejoin: Callable[[str], frozenset[str]],
-        give_up: Callable[[str], object],
-        clock: Clock,
-        patience: float,
-    ) -> None:
-        self._rejoin = rejoin
-        self._give_up = give_up
+    def __init__(self, *, clock: Clock, patience: float) -> None:
         self._clock = clock
         self._patience = patience
         self._lock = ProcessLock()
         self._waiting: dict[str, dict[str, float]] = {}
 
-    def add(self, node_id: str, key: str) -> None:
-        """Take note that *key* was written past the node."""
+    def add(self, node_id: str, key: str) -> bool:
+        """Take note that *key* was written past the node; ``False`` gives the node up."""
         with self._lock:
             keys = self._waiting.setdefault(node_id, {})
-            full = len(keys) >= LIMIT
-            if not full:
-                keys.setdefault(key, self._clock.monotonic())
-        if full:
-            self.drop(node_id)
-            self._give_up(node_id)
+            if len(keys) >= LIMIT:
+                del self._waiting[node_id]
+                return False
+            keys.setdefault(key, self._clock.monotonic())
+            return True
 
     def drop(self, node_id: str) -> None:
         """Forget what is waiting for the node: it will be rebuilt whole."""
@@ -69,23 +57,27 @@ class RetryQueue:
     def __len__(self) -> int:
         return sum(len(keys) for keys in list(self._waiting.values()))
 
-    def run(self) -> None:
-        """Try everything that waits once."""
+    def run(self, rejoin: Callable[[str], frozenset[str]]) -> list[str]:
+        """Try everything that waits once; return the nodes that could not be repaired in time.
+
+        Args:
+            rejoin: Brings all copies of a key together; returns the nodes that confirmed theirs.
+        """
         with self._lock:
             todo = [
                 (node_id, key, since)
                 for node_id, keys in self._waiting.items()
                 for key, since in keys.items()
             ]
-        given_up = set()
+        given_up: dict[str, None] = {}
         for node_id, key, since in todo:
             if node_id in given_up or key not in self._waiting.get(node_id, ()):
                 continue  # the node is given up, by this run or since it began
-            if node_id in self._rejoin(key):
+            if node_id in rejoin(key):
                 with self._lock:
                     self._waiting.get(node_id, {}).pop(key, None)
             elif self._clock.monotonic() - since >= self._patience:
-                given_up.add(node_id)
+                given_up[node_id] = None
         for node_id in given_up:
             self.drop(node_id)
-            self._give_up(node_id)
+        return list(given_up)

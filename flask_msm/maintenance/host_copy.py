@@ -17,26 +17,17 @@ if TYPE_CHECKING:
 
 
 class HostCopy:
-    """Keeps maps of the fleet in local storage.
+    """Keeps maps of the fleet in local storage."""
 
-    Args:
-        local: Local storage.
-        maps: What is kept, by name.
-    """
-
-    def __init__(
-        self,
-        local: LocalStore,
-        maps: Iterable[tuple[str, SharedMap]],
-    ) -> None:
+    def __init__(self, local: LocalStore, maps: Iterable[SharedMap]) -> None:
         self._local = local
-        self._maps = tuple(maps)
+        self._maps = {f"fleet:{shared.name}": shared for shared in maps}
         #: The note of each map as it was last read or written.
         self._noted: dict[str, tuple[bytes, Attributes | None]] = {}
 
     def read(self) -> None:
         """Learn what others of this host noted."""
-        for name, shared in self._maps:
+        for name, shared in self._maps.items():
             data = self._local.get_blob(name)
             if not data:
                 # Local storage lost it, or fails: it is to be noted again.
@@ -46,7 +37,7 @@ class HostCopy:
 
     def write(self) -> None:
         """Note what is known now, if that is more than was noted."""
-        for name, shared in self._maps:
+        for name, shared in self._maps.items():
             known = shared.attributes
             if self._noted.get(name, (b"", None))[1] != known:
                 data = shared.sealed()
