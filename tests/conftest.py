@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from support.memcached import Memcached
 from support.signals import keep_ignored_signals_to_this_process
 
 from flask_msm.memcached.client import MemcachedNode
 from flask_msm.testing.fake_server import FakeServer
-from flask_msm.testing.memcached import HOW_TO_INSTALL, MemcachedProcess
+from flask_msm.testing.memcached import HOW_TO_INSTALL
 
 
 # The same examples in every run, however busy the machine; ``make fuzz`` looks for others.
@@ -62,14 +63,14 @@ def loud_loggers() -> Iterator[None]:
 
 
 @pytest.fixture
-def memcached() -> Iterator[Callable[..., MemcachedProcess]]:
-    """Start memcached processes, with the arguments of ``MemcachedProcess``; end them all."""
+def memcached() -> Iterator[Callable[..., Memcached]]:
+    """Start memcached processes, with the arguments of ``Memcached``; end them all."""
     if shutil.which("memcached") is None:
         pytest.fail(HOW_TO_INSTALL, pytrace=False)
     with contextlib.ExitStack() as stack:
 
-        def start(*arguments: str, **options: Any) -> MemcachedProcess:
-            return stack.enter_context(MemcachedProcess(*arguments, **options))
+        def start(*arguments: str, **options: Any) -> Memcached:
+            return stack.enter_context(Memcached(*arguments, **options))
 
         yield start
 
@@ -79,11 +80,9 @@ def node_at() -> Iterator[Callable[..., MemcachedNode]]:
     """Make clients of a memcached or a peer; take any option of ``MemcachedNode``."""
     with contextlib.ExitStack() as stack:
 
-        def make(
-            server: MemcachedProcess | FakeServer | None = None, **options: Any
-        ) -> MemcachedNode:
+        def make(server: Memcached | FakeServer | None = None, **options: Any) -> MemcachedNode:
             where: dict[str, Any] = {}
-            if isinstance(server, MemcachedProcess) and server.path is not None:
+            if isinstance(server, Memcached) and server.path is not None:
                 where = {"path": str(server.path)}
             elif server is not None:
                 where = {"host": server.host, "port": server.port}

@@ -9,10 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 
 import pytest
+from support.memcached import Memcached
 from support.patience import NOTICES, PATIENT
 from support.workers import Browser, Worker
 
-from flask_msm.testing.memcached import HOW_TO_INSTALL, MemcachedProcess, wait_until
+from flask_msm.testing.memcached import HOW_TO_INSTALL, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +21,7 @@ def nodes():
     if shutil.which("memcached") is None:
         pytest.fail(HOW_TO_INSTALL, pytrace=False)
     with ExitStack() as stack:
-        yield [stack.enter_context(MemcachedProcess()) for _ in range(3)]
+        yield [stack.enter_context(Memcached()) for _ in range(3)]
 
 
 def config_for(nodes, **config):

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from flask import Flask
+from support.memcached import Memcached
 
 from flask_msm import MemcachedSessionManager
-from flask_msm.testing.memcached import MemcachedProcess, wait_until
+from flask_msm.testing.memcached import wait_until
 
 from .workers import ROOT, Browser, Worker
 
@@ -47,7 +48,7 @@ class Fleet:
 
     def __init__(self, folder: Path, **config: object) -> None:
         self.config = {"SECRET_KEY": "acceptance " * 3, "MSM_PROBE_INTERVAL": 0.25, **config}
-        self.nodes: dict[str, MemcachedProcess] = {}
+        self.nodes: dict[str, Memcached] = {}
         self.workers: list[Worker] = []
         self._folder = folder
         self._stack = ExitStack()
@@ -72,7 +73,7 @@ class Fleet:
     def add_nodes(self, *ids: str) -> None:
         """Start memcached processes of these ids."""
         for node_id in ids:
-            self.nodes[node_id] = self._stack.enter_context(MemcachedProcess("-m", "256"))
+            self.nodes[node_id] = self._stack.enter_context(Memcached("-m", "256"))
 
     def config_for(self, ids=None, *, ports=None) -> dict[str, object]:
         """Return the configuration of a worker.

@@ -13,9 +13,10 @@ from pathlib import Path
 import requests
 from click.testing import Result
 from flask import Flask
+from support.memcached import Memcached
 
 from flask_msm import MemcachedSessionManager
-from flask_msm.testing.memcached import PATIENCE, MemcachedProcess, wait_until
+from flask_msm.testing.memcached import PATIENCE, wait_until
 
 from .fleet import APP, SETTINGS
 from .patience import PATIENT
@@ -149,7 +150,7 @@ class Town:
     """Nodes and their sites."""
 
     def __init__(
-        self, nodes: list[MemcachedProcess], folder: Path, *, sites: int = 2, **config: object
+        self, nodes: list[Memcached], folder: Path, *, sites: int = 2, **config: object
     ) -> None:
         self.nodes = nodes
         spec = " ".join(f"n{number}:127.0.0.1:{n.port}" for number, n in enumerate(nodes, 1))
