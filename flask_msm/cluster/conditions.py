@@ -13,6 +13,7 @@ removed after ``ROUNDS`` ticks, by any worker.
 from __future__ import annotations
 
 import json
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.errors import one_line
@@ -75,6 +76,7 @@ class _Words(NamedTuple):
     node: str | None
 
 
+@dataclass(eq=False)
 class Conditions:
     """The conditions that this worker finds, and those of the fleet.
 
@@ -83,26 +85,20 @@ class Conditions:
             announce themselves.
     """
 
-    def __init__(
-        self,
-        shared: SharedMap,
-        *,
-        worker: Callable[[], str],
-        living: Callable[[], set[str] | None],
-        events: Events,
-        clock: Clock,
-    ) -> None:
-        self.shared = shared
-        self._worker = worker
-        self._living = living
-        self._events = events
-        self._clock = clock
+    shared: SharedMap
+    _: KW_ONLY
+    worker: Callable[[], str]
+    living: Callable[[], set[str] | None]
+    events: Events
+    clock: Clock
+
+    def __post_init__(self) -> None:
         self._lock = ProcessLock()
-        #: What this worker finds, by name of the entry.
+        #: What this self.worker finds, by name of the entry.
         self._found: dict[str, Condition] = {}
         #: What it wrote in its last tick, and has not recorded as an event yet.
         self._unsaid: dict[str, _Words] = {}
-        #: For how many ticks no worker answered for an entry of this stamp.
+        #: For how many ticks no self.worker answered for an entry of this stamp.
         self._left: dict[str, tuple[int, int]] = {}
 
     def note(
@@ -126,7 +122,7 @@ class Conditions:
             if text is None:
                 self._found.pop(name, None)
             elif name not in self._found and len(self._found) < MOST:
-                now = self._clock.time()
+                now = self.clock.time()
                 text = one_line(text, MAX_TEXT)
                 self._found[name] = Condition(kind, subject, text, node, error, now, "")
 
@@ -143,7 +139,7 @@ class Conditions:
         with self._lock:
             found = dict(self._found)
         there = lasting(self.shared)
-        living = self._living() if there else set()
+        living = self.living() if there else set()
         for name, mine in found.items():
             theirs = there.get(name)
             if theirs is None:
@@ -157,7 +153,7 @@ class Conditions:
         for name, theirs in there.items():
             if name in found:
                 continue
-            if theirs.by == self._worker():
+            if theirs.by == self.worker():
                 self._put(name, theirs, by="")
             elif not self._is_answered_for(theirs, living):
                 stamp = self.shared.stamp(name)
@@ -171,7 +167,7 @@ class Conditions:
 
     def _is_answered_for(self, theirs: Condition, living: set[str] | None) -> bool:
         if living is None:
-            recent = abs(self._clock.time() - theirs.since) < BELIEVED
+            recent = abs(self.clock.time() - theirs.since) < BELIEVED
             return recent and bool(theirs.by)
         return theirs.by in living
 
@@ -184,11 +180,11 @@ class Conditions:
         """Add the events of the last tick, unless another worker wrote the entry that counts."""
         for name, words in list(self._unsaid.items()):
             if self.shared.stamp(name) == words.stamp:
-                self._events.add(words.level, words.kind, words.text, node=words.node, logged=False)
+                self.events.add(words.level, words.kind, words.text, node=words.node, logged=False)
         self._unsaid = {}
 
     def _put(self, name: str, condition: Condition, *, by: str | None = None) -> int:
-        facts = condition._replace(by=self._worker() if by is None else by)._asdict()
+        facts = condition._replace(by=self.worker() if by is None else by)._asdict()
         return self.shared.put(name, json.dumps(facts, ensure_ascii=True).encode())
 
 

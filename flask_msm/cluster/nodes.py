@@ -96,7 +96,6 @@ class NodeTable:
     """How this worker sees the nodes. What changed is returned, for the caller to act on.
 
     Args:
-        clock: Its monotonic clock is used.
         chance: Returns a number from 0 to 1, to spread the attempts of several workers.
 
     Attributes:

@@ -7,6 +7,7 @@ report is kept on two nodes and on the host, and is believed only if its signatu
 from __future__ import annotations
 
 import json
+from dataclasses import KW_ONLY, dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -53,6 +54,7 @@ class Report(NamedTuple):
     facts: dict[str, Any]
 
 
+@dataclass(eq=False)
 class Reports:
     """Seals, opens, publishes and collects reports.
 
@@ -64,42 +66,34 @@ class Reports:
         refused: How many reports were forged, too large, or not to be understood.
     """
 
-    def __init__(
-        self,
-        prefix: str,
-        *,
-        nodes: Mapping[str, MemcachedNode],
-        placement: Placement,
-        usable: Callable[[str], bool],
-        envelope: Envelope,
-        stamps: HybridLogicalClock,
-        clock: Clock,
-    ) -> None:
+    prefix: str
+    _: KW_ONLY
+    nodes: Mapping[str, MemcachedNode]
+    placement: Placement
+    usable: Callable[[str], bool]
+    envelope: Envelope
+    stamps: HybridLogicalClock
+    clock: Clock
+
+    def __post_init__(self) -> None:
         self.refused = 0
-        self._prefix = prefix
-        self._nodes = nodes
-        self._placement = placement
-        self._usable = usable
-        self._envelope = envelope
-        self._stamps = stamps
-        self._clock = clock
 
     def key(self, worker: str) -> str:
         """Return where the report of *worker* is kept."""
-        return self._prefix + note_name(worker)
+        return self.prefix + note_name(worker)
 
     def seal(self, worker: str, facts: dict[str, Any]) -> bytes:
         """Return a report as bytes; what makes it too long is left out."""
-        stamp, now = self._stamps.next(), self._clock.time()
+        stamp, now = self.stamps.next(), self.clock.time()
         body = _fitting(facts)
         attributes = Attributes({_NAME: (stamp, body)}, {}, 0)
         record = Record(Kind.DATA, now, now, now + LIFE, stamp, attributes)
-        return self._envelope.seal(record, self.key(worker))
+        return self.envelope.seal(record, self.key(worker))
 
     def open(self, worker: str, data: bytes) -> Report | None:
         """Return the report in *data*; ``None`` for anything that is not a report of *worker*."""
         try:
-            record = self._envelope.open(data[: MAX_SIZE + 1], self.key(worker))
+            record = self.envelope.open(data[: MAX_SIZE + 1], self.key(worker))
             facts = json.loads(record.attributes.entries[_NAME][1] or b"")
         except (RecordError, KeyError, ValueError, RecursionError):
             facts = None
@@ -112,14 +106,14 @@ class Reports:
     def publish(self, worker: str, data: bytes, deadline: float) -> None:
         """Bring a sealed report to its nodes, as far as they answer."""
         key = self.key(worker)
-        ttl = ttl_for(self._clock.time() + LIFE, self._clock.time())
+        ttl = ttl_for(self.clock.time() + LIFE, self.clock.time())
         kept = 0
-        for node_id in self._placement.rank(key):
+        for node_id in self.placement.rank(key):
             if kept >= COPIES:
                 return
-            if not self._usable(node_id):
+            if not self.usable(node_id):
                 continue
-            node = self._nodes[node_id]
+            node = self.nodes[node_id]
             try:
                 item = node.start_gets(key, deadline).result()
                 if item is None:
@@ -133,8 +127,8 @@ class Reports:
         """Return the newest report of each of *workers* that a node has."""
         names = {self.key(worker): worker for worker in workers}
         found: dict[str, Report] = {}
-        for node_id, node in self._nodes.items():
-            if not names or not self._usable(node_id):
+        for node_id, node in self.nodes.items():
+            if not names or not self.usable(node_id):
                 continue
             try:
                 items = node.get_many(names, deadline)

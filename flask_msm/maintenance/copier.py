@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flask_msm.errors import CorruptRecordError, NodeBusyError, NodeValueError, UnknownRecordError
@@ -45,6 +46,7 @@ class Tally:
         self.unread: Counter[frozenset[str]] = Counter()
 
 
+@dataclass(eq=False, kw_only=True)
 class RecordCopier:
     """Copies records between nodes.
 
@@ -53,18 +55,10 @@ class RecordCopier:
         pause: Called with the time in seconds to rest after a batch.
     """
 
-    def __init__(
-        self,
-        *,
-        envelope: Envelope,
-        clock: Clock,
-        timeout: float,
-        pause: Callable[[float], object],
-    ) -> None:
-        self._envelope = envelope
-        self._clock = clock
-        self._timeout = timeout
-        self._pause = pause
+    envelope: Envelope
+    clock: Clock
+    timeout: float
+    pause: Callable[[float], object]
 
     def copy(
         self, keys: Sequence[str], source: MemcachedNode, target: MemcachedNode, tally: Tally
@@ -75,9 +69,9 @@ class RecordCopier:
             NodeError: One of the two failed; what was written until then stays.
         """
         for start in range(0, len(keys), BATCH):
-            began = self._clock.monotonic()
+            began = self.clock.monotonic()
             self._copy_batch(keys[start : start + BATCH], source, target, tally)
-            self._pause((self._clock.monotonic() - began) * (1 / DUTY - 1))
+            self.pause((self.clock.monotonic() - began) * (1 / DUTY - 1))
 
     def copy_as_is(
         self,
@@ -95,10 +89,10 @@ class RecordCopier:
         """
         keys = list(expiries)
         for start in range(0, len(keys), BATCH):
-            began = self._clock.monotonic()
+            began = self.clock.monotonic()
             found = source.get_many(keys[start : start + BATCH], self._deadline())
             for key, item in found.items():
-                now, expires_at = earliest(self._clock), expiries[key]
+                now, expires_at = earliest(self.clock), expiries[key]
                 if 0 <= expires_at <= now:
                     continue
                 ttl = None if expires_at < 0 else ttl_for(expires_at, now)
@@ -108,7 +102,7 @@ class RecordCopier:
                     tally.refused += 1
                 else:
                     tally.written += added
-            self._pause((self._clock.monotonic() - began) * (1 / DUTY - 1))
+            self.pause((self.clock.monotonic() - began) * (1 / DUTY - 1))
 
     def _copy_batch(
         self, keys: Sequence[str], source: MemcachedNode, target: MemcachedNode, tally: Tally
@@ -182,10 +176,10 @@ class RecordCopier:
         joined = join_optional(current, record)
         if joined is None or joined == current:
             return None
-        now = earliest(self._clock)
+        now = earliest(self.clock)
         if joined.expires_at <= now:
             return None
-        data = self._envelope.seal(joined, key)
+        data = self.envelope.seal(joined, key)
         ttl = ttl_for(joined.expires_at, now)
         if token is None:
             return target.start_add(key, data, ttl, self._deadline())
@@ -205,11 +199,11 @@ class RecordCopier:
     def _opened(self, key: str, item: Item) -> tuple[Record | None, frozenset[str]]:
         """Return the record, ``None`` if it is corrupt; and what reading it takes if others can."""
         try:
-            return self._envelope.open(item.value, key), frozenset()
+            return self.envelope.open(item.value, key), frozenset()
         except CorruptRecordError:
             return None, frozenset()
         except UnknownRecordError:
             return None, needs_of(item.value)
 
     def _deadline(self) -> float:
-        return self._clock.monotonic() + self._timeout
+        return self.clock.monotonic() + self.timeout

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.cluster.mode import Mode, ModeState
@@ -54,12 +55,12 @@ class FailbackProgress(NamedTuple):
     done: int
 
 
+@dataclass(eq=False)
 class Failback:
     """Brings local storage back into the cluster.
 
     Args:
         mirror: Notified when local storage was emptied; ``None`` without one.
-        clock: Its monotonic clock is used.
         timeout: Time in seconds one session may take.
         conditions: Where sessions that nodes do not take are reported.
 
@@ -69,34 +70,23 @@ class Failback:
             session does not exist counts.
     """
 
-    def __init__(
-        self,
-        store: FailoverStore,
-        *,
-        mirror: Mirror | None,
-        control: Control,
-        state: NodeTable,
-        events: Events,
-        mode: ModeState,
-        drops: Callable[[], bool],
-        clock: Clock,
-        timeout: float,
-        conditions: Conditions,
-    ) -> None:
-        self._conditions = conditions
+    store: FailoverStore
+    _: KW_ONLY
+    mirror: Mirror | None
+    control: Control
+    state: NodeTable
+    events: Events
+    mode: ModeState
+    drops: Callable[[], bool]
+    clock: Clock
+    timeout: float
+    conditions: Conditions
+
+    def __post_init__(self) -> None:
         self.progress: FailbackProgress | None = None
         self.is_restoring = False
         #: Also at the start: processes before this one may have left something.
         self._waits = True
-        self._store = store
-        self._mirror = mirror
-        self._control = control
-        self._state = state
-        self._events = events
-        self._mode = mode
-        self._drops = drops
-        self._clock = clock
-        self._timeout = timeout
         #: Losses of memory that were dealt with, those that are being dealt with, and the sessions
         #: given back so far: one run may end before all are.
         self._handled: dict[str, int] = {}
@@ -108,7 +98,7 @@ class Failback:
 
     def homes(self, key: str) -> tuple[str, ...]:
         """Return the ids of the nodes that are home to a storage key."""
-        return self._store.nodes.placement.homes(key)
+        return self.store.nodes.placement.homes(key)
 
     def mark_ended(self, ended: list[Ended]) -> None:
         """End the copies this host has of sessions that ended elsewhere.
@@ -116,44 +106,44 @@ class Failback:
         What only one host knows is handed over by this one as well: that one may not come back.
         """
         for digest, stamp, kept in ended:
-            self._store.local.bury(digest, stamp, hand_over=kept)
+            self.store.local.bury(digest, stamp, hand_over=kept)
 
     def waits(self) -> bool:
         """Return whether nodes do not know yet all that was changed here in an outage."""
-        if self._mode.mode is not Mode.DISTRIBUTED:
+        if self.mode.mode is not Mode.DISTRIBUTED:
             self._waits = True
-        elif self._waits and not self._store.local.dirty_keys():
+        elif self._waits and not self.store.local.dirty_keys():
             self._waits = False
         return self._waits
 
     def is_due(self) -> bool:
         """Return whether there is anything to do now."""
         self._say_late()
-        self._store.local.settle()
-        if self._mode.mode is not Mode.DISTRIBUTED:
+        self.store.local.settle()
+        if self.mode.mode is not Mode.DISTRIBUTED:
             return False
         forgotten = self._forgotten() is not None
-        self.is_restoring = forgotten and not self._drops()
-        dirty = bool(self._store.local.dirty_keys())
+        self.is_restoring = forgotten and not self.drops()
+        dirty = bool(self.store.local.dirty_keys())
         if not dirty:
             self._say_left(None)
         return forgotten or dirty
 
     def run(self) -> None:
         """Hand over what there is. Ends early when nodes fail; the next tick goes on."""
-        if self._mode.mode is not Mode.DISTRIBUTED:
+        if self.mode.mode is not Mode.DISTRIBUTED:
             return
-        until = self._clock.monotonic() + RUN_TIME
+        until = self.clock.monotonic() + RUN_TIME
         # Read before anything is handed over: a loss in the middle of it is another one.
         lost = self._forgotten()
-        with self._store.local.alone_at("handover") as alone:
+        with self.store.local.alone_at("handover") as alone:
             if not alone:
                 return  # another worker of this host does it; if that dies, a later tick finds out
-            if self._drops():
+            if self.drops():
                 done = self._drop_all(everything=lost is not None)
                 self._waits &= not done
             else:
-                done = self._hand_over(self._store.local.dirty_keys(), until, dirty=True)
+                done = self._hand_over(self.store.local.dirty_keys(), until, dirty=True)
                 # What nodes do not take stays here, and is reported.
                 self._waits &= not done
                 if lost is not None and done:
@@ -164,7 +154,7 @@ class Failback:
             if lost is not None and done:
                 # Remembered here as well: a full disk keeps no notes.
                 self._handled, self._giving, self._given = lost, {}, set()
-                self._store.local.put_blob(HANDLED, json.dumps(lost).encode())
+                self.store.local.put_blob(HANDLED, json.dumps(lost).encode())
                 self.is_restoring = False
 
     # -- promote -------------------------------------------------------------------------------
@@ -178,17 +168,17 @@ class Failback:
         moved_up = set(ended)
         rest = [key for key in found if key not in moved_up] if ended else found
         self.progress = FailbackProgress(len(found), 0)
-        began, failures, done, left = self._clock.monotonic(), 0, 0, 0
+        began, failures, done, left = self.clock.monotonic(), 0, 0, 0
         last: Exception | None = None
         try:
             for key in (*ended, *rest):
-                if failures >= MOST_FAILURES or self._clock.monotonic() > until:
+                if failures >= MOST_FAILURES or self.clock.monotonic() > until:
                     return False
-                if self._mode.mode is not Mode.DISTRIBUTED:
+                if self.mode.mode is not Mode.DISTRIBUTED:
                     return False
-                deadline = self._clock.monotonic() + self._timeout
+                deadline = self.clock.monotonic() + self.timeout
                 try:
-                    taken = self._store.hand_over(key, deadline, fresh=not dirty)
+                    taken = self.store.hand_over(key, deadline, fresh=not dirty)
                 except (RecordTooLargeError, RecordRefusedError, UnknownRecordError) as error:
                     # Nodes do not take it, or only others can read it. It stays on this host, and
                     # must not keep all others here as well.
@@ -206,15 +196,15 @@ class Failback:
                 self._say_left(last)
             # One change that was not confirmed needs no event; many do.
             if done and (len(found) > 1 or not dirty):
-                seconds = self._clock.monotonic() - began
+                seconds = self.clock.monotonic() - began
                 what = "kept on this host" if dirty else "that the cluster had forgotten"
                 text = f"{done} of {len(found)} sessions {what} were handed over in {seconds:.1f} s"
-                self._events.add("info", "handed_over", text)
+                self.events.add("info", "handed_over", text)
         return done + left == len(found)
 
     def _say_late(self) -> None:
         """Report that changes wait on this host because nodes did not take them in time."""
-        now, count = self._clock.monotonic(), self._store.late
+        now, count = self.clock.monotonic(), self.store.late
         if count != self._late:
             self._late, self._late_at = count, now
         host = socket.gethostname()
@@ -223,7 +213,7 @@ class Failback:
             " until they are handed over; see whether nodes are slow, or many requests change one"
             " large session at the same time"
         )
-        self._conditions.note(LATE, host, text if now - self._late_at < QUIET else None)
+        self.conditions.note(LATE, host, text if now - self._late_at < QUIET else None)
 
     def _say_left(self, error: Exception | None) -> None:
         """Report what nodes do not take, once while it lasts."""
@@ -232,7 +222,7 @@ class Failback:
             f"sessions are kept on {host} only, nodes do not store them ({error}): see whether"
             " nodes are full (-m), take smaller items (-I), or workers differ in codec or keys"
         )
-        self._conditions.note(KEPT, host, text if error else None)
+        self.conditions.note(KEPT, host, text if error else None)
 
     def _has_ended(self, key: str) -> bool:
         entry = self._find(key)
@@ -240,17 +230,17 @@ class Failback:
 
     def _find(self, key: str) -> Entry | None:
         try:
-            return self._store.local.find(key)
+            return self.store.local.find(key)
         except (RecordError, LocalStorageError):
             return None
 
     def _without_home(self) -> list[str]:
         """Return the sessions of this host that no trusted node is home to."""
-        views = self._state.view()
-        homes = self._store.nodes.placement.homes
+        views = self.state.view()
+        homes = self.store.nodes.placement.homes
         return [
             key
-            for key in self._store.local.all_keys()
+            for key in self.store.local.all_keys()
             if not any(views[node_id].rights.alone for node_id in homes(key))
         ]
 
@@ -260,8 +250,8 @@ class Failback:
         That a node is not trusted, or cannot be reached for a moment, is not enough: what is found
         here is dropped.
         """
-        empty = self._control.empty()
-        return [key for key in self._store.local.all_keys() if empty.issuperset(self.homes(key))]
+        empty = self.control.empty()
+        return [key for key in self.store.local.all_keys() if empty.issuperset(self.homes(key))]
 
     def _is_final(self, entry: Entry) -> bool:
         """Return whether an end must reach the cluster, also if changes are dropped.
@@ -270,23 +260,23 @@ class Failback:
         dropped like any change of it: what it points to is dropped as well.
         """
         kind = entry.record.kind
-        return kind is Kind.DESTROYED or (kind is Kind.ALIAS and not self._store.is_dropped(entry))
+        return kind is Kind.DESTROYED or (kind is Kind.ALIAS and not self.store.is_dropped(entry))
 
     def _is_over(self, key: str) -> bool:
         """Return whether a node answers: others of this host may be in an outage already.
 
         It is asked after the entry was read, so what is dropped is not of the next outage.
         """
-        deadline = self._clock.monotonic() + self._timeout
-        return bool(self._store.cluster.load(key, at_least=0, deadline=deadline).copies)
+        deadline = self.clock.monotonic() + self.timeout
+        return bool(self.store.cluster.load(key, at_least=0, deadline=deadline).copies)
 
     def _forgotten(self) -> dict[str, int] | None:
         """Return which losses of memory this host has not dealt with, ``None`` without any."""
-        lost = self._control.lost()
+        lost = self.control.lost()
         if not lost:
             return None
         try:
-            handled = json.loads(self._store.local.get_blob(HANDLED) or b"{}")
+            handled = json.loads(self.store.local.get_blob(HANDLED) or b"{}")
         except ValueError:
             handled = {}
         noted = handled if isinstance(handled, dict) else {}
@@ -306,16 +296,16 @@ class Failback:
         Args:
             everything: Where the cluster forgot its sessions it starts as if new: mirrors go, too.
         """
-        local = self._store.local
+        local = self.store.local
         forgotten = set(self._without_memory()) if everything else set()
         found = sorted(forgotten.union(local.dirty_keys()))
         # Logouts first: until they are there, a node with old data shows a session that ended.
         kept = {key for key in found if self._is_kept(key, forgotten)}
-        until = self._clock.monotonic() + RUN_TIME
+        until = self.clock.monotonic() + RUN_TIME
         if not self._hand_over(sorted(kept), until, dirty=True):
             return False
         dropped, is_done = 0, True
-        until = self._clock.monotonic() + RUN_TIME
+        until = self.clock.monotonic() + RUN_TIME
         for key in found:
             if key in kept:
                 continue
@@ -326,17 +316,17 @@ class Failback:
             if not self._is_to_drop(key, entry, forgotten):
                 is_done = False  # a logout of this very moment
                 continue
-            if self._clock.monotonic() > until or not self._is_over(key):
+            if self.clock.monotonic() > until or not self._is_over(key):
                 is_done = False
                 break
             gone = local.drop(key, entry.record)
             dropped += gone
             is_done = is_done and gone  # what changed meanwhile is looked at again
-        if self._mirror is not None and dropped:
-            self._mirror.forget()
+        if self.mirror is not None and dropped:
+            self.mirror.forget()
         if dropped:
             text = f"{dropped} sessions kept on this host were dropped (MSM_ON_RECONNECT)"
-            self._events.add("warning", "dropped", text)
+            self.events.add("warning", "dropped", text)
         return is_done
 
     def _is_kept(self, key: str, forgotten: set[str]) -> bool:
@@ -345,4 +335,4 @@ class Failback:
         return entry is not None and not self._is_to_drop(key, entry, forgotten)
 
     def _is_to_drop(self, key: str, entry: Entry, forgotten: set[str]) -> bool:
-        return (key in forgotten or self._store.is_dropped(entry)) and not self._is_final(entry)
+        return (key in forgotten or self.store.is_dropped(entry)) and not self._is_final(entry)

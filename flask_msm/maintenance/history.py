@@ -20,15 +20,7 @@ SAMPLES = 450
 
 
 class Point(NamedTuple):
-    """Statistics at one time.
-
-    Attributes:
-        at: When, seconds since the epoch.
-        latency: How long the node took to answer, seconds.
-        hits: Reads that found something, since its start.
-        misses: Reads that found nothing, since its start.
-        evictions: Items thrown out for want of memory, since its start.
-    """
+    """Statistics ``at`` one time (seconds since the epoch), which took ``latency`` seconds."""
 
     at: float
     latency: float

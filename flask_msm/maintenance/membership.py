@@ -6,6 +6,7 @@ each is given the result. What changed by that is returned.
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.cluster.control import DISTRIBUTION, STOPPED
@@ -61,11 +62,11 @@ class _Held(NamedTuple):
     identity: str | None
 
 
+@dataclass(eq=False)
 class Membership:
     """Shares what one worker knows with the nodes, and lets it obey what the fleet knows.
 
     Args:
-        clock: Its monotonic clock is used.
         timeout: Time in seconds one node may take.
         interval: Time in seconds between two ticks.
         notice: Time in seconds after which every worker has noticed that an outage is over.
@@ -75,40 +76,26 @@ class Membership:
             may have: an answer of nodes that a session is not there does not count.
     """
 
-    def __init__(
-        self,
-        nodes: Mapping[str, MemcachedNode],
-        *,
-        table: NodeTable,
-        mode: ModeState,
-        control: Control,
-        workers: WorkerRegistry,
-        ended: EndedSessions,
-        conditions: Conditions,
-        identities: Identities,
-        events: Events,
-        host: HostCopy,
-        clock: Clock,
-        timeout: float,
-        interval: float,
-        notice: float,
-    ) -> None:
+    nodes: Mapping[str, MemcachedNode]
+    _: KW_ONLY
+    table: NodeTable
+    mode: ModeState
+    control: Control
+    workers: WorkerRegistry
+    ended: EndedSessions
+    conditions: Conditions
+    identities: Identities
+    events: Events
+    host: HostCopy
+    clock: Clock
+    timeout: float
+    interval: float
+    notice: float
+
+    def __post_init__(self) -> None:
         self.others_keep = False
-        self._nodes = nodes
-        self._table = table
-        self._mode = mode
-        self._control = control
-        self._workers = workers
-        self._ended = ended
-        self._conditions = conditions
-        self._identities = identities
-        self._events = events
-        self._host = host
-        self._clock = clock
-        self._timeout = timeout
-        self._notice = notice
-        self._strangers = Strangers(conditions, events, interval=interval)
-        self._watch = MapWatch(conditions)
+        self._strangers = Strangers(self.conditions, self.events, interval=self.interval)
+        self._watch = MapWatch(self.conditions)
         #: Whether any node answered in the last tick, whether workers use different nodes or see
         #: different memories under one id, and whether another fleet lives on the nodes.
         self._informed = self._differ = self._foreign = False
@@ -125,63 +112,63 @@ class Membership:
         outage that nodes do not know yet; *restoring*: it gives sessions back that they forgot.
         """
         changes: list[Change] = []
-        self._host.read()
+        self.host.read()
         for node_id, reason in probed.failed.items():
             if reason is None:
-                self._control.set_missed(node_id, "not reachable")
+                self.control.set_missed(node_id, "not reachable")
             else:
                 changes += self.failed(node_id, reason, probing=True)
-        self._ended.share()
-        maps = self._control.shared, self._workers.shared, self._ended.shared
+        self.ended.share()
+        maps = self.control.shared, self.workers.shared, self.ended.shared
         held, lost = self._fetch(probed.answered, maps, until, probing=True)
         changes += lost
         self._compare(held, keeps=keeps, restoring=restoring)
         # When it is known what others found.
-        self._conditions.settle()
+        self.conditions.settle()
         # The same cut for all nodes: what is different on each would be written at every tick.
-        smallest = min(self._nodes.values(), key=lambda node: node.item_size_max)
+        smallest = min(self.nodes.values(), key=lambda node: node.item_size_max)
         for shared in maps:
             shared.fit(smallest.item_size_max)
         changes += self._push_all(maps, held, until, probing=True)[1]
-        self._watch.look(maps, smallest, now=self._clock.monotonic())
+        self._watch.look(maps, smallest, now=self.clock.monotonic())
         changes += self.apply()
-        self._host.write()
-        return News(changes, self._ended.fresh())
+        self.host.write()
+        return News(changes, self.ended.fresh())
 
     def _compare(self, held: Mapping[str, _Held], *, keeps: bool, restoring: bool) -> None:
         """Derive trust from what the nodes hold: all were read, none is written yet."""
         self._informed = bool(held)
         pulled = {node_id: found.maps for node_id, found in held.items()}
         shown = {node_id: found.identity for node_id, found in held.items()}
-        self._foreign = self._strangers.look(pulled, now=self._clock.monotonic())
+        self._foreign = self._strangers.look(pulled, now=self.clock.monotonic())
         self._note_found({node_id: maps[0].found for node_id, maps in pulled.items()}, shown)
         # Other workers compare what each of them sees.
-        self._workers.sees, self._workers.keeps = shown, keeps
-        self._workers.announce()
+        self.workers.sees, self.workers.keeps = shown, keeps
+        self.workers.announce()
         self._see_others()
         self._note_twins(shown)
         if restoring:
-            for node_id, view in self._table.view().items():
+            for node_id, view in self.table.view().items():
                 if not view.trusted:
-                    self._control.set_missed(node_id, "is being filled from local storage")
+                    self.control.set_missed(node_id, "is being filled from local storage")
         self._compare_layouts()
 
     def _note_found(self, found: Mapping[str, bool], shown: Mapping[str, str | None]) -> None:
         """See which nodes lost their memory, before they are given the control state again."""
         # While workers see different memories under one id, each would correct the other.
         shown = {} if self._differ else shown
-        for node_id in sorted(self._control.note_found(found, shown)):
+        for node_id in sorted(self.control.note_found(found, shown)):
             text = f"{node_id} lost its memory (restarted, flushed, or another node answers)"
-            self._events.add("warning", "node_lost_memory", text, node=node_id)
+            self.events.add("warning", "node_lost_memory", text, node=node_id)
 
     def _see_others(self) -> None:
         """See whether other hosts know more than the nodes."""
-        now = self._clock.monotonic()
+        now = self.clock.monotonic()
         self._began = now if self._began is None else self._began
         # Asked in any case: the first call counts.
-        unheard = self._workers.has_unheard()
-        is_new = now - self._began < self._notice
-        self.others_keep = self._workers.kept_elsewhere() or (is_new and unheard)
+        unheard = self.workers.has_unheard()
+        is_new = now - self._began < self.notice
+        self.others_keep = self.workers.kept_elsewhere() or (is_new and unheard)
 
     def _note_twins(self, shown: Mapping[str, str | None]) -> None:
         """See which ids lead to one memory: they are one copy, so only the first of them counts."""
@@ -190,22 +177,22 @@ class Membership:
         for node_id, identity in sorted(shown.items()):
             if identity is not None and first.setdefault(identity, node_id) != node_id:
                 twins[node_id] = first[identity]
-        for node_id in self._nodes:
+        for node_id in self.nodes:
             text = (
                 f"{twins[node_id]} and {node_id} are one and the same memcached: {node_id} is not"
                 " used. Give each id in MSM_NODES an address of its own"
                 if node_id in twins
                 else None
             )
-            self._conditions.note("one_memory", node_id, text, node=node_id, error=True)
+            self.conditions.note("one_memory", node_id, text, node=node_id, error=True)
         self._twins = frozenset(twins)
 
     def _compare_layouts(self) -> None:
         """See whether workers use different nodes, and distrust all nodes while they do."""
-        differ = self._workers.layouts_differ() or self._workers.memories_differ()
+        differ = self.workers.layouts_differ() or self.workers.memories_differ()
         if differ:
-            for node_id in self._nodes:
-                self._control.set_missed(node_id, "workers use different nodes")
+            for node_id in self.nodes:
+                self.control.set_missed(node_id, "workers use different nodes")
         if differ != self._differ:
             self._differ = differ
             text = (
@@ -214,7 +201,7 @@ class Membership:
                 if differ
                 else "all workers use the same nodes again"
             )
-            self._events.add("warning" if differ else "info", "layouts_differ", text)
+            self.events.add("warning" if differ else "info", "layouts_differ", text)
 
     # -- what follows from what is known -------------------------------------------------------
 
@@ -224,26 +211,26 @@ class Membership:
 
     def apply(self) -> list[Change]:
         """Pass what the fleet knows to the states of the nodes and to the mode. No I/O."""
-        control = self._control
+        control = self.control
         trusted: frozenset[str] = frozenset()
         if self.may_believe():
-            trusted = frozenset(id_ for id_ in self._nodes if control.standing(id_).trusted)
+            trusted = frozenset(id_ for id_ in self.nodes if control.standing(id_).trusted)
         scattered = self._differ or bool(control.empty())
         facts = FleetFacts(trusted, control.drains(), self._twins, scattered)
-        changes: list[Change] = [*self._table.learn(facts)]
+        changes: list[Change] = [*self.table.learn(facts)]
         stopped = control.choice(DISTRIBUTION).value == STOPPED
-        if stopped != (self._mode.mode is Mode.STOPPED):
-            changes += self._mode.signal(ModeSignal.STOP if stopped else ModeSignal.RESUME)
-        writable = any(view.rights.written for view in self._table.view().values())
+        if stopped != (self.mode.mode is Mode.STOPPED):
+            changes += self.mode.signal(ModeSignal.STOP if stopped else ModeSignal.RESUME)
+        writable = any(view.rights.written for view in self.table.view().values())
         signal = ModeSignal.CLUSTER_UP if writable else ModeSignal.CLUSTER_DOWN
-        return [*changes, *self._mode.signal(signal)]
+        return [*changes, *self.mode.signal(signal)]
 
     def failed(self, node_id: str, error: NodeError, *, probing: bool = False) -> list[Change]:
         """Take note that a node failed; one that is down misses what is written. No I/O."""
-        changes: list[Change] = [*self._table.failed(node_id, error, probing=probing)]
-        is_down = self._table.view()[node_id].health.state is NodeState.DOWN
+        changes: list[Change] = [*self.table.failed(node_id, error, probing=probing)]
+        is_down = self.table.view()[node_id].health.state is NodeState.DOWN
         if is_down and (probing or changes):
-            self._control.set_missed(node_id, "not reachable")
+            self.control.set_missed(node_id, "not reachable")
         return changes
 
     # -- between ticks -------------------------------------------------------------------------
@@ -255,7 +242,7 @@ class Membership:
 
         *also* is a map that is shared beside it. Without *node_ids*: with those that are not down.
         """
-        maps = (self._control.shared,) if also is None else (self._control.shared, also)
+        maps = (self.control.shared,) if also is None else (self.control.shared, also)
         held, changes = self._fetch(self._not_down() if node_ids is None else node_ids, maps)
         found = {node_id: one.maps[0].found for node_id, one in held.items()}
         self._note_found(found, {node_id: one.identity for node_id, one in held.items()})
@@ -269,17 +256,17 @@ class Membership:
             within: Time in seconds all nodes together may take, none of which fails by being
                 slower than its share; ``None`` for the usual time of each.
         """
-        end = self._clock.monotonic() + (within or 0.0)
-        self._host.read()
+        end = self.clock.monotonic() + (within or 0.0)
+        self.host.read()
         changes: list[Change] = []
         left = self._not_down()
         while left:
             # One that hangs leaves time for the others.
-            now = self._clock.monotonic()
+            now = self.clock.monotonic()
             until = None if within is None else now + max(0.0, end - now) / len(left)
             node_id = left.pop(0)
             try:
-                self._read(node_id, (self._control.shared, self._workers.shared), until)
+                self._read(node_id, (self.control.shared, self.workers.shared), until)
             except NodeError as error:
                 if within is None:
                     changes += self.failed(node_id, error, probing=True)
@@ -295,7 +282,7 @@ class Membership:
             node_ids: The nodes, which were trusted when they answered.
             deadline: Monotonic time, seconds.
         """
-        control, lost, unsure = self._control, False, False
+        control, lost, unsure = self.control, False, False
         changes: list[Change] = []
         for node_id in node_ids:
             found, failures = self._fetch([node_id], (control.shared,), deadline)
@@ -311,7 +298,7 @@ class Membership:
                 self._note_found({node_id: False}, {node_id: shown})
             # Another worker may have noticed it, or this one in the middle of a tick.
             unsure |= not control.standing(node_id).trusted
-            unsure |= not self._table.rights(node_id).missing
+            unsure |= not self.table.rights(node_id).missing
         stopped = control.choice(DISTRIBUTION).value == STOPPED
         if lost:
             changes += self.apply()
@@ -320,34 +307,34 @@ class Membership:
     def leave(self) -> None:
         """Write the end of this worker to the nodes; all of them have the time of one."""
         # Sessions that ended just now are not on the list of the nodes yet.
-        self._ended.share()
-        self._host.write()
-        maps, until = (self._workers.shared, self._ended.shared), self._by()
-        for node_id, view in self._table.view().items():
+        self.ended.share()
+        self.host.write()
+        maps, until = (self.workers.shared, self.ended.shared), self._by()
+        for node_id, view in self.table.view().items():
             if view.rights.joined:
                 try:
                     for shared, there in zip(maps, self._read(node_id, maps, until), strict=True):
-                        self._push(shared, self._nodes[node_id], there, until)
+                        self._push(shared, self.nodes[node_id], there, until)
                 except NodeError:
                     continue
 
     def write_host(self) -> None:
         """Note on this host what is known now."""
-        self._host.write()
+        self.host.write()
 
     def read_host(self) -> None:
         """Learn what other workers of this host noted."""
-        self._host.read()
+        self.host.read()
 
     # -- single nodes --------------------------------------------------------------------------
 
     def _by(self, until: float | None = None) -> float:
         """Return when one node must have answered, at the latest *until* (monotonic, seconds)."""
-        deadline = self._clock.monotonic() + self._timeout
+        deadline = self.clock.monotonic() + self.timeout
         return deadline if until is None else min(deadline, until)
 
     def _not_down(self) -> list[str]:
-        views = self._table.view().items()
+        views = self.table.view().items()
         return [id_ for id_, view in views if view.health.state is not NodeState.DOWN]
 
     def _read(self, node_id: str, maps: Sequence[SharedMap], until: float | None) -> list[Fetched]:
@@ -356,7 +343,7 @@ class Membership:
         Raises:
             NodeError: It failed.
         """
-        found = self._nodes[node_id].get_many([one.key for one in maps], self._by(until))
+        found = self.nodes[node_id].get_many([one.key for one in maps], self._by(until))
         return [shared.merge(found.get(shared.key)) for shared in maps]
 
     def _fetch(
@@ -368,12 +355,12 @@ class Membership:
         probing: bool = False,
     ) -> tuple[dict[str, _Held], list[Change]]:
         """Learn what nodes hold, each in one round trip; return it by id, and what changed."""
-        identities = self._identities
+        identities = self.identities
         names = [identities.key, *(shared.key for shared in maps)]
         held: dict[str, _Held] = {}
         changes: list[Change] = []
         for node_id in node_ids:
-            node, deadline = self._nodes[node_id], self._by(until)
+            node, deadline = self.nodes[node_id], self._by(until)
             try:
                 items = node.get_many(names, deadline)
                 found = [shared.merge(items.get(shared.key)) for shared in maps]
@@ -383,7 +370,7 @@ class Membership:
             else:
                 held[node_id] = _Held(found, identity)
                 if probing:
-                    changes += self._table.observe(node_id, Observation.PROBE_SUCCESS)
+                    changes += self.table.observe(node_id, Observation.PROBE_SUCCESS)
         return held, changes
 
     def _push_all(
@@ -398,7 +385,7 @@ class Membership:
         reached: list[str] = []
         changes: list[Change] = []
         for node_id, there in held.items():
-            node, deadline = self._nodes[node_id], self._by(until)
+            node, deadline = self.nodes[node_id], self._by(until)
             try:
                 arrived = [
                     self._push(shared, node, found, deadline)

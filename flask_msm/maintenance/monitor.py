@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING
 
 from flask_msm.errors import NodeError
@@ -51,6 +52,7 @@ logger = logging.getLogger("flask_msm.monitor")
 RESOLVE_EVERY = 30.0
 
 
+@dataclass(eq=False)
 class Monitor:
     """Drives the maintenance of one worker.
 
@@ -61,59 +63,41 @@ class Monitor:
         host_log: Logs what is wrong once for the host.
         bulk: Queue for what may take long.
         urgent: Queue for what must not wait for a rebuild.
-        clock: Its monotonic clock is used.
         deadline: Time in seconds the first look at the fleet may take, in a request.
     """
 
-    def __init__(
-        self,
-        nodes: Mapping[str, MemcachedNode],
-        *,
-        prober: Prober,
-        membership: Membership,
-        reactions: Reactions,
-        obey: Callable[[], object],
-        failback: Failback,
-        retries: RetryQueue,
-        rejoin: Callable[[str], frozenset[str]],
-        rebuilds: RebuildStarter,
-        reporter: StatusReporter,
-        workers: WorkerRegistry,
-        host_log: HostLog,
-        bulk: Background,
-        urgent: Background,
-        clock: Clock,
-        deadline: float,
-    ) -> None:
-        self._nodes = nodes
-        self._prober = prober
-        self._membership = membership
-        self._reactions = reactions
-        self._obey = obey
-        self._failback = failback
-        self._retries = retries
-        self._rejoin = rejoin
-        self._rebuilds = rebuilds
-        self._reporter = reporter
-        self._workers = workers
-        self._host_log = host_log
-        self._bulk = bulk
-        self._urgent = urgent
-        self._clock = clock
-        self._deadline = deadline
+    nodes: Mapping[str, MemcachedNode]
+    _: KW_ONLY
+    prober: Prober
+    membership: Membership
+    reactions: Reactions
+    obey: Callable[[], object]
+    failback: Failback
+    retries: RetryQueue
+    rejoin: Callable[[str], frozenset[str]]
+    rebuilds: RebuildStarter
+    reporter: StatusReporter
+    workers: WorkerRegistry
+    host_log: HostLog
+    bulk: Background
+    urgent: Background
+    clock: Clock
+    deadline: float
+
+    def __post_init__(self) -> None:
         self._ticking = ProcessLock()
         self._returning = ProcessLock()
-        self._resolved_at = clock.monotonic()
+        self._resolved_at = self.clock.monotonic()
 
     @property
     def numbers(self) -> dict[str, Numbers]:
         """The latest statistics of each node."""
-        return self._prober.numbers
+        return self.prober.numbers
 
     def begin(self) -> None:
         """Learn what the fleet knows before the first session is read; until then trust no node."""
         with self._ticking:
-            self._learn(self._clock.monotonic() + self._deadline)
+            self._learn(self.clock.monotonic() + self.deadline)
 
     def tick(self, *, in_request: bool = False) -> None:
         """Do the periodic work. Never raises; does nothing while another tick runs.
@@ -125,64 +109,64 @@ class Monitor:
             return
         try:
             self._resolve_names()
-            self._learn(self._clock.monotonic() + self._deadline if in_request else None)
-            self._reactions.give_up(self._retries.run(self._rejoin))
-            self._rebuilds.start()
+            self._learn(self.clock.monotonic() + self.deadline if in_request else None)
+            self.reactions.give_up(self.retries.run(self.rejoin))
+            self.rebuilds.start()
             if not in_request:
-                self._reporter.publish(self.numbers)
+                self.reporter.publish(self.numbers)
         except Exception:  # the scheduler must outlive any fault
             logger.exception("a tick failed")
         finally:
             self._ticking.release()
 
     def _learn(self, until: float | None) -> None:
-        failback = self._failback
-        probed = self._prober.probe_all(until)
-        news = self._membership.sync(
+        failback = self.failback
+        probed = self.prober.probe_all(until)
+        news = self.membership.sync(
             probed, until, keeps=failback.waits(), restoring=failback.is_restoring
         )
-        self._reactions.follow(news.changes)
-        self._obey()
+        self.reactions.follow(news.changes)
+        self.obey()
         failback.mark_ended(news.ended)
-        self._host_log.write()
+        self.host_log.write()
         self._start_return()
 
     def probe(self, node_id: str) -> str | None:
         """Probe a node now; return what failed, ``None`` when it answered."""
-        error = self._prober.probe(node_id)
+        error = self.prober.probe(node_id)
         if error is None:
             return None
-        self._reactions.follow(self._membership.failed(node_id, error, probing=True))
+        self.reactions.follow(self.membership.failed(node_id, error, probing=True))
         return f"{type(error).__name__}: {error.reason}"
 
     def leave(self) -> None:
         """Sign off: workers that end must not look like workers with other nodes."""
-        self._workers.leave()
-        self._reactions.leave()
-        self._membership.leave()
+        self.workers.leave()
+        self.reactions.leave()
+        self.membership.leave()
 
     def _resolve_names(self) -> None:
         """Look names up now and then; a slow name server must not hold up a tick."""
-        now = self._clock.monotonic()
+        now = self.clock.monotonic()
         if now - self._resolved_at >= RESOLVE_EVERY:
             self._resolved_at = now
-            self._bulk.put(lambda _: self._resolve_all())
+            self.bulk.put(lambda _: self._resolve_all())
 
     def _resolve_all(self) -> None:
-        for node in self._nodes.values():
+        for node in self.nodes.values():
             # A name that does not resolve now keeps its last addresses.
             with suppress(NodeError):
                 node.resolve()
 
     def _start_return(self) -> None:
         """Have the sessions of an outage given back, once the cluster has returned."""
-        if not self._failback.is_due() or not self._returning.acquire(blocking=False):
+        if not self.failback.is_due() or not self._returning.acquire(blocking=False):
             return
-        if not self._urgent.put(lambda _: self._return()):
+        if not self.urgent.put(lambda _: self._return()):
             self._returning.release()
 
     def _return(self) -> None:
         try:
-            self._failback.run()
+            self.failback.run()
         finally:
             self._returning.release()

@@ -19,22 +19,11 @@ START_TOLERANCE = 3.0
 class Numbers(NamedTuple):
     """Statistics of one node; ``None`` for what it did not report.
 
-    Attributes:
-        at: When they were read, seconds since the epoch.
-        latency: How long that took, seconds.
-        uptime: Seconds.
-        limit_bytes: Memory they may take.
-        hits: Reads that found something, since its start.
-        misses: Reads that found nothing, since its start.
-        evictions: Items thrown out for want of memory, since its start.
-        evicted_unfetched: Those among them that were not read since they were written.
-        expired_unfetched: Items that ran out of time and were never read.
-        flushes: ``flush_all`` commands, since its start.
-        refused_connections: Times it took no more connections, since its start.
-        item_size_max: Largest item, bytes.
-        ahead: By how many seconds its clock was ahead of that of this machine.
-        refused_full: Times it did not store an item for want of memory, since its start.
-        refused_large: Times it did not store an item that was too large, since its start.
+    What is counted is counted since its start. ``at`` is when they were read (seconds since the
+    epoch), which took ``latency`` seconds; ``uptime`` is in seconds, ``bytes``, ``limit_bytes`` and
+    ``item_size_max`` in bytes. Its clock is ``ahead`` of that of this machine by so many seconds.
+    ``expired_unfetched`` are items that ran out of time and were never read. ``refused_full`` and
+    ``refused_large`` are items that it did not store for want of memory, and for their size.
     """
 
     at: float

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.errors import NodeError, NodeValueError
@@ -29,6 +30,7 @@ class Probed(NamedTuple):
     failed: dict[str, NodeError | None]
 
 
+@dataclass(eq=False)
 class Prober:
     """Probes the nodes for one worker.
 
@@ -36,22 +38,17 @@ class Prober:
         timeout: Time in seconds one node may take.
     """
 
-    def __init__(
-        self,
-        nodes: Mapping[str, MemcachedNode],
-        *,
-        table: NodeTable,
-        conditions: Conditions,
-        clock: Clock,
-        timeout: float,
-    ) -> None:
+    nodes: Mapping[str, MemcachedNode]
+    _: KW_ONLY
+    table: NodeTable
+    conditions: Conditions
+    clock: Clock
+    timeout: float
+
+    def __post_init__(self) -> None:
         self.numbers: dict[str, Numbers] = {}
-        self._nodes = nodes
-        self._table = table
-        self._clock = clock
-        self._timeout = timeout
-        self._watch = NodeWatch(conditions)
-        self._clocks = ClockWatch(clock, conditions)
+        self._watch = NodeWatch(self.conditions)
+        self._clocks = ClockWatch(self.clock, self.conditions)
 
     def probe_all(self, until: float | None) -> Probed:
         """Read the statistics of the nodes that are due, and set the clock by them.
@@ -60,27 +57,27 @@ class Prober:
             until: When it has to be over (monotonic time, seconds); ``None`` for no such time.
         """
         probed = Probed([], {})
-        for node_id in self._nodes:
-            if not self._table.due(node_id):
+        for node_id in self.nodes:
+            if not self.table.due(node_id):
                 probed.failed[node_id] = None
             elif (error := self.probe(node_id, until)) is not None:
                 probed.failed[node_id] = error
             else:
                 probed.answered.append(node_id)
-        self._clocks.look(self._nodes, self.numbers)
+        self._clocks.look(self.nodes, self.numbers)
         return probed
 
     def probe(self, node_id: str, until: float | None = None) -> NodeError | None:
         """Read the statistics of a node; return what failed, ``None`` when it answered."""
-        deadline = self._clock.monotonic() + self._timeout
+        deadline = self.clock.monotonic() + self.timeout
         try:
-            self._ask(self._nodes[node_id], deadline if until is None else min(deadline, until))
+            self._ask(self.nodes[node_id], deadline if until is None else min(deadline, until))
         except NodeError as error:
             return error
         return None
 
     def _ask(self, node: MemcachedNode, deadline: float) -> None:
-        clock = self._clock
+        clock = self.clock
         began = clock.monotonic()
         try:
             found = node.stats(deadline)
@@ -96,5 +93,5 @@ class Prober:
                 said = numbers_from(node.stats(deadline, "settings"), at=0.0, latency=0.0)
                 node.item_size_max = said.item_size_max or node.item_size_max
         self._watch.look(node.id, before, numbers, now=clock.monotonic())
-        self._table.note_complete(node.id, complete=numbers.complete)
+        self.table.note_complete(node.id, complete=numbers.complete)
         self.numbers[node.id] = numbers._replace(item_size_max=node.item_size_max)

@@ -6,6 +6,7 @@ recorded, and brought to the fleet behind.
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING
 
 from flask_msm.cluster.control import DISTRIBUTION, STOPPED
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from .retries import RetryQueue
 
 
+@dataclass(eq=False)
 class Reactions:
     """Records what changed, and reports to the fleet what a node misses.
 
@@ -36,24 +38,16 @@ class Reactions:
         obey: Takes over what operators chose.
     """
 
-    def __init__(
-        self,
-        membership: Membership,
-        *,
-        table: NodeTable,
-        control: Control,
-        retries: RetryQueue,
-        events: Events,
-        bulk: Background,
-        obey: Callable[[], object],
-    ) -> None:
-        self._membership = membership
-        self._table = table
-        self._control = control
-        self._retries = retries
-        self._events = events
-        self._bulk = bulk
-        self._obey = obey
+    membership: Membership
+    _: KW_ONLY
+    table: NodeTable
+    control: Control
+    retries: RetryQueue
+    events: Events
+    bulk: Background
+    obey: Callable[[], object]
+
+    def __post_init__(self) -> None:
         #: Held while a command is judged and made: two threads must not both find it right.
         self._acting = ProcessLock()
 
@@ -61,27 +55,27 @@ class Reactions:
 
     def answered(self, node_id: str) -> None:
         """Take note that an operation succeeded; free as long as the node is not in doubt."""
-        if node_id in self._table.doubted:
-            self.follow(self._table.observe(node_id, Observation.SUCCESS))
+        if node_id in self.table.doubted:
+            self.follow(self.table.observe(node_id, Observation.SUCCESS))
 
     def failed(self, node_id: str, error: NodeError) -> None:
         """Take note that an operation failed."""
-        self.follow(self._membership.failed(node_id, error))
+        self.follow(self.membership.failed(node_id, error))
 
     def left_out(self, node_id: str, key: str) -> None:
         """Take note that a write went past the node, which is home to *key*."""
-        health = self._table.view()[node_id].health
-        if health.state is NodeState.DOWN or node_id in self._control.drains():
+        health = self.table.view()[node_id].health
+        if health.state is NodeState.DOWN or node_id in self.control.drains():
             return  # it is missed as a whole
-        if not self._retries.add(node_id, key):
+        if not self.retries.add(node_id, key):
             self.give_up([node_id])
 
     def remembers(self, node_ids: Iterable[str], deadline: float) -> bool:
         """Return whether "not there" counts: see ``Membership.remembers``."""
-        memory = self._membership.remembers(node_ids, deadline)
+        memory = self.membership.remembers(node_ids, deadline)
         self.follow(memory.changes)
         if memory.is_news:
-            self._bulk.put(self.publish)
+            self.bulk.put(self.publish)
         return memory.counts
 
     def stop_distribution(self, why: str) -> None:
@@ -90,8 +84,8 @@ class Reactions:
         Nodes are written first: before another worker reports a session as missing, it reads from
         them whether distribution goes on.
         """
-        if self._control.choice(DISTRIBUTION).value != STOPPED:
-            self._control.choose(DISTRIBUTION, STOPPED, who="policy 'stop'", why=why[:200])
+        if self.control.choice(DISTRIBUTION).value != STOPPED:
+            self.control.choose(DISTRIBUTION, STOPPED, who="policy 'stop'", why=why[:200])
             self.publish()
 
     # -- what follows --------------------------------------------------------------------------
@@ -108,37 +102,37 @@ class Reactions:
             self._node_changed(change)
             if change.went_down:
                 down = True
-                self._retries.drop(change.node_id)
-        self.follow(self._membership.apply())
+                self.retries.drop(change.node_id)
+        self.follow(self.membership.apply())
         if down:
-            self._bulk.put(self.publish)
+            self.bulk.put(self.publish)
 
     def give_up(self, node_ids: Collection[str]) -> None:
         """Record that single repairs did not help nodes: they are rebuilt whole."""
         if self._miss(node_ids):
-            self._bulk.put(self.publish)
+            self.bulk.put(self.publish)
 
     def leave(self) -> None:
         """Leave to the fleet what this worker alone knows to be missing."""
-        if self._miss(self._retries.nodes()):
+        if self._miss(self.retries.nodes()):
             self.publish()
 
     def _miss(self, node_ids: Collection[str]) -> bool:
         for node_id in node_ids:
-            self._control.set_missed(node_id, "writes did not arrive")
-            self._retries.drop(node_id)
-        self.follow(self._membership.apply() if node_ids else [])
+            self.control.set_missed(node_id, "writes did not arrive")
+            self.retries.drop(node_id)
+        self.follow(self.membership.apply() if node_ids else [])
         return bool(node_ids)
 
     def publish(self, _: float = 0.0) -> None:
         """Bring the control state to all nodes that answer, without waiting for the next tick."""
-        changes = self._membership.exchange()[1]
-        self._membership.write_host()
+        changes = self.membership.exchange()[1]
+        self.membership.write_host()
         self._learn(changes)
 
     def look(self, within: float | None = None) -> None:
         """Learn what the fleet knows and change nothing there; see ``Membership.look``."""
-        self._learn(self._membership.look(within))
+        self._learn(self.membership.look(within))
 
     def command(
         self, act: Callable[[Control], object], *, also: SharedMap | None = None
@@ -150,20 +144,20 @@ class Reactions:
         changed. Two workers that both read before either writes both change it: the later stamp
         holds.
         """
-        self._membership.read_host()
+        self.membership.read_host()
         # What the fleet knows comes first, so that the change is the newest entry.
-        reached, changes = self._membership.exchange(also, node_ids=self._table.node_ids)
+        reached, changes = self.membership.exchange(also, node_ids=self.table.node_ids)
         self._learn(changes)
         with self._acting:
-            act(self._control)
-        reached, changes = self._membership.exchange(also, node_ids=reached)
-        self._membership.write_host()
+            act(self.control)
+        reached, changes = self.membership.exchange(also, node_ids=reached)
+        self.membership.write_host()
         self._learn(changes)
         return reached
 
     def _learn(self, changes: list[Change]) -> None:
-        self.follow([*changes, *self._membership.apply()])
-        self._obey()
+        self.follow([*changes, *self.membership.apply()])
+        self.obey()
 
     def _mode_changed(self, change: ModeChange) -> None:
         before, after = change
@@ -178,7 +172,7 @@ class Reactions:
             level = "info"
             texts[after] = "distribution goes on once a node answers: until then on this host"
         text = f"{texts[after]} (mode {after.value}, was {before.value})"
-        self._events.add(level, f"mode_{after.value}", text)
+        self.events.add(level, f"mode_{after.value}", text)
 
     def _node_changed(self, change: Transition) -> None:
         node_id, before, after = change
@@ -186,7 +180,7 @@ class Reactions:
             level = "warning" if after.state in (NodeState.DOWN, NodeState.SUSPECT) else "info"
             reason = f" ({after.health.error})" if level == "warning" else ""
             text = f"{node_id} is {after.state.value}, was {before.state.value}{reason}"
-            self._events.add(level, f"node_{after.state.value}", text, node=node_id)
+            self.events.add(level, f"node_{after.state.value}", text, node=node_id)
         if after.trusted != before.trusted:
             text = f"{node_id} is {'' if after.trusted else 'not '}trusted by the fleet"
-            self._events.add("info", "node_trust", text, node=node_id)
+            self.events.add("info", "node_trust", text, node=node_id)

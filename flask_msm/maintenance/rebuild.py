@@ -8,6 +8,7 @@ that was cut off is resumed at the price of reading.
 from __future__ import annotations
 
 import secrets
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.errors import NodeError, NodeValueError
@@ -64,26 +65,28 @@ class UnreadableError(Exception):
         super().__init__(f"{count} records can be read by other workers only")
 
 
+@dataclass(eq=False)
 class Lease:
     """The right to rebuild one node, kept on another one.
 
     Args:
-        clock: Its monotonic clock is used.
         timeout: Time in seconds one operation may take.
     """
 
-    def __init__(self, node: MemcachedNode, key: str, *, clock: Clock, timeout: float) -> None:
-        self._node = node
-        self._key = key
-        self._clock = clock
-        self._timeout = timeout
+    node: MemcachedNode
+    key: str
+    _: KW_ONLY
+    clock: Clock
+    timeout: float
+
+    def __post_init__(self) -> None:
         self._owner = secrets.token_hex(8).encode()
         self._renewed_at = 0.0
 
     def acquire(self) -> bool:
         """Return whether this worker has it now."""
-        self._renewed_at = self._clock.monotonic()
-        return self._node.start_add(self._key, self._owner, LEASE, self._deadline()).result()
+        self._renewed_at = self.clock.monotonic()
+        return self.node.start_add(self.key, self._owner, LEASE, self._deadline()).result()
 
     def renew(self) -> None:
         """Keep it, if it is time.
@@ -91,9 +94,9 @@ class Lease:
         Raises:
             LeaseLostError: It is not this worker's any more.
         """
-        if self._clock.monotonic() - self._renewed_at < RENEW:
+        if self.clock.monotonic() - self._renewed_at < RENEW:
             return
-        self._renewed_at = self._clock.monotonic()
+        self._renewed_at = self.clock.monotonic()
         token = self._mine()
         if token is None or not self._replace(token, LEASE):
             raise LeaseLostError
@@ -108,22 +111,22 @@ class Lease:
             return
 
     def _mine(self) -> CasToken | None:
-        item = self._node.start_gets(self._key, self._deadline()).result()
+        item = self.node.start_gets(self.key, self._deadline()).result()
         return item.token if item is not None and item.value == self._owner else None
 
     def _replace(self, token: CasToken, ttl: int) -> bool:
-        exchange = self._node.start_cas(self._key, self._owner, ttl, token, self._deadline())
+        exchange = self.node.start_cas(self.key, self._owner, ttl, token, self._deadline())
         return bool(exchange.result())
 
     def _deadline(self) -> float:
-        return self._clock.monotonic() + self._timeout
+        return self.clock.monotonic() + self.timeout
 
 
+@dataclass(eq=False)
 class Rebuilder:
     """Rebuilds and drains nodes.
 
     Args:
-        clock: Its monotonic clock is used.
         timeout: Time in seconds one operation may take.
         read_elsewhere: Returns whether another worker that lives can read what takes so much (see
             ``record/envelope.py``).
@@ -135,33 +138,22 @@ class Rebuilder:
         left_to_others: Nodes of which another worker can read more than this one.
     """
 
-    def __init__(
-        self,
-        nodes: Mapping[str, MemcachedNode],
-        *,
-        placement: Placement,
-        control: Control,
-        copier: RecordCopier,
-        events: Events,
-        clock: Clock,
-        key_prefix: str,
-        timeout: float,
-        read_elsewhere: Callable[[frozenset[str]], bool],
-        identities: Identities,
-    ) -> None:
+    nodes: Mapping[str, MemcachedNode]
+    _: KW_ONLY
+    placement: Placement
+    control: Control
+    copier: RecordCopier
+    events: Events
+    clock: Clock
+    key_prefix: str
+    timeout: float
+    read_elsewhere: Callable[[frozenset[str]], bool]
+    identities: Identities
+
+    def __post_init__(self) -> None:
         self.progress: Progress | None = None
         self.left_to_others: set[str] = set()
         self.unlisted: set[str] = set()
-        self._nodes = nodes
-        self._placement = placement
-        self._control = control
-        self._copier = copier
-        self._events = events
-        self._clock = clock
-        self._prefix = key_prefix
-        self._timeout = timeout
-        self._read_elsewhere = read_elsewhere
-        self._identities = identities
 
     def rebuild(self, node_id: str, sources: list[str]) -> bool:
         """Bring *node_id* up to date from all others that may hold something; return whether it is.
@@ -170,28 +162,26 @@ class Rebuilder:
         """
 
         def target_of(key: str) -> list[str]:
-            return [node_id] if node_id in self._placement.homes(key) else []
+            return [node_id] if node_id in self.placement.homes(key) else []
 
         # Just above what is known to be missed, not the time of this clock: a miss that happens
         # during the pass is newer, also if the clock of the worker that notices it is behind.
-        began = self._control.standing(node_id).missed + 1
+        began = self.control.standing(node_id).missed + 1
         memory = self._memory(node_id)
         if memory is None or not self._guarded("rebuild", node_id, sources, target_of):
             return False
         if self._memory(node_id) != memory:
             text = f"rebuild of {node_id} does not count: it lost its memory meanwhile"
-            self._events.add("warning", "rebuild_failed", text, node=node_id)
+            self.events.add("warning", "rebuild_failed", text, node=node_id)
             return False
-        self._control.set_rebuilt(node_id, began)
+        self.control.set_rebuilt(node_id, began)
         return True
 
     def _memory(self, node_id: str) -> str | None:
         """Return which memory answers, if the fleet knows it; ``None`` if not, or none answers."""
-        noted = self._control.identity(node_id)
+        noted = self.control.identity(node_id)
         try:
-            shown = self._identities.of(
-                self._nodes[node_id], self._clock.monotonic() + self._timeout
-            )
+            shown = self.identities.of(self.nodes[node_id], self.clock.monotonic() + self.timeout)
         except NodeError:
             return None
         if noted is None or shown is None:
@@ -203,8 +193,8 @@ class Rebuilder:
         usable = set(others)
 
         def target_of(key: str) -> list[str]:
-            ranked = [other for other in self._placement.rank(key) if other in usable]
-            return ranked[: self._placement.replicas]
+            ranked = [other for other in self.placement.rank(key) if other in usable]
+            return ranked[: self.placement.replicas]
 
         return self._guarded("drain", node_id, [node_id], target_of)
 
@@ -212,7 +202,7 @@ class Rebuilder:
         self, what: str, node_id: str, sources: list[str], target_of: Callable[[str], list[str]]
     ) -> bool:
         """Do the passes under the node's lease."""
-        keepers = sorted(other for other in self._nodes if other != node_id)
+        keepers = sorted(other for other in self.nodes if other != node_id)
         if not keepers:
             return True  # the only node: there is no other to copy from or to
         lease = self._lease(node_id, keepers, sources)
@@ -221,8 +211,8 @@ class Rebuilder:
                 return False
         except NodeError:
             return False
-        self._events.add("info", f"{what}_began", f"{what} of {node_id} began", node=node_id)
-        self.progress = Progress(node_id, 0, 0, self._clock.monotonic())
+        self.events.add("info", f"{what}_began", f"{what} of {node_id} began", node=node_id)
+        self.progress = Progress(node_id, 0, 0, self.clock.monotonic())
         try:
             last = self._passes(sources, target_of, lease)
         except LeaseLostError:
@@ -242,8 +232,8 @@ class Rebuilder:
     def _lease(self, node_id: str, keepers: list[str], sources: list[str]) -> Lease | None:
         # The same keeper for every worker that can reach it.
         reachable = [keeper for keeper in keepers if keeper in sources] or keepers
-        key = f"{self._prefix}fleet:lease:{node_id}"
-        return Lease(self._nodes[reachable[0]], key, clock=self._clock, timeout=self._timeout)
+        key = f"{self.key_prefix}fleet:lease:{node_id}"
+        return Lease(self.nodes[reachable[0]], key, clock=self.clock, timeout=self.timeout)
 
     def _passes(
         self, sources: list[str], target_of: Callable[[str], list[str]], lease: Lease
@@ -260,9 +250,7 @@ class Rebuilder:
                 self._pass(source, target_of, lease, tally)
             if not tally.written:
                 break
-        readable = sum(
-            count for needs, count in tally.unread.items() if self._read_elsewhere(needs)
-        )
+        readable = sum(count for needs, count in tally.unread.items() if self.read_elsewhere(needs))
         if readable:
             raise UnreadableError(readable)
         return tally
@@ -272,14 +260,16 @@ class Rebuilder:
     ) -> None:
         """Copy what *source* holds."""
         try:
-            listed = self._nodes[source].metadump(self._prefix, self._clock.monotonic() + LIST_TIME)
+            listed = self.nodes[source].metadump(
+                self.key_prefix, self.clock.monotonic() + LIST_TIME
+            )
         except NodeValueError:
             self.unlisted.add(source)
             raise
         self.unlisted.discard(source)
         by_target: dict[str, list[str]] = {}
         for key in listed:
-            if is_session_key(key, self._prefix):
+            if is_session_key(key, self.key_prefix):
                 for target in target_of(key):
                     if target != source:
                         by_target.setdefault(target, []).append(key)
@@ -288,7 +278,7 @@ class Rebuilder:
                 lease.renew()
                 chunk = keys[start : start + CHUNK]
                 before = tally.written
-                self._copier.copy(chunk, self._nodes[source], self._nodes[target], tally)
+                self.copier.copy(chunk, self.nodes[source], self.nodes[target], tally)
                 self._go_on(len(chunk), tally.written - before)
             if tally.foreign:
                 lease.renew()
@@ -297,10 +287,10 @@ class Rebuilder:
     def _copy_foreign(self, source: str, target: str, tally: Tally) -> None:
         """Copy what only others can read as it is; the listing contains how long it lives."""
         foreign, tally.foreign = tally.foreign, []
-        node, before = self._nodes[source], tally.written
-        deadline = self._clock.monotonic() + LIST_TIME
-        expiries = node.expiries(self._prefix, foreign, deadline)
-        self._copier.copy_as_is(expiries, node, self._nodes[target], tally)
+        node, before = self.nodes[source], tally.written
+        deadline = self.clock.monotonic() + LIST_TIME
+        expiries = node.expiries(self.key_prefix, foreign, deadline)
+        self.copier.copy_as_is(expiries, node, self.nodes[target], tally)
         self._go_on(0, tally.written - before)
 
     def _go_on(self, looked_at: int, copied: int) -> None:
@@ -311,7 +301,7 @@ class Rebuilder:
             )
 
     def _finished(self, what: str, node_id: str, progress: Progress, last: Tally) -> None:
-        seconds = self._clock.monotonic() - progress.began
+        seconds = self.clock.monotonic() - progress.began
         text = (
             f"{what} of {node_id} finished: {progress.copied} records copied,"
             f" {progress.looked_at} compared in {seconds:.1f} s"
@@ -321,13 +311,13 @@ class Rebuilder:
         if unread := last.unread.total():
             text += f"; {unread} were left that no worker can read"
         level = "warning" if last.refused or unread else "info"
-        self._events.add(level, f"{what}_finished", text, node=node_id)
+        self.events.add(level, f"{what}_finished", text, node=node_id)
 
     def _failed(self, what: str, node_id: str, error: NodeError | UnreadableError) -> None:
         text = f"{what} of {node_id} was broken off: {error}"
         if isinstance(error, NodeValueError):
             text += "; the node stays in use and is read together with others"
-        self._events.add("warning", f"{what}_failed", text, node=node_id)
+        self.events.add("warning", f"{what}_failed", text, node=node_id)
 
 
 def is_session_key(key: str, prefix: str) -> bool:

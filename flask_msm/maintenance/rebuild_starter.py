@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING
 
 from flask_msm.cluster.health import NodeState
@@ -23,37 +24,27 @@ if TYPE_CHECKING:
 LEFT_FOR = 3
 
 
+@dataclass(eq=False)
 class RebuildStarter:
     """Has nodes rebuilt and drained that are to be.
 
     Args:
-        clock: Its monotonic clock is used.
         hold_off: See ``cluster/trust.py``, seconds.
         rebuilds: Whether this worker rebuilds nodes.
     """
 
-    def __init__(
-        self,
-        rebuilder: Rebuilder,
-        *,
-        table: NodeTable,
-        control: Control,
-        membership: Membership,
-        reactions: Reactions,
-        bulk: Background,
-        clock: Clock,
-        hold_off: float,
-        rebuilds: bool,
-    ) -> None:
-        self._rebuilder = rebuilder
-        self._table = table
-        self._control = control
-        self._membership = membership
-        self._reactions = reactions
-        self._bulk = bulk
-        self._clock = clock
-        self._hold_off = hold_off
-        self._rebuilds = rebuilds
+    rebuilder: Rebuilder
+    _: KW_ONLY
+    table: NodeTable
+    control: Control
+    membership: Membership
+    reactions: Reactions
+    bulk: Background
+    clock: Clock
+    hold_off: float
+    rebuilds: bool
+
+    def __post_init__(self) -> None:
         self._rebuilding = ProcessLock()
         # Ticks for which nodes are left to workers that can read more, by node id.
         self._left: dict[str, int] = {}
@@ -67,17 +58,17 @@ class RebuildStarter:
         if candidate is None or not self._rebuilding.acquire(blocking=False):
             return
         what, node_id, _ = candidate
-        control = self._control
+        control = self.control
         # The order that is seen now is the one that is carried out.
         ordered = control.drain_stamp(node_id)
         taken_back = what == "drain" and control.drains().get(node_id) != "draining"
-        if taken_back or not self._bulk.put(lambda _: self._rebuild(*candidate, ordered=ordered)):
+        if taken_back or not self.bulk.put(lambda _: self._rebuild(*candidate, ordered=ordered)):
             self._rebuilding.release()
 
     def _candidate(self) -> tuple[str, str, list[str]] | None:
         """Return what to do, for which node, with which others; ``None`` for nothing."""
-        views = self._table.view()
-        if not self._membership.may_believe() or not self._rebuilds:
+        views = self.table.view()
+        if not self.membership.may_believe() or not self.rebuilds:
             return None
         for node_id, view in views.items():
             if node_id in self._left:
@@ -98,27 +89,27 @@ class RebuildStarter:
     def _leave_to_others(self) -> None:
         """Leave nodes alone for a while of which another worker can read more than this one."""
         self._left = {node_id: ticks - 1 for node_id, ticks in self._left.items() if ticks > 1}
-        left = self._rebuilder.left_to_others
+        left = self.rebuilder.left_to_others
         while left:
             self._left[left.pop()] = LEFT_FOR
 
     def _is_quiet(self, node_id: str) -> bool:
         """Return whether the node has got all writes for long enough."""
-        missed = self._control.standing(node_id).missed
-        now = self._clock.monotonic()
+        missed = self.control.standing(node_id).missed
+        now = self.clock.monotonic()
         stamp, since = self._missed_since.get(node_id, (0, now))
         if stamp != missed:
             self._missed_since[node_id] = missed, now
             return False
-        return now - since >= self._hold_off
+        return now - since >= self.hold_off
 
     def _rebuild(self, what: str, node_id: str, others: list[str], *, ordered: int) -> None:
         try:
             if what == "drain":
-                if self._rebuilder.drain(node_id, others):
-                    self._control.set_drained(node_id, ordered=ordered)
-            elif not self._rebuilder.rebuild(node_id, others):
+                if self.rebuilder.drain(node_id, others):
+                    self.control.set_drained(node_id, ordered=ordered)
+            elif not self.rebuilder.rebuild(node_id, others):
                 return
-            self._reactions.publish()
+            self.reactions.publish()
         finally:
             self._rebuilding.release()

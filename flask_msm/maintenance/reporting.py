@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import socket
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any
 
 from flask_msm.cluster.reports import note_name
@@ -37,6 +38,7 @@ EVENTS = 50
 PAUSE = 3600.0
 
 
+@dataclass(eq=False)
 class StatusReporter:
     """Puts the report of this worker together and brings it to where others find it.
 
@@ -46,110 +48,94 @@ class StatusReporter:
         timeout: Time in seconds it may take.
     """
 
-    def __init__(
-        self,
-        reports: Reports,
-        *,
-        workers: WorkerRegistry,
-        table: NodeTable,
-        mode: ModeState,
-        control: Control,
-        events: Events,
-        store: FailoverStore,
-        rebuilder: Rebuilder,
-        failback: Failback,
-        meter: LatencyMetrics,
-        before: Callable[[], object],
-        sources: Mapping[str, Callable[[], Any]],
-        clock: Clock,
-        timeout: float,
-        version: str,
-    ) -> None:
+    reports: Reports
+    _: KW_ONLY
+    workers: WorkerRegistry
+    table: NodeTable
+    mode: ModeState
+    control: Control
+    events: Events
+    store: FailoverStore
+    rebuilder: Rebuilder
+    failback: Failback
+    meter: LatencyMetrics
+    before: Callable[[], object]
+    sources: Mapping[str, Callable[[], Any]]
+    clock: Clock
+    timeout: float
+    version: str
+
+    def __post_init__(self) -> None:
         self.histories: dict[str, History] = {}
-        self._reports = reports
-        self._workers = workers
-        self._table = table
-        self._mode = mode
-        self._control = control
-        self._events = events
-        self._store = store
-        self._rebuilder = rebuilder
-        self._failback = failback
-        self._meter = meter
-        self._before = before
-        self._sources = sources
-        self._clock = clock
-        self._timeout = timeout
-        self._version = version
-        self._started = clock.monotonic()
+        self._started = self.clock.monotonic()
         self._refused, self._refused_at = 0, -math.inf
 
     def publish(self, numbers: Mapping[str, Numbers]) -> None:
         """Bring the report of this worker to two nodes and to its host."""
         for node_id, found in numbers.items():
             self.histories.setdefault(node_id, History()).add(found)
-        self._before()
+        self.before()
         self._say_refused()
-        worker = self._workers.worker
-        data = self._reports.seal(worker, self.facts(numbers))
-        self._store.local.put_blob(note_name(worker), data)
-        self._reports.publish(worker, data, self._clock.monotonic() + self._timeout)
+        worker = self.workers.worker
+        data = self.reports.seal(worker, self.facts(numbers))
+        self.store.local.put_blob(note_name(worker), data)
+        self.reports.publish(worker, data, self.clock.monotonic() + self.timeout)
 
     def facts(self, numbers: Mapping[str, Numbers]) -> dict[str, Any]:
         """Return what this worker knows, as JSON takes it: times in seconds since the epoch."""
         facts: dict[str, Any] = {
-            "at": self._clock.time(),
+            "at": self.clock.time(),
             # By the clock of the fleet, which may not have been known at that time.
-            "started": self._clock.time() - (self._clock.monotonic() - self._started),
+            "started": self.clock.time() - (self.clock.monotonic() - self._started),
             "host": socket.gethostname(),
             "pid": os.getpid(),
-            "version": self._version,
-            "mode": self._mode.mode.value,
-            "mode_since": self._mode.since,
-            "control": str(max((c.stamp for c in self._control.choices("").values()), default=0)),
+            "version": self.version,
+            "mode": self.mode.mode.value,
+            "mode_since": self.mode.since,
+            "control": str(max((c.stamp for c in self.control.choices("").values()), default=0)),
             "nodes": {
                 node_id: self._node(node_id, numbers.get(node_id))
-                for node_id in self._table.node_ids
+                for node_id in self.table.node_ids
             },
             "traffic": self._traffic(),
             "local": self._kept(),
-            "events": [_said(event._asdict()) for event in self._events.newest(EVENTS)],
+            "events": [_said(event._asdict()) for event in self.events.newest(EVENTS)],
             "rebuild": self._rebuild(),
-            "unlisted": sorted(self._rebuilder.unlisted),
+            "unlisted": sorted(self.rebuilder.unlisted),
             "refused": self._all_refused(),
-            "handover": self._failback.progress and self._failback.progress._asdict(),
+            "handover": self.failback.progress and self.failback.progress._asdict(),
         }
-        for name, source in self._sources.items():
+        for name, source in self.sources.items():
             facts[name] = source()
         return facts
 
     def _all_refused(self) -> int:
         """Return how often something of the fleet's was not believed."""
-        maps = self._control.shared, self._workers.shared
-        return self._reports.refused + sum(one.refused + one.left_alone for one in maps)
+        maps = self.control.shared, self.workers.shared
+        return self.reports.refused + sum(one.refused + one.left_alone for one in maps)
 
     def _say_refused(self) -> None:
-        now, refused = self._clock.monotonic(), self._all_refused()
+        now, refused = self.clock.monotonic(), self._all_refused()
         if refused > self._refused and now - self._refused_at >= PAUSE:
             self._refused, self._refused_at = refused, now
             text = (
                 "something workers share is forged, damaged, too large, or of another version or"
                 f" secret; it is not used (seen {refused} times, reported once an hour)"
             )
-            self._events.add("warning", "fleet_record_refused", text)
+            self.events.add("warning", "fleet_record_refused", text)
 
     def _rebuild(self) -> dict[str, Any] | None:
-        progress = self._rebuilder.progress
+        progress = self.rebuilder.progress
         if progress is None:
             return None
-        began = self._clock.time() - (self._clock.monotonic() - progress.began)
+        began = self.clock.time() - (self.clock.monotonic() - progress.began)
         return {**progress._asdict(), "began_at": began}
 
     def _node(self, node_id: str, numbers: Numbers | None) -> dict[str, Any]:
-        view = self._table.view()[node_id]
-        health, now = view.health, self._clock.monotonic()
+        view = self.table.view()[node_id]
+        health, now = view.health, self.clock.monotonic()
         # Other hosts have other monotonic clocks: reports contain the time of day.
-        wall = self._clock.time() - now
+        wall = self.clock.time() - now
         facts: dict[str, Any] = {
             "state": view.state.value,
             "trusted": view.trusted,
@@ -158,7 +144,7 @@ class StatusReporter:
             "failures": health.doubts + health.losses,
             "good_probes": health.good_probes,
             "retry_at": wall + health.retry_at if health.retry_at > now else None,
-            **self._table.failures(node_id)._asdict(),
+            **self.table.failures(node_id)._asdict(),
         }
         if numbers is not None:
             history = self.histories.get(node_id, History())
@@ -171,7 +157,7 @@ class StatusReporter:
         return facts
 
     def _traffic(self) -> dict[str, Any]:
-        windows = self._meter.windows()
+        windows = self.meter.windows()
         known = [window for window in windows if window is not None]
         rows = [[w.loads, w.saves] for w in known]
         return {
@@ -183,12 +169,12 @@ class StatusReporter:
             "operations": [w and sum(w.loads) + sum(w.saves) for w in windows],
             "p95": [w and quantile(summed((w.loads, w.saves)), 0.95) for w in windows],
             "failures": [w and w.failed for w in windows],
-            "kept_locally": self._store.saved_locally,
+            "kept_locally": self.store.saved_locally,
             "found": [w and [w.hits, w.misses] for w in windows],
         }
 
     def _kept(self) -> dict[str, Any]:
-        shelf = self._store.local.shelf
+        shelf = self.store.local.shelf
         if shelf is None:
             return {}
         usage = shelf.cache.usage()
@@ -199,7 +185,7 @@ class StatusReporter:
             "dirty": len(shelf.journal.digests()),
             "limit_sessions": shelf.limits.sessions,
             "limit_bytes": shelf.limits.size,
-            "error": self._store.local.failing,
+            "error": self.store.local.failing,
         }
 
 

@@ -24,7 +24,6 @@ class RetryQueue:
     """Keys whose copy on a node is not confirmed.
 
     Args:
-        clock: Its monotonic clock is used.
         patience: Time in seconds until a repair is given up.
     """
 

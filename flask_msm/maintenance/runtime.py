@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING
 
 from flask_msm.cluster.health import NodeState
@@ -24,20 +25,17 @@ logger = logging.getLogger("flask_msm")
 TICK_PAUSE = 1.0
 
 
+@dataclass(eq=False)
 class Runtime:
-    """Starts the upkeep with the first request of a process, also after a fork.
+    """Starts the upkeep with the first request of a process, also after a fork."""
 
-    Args:
-        clock: Its monotonic clock is used.
-    """
+    monitor: Monitor
+    scheduler: Scheduler
+    _: KW_ONLY
+    state: NodeTable
+    clock: Clock
 
-    def __init__(
-        self, monitor: Monitor, scheduler: Scheduler, *, state: NodeTable, clock: Clock
-    ) -> None:
-        self._monitor = monitor
-        self._scheduler = scheduler
-        self._state = state
-        self._clock = clock
+    def __post_init__(self) -> None:
         self._lock = ProcessLock()
         self._pid = 0
         self._scheduled = False
@@ -56,29 +54,29 @@ class Runtime:
             self._tick_now_and_then()
 
     def _is_tick_needed(self) -> bool:
-        return any(_needs_tick(view, self._clock) for view in self._state.view().values())
+        return any(_needs_tick(view, self.clock) for view in self.state.view().values())
 
     def stop(self) -> None:
         """End the upkeep of this process and sign off from the fleet."""
         if self._pid == os.getpid():
             self._pid = 0
-            self._scheduler.stop()
-            self._monitor.leave()
+            self.scheduler.stop()
+            self.monitor.leave()
 
     def _begin(self) -> None:
         with self._lock:
             if self._pid == os.getpid():
                 return
-            self._monitor.begin()
-            self._scheduled = self._scheduler.start()
-            self._ticked_at = self._clock.monotonic()
+            self.monitor.begin()
+            self._scheduled = self.scheduler.start()
+            self._ticked_at = self.clock.monotonic()
             self._pid = os.getpid()
 
     def _tick_now_and_then(self) -> None:
-        now = self._clock.monotonic()
+        now = self.clock.monotonic()
         if now - self._ticked_at >= TICK_PAUSE:
             self._ticked_at = now
-            self._monitor.tick(in_request=True)
+            self.monitor.tick(in_request=True)
 
 
 def _needs_tick(view: NodeView, clock: Clock) -> bool:

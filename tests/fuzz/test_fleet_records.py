@@ -121,7 +121,7 @@ def test_a_signed_map_of_any_entries_can_be_lived_with(found):
     live_with(shared)
 
 
-REPORTS: Reports = CREW.workers[0].cluster.reporter._reports
+REPORTS: Reports = CREW.workers[0].cluster.reporter.reports
 REPORT = REPORTS.seal("w2", {"mode": "distributed", "nodes": [1, 2]})
 
 

@@ -63,7 +63,7 @@ class Crew:
         self._config = {"nodes": nodes, "MSM_PROBE_INTERVAL": INTERVAL, **config}
         self.workers = [self.hire() for _ in range(count)]
 
-    def hire(self, *, clock=None, **config):
+    def hire(self, *, clock=None, listener=None, **config):
         """Return one more worker."""
         for number in range(1, self._config["nodes"] + 1):
             self.nodes.setdefault(f"n{number}", CountingNode(f"n{number}"))
@@ -72,6 +72,8 @@ class Crew:
         name = f"process {self._hired}"
         # What is behind a request is done at once, and no thread is left over.
         brought = {"queue": AtOnce, "worker": lambda: name}
+        if listener is not None:
+            brought["listener"] = listener
         manager = SharedNodes(self.nodes, clock=clock, brought=brought)
         worker = make_app(clock=clock, manager=manager, **self._config, **config)
         worker.cluster = worker.state.parts.cluster

@@ -11,4 +11,4 @@ NOTICES = {"MSM_TIMEOUT": 1, "MSM_CONNECT_TIMEOUT": 1, "MSM_REQUEST_DEADLINE": 3
 
 def rebuild_soon(monitor) -> None:
     """Rebuild without the wait that long deadlines ask for; workers are ticked by hand."""
-    monitor._rebuilds._hold_off = 0.6
+    monitor.rebuilds.hold_off = 0.6

@@ -182,7 +182,7 @@ def test_an_exchanged_node_is_not_believed_in_the_middle_of_the_tick_that_notice
             assert not one.cluster.reactions.remembers({"n1", "n2"}, UNTIL)
         return one.name
 
-    one.cluster.conditions._worker = ask_first
+    one.cluster.conditions.worker = ask_first
     one.cluster.conditions.note("a_kind", "a subject", "Found in the middle of a tick.")
     one.cluster.monitor.tick()
 

@@ -205,7 +205,7 @@ def test_events_of_a_clock_a_day_ahead_are_not_in_the_future(crew, one):
 
 def test_a_report_of_a_huge_stamp_and_time_hides_no_worker(crew, one, other):
     facts = {"at": 10**20, "mode": "stopped"}
-    reports = one.cluster.reporter._reports
+    reports = one.cluster.reporter.reports
     crew.put(reports.key(other.name), report_of(reports, other.name, facts, stamp=(1 << 63) - 1))
     one.console.operations.observer.refresh()
     for _ in range(3):
@@ -226,7 +226,7 @@ def refusals(worker):
 
 
 def test_forged_reports_are_an_event_once_and_then_counted(crew, one, other):
-    reports = one.cluster.reporter._reports
+    reports = one.cluster.reporter.reports
     for _ in range(20):
         crew.put(reports.key(other.name), b"rubbish")
         one.console.operations.observer.refresh()

@@ -22,7 +22,7 @@ def crew():
 
 @pytest.fixture
 def reports(crew):
-    return crew.workers[0].cluster.reporter._reports
+    return crew.workers[0].cluster.reporter.reports
 
 
 def publish(reports, facts, name=NAME):
@@ -170,7 +170,7 @@ def test_a_blacklist_of_the_longest_names_leaves_a_report_that_others_can_read(c
     seen = worker.console.operations.observer.refresh()
 
     assert seen.reports[worker.name].facts["mode"] == "distributed"
-    assert worker.cluster.reporter._reports.refused == 0
+    assert worker.cluster.reporter.reports.refused == 0
 
 
 @pytest.mark.parametrize("kind", ["lists", "long texts", "maps", "all"])
