@@ -6,10 +6,12 @@ import logging
 import re
 from collections.abc import Callable
 from itertools import islice
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from flask.sessions import SessionInterface, SessionMixin
 from werkzeug.http import dump_cookie
+from werkzeug.sansio.response import Response as WerkzeugResponse
 
 from flask_msm.sessions.request import RequestContext
 from flask_msm.sessions.session import Session
@@ -22,7 +24,7 @@ from .record.token import PERMANENT, Token, cookie_pattern, peek_flags, signer_f
 
 
 if TYPE_CHECKING:
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
     from flask import Flask, Request, Response
 
@@ -76,7 +78,12 @@ class MsmSessionInterface(SessionInterface):
         self._route = route
         #: Called before a session is read or written.
         self.before_load: Callable[[], object] = on_load or _nothing
-        self._checked_parameters: dict[str, Any] = {}
+        self._cookie: SessionCookie | None = None
+        self._names_cookie_itself = any(
+            getattr(type(self), f"get_cookie_{what}")
+            is not getattr(SessionInterface, f"get_cookie_{what}")
+            for what in ("name", *_PARAMETERS)
+        )
         #: The life that the application set when it was asked last, and what that is in seconds.
         self._life: tuple[timedelta | None, float] = (None, 0.0)
         self._decides_itself = (
@@ -118,9 +125,10 @@ class MsmSessionInterface(SessionInterface):
         if unit is None or not isinstance(context, FlaskRequest):
             return
         loaded, request = session.loaded, context.request
-        if session.accessed:
-            response.vary.add("Cookie")
-        if self.is_ignored(request):
+        accessed = session.accessed
+        if accessed:
+            _vary_on_cookie(response)
+        if self._ignore is not None and self.is_ignored(request):
             return
         if not loaded and self._nothing_to_do(app, session, request):
             return
@@ -132,9 +140,11 @@ class MsmSessionInterface(SessionInterface):
                 return
         session.saving = True
         try:
-            self._answer(app, session, unit, context, response, saves=saves)
+            sets_cookie = self._answer(app, session, unit, context, response, saves=saves)
         finally:
             session.saving = False
+        if sets_cookie and not accessed:
+            _vary_on_cookie(response)
 
     def _answer(
         self,
@@ -145,8 +155,8 @@ class MsmSessionInterface(SessionInterface):
         response: Response,
         *,
         saves: bool,
-    ) -> None:
-        """Store what is to be stored, and set the headers.
+    ) -> bool:
+        """Store what is to be stored, and set the cookie; return whether that was due.
 
         Args:
             app: The application.
@@ -156,7 +166,8 @@ class MsmSessionInterface(SessionInterface):
             response: Gets the headers.
             saves: Changes are stored; without it the session is refreshed at most.
         """
-        parameters = self._cookie_parameters(app)
+        # A wrong parameter raises here, before anything is written.
+        cookie = self._cookie_of(app)
         loaded = session.loaded
         if loaded:
             request.life = request.read_life()
@@ -173,31 +184,34 @@ class MsmSessionInterface(SessionInterface):
         else:
             action = Action.KEEP
         if action is Action.DELETE:
-            response.delete_cookie(self.get_cookie_name(app), **parameters)
-            response.vary.add("Cookie")
-            return
+            response.delete_cookie(cookie.name, **cookie.parameters)
+            return True
         token = request.token
         if token is None or unit.frozen or request.is_open:
-            return
+            return False
         if session.loaded and dict.__len__(session) == 0:
-            return
+            return False
         unit.cookie_due = token != before or action is Action.SET
         # Unless the application overrides it, the same as calling ``should_set_cookie``.
         decides = self.should_set_cookie if self._decides_itself else super().should_set_cookie
         asks = self._decides_itself or not unit.cookie_due
         if asks and not decides(app, session):  # type: ignore[arg-type]
-            return
-        if request.several and parameters["domain"]:
+            return False
+        if request.several and cookie.parameters["domain"]:
             # First, for the browser that takes both cookies for one.
-            host_only = {**parameters, "domain": None}
-            response.delete_cookie(self.get_cookie_name(app), **host_only)
-        response.set_cookie(
-            self.get_cookie_name(app),
-            signer_for(request.secrets).dumps(token, self._route),
-            expires=self.get_expiration_time(app, session),  # type: ignore[arg-type]
-            **parameters,
-        )
-        response.vary.add("Cookie")
+            response.delete_cookie(cookie.name, **{**cookie.parameters, "domain": None})
+        value = signer_for(request.secrets).dumps(token, self._route)
+        cookie.set(response, value, self.get_expiration_time(app, session))  # type: ignore[arg-type]
+        return True
+
+    def _cookie_of(self, app: Flask) -> SessionCookie:
+        """Return the cookie as the application is configured now."""
+        cookie, configured = self._cookie, _configured(app.config)
+        if cookie is None or cookie.configured != configured or self._names_cookie_itself:
+            parameters = {what: getattr(self, f"get_cookie_{what}")(app) for what in _PARAMETERS}
+            cookie = SessionCookie(self.get_cookie_name(app), parameters, configured)
+            self._cookie = cookie
+        return cookie
 
     def should_set_cookie(self, app: Flask, session: SessionMixin) -> bool:
         """Return whether the response sets the cookie of *session*.
@@ -257,20 +271,67 @@ class MsmSessionInterface(SessionInterface):
             raise ReadOnlyError(message)
         logger.warning("%s; nothing was saved", message)
 
-    def _cookie_parameters(self, app: Flask) -> dict[str, Any]:
-        """Return the cookie's attributes; a wrong one raises here, before anything is written."""
-        parameters: dict[str, Any] = {
-            "domain": self.get_cookie_domain(app),
-            "path": self.get_cookie_path(app),
-            "secure": self.get_cookie_secure(app),
-            "partitioned": self.get_cookie_partitioned(app),
-            "samesite": self.get_cookie_samesite(app),
-            "httponly": self.get_cookie_httponly(app),
-        }
-        if parameters != self._checked_parameters:
-            dump_cookie(self.get_cookie_name(app), "", **parameters)
-            self._checked_parameters = parameters
-        return parameters
+
+#: What stands beside the value of the cookie, as ``get_cookie_*`` return it.
+_PARAMETERS = ("domain", "path", "secure", "partitioned", "samesite", "httponly")
+#: Returns the configuration that decides about that, if no subclass of the interface does.
+_configured = itemgetter(
+    "SESSION_COOKIE_NAME",
+    "SESSION_COOKIE_DOMAIN",
+    "SESSION_COOKIE_PATH",
+    "APPLICATION_ROOT",
+    "SESSION_COOKIE_SECURE",
+    "SESSION_COOKIE_PARTITIONED",
+    "SESSION_COOKIE_SAMESITE",
+    "SESSION_COOKIE_HTTPONLY",
+)
+
+
+class SessionCookie:
+    """The session's cookie in responses, as Werkzeug writes it.
+
+    Werkzeug writes it once; then only the value changes, and the expiry of permanent sessions.
+
+    Args:
+        name: Its name.
+        parameters: What ``set_cookie`` takes beside name, value and expiry.
+        configured: The configuration that they follow from.
+
+    Raises:
+        ValueError: A parameter is not possible, in the words of Werkzeug.
+    """
+
+    def __init__(
+        self, name: str, parameters: dict[str, Any], configured: tuple[object, ...]
+    ) -> None:
+        self.name = name
+        self.parameters = parameters
+        self.configured = configured
+        #: An expiry, seconds since the epoch, and what stands before and behind the value with it.
+        self._texts = self._written(None)
+
+    def set(self, response: Response, value: str, expires: datetime | None) -> None:
+        """Set the cookie to *value*, which needs no quotes."""
+        if type(response).set_cookie is not WerkzeugResponse.set_cookie:
+            response.set_cookie(self.name, value, expires=expires, **self.parameters)
+            return
+        texts = self._texts
+        if texts[0] != (int(expires.timestamp()) if expires else None):
+            texts = self._texts = self._written(expires)
+        response.headers.add("Set-Cookie", texts[1] + value + texts[2])
+
+    def _written(self, expires: datetime | None) -> tuple[int | None, str, str]:
+        header = dump_cookie(self.name, "", expires=expires, **self.parameters)
+        start, equals, end = header.partition("=")
+        return int(expires.timestamp()) if expires else None, start + equals, end
+
+
+def _vary_on_cookie(response: Response) -> None:
+    """Let caches know that the response depends on the cookie."""
+    if "Vary" in response.headers:
+        response.vary.add("Cookie")
+    else:
+        response.headers.add("Vary", "Cookie")
 
 
 class FlaskRequest(RequestContext):

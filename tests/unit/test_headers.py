@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from flask import Flask, session
+from flask import Flask, Response, request, session
 
 from flask_msm import MemcachedSessionManager, MsmSessionInterface
+from flask_msm.interface import SessionCookie
 
 
 def nothing():
@@ -227,3 +228,80 @@ def test_an_application_that_decides_about_the_cookie_itself_is_obeyed(existing,
     _, cookies, _ = answer(app, existing=existing, permanent=permanent)
 
     assert len(cookies) == (1 if existing else 0)
+
+
+@pytest.mark.parametrize("expires", [None, 0, 1, 0.4, 31 * 86_400])
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {},
+        {"domain": "shop.example", "path": "/cart", "secure": True},
+        {"samesite": "None", "secure": True, "partitioned": True},
+        {"httponly": False, "samesite": "Lax"},
+    ],
+)
+@pytest.mark.parametrize("name", ["session", "__Host-session", "s.1"])
+def test_the_cookie_is_what_werkzeug_makes_of_it_also_the_second_time(name, parameters, expires):
+    usual = {"path": "/", "domain": None, "secure": False, "httponly": True}
+    usual |= {"samesite": None, "partitioned": False} | parameters
+    cookie = SessionCookie(name, usual, ())
+    start = datetime(2026, 1, 31, 23, 59, 58, 300_000, tzinfo=UTC)
+    for value, later in (("first.1.-", 0.0), ("second.2.-", 0.6), ("third.3.p", 60.0)):
+        at = None if expires is None else start + timedelta(seconds=later + expires)
+        wanted, response = Response(), Response()
+        wanted.set_cookie(name, value, expires=at, **usual)
+
+        cookie.set(response, value, at)
+
+        assert response.headers.getlist("Set-Cookie") == wanted.headers.getlist("Set-Cookie")
+
+
+def test_a_response_that_sets_cookies_in_its_own_way_is_obeyed():
+    class Marked(Response):
+        def set_cookie(self, key, value="", **options):
+            super().set_cookie(f"marked-{key}", value, **options)
+
+    app = make_msm()
+    app.response_class = Marked
+
+    response = app.test_client().get("/")
+
+    assert response.headers["Set-Cookie"].startswith("marked-session=")
+
+
+def test_a_cookie_setting_that_changes_while_the_application_runs_counts_at_once():
+    app = make_msm()
+    client = app.test_client()
+    assert "Path=/;" in client.get("/").headers["Set-Cookie"] + ";"
+
+    app.config.update(SESSION_COOKIE_PATH="/shop", SESSION_COOKIE_NAME="cart")
+    header = client.get("/").headers["Set-Cookie"]
+
+    assert header.startswith("cart=")
+    assert header.endswith("Path=/shop")
+
+
+def test_a_subclass_that_names_the_cookie_by_request_is_asked_every_time():
+    class Interface(MsmSessionInterface):
+        def get_cookie_path(self, app):
+            return f"/{request.args['tenant']}"
+
+    app = make_msm(interface=Interface)
+    client = app.test_client()
+
+    paths = [client.get(f"/?tenant={name}").headers["Set-Cookie"][-2:] for name in "ab"]
+
+    assert paths == ["/a", "/b"]
+
+
+def make_msm(**options):
+    app = Flask("shop")
+    app.config.update(SECRET_KEY="secret " * 5, TESTING=True, MSM_ADMIN=False)
+    MemcachedSessionManager(app, **options)
+
+    @app.get("/")
+    def change():
+        session["number"] = session.get("number", 0) + 1
+        return ""
+
+    return app

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from itsdangerous import Signer
 
-from flask_msm.record.token import MAX_LENGTH, Token, TokenSigner, new_sid, peek_flags, signer_for
+from flask_msm.record.keys import derive
+from flask_msm.record.token import (
+    MAX_LENGTH,
+    MOST_SIGNED,
+    Token,
+    TokenSigner,
+    new_sid,
+    peek_flags,
+    signer_for,
+)
 
 
 SIGNER = TokenSigner(("secret",))
@@ -24,6 +36,39 @@ def test_a_token_comes_back_as_it_was(version, renewed, permanent, local, route)
     token = Token(new_sid(), version, renewed, permanent, local)
 
     assert SIGNER.loads(SIGNER.dumps(token, route)) == token
+
+
+@given(
+    st.integers(0, 2**62),
+    st.integers(0, 2**33),
+    st.booleans(),
+    st.binary(min_size=1, max_size=100) | st.text(min_size=1, max_size=100),
+)
+def test_a_signed_token_is_what_itsdangerous_makes_of_it(version, renewed, permanent, secret):
+    token = Token(new_sid(), version, renewed, permanent)
+    signer = Signer(derive(secret, b"cookie"), key_derivation="none", digest_method=sha256)
+
+    signed = TokenSigner((secret,)).dumps(token)
+
+    assert signer.unsign(signed).decode() == signed.rpartition(".")[0]
+    assert signer.sign(signed.rpartition(".")[0]).decode() == signed
+
+
+def test_no_more_than_so_many_signed_tokens_are_remembered():
+    signer = TokenSigner(("secret",))
+
+    signed = [signer.dumps(TOKEN._replace(version=n)) for n in range(3 * MOST_SIGNED)]
+
+    assert len(signer._signed) <= MOST_SIGNED
+    assert all(signer.loads(text).version == n for n, text in enumerate(signed))
+
+
+def test_a_token_that_was_signed_here_is_not_verified_again(monkeypatch):
+    signer = TokenSigner(("secret",))
+    text = signer.dumps(TOKEN, "route")
+    monkeypatch.setattr(signer, "_signer", None)
+
+    assert signer.loads(text) is TOKEN
 
 
 @given(st.data())
