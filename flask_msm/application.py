@@ -49,7 +49,7 @@ from .sessions.live_objects import LiveObjects
 from .sessions.overrides import RuntimeOverrides
 from .sessions.pins import Pins
 from .sessions.repository import Repository, Rules
-from .sessions.serialization import Listeners, Serialization
+from .sessions.serialization import Serialization
 from .storage.failover import FailoverStore
 from .storage.fast_path import FastPath
 from .storage.known_records import KnownRecords
@@ -193,13 +193,11 @@ class Application:
             live=LiveObjects(clock),
             attribute_filter=settings.attribute_filter,
             clock=clock,
-            listeners=Listeners(
-                say=self.events.add,
-                blacklisted=environment.blacklisted,
-                stop_distribution=self.cluster.reactions.stop_distribution
-                if self.cluster
-                else lambda _: None,
-            ),
+            events=self.events,
+            blacklisted=environment.blacklisted,
+            stop_distribution=self.cluster.reactions.stop_distribution
+            if self.cluster
+            else lambda _: None,
         )
         self.repository = Repository(
             self.cluster.fast_path if self.cluster else self.store,

@@ -40,11 +40,7 @@ class Noted(Enum):
 
 
 class Blacklist:
-    """The entries this worker knows.
-
-    Attributes:
-        overflow: How many failures could not be entered because there are too many others.
-    """
+    """The entries this worker knows."""
 
     def __init__(self, clock: Clock, worker: Callable[[], str]) -> None:
         self.overflow = 0

@@ -35,11 +35,7 @@ Refused = Callable[[Any, Any, SerializationError], "bytes | None"]
 
 
 class ChangeTracker:
-    """The attributes as they are stored, and the objects the application got for them.
-
-    Attributes:
-        encoded: What is stored, by name.
-    """
+    """The attributes as they are stored, and the objects the application got for them."""
 
     # Made when there is something that cannot be stored, or must not be.
     _left: UnserializableHandler | None = None

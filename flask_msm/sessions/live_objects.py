@@ -39,10 +39,7 @@ class Kept(NamedTuple):
 class _Shelf(NamedTuple):
     """The objects of one session.
 
-    Attributes:
-        objects: By name.
-        until: When they go, monotonic time in seconds.
-        early: Whether the session may still be there then.
+    *early*: the session may still be there *until* then (monotonic, seconds).
     """
 
     objects: dict[Any, Kept]

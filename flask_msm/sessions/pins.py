@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.errors import MAX_NAME, short_name
-from flask_msm.process.locks import ProcessLock
 
 
 if TYPE_CHECKING:
@@ -21,11 +20,7 @@ CONFIG = "MSM_BLACKLIST"
 class Pin(NamedTuple):
     """A name that is pinned.
 
-    Attributes:
-        name: The attribute.
-        who: The operator, or ``MSM_BLACKLIST``.
-        why: Their reason.
-        at: When, seconds since the epoch; 0 for the configuration.
+    Of the configuration *at* is 0.
     """
 
     name: str
@@ -37,16 +32,12 @@ class Pin(NamedTuple):
 class Pins:
     """The pinned names as this worker knows them.
 
-    Operators cannot unpin those that are configured.
-
-    Attributes:
-        names: All of them, replaced whole.
+    Operators cannot unpin those that are configured. *names* is replaced whole.
     """
 
     def __init__(self, configured: Iterable[str] = ()) -> None:
         self._configured = {short_name(name): Pin(short_name(name)) for name in configured}
         self._chosen: dict[str, Pin] = {}
-        self._lock = ProcessLock()
         self.names = frozenset(self._configured)
 
     def __contains__(self, name: object) -> bool:
@@ -59,30 +50,9 @@ class Pins:
         both = {**self._chosen, **self._configured}
         return [both[name] for name in sorted(both)]
 
-    def pin(self, pin: Pin) -> bool:
-        """Pin a name here; return whether there was room for it."""
-        with self._lock:
-            chosen = {**self._chosen, short_name(pin.name): pin._replace(name=short_name(pin.name))}
-            if len(chosen) > MAX_PINS:
-                return False
-            self._replace(chosen)
-        return True
-
-    def unpin(self, name: str) -> None:
-        """Take back what was pinned at run time."""
-        with self._lock:
-            chosen = dict(self._chosen)
-            chosen.pop(short_name(name), None)
-            self._replace(chosen)
-
     def set_chosen(self, pins: Iterable[Pin]) -> None:
         """Take *pins*, the newest of them if they are too many, for all that operators pinned."""
         newest = sorted(pins, key=lambda pin: pin.at, reverse=True)[:MAX_PINS]
-        with self._lock:
-            self._replace(
-                {short_name(pin.name): pin._replace(name=short_name(pin.name)) for pin in newest}
-            )
-
-    def _replace(self, chosen: dict[str, Pin]) -> None:
+        chosen = {(name := short_name(pin.name)): pin._replace(name=name) for pin in newest}
         self._chosen = chosen
         self.names = frozenset(chosen) | frozenset(self._configured)

@@ -59,14 +59,8 @@ class Counters:
 class Rules:
     """The settings a session's life follows.
 
-    Attributes:
-        key_prefix: In front of every storage key.
-        request_deadline: Time in seconds a request may spend on the store.
-        absolute_timeout: Time in seconds after which a session ends regardless, or ``None``.
-        regenerate_grace: Time in seconds an old id still shows the frozen attributes.
-        on_unknown: ``detached`` or ``error``.
-        strict_types: Whether what would come back as another type is refused.
-        raise_unexpected: Whether to raise unexpected errors of a store (tests).
+    Times are in seconds; *on_unknown* is ``detached`` or ``error``; *raise_unexpected* is for
+    tests.
     """
 
     key_prefix: str

@@ -19,6 +19,7 @@ from .blacklist import MAX_ENTRIES, Blacklist, Noted
 
 
 if TYPE_CHECKING:
+    from flask_msm.cluster.events import Events
     from flask_msm.policies import Failure, PolicyInForce
     from flask_msm.process.clock import Clock
 
@@ -44,26 +45,12 @@ class Counts:
     stops_asked: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listeners:
-    """Callbacks, called without any lock held.
-
-    Attributes:
-        say: Called with level (``warning``), kind (one word) and a sentence.
-        blacklisted: Called with each failure that makes an entry of the blacklist.
-        stop_distribution: Called with the reason to stop distribution for the whole fleet; doing
-            so again while it is stopped must be harmless.
-    """
-
-    say: Callable[[str, str, str], object]
-    blacklisted: Callable[[Failure], object]
-    stop_distribution: Callable[[str], object]
-
-
 class Serialization:
     """Knows the policy in force, and takes note of what was done by it.
 
-    What *attribute_filter* finds nothing in is not stored at all.
+    What *attribute_filter* finds nothing in is not stored at all. *blacklisted* is called with each
+    failure that makes an entry of the blacklist, *stop_distribution* with the reason to stop it for
+    the whole fleet: doing so again must be harmless.
     """
 
     def __init__(
@@ -76,7 +63,9 @@ class Serialization:
         live: LiveObjects,
         attribute_filter: re.Pattern[str] | None,
         clock: Clock,
-        listeners: Listeners,
+        events: Events,
+        blacklisted: Callable[[Failure], object],
+        stop_distribution: Callable[[str], object],
     ) -> None:
         self.policy = policy
         self.blacklist = blacklist
@@ -84,7 +73,9 @@ class Serialization:
         self.pins = pins
         self.live = live
         self.attribute_filter = attribute_filter
-        self.listeners = listeners
+        self.stop_distribution = stop_distribution
+        self._events = events
+        self._blacklisted = blacklisted
         self.counts = Counts()
         self._clock = clock
         self._asked_at = self._full_at = self._dropped_at = -math.inf
@@ -105,7 +96,7 @@ class Serialization:
                 f" usual (policy {self.policy.name!r}; logged once for this attribute and type,"
                 " then counted)",
             )
-            self._tell(self.listeners.blacklisted, failure)
+            self._tell(self._blacklisted, failure)
 
     def note_local(self, failure: Failure) -> None:
         """Take note that an attribute stays in this process."""
@@ -143,7 +134,7 @@ class Serialization:
             "distribution_stop_asked",
             f"{why}; all workers are to keep sessions on their own hosts until an operator resumes",
         )
-        self._tell(self.listeners.stop_distribution, why)
+        self._tell(self.stop_distribution, why)
 
     def _note(self, entries: Blacklist, failure: Failure) -> Noted:
         noted = entries.note(
@@ -166,7 +157,7 @@ class Serialization:
         return noted
 
     def _say(self, kind: str, text: str) -> None:
-        self.listeners.say("warning", kind, text)
+        self._events.add("warning", kind, text)
 
     def _tell(self, listener: Callable[..., object], what: object) -> None:
         try:

@@ -53,18 +53,22 @@ class Session(dict[str, Any]):
 
     Attributes:
         accessed: Something looked at the session in this request; set by Flask.
+        loaded: The attributes were read.
+        detached: No store knew what the session holds.
+        cleared: ``clear()`` was called.
+        backing: What stands behind this session.
     """
 
     __slots__ = (
-        "_backing",
-        "_cleared",
-        "_detached",
         "_handed_out",
-        "_loaded",
         "_lock",
         "_modified",
         "accessed",
         "assigned",
+        "backing",
+        "cleared",
+        "detached",
+        "loaded",
         "saving",
         "shown",
         "told_absent",
@@ -80,15 +84,15 @@ class Session(dict[str, Any]):
         self.told_absent: set[str] = set()
         #: Names that were there whenever the application saw the whole of a detached session.
         self.shown: frozenset[str] = frozenset()
-        self._backing = backing
+        self.backing = backing
         self._modified = False
         #: Nothing is compared for ``modified`` now: saving compares all values by itself.
         self.saving = False
         #: Names of attributes whose values the application got, so that it may change them.
         self._handed_out: set[Any] = set()
-        self._cleared = False
-        self._detached = False
-        self._loaded = backing is None
+        self.cleared = False
+        self.detached = False
+        self.loaded = backing is None
         self._lock = threading.Lock()
         if backing is None:
             dict.update(self, initial or {})
@@ -98,41 +102,26 @@ class Session(dict[str, Any]):
     # -- state ---------------------------------------------------------------------------------
 
     @property
-    def loaded(self) -> bool:
-        """Whether the attributes were read."""
-        return self._loaded
-
-    @property
-    def detached(self) -> bool:
-        """Whether no store knew what the session holds."""
-        return self._detached
-
-    @property
-    def cleared(self) -> bool:
-        """Whether ``clear()`` was called."""
-        return self._cleared
-
-    @property
     def sid(self) -> str | None:
         """The session id, ``None`` as long as nothing was stored. Never log it."""
-        return self._backing.sid if self._backing else None
+        return self.backing.sid if self.backing else None
 
     @property
     def ref(self) -> str | None:
         """The public name of the session, safe in logs; ``None`` as long as nothing was stored."""
-        return self._backing.ref if self._backing else None
+        return self.backing.ref if self.backing else None
 
     @property
     def new(self) -> bool:
         """Whether nothing was stored for this browser before this request."""
-        self._load()
+        self.load()
         # Not the id: regenerate() makes that before anything is stored.
-        return self._backing is None or self._backing.request.token_permanent is None
+        return self.backing is None or self.backing.request.token_permanent is None
 
     @property
     def is_local(self) -> bool:
         """Whether the session holds changes that only this process knows."""
-        return self._backing is not None and self._backing.request.is_local
+        return self.backing is not None and self.backing.request.is_local
 
     @property
     def modified(self) -> bool:
@@ -148,16 +137,16 @@ class Session(dict[str, Any]):
 
     @modified.setter
     def modified(self, value: bool) -> None:
-        if not value and self._backing is not None and self._loaded:
-            self._backing.tracker.rebase(self)
+        if not value and self.backing is not None and self.loaded:
+            self.backing.tracker.rebase(self)
             self.assigned.clear()
             # What was set until now may change from now on.
             self._handed_out.add(ALL)
         self._modified = bool(value)
 
     def _is_changed_inside(self) -> bool:
-        backing, names = self._backing, self._handed_out
-        if not self._loaded or backing is None:
+        backing, names = self.backing, self._handed_out
+        if not self.loaded or backing is None:
             return False
         values = self.peek()
         if ALL not in names:
@@ -167,23 +156,19 @@ class Session(dict[str, Any]):
         except Exception:  # noqa: BLE001 - the save reports it
             return True
 
-    def mark_modified(self) -> None:
-        """Set ``modified`` because a change inside a value was found."""
-        self._modified = True
-
     @property
     def permanent(self) -> bool:
         """Whether the session outlives the browser."""
-        if not self._loaded and self._backing is not None:
-            return bool(self._backing.request.token_permanent)
+        if not self.loaded and self.backing is not None:
+            return bool(self.backing.request.token_permanent)
         return bool(dict.get(self, PERMANENT, False))
 
     @permanent.setter
     def permanent(self, value: bool) -> None:
         if (
-            not self._loaded
-            and self._backing
-            and self._backing.request.cookie_permanent == bool(value)
+            not self.loaded
+            and self.backing
+            and self.backing.request.cookie_permanent == bool(value)
         ):
             # Nothing to store, and no need to read: the cookie is sent again, as Flask does.
             self._modified = True
@@ -191,14 +176,9 @@ class Session(dict[str, Any]):
             return
         self[PERMANENT] = bool(value)
 
-    @property
-    def backing(self) -> UnitOfWork | None:
-        """What stands behind this session."""
-        return self._backing
-
     def peek(self) -> dict[str, Any]:
         """Return the attributes without loading them; empty as long as they are not loaded."""
-        return dict(dict.items(self)) if self._loaded else {}
+        return dict(dict.items(self)) if self.loaded else {}
 
     def keep_only(self, names: set[Any]) -> None:
         """Forget all attributes but those of *names*, because the others belong to another id."""
@@ -209,21 +189,21 @@ class Session(dict[str, Any]):
 
     def save(self) -> None:
         """Store the changes now; in a streamed response nothing is stored after its start."""
-        if self._backing is not None and self._loaded:
+        if self.backing is not None and self.loaded:
             self.saving = True
             try:
-                self._backing.save(self)
+                self.backing.save(self)
             finally:
                 self.saving = False
 
     def reload(self) -> None:
         """Forget all changes and read the session again at the next access."""
-        if self._backing is None:
+        if self.backing is None:
             return
         with self._lock:
             dict.clear(self)
             dict.__setitem__(self, _PLACEHOLDER, None)
-            self._loaded = self._modified = self._cleared = self._detached = False
+            self.loaded = self._modified = self.cleared = self.detached = False
             self.assigned.clear()
             self.told_absent.clear()
             self._handed_out.clear()
@@ -236,51 +216,48 @@ class Session(dict[str, Any]):
         When another request has moved the session already, this one gets a session of its own:
         with what it set, and with what it had read if that was before the move.
         """
-        self._load()
-        if self._backing is not None:
-            self._backing.regenerate()
+        self.load()
+        if self.backing is not None:
+            self.backing.regenerate()
         self._modified = True
 
     def destroy(self) -> None:
         """End the session for good, on every node. What is set afterwards starts a new one."""
-        self._load()
-        if self._backing is not None:
-            self._backing.destroy()
+        self.load()
+        if self.backing is not None:
+            self.backing.destroy()
         dict.clear(self)
         self.assigned.clear()
         self._modified = True
-        self._detached = False
+        self.detached = False
         self.told_absent.clear()
 
     # -- loading -------------------------------------------------------------------------------
 
     def load(self) -> None:
         """Read the attributes now, if they were not read yet."""
-        self._load()
-
-    def _load(self) -> None:
-        if self._loaded:
+        if self.loaded:
             return
         with self._lock:
-            if self._loaded or self._backing is None:
+            if self.loaded or self.backing is None:
                 return
             # Set before, to what the cookie has; there may be nothing behind it.
-            permanent = PERMANENT in self.assigned and self._backing.request.cookie_permanent
-            contents = self._backing.load()
+            permanent = PERMANENT in self.assigned and self.backing.request.cookie_permanent
+            contents = self.backing.load()
             dict.clear(self)
             dict.update(self, contents.values)
             if permanent and not contents.detached:
                 dict.setdefault(self, PERMANENT, True)
-            self._detached = contents.detached
-            self._loaded = True
+            self.detached = contents.detached
+            self.loaded = True
 
     def _absent(self, key: Any) -> None:
-        if self._detached and (name := text_of(key)) is not None:
+        if self.detached and (name := text_of(key)) is not None:
             self.told_absent.add(name)
 
     def _all_absent(self) -> None:
         """Take note that the application saw the whole of a detached session."""
-        if self._detached:
+        if self.detached:
             # What it had set before was there to be seen: only the others were shown as absent.
             names = frozenset(by_text(self.peek()))
             self.shown = self.shown & names if ALL in self.told_absent else names
@@ -289,8 +266,8 @@ class Session(dict[str, Any]):
     # -- reading -------------------------------------------------------------------------------
 
     def __getitem__(self, key: str) -> Any:
-        if not self._loaded:
-            self._load()
+        if not self.loaded:
+            self.load()
         try:
             value = dict.__getitem__(self, key)
         except KeyError:
@@ -301,8 +278,8 @@ class Session(dict[str, Any]):
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return the value of *key*, or *default*."""
-        if not self._loaded:
-            self._load()
+        if not self.loaded:
+            self.load()
         value = dict.get(self, key, _MISSING)
         if value is _MISSING:
             self._absent(key)
@@ -311,24 +288,24 @@ class Session(dict[str, Any]):
         return value
 
     def __contains__(self, key: object) -> bool:
-        self._load()
+        self.load()
         there = dict.__contains__(self, key)
         if not there:
             self._absent(key)
         return there
 
     def __iter__(self) -> Iterator[str]:
-        self._load()
+        self.load()
         self._all_absent()
         return dict.__iter__(self)
 
     def __reversed__(self) -> Iterator[str]:
-        self._load()
+        self.load()
         self._all_absent()
         return dict.__reversed__(self)
 
     def __len__(self) -> int:
-        self._load()
+        self.load()
         self._all_absent()
         return dict.__len__(self)
 
@@ -336,10 +313,10 @@ class Session(dict[str, Any]):
         return len(self) > 0
 
     def __eq__(self, other: object) -> bool:
-        self._load()
+        self.load()
         self._all_absent()
         if isinstance(other, Session):
-            other._load()
+            other.load()
         return dict.__eq__(self, other)
 
     def __ne__(self, other: object) -> bool:
@@ -355,27 +332,27 @@ class Session(dict[str, Any]):
 
     def keys(self) -> KeysView[str]:  # type: ignore[override]
         """Return a view of the names."""
-        self._load()
+        self.load()
         self._all_absent()
         return dict.keys(self)
 
     def values(self) -> ValuesView[Any]:  # type: ignore[override]
         """Return a view of the values."""
-        self._load()
+        self.load()
         self._all_absent()
         self._handed_out.add(ALL)
         return dict.values(self)
 
     def items(self) -> ItemsView[str, Any]:  # type: ignore[override]
         """Return a view of names and values."""
-        self._load()
+        self.load()
         self._all_absent()
         self._handed_out.add(ALL)
         return dict.items(self)
 
     def copy(self) -> dict[str, Any]:
         """Return the attributes as a plain dictionary."""
-        self._load()
+        self.load()
         self._all_absent()
         self._handed_out.add(ALL)
         return dict(dict.items(self))
@@ -392,21 +369,21 @@ class Session(dict[str, Any]):
         return dict, (self.copy(),)
 
     def __repr__(self) -> str:
-        if not self._loaded:
+        if not self.loaded:
             return "<Session, not loaded>"
         return f"<Session {dict.__repr__(self)}>"
 
     # -- changing ------------------------------------------------------------------------------
 
     def __setitem__(self, key: str, value: Any) -> None:
-        if not self._loaded:
-            self._load()
+        if not self.loaded:
+            self.load()
         self._modified = True
         self.assigned.add(key)
         dict.__setitem__(self, key, value)
 
     def __delitem__(self, key: str) -> None:
-        self._load()
+        self.load()
         if not dict.__contains__(self, key):
             self._absent(key)
         dict.__delitem__(self, key)
@@ -414,7 +391,7 @@ class Session(dict[str, Any]):
 
     def pop(self, key: str, default: Any = _MISSING) -> Any:
         """Remove *key* and return its value, or *default*."""
-        self._load()
+        self.load()
         if dict.__contains__(self, key):
             self._modified = True
             return dict.pop(self, key)
@@ -425,7 +402,7 @@ class Session(dict[str, Any]):
 
     def popitem(self) -> tuple[str, Any]:
         """Remove and return the newest item."""
-        self._load()
+        self.load()
         self._all_absent()
         item = dict.popitem(self)
         self._modified = True
@@ -433,13 +410,13 @@ class Session(dict[str, Any]):
 
     def clear(self) -> None:
         """Remove everything; a session that is still empty when it is saved is ended."""
-        self._load()
+        self.load()
         dict.clear(self)
-        self._modified = self._cleared = True
+        self._modified = self.cleared = True
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Take over the items of a mapping, an iterable of pairs, or keyword arguments."""
-        self._load()
+        self.load()
         self._modified = True
         values: dict[Any, Any] = dict(*args, **kwargs)
         self.assigned.update(values)
@@ -451,7 +428,7 @@ class Session(dict[str, Any]):
 
     def setdefault(self, key: str, default: Any = None) -> Any:
         """Return the value of *key*; set it to *default* first if it is not there."""
-        self._load()
+        self.load()
         if not dict.__contains__(self, key):
             self._absent(key)
             self._modified = True

@@ -255,7 +255,7 @@ class UnitOfWork:
     def _store_values(self, session: Session) -> Action:
         changes = self.tracker.changes(session)
         if changes:
-            session.mark_modified()
+            session.modified = True
         if self.frozen:
             self._drop(changes)
             return Action.KEEP

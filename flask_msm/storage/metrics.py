@@ -40,13 +40,8 @@ STEPS = 30
 class Window:
     """What happened in thirty seconds.
 
-    Attributes:
-        number: Which window it is, counted from the start of the clock.
-        loads: Latencies of reads by class.
-        saves: Latencies of writes by class.
-        hits: Reads that found a session.
-        misses: Reads that found none.
-        failed: Reads that no store answered and writes that none took.
+    *loads* and *saves* are latencies by class; *failed* are reads that no store answered and writes
+    that none took.
     """
 
     __slots__ = ("failed", "hits", "loads", "misses", "number", "saves")

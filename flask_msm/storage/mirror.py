@@ -24,11 +24,7 @@ REMEMBERED = 4096
 
 
 class Mirror:
-    """Sees to it that local storage has what the cluster was seen to hold.
-
-    Attributes:
-        dropped: How many copies were not made because too many were waiting.
-    """
+    """Sees to it that local storage has what the cluster was seen to hold."""
 
     def __init__(self, local: LocalStore, background: Background) -> None:
         self.dropped = 0

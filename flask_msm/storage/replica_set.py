@@ -47,16 +47,9 @@ class ReplicaSet:
     """What reading and writing share.
 
     Attributes:
-        clients: Node clients by id.
-        placement: Ranks the nodes for a key.
-        views: What may be done with each node now.
         report: Called with the failure of an operation on a node.
         answered: Called with each node that answered.
         left_out: Called for a home node that did not get a write, with node id and storage key.
-        envelope: Seals and opens records.
-        max_size: Largest record, bytes.
-        clock: Its wall clock makes times to live.
-        counters: What happened so far.
     """
 
     clients: Mapping[str, MemcachedNode]

@@ -23,9 +23,7 @@ class Outcome(Enum):
 class Copy(NamedTuple):
     """What a node was seen to hold.
 
-    Attributes:
-        record: The record, ``None`` when the node has none that can be used.
-        token: To replace what is there; ``None`` when nothing is there.
+    Without *record* there is none that can be used, without *token* nothing at all.
     """
 
     record: Record | None
@@ -94,10 +92,7 @@ Rewrite = Callable[["Record | None"], "Record"]
 class RecordTooLargeError(Exception):
     """A record does not fit; nothing was written.
 
-    Attributes:
-        size: Its size in bytes.
-        limit: The largest size allowed, in bytes.
-        largest: Name of the attribute that takes most room.
+    Sizes are in bytes; *largest* is the attribute that takes most room.
     """
 
     def __init__(self, size: int, limit: int, largest: str) -> None:
@@ -112,11 +107,7 @@ class RecordRefusedError(Exception):
 
 
 class LocalStorageError(Exception):
-    """Local storage failed: the disk is full, read-only or gone, or its cache raised.
-
-    Attributes:
-        reason: What happened, in words.
-    """
+    """Local storage failed: the disk is full, read-only or gone, or its cache raised."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason

@@ -403,7 +403,6 @@ def test_the_memory_of_clears_is_bounded():
 
 def test_pins_of_the_configuration_cannot_be_removed_by_operators():
     pins = Pins(["cart"])
-    pins.unpin("cart")
     pins.set_chosen([])
 
     assert "cart" in pins
@@ -413,17 +412,17 @@ def test_pins_of_the_configuration_cannot_be_removed_by_operators():
 def test_an_operator_pins_and_unpins_with_name_and_reason():
     pins = Pins(["job"])
 
-    assert pins.pin(Pin("cart", "anna", "too slow", 5.0))
+    pins.set_chosen([Pin("cart", "anna", "too slow", 5.0)])
     assert "cart" in pins
     assert pins.all() == [Pin("cart", "anna", "too slow", 5.0), Pin("job", "MSM_BLACKLIST")]
 
-    pins.unpin("cart")
+    pins.set_chosen([])
     assert "cart" not in pins
 
 
 def test_pins_of_the_fleet_replace_those_known_before():
     pins = Pins()
-    pins.pin(Pin("cart"))
+    pins.set_chosen([Pin("cart")])
 
     pins.set_chosen([Pin("job", "anna", "", 1.0)])
 
@@ -433,9 +432,6 @@ def test_pins_of_the_fleet_replace_those_known_before():
 def test_pins_are_bounded():
     pins = Pins()
 
-    assert all(pins.pin(Pin(f"name {number}")) for number in range(MAX_PINS))
-    assert not pins.pin(Pin("one more"))
-    assert pins.pin(Pin("name 0", "again"))
     pins.set_chosen(Pin(f"name {number}", at=number) for number in range(MAX_PINS * 2))
     assert len(pins.names) == MAX_PINS
     assert f"name {MAX_PINS * 2 - 1}" in pins
@@ -444,7 +440,7 @@ def test_pins_are_bounded():
 @pytest.mark.parametrize("name", ["x" * 10_000, "a\x00b", "\ud800", "a, b"])
 def test_any_name_can_be_pinned(name):
     pins = Pins()
-    pins.pin(Pin(name))
+    pins.set_chosen([Pin(name)])
 
     assert name in pins
     assert name + "!" not in pins

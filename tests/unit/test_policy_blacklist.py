@@ -369,11 +369,11 @@ def test_an_operator_pins_and_unpins_while_it_runs():
     pins = shop.state.repository.serialization.pins
     shop.do(write(card="4111"))
 
-    pins.pin(Pin("card", "anna", "not in memcached", 5.0))
+    pins.set_chosen([Pin("card", "anna", "not in memcached", 5.0)])
     shop.do(write(card="4222"))
     assert shop.ask(contents) == {"card": None}
 
-    pins.unpin("card")
+    pins.set_chosen([])
     shop.do(write(card="4333"))
     assert shop.ask(contents) == {"card": "4333"}
 
@@ -381,7 +381,7 @@ def test_an_operator_pins_and_unpins_while_it_runs():
 def test_a_value_stored_before_it_was_pinned_becomes_none_with_the_next_request():
     shop = make_app()
     shop.do(write(card="4111"))
-    shop.state.repository.serialization.pins.pin(Pin("card"))
+    shop.state.repository.serialization.pins.set_chosen([Pin("card")])
 
     assert shop.ask(contents) == {"card": "4111"}
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from support.policies import LOCK, contents, make_workers, visit, warnings, write
 
@@ -18,8 +16,7 @@ def asked():
 
 def stop_with(shop, stop):
     """Have *stop* called when the fleet is to stop."""
-    serialization = shop.state.repository.serialization
-    serialization.listeners = replace(serialization.listeners, stop_distribution=stop)
+    shop.state.repository.serialization.stop_distribution = stop
 
 
 def start(asked, count=1, **config):

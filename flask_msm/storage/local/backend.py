@@ -30,13 +30,7 @@ MEMORY_SIZE = 256 * 1024 * 1024
 class LocalBackend(NamedTuple):
     """The parts of local storage.
 
-    Attributes:
-        kind: ``filesystem``, ``simple``, or the name of the class of a cache of the user.
-        cache: Keeps sessions.
-        journal: Knows which of them are nowhere else.
-        locks: Held around each change.
-        limits: How much is kept.
-        place: The folder; ``None`` when there is none.
+    *kind* is ``filesystem``, ``simple``, or the name of the class of a cache of the user.
     """
 
     kind: str

@@ -9,9 +9,7 @@ from typing import NamedTuple, Protocol
 class Limits(NamedTuple):
     """How much local storage may hold.
 
-    Attributes:
-        sessions: Most sessions.
-        size: Most bytes.
+    *size* is in bytes.
     """
 
     sessions: int
@@ -21,9 +19,7 @@ class Limits(NamedTuple):
 class Usage(NamedTuple):
     """How much local storage holds.
 
-    Attributes:
-        sessions: Number of sessions.
-        size: Bytes.
+    *size* is in bytes.
     """
 
     sessions: int

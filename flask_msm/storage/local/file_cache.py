@@ -30,12 +30,7 @@ ABANDONED = 60.0
 class _File(NamedTuple):
     """A session in the folder, as it was when the folder was listed; sorted, the first goes first.
 
-    Attributes:
-        is_dirty: It is nowhere else.
-        written_at: When it was written, in nanoseconds since the epoch.
-        size: What the disk gives away for it, bytes.
-        digest: Its name.
-        inode: Another one when it was written anew.
+    *size* is what the disk gives away for it; *inode* is another one when it was written anew.
     """
 
     is_dirty: bool

@@ -39,10 +39,7 @@ LEAST_BYTES = 16 * 1024 * 1024
 class Folder(NamedTuple):
     """Where local storage is kept.
 
-    Attributes:
-        sessions: One file for each session.
-        journal: One file for each session that is nowhere else.
-        locks: Lock files.
+    *journal* has one file for each session that is nowhere else.
     """
 
     sessions: Path

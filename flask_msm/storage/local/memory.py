@@ -30,9 +30,6 @@ class IndexedCache:
     """Any other cachelib cache, with an index of what this process put into it.
 
     Those in *dirty* are nowhere else: they go last.
-
-    Attributes:
-        lost: How many dirty sessions had to go.
     """
 
     def __init__(

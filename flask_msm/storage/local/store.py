@@ -61,10 +61,7 @@ _NOTE = "note"
 class Entry(NamedTuple):
     """A session in local storage.
 
-    Attributes:
-        record: The session.
-        mark: What the cluster knows of it.
-        checked_at: When the cluster was asked last, seconds since the epoch; 0 for never.
+    *checked_at*: when the cluster was asked last, seconds since the epoch; 0 for never.
     """
 
     record: Record

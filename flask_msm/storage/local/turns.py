@@ -23,12 +23,7 @@ if TYPE_CHECKING:
 class Turn:
     """One change that waits.
 
-    Attributes:
-        rewrite: Puts it on top of what is there.
-        mark: What is to be remembered of the session.
-        limit: Largest size of the session in bytes.
-        saved: What became of it; ``None`` while it waits, and when it failed.
-        error: Why it failed.
+    *saved* is ``None`` while it waits, and when it failed.
     """
 
     __slots__ = ("error", "limit", "mark", "rewrite", "saved")
