@@ -428,7 +428,7 @@ def test_an_attribute_outside_the_filter_is_gone_when_the_application_removes_it
 def test_a_value_stored_before_there_was_a_filter_is_left_alone():
     plain, filtering = make_workers()[0], None
     plain.do(write(name="anna", tmp=1))
-    nodes = plain.manager.shared
+    nodes = plain.nodes
     filtering = make_app(
         clock=plain.clock, manager=type(plain.manager)(nodes, clock=plain.clock), **FILTER
     )
