@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from flask_msm.storage.store import SessionStore
 
     from .policies import Failure, Policy
-    from .record.envelope import Envelope
 
 
 #: Records name their codec in one byte; 0 is that of the fleet's own records.
@@ -107,11 +106,6 @@ class AppState:
     def repository(self) -> Repository:
         """What sessions need of their store."""
         return self.parts.repository
-
-    @property
-    def envelope(self) -> Envelope:
-        """Seals and opens the application's records."""
-        return self.parts.envelope
 
     @property
     def nodes(self) -> dict[str, Any]:

@@ -202,16 +202,10 @@ class MemcachedNode:
         return self._listed(Listing(prefix), deadline)
 
     def expiries(self, prefix: str, keys: Collection[str], deadline: float) -> dict[str, int]:
-        """Return when those of *keys* that the node lists expire.
+        """Return when those of *keys* that the node lists expire; all begin with *prefix*.
 
-        Args:
-            prefix: What they begin with.
-            keys: The keys.
-            deadline: Monotonic time, seconds.
-
-        Returns:
-            Seconds since the epoch by key, by the clock that times to live are counted with; -1
-            for a key that does not expire.
+        In seconds since the epoch, by the clock that times to live are counted with; -1 for a key
+        that does not expire.
 
         Raises:
             NodeValueError: The node does not list its keys.
@@ -222,12 +216,7 @@ class MemcachedNode:
         return {key: at if at < 0 else at - ahead for key, at in expiries.expiries().items()}
 
     def sample(self, prefix: str, limit: int, deadline: float) -> list[str]:
-        """Return some of the keys that begin with *prefix*, in no order.
-
-        Args:
-            prefix: What keys begin with.
-            limit: Most keys.
-            deadline: What was listed until then is returned, monotonic time in seconds.
+        """Return at most *limit* keys that begin with *prefix*: those listed by the *deadline*.
 
         Raises:
             NodeValueError: The node does not list its keys.

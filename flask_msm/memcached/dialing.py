@@ -39,12 +39,7 @@ def dial(
     pymemcache's own TLS is not used: its time-out would run twice, and it would want the
     certificate to name the address instead of *host*.
 
-    Args:
-        address: Where to.
-        until: Time of the monotonic clock, seconds.
-        monotonic: That clock.
-        tls_context: Speak TLS.
-        host: What the certificate has to name.
+    The certificate has to name *host*; *until* is a time of the clock *monotonic*, seconds.
 
     Raises:
         OSError: There is no connection, for example because it is too late.

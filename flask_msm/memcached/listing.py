@@ -21,22 +21,18 @@ _EXPIRES = re.compile(rb" exp=(-?[0-9]{1,19}) ")
 
 
 class Listing:
-    """Collects the keys that begin with *prefix*.
-
-    Args:
-        prefix: What keys begin with.
-        enough: So many keys end it; the rest of the reply is not read.
+    """Collects the keys that begin with *prefix*; *limit* of them end it, the rest is not read.
 
     Attributes:
         listing: The node has begun to list its keys.
     """
 
-    __slots__ = ("_enough", "_found", "_prefix", "_received", "listing")
+    __slots__ = ("_found", "_limit", "_prefix", "_received", "listing")
 
-    def __init__(self, prefix: str, enough: int | None = None) -> None:
+    def __init__(self, prefix: str, limit: int | None = None) -> None:
         self.listing = False
         self._prefix = prefix
-        self._enough = enough
+        self._limit = limit
         self._received = b""
         self._found: list[str] = []
 
@@ -72,19 +68,14 @@ class Listing:
         key = _key(line)
         if key.startswith(self._prefix):
             self._found.append(key)
-            if len(self._found) == self._enough:
+            if len(self._found) == self._limit:
                 raise LimitReachedError
             if len(self._found) > KEY_LIMIT:
                 raise ProtocolError("more keys than can be listed")
 
 
 class Expiries(Listing):
-    """Collects when the keys *wanted* expire, by the clock of the node.
-
-    Args:
-        prefix: What they begin with.
-        wanted: The keys.
-    """
+    """Collects when the keys *wanted* expire, by the clock of the node; all begin with *prefix*."""
 
     __slots__ = ("_expiries", "_wanted")
 

@@ -119,9 +119,7 @@ class ReadinessCheck:
     def wait(self, timeout: float, pause: Callable[[float], object]) -> Report:
         """Return the report as soon as all nodes are up, or the last one after *timeout* seconds.
 
-        Args:
-            timeout: Time in seconds.
-            pause: Called with the time in seconds to wait between two looks.
+        *pause* is called with the time in seconds to wait between two looks.
         """
         until = self._clock.monotonic() + timeout
         while True:

@@ -94,12 +94,7 @@ def show(facts: dict[str, Any], lines: list[str], json_wanted: bool) -> None:  #
 def status_lines(
     view: Snapshot, conditions: Sequence[Condition] = ()
 ) -> tuple[list[tuple[str, str]], bool]:
-    """Return what there is to say of the fleet, and whether all is well.
-
-    Args:
-        view: The fleet.
-        conditions: What is wrong for a while, oldest first.
-    """
+    """Return what there is to say of the fleet, and whether all is well."""
     live = _live(view)
     modes = Counter(worker.mode for worker in live)
     counted = [f"{modes[mode]} {mode}" for mode in ("distributed", "local", "stopped")]

@@ -67,11 +67,7 @@ def _counts(fields: ReportFields) -> dict[str, int]:
 def with_status(worker: doc.Worker, *, now: float, interval: float, delay: float) -> doc.Worker:
     """Return *worker* as it is by now: one that is not heard of becomes stale, and then gone.
 
-    Args:
-        worker: The worker, as ``build_worker`` returned it.
-        now: Time in seconds since the epoch.
-        interval: Time in seconds between two reports of a worker.
-        delay: Reports may have been collected so long ago, seconds: no silence of a worker.
+    Times are seconds. Reports may have been collected *delay* ago: that is no silence of a worker.
     """
     age = now - (worker.last_heard or 0.0)
     gone = age > GONE_AFTER * interval + delay

@@ -83,13 +83,7 @@ class SnapshotBuilder:
     def snapshot(
         self, seen: CollectedReports, cluster: Cluster, *, delay: float = 0.0
     ) -> doc.Snapshot:
-        """Return the snapshot of what was collected.
-
-        Args:
-            seen: The reports, with that of this worker if it is one.
-            cluster: Knows what operators chose.
-            delay: They may have been collected so long ago, seconds.
-        """
+        """Return the snapshot of what was collected, at most *delay* seconds ago."""
         now, me, settings = self._clock.time(), cluster.workers.worker, self._settings
         others = self._parsed_others(seen, me, now)
         parsed = {
@@ -155,7 +149,7 @@ class SnapshotBuilder:
             return known
         parsed = {name: _parse(name, facts, seen.heard, now) for name, facts in others.items()}
         blacklist = Blacklist(self._clock, lambda: "")
-        texts = (one.fields.long_text("blacklist") for one in parsed.values())
+        texts = (one.fields.text("blacklist", None) for one in parsed.values())
         blacklist.merge(*filter(None, texts))
         events = [event for one in parsed.values() for event in one.events]
         self._parsed = _ParsedReports(

@@ -38,15 +38,10 @@ class ReportFields:
         value = self.number(name)
         return None if value is None else int(value)
 
-    def text(self, name: str) -> str | None:
-        """Return a text of at most 1000 characters."""
+    def text(self, name: str, limit: int | None = 1000) -> str | None:
+        """Return a text, cut to *limit* characters; ``None`` where the caller has own bounds."""
         value = self._fields.get(name)
-        return value[:1000] if isinstance(value, str) else None
-
-    def long_text(self, name: str) -> str | None:
-        """Return a text of any length; the caller has its own bounds."""
-        value = self._fields.get(name)
-        return value if isinstance(value, str) else None
+        return value[:limit] if isinstance(value, str) else None
 
     def boolean(self, name: str) -> bool:
         """Return whether something was reported as true."""

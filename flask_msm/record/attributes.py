@@ -123,13 +123,8 @@ def write(
 ) -> Attributes:
     """Return *base* with *changes* made at *stamp*.
 
-    Args:
-        base: What is known.
-        changes: Encoded values by name; ``None`` removes.
-        stamp: Above every stamp in *base*.
-        weak_stamp: The same moment as a weak stamp.
-        weak: Names whose change may only fill a gap.
-        now: The time as a stamp, for ``compact``.
+    *stamp* is above every stamp in *base*, *weak_stamp* the same moment as a weak stamp. A change
+    of the names in *weak* may only fill a gap; ``None`` removes. See ``compact`` for *now*.
     """
     if not changes:
         return base
@@ -151,11 +146,8 @@ def compact(
     What lives at or below the new floor is lifted just above it, as if written then: a change so
     much newer than *limit* / 2 removals that it was not seen yet still wins.
 
-    Args:
-        attributes: A map.
-        limit: Most removals.
-        now: The time as a stamp. Removals after it, of a clock that is ahead, are not folded: what
-            others write in the meantime would be below the floor.
+    Removals after *now* (a stamp), of a clock that is ahead, are not folded: what others write in
+    the meantime would be below the floor.
     """
     removed = sorted(stamp for stamp, value in attributes.entries.values() if value is None)
     if len(removed) <= limit:

@@ -32,12 +32,6 @@ OVERHEAD = _BEFORE + _TAG_SIZE
 class Encryption:
     """Encrypts with one key, decrypts with all of them.
 
-    Args:
-        keys: The keys of the application.
-
-    Attributes:
-        encrypts: Whether what is written is encrypted.
-
     Raises:
         ConfigError: cryptography is not installed.
     """

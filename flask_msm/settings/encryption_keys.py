@@ -19,16 +19,6 @@ _HEX = re.compile(r"[0-9A-Fa-f]{64}")
 _BASE64 = re.compile(r"[A-Za-z0-9_+/-]{43}=?")
 
 
-def encryption_keys() -> Kind[EncryptionKeys]:
-    """Return the kind of lists of keys, a secret."""
-    return Kind(
-        f"keys of {KEY_SIZE} random bytes as base64 (43 or 44 characters) or hexadecimal (64), each"
-        f" once, separated by blanks or commas, or a list; '{PLAIN}' in front of them encrypts"
-        " nothing yet and decrypts with all",
-        _parse,
-    )
-
-
 def _parse(value: object) -> EncryptionKeys:
     words = split_list(value, BLANKS_OR_COMMAS)
     is_plain = bool(words) and words[0].lower() == PLAIN
@@ -48,3 +38,12 @@ def _key(word: str) -> bytes:
     if not _BASE64.fullmatch(word):
         raise InvalidValueError(f"one of them is not {KEY_SIZE} bytes as base64 or hexadecimal")
     return b64decode(word.rstrip("=") + "=", altchars=b"-_" if re.search("[-_]", word) else None)
+
+
+#: A list of keys, a secret.
+ENCRYPTION_KEYS = Kind(
+    f"keys of {KEY_SIZE} random bytes as base64 (43 or 44 characters) or hexadecimal (64), each"
+    f" once, separated by blanks or commas, or a list; '{PLAIN}' in front of them encrypts"
+    " nothing yet and decrypts with all",
+    _parse,
+)

@@ -39,12 +39,8 @@ def setting(
 
     Its metadata holds ``kind`` and the texts ``help``, ``allowed`` and ``default``.
 
-    Args:
-        default: Its value when it is not set.
-        kind: What it may be.
-        meaning: What it means, with its unit.
-        shown: The default in words, where it is not a constant.
-        secret: Whether its value must never be shown; also keeps it out of the ``repr``.
+    *shown* is the default in words, where it is not a constant. The value of a *secret* is never
+    shown, and left out of the ``repr``.
     """
     metadata = {
         "kind": kind,
@@ -62,10 +58,6 @@ def is_secret(item: Field[Any]) -> bool:
 
 def read(config: Mapping[str, Any], known: Mapping[str, Field[Any]]) -> dict[str, Any]:
     """Return the values of the fields that *config* sets, by name of the field.
-
-    Args:
-        config: Keys that do not begin with ``MSM_`` are not looked at.
-        known: The fields by their keys.
 
     Raises:
         ConfigError: A key is unknown, or its value not allowed.

@@ -19,25 +19,25 @@ from typing import Any, Literal, NamedTuple, get_args
 from flask_msm.errors import ConfigError
 from flask_msm.record.keys import EncryptionKeys
 
-from .encryption_keys import encryption_keys
+from .encryption_keys import ENCRYPTION_KEYS
 from .loader import PREFIX, is_secret, read, setting
 from .node_address import ID_PATTERN, NODES_ALLOWED, NodeAddress, parse_nodes
 from .types import (
+    BOOLEAN,
+    CACHE,
+    CREDENTIALS,
+    DIRECTORY,
+    FUNCTION,
+    REGEX,
+    TLS_CONTEXT,
     CacheLike,
     Kind,
-    boolean,
-    cache,
     choice,
-    credentials,
-    directory,
-    function,
     optional,
-    regex,
     safe_name,
     seconds,
     text,
     texts,
-    tls_context,
     whole,
 )
 
@@ -81,7 +81,7 @@ class Settings:
     """
 
     enabled: bool = setting(
-        default=True, kind=boolean(), meaning="Whether sessions are kept by this extension at all."
+        default=True, kind=BOOLEAN, meaning="Whether sessions are kept by this extension at all."
     )
     environment: str | None = setting(
         default=None,
@@ -176,7 +176,7 @@ class Settings:
     )
     fast_path: bool = setting(
         default=True,
-        kind=boolean(),
+        kind=BOOLEAN,
         meaning="Whether a read for which all is well takes a short way to the nodes, with the same"
         " outcome. False: every read takes the way that also knows failures.",
     )
@@ -188,7 +188,7 @@ class Settings:
     )
     backup_async: bool = setting(
         default=False,
-        kind=boolean(),
+        kind=BOOLEAN,
         meaning="Whether the second and further copies are written behind the response: faster, and"
         " a change can be lost with its node.",
     )
@@ -200,21 +200,21 @@ class Settings:
     )
     ignore_pattern: re.Pattern[str] | None = setting(
         default=None,
-        kind=optional(regex()),
+        kind=optional(REGEX),
         meaning="Requests whose path has a match (re.search) never write the session.",
     )
     tls_context: ssl.SSLContext | None = setting(
-        default=None, kind=optional(tls_context()), meaning="TLS for connections to nodes."
+        default=None, kind=optional(TLS_CONTEXT), meaning="TLS for connections to nodes."
     )
     auth: tuple[str, str] | None = setting(
         default=None,
-        kind=optional(credentials()),
+        kind=optional(CREDENTIALS),
         meaning="User and password of memcached (ASCII).",
         secret=True,
     )
     sticky: bool = setting(
         default=False,
-        kind=boolean(),
+        kind=BOOLEAN,
         meaning="Whether the load balancer sends a browser back to the same host, so that the copy"
         " there is read first.",
     )
@@ -231,13 +231,13 @@ class Settings:
     )
     local_cache: Literal["filesystem", "simple"] | CacheLike = setting(
         default="filesystem",
-        kind=cache(),
+        kind=CACHE,
         meaning="Local storage: 'filesystem' is shared by the workers of a host, 'simple' belongs"
         " to one process.",
     )
     local_dir: Path | None = setting(
         default=None,
-        kind=optional(directory()),
+        kind=optional(DIRECTORY),
         meaning="Folder of 'filesystem' and of the journal. None: chosen in the runtime directory,"
         " /dev/shm or the temporary directory.",
     )
@@ -252,7 +252,7 @@ class Settings:
     )
     mirror: bool = setting(
         default=True,
-        kind=boolean(),
+        kind=BOOLEAN,
         meaning="Whether recent sessions are copied to local storage while all is well.",
     )
     on_reconnect: OnReconnect = setting(
@@ -274,7 +274,7 @@ class Settings:
     )
     strict_types: bool = setting(
         default=False,
-        kind=boolean(),
+        kind=BOOLEAN,
         meaning="Whether what would come back as another type is refused: subclasses, dataclasses,"
         " what has __html__, names that are no str.",
     )
@@ -285,7 +285,7 @@ class Settings:
     )
     attribute_filter: re.Pattern[str] | None = setting(
         default=None,
-        kind=optional(regex()),
+        kind=optional(REGEX),
         meaning="Attributes whose names have no match (re.search) are not stored; they stay in the"
         " memory of the process.",
     )
@@ -312,7 +312,7 @@ class Settings:
         " MSM_IDLE_TIMEOUT. None: never.",
     )
     admin: bool = setting(
-        default=True, kind=boolean(), meaning="Whether there is a dashboard at all."
+        default=True, kind=BOOLEAN, meaning="Whether there is a dashboard at all."
     )
     admin_url: str = setting(
         default="/msm-admin",
@@ -324,7 +324,7 @@ class Settings:
     )
     admin_access: Callable[..., Any] | str | None = setting(
         default=None,
-        kind=optional(function()),
+        kind=optional(FUNCTION),
         meaning="Asked with each request for what its sender may do in the dashboard: None, 'read'"
         " or 'write'. None: closed to all.",
     )
@@ -340,20 +340,20 @@ class Settings:
     )
     admin_health_public: bool = setting(
         default=False,
-        kind=boolean(),
+        kind=BOOLEAN,
         meaning="Whether the health page is shown without MSM_ADMIN_ACCESS.",
     )
     admin_hide_addresses: bool = setting(
-        default=False, kind=boolean(), meaning="Whether the dashboard shows ids of nodes only."
+        default=False, kind=BOOLEAN, meaning="Whether the dashboard shows ids of nodes only."
     )
     admin_hide_errors: bool = setting(
         default=False,
-        kind=boolean(),
+        kind=BOOLEAN,
         meaning="Whether the dashboard leaves out the texts of errors.",
     )
     encryption_keys: EncryptionKeys | None = setting(
         default=None,
-        kind=optional(encryption_keys()),
+        kind=optional(ENCRYPTION_KEYS),
         meaning="Keys that encrypt what is stored, with the extra 'encryption'; the first encrypts,"
         " all decrypt.",
         secret=True,

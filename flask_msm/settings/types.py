@@ -60,11 +60,6 @@ class Kind(Generic[T]):
     parse: Callable[[object], T]
 
 
-def boolean() -> Kind[bool]:
-    """Return the kind of switches."""
-    return Kind(f"one of {', '.join(_TRUE + _FALSE)}", _boolean)
-
-
 def whole(*, at_least: int, at_most: int | None = None) -> Kind[int]:
     """Return the kind of whole numbers within the bounds, which are allowed themselves."""
     most = math.inf if at_most is None else at_most
@@ -137,40 +132,6 @@ def choice(words: tuple[T, ...]) -> Kind[T]:
         raise InvalidValueError
 
     return Kind(f"one of {', '.join(map(str, words))}", parse)
-
-
-def regex() -> Kind[re.Pattern[str]]:
-    """Return the kind of regular expressions: text, or compiled from text."""
-    return Kind("a regular expression", _regex)
-
-
-def cache() -> Kind[Literal["filesystem", "simple"] | CacheLike]:
-    """Return the kind of local storages."""
-    return Kind("'filesystem', 'simple' or a cachelib cache object (with get, set, delete)", _cache)
-
-
-def directory() -> Kind[Path]:
-    """Return the kind of absolute paths."""
-    return Kind("an absolute path", _directory)
-
-
-def tls_context() -> Kind[ssl.SSLContext]:
-    """Return the kind of TLS contexts."""
-    return Kind("an ssl.SSLContext", _tls_context)
-
-
-def credentials() -> Kind[tuple[str, str]]:
-    """Return the kind of a user's name and password, a secret."""
-    return Kind(
-        "'user:password' or a pair (user, password), neither empty, both without blanks and"
-        " control characters, no colon in user",
-        _credentials,
-    )
-
-
-def function() -> Kind[Callable[..., Any] | str]:
-    """Return the kind of callables; an import path stays text, importing is for later."""
-    return Kind("a callable or its import path ('package.module:name')", _function)
 
 
 def optional(kind: Kind[T]) -> Kind[T | None]:
@@ -306,3 +267,19 @@ def _function(value: object) -> Callable[..., Any] | str:
     if not isinstance(value, str) or not re.fullmatch(r"[^\W\d]\w*(\.\w+)*[.:]\w+", value.strip()):
         raise InvalidValueError
     return value.strip()
+
+
+BOOLEAN = Kind(f"one of {', '.join(_TRUE + _FALSE)}", _boolean)
+REGEX = Kind("a regular expression", _regex)
+#: A local storage.
+CACHE = Kind("'filesystem', 'simple' or a cachelib cache object (with get, set, delete)", _cache)
+DIRECTORY = Kind("an absolute path", _directory)
+TLS_CONTEXT = Kind("an ssl.SSLContext", _tls_context)
+#: A user's name and password, a secret.
+CREDENTIALS = Kind(
+    "'user:password' or a pair (user, password), neither empty, both without blanks and"
+    " control characters, no colon in user",
+    _credentials,
+)
+#: An import path stays text, importing is for later.
+FUNCTION = Kind("a callable or its import path ('package.module:name')", _function)

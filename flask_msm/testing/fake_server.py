@@ -6,23 +6,15 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
-
-if TYPE_CHECKING:
-    import ssl
 
 # Seconds after which a thread that should have ended is a bug of the test.
 PATIENCE = 60.0
 
 
 class Client:
-    """One connection that a client opened to the peer.
-
-    Attributes:
-        socket: Its socket.
-        closing: Set when the peer is to end.
-    """
+    """One connection that a client opened; *closing* is set when the server is to end."""
 
     def __init__(self, sock: socket.socket, closing: threading.Event) -> None:
         self.socket = sock
@@ -55,28 +47,17 @@ class FakeServer:
 
     When it is closed, all its connections are, and every behaviour that waits for one of them ends.
 
-    Args:
-        behaviour: What to do with a connection, in a thread of its own; it is closed after that.
-        host: Address to listen on.
-        tls: Speak TLS.
+    Each connection has a thread of its own, and is closed after *behaviour*.
 
     Attributes:
-        host: Address it listens on.
         port: Port it listens on, the same until it is left; 0 before it is entered.
         calls: How many connections were opened to it.
     """
 
-    def __init__(
-        self,
-        behaviour: Behaviour,
-        *,
-        host: str = "127.0.0.1",
-        tls: ssl.SSLContext | None = None,
-    ) -> None:
+    def __init__(self, behaviour: Behaviour, *, host: str = "127.0.0.1") -> None:
         self.behaviour = behaviour
         self.host = host
         self.calls: int = 0
-        self._tls = tls
         self._closing = threading.Event()
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
@@ -170,11 +151,7 @@ class FakeServer:
 
     def _serve(self, sock: socket.socket, closing: threading.Event) -> None:
         with contextlib.suppress(OSError):
-            if self._tls is None:
-                self.behaviour(Client(sock, closing))
-            else:
-                with self._tls.wrap_socket(sock.dup(), server_side=True) as wrapped:
-                    self.behaviour(Client(wrapped, closing))
+            self.behaviour(Client(sock, closing))
         self._close(sock)
 
     def _close(self, sock: socket.socket) -> None:

@@ -26,14 +26,7 @@ _ERROR = b"ERROR\r\n"
 
 
 class Item(NamedTuple):
-    """One stored value.
-
-    Attributes:
-        flags: A number the client chose.
-        value: The value.
-        expires_at: Seconds since the epoch; ``None`` for never.
-        unique: What ``cas`` compares.
-    """
+    """One stored value; *expires_at*: seconds since the epoch, *unique*: what ``cas`` compares."""
 
     flags: int
     value: bytes
@@ -42,11 +35,7 @@ class Item(NamedTuple):
 
 
 class ItemStore:
-    """What one node holds; safe to use from any number of threads.
-
-    Args:
-        now: Returns seconds since the epoch.
-    """
+    """What one node holds; safe to use from any number of threads."""
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self._now = now
@@ -65,12 +54,7 @@ class ItemStore:
             self._began = self._now()
 
     def answer(self, words: list[bytes], value: bytes = b"") -> bytes:
-        """Do a command and return the reply.
-
-        Args:
-            words: The command and its arguments.
-            value: What is to be stored, if it stores.
-        """
+        """Do a command and return the reply."""
         command = _COMMANDS.get(words[0]) if words else None
         if command is None:
             return _ERROR
@@ -205,11 +189,7 @@ _COMMANDS: dict[bytes, Callable[[ItemStore, list[bytes], bytes], bytes]] = {
 
 
 class ProtocolHandler:
-    """One connection to a node in memory: bytes in, bytes out.
-
-    Args:
-        items: What the node holds.
-    """
+    """One connection to a node in memory: bytes in, bytes out."""
 
     def __init__(self, items: ItemStore) -> None:
         self._items = items

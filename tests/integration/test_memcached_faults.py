@@ -416,7 +416,7 @@ def client_tls():
 @pytest.mark.memcached
 def test_tls_is_spoken_and_the_host_is_verified(memcached, peer, node_at):
     server = memcached()
-    door = peer(behaviours.forwards(server.port), tls=server_tls())
+    door = peer(behaviours.over_tls(server_tls(), behaviours.forwards(server.port)))
     node = node_at(door, tls_context=client_tls())
     large = b"x" * 900_000
     assert node.start_add("k", large, TTL, soon()).result() is True
@@ -432,7 +432,7 @@ def test_tls_is_spoken_and_the_host_is_verified(memcached, peer, node_at):
 @pytest.mark.memcached
 def test_a_tls_connection_the_server_closed_is_replaced(memcached, peer, node_at):
     server = memcached()
-    door = peer(behaviours.forwards(server.port), tls=server_tls())
+    door = peer(behaviours.over_tls(server_tls(), behaviours.forwards(server.port)))
     node = node_at(door, tls_context=client_tls())
     for _ in range(2):
         assert OPERATIONS["gets"](node, soon()) is None
@@ -442,7 +442,7 @@ def test_a_tls_connection_the_server_closed_is_replaced(memcached, peer, node_at
 
 
 def test_tls_errors_are_hard_failures(peer, node_at):
-    door = peer(behaviours.is_silent, tls=server_tls())
+    door = peer(behaviours.over_tls(server_tls(), behaviours.is_silent))
     stranger = ssl.create_default_context()
     node = node_at(door, tls_context=stranger)
     with pytest.raises(NodeUnreachableError, match="certificate"):

@@ -364,7 +364,7 @@ def test_one_write_that_did_not_arrive_is_repaired_without_a_rebuild(fleet):
     cluster.monitor.tick()
 
     item = cluster.nodes[f"n{home}"].start_gets(key, 1e12).result()
-    record = state.envelope.open(item.value, key)
+    record = state.parts.envelope.open(item.value, key)
     assert record.attributes.alive() == {"number": b"9"}
     assert not cluster.control.standing(f"n{home}").missed
 

@@ -191,7 +191,7 @@ class Handle:
         return self.stored(self.key(cookie))
 
     def stored(self, key) -> dict[str, object]:
-        envelope = self.state.envelope
+        envelope = self.state.parts.envelope
         return {
             node_id: envelope.open(node.items[key][0], key)
             for node_id, node in self.nodes.items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 
@@ -97,6 +98,16 @@ def forwards(
                 with contextlib.suppress(OSError):
                     client.socket.shutdown(socket.SHUT_RDWR)
                 thread.join(PATIENCE)
+
+    return behave
+
+
+def over_tls(context: ssl.SSLContext, behaviour: Behaviour) -> Behaviour:
+    """Speak TLS, and treat what comes through it by *behaviour*."""
+
+    def behave(client: Client) -> None:
+        with context.wrap_socket(client.socket.dup(), server_side=True) as wrapped:
+            behaviour(Client(wrapped, client.closing))
 
     return behave
 

@@ -365,7 +365,7 @@ def test_a_part_that_nodes_hold_is_not_taken_for_the_whole(part):
     theirs = next(iter(rest.records().values()))._replace(version=1)
     for node_id, held in part.stored(key).items():
         joined = join(held, theirs)
-        sealed = part.state.envelope.seal(joined, key)
+        sealed = part.state.parts.envelope.seal(joined, key)
         part.nodes[node_id].put(key, sealed)
     assert part.ask(contents) == {"name": "anna", "more": 1, "_permanent": True}
 

@@ -53,12 +53,8 @@ def is_plain(value: Any, depth: int = 0) -> bool:
 class ContainerEncoder:
     """Turns one value into a tree, or names the part that cannot be one.
 
-    Args:
-        extension: Makes the extension of a number and bytes, for MessagePack.
-        pack: Turns a tree into bytes.
-        registry: The types of the application.
-        strict: Whether what would come back as another type is refused.
-        default: Asked about what Flask has no tag for; see ``lowering.py``.
+    *extension* makes the extension of a number and bytes, for MessagePack. If *strict*, what would
+    come back as another type is refused; else *default* is asked about what Flask has no tag for.
 
     Attributes:
         marked: Whether the tree has marks in it, so that it must be resolved after decoding.

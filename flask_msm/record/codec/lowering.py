@@ -86,11 +86,8 @@ BAD_KEY = "a dict key may be a str, int, bool, None, float or bytes; use a text"
 def lowered(value: Any, default: Default | None) -> tuple[object, bool]:
     """Return what is stored in place of *value*, and whether *default* made it.
 
-    Its parts are left as they are.
-
-    Args:
-        value: Of a type that the codec does not take.
-        default: Asked about what Flask has no tag for.
+    Its parts are left as they are. The codec does not take its type; *default* is asked about what
+    Flask has no tag for.
 
     Raises:
         Refused: Nothing can be stored in its place.

@@ -43,12 +43,7 @@ def by_text(values: dict[Any, Any]) -> dict[Any, Any]:
 
 
 def why_refused(name: object, names: Collection[object]) -> str:
-    """Return why nothing is stored under *name*, which is no ``str``.
-
-    Args:
-        name: One of *names*.
-        names: All names of the session, by text where that is wanted.
-    """
+    """Return why nothing is stored under *name*, which is no ``str``."""
     text = text_of(name)
     if text is None:
         return "a name must be a text, a number, a bool or None; use a text"

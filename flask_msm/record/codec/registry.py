@@ -26,8 +26,6 @@ class Registered(NamedTuple):
 
     Attributes:
         name: What stands for the type in stored bytes.
-        encode: Turns an object into a value the codec takes.
-        decode: Turns that value back into an object.
         segment: Stands in a path for the step from the object to its encoded value.
     """
 
