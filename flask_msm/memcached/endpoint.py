@@ -29,15 +29,11 @@ class ConnectionCounters:
     Attributes:
         connects: Connections opened.
         reconnects: Commands sent again because the server had closed an idle connection.
-        retries: Reads sent again after a soft failure.
-        stale: ``cas`` for which no connection from before its read was left.
         abandoned: Connections closed because a reply was not read to its end.
     """
 
     connects: int = 0
     reconnects: int = 0
-    retries: int = 0
-    stale: int = 0
     abandoned: int = 0
 
 

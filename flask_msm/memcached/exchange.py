@@ -163,7 +163,6 @@ class PendingReply(Generic[T]):
             endpoint.pool.retire(connection.number)
             self._server_had_closed()
         elif self._worth_a_retry(error):
-            endpoint.counters.retries += 1
             endpoint.sleep(endpoint.retry_delay)
         elif isinstance(error, NodeError):
             raise error
@@ -221,8 +220,7 @@ class CasExchange(PendingReply[bool | None]):
         try:
             return super().result()
         except OutdatedTokenError:
-            self._endpoint.counters.stale += 1
-        return False
+            return False
 
     def _check_out(self, endpoint: Endpoint) -> Connection:
         connection = endpoint.pool.take_older(self._opened_by)

@@ -405,7 +405,6 @@ def test_a_recycled_cas_id_never_overwrites(server, node, node_at):
     assert value(node) == b"newer"
     assert cas(node, b"from the old", token) is False
     assert value(node) == b"newer"
-    assert node.counters.stale == 2
     assert cas(node, b"newest", gets(node).token) is True
 
 
@@ -462,7 +461,6 @@ def test_a_timed_out_read_is_sent_again_once(server, node_at):
         server.pause()
         assert read(node)
         assert pauses == [0.03] * count
-        assert node.counters.retries == count
     server.pause()
     for write in (lambda: add(node, b"2", "k2"), lambda: node.delete("k", soon())):
         with pytest.raises(NodeBusyError):
