@@ -38,7 +38,7 @@ class ChangeTracker:
     """The attributes as they are stored, and the objects the application got for them."""
 
     # Made when there is something that cannot be stored, or must not be.
-    _left: UnserializableHandler | None = None
+    left: UnserializableHandler | None = None
 
     def __init__(self, request: RequestContext) -> None:
         repository = request.repository
@@ -46,29 +46,30 @@ class ChangeTracker:
         self._codec = repository.codec
         self._serialization = repository.serialization
         self._strict = repository.rules.strict_types
-        self.reset()
+        self.encoded: dict[str, bytes] = {}
+        self._originals: dict[str, Any] = {}
 
     def reset(self) -> None:
         """Take nothing for stored."""
-        self.encoded: dict[str, bytes] = {}
-        self._originals: dict[str, Any] = {}
+        self.encoded = {}
+        self._originals = {}
 
     # -- reading -------------------------------------------------------------------------------
 
     def restore(
-        self, key: str, record: Record, *, local: bool, sure: bool, life: float
+        self, record: Record, key: str | None, *, sure: bool, life: float
     ) -> dict[str, Any]:
         """Return the attributes of *record* decoded, and take them for what is stored.
 
-        *local*: this process may hold objects that belong in their place. *sure*: what is stored is
-        at least as new as what the browser has seen.
+        With its storage *key*: this process may hold objects that belong in their place. *sure*:
+        what is stored is at least as new as what the browser has seen.
         """
         stored = record.attributes.alive()
         if self._serialization.attribute_filter is not None:
             shared = self._handler.is_shared
             stored = {name: raw for name, raw in stored.items() if shared(name)}
         values = self.decode(stored)
-        if not local:
+        if key is None:
             return values
         return self._handler.restore(key, values, self.encoded, sure=sure, life=life)
 
@@ -119,10 +120,10 @@ class ChangeTracker:
             SerializationError: A value cannot be stored, and *refused*, or the policy, raises it.
         """
         values = self._named(session)
-        if self._left is not None or self._serialization.selective:
+        if self.left is not None or self._serialization.selective:
             values = self._handler.begin(values)
         changed = self._changes(values, refused or self._refused)
-        return changed if self._left is None else self._left.without_held(changed, values)
+        return changed if self.left is None else self.left.without_held(changed, values)
 
     def changed_names(self, session: Session) -> set[str]:
         """Return the names of all attributes that this request changed, stored ones or not."""
@@ -130,11 +131,11 @@ class ChangeTracker:
 
         def note(name: Any, value: Any, error: SerializationError) -> None:
             # What cannot be stored is no change if this request was given it.
-            if self._left is None or not self._left.is_restored(name, value):
+            if self.left is None or not self.left.is_restored(name, value):
                 failed.add(error.attribute or error.path)
 
         changed = set(self.changes(session, note)) | failed
-        return changed if self._left is None else changed | self._left.changed(session.peek())
+        return changed if self.left is None else changed | self.left.changed(session.peek())
 
     def smaller(
         self, error: SessionTooLargeError, changes: Changes, session: Session
@@ -168,19 +169,15 @@ class ChangeTracker:
             except SerializationError:
                 continue
 
-    def commit(self, key: str | None, *, life: float) -> bool | None:
-        """Keep here what could not be stored; see ``UnserializableHandler.settle``."""
-        return None if self._left is None else self._left.settle(key, life=life)
-
     # -- pieces --------------------------------------------------------------------------------
 
     @property
     def _handler(self) -> UnserializableHandler:
-        if self._left is None:
-            self._left = UnserializableHandler(
+        if self.left is None:
+            self.left = UnserializableHandler(
                 self._serialization, self._codec, self._request.endpoint
             )
-        return self._left
+        return self.left
 
     def _named(self, session: Session) -> dict[str, Any]:
         """Return the attributes under the names they are stored under."""

@@ -148,13 +148,9 @@ class UnitOfWork:
         self.frozen = record.kind is Kind.ALIAS
         # The browser has seen more than the stores return: what seems absent may only be elsewhere.
         behind = not loaded.certain and record.version < token.version
-        values = self.tracker.restore(
-            request.key(token.sid),
-            record,
-            local=token.local and not self.frozen,
-            sure=record.version >= token.version,
-            life=request.life,
-        )
+        key = request.key(token.sid) if token.local and not self.frozen else None
+        sure = record.version >= token.version
+        values = self.tracker.restore(record, key, sure=sure, life=request.life)
         return Contents(values, detached=partial or behind)
 
     # -- requests of the application -----------------------------------------------------------
@@ -243,11 +239,10 @@ class UnitOfWork:
             action = self._store_values(session)
         else:
             action = Action.DELETE if ending else self._store_empty(session)
-        request = self.request
-        if not self.frozen:
+        request, left = self.request, self.tracker.left
+        if left is not None and not self.frozen:
             token = request.token
-            key = request.key(token.sid) if token else None
-            local = self.tracker.commit(key, life=request.life)
+            local = left.settle(request.key(token.sid) if token else None, life=request.life)
             if local is not None and token is not None:
                 request.token = token._replace(local=local)
         return action

@@ -322,7 +322,8 @@ class LocalStore:
 
     def is_dirty(self, key: str) -> bool:
         """Return whether there may be more of *key* here than the cluster knows."""
-        return key in self._owed or (digest_of(key) or "") in self._shelves.open().journal
+        backend = self._shelves.opened or self._shelves.open()
+        return key in self._owed or (digest_of(key) or "") in backend.journal
 
     def forget_mark(self, key: str) -> None:
         """Remove the mark of a session that is not there any more, if it is not."""
