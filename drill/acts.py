@@ -383,7 +383,7 @@ def _all_acts() -> Iterator[tuple[str, Act]]:
         Act(
             title="another list of nodes, host by host, a node killed",
             play=lists_changed,
-            nodes=("n4", "n5"),
+            nodes=("n4",),
         ),
     )
     yield (

@@ -45,7 +45,8 @@ def on_starting(server: Any) -> None:
     del server
     if find_spec("drill.wrong_clock"):  # the first version, which an act upgrades, has none
         import_module("drill.wrong_clock").set_clock()
-    import_module("flask_msm.extension")
+    for name in ("flask_msm_dashboard", "drill.app"):
+        import_module(name)
 
 
 def post_fork(server: Any, worker: Any) -> None:

@@ -7,6 +7,7 @@ import os
 
 # Imported before gunicorn forks: each worker would do it again.
 import flask_msm.extension  # noqa: F401
+import flask_msm_dashboard  # noqa: F401
 
 
 worker_class = "gthread"
