@@ -103,7 +103,7 @@ class HAProxy:
                 folder / "haproxy.log",
                 keep_open=[listener.fileno()],
             )
-        wait_until(self._control.exists, "HAProxy to start")
+        wait_until(self._answers, "HAProxy to start")
 
     def sent_again(self) -> int:
         """Return how many requests were sent once more because a connection broke."""
@@ -118,6 +118,13 @@ class HAProxy:
     def close(self) -> None:
         """End it."""
         end(self._process)
+
+    def _answers(self) -> bool:
+        # Its socket is there before it listens.
+        try:
+            return self.sent_again() == 0
+        except OSError:
+            return False
 
 
 def haproxy() -> str | None:
