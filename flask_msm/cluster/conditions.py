@@ -116,6 +116,8 @@ class Conditions:
         The *kind* is a short name (letters, digits, underscores); each *subject* is reported by
         itself; *text* is one sentence that says what to do, ``None`` when it is over.
         """
+        if text is None and not self._found:
+            return  # the rule: a tick asks for dozens of them
         subject = one_line(subject, MAX_SUBJECT)
         name = f"{PREFIX}{kind}:{subject}"
         with self._lock:

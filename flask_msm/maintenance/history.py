@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from itertools import pairwise
 from math import ceil
+from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 
@@ -56,10 +57,13 @@ class History:
         """Return the worst latency of each step, oldest first, seconds."""
         return [point.latency for point in self._points]
 
-    def quantile(self, share: float) -> float | None:
-        """Return the latency in seconds that *share* of all answers did not exceed."""
-        sorted_ = sorted(latency for _, latency in self._answers)
-        return sorted_[max(0, ceil(len(sorted_) * share) - 1)] if sorted_ else None
+    def quantiles(self, *percents: int) -> list[float | None]:
+        """Return the latencies in seconds that so many of 100 answers did not exceed."""
+        known = sorted(map(itemgetter(1), self._answers))
+        return [
+            known[max(0, ceil(len(known) * percent / 100) - 1)] if known else None
+            for percent in percents
+        ]
 
     def hit_ratio(self) -> float | None:
         """Return the share of reads that found something, ``None`` without reads or numbers."""

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 #: So many of the newest events go into a report.
 EVENTS = 50
+#: Quantiles of latencies that are reported.
+PERCENTS = 50, 95, 99
 #: Time in seconds between two warnings of records that are not believed.
 PAUSE = 3600.0
 
@@ -151,8 +153,8 @@ class StatusReporter:
             facts["numbers"] = numbers._asdict()
             facts["hit_ratio"] = history.hit_ratio()
             facts["evictions_per_minute"] = history.evictions_per_minute()
-            for percent in (50, 95, 99):
-                facts[f"latency_p{percent}"] = history.quantile(percent / 100)
+            for percent, latency in zip(PERCENTS, history.quantiles(*PERCENTS), strict=True):
+                facts[f"latency_p{percent}"] = latency
             facts["latencies"] = [round(latency, 6) for latency in history.latencies()]
         return facts
 
