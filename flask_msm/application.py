@@ -345,13 +345,7 @@ class Cluster:
         )
         self.retries = RetryQueue(clock=clock, patience=environment.interval)
         self.reactions = Reactions(
-            self.membership,
-            table=self.state,
-            control=self.control,
-            retries=self.retries,
-            events=events,
-            bulk=self.bulk,
-            obey=self.overrides.apply,
+            self.membership, retries=self.retries, bulk=self.bulk, obey=self.overrides.apply
         )
 
     def _make_store(self, behind: Background) -> None:
@@ -411,18 +405,7 @@ class Cluster:
         self.prober = Prober(
             self.nodes, table=self.state, conditions=self.conditions, clock=clock, timeout=timeout
         )
-        self.failback = Failback(
-            self.store,
-            mirror=self.mirror,
-            control=self.control,
-            state=self.state,
-            events=events,
-            mode=self.mode,
-            drops=self._drops,
-            clock=clock,
-            timeout=timeout,
-            conditions=self.conditions,
-        )
+        self.failback = Failback(self.store, self.membership)
         self.rebuilder = Rebuilder(
             self.nodes,
             placement=self._placement,
@@ -458,31 +441,22 @@ class Cluster:
             version=environment.version,
         )
         self.monitor = Monitor(
-            self.nodes,
             prober=self.prober,
             membership=self.membership,
             reactions=self.reactions,
-            obey=self.overrides.apply,
             failback=self.failback,
-            retries=self.retries,
             rejoin=lambda key: self.replicated.rejoin(key, clock.monotonic() + timeout),
             rebuilds=RebuildStarter(
                 self.rebuilder,
-                table=self.state,
-                control=self.control,
                 membership=self.membership,
                 reactions=self.reactions,
                 bulk=self.bulk,
-                clock=clock,
                 hold_off=hold_off(environment.interval, settings.request_deadline),
                 rebuilds=bool(settings.probe_interval),
             ),
             reporter=self.reporter,
-            workers=self.workers,
             host_log=HostLog(self.control.shared, self._local),
-            bulk=self.bulk,
             urgent=self.urgent,
-            clock=clock,
             deadline=settings.request_deadline,
         )
         scheduler = Scheduler(

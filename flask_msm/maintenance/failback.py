@@ -13,26 +13,21 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from flask_msm.cluster.mode import Mode, ModeState
+from flask_msm.cluster.mode import Mode
 from flask_msm.errors import RecordError, UnknownRecordError
 from flask_msm.record.record import Kind
 from flask_msm.storage.store import LocalStorageError, RecordRefusedError, RecordTooLargeError
 
 
 if TYPE_CHECKING:
-    from flask_msm.cluster.conditions import Conditions
-    from flask_msm.cluster.control import Control
     from flask_msm.cluster.ended_sessions import Ended
-    from flask_msm.cluster.events import Events
-    from flask_msm.cluster.nodes import NodeTable
-    from flask_msm.process.clock import Clock
     from flask_msm.storage.failover import FailoverStore
     from flask_msm.storage.local.store import Entry
-    from flask_msm.storage.mirror import Mirror
+
+    from .membership import Membership
 
 #: So many failures in a row end a run; the next tick goes on.
 MOST_FAILURES = 3
@@ -71,16 +66,7 @@ class Failback:
     """
 
     store: FailoverStore
-    _: KW_ONLY
-    mirror: Mirror | None
-    control: Control
-    state: NodeTable
-    events: Events
-    mode: ModeState
-    drops: Callable[[], bool]
-    clock: Clock
-    timeout: float
-    conditions: Conditions
+    membership: Membership
 
     def __post_init__(self) -> None:
         self.progress: FailbackProgress | None = None
@@ -110,7 +96,7 @@ class Failback:
 
     def waits(self) -> bool:
         """Return whether nodes do not know yet all that was changed here in an outage."""
-        if self.mode.mode is not Mode.DISTRIBUTED:
+        if self.membership.mode.mode is not Mode.DISTRIBUTED:
             self._waits = True
         elif self._waits and not self.store.local.dirty_keys():
             self._waits = False
@@ -120,10 +106,10 @@ class Failback:
         """Return whether there is anything to do now."""
         self._say_late()
         self.store.local.settle()
-        if self.mode.mode is not Mode.DISTRIBUTED:
+        if self.membership.mode.mode is not Mode.DISTRIBUTED:
             return False
         forgotten = self._forgotten() is not None
-        self.is_restoring = forgotten and not self.drops()
+        self.is_restoring = forgotten and not self.store.drops()
         dirty = bool(self.store.local.dirty_keys())
         if not dirty:
             self._say_left(None)
@@ -131,15 +117,15 @@ class Failback:
 
     def run(self) -> None:
         """Hand over what there is. Ends early when nodes fail; the next tick goes on."""
-        if self.mode.mode is not Mode.DISTRIBUTED:
+        if self.membership.mode.mode is not Mode.DISTRIBUTED:
             return
-        until = self.clock.monotonic() + RUN_TIME
+        until = self.membership.clock.monotonic() + RUN_TIME
         # Read before anything is handed over: a loss in the middle of it is another one.
         lost = self._forgotten()
         with self.store.local.alone_at("handover") as alone:
             if not alone:
                 return  # another worker of this host does it; if that dies, a later tick finds out
-            if self.drops():
+            if self.store.drops():
                 done = self._drop_all(everything=lost is not None)
                 self._waits &= not done
             else:
@@ -168,15 +154,15 @@ class Failback:
         moved_up = set(ended)
         rest = [key for key in found if key not in moved_up] if ended else found
         self.progress = FailbackProgress(len(found), 0)
-        began, failures, done, left = self.clock.monotonic(), 0, 0, 0
+        began, failures, done, left = self.membership.clock.monotonic(), 0, 0, 0
         last: Exception | None = None
         try:
             for key in (*ended, *rest):
-                if failures >= MOST_FAILURES or self.clock.monotonic() > until:
+                if failures >= MOST_FAILURES or self.membership.clock.monotonic() > until:
                     return False
-                if self.mode.mode is not Mode.DISTRIBUTED:
+                if self.membership.mode.mode is not Mode.DISTRIBUTED:
                     return False
-                deadline = self.clock.monotonic() + self.timeout
+                deadline = self.membership.clock.monotonic() + self.membership.timeout
                 try:
                     taken = self.store.hand_over(key, deadline, fresh=not dirty)
                 except (RecordTooLargeError, RecordRefusedError, UnknownRecordError) as error:
@@ -196,15 +182,15 @@ class Failback:
                 self._say_left(last)
             # One change that was not confirmed needs no event; many do.
             if done and (len(found) > 1 or not dirty):
-                seconds = self.clock.monotonic() - began
+                seconds = self.membership.clock.monotonic() - began
                 what = "kept on this host" if dirty else "that the cluster had forgotten"
                 text = f"{done} of {len(found)} sessions {what} were handed over in {seconds:.1f} s"
-                self.events.add("info", "handed_over", text)
+                self.membership.events.add("info", "handed_over", text)
         return done + left == len(found)
 
     def _say_late(self) -> None:
         """Report that changes wait on this host because nodes did not take them in time."""
-        now, count = self.clock.monotonic(), self.store.late
+        now, count = self.membership.clock.monotonic(), self.store.late
         if count != self._late:
             self._late, self._late_at = count, now
         host = socket.gethostname()
@@ -213,7 +199,7 @@ class Failback:
             " until they are handed over; see whether nodes are slow, or many requests change one"
             " large session at the same time"
         )
-        self.conditions.note(LATE, host, text if now - self._late_at < QUIET else None)
+        self.membership.conditions.note(LATE, host, text if now - self._late_at < QUIET else None)
 
     def _say_left(self, error: Exception | None) -> None:
         """Report what nodes do not take, once while it lasts."""
@@ -222,7 +208,7 @@ class Failback:
             f"sessions are kept on {host} only, nodes do not store them ({error}): see whether"
             " nodes are full (-m), take smaller items (-I), or workers differ in codec or keys"
         )
-        self.conditions.note(KEPT, host, text if error else None)
+        self.membership.conditions.note(KEPT, host, text if error else None)
 
     def _has_ended(self, key: str) -> bool:
         entry = self._find(key)
@@ -236,7 +222,7 @@ class Failback:
 
     def _without_home(self) -> list[str]:
         """Return the sessions of this host that no trusted node is home to."""
-        views = self.state.view()
+        views = self.membership.table.view()
         homes = self.store.nodes.placement.homes
         return [
             key
@@ -250,7 +236,7 @@ class Failback:
         That a node is not trusted, or cannot be reached for a moment, is not enough: what is found
         here is dropped.
         """
-        empty = self.control.empty()
+        empty = self.membership.control.empty()
         return [key for key in self.store.local.all_keys() if empty.issuperset(self.homes(key))]
 
     def _is_final(self, entry: Entry) -> bool:
@@ -267,12 +253,12 @@ class Failback:
 
         It is asked after the entry was read, so what is dropped is not of the next outage.
         """
-        deadline = self.clock.monotonic() + self.timeout
+        deadline = self.membership.clock.monotonic() + self.membership.timeout
         return bool(self.store.cluster.load(key, at_least=0, deadline=deadline).copies)
 
     def _forgotten(self) -> dict[str, int] | None:
         """Return which losses of memory this host has not dealt with, ``None`` without any."""
-        lost = self.control.lost()
+        lost = self.membership.control.lost()
         if not lost:
             return None
         try:
@@ -301,11 +287,11 @@ class Failback:
         found = sorted(forgotten.union(local.dirty_keys()))
         # Logouts first: until they are there, a node with old data shows a session that ended.
         kept = {key for key in found if self._is_kept(key, forgotten)}
-        until = self.clock.monotonic() + RUN_TIME
+        until = self.membership.clock.monotonic() + RUN_TIME
         if not self._hand_over(sorted(kept), until, dirty=True):
             return False
         dropped, is_done = 0, True
-        until = self.clock.monotonic() + RUN_TIME
+        until = self.membership.clock.monotonic() + RUN_TIME
         for key in found:
             if key in kept:
                 continue
@@ -316,17 +302,17 @@ class Failback:
             if not self._is_to_drop(key, entry, forgotten):
                 is_done = False  # a logout of this very moment
                 continue
-            if self.clock.monotonic() > until or not self._is_over(key):
+            if self.membership.clock.monotonic() > until or not self._is_over(key):
                 is_done = False
                 break
             gone = local.drop(key, entry.record)
             dropped += gone
             is_done = is_done and gone  # what changed meanwhile is looked at again
-        if self.mirror is not None and dropped:
-            self.mirror.forget()
+        if self.store.mirror is not None and dropped:
+            self.store.mirror.forget()
         if dropped:
             text = f"{dropped} sessions kept on this host were dropped (MSM_ON_RECONNECT)"
-            self.events.add("warning", "dropped", text)
+            self.membership.events.add("warning", "dropped", text)
         return is_done
 
     def _is_kept(self, key: str, forgotten: set[str]) -> bool:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flask_msm.errors import NodeError
@@ -28,12 +28,9 @@ from flask_msm.process.locks import ProcessLock
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from flask_msm.cluster.workers import WorkerRegistry
-    from flask_msm.memcached.client import MemcachedNode
     from flask_msm.process.background import Background
-    from flask_msm.process.clock import Clock
 
     from .failback import Failback
     from .host_log import HostLog
@@ -43,7 +40,6 @@ if TYPE_CHECKING:
     from .reactions import Reactions
     from .rebuild_starter import RebuildStarter
     from .reporting import StatusReporter
-    from .retries import RetryQueue
 
 
 logger = logging.getLogger("flask_msm.monitor")
@@ -52,42 +48,32 @@ logger = logging.getLogger("flask_msm.monitor")
 RESOLVE_EVERY = 30.0
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class Monitor:
     """Drives the maintenance of one worker.
 
     Args:
-        obey: Takes over what operators chose.
-        retries: Single writes that did not reach a node.
         rejoin: Brings all copies of a key together; returns the nodes that confirmed theirs.
         host_log: Logs what is wrong once for the host.
-        bulk: Queue for what may take long.
         urgent: Queue for what must not wait for a rebuild.
         deadline: Time in seconds the first look at the fleet may take, in a request.
     """
 
-    nodes: Mapping[str, MemcachedNode]
-    _: KW_ONLY
     prober: Prober
     membership: Membership
     reactions: Reactions
-    obey: Callable[[], object]
     failback: Failback
-    retries: RetryQueue
     rejoin: Callable[[str], frozenset[str]]
     rebuilds: RebuildStarter
     reporter: StatusReporter
-    workers: WorkerRegistry
     host_log: HostLog
-    bulk: Background
     urgent: Background
-    clock: Clock
     deadline: float
 
     def __post_init__(self) -> None:
         self._ticking = ProcessLock()
         self._returning = ProcessLock()
-        self._resolved_at = self.clock.monotonic()
+        self._resolved_at = self.membership.clock.monotonic()
 
     @property
     def numbers(self) -> dict[str, Numbers]:
@@ -97,7 +83,7 @@ class Monitor:
     def begin(self) -> None:
         """Learn what the fleet knows before the first session is read; until then trust no node."""
         with self._ticking:
-            self._learn(self.clock.monotonic() + self.deadline)
+            self._learn(self.membership.clock.monotonic() + self.deadline)
 
     def tick(self, *, in_request: bool = False) -> None:
         """Do the periodic work. Never raises; does nothing while another tick runs.
@@ -109,8 +95,8 @@ class Monitor:
             return
         try:
             self._resolve_names()
-            self._learn(self.clock.monotonic() + self.deadline if in_request else None)
-            self.reactions.give_up(self.retries.run(self.rejoin))
+            self._learn(self.membership.clock.monotonic() + self.deadline if in_request else None)
+            self.reactions.give_up(self.reactions.retries.run(self.rejoin))
             self.rebuilds.start()
             if not in_request:
                 self.reporter.publish(self.numbers)
@@ -126,7 +112,7 @@ class Monitor:
             probed, until, keeps=failback.waits(), restoring=failback.is_restoring
         )
         self.reactions.follow(news.changes)
-        self.obey()
+        self.reactions.obey()
         failback.mark_ended(news.ended)
         self.host_log.write()
         self._start_return()
@@ -141,19 +127,19 @@ class Monitor:
 
     def leave(self) -> None:
         """Sign off: workers that end must not look like workers with other nodes."""
-        self.workers.leave()
+        self.membership.workers.leave()
         self.reactions.leave()
         self.membership.leave()
 
     def _resolve_names(self) -> None:
         """Look names up now and then; a slow name server must not hold up a tick."""
-        now = self.clock.monotonic()
+        now = self.membership.clock.monotonic()
         if now - self._resolved_at >= RESOLVE_EVERY:
             self._resolved_at = now
-            self.bulk.put(lambda _: self._resolve_all())
+            self.reactions.bulk.put(lambda _: self._resolve_all())
 
     def _resolve_all(self) -> None:
-        for node in self.nodes.values():
+        for node in self.membership.nodes.values():
             # A name that does not resolve now keeps its last addresses.
             with suppress(NodeError):
                 node.resolve()

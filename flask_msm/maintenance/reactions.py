@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
     from flask_msm.cluster.control import Control
-    from flask_msm.cluster.events import Events
-    from flask_msm.cluster.nodes import NodeTable, Transition
+    from flask_msm.cluster.nodes import Transition
     from flask_msm.cluster.shared_map import SharedMap
     from flask_msm.errors import NodeError
     from flask_msm.process.background import Background
@@ -40,14 +39,12 @@ class Reactions:
 
     membership: Membership
     _: KW_ONLY
-    table: NodeTable
-    control: Control
     retries: RetryQueue
-    events: Events
     bulk: Background
     obey: Callable[[], object]
 
     def __post_init__(self) -> None:
+        self._table = self.membership.table
         #: Held while a command is judged and made: two threads must not both find it right.
         self._acting = ProcessLock()
 
@@ -55,8 +52,8 @@ class Reactions:
 
     def answered(self, node_id: str) -> None:
         """Take note that an operation succeeded; free as long as the node is not in doubt."""
-        if node_id in self.table.doubted:
-            self.follow(self.table.observe(node_id, Observation.SUCCESS))
+        if node_id in self._table.doubted:
+            self.follow(self._table.observe(node_id, Observation.SUCCESS))
 
     def failed(self, node_id: str, error: NodeError) -> None:
         """Take note that an operation failed."""
@@ -64,8 +61,8 @@ class Reactions:
 
     def left_out(self, node_id: str, key: str) -> None:
         """Take note that a write went past the node, which is home to *key*."""
-        health = self.table.view()[node_id].health
-        if health.state is NodeState.DOWN or node_id in self.control.drains():
+        health = self._table.view()[node_id].health
+        if health.state is NodeState.DOWN or node_id in self.membership.control.drains():
             return  # it is missed as a whole
         if not self.retries.add(node_id, key):
             self.give_up([node_id])
@@ -84,8 +81,10 @@ class Reactions:
         Nodes are written first: before another worker reports a session as missing, it reads from
         them whether distribution goes on.
         """
-        if self.control.choice(DISTRIBUTION).value != STOPPED:
-            self.control.choose(DISTRIBUTION, STOPPED, who="policy 'stop'", why=why[:200])
+        if self.membership.control.choice(DISTRIBUTION).value != STOPPED:
+            self.membership.control.choose(
+                DISTRIBUTION, STOPPED, who="policy 'stop'", why=why[:200]
+            )
             self.publish()
 
     # -- what follows --------------------------------------------------------------------------
@@ -119,7 +118,7 @@ class Reactions:
 
     def _miss(self, node_ids: Collection[str]) -> bool:
         for node_id in node_ids:
-            self.control.set_missed(node_id, "writes did not arrive")
+            self.membership.control.set_missed(node_id, "writes did not arrive")
             self.retries.drop(node_id)
         self.follow(self.membership.apply() if node_ids else [])
         return bool(node_ids)
@@ -146,10 +145,10 @@ class Reactions:
         """
         self.membership.read_host()
         # What the fleet knows comes first, so that the change is the newest entry.
-        reached, changes = self.membership.exchange(also, node_ids=self.table.node_ids)
+        reached, changes = self.membership.exchange(also, node_ids=self._table.node_ids)
         self._learn(changes)
         with self._acting:
-            act(self.control)
+            act(self.membership.control)
         reached, changes = self.membership.exchange(also, node_ids=reached)
         self.membership.write_host()
         self._learn(changes)
@@ -172,7 +171,7 @@ class Reactions:
             level = "info"
             texts[after] = "distribution goes on once a node answers: until then on this host"
         text = f"{texts[after]} (mode {after.value}, was {before.value})"
-        self.events.add(level, f"mode_{after.value}", text)
+        self.membership.events.add(level, f"mode_{after.value}", text)
 
     def _node_changed(self, change: Transition) -> None:
         node_id, before, after = change
@@ -180,7 +179,7 @@ class Reactions:
             level = "warning" if after.state in (NodeState.DOWN, NodeState.SUSPECT) else "info"
             reason = f" ({after.health.error})" if level == "warning" else ""
             text = f"{node_id} is {after.state.value}, was {before.state.value}{reason}"
-            self.events.add(level, f"node_{after.state.value}", text, node=node_id)
+            self.membership.events.add(level, f"node_{after.state.value}", text, node=node_id)
         if after.trusted != before.trusted:
             text = f"{node_id} is {'' if after.trusted else 'not '}trusted by the fleet"
-            self.events.add("info", "node_trust", text, node=node_id)
+            self.membership.events.add("info", "node_trust", text, node=node_id)

@@ -10,10 +10,7 @@ from flask_msm.process.locks import ProcessLock
 
 
 if TYPE_CHECKING:
-    from flask_msm.cluster.control import Control
-    from flask_msm.cluster.nodes import NodeTable
     from flask_msm.process.background import Background
-    from flask_msm.process.clock import Clock
 
     from .membership import Membership
     from .reactions import Reactions
@@ -35,12 +32,9 @@ class RebuildStarter:
 
     rebuilder: Rebuilder
     _: KW_ONLY
-    table: NodeTable
-    control: Control
     membership: Membership
     reactions: Reactions
     bulk: Background
-    clock: Clock
     hold_off: float
     rebuilds: bool
 
@@ -58,7 +52,7 @@ class RebuildStarter:
         if candidate is None or not self._rebuilding.acquire(blocking=False):
             return
         what, node_id, _ = candidate
-        control = self.control
+        control = self.membership.control
         # The order that is seen now is the one that is carried out.
         ordered = control.drain_stamp(node_id)
         taken_back = what == "drain" and control.drains().get(node_id) != "draining"
@@ -67,7 +61,7 @@ class RebuildStarter:
 
     def _candidate(self) -> tuple[str, str, list[str]] | None:
         """Return what to do, for which node, with which others; ``None`` for nothing."""
-        views = self.table.view()
+        views = self.membership.table.view()
         if not self.membership.may_believe() or not self.rebuilds:
             return None
         for node_id, view in views.items():
@@ -95,8 +89,8 @@ class RebuildStarter:
 
     def _is_quiet(self, node_id: str) -> bool:
         """Return whether the node has got all writes for long enough."""
-        missed = self.control.standing(node_id).missed
-        now = self.clock.monotonic()
+        missed = self.membership.control.standing(node_id).missed
+        now = self.membership.clock.monotonic()
         stamp, since = self._missed_since.get(node_id, (0, now))
         if stamp != missed:
             self._missed_since[node_id] = missed, now
@@ -107,7 +101,7 @@ class RebuildStarter:
         try:
             if what == "drain":
                 if self.rebuilder.drain(node_id, others):
-                    self.control.set_drained(node_id, ordered=ordered)
+                    self.membership.control.set_drained(node_id, ordered=ordered)
             elif not self.rebuilder.rebuild(node_id, others):
                 return
             self.reactions.publish()

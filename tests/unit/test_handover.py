@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 
 import pytest
 from support.clock import FakeClock
@@ -80,18 +81,16 @@ class Worker(Nearby):
         super().__init__(folder, **options)
         self.control = Control()
         self.events = Events(self.clock)
-        self.failback = Failback(
-            self.store,
-            mirror=self.mirror,
-            control=self.control,
-            state=State(self),
-            events=self.events,
+        membership = SimpleNamespace(
+            table=State(self),
             mode=ModeOf(self),
-            drops=lambda: self.drops,
+            control=self.control,
+            events=self.events,
+            conditions=self,
             clock=self.clock,
             timeout=1.0,
-            conditions=self,
         )
+        self.failback = Failback(self.store, membership)
         self.said = {}
 
     def note(self, kind, subject, text):

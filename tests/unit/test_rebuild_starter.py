@@ -33,12 +33,14 @@ class Drain:
         self.meanwhile = lambda: None
         self.starter = RebuildStarter(
             SimpleNamespace(drain=self.copy, left_to_others=set()),
-            table=SimpleNamespace(view=self.view),
-            control=self.control,
-            membership=SimpleNamespace(may_believe=lambda: True),
+            membership=SimpleNamespace(
+                table=SimpleNamespace(view=self.view),
+                control=self.control,
+                clock=clock,
+                may_believe=lambda: True,
+            ),
             reactions=SimpleNamespace(publish=lambda: None),
             bulk=SimpleNamespace(put=self.queue),
-            clock=clock,
             hold_off=0.0,
             rebuilds=True,
         )
