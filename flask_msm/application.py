@@ -325,7 +325,6 @@ class Cluster:
             events=events,
             clock=clock,
         )
-        self._identities = Identities(settings.key_prefix)
         shared = [self.control.shared, self.workers.shared, self.ended_sessions.shared]
         self.membership = Membership(
             self.nodes,
@@ -335,7 +334,7 @@ class Cluster:
             workers=self.workers,
             ended=self.ended_sessions,
             conditions=self.conditions,
-            identities=self._identities,
+            identities=Identities(settings.key_prefix),
             events=events,
             host=HostCopy(self._local, shared),
             clock=clock,
@@ -401,43 +400,28 @@ class Cluster:
     def add_maintenance(self, repository: Repository) -> None:
         """Make what keeps nodes and sessions whole, between requests."""
         environment, settings = self._environment, self._environment.settings
-        clock, events, timeout = environment.clock, self._events, settings.timeout
+        clock, timeout = environment.clock, settings.timeout
         self.prober = Prober(
             self.nodes, table=self.state, conditions=self.conditions, clock=clock, timeout=timeout
         )
         self.failback = Failback(self.store, self.membership)
         self.rebuilder = Rebuilder(
-            self.nodes,
+            self.membership,
             placement=self._placement,
-            control=self.control,
             copier=RecordCopier(
-                envelope=self._envelope,
-                clock=clock,
-                timeout=timeout,
-                pause=environment.rest,
+                envelope=self._envelope, clock=clock, timeout=timeout, pause=environment.rest
             ),
-            events=events,
-            clock=clock,
             key_prefix=settings.key_prefix,
-            timeout=timeout,
-            read_elsewhere=self.workers.is_read_elsewhere,
-            identities=self._identities,
         )
         self.reporter = StatusReporter(
             self.reports,
-            workers=self.workers,
-            table=self.state,
-            mode=self.mode,
-            control=self.control,
-            events=events,
+            membership=self.membership,
             store=self.store,
             rebuilder=self.rebuilder,
             failback=self.failback,
             meter=repository.meter,
             before=self.overrides.keep,
             sources=self._sources(repository),
-            clock=clock,
-            timeout=timeout,
             version=environment.version,
         )
         self.monitor = Monitor(

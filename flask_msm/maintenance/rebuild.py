@@ -17,17 +17,15 @@ from .copier import Tally
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from flask_msm.cluster.control import Control
-    from flask_msm.cluster.events import Events
-    from flask_msm.cluster.node_identity import Identities
     from flask_msm.cluster.placement import Placement
     from flask_msm.memcached.client import MemcachedNode
     from flask_msm.memcached.protocol import CasToken
     from flask_msm.process.clock import Clock
 
     from .copier import RecordCopier
+    from .membership import Membership
 
 
 #: Time in seconds a lease is valid, and after which it is renewed.
@@ -126,31 +124,21 @@ class Lease:
 class Rebuilder:
     """Rebuilds and drains nodes.
 
-    Args:
-        timeout: Time in seconds one operation may take.
-        read_elsewhere: Returns whether another worker that lives can read what takes so much (see
-            ``record/envelope.py``).
-        identities: Shows whether the node is the same memory from beginning to end.
-
     Attributes:
         progress: Of what is going on now, ``None`` when nothing is.
         unlisted: Nodes that do not list their keys.
         left_to_others: Nodes of which another worker can read more than this one.
     """
 
-    nodes: Mapping[str, MemcachedNode]
+    membership: Membership
     _: KW_ONLY
     placement: Placement
-    control: Control
     copier: RecordCopier
-    events: Events
-    clock: Clock
     key_prefix: str
-    timeout: float
-    read_elsewhere: Callable[[frozenset[str]], bool]
-    identities: Identities
 
     def __post_init__(self) -> None:
+        self._nodes, self._clock = self.membership.nodes, self.membership.clock
+        self._control, self._events = self.membership.control, self.membership.events
         self.progress: Progress | None = None
         self.left_to_others: set[str] = set()
         self.unlisted: set[str] = set()
@@ -166,22 +154,23 @@ class Rebuilder:
 
         # Just above what is known to be missed, not the time of this clock: a miss that happens
         # during the pass is newer, also if the clock of the worker that notices it is behind.
-        began = self.control.standing(node_id).missed + 1
+        began = self._control.standing(node_id).missed + 1
         memory = self._memory(node_id)
         if memory is None or not self._guarded("rebuild", node_id, sources, target_of):
             return False
         if self._memory(node_id) != memory:
             text = f"rebuild of {node_id} does not count: it lost its memory meanwhile"
-            self.events.add("warning", "rebuild_failed", text, node=node_id)
+            self._events.add("warning", "rebuild_failed", text, node=node_id)
             return False
-        self.control.set_rebuilt(node_id, began)
+        self._control.set_rebuilt(node_id, began)
         return True
 
     def _memory(self, node_id: str) -> str | None:
         """Return which memory answers, if the fleet knows it; ``None`` if not, or none answers."""
-        noted = self.control.identity(node_id)
+        noted = self._control.identity(node_id)
         try:
-            shown = self.identities.of(self.nodes[node_id], self.clock.monotonic() + self.timeout)
+            deadline = self._clock.monotonic() + self.membership.timeout
+            shown = self.membership.identities.of(self._nodes[node_id], deadline)
         except NodeError:
             return None
         if noted is None or shown is None:
@@ -202,7 +191,7 @@ class Rebuilder:
         self, what: str, node_id: str, sources: list[str], target_of: Callable[[str], list[str]]
     ) -> bool:
         """Do the passes under the node's lease."""
-        keepers = sorted(other for other in self.nodes if other != node_id)
+        keepers = sorted(other for other in self._nodes if other != node_id)
         if not keepers:
             return True  # the only node: there is no other to copy from or to
         lease = self._lease(node_id, keepers, sources)
@@ -211,8 +200,8 @@ class Rebuilder:
                 return False
         except NodeError:
             return False
-        self.events.add("info", f"{what}_began", f"{what} of {node_id} began", node=node_id)
-        self.progress = Progress(node_id, 0, 0, self.clock.monotonic())
+        self._events.add("info", f"{what}_began", f"{what} of {node_id} began", node=node_id)
+        self.progress = Progress(node_id, 0, 0, self._clock.monotonic())
         try:
             last = self._passes(sources, target_of, lease)
         except LeaseLostError:
@@ -233,7 +222,12 @@ class Rebuilder:
         # The same keeper for every worker that can reach it.
         reachable = [keeper for keeper in keepers if keeper in sources] or keepers
         key = f"{self.key_prefix}fleet:lease:{node_id}"
-        return Lease(self.nodes[reachable[0]], key, clock=self.clock, timeout=self.timeout)
+        return Lease(
+            self._nodes[reachable[0]],
+            key,
+            clock=self._clock,
+            timeout=self.membership.timeout,
+        )
 
     def _passes(
         self, sources: list[str], target_of: Callable[[str], list[str]], lease: Lease
@@ -250,7 +244,8 @@ class Rebuilder:
                 self._pass(source, target_of, lease, tally)
             if not tally.written:
                 break
-        readable = sum(count for needs, count in tally.unread.items() if self.read_elsewhere(needs))
+        is_readable = self.membership.workers.is_read_elsewhere
+        readable = sum(count for needs, count in tally.unread.items() if is_readable(needs))
         if readable:
             raise UnreadableError(readable)
         return tally
@@ -260,8 +255,8 @@ class Rebuilder:
     ) -> None:
         """Copy what *source* holds."""
         try:
-            listed = self.nodes[source].metadump(
-                self.key_prefix, self.clock.monotonic() + LIST_TIME
+            listed = self._nodes[source].metadump(
+                self.key_prefix, self._clock.monotonic() + LIST_TIME
             )
         except NodeValueError:
             self.unlisted.add(source)
@@ -278,7 +273,7 @@ class Rebuilder:
                 lease.renew()
                 chunk = keys[start : start + CHUNK]
                 before = tally.written
-                self.copier.copy(chunk, self.nodes[source], self.nodes[target], tally)
+                self.copier.copy(chunk, self._nodes[source], self._nodes[target], tally)
                 self._go_on(len(chunk), tally.written - before)
             if tally.foreign:
                 lease.renew()
@@ -287,10 +282,10 @@ class Rebuilder:
     def _copy_foreign(self, source: str, target: str, tally: Tally) -> None:
         """Copy what only others can read as it is; the listing contains how long it lives."""
         foreign, tally.foreign = tally.foreign, []
-        node, before = self.nodes[source], tally.written
-        deadline = self.clock.monotonic() + LIST_TIME
+        node, before = self._nodes[source], tally.written
+        deadline = self._clock.monotonic() + LIST_TIME
         expiries = node.expiries(self.key_prefix, foreign, deadline)
-        self.copier.copy_as_is(expiries, node, self.nodes[target], tally)
+        self.copier.copy_as_is(expiries, node, self._nodes[target], tally)
         self._go_on(0, tally.written - before)
 
     def _go_on(self, looked_at: int, copied: int) -> None:
@@ -301,7 +296,7 @@ class Rebuilder:
             )
 
     def _finished(self, what: str, node_id: str, progress: Progress, last: Tally) -> None:
-        seconds = self.clock.monotonic() - progress.began
+        seconds = self._clock.monotonic() - progress.began
         text = (
             f"{what} of {node_id} finished: {progress.copied} records copied,"
             f" {progress.looked_at} compared in {seconds:.1f} s"
@@ -311,13 +306,13 @@ class Rebuilder:
         if unread := last.unread.total():
             text += f"; {unread} were left that no worker can read"
         level = "warning" if last.refused or unread else "info"
-        self.events.add(level, f"{what}_finished", text, node=node_id)
+        self._events.add(level, f"{what}_finished", text, node=node_id)
 
     def _failed(self, what: str, node_id: str, error: NodeError | UnreadableError) -> None:
         text = f"{what} of {node_id} was broken off: {error}"
         if isinstance(error, NodeValueError):
             text += "; the node stays in use and is read together with others"
-        self.events.add("warning", f"{what}_failed", text, node=node_id)
+        self._events.add("warning", f"{what}_failed", text, node=node_id)
 
 
 def is_session_key(key: str, prefix: str) -> bool:

@@ -17,17 +17,12 @@ from .history import History
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from flask_msm.cluster.control import Control
-    from flask_msm.cluster.events import Events
-    from flask_msm.cluster.mode import ModeState
-    from flask_msm.cluster.nodes import NodeTable
     from flask_msm.cluster.reports import Reports
-    from flask_msm.cluster.workers import WorkerRegistry
-    from flask_msm.process.clock import Clock
     from flask_msm.storage.failover import FailoverStore
     from flask_msm.storage.metrics import LatencyMetrics
 
     from .failback import Failback
+    from .membership import Membership
     from .node_statistics import Numbers
     from .rebuild import Rebuilder
 
@@ -47,29 +42,23 @@ class StatusReporter:
     Args:
         before: Called before each report.
         sources: More parts of the report, by name; each returns something JSON takes.
-        timeout: Time in seconds it may take.
     """
 
     reports: Reports
     _: KW_ONLY
-    workers: WorkerRegistry
-    table: NodeTable
-    mode: ModeState
-    control: Control
-    events: Events
+    membership: Membership
     store: FailoverStore
     rebuilder: Rebuilder
     failback: Failback
     meter: LatencyMetrics
     before: Callable[[], object]
     sources: Mapping[str, Callable[[], Any]]
-    clock: Clock
-    timeout: float
     version: str
 
     def __post_init__(self) -> None:
         self.histories: dict[str, History] = {}
-        self._started = self.clock.monotonic()
+        self._clock = self.membership.clock
+        self._started = self._clock.monotonic()
         self._refused, self._refused_at = 0, -math.inf
 
     def publish(self, numbers: Mapping[str, Numbers]) -> None:
@@ -78,30 +67,32 @@ class StatusReporter:
             self.histories.setdefault(node_id, History()).add(found)
         self.before()
         self._say_refused()
-        worker = self.workers.worker
+        worker = self.membership.workers.worker
         data = self.reports.seal(worker, self.facts(numbers))
         self.store.local.put_blob(note_name(worker), data)
-        self.reports.publish(worker, data, self.clock.monotonic() + self.timeout)
+        self.reports.publish(worker, data, self._clock.monotonic() + self.membership.timeout)
 
     def facts(self, numbers: Mapping[str, Numbers]) -> dict[str, Any]:
         """Return what this worker knows, as JSON takes it: times in seconds since the epoch."""
         facts: dict[str, Any] = {
-            "at": self.clock.time(),
+            "at": self._clock.time(),
             # By the clock of the fleet, which may not have been known at that time.
-            "started": self.clock.time() - (self.clock.monotonic() - self._started),
+            "started": self._clock.time() - (self._clock.monotonic() - self._started),
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "version": self.version,
-            "mode": self.mode.mode.value,
-            "mode_since": self.mode.since,
-            "control": str(max((c.stamp for c in self.control.choices("").values()), default=0)),
+            "mode": self.membership.mode.mode.value,
+            "mode_since": self.membership.mode.since,
+            "control": str(
+                max((c.stamp for c in self.membership.control.choices("").values()), default=0)
+            ),
             "nodes": {
                 node_id: self._node(node_id, numbers.get(node_id))
-                for node_id in self.table.node_ids
+                for node_id in self.membership.table.node_ids
             },
             "traffic": self._traffic(),
             "local": self._kept(),
-            "events": [_said(event._asdict()) for event in self.events.newest(EVENTS)],
+            "events": [_said(event._asdict()) for event in self.membership.events.newest(EVENTS)],
             "rebuild": self._rebuild(),
             "unlisted": sorted(self.rebuilder.unlisted),
             "refused": self._all_refused(),
@@ -113,31 +104,31 @@ class StatusReporter:
 
     def _all_refused(self) -> int:
         """Return how often something of the fleet's was not believed."""
-        maps = self.control.shared, self.workers.shared
+        maps = self.membership.control.shared, self.membership.workers.shared
         return self.reports.refused + sum(one.refused + one.left_alone for one in maps)
 
     def _say_refused(self) -> None:
-        now, refused = self.clock.monotonic(), self._all_refused()
+        now, refused = self._clock.monotonic(), self._all_refused()
         if refused > self._refused and now - self._refused_at >= PAUSE:
             self._refused, self._refused_at = refused, now
             text = (
                 "something workers share is forged, damaged, too large, or of another version or"
                 f" secret; it is not used (seen {refused} times, reported once an hour)"
             )
-            self.events.add("warning", "fleet_record_refused", text)
+            self.membership.events.add("warning", "fleet_record_refused", text)
 
     def _rebuild(self) -> dict[str, Any] | None:
         progress = self.rebuilder.progress
         if progress is None:
             return None
-        began = self.clock.time() - (self.clock.monotonic() - progress.began)
+        began = self._clock.time() - (self._clock.monotonic() - progress.began)
         return {**progress._asdict(), "began_at": began}
 
     def _node(self, node_id: str, numbers: Numbers | None) -> dict[str, Any]:
-        view = self.table.view()[node_id]
-        health, now = view.health, self.clock.monotonic()
+        view = self.membership.table.view()[node_id]
+        health, now = view.health, self._clock.monotonic()
         # Other hosts have other monotonic clocks: reports contain the time of day.
-        wall = self.clock.time() - now
+        wall = self._clock.time() - now
         facts: dict[str, Any] = {
             "state": view.state.value,
             "trusted": view.trusted,
@@ -146,7 +137,7 @@ class StatusReporter:
             "failures": health.doubts + health.losses,
             "good_probes": health.good_probes,
             "retry_at": wall + health.retry_at if health.retry_at > now else None,
-            **self.table.failures(node_id)._asdict(),
+            **self.membership.table.failures(node_id)._asdict(),
         }
         if numbers is not None:
             history = self.histories.get(node_id, History())

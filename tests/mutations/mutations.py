@@ -285,8 +285,8 @@ MUTATIONS = [
     Mutation(
         "a rebuild answers misses that come later",
         "maintenance/rebuild.py",
-        "began = self.control.standing(node_id).missed + 1",
-        "began = self.control.standing(node_id).missed + 10**15",
+        "began = self._control.standing(node_id).missed + 1",
+        "began = self._control.standing(node_id).missed + 10**15",
         REBUILDER,
     ),
     Mutation(

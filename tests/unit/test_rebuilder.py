@@ -54,19 +54,24 @@ class Site:
             envelope=OURS, clock=self.clock, timeout=1.0, pause=lambda _: None
         )
         self.rebuilder = Rebuilder(
-            self.nodes,
+            SimpleNamespace(
+                nodes=self.nodes,
+                control=self,
+                events=self,
+                workers=self,
+                clock=self.clock,
+                timeout=1.0,
+                identities=SimpleNamespace(of=lambda *_: self.shown),
+            ),
             placement=Placement(self.nodes, replicas=2),
-            control=self,
             copier=self.copier,
-            events=self,
-            clock=self.clock,
             key_prefix=PREFIX,
-            timeout=1.0,
-            identities=SimpleNamespace(of=lambda *_: self.shown),
-            read_elsewhere=lambda needs: bool(self.elsewhere) and self.elsewhere >= needs,
         )
 
     # -- what the rebuilder needs of others
+
+    def is_read_elsewhere(self, needs):
+        return bool(self.elsewhere) and self.elsewhere >= needs
 
     def standing(self, _):
         return self
