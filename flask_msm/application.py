@@ -75,7 +75,6 @@ if TYPE_CHECKING:
     from .storage.store import SessionStore
 
 
-MakeNode = Callable[["NodeAddress"], Any]
 #: How ticks are spaced when MSM_PROBE_INTERVAL is 0 and requests have to do them, seconds.
 UNSCHEDULED = 2.0
 
@@ -110,7 +109,7 @@ class Environment:
     listener: Callable[[Event], object]
     raise_unexpected: Callable[[], bool]
     scheduler: Any
-    make_node: MakeNode
+    make_node: Callable[[NodeAddress], Any]
     root: str
     policy: Policy | None
     blacklisted: Callable[[Failure], object]
