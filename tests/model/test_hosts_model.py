@@ -119,7 +119,11 @@ def without_weak_entries():
 
 
 MISSING = {
-    "marks of what the cluster lacks": (without_marks, {}, ("lost", "undead", "signed out")),
+    "marks of what the cluster lacks": (
+        without_marks,
+        {"first": 40},
+        ("lost", "undead", "signed out"),
+    ),
     "the hand-over of what ended": (without_tombstones, {"first": 16}, ("undead",)),
     "a look at this host": (without_local_copies, {}, ("forgotten",)),
     "that a guess is one": (without_weak_entries, {}, ("overwritten",)),
