@@ -388,6 +388,7 @@ class Cluster:
             self.store,
             # What sticky sessions read is on this host.
             enabled=settings.fast_path and not settings.sticky,
+            writes=not settings.backup_async,
             mode=mode,
             ended=self.ended_sessions,
             second_looks=second_looks,
@@ -465,8 +466,10 @@ class Cluster:
                 "mirror_dropped": self.mirror.dropped if self.mirror else 0,
                 "clock_ahead": self._stamps.clock_ahead,
                 "kept_late": self.store.late,
-                "fast_reads": self.fast_path.taken,
-                "other_reads": self.fast_path.left,
+                "fast_reads": self.fast_path.reads,
+                "other_reads": self.fast_path.other_reads,
+                "fast_writes": self.fast_path.writes,
+                "other_writes": self.fast_path.other_writes,
             },
         }
 

@@ -22,7 +22,7 @@ from .failures import classify
 from .listing import Expiries, Listing
 from .pool import Pool
 from .protocol import Answer, ManyItems, OneItem, Statistics
-from .quick_read import QuickReader
+from .quick import QuickCommands
 from .resolver import Resolver, UnixSocket
 
 
@@ -97,7 +97,7 @@ class MemcachedNode:
         self.clock_ahead = 0.0
         self._pool = Pool(node_id, pool_size, monotonic)
         #: Reads of a good day.
-        self.quick = QuickReader(self._pool, timeout, monotonic)
+        self.quick = QuickCommands(self._pool, timeout, monotonic)
         self._endpoint = Endpoint(
             node=node_id,
             addresses=self._addresses,

@@ -147,6 +147,8 @@ COUNTED = {
     "queued": "Copies that were made behind the response.",
     "fast_reads": "Reads that took the fast path.",
     "other_reads": "Reads that did not, for something was not as on a good day.",
+    "fast_writes": "Changes that took the fast path.",
+    "other_writes": "Changes that did not.",
     "kept_late": "Changes kept on the host because nodes did not take them in time.",
     "mirror_dropped": "Copies for local storage that were left out because too many waited.",
     "corrupt": "Records that were damaged and not used.",

@@ -1,21 +1,25 @@
-"""Reads of a good day on one flat path; every other request goes through ``FailoverStore``.
+"""Reads and writes of a good day on a flat path; all others go through ``FailoverStore``.
 
 The path does nothing that ``FailoverStore`` and ``ClusterStore`` would not do with the same
-replies: distribution is on, the homes of the session count alone, it is not known to have ended
-and nothing of it waits on this host; the home that is asked has it, at least as new as the browser
-has seen. At the first thing that is otherwise the answer is left to them, from the beginning.
+replies. Distribution is on and the homes of the session count alone. A read: the session is not
+known to have ended, nothing of it waits on this host, and the home that is asked has it, at least
+as new as the browser has seen. A write: the copies that are written over are what was read. At the
+first thing that is otherwise, all of it is left to them, from the beginning.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.cluster.mode import Mode
 from flask_msm.errors import CorruptRecordError, UnknownRecordError
-from flask_msm.record.record import PARTIAL
+from flask_msm.memcached.quick import LARGEST
+from flask_msm.memcached.wire import checked_ttl, ttl_for
+from flask_msm.process.clock import earliest
+from flask_msm.record.record import PARTIAL, Kind
 
-from .store import Copy, Loaded, Outcome
+from .store import ABSENT, Copy, Loaded, Outcome, Saved
 
 
 if TYPE_CHECKING:
@@ -23,15 +27,37 @@ if TYPE_CHECKING:
 
     from flask_msm.cluster.ended_sessions import EndedSessions
     from flask_msm.cluster.mode import ModeState
-    from flask_msm.memcached.protocol import Item
-    from flask_msm.memcached.quick_read import Asked, QuickReader
+    from flask_msm.memcached.protocol import CasToken, Item
+    from flask_msm.memcached.quick import Asked, QuickCommands
     from flask_msm.record.keys import Keyring
     from flask_msm.record.record import Record
 
     from .failover import FailoverStore
     from .known_records import KnownRecords
     from .second_looks import SecondLooks
-    from .store import Rewrite, Saved
+    from .store import Rewrite
+
+
+#: Node ids, each with the token that replaces its copy; ``None`` where that must be read first.
+Todo = list["tuple[str, CasToken | None]"]
+
+
+class _Change(NamedTuple):
+    """One change of a session, as it is written to all homes.
+
+    Attributes:
+        key: Storage key.
+        base: What each copy has to be.
+        data: What it becomes.
+        ttl: The time to live of that.
+        deadline: Monotonic time, seconds.
+    """
+
+    key: str
+    base: Record
+    data: bytes
+    ttl: int
+    deadline: float
 
 
 class FastPath:
@@ -40,6 +66,7 @@ class FastPath:
     Args:
         store: Does what is not usual.
         enabled: Whether the fast path is taken at all.
+        writes: Whether changes take it, too.
         mode: Where sessions go now.
         ended: Sessions that are known to have ended.
         second_looks: Decides which reads ask both homes.
@@ -47,8 +74,10 @@ class FastPath:
         keys: Returns the keyring of the application's secrets as they are now.
 
     Attributes:
-        taken: How many reads took the fast path.
-        left: How many were left to *store*.
+        reads: How many reads took the fast path.
+        other_reads: How many were left to *store*.
+        writes: How many changes took the fast path.
+        other_writes: How many were left to *store*.
     """
 
     def __init__(
@@ -56,50 +85,58 @@ class FastPath:
         store: FailoverStore,
         *,
         enabled: bool,
+        writes: bool,
         mode: ModeState,
         ended: EndedSessions,
         second_looks: SecondLooks,
         known: KnownRecords,
         keys: Callable[[], Keyring],
     ) -> None:
-        self.taken = self.left = 0
+        self.reads = self.other_reads = self.writes = self.other_writes = 0
         self._store = store
-        self._enabled = enabled
+        self._takes_reads = enabled
+        self._takes_writes = enabled and writes
         self._mode = mode
         self._ended = ended
         self._second_looks = second_looks
         self._known = known
         self._keys = keys
-        nodes = store.nodes
-        self._envelope = nodes.envelope
-        self._homes = nodes.placement.homes
-        self._table = nodes.views
-        self._quick: dict[str, QuickReader] = {
-            node_id: client.quick for node_id, client in nodes.clients.items()
-        }
-        self._is_dirty = store.local.is_dirty
-        self._mirror = store.mirror
+        self._nodes = store.nodes
+        self._homes = store.nodes.placement.homes
+        self._table = store.nodes.views
+        self._quick = {node_id: client.quick for node_id, client in store.nodes.clients.items()}
 
     def load(self, key: str, *, at_least: int, deadline: float) -> Loaded:
         """Return the record of *key*."""
-        if self._enabled and self._mode.mode is Mode.DISTRIBUTED:
+        if self._takes_reads and self._mode.mode is Mode.DISTRIBUTED:
             homes = self._homes(key)
             if self._table.alone.issuperset(homes) and not self._ended.has(key):
                 loaded = self._read(key, homes, at_least, deadline)
                 if loaded is not None:
-                    self.taken += 1
+                    self.reads += 1
                     return loaded
                 self._second_looks.take_back(key)
-        self.left += 1
+        self.other_reads += 1
         return self._store.load(key, at_least=at_least, deadline=deadline)
 
     def save(self, key: str, rewrite: Rewrite, *, known: Loaded | None, deadline: float) -> Saved:
         """Store what *rewrite* makes of the record."""
+        if self._takes_writes and known is not None and self._mode.mode is Mode.DISTRIBUTED:
+            homes = self._homes(key)
+            if self._table.alone.issuperset(homes) and not self._store.returning():
+                saved = self._write(key, homes, rewrite, known, deadline)
+                if saved is not None:
+                    self.writes += 1
+                    return saved
+        self.other_writes += 1
+        # The token of a copy that was replaced by now does not fit, so that it is read again.
         return self._store.save(key, rewrite, known=known, deadline=deadline)
 
     def holders(self, key: str, deadline: float) -> tuple[str, ...]:
         """Return where *key* is held now: ids of nodes, and ``local``."""
         return self._store.holders(key, deadline)
+
+    # -- reading -------------------------------------------------------------------------------
 
     def _read(
         self, key: str, homes: tuple[str, ...], at_least: int, deadline: float
@@ -112,9 +149,9 @@ class FastPath:
                 return None
             item = items[0]
         else:
-            reader = self._quick[first]
-            asked = reader.send(name, deadline)
-            found = reader.receive(asked, name) if asked else None
+            node = self._quick[first]
+            asked = node.send_gets(name, deadline)
+            found = node.receive_item(asked, name) if asked else None
             if found is None:
                 return None
             item, items = found, ()
@@ -127,34 +164,34 @@ class FastPath:
                 return None
             copies[node_id] = Copy(record, other.token)
         # What this host has yet to hand over may be newer, or a logout.
-        if self._is_dirty(key):
+        if self._store.local.is_dirty(key):
             return None
-        if self._mirror is not None:
-            self._mirror.note(key, record)
+        if self._store.mirror is not None:
+            self._store.mirror.note(key, record)
         return Loaded(Outcome.FOUND, record, copies)
 
     def _read_all(
         self, homes: tuple[str, ...], name: bytes, deadline: float
     ) -> Sequence[Item] | None:
         """Return what all homes have, asked side by side; ``None`` if one of them has nothing."""
-        asked: deque[tuple[QuickReader, Asked]] = deque()
         items = []
+        asked: deque[tuple[QuickCommands, Asked]] = deque()
         try:
             for node_id in homes:
-                reader = self._quick[node_id]
-                sent = reader.send(name, deadline)
+                node = self._quick[node_id]
+                sent = node.send_gets(name, deadline)
                 if sent is None:
                     return None
-                asked.append((reader, sent))
+                asked.append((node, sent))
             while asked:
-                reader, sent = asked.popleft()
-                item = reader.receive(sent, name)
+                node, sent = asked.popleft()
+                item = node.receive_item(sent, name)
                 if item is None:
                     return None
                 items.append(item)
         finally:
-            for reader, sent in asked:
-                reader.abandon(sent)
+            for node, sent in asked:
+                node.abandon(sent)
         return items
 
     def _opened(self, key: str, data: bytes) -> Record | None:
@@ -162,8 +199,80 @@ class FastPath:
         record = self._known.find(key, data, keys)
         if record is None:
             try:
-                record = self._envelope.open(data, key)
+                record = self._nodes.envelope.open(data, key)
             except (CorruptRecordError, UnknownRecordError):
                 return None
             self._known.note(key, data, keys, record)
         return record
+
+    # -- writing -------------------------------------------------------------------------------
+
+    def _write(
+        self, key: str, homes: tuple[str, ...], rewrite: Rewrite, known: Loaded, deadline: float
+    ) -> Saved | None:
+        """Replace all copies by what *rewrite* makes of the record.
+
+        Returns:
+            What was stored; ``None`` if anything is not as on a good day. Some copies may have
+            been replaced by then.
+        """
+        base = known.record
+        if base is None or base.kind is not Kind.DATA or base.created == PARTIAL:
+            return None
+        mine = rewrite(base)
+        if mine.kind is not Kind.DATA:
+            return None
+        nodes = self._nodes
+        data = nodes.envelope.seal(mine, key)
+        if len(data) > LARGEST or len(data) > nodes.limit(key):
+            return None
+        ttl = ttl_for(mine.expires_at, earliest(nodes.clock))
+        todo: Todo = []
+        for node_id in homes:
+            copy = known.copies.get(node_id, ABSENT)
+            todo.append((node_id, copy.token if copy.record is base else None))
+        change = _Change(key, base, data, ttl, deadline)
+        # The first copy is replaced while the second is read, then that one is replaced.
+        while todo:
+            left = self._round(change, todo)
+            if left is None:
+                return None
+            todo = left
+        self._known.note(key, data, self._keys(), mine)
+        if self._store.mirror is not None:
+            self._store.mirror.note(key, mine)
+        return Saved(mine, frozenset(homes))
+
+    def _round(self, change: _Change, todo: Todo) -> Todo | None:
+        """Replace or read copies, side by side.
+
+        Returns:
+            What is left to be done; ``None`` if a node gave no answer or has another copy.
+        """
+        name, left = change.key.encode(), Todo()
+        asked: deque[tuple[str, QuickCommands, Asked, CasToken | None]] = deque()
+        try:
+            for node_id, token in todo:
+                node = self._quick[node_id]
+                if token is None:
+                    sent = node.send_gets(name, change.deadline)
+                else:
+                    ttl = checked_ttl(change.ttl, self._nodes.clients[node_id].clock_ahead)
+                    sent = node.send_cas(name, change.data, ttl, token, change.deadline)
+                if sent is None:
+                    return None
+                asked.append((node_id, node, sent, token))
+            while asked:
+                node_id, node, sent, token = asked.popleft()
+                if token is not None:
+                    if not node.receive_stored(sent):
+                        return None
+                    continue
+                item = node.receive_item(sent, name)
+                if item is None or self._opened(change.key, item.value) != change.base:
+                    return None
+                left.append((node_id, item.token))
+        finally:
+            for _, node, sent, _ in asked:
+                node.abandon(sent)
+        return left

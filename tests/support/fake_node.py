@@ -21,20 +21,31 @@ class FakeExchange:
         pass
 
 
-class FakeQuickReader:
-    """As ``QuickReader``: whatever is not an item is no answer."""
+class FakeQuickCommands:
+    """As ``QuickCommands``: all but the usual reply is no answer."""
 
     def __init__(self, node: Any) -> None:
         self._node = node
 
-    def send(self, name: bytes, deadline: float) -> FakeExchange:
+    def send_gets(self, name: bytes, deadline: float) -> FakeExchange:
         return self._node.start_gets(name.decode(), deadline)
 
-    def receive(self, asked: FakeExchange, name: bytes) -> Item | None:
+    def send_cas(
+        self, name: bytes, value: bytes, ttl: int, token: CasToken, deadline: float
+    ) -> FakeExchange:
+        return self._node.start_cas(name.decode(), value, ttl, token, deadline)
+
+    def receive_item(self, asked: FakeExchange, name: bytes) -> Item | None:
         try:
             return asked.result()
         except NodeError:
             return None
+
+    def receive_stored(self, asked: FakeExchange) -> bool:
+        try:
+            return asked.result() is True
+        except NodeError:
+            return False
 
     def abandon(self, asked: FakeExchange) -> None:
         asked.abandon()
@@ -45,7 +56,7 @@ class FakeNode:
 
     def __init__(self, node_id: str) -> None:
         self.id = node_id
-        self.quick = FakeQuickReader(self)
+        self.quick = FakeQuickCommands(self)
         self.item_size_max = 1024 * 1024
         self.clock_ahead = 0.0
         self.items: dict[str, tuple[bytes, int]] = {}

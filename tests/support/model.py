@@ -26,7 +26,7 @@ from types import SimpleNamespace
 from unittest import mock
 
 from support.clock import FakeClock
-from support.fake_node import FakeNode, FakeQuickReader
+from support.fake_node import FakeNode, FakeQuickCommands
 
 from flask_msm.application import Application, Environment
 from flask_msm.cluster.health import NodeState
@@ -220,7 +220,7 @@ class Link:
 
     def __init__(self, memory, world) -> None:
         self.id = memory.id
-        self.quick = FakeQuickReader(self)
+        self.quick = FakeQuickCommands(self)
         self.item_size_max = memory.item_size_max
         self.clock_ahead = 0.0
         self.memory = memory
@@ -385,6 +385,7 @@ class Worker:
         self.monitor, self.state = cluster.monitor, cluster.state
         self.repository = self.parts.repository
         self.repository._stamps._worker = number
+        self._forget_what_the_fast_path_gave_up()
         self.parts.cluster.store.cluster._behind = SimpleNamespace(put=self._make_again)
         #: Copies that are being made again behind a response.
         self.making_again = 0
@@ -394,6 +395,19 @@ class Worker:
         self.upkeep: Task | None = Task(self.monitor.begin)
         self.ready = self.leaving = self.left = False
         self.ticks_at = world.clock.monotonic() + world.chance.uniform(0.0, INTERVAL)
+
+    def _forget_what_the_fast_path_gave_up(self) -> None:
+        """What it was answered before counts for nothing: the usual read asks anew."""
+        store, baton = self.parts.cluster.store, self.world.baton
+        usual = store.load
+
+        def load(*args, **options):
+            task = baton.current
+            if task is not None and task.request is not None:
+                task.request.asked.clear()
+            return usual(*args, **options)
+
+        store.load = load
 
     @property
     def settled(self) -> bool:

@@ -328,6 +328,7 @@ def fast_path(near: Nearby, *, enabled: bool = True) -> FastPath:
     return FastPath(
         near.store,
         enabled=enabled,
+        writes=True,
         mode=near,
         ended=near,
         second_looks=looks,

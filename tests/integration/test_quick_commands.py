@@ -1,4 +1,4 @@
-"""The quick read of one item: what it takes for an answer, and what it leaves behind."""
+"""The quick commands: what they take for an answer, and what they leave behind."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def soon(seconds: float = 100.0) -> float:
 
 
 def read(node, name=KEY, deadline=None):
-    asked = node.quick.send(name, soon() if deadline is None else deadline)
-    return node.quick.receive(asked, name) if asked else None
+    asked = node.quick.send_gets(name, soon() if deadline is None else deadline)
+    return node.quick.receive_item(asked, name) if asked else None
 
 
 def places(node):
@@ -70,26 +70,26 @@ def test_an_item_that_is_not_there_is_no_answer(opened):
 def test_without_an_idle_connection_nothing_is_sent(memcached, node_at):
     node = node_at(memcached(), pool_size=1)
 
-    assert node.quick.send(KEY, soon()) is None
+    assert node.quick.send_gets(KEY, soon()) is None
     assert places(node) == (1, 0)
 
 
 def test_without_a_free_place_nothing_is_sent(opened):
     held = opened.start_gets("k", soon())
 
-    assert opened.quick.send(KEY, soon()) is None
+    assert opened.quick.send_gets(KEY, soon()) is None
 
     assert held.result().value == b"value"
     assert read(opened).value == b"value"
 
 
 def test_with_less_time_than_an_answer_may_take_nothing_is_sent(opened):
-    assert opened.quick.send(KEY, soon(1.0)) is None
+    assert opened.quick.send_gets(KEY, soon(1.0)) is None
     assert places(opened) == (1, 1)
 
 
 def test_a_read_that_is_given_up_closes_its_connection(opened):
-    opened.quick.abandon(opened.quick.send(KEY, soon()))
+    opened.quick.abandon(opened.quick.send_gets(KEY, soon()))
 
     assert places(opened) == (1, 0)
     assert opened.start_gets("k", soon()).result().value == b"value"
@@ -154,5 +154,67 @@ def test_a_node_that_does_not_answer_in_time_gives_none(behaviour, peer, node_at
     assert node.start_gets("k", soon()).result().value == b"value"
 
     assert read(node) is None
+
+    assert places(node) == (1, 0)
+
+
+def replace(node, value, token, name=KEY):
+    sent = node.quick.send_cas(name, value, TTL, token, soon())
+    return node.quick.receive_stored(sent) if sent else None
+
+
+def test_an_item_is_replaced_once_by_what_it_was_read_with(opened):
+    item = read(opened)
+
+    assert replace(opened, b"new", item.token) is True
+    assert replace(opened, b"newer", item.token) is False
+
+    assert opened.start_gets("k", soon()).result().value == b"new"
+    assert opened._pool.free == 1
+
+
+def test_an_item_that_is_gone_is_not_replaced(opened):
+    item = read(opened)
+    assert opened.delete("k", soon())
+
+    assert replace(opened, b"new", item.token) is False
+    assert opened.start_gets("k", soon()).result() is None
+
+
+def test_a_token_of_before_a_restart_replaces_nothing(memcached, node_at):
+    """The cas ids of a server begin anew, so that an old one may fit another item."""
+    server = memcached()
+    node = node_at(server, pool_size=1)
+    assert node.start_add("k", b"value", TTL, soon()).result()
+    item = read(node)
+    server.kill()
+    server.start()
+    assert node.start_add("k", b"other", TTL, soon()).result()
+
+    assert replace(node, b"new", item.token) is None
+
+    assert node.start_gets("k", soon()).result().value == b"other"
+    assert node._pool.free == 1
+
+
+@pytest.mark.parametrize("behaviour", SILENT.values(), ids=SILENT)
+def test_a_change_that_is_not_confirmed_does_not_count(behaviour, peer, node_at):
+    node = node_at(peer(behaviour), pool_size=1, timeout=0.2)
+    item = node.start_gets("k", soon()).result()
+
+    assert replace(node, b"new", item.token) is False
+
+    assert places(node) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [b"EXISTS\r\n", b"NOT_FOUND\r\n", b"STORED\r\nSTORED\r\n", b"STO", b"SERVER_ERROR x\r\n"],
+)
+def test_a_reply_that_is_not_stored_does_not_count(reply, peer, node_at):
+    node = node_at(peer(behaviours.answers(ITEM, reply)), pool_size=1)
+    item = node.start_gets("k", soon()).result()
+
+    assert replace(node, b"new", item.token) is False
 
     assert places(node) == (1, 0)

@@ -1,14 +1,15 @@
-"""Reading one item on an idle connection: all that a read of a good day needs, in two calls.
+"""The two commands of a good day on an idle connection, each in a call to send and one to receive.
 
-Nothing is sent again and no connection is opened here. All but an item, whole, in time and in the
-usual form, is no answer: the caller asks again with ``MemcachedNode.start_gets``, which finds
-out what is the matter and reports it.
+Nothing is sent again and no connection is opened here. All but the usual reply, whole and in time,
+is no answer: the caller asks again with ``MemcachedNode.start_gets`` and ``start_cas``, which find
+out what is the matter and report it.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from . import wire
 from .connection import RECEIVE_SIZE
 from .exchange import GRACE
 from .protocol import VALUE_LIMIT, CasToken, Item
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 _TRAILER = b"\r\nEND\r\n"
 #: Of the line in front of a value: the longest key, three numbers, and what is between them.
 _LONGEST_LINE = 300
+#: A larger value may not fit into what the system takes at once, bytes.
+LARGEST = 65_536
 
 
 class Asked(NamedTuple):
@@ -41,8 +44,8 @@ class Asked(NamedTuple):
     until: float
 
 
-class QuickReader:
-    """Reads from one node.
+class QuickCommands:
+    """Commands to one node.
 
     Args:
         pool: The connections of the node.
@@ -57,13 +60,31 @@ class QuickReader:
         self._timeout = timeout
         self._monotonic = monotonic
 
-    def send(self, name: bytes, deadline: float) -> Asked | None:
+    def send_gets(self, name: bytes, deadline: float) -> Asked | None:
         """Ask for an item; return ``None`` if that was not possible at once.
 
         Args:
             name: Its key as it is sent.
             deadline: Monotonic time in seconds; before it the node must have time to answer.
         """
+        return self._send(b"gets " + name + b"\r\n", deadline, None)
+
+    def send_cas(
+        self, name: bytes, value: bytes, ttl: int, token: CasToken, deadline: float
+    ) -> Asked | None:
+        """Replace what *token* was read with; return ``None`` if that was not sent.
+
+        Args:
+            name: The key of the item as it is sent.
+            value: Its new value, at most ``LARGEST`` bytes.
+            ttl: Its time to live as memcached takes it.
+            token: Of the item that is to be replaced.
+            deadline: Monotonic time in seconds; before it the node must have time to answer.
+        """
+        command = wire.cas(name, value, ttl, token.unique)
+        return self._send(command, deadline, token.horizon)
+
+    def _send(self, command: bytes, deadline: float, opened_by: int | None) -> Asked | None:
         until = self._monotonic() + self._timeout
         if until > deadline:
             return None
@@ -71,40 +92,55 @@ class QuickReader:
         if lent is None:
             return None
         connection, permit = lent
-        command = b"gets " + name + b"\r\n"
+        # Cas ids start anew with a server, as in ``CasExchange``.
+        if opened_by is not None and connection.number > opened_by:
+            self._pool.give(connection, permit)
+            return None
         try:
             connection.arm(self._timeout)
             sent = connection.socket.send(command)
         except OSError:
             sent = 0
         if sent == len(command):
-            # Cas ids start anew with a server, as in ``PendingReply``.
             return Asked(connection, permit, max(self._pool.youngest, connection.number), until)
         self.abandon(lent)
         return None
 
-    def receive(self, asked: Asked, name: bytes) -> Item | None:
+    def receive_item(self, asked: Asked, name: bytes) -> Item | None:
         """Return the item *name* that was asked for; ``None`` for any other answer, or none."""
-        connection = asked.connection
         try:
-            left = asked.until - self._monotonic()
-            if left < self._timeout * 0.5:
-                # What arrived while the reader waited for another node is read however late it is.
-                connection.arm(max(left, GRACE))
-            data = connection.socket.recv(RECEIVE_SIZE)
-            item = self._item(asked, data, b"VALUE " + name + b" ")
+            item = self._item(asked, self._received(asked), b"VALUE " + name + b" ")
         except (OSError, ValueError):
             item = None
         if item is None:
             self.abandon(asked)
             return None
-        self._pool.give(connection, asked.permit)
+        self._pool.give(asked.connection, asked.permit)
         return item
+
+    def receive_stored(self, asked: Asked) -> bool:
+        """Return whether the item was replaced; ``False`` also if that is not known."""
+        try:
+            stored = self._received(asked) == b"STORED\r\n"
+        except OSError:
+            stored = False
+        if stored:
+            self._pool.give(asked.connection, asked.permit)
+        else:
+            self.abandon(asked)
+        return stored
 
     def abandon(self, asked: Asked | tuple[Connection, Permit]) -> None:
         """Close the connection, on which there may be a reply."""
         asked[0].close()
         asked[1].give_back()
+
+    def _received(self, asked: Asked) -> bytes:
+        left = asked.until - self._monotonic()
+        if left < self._timeout * 0.5:
+            # What arrived while another node was waited for is read however late it is.
+            asked.connection.arm(max(left, GRACE))
+        return asked.connection.socket.recv(RECEIVE_SIZE)
 
     def _item(self, asked: Asked, data: bytes, start: bytes) -> Item | None:
         """Return the item of a reply that begins with *data*.
