@@ -30,7 +30,7 @@ RECORDS = [
     record()._replace(kind=Kind.ALIAS, pointer=Pointer(9, "msm:test:" + "b" * 40, 4.0)),
     record({})._replace(kind=Kind.DESTROYED),
 ]
-SEALED = [e.seal(r, KEY, KEYS) for e in (PLAIN, ENCRYPTED) for r in RECORDS]
+SEALED = [e.seal(r, KEY) for e in (PLAIN, ENCRYPTED) for r in RECORDS]
 #: What a verified record may take beside itself.
 INFLATED = MAX_SIZE * INFLATE_FACTOR + 8 * 1024 * 1024
 
@@ -53,7 +53,7 @@ def nothing_decoded():
 def opened(an_envelope, data):
     """Return the record in *data*, ``None`` if it is refused as it should be."""
     try:
-        return an_envelope.open(data, KEY, KEYS)
+        return an_envelope.open(data, KEY)
     except RecordError:
         return None
 
@@ -184,7 +184,7 @@ def test_a_body_that_inflates_without_end_is_cut_off(bomb, extra):
     header = HEADER.pack(MAGIC, FORMAT, 0, 1, 1, KEYS.current.id, 1, 2, 3, 4)
 
     with pytest.raises(CorruptRecordError):
-        PLAIN.open(signed(header + bomb + extra), KEY, KEYS)
+        PLAIN.open(signed(header + bomb + extra), KEY)
 
 
 CIPHER = encryption(SECRETS[0])

@@ -13,7 +13,7 @@ from flask_msm import MemcachedSessionManager, regenerate
 from flask_msm.testing.memcached import wait_until
 
 
-BROWSERS = 60
+BROWSERS = 200
 COOKIE = "session"
 
 
