@@ -13,7 +13,7 @@ from .bad_attribute import compare
 from .cells import CELLS
 from .contenders import LOCAL, NONE, OURS, all_contenders
 from .habits import habits
-from .measure import Group, count_operations, measure, taking_turns
+from .measure import Group, count_calls, count_operations, measure, taking_turns
 from .nodes import MemcachedError, Node, running
 from .profiling import profile
 from .raw import limits
@@ -85,6 +85,7 @@ def _measure(
         patterns,
         raw,
         {name: count_operations(group, nodes) for name, group in groups.items()},
+        {name: count_calls(group) for name, group in groups.items()},
         nodes[0].stats()["version"],
         rounds,
         browsers,

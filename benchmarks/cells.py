@@ -76,7 +76,7 @@ CELLS = (
         name="untouched",
         label="untouched",
         act=nothing,
-        goals={"ours-1": 0.10, "ours-2": 0.10},
+        goals={"ours-1": 0.05, "ours-2": 0.05},
     ),
     Cell(
         name="permanent",
@@ -89,13 +89,13 @@ CELLS = (
         name="read",
         label="reading",
         act=read,
-        goals={"ours-1": 0.45, "ours-2": 0.45, "ours-sticky": 0.20},
+        goals={"ours-1": 0.40, "ours-2": 0.40, "ours-sticky": 0.12},
     ),
     Cell(name="unchanged", label="writing what is there", act=write_the_same),
     Cell(
         name="write",
         label="writing",
         act=write,
-        goals={"ours-1": 0.9, "ours-2": 1.0, "ours-sticky": 0.4},
+        goals={"ours-1": 0.9, "ours-2": 1.0, "ours-sticky": 0.35},
     ),
 )

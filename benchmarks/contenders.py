@@ -1,4 +1,4 @@
-"""The same application eight times, each with another way to keep sessions."""
+"""The same application nine times, each with another way to keep sessions."""
 
 from __future__ import annotations
 
@@ -65,6 +65,8 @@ class Contender:
 
 
 NONE, COOKIE, THEIRS, THEIRS_QUIET = "none", "flask", "flask-session", "flask-session-no-refresh"
+#: Flask-Session that waits for the answer to its ``set``, as ours does.
+THEIRS_CONFIRMED = "flask-session-confirmed"
 OURS = {copies: f"ours-{copies}" for copies in (1, 2)}
 STICKY, LOCAL = "ours-sticky", "ours-local"
 
@@ -79,6 +81,11 @@ def all_contenders(nodes: Sequence[Node], closing: ExitStack) -> list[Contender]
             THEIRS_QUIET,
             ("Flask-Session", "no refresh"),
             _theirs(THEIRS_QUIET, nodes, closing, SESSION_REFRESH_EACH_REQUEST=False),
+        ),
+        Contender(
+            THEIRS_CONFIRMED,
+            ("Flask-Session", "confirmed"),
+            _theirs(THEIRS_CONFIRMED, nodes, closing, confirmed=True),
         ),
         _ours(OURS[1], "one copy", nodes, closing, MSM_REPLICAS=1),
         _ours(OURS[2], "two copies", nodes, closing),
@@ -104,19 +111,36 @@ def _without_sessions() -> Flask:
     return app
 
 
-def _theirs(name: str, nodes: Sequence[Node], closing: ExitStack, **config: Any) -> Flask:
+def _theirs(
+    name: str,
+    nodes: Sequence[Node],
+    closing: ExitStack,
+    *,
+    confirmed: bool = False,
+    **config: Any,
+) -> Flask:
     """Return Flask-Session as it is by default, on the fastest set-up of pymemcache.
 
     Its sessions are not permanent unless the application asks for it, as those of the others.
     """
     app = _application(name)
-    keep_by_theirs(app, nodes, closing, **config)
+    keep_by_theirs(app, nodes, closing, confirmed=confirmed, **config)
     return app
 
 
-def keep_by_theirs(app: Flask, nodes: Sequence[Node], closing: ExitStack, **config: Any) -> None:
-    """Have Flask-Session keep the sessions of *app* on the first of *nodes*."""
-    client = Client((HOST, nodes[0].port), no_delay=True)
+def keep_by_theirs(
+    app: Flask,
+    nodes: Sequence[Node],
+    closing: ExitStack,
+    *,
+    confirmed: bool = False,
+    **config: Any,
+) -> None:
+    """Have Flask-Session keep the sessions of *app* on the first of *nodes*.
+
+    As it comes it does not wait for the answer to what it stores; *confirmed*, it does.
+    """
+    client = Client((HOST, nodes[0].port), no_delay=True, default_noreply=not confirmed)
     closing.callback(client.close)
     app.config.update(
         SESSION_TYPE="memcached", SESSION_MEMCACHED=client, SESSION_PERMANENT=False, **config

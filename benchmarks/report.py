@@ -38,6 +38,10 @@ def report(results: Results) -> str:
             _table(results.contenders, lambda cell, name: _time(results, cell, name)),
             "Operations of one request, counted by memcached\n",
             _table(results.contenders[1:], lambda cell, name: _operations(results, cell, name)),
+            "Calls of Python functions that sessions add to a request, libraries included\n",
+            _table(
+                results.contenders[1:], lambda cell, name: str(results.added_calls(cell.name, name))
+            ),
             "Limits: nothing but round trips, nothing but system calls; medians in microseconds\n",
             *(
                 f"{one.label:{_FIRST + _TIMES}}{results.limit(one.name):6.1f}"

@@ -34,6 +34,7 @@ class Results:
         limits: What the raw times are of.
         raw: The raw times.
         counted: Operations of one request by cell, contender and kind.
+        calls: Python functions that one request calls, by cell and contender.
         memcached: Its version.
         requests: How many of each kind were sent to each contender.
         browsers: How many sessions they were spread over.
@@ -44,6 +45,7 @@ class Results:
     limits: Sequence[Limit]
     raw: Group
     counted: Mapping[str, Mapping[str, Mapping[str, float]]]
+    calls: Mapping[str, Mapping[str, int]]
     memcached: str
     requests: int
     browsers: int
@@ -55,6 +57,10 @@ class Results:
     def bare(self, cell: str) -> float:
         """Return the median of the whole request without sessions, in microseconds."""
         return statistics.median(self.groups[cell].whole(NONE))
+
+    def added_calls(self, cell: str, contender: str) -> int:
+        """Return how many calls of Python functions *contender* adds to a request."""
+        return self.calls[cell][contender] - self.calls[cell][NONE]
 
     def limit(self, name: str) -> float:
         """Return the median of bare round trips, in microseconds."""
@@ -105,6 +111,7 @@ class Results:
                 "ratio_to_flask_session": self.ratio(cell, name, THEIRS),
                 "ratio_to_flask_session_no_refresh": self.ratio(cell, name, THEIRS_QUIET),
                 "operations": self.counted[cell][name],
+                "python_calls": self.added_calls(cell, name),
             }
             if name in goals:
                 found[name] |= {"goal": goals[name], "met": verdicts[cell, name]}

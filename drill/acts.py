@@ -434,6 +434,5 @@ SHORT = (
     "clock",
     "large-raise",
     "faults+worker+exchanged+shifted",
-    "lists",
     "upgrade",
 )

@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
+from functools import cache
+from inspect import getattr_static
 from itertools import islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
+from flask import Flask
 from flask.sessions import SessionInterface, SessionMixin
 from werkzeug.http import dump_cookie
 from werkzeug.sansio.response import Response as WerkzeugResponse
@@ -24,9 +27,9 @@ from .record.token import PERMANENT, Token, cookie_pattern, peek_flags, signer_f
 
 
 if TYPE_CHECKING:
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
-    from flask import Flask, Request, Response
+    from flask import Request, Response
 
     from flask_msm.sessions.repository import Repository
 
@@ -84,8 +87,8 @@ class MsmSessionInterface(SessionInterface):
             is not getattr(SessionInterface, f"get_cookie_{what}")
             for what in ("name", *_PARAMETERS)
         )
-        #: The life that the application set when it was asked last, and what that is in seconds.
-        self._life: tuple[timedelta | None, float] = (None, 0.0)
+        #: The life that was configured when it was asked for last, and what that is in seconds.
+        self._life: tuple[object, float] = (None, 0.0)
         self._decides_itself = (
             type(self).should_set_cookie is not MsmSessionInterface.should_set_cookie
         )
@@ -103,10 +106,9 @@ class MsmSessionInterface(SessionInterface):
         """Return the time in seconds a session lives without a request."""
         if self._idle_timeout is not None:
             return self._idle_timeout
-        lifetime = app.permanent_session_lifetime
-        known = self._life
-        if known[0] is not lifetime:
-            known = self._life = lifetime, lifetime.total_seconds()
+        configured, known = app.config["PERMANENT_SESSION_LIFETIME"], self._life
+        if known[0] is not configured or _decides_life_itself(type(app)):  # type: ignore[arg-type]
+            known = self._life = configured, app.permanent_session_lifetime.total_seconds()
         return known[1]
 
     # -- saving --------------------------------------------------------------------------------
@@ -179,7 +181,9 @@ class MsmSessionInterface(SessionInterface):
             loaded = True
         if saves and loaded:
             action = unit.finish(session)
-        elif unit.refresh_due and (request.token_permanent or session.accessed or session.modified):
+        elif request.is_refresh_due(unit.record) and (
+            request.token_permanent or session.accessed or session.modified
+        ):
             action = unit.refresh(session)
         else:
             action = Action.KEEP
@@ -324,6 +328,13 @@ class SessionCookie:
         header = dump_cookie(self.name, "", expires=expires, **self.parameters)
         start, equals, end = header.partition("=")
         return int(expires.timestamp()) if expires else None, start + equals, end
+
+
+@cache
+def _decides_life_itself(kind: type[Flask]) -> bool:
+    """Return whether applications of this *kind* have another life than the configured one."""
+    name = "permanent_session_lifetime"
+    return getattr_static(kind, name) is not getattr_static(Flask, name)
 
 
 def _vary_on_cookie(response: Response) -> None:

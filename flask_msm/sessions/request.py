@@ -144,6 +144,29 @@ class RequestContext:
         token = self.known_token()
         return token is not None and token.local
 
+    def is_refresh_due(self, record: Record | None) -> bool:
+        """Return whether a tenth of the session's life has passed since it was last written.
+
+        Or whether it was written with a shorter life and would end earlier by that much.
+
+        Args:
+            record: What the stores are known to hold.
+        """
+        repository, token, life = self.repository, self.token, self.life
+        now = repository.clock.time()
+        if token is not None:
+            due = now - life / 10
+            if token.renewed <= due:
+                return True
+            if self.is_open and any(one.renewed <= due for one in self.others):
+                return True
+        if record is None or record.kind is not Kind.DATA:
+            return False
+        if now + life * SLACK - record.expires_at < life / 10:
+            return False  # as of most sessions, also without asking when it ends regardless
+        expires_at = repository.builder(life).expiry(now, record.created)
+        return expires_at - record.expires_at >= life / 10
+
     # -- which session it is ---------------------------------------------------------------------
 
     def place(self, token: Token) -> tuple[str, Budget]:

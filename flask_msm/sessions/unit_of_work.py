@@ -18,7 +18,7 @@ from flask_msm.record.token import Token, new_sid
 from flask_msm.storage.store import Loaded, Outcome, Saved
 
 from .changes import ChangeTracker
-from .record_builder import SLACK, Changes
+from .record_builder import Changes
 from .session import ALL, PERMANENT, Contents
 
 
@@ -87,26 +87,6 @@ class UnitOfWork:
         """The public name of the session, ``None`` as long as it has no id."""
         sid = self.sid
         return ref_of(self.request.key(sid)) if sid else None
-
-    @property
-    def refresh_due(self) -> bool:
-        """Whether a tenth of the session's life has passed since it was last written.
-
-        Or whether it was written with a shorter life and would end earlier by that much.
-        """
-        request, record, now = self.request, self.record, self.repository.clock.time()
-        token, life = request.token, request.life
-        if token is not None:
-            due = now - life / 10
-            if token.renewed <= due:
-                return True
-            if request.is_open and any(one.renewed <= due for one in request.others):
-                return True
-        if record is None or record.kind is not Kind.DATA:
-            return False
-        if now + life * SLACK - record.expires_at < life / 10:
-            return False  # as of most sessions, also without asking when it ends regardless
-        return self._builder.expiry(now, record.created) - record.expires_at >= life / 10
 
     # -- reading -------------------------------------------------------------------------------
 
@@ -255,7 +235,7 @@ class UnitOfWork:
             self._drop(changes)
             return Action.KEEP
         asked = changes or session.modified or self._next_sid is not None
-        if not (asked or self.refresh_due):
+        if not (asked or self.request.is_refresh_due(self.record)):
             return Action.KEEP  # it was read, as most sessions are
         return self._fit(session, changes, self._store_changes)
 
@@ -324,7 +304,7 @@ class UnitOfWork:
     def _update(self, session: Session, changes: Changes) -> Action:
         token = self.request.token
         assert token is not None  # noqa: S101  (callers looked)
-        if not changes and not self.refresh_due:
+        if not changes and not self.request.is_refresh_due(self.record):
             return Action.SET if session.modified else Action.KEEP
         weak_names = self._weak_names(session, changes)
         saved = self._write(changes, weak_names, behind=session.detached)

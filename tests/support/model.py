@@ -806,7 +806,7 @@ class World:
         session = Session(backing=unit)
         if request.kind == "touch":
             unit.request.judge()
-            action = unit.refresh(session) if unit.refresh_due else Action.KEEP
+            action = unit.refresh(session) if unit.request.is_refresh_due(None) else Action.KEEP
         else:
             session.load()
             self._check(request, unit, session)

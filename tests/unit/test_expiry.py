@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
-from flask import session
+from flask import Flask, session
 from support.apps import LIFE, make_app, set_cookie
 
 
@@ -131,6 +133,24 @@ def test_the_idle_time_can_be_set_apart_from_flasks():
 def test_flasks_life_time_may_change_at_run_time(shop):
     shop.app.config["PERMANENT_SESSION_LIFETIME"] = 10
 
+    shop.clock.advance(12)
+
+    assert name(shop) is None
+
+
+def test_an_application_that_decides_about_the_life_time_itself_is_asked_every_time():
+    class Shop(Flask):
+        lives = timedelta(seconds=LIFE)
+
+        @property
+        def permanent_session_lifetime(self):
+            return self.lives
+
+    shop = make_app()
+    shop.app.__class__ = Shop
+    start(shop)
+
+    shop.app.lives = timedelta(seconds=10)
     shop.clock.advance(12)
 
     assert name(shop) is None

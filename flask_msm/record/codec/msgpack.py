@@ -60,6 +60,7 @@ _TREE = 0xC1
 _PAIR = b"\x92"
 _END = b"\xcf" + os.urandom(8)
 _END_VALUE = int.from_bytes(_END[1:], "big")
+_LEFT_OVER = "bytes are left over after the value"
 
 _MARKS = {mark.value: mark for mark in Tag}
 
@@ -194,8 +195,13 @@ class MsgpackCodec:
         """
         try:
             if data[0] != _TREE:
-                return _unpack(data, decode)
-            return resolve(_unpack(data[1:], _decode_or_mark), self._registry)
+                # As in ``_unpack``, which is a call more for each attribute of each read.
+                value, end = ormsgpack.unpackb(_PAIR + data + _END, ext_hook=decode)
+                if end == _END_VALUE:
+                    return value
+                error = DecodeError(_LEFT_OVER)
+            else:
+                return resolve(_unpack(data[1:], _decode_or_mark), self._registry)
         except DecodeError as known:
             error = known
         except Exception as unexpected:  # noqa: BLE001 - any error means the same here
@@ -236,7 +242,7 @@ def unpack(data: bytes) -> object:
 def _unpack(data: bytes, ext_hook: Callable[[int, bytes], object] | None) -> object:
     value, end = ormsgpack.unpackb(_PAIR + data + _END, ext_hook=ext_hook)
     if end != _END_VALUE:
-        raise DecodeError("bytes are left over after the value")
+        raise DecodeError(_LEFT_OVER)
     return value
 
 
