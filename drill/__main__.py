@@ -32,7 +32,12 @@ def main() -> int:
             if missing := lacking(names[0]):
                 print(f"{group} ... skipped: {missing}", file=sys.stderr, flush=True)
                 continue
-            with stage_of(names[0], tls=arguments.tls, encrypted=arguments.encrypted) as stage:
+            with stage_of(
+                names[0],
+                tls=arguments.tls,
+                encrypted=arguments.encrypted,
+                fast_path=not arguments.no_fast_path,
+            ) as stage:
                 for name in names:
                     print(f"{ACTS[name].title} ...", end=" ", file=sys.stderr, flush=True)
                     one = play(
@@ -64,6 +69,7 @@ def _tell(played: list[Played], arguments: argparse.Namespace) -> int:
     secured = [
         *(["the nodes speak TLS"] if arguments.tls else []),
         *(["records are encrypted"] if arguments.encrypted else []),
+        *(["no request takes the fast path"] if arguments.no_fast_path else []),
     ]
     notes += [f"{', '.join(secured)}."] if secured else []
     table = report.markdown if arguments.markdown else report.text
@@ -124,6 +130,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--tls", action="store_true", help="nodes speak TLS (memcached -Z)")
     parser.add_argument("--encrypted", action="store_true", help="records are encrypted")
+    parser.add_argument("--no-fast-path", action="store_true", help="MSM_FAST_PATH is off")
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there")
     return parser.parse_args()

@@ -1,20 +1,29 @@
 """Prints how large the house is and how it is built: ``python scripts/house.py``.
 
-Counts files, lines, rows of the contract on imports, protocols and indefinite persons. What a
-request costs is counted by ``tests/integration/test_calls.py``.
+Counts files, lines, rows of the contract on imports, protocols and indefinite persons; and how many
+functions of the package a read, a write, a tick and a change of the policy call, of how many files.
+What a request costs with the libraries is counted by ``tests/integration/test_calls.py``.
 """
 
 from __future__ import annotations
 
 import ast
 import re
+import sys
 import tomllib
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flask import Flask, session
+
+from flask_msm import MemcachedSessionManager
+from flask_msm.testing import Nodes
+
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from types import FrameType
 
 
 ROOT = Path(__file__).parents[1]
@@ -50,6 +59,57 @@ def main() -> None:
     width = max(map(len, rows))
     for what, count in rows.items():
         print(f"{what:<{width}}  {count:>6,}")
+    for what, (calls, called) in counted().items():
+        print(f"{f'calls of {what}, three nodes':<{width}}  {calls:>6,}  in {called} files")
+
+
+def counted() -> dict[str, tuple[int, int]]:
+    """Return how many functions of the package each of these calls, and of how many files."""
+    with Nodes(3) as nodes:
+        app = Flask("house")
+        app.config.update(SECRET_KEY="house " * 8, **nodes.config(MSM_ADMIN=False))
+        manager = MemcachedSessionManager(app)
+        cluster = manager.state(app).parts.cluster
+        if cluster is None:
+            raise SystemExit("there is no cluster, though there are nodes")
+
+        @app.get("/read")
+        def read() -> str:
+            return str(session.get("number"))
+
+        @app.get("/write")
+        def write() -> str:
+            session["number"] = session.get("number", 0) + 1
+            return ""
+
+        client = app.test_client()
+        client.get("/write")
+        console, tick = manager.state(app).console, cluster.monitor.tick
+        policy = partial(console.set_policy, actor="house", reason="", based_on=None)
+        found = {
+            "a read": min(calls_of(partial(client.get, "/read")) for _ in range(8)),
+            "a write": min(calls_of(partial(client.get, "/write")) for _ in range(8)),
+            "a tick": min(calls_of(tick) for _ in range(3)),
+            "a change of the policy": calls_of(partial(policy, "local")),
+        }
+        manager.close(app)
+    return found
+
+
+def calls_of(act: Callable[[], object]) -> tuple[int, int]:
+    """Return how many functions of the package *act* calls here, and of how many files."""
+    files: list[str] = []
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_filename.startswith(str(PACKAGE)):
+            files.append(frame.f_code.co_filename)
+
+    sys.setprofile(note)
+    try:
+        act()
+    finally:
+        sys.setprofile(None)
+    return len(files), len(set(files))
 
 
 def protocols(tree: ast.Module) -> Iterator[str]:

@@ -11,6 +11,7 @@ from support.storage import (
     FOREIGN,
     KEY,
     MAX_SIZE,
+    RING,
     Nearby,
     alias,
     changing,
@@ -23,6 +24,7 @@ from support.storage import (
 )
 
 from flask_msm.cluster.mode import Mode
+from flask_msm.record.envelope import Envelope
 from flask_msm.record.record import PARTIAL
 from flask_msm.storage.local.sync_state import SyncState
 from flask_msm.storage.second_looks import EVERY
@@ -190,6 +192,19 @@ def test_what_a_read_returns_can_be_written_without_another_read(near, fast):
     assert values(saved) == {"name": b"newer"}
     assert saved.copies == 2
     assert near.asked() == 3  # cas beside the read of the other home, then its cas
+
+
+def test_two_copies_of_one_record_may_be_different_bytes(near, fast):
+    fill(near, "a new copy", "a new copy")
+    deflated = Envelope(RING, codec_id=1, compress_above=0, max_size=MAX_SIZE)
+    large = record(20, name=b"new" * 100)
+    for node_id, envelope in zip(near.placement.homes(KEY), (ENVELOPE, deflated), strict=True):
+        near.nodes[node_id].put(KEY, envelope.seal(large, KEY))
+    assert len({node.items[KEY][0] for node in near.nodes.values() if KEY in node.items}) == 2
+
+    assert load(fast).record == large
+
+    assert (fast.reads, fast.other_reads) == (1, 0)
 
 
 def test_a_copy_that_a_home_has_lost_is_made_again(near, fast):
