@@ -79,6 +79,10 @@ def waits_here(near: Nearby) -> None:
     near.local.write(KEY, changing(here=b"1"), SyncState.PENDING)
 
 
+def has_a_copy_here(near: Nearby) -> None:
+    near.local.confirm(KEY, record(15, rest=b"1"))
+
+
 def has_ended(near: Nearby) -> None:
     near.ended.add(KEY)
 
@@ -102,6 +106,7 @@ STATES = [
     first_is_not_trusted,
     second_is_down,
     waits_here,
+    has_a_copy_here,
     has_ended,
     is_local,
     is_stopped,
@@ -109,9 +114,11 @@ STATES = [
 ]
 
 
+@pytest.mark.parametrize("both", [True, False])
 @pytest.mark.parametrize("at_least", [0, 20, 25])
 @pytest.mark.parametrize("state", STATES)
-def test_the_answer_is_the_same_with_and_without_it_whatever_nodes_hold(state, at_least):
+def test_the_answer_is_the_same_with_and_without_it_whatever_nodes_hold(state, at_least, both):
+    """*both*: the first read asks both homes, which brings them together."""
     for first, second in itertools.product(HELD, SECOND):
         answers = []
         for enabled in (True, False):
@@ -119,6 +126,8 @@ def test_the_answer_is_the_same_with_and_without_it_whatever_nodes_hold(state, a
             store = fast_path(near, enabled=enabled)
             fill(near, first, second)
             state(near)
+            if not both:
+                near.cluster._second_looks.due(KEY)
             # Of so many reads of one session, one asks both homes.
             answers.append(
                 [
