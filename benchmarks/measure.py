@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import gc
 import statistics
-import sys
 from array import array
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
+
+from scripts.calls import files_called
 
 from .nodes import operations
 
@@ -112,21 +114,9 @@ def count_calls(group: Group) -> dict[str, int]:
     """
     counted = {}
     for name, request in group.requests.items():
-        counts = []
-        for number in range(COUNTED):
-            count = 0
-
-            def note(_: object, event: str, __: object) -> None:
-                nonlocal count
-                count += event == "call"
-
-            sys.setprofile(note)
-            try:
-                request(number)
-            finally:
-                sys.setprofile(None)
-            counts.append(count)
-        counted[name] = min(counts)
+        counted[name] = min(
+            len(files_called(partial(request, number))) for number in range(COUNTED)
+        )
     return counted
 
 

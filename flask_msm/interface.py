@@ -85,7 +85,7 @@ class MsmSessionInterface(SessionInterface):
         self._names_cookie_itself = any(
             getattr(type(self), f"get_cookie_{what}")
             is not getattr(SessionInterface, f"get_cookie_{what}")
-            for what in ("name", *_PARAMETERS)
+            for what in _PARTS
         )
         #: The life that was configured when it was asked for last, and what that is in seconds.
         self._life: tuple[object, float] = (None, 0.0)
@@ -210,12 +210,18 @@ class MsmSessionInterface(SessionInterface):
 
     def _cookie_of(self, app: Flask) -> SessionCookie:
         """Return the cookie as the application is configured now."""
-        cookie, configured = self._cookie, _configured(app.config)
-        if cookie is None or cookie.configured != configured or self._names_cookie_itself:
-            parameters = {what: getattr(self, f"get_cookie_{what}")(app) for what in _PARAMETERS}
-            cookie = SessionCookie(self.get_cookie_name(app), parameters, configured)
-            self._cookie = cookie
+        cookie, source = self._cookie, _configured(app.config)
+        if self._names_cookie_itself:
+            source = self._cookie_parts(app)
+        if cookie is None or cookie.source != source:
+            name, *rest = self._cookie_parts(app)
+            parameters = dict(zip(_PARTS[1:], rest, strict=True))
+            cookie = self._cookie = SessionCookie(name, parameters, source)
         return cookie
+
+    def _cookie_parts(self, app: Flask) -> tuple[Any, ...]:
+        """Return what the cookie has beside its value, in the order of ``_PARTS``."""
+        return tuple(getattr(self, f"get_cookie_{what}")(app) for what in _PARTS)
 
     def should_set_cookie(self, app: Flask, session: SessionMixin) -> bool:
         """Return whether the response sets the cookie of *session*.
@@ -276,8 +282,8 @@ class MsmSessionInterface(SessionInterface):
         logger.warning("%s; nothing was saved", message)
 
 
-#: What stands beside the value of the cookie, as ``get_cookie_*`` return it.
-_PARAMETERS = ("domain", "path", "secure", "partitioned", "samesite", "httponly")
+#: What the cookie has beside its value, as ``get_cookie_*`` return it.
+_PARTS = ("name", "domain", "path", "secure", "partitioned", "samesite", "httponly")
 #: Returns the configuration that decides about that, if no subclass of the interface does.
 _configured = itemgetter(
     "SESSION_COOKIE_NAME",
@@ -299,18 +305,16 @@ class SessionCookie:
     Args:
         name: Its name.
         parameters: What ``set_cookie`` takes beside name, value and expiry.
-        configured: The configuration that they follow from.
+        source: What they follow from: while it is the same, so are they.
 
     Raises:
         ValueError: A parameter is not possible, in the words of Werkzeug.
     """
 
-    def __init__(
-        self, name: str, parameters: dict[str, Any], configured: tuple[object, ...]
-    ) -> None:
+    def __init__(self, name: str, parameters: dict[str, Any], source: tuple[object, ...]) -> None:
         self.name = name
         self.parameters = parameters
-        self.configured = configured
+        self.source = source
         #: An expiry, seconds since the epoch, and what stands before and behind the value with it.
         self._texts = self._written(None)
 

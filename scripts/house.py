@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ast
 import re
-import sys
 import tomllib
 from functools import partial
 from pathlib import Path
@@ -19,11 +18,11 @@ from flask import Flask, session
 
 from flask_msm import MemcachedSessionManager
 from flask_msm.testing import Nodes
+from scripts.calls import files_called
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import FrameType
 
 
 ROOT = Path(__file__).parents[1]
@@ -98,17 +97,7 @@ def counted() -> dict[str, tuple[int, int]]:
 
 def calls_of(act: Callable[[], object]) -> tuple[int, int]:
     """Return how many functions of the package *act* calls here, and of how many files."""
-    files: list[str] = []
-
-    def note(frame: FrameType, event: str, _: object) -> None:
-        if event == "call" and frame.f_code.co_filename.startswith(str(PACKAGE)):
-            files.append(frame.f_code.co_filename)
-
-    sys.setprofile(note)
-    try:
-        act()
-    finally:
-        sys.setprofile(None)
+    files = [file for file in files_called(act) if file.startswith(str(PACKAGE))]
     return len(files), len(set(files))
 
 

@@ -10,7 +10,7 @@ first thing that is otherwise, all of it is left to them, from the beginning.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from flask_msm.cluster.mode import Mode
 from flask_msm.errors import CorruptRecordError, UnknownRecordError
@@ -23,7 +23,7 @@ from .store import ABSENT, Copy, Loaded, Outcome, Saved
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from flask_msm.cluster.ended_sessions import EndedSessions
     from flask_msm.cluster.mode import ModeState
@@ -40,24 +40,6 @@ if TYPE_CHECKING:
 
 #: Node ids, each with the token that replaces its copy; ``None`` where that must be read first.
 Todo = list["tuple[str, CasToken | None]"]
-
-
-class _Change(NamedTuple):
-    """One change of a session, as it is written to all homes.
-
-    Attributes:
-        key: Storage key.
-        base: What each copy has to be.
-        data: What it becomes.
-        ttl: The time to live of that.
-        deadline: Monotonic time, seconds.
-    """
-
-    key: str
-    base: Record
-    data: bytes
-    ttl: int
-    deadline: float
 
 
 class FastPath:
@@ -143,23 +125,21 @@ class FastPath:
     ) -> Loaded | None:
         """Return what the homes have, ``None`` if anything is not as on a good day."""
         name, first = key.encode(), homes[0]
+        others: dict[str, Item] = {}
         if self._second_looks.due(key):
-            items = self._read_all(homes, name, deadline)
-            if items is None:
-                return None
-            item = items[0]
+            others = self._exchanged(name, [(node_id, None) for node_id in homes], deadline) or {}
+            item = others.pop(first, None)
         else:
             node = self._quick[first]
             asked = node.send_gets(name, deadline)
-            found = node.receive_item(asked, name) if asked else None
-            if found is None:
-                return None
-            item, items = found, ()
+            item = node.receive_item(asked, name) if asked else None
+        if item is None:
+            return None
         record = self._opened(key, item.value)
         if record is None or record.version < at_least or record.created == PARTIAL:
             return None
         copies = {first: Copy(record, item.token)}
-        for node_id, other in zip(homes[1:], items[1:], strict=False):
+        for node_id, other in others.items():
             # The same record may be other bytes: encrypted anew by a rebuild, for example.
             if other.value != item.value and self._opened(key, other.value) != record:
                 return None
@@ -170,30 +150,6 @@ class FastPath:
         if self._store.mirror is not None:
             self._store.mirror.note(key, record)
         return Loaded(Outcome.FOUND, record, copies)
-
-    def _read_all(
-        self, homes: tuple[str, ...], name: bytes, deadline: float
-    ) -> Sequence[Item] | None:
-        """Return what all homes have, asked side by side; ``None`` if one of them has nothing."""
-        items = []
-        asked: deque[tuple[QuickCommands, Asked]] = deque()
-        try:
-            for node_id in homes:
-                node = self._quick[node_id]
-                sent = node.send_gets(name, deadline)
-                if sent is None:
-                    return None
-                asked.append((node, sent))
-            while asked:
-                node, sent = asked.popleft()
-                item = node.receive_item(sent, name)
-                if item is None:
-                    return None
-                items.append(item)
-        finally:
-            for node, sent in asked:
-                node.abandon(sent)
-        return items
 
     def _opened(self, key: str, data: bytes) -> Record | None:
         keys = self._keys()
@@ -232,48 +188,54 @@ class FastPath:
         for node_id in homes:
             copy = known.copies.get(node_id, ABSENT)
             todo.append((node_id, copy.token if copy.record is base else None))
-        change = _Change(key, base, data, ttl, deadline)
         # The first copy is replaced while the second is read, then that one is replaced.
         while todo:
-            left = self._round(change, todo)
-            if left is None:
+            items = self._exchanged(key.encode(), todo, deadline, data, ttl)
+            if items is None:
                 return None
-            todo = left
+            for item in items.values():
+                if self._opened(key, item.value) != base:
+                    return None
+            todo = [(node_id, item.token) for node_id, item in items.items()]
         self._known.note(key, data, self._keys(), mine)
         if self._store.mirror is not None:
             self._store.mirror.note(key, mine)
         return Saved(mine, frozenset(homes))
 
-    def _round(self, change: _Change, todo: Todo) -> Todo | None:
-        """Replace or read copies, side by side.
+    # -- both ----------------------------------------------------------------------------------
+
+    def _exchanged(
+        self, name: bytes, todo: Todo, deadline: float, data: bytes = b"", ttl: int = 0
+    ) -> dict[str, Item] | None:
+        """Read copies, and replace others by *data*, side by side.
 
         Returns:
-            What is left to be done; ``None`` if a node gave no answer or has another copy.
+            What was read, by node; ``None`` if a node gave no answer, has nothing or another copy.
         """
-        name, left = change.key.encode(), Todo()
-        asked: deque[tuple[str, QuickCommands, Asked, CasToken | None]] = deque()
+        found: dict[str, Item] = {}
+        asked: deque[tuple[str, QuickCommands, Asked, bool]] = deque()
         try:
             for node_id, token in todo:
                 node = self._quick[node_id]
                 if token is None:
-                    sent = node.send_gets(name, change.deadline)
+                    sent = node.send_gets(name, deadline)
                 else:
-                    ttl = checked_ttl(change.ttl, self._nodes.clients[node_id].clock_ahead)
-                    sent = node.send_cas(name, change.data, ttl, token, change.deadline)
+                    checked = checked_ttl(ttl, self._nodes.clients[node_id].clock_ahead)
+                    sent = node.send_cas(name, data, checked, token, deadline)
                 if sent is None:
                     return None
-                asked.append((node_id, node, sent, token))
+                asked.append((node_id, node, sent, token is None))
             while asked:
-                node_id, node, sent, token = asked.popleft()
-                if token is not None:
+                node_id, node, sent, is_read = asked.popleft()
+                if not is_read:
                     if not node.receive_stored(sent):
                         return None
                     continue
                 item = node.receive_item(sent, name)
-                if item is None or self._opened(change.key, item.value) != change.base:
+                if item is None:
                     return None
-                left.append((node_id, item.token))
+                found[node_id] = item
         finally:
             for _, node, sent, _ in asked:
                 node.abandon(sent)
-        return left
+        return found

@@ -27,7 +27,7 @@ class _Known(NamedTuple):
 
 
 class KnownRecords:
-    """The records used last.
+    """The records that were verified or written last.
 
     Args:
         most: How much memory they may take, bytes, about; 0 for none.

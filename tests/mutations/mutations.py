@@ -454,8 +454,8 @@ MUTATIONS = [
     Mutation(
         "a change is written over a copy that is another one",
         "storage/fast_path.py",
-        "if item is None or self._opened(change.key, item.value) != change.base:",
-        "if item is None:",
+        "if self._opened(key, item.value) != base:",
+        "if False:",
         "test_fast_path.py",
     ),
     Mutation(
