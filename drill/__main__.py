@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 from types import FrameType
 
+from harness.haproxy import haproxy
+
 from . import report
 from .acts import ACTS, SHORT, TOGETHER
-from .balancer import haproxy
 from .earlier import has_earlier
 from .play import Played, play, stage_of
-from .waiting import DrillError
 
 
 def main() -> int:
@@ -49,7 +49,8 @@ def main() -> int:
                     )
                     print("well" if one.is_well else "NOT WELL", file=sys.stderr, flush=True)
                     played.append(one)
-    except DrillError as error:
+    # What was waited for did not come, or something is not installed.
+    except AssertionError as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from harness.proxy import Fault
+
 from .browser import Gate
 from .cluster import OPTIONS
 from .deploys import (
@@ -19,14 +21,12 @@ from .deploys import (
     lists_changed,
     upgraded,
 )
-from .door import Way
 from .scene import Scene
 from .stage import EAST, WEST
-from .waiting import DrillError
 
 
 Play = Callable[[Scene], None]
-Fault = Callable[[Scene], object]
+Step = Callable[[Scene], object]
 #: People who sign in while a fault lasts.
 _ARRIVALS = 4
 #: Two megabytes for each node, and sessions enough to have most of what is in use thrown out by
@@ -83,17 +83,17 @@ def each_node_killed(scene: Scene) -> None:
 def each_node_stopped(scene: Scene) -> None:
     """Stop each node in turn (SIGSTOP), and let it go on (SIGCONT)."""
     for node in scene.nodes:
-        scene.stage.cluster.stop([node])
+        scene.stage.cluster.pause([node])
         scene.lasts(f"{node} stopped")
-        scene.stage.cluster.go_on([node])
+        scene.stage.cluster.resume([node])
         scene.recover()
 
 
-def misbehaves(way: Way, place: str | None, scene: Scene) -> None:
+def misbehaves(fault: Fault, place: str | None, scene: Scene) -> None:
     """Have one node misbehave for all sites, or for one place."""
-    scene.stage.cluster.turn(way, ["n2"], place)
-    scene.lasts(f"n2 {way.value}")
-    scene.stage.cluster.turn(Way.OPEN, ["n2"], place)
+    scene.stage.cluster.set_fault(fault, ["n2"], place)
+    scene.lasts(f"n2 {fault.value}")
+    scene.stage.cluster.set_fault(Fault.NONE, ["n2"], place)
     scene.recover()
 
 
@@ -110,7 +110,7 @@ def evictions(scene: Scene) -> None:
     crowd.come_once(_PASSERS_BY)
     evicted = scene.stage.cluster.evictions()
     if not all(evicted.values()):
-        raise DrillError(f"this act needs nodes that evict; they evicted {evicted}")
+        raise AssertionError(f"this act needs nodes that evict; they evicted {evicted}")
     scene.kill_before_fresh_eyes(crowd, "n1", "evictions, n1 killed")
     crowd.read()
     scene.stage.cluster.restart(["n1"])
@@ -119,11 +119,11 @@ def evictions(scene: Scene) -> None:
 
 @contextmanager
 def _hung(scene: Scene, node: str) -> Iterator[None]:
-    scene.stage.cluster.stop([node])
+    scene.stage.cluster.pause([node])
     try:
         yield
     finally:
-        scene.stage.cluster.go_on([node])
+        scene.stage.cluster.resume([node])
 
 
 def faults_in_turn(scene: Scene) -> None:
@@ -143,12 +143,14 @@ def faults_in_turn(scene: Scene) -> None:
     cluster.nodes["n3"].flush()
     scene.lasts("n3 flushed")
     scene.recover()
-    for node, way in zip(
-        ("n1", "n2", "n3", "n1"), (Way.SWALLOWS, Way.CLOSES, Way.DRIPS, Way.TOO_MANY), strict=True
+    for node, fault in zip(
+        ("n1", "n2", "n3", "n1"),
+        (Fault.SWALLOWS, Fault.CLOSES, Fault.DRIPS, Fault.TOO_MANY),
+        strict=True,
     ):
-        cluster.turn(way, [node], WEST)
-        scene.lasts(f"{node} {way.value}, for one site")
-        cluster.turn(Way.OPEN, [node], WEST)
+        cluster.set_fault(fault, [node], WEST)
+        scene.lasts(f"{node} {fault.value}, for one site")
+        cluster.set_fault(Fault.NONE, [node], WEST)
         scene.recover()
     # Too short for a worker to mark the node as down: what it missed is repaired.
     scene.phase("n1 hung for a moment")
@@ -157,7 +159,7 @@ def faults_in_turn(scene: Scene) -> None:
     scene.recover()
 
 
-def all_away(go: Fault, come_back: Fault, meanwhile: Fault | None, scene: Scene) -> None:
+def all_away(go: Step, come_back: Step, meanwhile: Step | None, scene: Scene) -> None:
     """Have no node be reached for a while, and all at once."""
     scene.begin_outage()
     go(scene)
@@ -191,7 +193,7 @@ def worker_killed(scene: Scene) -> None:
 def clock_wrong(scene: Scene) -> None:
     """Have browsers go to and fro between hosts whose clocks differ, while a node dies."""
     if "the clock of host" not in scene.stage.sites[WEST].log.read_text():
-        raise DrillError(
+        raise AssertionError(
             f"this act needs a wrong clock; the workers of {WEST} have not noticed one"
         )
     scene.lasts("a clock an hour ahead")
@@ -258,7 +260,7 @@ def disk_full(scene: Scene) -> None:
     """Fill the disk of one site while a node dies."""
     disk = scene.stage.disk
     if disk is None:
-        raise DrillError("this act needs a disk that can be filled")
+        raise AssertionError("this act needs a disk that can be filled")
     scene.remark = f"full disk: {disk.how}"
     with disk.full(scene.stage.sites[EAST].pids()):
         scene.lasts("disk full")
@@ -277,7 +279,7 @@ def records_corrupted(scene: Scene) -> None:
 
 _STICKY: dict[str, object] = {"MSM_STICKY": True}
 #: How all nodes go and come back: name, title, both.
-_AWAY: tuple[tuple[str, str, Fault, Fault], ...] = (
+_AWAY: tuple[tuple[str, str, Step, Step], ...] = (
     (
         "empty",
         "gone, back empty",
@@ -287,23 +289,28 @@ _AWAY: tuple[tuple[str, str, Fault, Fault], ...] = (
     (
         "data",
         "gone, back with old data",
-        lambda s: s.stage.cluster.turn(Way.REFUSES),
-        lambda s: s.stage.cluster.turn(Way.OPEN),
+        lambda s: s.stage.cluster.set_fault(Fault.REFUSES),
+        lambda s: s.stage.cluster.set_fault(Fault.NONE),
     ),
-    ("hung", "hung (SIGSTOP)", lambda s: s.stage.cluster.stop(), lambda s: s.stage.cluster.go_on()),
+    (
+        "hung",
+        "hung (SIGSTOP)",
+        lambda s: s.stage.cluster.pause(),
+        lambda s: s.stage.cluster.resume(),
+    ),
 )
 
 
 def _all_acts() -> Iterator[tuple[str, Act]]:
     yield "nodes-killed", Act(title="each node killed, back empty", play=each_node_killed)
     yield "nodes-stopped", Act(title="each node stopped (SIGSTOP)", play=each_node_stopped)
-    for name, title, way, place in (
-        ("cut", "one site cut off from a node", Way.SWALLOWS, WEST),
-        ("closes", "a node accepts and closes", Way.CLOSES, None),
-        ("garbage", "a node answers with garbage", Way.GARBAGE, None),
-        ("drips", "a node drips", Way.DRIPS, None),
+    for name, title, fault, place in (
+        ("cut", "one site cut off from a node", Fault.SWALLOWS, WEST),
+        ("closes", "a node accepts and closes", Fault.CLOSES, None),
+        ("garbage", "a node answers with garbage", Fault.GARBAGE, None),
+        ("drips", "a node drips", Fault.DRIPS, None),
     ):
-        yield name, Act(title=title, play=partial(misbehaves, way, place))
+        yield name, Act(title=title, play=partial(misbehaves, fault, place))
     yield (
         "evictions",
         Act(title="evictions, then a node killed", play=evictions, memcached=_SMALL, workers=1),

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import http.client
-import json
 import threading
 import time
 from contextlib import contextmanager
-from http.cookies import SimpleCookie
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple
+
+from harness.client import Client
 
 from .app import MODE, PLACE, TOO_LARGE
 from .gunicorn_settings import INFORMED, SPENT
 from .observations import Click
-from .processes import HOST
 from .site import HANGS
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from harness.client import Answer as Response
 
     from .observations import Observations
 
@@ -83,7 +84,7 @@ class Gate:
 
 
 class Browser:
-    """One tab; a context manager.
+    """One tab.
 
     Args:
         port: Where it sends requests to.
@@ -106,13 +107,7 @@ class Browser:
         self._attempts = _ATTEMPTS if patient else 1
         self._seen = seen
         self._gate = gate
-        self._connection = http.client.HTTPConnection(HOST, port, timeout=HANGS)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._connection.close()
+        self._port = port
 
     def ask(
         self, path: str, cookie: str | None, body: object = None, *, too_large: str | None = None
@@ -130,16 +125,16 @@ class Browser:
             sent, phase = time.monotonic(), self._seen.phase
             for _ in range(self._attempts):
                 try:
-                    response, raw = self._send(path, cookie, body)
+                    client = Client({} if cookie is None else {COOKIE: cookie}, limit=HANGS)
+                    response = client.send(self._port, path, body)
                 except (OSError, http.client.HTTPException) as error:
-                    self._connection.close()
                     trouble = type(error).__name__
                 else:
                     # An answer of the balancer itself has no times of a worker.
                     if SPENT in response.headers:
-                        if too_large and _refuses(response, raw, too_large):
+                        if too_large and _refuses(response, too_large):
                             return None
-                        return self._judge(response, raw, sent, (phase, path))
+                        return self._judge(response, sent, (phase, path))
                     trouble = f"{response.status} of the balancer"
                 self._broken(f"{phase}, {path}: {trouble}")
                 if self._gate.ending.wait(_PAUSE):
@@ -148,20 +143,7 @@ class Browser:
                 self._seen.failed.append(f"{phase}, {path}: no answer")
             return None
 
-    def _send(
-        self, path: str, cookie: str | None, body: object
-    ) -> tuple[http.client.HTTPResponse, bytes]:
-        headers = {} if cookie is None else {"Cookie": f"{COOKIE}={cookie}"}
-        data = None if body is None else json.dumps(body)
-        if data is not None:
-            headers["Content-Type"] = "application/json"
-        self._connection.request("GET" if data is None else "POST", path, data, headers)
-        with self._connection.getresponse() as response:
-            return response, response.read()
-
-    def _judge(
-        self, response: http.client.HTTPResponse, raw: bytes, sent: float, what: tuple[str, str]
-    ) -> Answer | None:
+    def _judge(self, response: Response, sent: float, what: tuple[str, str]) -> Answer | None:
         took, _, starved = response.headers[SPENT].partition(" ")
         # No less than nothing: threads wait at the same time.
         spent = max(0.0, float(took) - float(starved))
@@ -171,23 +153,15 @@ class Browser:
         if response.status != http.HTTPStatus.OK:
             self._seen.failed.append(f"{', '.join(what)}: status {response.status}")
             return None
-        cookie = _cookie(response.headers.get_all("Set-Cookie") or [])
+        cookie = response.cookies().get(COOKIE)
         place, informed = response.headers.get(PLACE, ""), float(response.headers[INFORMED])
-        return Answer(json.loads(raw), cookie, place, mode, sent, informed)
+        return Answer(response.json(), cookie, place, mode, sent, informed)
 
     def _broken(self, text: str) -> None:
         (self._seen.broken if self._seen.may_break else self._seen.failed).append(text)
 
 
-def _refuses(response: http.client.HTTPResponse, raw: bytes, attribute: str) -> bool:
+def _refuses(response: Response, attribute: str) -> bool:
     """Return whether an answer reports that *attribute* makes the session too large."""
     is_refused = response.status == http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-    return is_refused and json.loads(raw) == {TOO_LARGE: attribute}
-
-
-def _cookie(lines: list[str]) -> str | None:
-    for line in lines:
-        found = SimpleCookie(line).get(COOKIE)
-        if found is not None:
-            return "" if found["max-age"] == "0" else found.value
-    return None
+    return is_refused and response.json() == {TOO_LARGE: attribute}

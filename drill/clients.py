@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from typing import Self
+
+from flask_msm.testing.memcached import wait_until
 
 from .browser import Browser, Gate
 from .heavy import HeavyVisitor
 from .leaver import Leavers
 from .observations import Observations
 from .visitor import Visitor
-from .waiting import wait_until
 
 
 #: Of so many visitors one uses two tabs at the same time.
@@ -92,7 +93,8 @@ class Clients:
             until: Monotonic time in seconds until which it may take.
         """
         # All clicks pause meanwhile: a later change would hide that an earlier one was lost.
-        with self.gate.held(), Browser(port, self.seen, Gate()) as browser:
+        browser = Browser(port, self.seen, Gate())
+        with self.gate.held():
             left = [(visitor, visitor.acknowledged()) for visitor in self._visitors]
             while left and time.monotonic() < until:
                 left = [(one, wanted) for one, wanted in left if not one.sees(browser, wanted)]
@@ -106,17 +108,13 @@ class Clients:
             ports: Those of all sites, each of which is asked directly.
         """
         self.seen.phase = "at the end"
-        with ExitStack() as stack:
-            browsers = [
-                stack.enter_context(Browser(port, self.seen, self.gate))
-                for port in ports
-                for _ in range(_LOOKS)
-            ]
-            for visitor in self._visitors:
-                for browser in browsers:
+        browsers = [Browser(port, self.seen, self.gate) for port in ports]
+        for visitor in self._visitors:
+            for browser in browsers:
+                for _ in range(_LOOKS):
                     visitor.look(browser, visitor.acknowledged(), self.seen.phase)
-            # There are many old cookies, and they were shown again and again already.
-            self._leavers.look(browsers[::_LOOKS])
+        # There are many old cookies, and they were shown again and again already.
+        self._leavers.look(browsers)
 
     def _visitor(self, number: int) -> Visitor:
         tabs = 2 if number % _TWO_TABS == 0 else 1

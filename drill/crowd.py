@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 from .browser import Browser
@@ -57,9 +58,9 @@ class Crowd:
 
     def look_from(self, port: int, gate: Gate) -> None:
         """Ask a site directly for the sessions of all readers."""
-        with Browser(port, self._seen, gate) as browser:
-            for name in self._cookies:
-                self._look(browser, name)
+        browser = Browser(port, self._seen, gate)
+        for name in self._cookies:
+            self._look(browser, name)
 
     def _begin(self, browser: Browser, name: str) -> None:
         cookie = self._sign_in(browser, name)
@@ -78,9 +79,6 @@ class Crowd:
             self._seen.signed_out.append(text)
 
     def _each(self, act: Callable[[Browser, str], object], names: Iterable[str]) -> None:
-        def with_browser(name: str) -> None:
-            with Browser(self._port, self._seen, self._gate) as browser:
-                act(browser, name)
-
+        browser = Browser(self._port, self._seen, self._gate)
         with ThreadPoolExecutor(_THREADS) as pool:
-            list(pool.map(with_browser, list(names)))
+            list(pool.map(partial(act, browser), list(names)))

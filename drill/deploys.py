@@ -6,8 +6,9 @@ import secrets
 from functools import partial
 from typing import TYPE_CHECKING
 
+from harness.processes import ROOT
+
 from .app import CODEC, READS_JSON, WRITES_JSON
-from .site import ROOT
 from .stage import EAST, FRESH, OUTSIDE, WEST
 
 

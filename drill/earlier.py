@@ -9,8 +9,7 @@ import tarfile
 from functools import cache
 from pathlib import Path
 
-from .site import ROOT
-from .waiting import DrillError
+from harness.processes import ROOT
 
 
 #: The last commit before identities of nodes and the clock of the fleet.
@@ -30,8 +29,7 @@ def has_earlier() -> bool:
 def unpack(folder: Path) -> Path:
     """Return a folder inside *folder* that has the earlier version."""
     if not has_earlier():
-        message = f"this copy of the project has no history that goes back to {_COMMIT}"
-        raise DrillError(message)
+        raise AssertionError(f"this copy of the project has no history back to {_COMMIT}")
     packed = subprocess.run([*_GIT, "archive", _COMMIT], capture_output=True, check=True)
     root = folder / "earlier"
     with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as archive:

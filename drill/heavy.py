@@ -47,19 +47,19 @@ class HeavyVisitor:
 
     def _click_on(self) -> None:
         # Most of the time goes into the picture itself, also while nodes fail.
-        with Browser(self._port, self._seen, self._gate, timed=False) as browser:
-            answer = browser.ask("/sign-in", None, {"name": _NAME})
-            cookie = answer and answer.cookie
-            known: dict[str, object] = {"name": _NAME}
-            number = 0
-            while cookie and not self._gate.ending.wait(_PAUSE):
-                number += 1
-                cookie = self._put(browser, cookie, {"small": number}, known)
-                picture = secrets.token_urlsafe(_SIZE)[:_SIZE]
-                cookie = self._put(browser, cookie, {"picture": picture}, known)
-                answer = browser.ask("/", cookie)
-                if answer:
-                    self._compare(answer.body, known, "read")
+        browser = Browser(self._port, self._seen, self._gate, timed=False)
+        answer = browser.ask("/sign-in", None, {"name": _NAME})
+        cookie = answer and answer.cookie
+        known: dict[str, object] = {"name": _NAME}
+        number = 0
+        while cookie and not self._gate.ending.wait(_PAUSE):
+            number += 1
+            cookie = self._put(browser, cookie, {"small": number}, known)
+            picture = secrets.token_urlsafe(_SIZE)[:_SIZE]
+            cookie = self._put(browser, cookie, {"picture": picture}, known)
+            answer = browser.ask("/", cookie)
+            if answer:
+                self._compare(answer.body, known, "read")
 
     def _put(
         self, browser: Browser, cookie: str, change: dict[str, object], known: dict[str, object]

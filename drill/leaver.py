@@ -6,7 +6,7 @@ import random
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, NamedTuple
 
 from .browser import Browser, Gate
@@ -79,13 +79,12 @@ class Leavers:
 
     def leave_during(self, block: AbstractContextManager[object]) -> None:
         """Have people sign in, and sign out side by side during *block*, alone."""
-        with Browser(self._port, self._seen, self._gate) as browser:
-            answers = [browser.ask("/sign-in", None, {_NAME: "guest"}) for _ in range(_AT_ONCE)]
+        browser = Browser(self._port, self._seen, self._gate)
+        answers = [browser.ask("/sign-in", None, {_NAME: "guest"}) for _ in range(_AT_ONCE)]
         cookies = [answer.cookie for answer in answers if answer and answer.cookie]
 
         def leave(cookie: str) -> None:
-            with Browser(self._port, self._seen, Gate()) as browser:
-                self._sign_out(browser, cookie)
+            self._sign_out(Browser(self._port, self._seen, Gate()), cookie)
 
         # No other request may notice what is the matter.
         with self._gate.held(), block, ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -102,18 +101,15 @@ class Leavers:
 
     def _come_and_go(self) -> None:
         number = 0
-        with ExitStack() as stack:
-            browser = stack.enter_context(Browser(self._port, self._seen, self._gate))
-            direct = self._direct(stack)
-            while not self._gate.ending.wait(random.uniform(*_PAUSE)):
-                number += 1
-                self._visit(browser, direct, number)
+        browser, direct = Browser(self._port, self._seen, self._gate), self._direct()
+        while not self._gate.ending.wait(random.uniform(*_PAUSE)):
+            number += 1
+            self._visit(browser, direct, number)
 
-    def _direct(self, stack: ExitStack) -> list[Browser]:
+    def _direct(self) -> list[Browser]:
         """Return a browser for each site, which takes no other site for an answer."""
         return [
-            stack.enter_context(Browser(port, self._seen, self._gate, patient=False))
-            for port in self._sites.values()
+            Browser(port, self._seen, self._gate, patient=False) for port in self._sites.values()
         ]
 
     def _visit(self, browser: Browser, direct: list[Browser], number: int) -> None:
@@ -153,14 +149,12 @@ class Leavers:
             self._gone.append(Gone(cookie, answer.site, time.monotonic(), phase))
 
     def _haunt(self) -> None:
-        turn = 0
-        with ExitStack() as stack:
-            direct = self._direct(stack)
-            while not self._gate.ending.wait(random.uniform(*_ROUND)):
-                for gone in self._gone[-_NEWEST:]:
-                    turn += 1
-                    for browser in direct:
-                        self._show(browser, gone, changes=turn % _CHANGES == 0)
+        shown, direct = 0, self._direct()
+        while not self._gate.ending.wait(random.uniform(*_ROUND)):
+            for gone in self._gone[-_NEWEST:]:
+                shown += 1
+                for browser in direct:
+                    self._show(browser, gone, changes=shown % _CHANGES == 0)
 
     def _show(self, browser: Browser, gone: Gone, *, changes: bool) -> None:
         was_outage = self._seen.outage

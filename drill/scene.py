@@ -6,10 +6,11 @@ import time
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
+from flask_msm.testing.memcached import wait_until
+
 from .browser import Gate
 from .crowd import Crowd
 from .stage import EAST
-from .waiting import wait_until
 
 
 if TYPE_CHECKING:

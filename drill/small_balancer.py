@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from typing import Any
 
-from .processes import HOST
+from harness.processes import HOST
 
 
 #: Seconds a site may take to answer.

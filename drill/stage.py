@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Self
 from flask import Flask
 
 from flask_msm import MemcachedSessionManager
+from flask_msm.testing.memcached import PATIENCE, wait_until
+from harness.processes import ROOT
 
 from .balancer import Rule, balancer
 from .cluster import OPTIONS, Cluster
 from .disk import SmallDisk
 from .earlier import unpack
-from .site import ROOT, Site
+from .site import Site
 from .tls import CERTIFICATE, with_context
-from .waiting import PATIENCE, wait_until
 
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class Stage:
             self.fresh = made.pop(FRESH)
             self.sites = made
             for site in made.values():
-                site.wait_ready()
+                site.wait_used()
             self.wait_all_up()
             rule = Rule(
                 sites={name: site.port for name, site in made.items()}, affinity=self._affinity
@@ -166,7 +167,8 @@ class Stage:
         config = {**self._config, "MSM_NODES": self.cluster.addresses(name)}
         workers = 1 if name == FRESH else self._workers
         environ = self._environ.get(name)
-        site = Site(name, config, self._folder, workers=workers, environ=environ, root=self._root)
+        site = Site(name, config, self._folder, workers=workers, environ=environ)
+        site.root = self._root
         if name == EAST and self._small_disk:
             self.disk = started.enter_context(SmallDisk(site.local))
         started.callback(site.close)

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from .processes import HOST
+from harness.processes import HOST
 
 
 #: In the configuration: file of the certificate that nodes have to show.

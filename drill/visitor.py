@@ -57,8 +57,8 @@ class Visitor:
 
     def begin(self) -> None:
         """Sign in and begin to click."""
-        with Browser(self._port, self._seen, self._gate) as browser:
-            answer = browser.ask("/sign-in", None, {_NAME: self._name})
+        browser = Browser(self._port, self._seen, self._gate)
+        answer = browser.ask("/sign-in", None, {_NAME: self._name})
         if answer and answer.cookie:
             self.cookie = answer.cookie
             for thread in self._threads:
@@ -97,13 +97,13 @@ class Visitor:
 
     def _click_on(self, ledger: Ledger, tab: int) -> None:
         number = 0
-        with Browser(self._port, self._seen, self._gate) as browser:
-            while not self._gate.ending.wait(random.uniform(*_PAUSE)):
-                number += 1
-                change = {}
-                if random.random() < 0.5:
-                    change = {f"tab {tab} item {number % _ITEMS}": number, f"tab {tab}": number}
-                self._click(browser, ledger, change)
+        browser = Browser(self._port, self._seen, self._gate)
+        while not self._gate.ending.wait(random.uniform(*_PAUSE)):
+            number += 1
+            change = {}
+            if random.random() < 0.5:
+                change = {f"tab {tab} item {number % _ITEMS}": number, f"tab {tab}": number}
+            self._click(browser, ledger, change)
 
     def _click(self, browser: Browser, ledger: Ledger, change: dict[str, int]) -> None:
         known, phase, was_apart = ledger.entries(), self._seen.phase, self._seen.apart

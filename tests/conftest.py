@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
-from support.memcached import Memcached
 from support.signals import keep_ignored_signals_to_this_process
 
 from flask_msm.memcached.client import MemcachedNode
 from flask_msm.testing.fake_server import FakeServer
 from flask_msm.testing.memcached import HOW_TO_INSTALL
+from harness.memcached import Memcached
 
 
 # The same examples in every run, however busy the machine; ``make fuzz`` looks for others.

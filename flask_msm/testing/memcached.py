@@ -12,9 +12,11 @@ from typing import Self
 
 
 # Seconds in which a process starts, ends or takes a signal, on a machine that is busy as well.
-PATIENCE = 60.0
+PATIENCE = 90.0
 # Another process may be faster with a port that was free.
 START_ATTEMPTS = 5
+# The lines that end an answer.
+ENDS = (b"END\r\n", b"OK\r\n", b"STORED\r\n", b"NOT_STORED\r\n", b"ERROR\r\n")
 
 HOW_TO_INSTALL = (
     "these tests need the memcached binary: install the package 'memcached' (Debian, Ubuntu:"
@@ -89,15 +91,28 @@ class MemcachedProcess:
         return socket.create_connection((self.host, self.port), timeout=PATIENCE)
 
     def ask(self, command: str) -> str:
-        """Return what it answers to *command*, up to the line ``END``."""
+        """Return what it answers to *command*, up to the line that ends the answer.
+
+        Raises:
+            ConnectionResetError: The connection ended before the answer did.
+        """
+        lines: list[str] = []
         with self.connect() as connection, connection.makefile("rwb") as stream:
             stream.write(command.encode() + b"\r\n")
             stream.flush()
-            return b"".join(iter(stream.readline, b"END\r\n")).decode()
+            for line in stream:
+                if line in ENDS:
+                    return "".join(lines)
+                lines.append(line.decode())
+        raise ConnectionResetError(f"memcached closed the connection to {command!r}: {lines}")
 
     def _listens(self, port: int) -> list[str]:
         """Return the arguments that say where it listens."""
         return ["-l", self.host, "-p", str(port), "-U", "0"]
+
+    def _launched(self, command: list[str]) -> subprocess.Popen[bytes]:
+        """Return the process of *command*, whose errors can be read."""
+        return subprocess.Popen(command, stderr=subprocess.PIPE)
 
     def _started(self, port: int) -> bool:
         binary = shutil.which("memcached")
@@ -105,10 +120,7 @@ class MemcachedProcess:
             raise AssertionError(HOW_TO_INSTALL)
         # memcached runs as root only with this option.
         user = ["-u", "root"] if os.geteuid() == 0 else []
-        process = subprocess.Popen(
-            [binary, "-t", "1", *self._listens(port), *user, *self._arguments],
-            stderr=subprocess.PIPE,
-        )
+        process = self._launched([binary, "-t", "1", *self._listens(port), *user, *self._arguments])
         self._process = process
         before, self.port = self.port, port
         wait_until(lambda: process.poll() is not None or self._answers(), "memcached to start")

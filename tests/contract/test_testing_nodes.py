@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import socket
 import threading
 
@@ -10,6 +11,7 @@ from flask import Flask, session
 
 from flask_msm import MemcachedSessionManager, MsmSessionInterface, destroy
 from flask_msm.testing import Nodes, holders, probe, same_browser, settle, stored, wait_for_mode
+from flask_msm.testing.memcached import MemcachedProcess
 
 
 FAULTS = ["kill", "refuse", "hang", "answer_garbage"]
@@ -284,3 +286,24 @@ def test_nodes_that_are_not_started_say_so():
 def test_arguments_without_processes_are_refused():
     with pytest.raises(ValueError, match="real=True"):
         Nodes(1, "-c", "16")
+
+
+def test_an_answer_of_a_process_that_ends_too_early_is_an_error():
+    answers = queue.SimpleQueue()
+
+    def ask(process):
+        try:
+            answers.put(process.ask("stats"))
+        except OSError as error:
+            answers.put(error)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        process = MemcachedProcess()
+        process.port = server.getsockname()[1]
+        threading.Thread(target=ask, args=(process,), daemon=True).start()
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(100)
+            connection.sendall(b"STAT pid 1\r\n")
+
+        assert isinstance(answers.get(timeout=60), ConnectionResetError)

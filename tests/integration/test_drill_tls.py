@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from drill.cluster import Cluster
-from drill.processes import HOST
 from drill.tls import CERTIFICATE, with_context
 from flask_msm.errors import NodeError
 from flask_msm.memcached.client import MemcachedNode
+from harness.processes import HOST
 
 
 pytestmark = pytest.mark.memcached

@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 
 import pytest
-from support.memcached import Memcached
 from support.patience import NOTICES, PATIENT
 from support.workers import Browser, Worker
 
 from flask_msm.testing.memcached import HOW_TO_INSTALL, wait_until
+from harness.memcached import Memcached
 
 
 @pytest.fixture(scope="module")

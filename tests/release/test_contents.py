@@ -68,7 +68,16 @@ def test_a_file_that_is_easily_forgotten_is_in_the_wheel(in_wheel, name):
 def test_the_sdist_holds_what_is_needed_to_build_test_and_read_the_project(in_sdist):
     for name in ("README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile"):
         assert name in in_sdist
-    for folder in ("flask_msm", "dashboard", "tests", "docs", "scripts", "benchmarks"):
+    for folder in (
+        "flask_msm",
+        "dashboard",
+        "tests",
+        "docs",
+        "scripts",
+        "benchmarks",
+        "drill",
+        "harness",
+    ):
         assert tree(ROOT, folder) <= in_sdist
     assert not [name for name in in_sdist if "__pycache__" in name or name.startswith(".venv")]
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from flask import Flask
-from support.memcached import Memcached
 
 from flask_msm import MemcachedSessionManager
 from flask_msm.testing.memcached import wait_until
+from harness.memcached import Memcached
 
 from .workers import ROOT, Browser, Worker
 

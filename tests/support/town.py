@@ -13,10 +13,10 @@ from pathlib import Path
 import requests
 from click.testing import Result
 from flask import Flask
-from support.memcached import Memcached
 
 from flask_msm import MemcachedSessionManager
 from flask_msm.testing.memcached import PATIENCE, wait_until
+from harness.memcached import Memcached
 
 from .fleet import APP, SETTINGS
 from .patience import PATIENT

@@ -63,7 +63,16 @@ def test_no_old_name_is_used_any_more():
     old = re.compile(
         r"(?<![\w.])(?:" + "|".join(map(re.escape, listed.read_text().split())) + r")(?!\w)"
     )
-    places = ("flask_msm", "dashboard", "tests", "drill", "benchmarks", "example_app", "docs")
+    places = (
+        "flask_msm",
+        "dashboard",
+        "tests",
+        "drill",
+        "harness",
+        "benchmarks",
+        "example_app",
+        "docs",
+    )
     files = [file for place in places for file in (ROOT / place).rglob("*.py")]
     files += [*(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md")]
     files.remove(ROOT / "CHANGELOG.md")

@@ -8,7 +8,16 @@ from scripts.house import PERSONS
 
 
 ROOT = Path(__file__).parents[2]
-PLACES = ("flask_msm", "dashboard", "docs", "tests", "drill", "benchmarks", "example_app")
+PLACES = (
+    "flask_msm",
+    "dashboard",
+    "docs",
+    "tests",
+    "drill",
+    "benchmarks",
+    "harness",
+    "example_app",
+)
 #: Still to be mended.
 NOT_YET = ("CHANGELOG.md", "docs", "tests")
 

@@ -1,4 +1,4 @@
-"""Child processes that never outlive the drill, and ports that stay its own."""
+"""Child processes that never outlive this one, and ports that stay its own."""
 
 from __future__ import annotations
 
@@ -7,62 +7,69 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from .waiting import PATIENCE, DrillError
-
 
 HOST = "127.0.0.1"
+ROOT = Path(__file__).absolute().parents[1]
 _ATTEMPTS = 5
+#: Seconds a process may take to end by itself.
+_END_LIMIT = 60.0
 
 
 def start(
     command: Sequence[str],
-    log: Path,
     *,
+    log: Path | None = None,
     environ: Mapping[str, str] | None = None,
     folder: Path | None = None,
     keep_open: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
-    """Start *command*; it ends with the drill, however that ends.
+    """Start *command*; it ends with this process, however that ends.
 
-    It gets a session of its own: a Ctrl-C in the terminal reaches the drill alone, which then
-    ends its children in the right order. To be called by the main thread, for the kernel ends a
-    child with the thread that started it.
+    It gets a session of its own: a Ctrl-C in the terminal reaches this process alone, which then
+    ends its children in the right order.
 
     Args:
         command: Program and arguments.
-        log: File that takes what it prints.
+        log: File that takes what it prints; without one its errors can be read from the process.
         environ: More environment variables.
         folder: Its working directory, if that is another one.
         keep_open: File descriptors it inherits.
     """
-    # Part of util-linux; without it, a drill that is killed outright leaves its children.
+    # Part of util-linux; without it, a process that is killed outright leaves its children. The
+    # kernel ends a child with the thread that started it, which may be over before the process is.
     setpriv = shutil.which("setpriv")
-    prefix = [setpriv, "--pdeathsig", "KILL"] if setpriv else []
-    with log.open("ab") as output:
+    is_main = threading.current_thread() is threading.main_thread()
+    prefix = [setpriv, "--pdeathsig", "KILL"] if setpriv and is_main else []
+    with (log or Path(os.devnull)).open("ab") as output:
         return subprocess.Popen(
             [*prefix, *command],
             stdin=subprocess.DEVNULL,
             cwd=folder,
             stdout=output,
-            stderr=output,
+            stderr=output if log else subprocess.PIPE,
             env={**os.environ, **(environ or {})},
             pass_fds=keep_open,
             start_new_session=True,
         )
 
 
-def end(process: subprocess.Popen[bytes], how: signal.Signals = signal.SIGTERM) -> None:
-    """End *process* and what it started, by force where it does not obey."""
+def end(
+    process: subprocess.Popen[bytes],
+    how: signal.Signals = signal.SIGTERM,
+    patience: float = _END_LIMIT,
+) -> None:
+    """End *process* and what it started, after *patience* seconds by force."""
     if process.returncode is None:
         process.send_signal(how)
-        # Something that is stopped hears of nothing else.
+        # A process that is stopped takes no other signal.
         process.send_signal(signal.SIGCONT)
         try:
-            process.wait(PATIENCE / 3)
+            process.wait(patience)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -90,8 +97,7 @@ def bound() -> socket.socket:
             made.close()
         else:
             return made
-    message = "no free port was found"
-    raise DrillError(message)
+    raise AssertionError("no free port was found")
 
 
 def port_of(listener: socket.socket) -> int:

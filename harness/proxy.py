@@ -1,4 +1,4 @@
-"""A door in front of a memcached: what goes through it can be changed while it is in use."""
+"""A proxy in front of a memcached, whose faults are switched while it is in use."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ import threading
 from contextlib import suppress
 from enum import Enum
 
+from flask_msm.testing.memcached import PATIENCE
+
+from .memcached import Address, socket_to
 from .processes import bound, port_of, refuse
-from .waiting import PATIENCE
 
 
-class Way(Enum):
-    """What a door does, with connections that are open as with new ones."""
+class Fault(Enum):
+    """What a proxy does, with connections that are open as with new ones."""
 
-    OPEN = "open"
+    NONE = "hands everything on"
     REFUSES = "refuses"
     CLOSES = "accepts and closes"
     SWALLOWS = "swallows everything"
@@ -29,32 +31,23 @@ _GARBAGE = bytes(range(256)) + b"\r\nVA 4294967296\r\n\xff\r\nEND\r\n"
 _TOO_MANY = b"ERROR Too many open connections\r\n"
 #: Seconds between two bytes of an answer that drips.
 _DRIP = 0.05
-_CUTS = (Way.REFUSES, Way.CLOSES, Way.GARBAGE, Way.TOO_MANY)
+_CUTS = (Fault.REFUSES, Fault.CLOSES, Fault.GARBAGE, Fault.TOO_MANY)
 
 
-#: Path of a unix socket, or host and port.
-Address = str | tuple[str, int]
-
-
-def socket_to(address: Address) -> socket.socket:
-    """Return a socket that can be connected to *address*."""
-    return socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
-
-
-class Door:
+class Proxy:
     """Stands in front of the memcached at *address*.
 
     Attributes:
         port: Port of this machine that leads to the node.
-        way: What happens to what comes in; see ``turn``.
+        fault: What happens to what comes in; see ``set_fault``.
     """
 
     def __init__(self, address: Address) -> None:
-        self.way = Way.OPEN
+        self.fault = Fault.NONE
         self._address = address
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
-        self._turned = threading.Condition()
+        self._switched = threading.Condition()
         self._closed = threading.Event()
         self._listener = bound()
         self.port = port_of(self._listener)
@@ -64,24 +57,24 @@ class Door:
     def close(self) -> None:
         """Close it for good."""
         self._closed.set()
-        self.turn(Way.REFUSES)
+        self.set_fault(Fault.REFUSES)
         self._listener.close()
 
-    def turn(self, way: Way) -> None:
-        """Apply *way* to all traffic from now on; connections that do not fit are cut."""
-        before, self.way = self.way, way
-        if way is Way.REFUSES:
+    def set_fault(self, fault: Fault) -> None:
+        """Apply *fault* to all traffic from now on; connections that do not fit are cut."""
+        before, self.fault = self.fault, fault
+        if fault is Fault.REFUSES:
             refuse(self._listener)
-        elif before is Way.REFUSES:
+        elif before is Fault.REFUSES:
             self._listener.listen()
         # What was swallowed is missing in the middle of a conversation: it cannot go on.
-        if way in _CUTS or before is Way.SWALLOWS:
+        if fault in _CUTS or before is Fault.SWALLOWS:
             self._cut()
-        with self._turned:
-            self._turned.notify_all()
+        with self._switched:
+            self._switched.notify_all()
 
-    def lead(self, address: Address) -> None:
-        """Lead to another memcached from now on; connections that are open are cut."""
+    def point_to(self, address: Address) -> None:
+        """Point to another memcached from now on; connections that are open are cut."""
         self._address = address
         self._cut()
 
@@ -96,9 +89,9 @@ class Door:
             try:
                 caller, _ = self._listener.accept()
             except OSError:
-                with self._turned:
-                    self._turned.wait_for(
-                        lambda: self.way is not Way.REFUSES or self._closed.is_set(), PATIENCE
+                with self._switched:
+                    self._switched.wait_for(
+                        lambda: self.fault is not Fault.REFUSES or self._closed.is_set(), PATIENCE
                     )
                 continue
             threading.Thread(target=self._serve, args=(caller,), daemon=True).start()
@@ -109,9 +102,9 @@ class Door:
             with self._lock:
                 self._open |= {caller, node}
             try:
-                if self.way is Way.TOO_MANY:
+                if self.fault is Fault.TOO_MANY:
                     caller.sendall(_TOO_MANY)
-                if self.way in (Way.REFUSES, Way.CLOSES, Way.TOO_MANY):
+                if self.fault in (Fault.REFUSES, Fault.CLOSES, Fault.TOO_MANY):
                     return
                 node.connect(address)
                 threading.Thread(target=self._ask, args=(caller, node), daemon=True).start()
@@ -126,19 +119,19 @@ class Door:
     def _ask(self, caller: socket.socket, node: socket.socket) -> None:
         with suppress(OSError):
             while data := caller.recv(65536):
-                if self.way is Way.GARBAGE:
+                if self.fault is Fault.GARBAGE:
                     caller.sendall(_GARBAGE)
-                elif self.way is not Way.SWALLOWS:
+                elif self.fault is not Fault.SWALLOWS:
                     node.sendall(data)
         with suppress(OSError):
             node.shutdown(socket.SHUT_RDWR)
 
     def _answer(self, node: socket.socket, caller: socket.socket) -> None:
         while data := node.recv(65536):
-            while self.way is Way.DRIPS and data:
+            while self.fault is Fault.DRIPS and data:
                 caller.sendall(data[:1])
                 data = data[1:]
                 if self._closed.wait(_DRIP):
                     return
-            if self.way is not Way.SWALLOWS:
+            if self.fault is not Fault.SWALLOWS:
                 caller.sendall(data)

@@ -1,0 +1,1 @@
+"""Real processes, proxies and clients, for the tests, the drill, the benchmarks and the demo."""
