@@ -11,6 +11,7 @@
     ├── ReadOnlyError               a ``read_only`` view changed the session
     ├── RecordError                 bytes that are not a record of ours
     │   ├── CorruptRecordError      flipped, cut, forged, or of another session
+    │   │   └── IncompleteRecordError   a part of it can be read
     │   └── UnknownRecordError      signed with an unknown key, or of a newer format
     ├── SessionUnavailableError     the store does not know and ``MSM_ON_UNKNOWN`` is ``error``
     ├── CommandError                what an operator asked for cannot be done
@@ -25,6 +26,11 @@
 from __future__ import annotations
 
 from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+
+if TYPE_CHECKING:
+    from typing import Any
 
 
 _ADVICE = "Store plain data (an id, not the object), or register the type with the codec."
@@ -138,6 +144,18 @@ class RecordError(MsmError):
 
 class CorruptRecordError(RecordError):
     """Flipped, cut, forged, or another session's record: like a copy that is not there."""
+
+
+class IncompleteRecordError(CorruptRecordError):
+    """A part of a record can be read: joined with others it counts, alone it does not.
+
+    Attributes:
+        part: What could be read, a ``Record``.
+    """
+
+    def __init__(self, message: str, part: Any) -> None:
+        super().__init__(message)
+        self.part = part
 
 
 class UnknownRecordError(RecordError):

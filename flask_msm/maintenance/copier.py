@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from flask_msm.errors import CorruptRecordError, NodeBusyError, NodeValueError, UnknownRecordError
+from flask_msm.errors import (
+    CorruptRecordError,
+    IncompleteRecordError,
+    NodeBusyError,
+    NodeValueError,
+    UnknownRecordError,
+)
 from flask_msm.memcached.wire import ttl_for
 from flask_msm.process.clock import earliest
 from flask_msm.record.envelope import needs_of
@@ -44,6 +50,23 @@ class Tally:
         self.written = self.refused = 0
         self.foreign: list[str] = []
         self.unread: Counter[frozenset[str]] = Counter()
+
+
+class _Found(NamedTuple):
+    """What an item turned out to be.
+
+    Attributes:
+        record: The record, or the part of it that could be read; ``None`` if it is corrupt.
+        needs: What reading it takes, if only others can.
+        stays: It need not be written anew.
+    """
+
+    record: Record | None
+    needs: frozenset[str]
+    stays: bool
+
+
+NOTHING = _Found(None, frozenset(), stays=False)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -114,7 +137,9 @@ class RecordCopier:
         todo = [
             (key, item)
             for key, item in there.items()
-            if key not in here or here[key].value != item.value
+            if key not in here
+            or here[key].value != item.value
+            or self.envelope.is_to_fold(item.value)
         ]
         readable = [
             (key, record)
@@ -155,14 +180,14 @@ class RecordCopier:
 
     def _readable(self, key: str, item: Item, there: Item | None, tally: Tally) -> Record | None:
         """Return the record in *item* if it can be read, and joined with what is *there*."""
-        record, needs = self._opened(key, item)
-        _, needs_there = self._opened(key, there) if there else (None, frozenset())
-        if not needs and not needs_there:
-            return record
+        found = self._opened(key, item)
+        needs_there = self._opened(key, there).needs if there else frozenset()
+        if not found.needs and not needs_there:
+            return found.record
         if there is None:
             tally.foreign.append(key)
         else:
-            tally.unread[needs | needs_there] += 1
+            tally.unread[found.needs | needs_there] += 1
         return None
 
     def _write(
@@ -170,11 +195,11 @@ class RecordCopier:
     ) -> Exchange[bool | None] | Exchange[bool] | None:
         """Send the join of *record* and *item*; ``None`` when there is nothing to write."""
         token = item.token if item else None
-        current, needs = self._opened(key, item) if item else (None, frozenset())
-        if needs:
+        current = self._opened(key, item) if item else NOTHING
+        if current.needs:
             return None  # written by others since it was looked at: the next pass finds it
-        joined = join_optional(current, record)
-        if joined is None or joined == current:
+        joined = join_optional(current.record, record)
+        if joined is None or (joined == current.record and current.stays):
             return None
         now = earliest(self.clock)
         if joined.expires_at <= now:
@@ -196,14 +221,16 @@ class RecordCopier:
                 return True
         raise NodeBusyError(target.id, "a session changes faster than it can be copied")
 
-    def _opened(self, key: str, item: Item) -> tuple[Record | None, frozenset[str]]:
-        """Return the record, ``None`` if it is corrupt; and what reading it takes if others can."""
+    def _opened(self, key: str, item: Item) -> _Found:
         try:
-            return self.envelope.open(item.value, key), frozenset()
+            record = self.envelope.open(item.value, key)
+            return _Found(record, frozenset(), not self.envelope.is_to_fold(item.value))
+        except IncompleteRecordError as error:
+            return NOTHING._replace(record=error.part)
         except CorruptRecordError:
-            return None, frozenset()
+            return NOTHING
         except UnknownRecordError:
-            return None, needs_of(item.value)
+            return NOTHING._replace(needs=needs_of(item.value))
 
     def _deadline(self) -> float:
         return self.clock.monotonic() + self.timeout

@@ -1,32 +1,44 @@
 """A record as bytes: header, body, and a keyed hash over both and the storage key.
 
 Nothing is decoded before the hash is verified, so what a store returns may be flipped, cut,
-forged or of another session without harm. Layout, big-endian::
+forged or of another session without harm. Layout of format 1, big-endian::
 
     magic 2 | format 1 | kind 1 | flags 1 | codec 1 | key id 4
     created 8 | renewed 8 | expires_at 8 | version 8 | body | hash 16
 
-The body is MessagePack: ``[floor, pointer, entries, weak]`` with entries as one flat list
-``name, stamp, value, name, ...``, because that packs and unpacks fastest. It may be deflated, and
-after that encrypted (``encryption.py``), which the flags record; the header stays readable.
+Format 2, to which changes can be appended, is that of ``segments.py``; both are read. The body
+(``body.py``) may be deflated, and after that encrypted (``encryption.py``), which the flags record;
+the header stays readable.
 """
 
 from __future__ import annotations
 
 import zlib
-from hashlib import blake2b
-from hmac import compare_digest
-from math import inf, isfinite
+from math import inf
 from struct import Struct
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
-from flask_msm.errors import CorruptRecordError, DecodeError, UnknownRecordError
+from flask_msm.errors import CorruptRecordError, IncompleteRecordError, UnknownRecordError
 
-from .attributes import Attributes, Entries
-from .codec.msgpack import pack, unpack
+from .body import pack_body, pack_entries, unpack_body, unpack_entries
+from .encryption import OVERHEAD as ENCRYPTION_OVERHEAD
 from .encryption import key_id_of
 from .hybrid_clock import WEAK_OFFSET
-from .record import Kind, Pointer, Record
+from .record import Kind, Record
+from .segments import (
+    BASE,
+    BASE_HEADER,
+    CHANGE,
+    CHANGE_HEADER,
+    HASH_SIZE,
+    SEGMENTED,
+    Change,
+    Segments,
+    is_signed,
+    segment_at,
+    segments_in,
+    signed,
+)
 
 
 if TYPE_CHECKING:
@@ -37,10 +49,11 @@ if TYPE_CHECKING:
 
 
 HEADER = Struct(">2sBBBB4sdddq")
-MAGIC = b"Ms"
+MAGIC = BASE
 FORMAT = 1
-HASH_SIZE = 16
 OVERHEAD = HEADER.size + HASH_SIZE
+_SEGMENTED_MAGIC = MAGIC + bytes([SEGMENTED])
+_MOMENTS = Struct(">dddq")
 _KEY_ID = slice(6, 10)
 _COMPRESSED = 1
 _ENCRYPTED = 2
@@ -60,6 +73,7 @@ class Envelope:
         max_size: Largest record, bytes (``MSM_MAX_RECORD_SIZE``); bounds what a body may inflate
             to.
         encryption: Encrypts and decrypts bodies; ``None``: none is, and encrypted ones are unknown.
+        writes: Returns the format that records are written in.
     """
 
     def __init__(
@@ -70,43 +84,63 @@ class Envelope:
         compress_above: int | None,
         max_size: int,
         encryption: Encryption | None = None,
+        writes: Callable[[], int] = lambda: FORMAT,
     ) -> None:
         self.codec_id = codec_id
         self._keys = keys
         self._encryption = encryption
+        self._writes = writes
         self._compress_above = compress_above
         self._max_body = max_size * INFLATE_FACTOR
 
     def seal(self, record: Record, key: str) -> bytes:
         """Return *record* as bytes that only open under the storage key *key*."""
-        body, flags = self._body(record)
-        current = self._keys().current
-        encryption = self._encryption
-        if encryption is not None and encryption.encrypts:
-            flags |= _ENCRYPTED
-        header = HEADER.pack(
-            MAGIC,
-            FORMAT,
-            record.kind,
-            flags,
-            self.codec_id,
-            current.id,
-            record.created,
-            record.renewed,
-            record.expires_at,
-            record.version,
-        )
-        if encryption is not None and encryption.encrypts:
+        record_format = self._writes()
+        body, flags = self._body(record, record_format)
+        moments = record.created, record.renewed, record.expires_at, record.version
+        if record_format == SEGMENTED:
+            return self._sealed(BASE_HEADER, (BASE, record.kind, flags), moments, body, key)
+        current, encryption = self._keys().current, self._encryption
+        encrypts = encryption is not None and encryption.encrypts
+        flags |= encrypts and _ENCRYPTED
+        header = HEADER.pack(MAGIC, FORMAT, record.kind, flags, self.codec_id, current.id, *moments)
+        if encryption is not None and encrypts:
             body = encryption.encrypt(body, key, header)
-        data = header + body
-        return data + _hash(data, key, current.secret)
+        return signed(header + body, key, current.secret)
+
+    def seal_change(self, change: Change, key: str) -> bytes:
+        """Return *change* as bytes to append to a record of format 2 under *key*."""
+        body = pack_entries(change.entries)
+        return self._sealed(CHANGE_HEADER, (CHANGE, 0, 0), change[:2], body, key)
+
+    def _sealed(
+        self,
+        layout: Struct,
+        what: tuple[bytes, int, int],
+        fields: tuple[float, ...],
+        body: bytes,
+        key: str,
+    ) -> bytes:
+        """Return a segment; *what* are magic, kind and flags."""
+        magic, kind, flags = what
+        current, encryption = self._keys().current, self._encryption
+        length = layout.size + len(body) + HASH_SIZE
+        encrypts = encryption is not None and encryption.encrypts
+        if encrypts:
+            flags, length = flags | _ENCRYPTED, length + ENCRYPTION_OVERHEAD
+        header = layout.pack(
+            magic, SEGMENTED, kind, flags, self.codec_id, current.id, length, *fields
+        )
+        if encryption is not None and encrypts:
+            body = encryption.encrypt(body, key, header)
+        return signed(header + body, key, current.secret)
 
     def size(self, record: Record) -> int:
         """Return how many bytes *record* takes when it is sealed, without encryption."""
-        return len(self._body(record)[0]) + OVERHEAD
+        return len(self._body(record, FORMAT)[0]) + OVERHEAD
 
-    def _body(self, record: Record) -> tuple[bytes, int]:
-        body = _pack_body(record)
+    def _body(self, record: Record, record_format: int) -> tuple[bytes, int]:
+        body = pack_body(record, record_format)
         if self._compress_above is not None and len(body) > self._compress_above:
             deflated = zlib.compress(body, 1)
             if len(deflated) < len(body) <= self._max_body:
@@ -118,30 +152,97 @@ class Envelope:
 
         Raises:
             CorruptRecordError: It is not a record, was changed, or is not the record of *key*.
+            IncompleteRecordError: The same, of a change behind it; or one is missing.
             UnknownRecordError: Only a process with other keys or a newer version can read it.
         """
-        self.verify(data, key)
-        _, _, kind, flags, codec, _, created, renewed, expires_at, version = HEADER.unpack_from(
-            data
-        )
+        segments = self.read(data, key)
+        if segments.complete:
+            return segments.record
+        raise IncompleteRecordError("a change is missing or damaged", segments.record)
+
+    def read(self, data: bytes, key: str) -> Segments:
+        """Return what *data* contains, also if that is not complete.
+
+        Raises:
+            CorruptRecordError: It is not a record, was changed, or is not the record of *key*.
+            UnknownRecordError: Only a process with other keys or a newer version can read it.
+        """
+        base = _base_of(data)
+        self._verify(base, key)
+        record_format = data[2]
+        kind, flags, codec = data[3:6]
+        layout = HEADER if record_format == FORMAT else BASE_HEADER
         if codec != self.codec_id:
             raise UnknownRecordError(f"encoded with codec {codec}, this is codec {self.codec_id}")
         if kind > _LAST_KIND or flags & ~(_COMPRESSED | _ENCRYPTED):
             raise UnknownRecordError("a kind or flag that is not known here")
+        created, renewed, expires_at, version = _MOMENTS.unpack_from(
+            data, layout.size - _MOMENTS.size
+        )
         # Other times cannot be compared; ``created`` may be infinite (``PARTIAL``).
         if not (-inf < renewed < inf and -inf < expires_at < inf and -inf < created <= inf):
             raise CorruptRecordError("a time that is none")
         if not -WEAK_OFFSET <= version < WEAK_OFFSET:
             raise CorruptRecordError("a version that is none")
-        body = data[HEADER.size : -HASH_SIZE]
+        body = base[layout.size : -HASH_SIZE]
         if flags & _ENCRYPTED:
-            if self._encryption is None:
-                raise UnknownRecordError("encrypted, and there is no key here")
-            body = self._encryption.decrypt(body, key, data[: HEADER.size])
+            body = self._decrypted(body, key, data[: layout.size])
         if flags & _COMPRESSED:
             body = self._inflate(body)
-        attributes, pointer = _unpack_body(body)
-        return Record(_KINDS[kind], created, renewed, expires_at, version, attributes, pointer)
+        attributes, pointer, ending = unpack_body(body, record_format)
+        if record_format == FORMAT:
+            record = Record(
+                _KINDS[kind], created, renewed, expires_at, version, attributes, pointer
+            )
+            return Segments(record, record)
+        if self._writes() == FORMAT:
+            # It could not be written: copies would never agree.
+            ending = None
+        record = Record(
+            _KINDS[kind], created, renewed, expires_at, version, attributes, pointer, ending
+        )
+        return self.grown(Segments(record, record, growing=True), data, len(base), key)
+
+    def grown(self, segments: Segments, data: bytes, start: int, key: str) -> Segments:
+        """Return *segments* with what stands in *data* behind them, from *start* on.
+
+        Raises:
+            UnknownRecordError: Only a process with other keys or a newer version can read it.
+        """
+        while start < len(data):
+            # Where the next one would begin is not known behind one that is damaged.
+            segment = segment_at(data, start, CHANGE)
+            if segment is None:
+                return segments._replace(damaged=True)
+            try:
+                change = self.read_change(segment, key)
+            except CorruptRecordError:
+                return segments._replace(damaged=True)
+            segments = segments.with_change(change)
+            start += len(segment)
+        return segments
+
+    def read_change(self, segment: bytes, key: str) -> Change:
+        """Return the change in *segment*.
+
+        Raises:
+            CorruptRecordError: It is no change, was changed itself, or is not one of *key*.
+            UnknownRecordError: Only a process with other keys or a newer version can read it.
+        """
+        if segment_at(segment, 0, CHANGE) != segment:
+            raise CorruptRecordError("not a change")
+        if segment[2] != SEGMENTED:
+            raise UnknownRecordError(f"a change in format {segment[2]} is not known here")
+        self._verify(segment, key)
+        _, _, kind, flags, codec, _, _, after, version = CHANGE_HEADER.unpack_from(segment)
+        if codec != self.codec_id or kind or flags & ~_ENCRYPTED:
+            raise UnknownRecordError("a change of a kind that is not known here")
+        if not -WEAK_OFFSET <= after < version < WEAK_OFFSET:
+            raise CorruptRecordError("a version that is none")
+        body = segment[CHANGE_HEADER.size : -HASH_SIZE]
+        if flags & _ENCRYPTED:
+            body = self._decrypted(body, key, segment[: CHANGE_HEADER.size])
+        return Change(after, version, unpack_entries(body))
 
     def verify(self, data: bytes, key: str) -> None:
         """Return if *data* is a record that was signed for *key* with one of the keys.
@@ -150,15 +251,27 @@ class Envelope:
             CorruptRecordError: It is not a record, was changed, or is not the record of *key*.
             UnknownRecordError: Only a process with other keys or a newer version can read it.
         """
-        if len(data) < OVERHEAD or data[:2] != MAGIC:
-            raise CorruptRecordError("not a record")
-        if data[2] != FORMAT:
-            raise UnknownRecordError(f"format {data[2]} is not known here")
+        base = _base_of(data)
+        self._verify(base, key)
+        start = len(base)
+        while start < len(data):
+            segment = segment_at(data, start, CHANGE)
+            if segment is None:
+                raise CorruptRecordError("not a change")
+            self._verify(segment, key)
+            start += len(segment)
+
+    def _verify(self, data: bytes, key: str) -> None:
         secret = self._keys().by_id.get(data[_KEY_ID])
         if secret is None:
             raise UnknownRecordError("signed with a key that is not known here")
-        if not compare_digest(_hash(data[:-HASH_SIZE], key, secret), data[-HASH_SIZE:]):
+        if not is_signed(data, key, secret):
             raise CorruptRecordError("the signature does not match")
+
+    def _decrypted(self, body: bytes, key: str, header: bytes) -> bytes:
+        if self._encryption is None:
+            raise UnknownRecordError("encrypted, and there is no key here")
+        return self._encryption.decrypt(body, key, header)
 
     def reads(self) -> list[str]:
         """Return what this process can read, as ``needs_of`` names it."""
@@ -166,6 +279,7 @@ class Envelope:
         return sorted(
             [
                 f"format:{FORMAT}",
+                f"format:{SEGMENTED}",
                 f"codec:{self.codec_id}",
                 *(f"key:{key_id.hex()}" for key_id in self._keys().by_id),
                 *(f"encryption:{key_id.hex()}" for key_id in encryption),
@@ -177,12 +291,17 @@ class Envelope:
 
         What is written only when it changes has to be written anew before a key may go.
         """
-        _, _, _, flags, _, key_id, *_ = HEADER.unpack_from(data)
-        if key_id != self._keys().current.id:
+        flags, key_id = data[4], data[_KEY_ID]
+        if key_id != self._keys().current.id or data[2] != self._writes():
             return False
         if self._encryption is None or not self._encryption.encrypts:
             return not flags & _ENCRYPTED
-        return bool(flags & _ENCRYPTED) and self._encryption.is_current(data[HEADER.size :])
+        layout = HEADER if data[2] == FORMAT else BASE_HEADER
+        return bool(flags & _ENCRYPTED) and self._encryption.is_current(data[layout.size :])
+
+    def is_to_fold(self, data: bytes) -> bool:
+        """Return whether *data* is in a format that is not to be written any more."""
+        return data[:3] == _SEGMENTED_MAGIC and self._writes() == FORMAT
 
     def _inflate(self, body: bytes) -> bytes:
         inflater = zlib.decompressobj()
@@ -198,94 +317,43 @@ class Envelope:
 _KINDS = tuple(Kind)
 
 
-def needs_of(data: bytes) -> frozenset[str]:
-    """Return what a process must know to read *data*: a format, a codec, keys by their ids.
+def _base_of(data: bytes) -> bytes:
+    """Return the bytes of *data* without the changes behind it.
 
-    Of another format no more is known than its number. The header is not verified here.
+    Raises:
+        CorruptRecordError: It is not a record.
+        UnknownRecordError: It is of a format that is not known here.
     """
-    if len(data) < OVERHEAD or data[2] != FORMAT:
+    if len(data) < OVERHEAD or data[:2] != MAGIC:
+        raise CorruptRecordError("not a record")
+    if data[2] == FORMAT:
+        return data
+    if data[2] != SEGMENTED:
+        raise UnknownRecordError(f"format {data[2]} is not known here")
+    base = segment_at(data, 0, BASE)
+    if base is None:
+        raise CorruptRecordError("not a record")
+    return base
+
+
+def needs_of(data: bytes) -> frozenset[str]:
+    """Return what a process must know to read *data*: formats, a codec, keys by their ids.
+
+    Of another format no more is known than its number. Headers are not verified here.
+    """
+    if len(data) < OVERHEAD or data[2] not in (FORMAT, SEGMENTED):
         return frozenset({f"format:{data[2] if len(data) > len(MAGIC) else 0}"})
-    kind, flags, codec = data[3], data[4], data[5]
-    needs = {f"format:{FORMAT}", f"codec:{codec}", f"key:{data[_KEY_ID].hex()}"}
-    if flags & _ENCRYPTED:
-        needs.add(f"encryption:{key_id_of(data[HEADER.size :]).hex()}")
-    # A later version announces the kinds and flags that it knows beside these; all know these.
-    if kind > _LAST_KIND:
-        needs.add(f"kind:{kind}")
-    if unknown := flags & ~(_COMPRESSED | _ENCRYPTED):
-        needs.add(f"flags:{unknown}")
+    needs: set[str] = set()
+    for segment in [data] if data[2] == FORMAT else segments_in(data):
+        kind, flags, codec = segment[3:6]
+        layout = CHANGE_HEADER if segment[:2] == CHANGE else BASE_HEADER
+        layout = HEADER if segment[2] == FORMAT else layout
+        needs |= {f"format:{segment[2]}", f"codec:{codec}", f"key:{segment[_KEY_ID].hex()}"}
+        if flags & _ENCRYPTED:
+            needs.add(f"encryption:{key_id_of(segment[layout.size :]).hex()}")
+        # A later version announces the kinds and flags that it knows beside these; all know these.
+        if kind > _LAST_KIND:
+            needs.add(f"kind:{kind}")
+        if unknown := flags & ~(_COMPRESSED | _ENCRYPTED):
+            needs.add(f"flags:{unknown}")
     return frozenset(needs)
-
-
-def _hash(data: bytes, key: str, secret: bytes) -> bytes:
-    # No storage key holds a NUL, so it ends where the record begins.
-    mac = blake2b(key.encode() + b"\0", key=secret, digest_size=HASH_SIZE)
-    mac.update(data)
-    return mac.digest()
-
-
-def _pack_body(record: Record) -> bytes:
-    attributes = record.attributes
-    parts = [
-        attributes.floor,
-        list(record.pointer) if record.pointer else None,
-        _flat(attributes.entries),
-        _flat(attributes.weak),
-    ]
-    try:
-        return pack(parts)
-    except TypeError:
-        # A name with a lone surrogate is no UTF-8; its bytes are kept instead.
-        parts[2:] = [
-            _flat(attributes.entries, as_bytes=True),
-            _flat(attributes.weak, as_bytes=True),
-        ]
-        return pack(parts)
-
-
-def _flat(entries: Entries, *, as_bytes: bool = False) -> list[object]:
-    flat: list[object] = []
-    for name, (stamp, value) in entries.items():
-        flat += (name.encode("utf-8", "surrogatepass") if as_bytes else name, stamp, value)
-    return flat
-
-
-def _unpack_body(body: bytes) -> tuple[Attributes, Pointer | None]:
-    try:
-        floor, pointer, entries, weak = cast("Any", unpack(body))
-        return (
-            # Hardly any session has weak ones.
-            Attributes(_entries(entries), {} if weak == [] else _entries(weak), _stamp(floor)),
-            _pointer(*pointer) if pointer else None,
-        )
-    except (DecodeError, TypeError, ValueError) as error:
-        # The hash was right, so this was written by a program of ours with a fault.
-        raise CorruptRecordError("the body is not a map of attributes") from error
-
-
-def _entries(flat: list[Any]) -> Entries:
-    entries = {}
-    parts = iter(flat)
-    for name, stamp, value in zip(parts, parts, parts, strict=True):
-        # Written without calls, for this is in the way of every read.
-        if type(stamp) is not int or not -WEAK_OFFSET <= stamp < WEAK_OFFSET:
-            raise TypeError
-        if type(value) is not bytes and value is not None:
-            raise TypeError
-        if type(name) is not str:
-            # Bytes, or this raises.
-            name = bytes.decode(name, "utf-8", "surrogatepass")  # noqa: PLW2901
-        entries[name] = (stamp, value)
-    return entries
-
-
-def _stamp(value: object) -> int:
-    if type(value) is not int or not -WEAK_OFFSET <= value < WEAK_OFFSET:
-        raise TypeError
-    return value
-
-
-def _pointer(stamp: object, key: object, until: object) -> Pointer:
-    if type(key) is not str or type(until) is not float or not isfinite(until):
-        raise TypeError
-    return Pointer(_stamp(stamp), key, until)

@@ -39,6 +39,31 @@ class Pointer(NamedTuple):
     until: float
 
 
+#: Characters of an ending that are kept: how and by whom together.
+ENDING_LENGTH = 120
+
+
+class Ending(NamedTuple):
+    """How a session ended. The earliest is kept, so the first field is the time.
+
+    Attributes:
+        at: When, seconds since the epoch.
+        how: What ended it.
+        by: Who did, if that was not its own browser.
+    """
+
+    at: float
+    how: str
+    by: str
+
+    @classmethod
+    def of(cls, at: float, how: str, by: str = "") -> Ending:
+        """Return an ending whose texts are not too long and can be stored."""
+        how = how.encode(errors="replace").decode()[:ENDING_LENGTH]
+        by = by.encode(errors="replace").decode()[: ENDING_LENGTH - len(how)]
+        return cls(at, how, by)
+
+
 class Record(NamedTuple):
     """A session, or what is left of it.
 
@@ -50,6 +75,7 @@ class Record(NamedTuple):
         version: Highest stamp of all changes so far.
         attributes: What the session holds; frozen in an alias, empty in a tombstone.
         pointer: In an alias; a tombstone that met one keeps it.
+        ending: In a tombstone, if that is known.
     """
 
     kind: Kind
@@ -59,6 +85,7 @@ class Record(NamedTuple):
     version: int
     attributes: Attributes
     pointer: Pointer | None = None
+    ending: Ending | None = None
 
 
 def join(one: Record, other: Record) -> Record:
@@ -73,6 +100,7 @@ def join(one: Record, other: Record) -> Record:
         attributes = attribute_map.join(one.attributes, other.attributes)
     # A tombstone keeps the pointer: where the session moved to has to be ended as well.
     pointer = max(filter(None, (one.pointer, other.pointer)), default=None)
+    ending = min(filter(None, (one.ending, other.ending)), default=None)
     return Record(
         kind,
         min(one.created, other.created),
@@ -81,6 +109,7 @@ def join(one: Record, other: Record) -> Record:
         max(one.version, other.version),
         attributes,
         pointer,
+        ending,
     )
 
 

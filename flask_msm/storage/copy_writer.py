@@ -32,6 +32,7 @@ class CopyWriter:
     Attributes:
         node: The node.
         record: What it holds as far as is known, ``None`` for nothing usable.
+        part: What could be read of a copy that is not whole.
         read: The last reply contained what the node holds.
         gone: The copy disappeared under the last ``cas``.
         standing: What is known about the node.
@@ -44,6 +45,7 @@ class CopyWriter:
         "_token",
         "gone",
         "node",
+        "part",
         "read",
         "record",
         "standing",
@@ -52,6 +54,7 @@ class CopyWriter:
     def __init__(self, node: MemcachedNode, key: str, known: Copy | None) -> None:
         self.node = node
         self.record = known.record if known else None
+        self.part: Record | None = None
         self.read = self.gone = False
         self._key = key
         self._token = known.token if known else None
@@ -116,7 +119,7 @@ class CopyWriter:
         reply = exchange.result()
         self.read = self.standing is WriterState.BLIND
         if self.read:
-            self.record, self._token = opened(reply)
+            self.record, self._token, self.part = opened(reply)
             self.standing = WriterState.KNOWN
         elif reply is True:
             self.record, self._token, self.standing = self._sent, None, WriterState.WRITTEN

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from flask_msm.errors import CorruptRecordError, UnknownRecordError
+from flask_msm.errors import CorruptRecordError, IncompleteRecordError, UnknownRecordError
 from flask_msm.record.keys import ref_of
 
 from .store import ABSENT, Copy
@@ -84,7 +84,8 @@ class ReplicaSet:
         except CorruptRecordError as error:
             self.counters.corrupt += 1
             logger.warning("session %s: a copy is corrupt (%s)", ref_of(key), error)
-            return Copy(None, item.token)
+            part = error.part if isinstance(error, IncompleteRecordError) else None
+            return Copy(None, item.token, part)
         except UnknownRecordError as error:
             self.counters.unknown_records += 1
             logger.warning("session %s: a copy is left alone (%s)", ref_of(key), error)

@@ -70,7 +70,7 @@ class _Read:
         self.copies[node_id] = copy
         self.looks += 1
         record = copy.record
-        self.seen = join_optional(self.seen, record)
+        self.seen = join_optional(self.seen, copy.known)
         # A copy that is there and cannot be read is not "not there".
         self.unsure |= record is None and copy is not ABSENT
         if node_id not in self.homes:
@@ -100,7 +100,9 @@ class _Read:
         """Return the answer."""
         failed = frozenset(self.failed)
         if self.seen is not None:
-            return Loaded(Outcome.FOUND, self.seen, self.copies, self.certain, failed)
+            whole = any(copy.record for copy in self.copies.values())
+            certain = self.certain and whole
+            return Loaded(Outcome.FOUND, self.seen, self.copies, certain, failed)
         all_said = len(self.said_no) == len(self.homes)
         some_said = bool(self.said_no) and not any(map(self.nodes.views.may_lack, self.said_no))
         gone = (all_said or some_said) and not self.unsure

@@ -101,7 +101,7 @@ class _Write:
                 continue
             try:
                 item = self.nodes.clients[node_id].start_gets(self.key, self.deadline).result()
-                found = join_optional(found, self.opened(item).record)
+                found = join_optional(found, self.opened(item).known)
             except NodeError as error:
                 self.nodes.report(node_id, error)
             except UnknownRecordError:
@@ -126,7 +126,7 @@ class _Write:
             if writer.read and writer.record == self.base:
                 writer.record = self.base
             elif writer.read:
-                known = join_optional(known, writer.record)
+                known = join_optional(known, writer.record or writer.part)
         if gone:
             known = join_optional(known, self.ask_other_homes())
         self.seen = known
@@ -137,7 +137,7 @@ class _Write:
         candidates = self.candidates(copies, avoid)
         self.active = list(islice(candidates, replicas))
         for copy in copies.values():
-            self.seen = join_optional(self.seen, copy.record)
+            self.seen = join_optional(self.seen, copy.known)
         mine = self.draft()
         for number in range(MAX_ROUNDS):
             if number and self.nodes.clock.monotonic() >= self.deadline:

@@ -23,11 +23,20 @@ class Outcome(Enum):
 class Copy(NamedTuple):
     """What a node was seen to hold.
 
-    Without *record* there is none that can be used, without *token* nothing at all.
+    Attributes:
+        record: Its record; ``None`` if there is none that can be used.
+        token: Replaces what is there; ``None`` if nothing is.
+        part: What could be read of a record that is not whole: it is joined, and is no copy.
     """
 
     record: Record | None
     token: CasToken | None
+    part: Record | None = None
+
+    @property
+    def known(self) -> Record | None:
+        """What a join takes from it."""
+        return self.record or self.part
 
 
 ABSENT = Copy(None, None)

@@ -92,9 +92,23 @@ MUTATIONS = [
     Mutation(
         "a changed record is opened",
         "record/envelope.py",
-        "if not compare_digest(_hash(data[:-HASH_SIZE], key, secret), data[-HASH_SIZE:]):",
+        "if not is_signed(data, key, secret):",
         "if False:",
         ENVELOPE,
+    ),
+    Mutation(
+        "a record counts although a change is damaged",
+        "record/segments.py",
+        "if self.damaged:",
+        "if False:",
+        "test_segments.py",
+    ),
+    Mutation(
+        "a record counts although a change before another is missing",
+        "record/segments.py",
+        "if after not in known and after >= self.base.version:",
+        "if False:",
+        "test_segments.py",
     ),
     Mutation(
         "one stamp is issued twice",
@@ -327,8 +341,8 @@ MUTATIONS = [
     Mutation(
         "the copier overwrites what must be left alone",
         "maintenance/copier.py",
-        "if not needs and not needs_there:",
-        "if not needs:",
+        "if not found.needs and not needs_there:",
+        "if not found.needs:",
         REBUILDER,
     ),
     Mutation(

@@ -20,7 +20,7 @@ def encryption(*secrets, encrypts=True):
     return Encryption(EncryptionKeys(secrets[0] if encrypts else None, secrets))
 
 
-def envelope(*secrets, encrypts=True, codec_id=1, keys=KEYS):
+def envelope(*secrets, encrypts=True, codec_id=1, keys=KEYS, record_format=1):
     """Return an envelope that encrypts with the first of *secrets*, if there are any."""
     return Envelope(
         lambda: keys,
@@ -28,6 +28,7 @@ def envelope(*secrets, encrypts=True, codec_id=1, keys=KEYS):
         compress_above=4096,
         max_size=MAX_SIZE,
         encryption=encryption(*secrets, encrypts=encrypts) if secrets else None,
+        writes=lambda: record_format,
     )
 
 

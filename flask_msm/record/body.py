@@ -1,0 +1,137 @@
+"""Bodies of records and of appended changes as bytes, before they are deflated and encrypted.
+
+MessagePack: of a record ``[floor, pointer, entries, weak]``, in format 2 with its ending behind
+them, of a change its entries. Entries are one flat list ``name, stamp, value, name, ...``, because
+that packs and unpacks fastest.
+"""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import TYPE_CHECKING, Any, cast
+
+from flask_msm.errors import CorruptRecordError, DecodeError
+
+from .attributes import Attributes, Entries
+from .codec.msgpack import pack, unpack
+from .hybrid_clock import WEAK_OFFSET
+from .record import Ending, Pointer
+
+
+if TYPE_CHECKING:
+    from .record import Record
+
+
+#: The parts of the body of a record by its format.
+_PARTS = {1: 4, 2: 5}
+
+
+def pack_body(record: Record, record_format: int) -> bytes:
+    """Return the body of *record*; format 1 has no place for its ending."""
+    attributes = record.attributes
+
+    def parts(*, as_bytes: bool) -> list[object]:
+        found: list[object] = [
+            attributes.floor,
+            list(record.pointer) if record.pointer else None,
+            _flat(attributes.entries, as_bytes=as_bytes),
+            _flat(attributes.weak, as_bytes=as_bytes),
+            list(record.ending) if record.ending else None,
+        ]
+        return found[: _PARTS[record_format]]
+
+    try:
+        return pack(parts(as_bytes=False))
+    except TypeError:
+        # A name with a lone surrogate is no UTF-8; its bytes are kept instead.
+        return pack(parts(as_bytes=True))
+
+
+def unpack_body(
+    body: bytes, record_format: int
+) -> tuple[Attributes, Pointer | None, Ending | None]:
+    """Return what is in the body of a record.
+
+    Raises:
+        CorruptRecordError: It is not the body of one.
+    """
+    try:
+        parts: Any = unpack(body)
+        if record_format == 1:
+            parts = [*parts, None]
+        floor, pointer, entries, weak, ending = parts
+        return (
+            # Hardly any session has weak ones.
+            Attributes(_entries(entries), {} if weak == [] else _entries(weak), stamp_of(floor)),
+            _pointer(*pointer) if pointer else None,
+            _ending(*ending) if ending else None,
+        )
+    except (DecodeError, TypeError, ValueError) as error:
+        # The hash was right, so this was written by a program of ours with a fault.
+        raise CorruptRecordError("the body is not a map of attributes") from error
+
+
+def pack_entries(entries: Entries) -> bytes:
+    """Return the body of a change."""
+    try:
+        return pack(_flat(entries, as_bytes=False))
+    except TypeError:
+        return pack(_flat(entries, as_bytes=True))
+
+
+def unpack_entries(body: bytes) -> Entries:
+    """Return the entries in the body of a change.
+
+    Raises:
+        CorruptRecordError: It is not the body of one.
+    """
+    try:
+        return _entries(cast("Any", unpack(body)))
+    except (DecodeError, TypeError, ValueError) as error:
+        raise CorruptRecordError("the body is not a list of entries") from error
+
+
+def _flat(entries: Entries, *, as_bytes: bool) -> list[object]:
+    flat: list[object] = []
+    for name, (stamp, value) in entries.items():
+        flat += (name.encode("utf-8", "surrogatepass") if as_bytes else name, stamp, value)
+    return flat
+
+
+def _entries(flat: list[Any]) -> Entries:
+    entries = {}
+    parts = iter(flat)
+    for name, stamp, value in zip(parts, parts, parts, strict=True):
+        # Written without calls, for this is in the way of every read.
+        if type(stamp) is not int or not -WEAK_OFFSET <= stamp < WEAK_OFFSET:
+            raise TypeError
+        if type(value) is not bytes and value is not None:
+            raise TypeError
+        if type(name) is not str:
+            # Bytes, or this raises.
+            name = bytes.decode(name, "utf-8", "surrogatepass")  # noqa: PLW2901
+        entries[name] = (stamp, value)
+    return entries
+
+
+def stamp_of(value: object) -> int:
+    """Return *value* if it is a stamp.
+
+    Raises:
+        TypeError: It is none.
+    """
+    if type(value) is not int or not -WEAK_OFFSET <= value < WEAK_OFFSET:
+        raise TypeError
+    return value
+
+
+def _pointer(stamp: object, key: object, until: object) -> Pointer:
+    if type(key) is not str or type(until) is not float or not isfinite(until):
+        raise TypeError
+    return Pointer(stamp_of(stamp), key, until)
+
+
+def _ending(at: object, how: object, by: object) -> Ending:
+    if type(at) is not float or not isfinite(at) or type(how) is not str or type(by) is not str:
+        raise TypeError
+    return Ending.of(at, how, by)
