@@ -14,7 +14,7 @@ from .cells import CELLS
 from .contenders import LOCAL, NONE, OURS, all_contenders
 from .habits import habits
 from .measure import Group, count_calls, count_operations, measure, taking_turns
-from .nodes import MemcachedError, Node, running
+from .nodes import MemcachedError, running
 from .profiling import profile
 from .raw import limits
 from .report import report
@@ -24,6 +24,8 @@ from .visitors import newcomer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from harness.memcached import Memcached
 
     from .cells import Cell
     from .contenders import Contender
@@ -67,7 +69,7 @@ def main() -> int:
 
 def _measure(
     contenders: Sequence[Contender],
-    nodes: Sequence[Node],
+    nodes: Sequence[Memcached],
     closing: ExitStack,
     *,
     rounds: int,
@@ -93,7 +95,7 @@ def _measure(
 
 
 def _group(
-    cell: Cell, contenders: Sequence[Contender], nodes: Sequence[Node], browsers: int
+    cell: Cell, contenders: Sequence[Contender], nodes: Sequence[Memcached], browsers: int
 ) -> Group:
     return Group(
         cell.name,
@@ -107,7 +109,7 @@ def _group(
     )
 
 
-def _profile(wanted: str, contenders: Sequence[Contender], nodes: Sequence[Node]) -> str:
+def _profile(wanted: str, contenders: Sequence[Contender], nodes: Sequence[Memcached]) -> str:
     name, _, copies = wanted.rpartition("-")
     cell = next(one for one in CELLS if one.name == name)
     found = {one.name: one for one in contenders}
@@ -116,12 +118,12 @@ def _profile(wanted: str, contenders: Sequence[Contender], nodes: Sequence[Node]
     return f"{cell.label}, {ours.label[1]}: {profile(*visitors)}"
 
 
-def _home(contender: Contender, nodes: Sequence[Node]) -> tuple[str, ...]:
+def _home(contender: Contender, nodes: Sequence[Memcached]) -> tuple[str, ...]:
     """Return where a session of ours shall live: first where Flask-Session keeps its own."""
     if contender.name == LOCAL:
         return ()
     copies = 1 if contender.name == OURS[1] else 2
-    return tuple(node.id for node in nodes[:copies])
+    return tuple(f"n{number}" for number, _ in enumerate(nodes[:copies], 1))
 
 
 def _arguments() -> argparse.Namespace:

@@ -19,8 +19,7 @@ from flask.sessions import NullSession, SessionInterface
 from werkzeug.test import create_environ, run_wsgi_app
 
 from flask_msm import MemcachedSessionManager
-
-from .nodes import HOST
+from harness.memcached import addresses
 
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
     from flask import Request
 
-    from .nodes import Node
+    from harness.memcached import Memcached
 
 
 ATTRIBUTES = 10
@@ -55,7 +54,7 @@ class _Settable(NullSession):
     __setitem__ = dict.__setitem__  # type: ignore[assignment]
 
 
-def compare(nodes: Sequence[Node], rounds: int) -> str:
+def compare(nodes: Sequence[Memcached], rounds: int) -> str:
     """Return what a save costs with a bad attribute and without.
 
     Args:
@@ -69,7 +68,7 @@ def compare(nodes: Sequence[Node], rounds: int) -> str:
         app = _application()
         folder = TemporaryDirectory(prefix="flask_msm-bench-")
         app.config.update(
-            MSM_NODES=[f"{node.id}:{HOST}:{node.port}" for node in nodes],
+            MSM_NODES=addresses(nodes),
             MSM_LOCAL_DIR=folder.name,
             MSM_KEY_PREFIX=f"bench:{policy}:",
             MSM_SERIALIZATION_POLICY=policy,

@@ -11,9 +11,11 @@ from flask.sessions import NullSession, SessionInterface
 from pymemcache.client.base import Client
 
 from flask_msm import MemcachedSessionManager
+from harness.memcached import addresses
+from harness.processes import HOST
 
 from .cells import CELLS, CONTENT, Cell, nothing
-from .nodes import HOST, memory
+from .nodes import memory
 
 
 if TYPE_CHECKING:
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
     from flask import Request
     from flask.typing import ResponseReturnValue
 
-    from .nodes import Node
+    from harness.memcached import Memcached
+
 
 try:
     from flask_session import Session as FlaskSession
@@ -71,7 +74,7 @@ OURS = {copies: f"ours-{copies}" for copies in (1, 2)}
 STICKY, LOCAL = "ours-sticky", "ours-local"
 
 
-def all_contenders(nodes: Sequence[Node], closing: ExitStack) -> list[Contender]:
+def all_contenders(nodes: Sequence[Memcached], closing: ExitStack) -> list[Contender]:
     """Return every contender; what they open is closed by *closing*."""
     return [
         Contender(NONE, ("no sessions", "(in all)"), _without_sessions()),
@@ -113,7 +116,7 @@ def _without_sessions() -> Flask:
 
 def _theirs(
     name: str,
-    nodes: Sequence[Node],
+    nodes: Sequence[Memcached],
     closing: ExitStack,
     *,
     confirmed: bool = False,
@@ -130,7 +133,7 @@ def _theirs(
 
 def keep_by_theirs(
     app: Flask,
-    nodes: Sequence[Node],
+    nodes: Sequence[Memcached],
     closing: ExitStack,
     *,
     confirmed: bool = False,
@@ -149,7 +152,7 @@ def keep_by_theirs(
 
 
 def _ours(
-    name: str, label: str, nodes: Sequence[Node], closing: ExitStack, **config: Any
+    name: str, label: str, nodes: Sequence[Memcached], closing: ExitStack, **config: Any
 ) -> Contender:
     app = _application(name)
     manager = keep_by_ours(app, nodes, closing, **config)
@@ -157,12 +160,12 @@ def _ours(
 
 
 def keep_by_ours(
-    app: Flask, nodes: Sequence[Node], closing: ExitStack, **config: Any
+    app: Flask, nodes: Sequence[Memcached], closing: ExitStack, **config: Any
 ) -> MemcachedSessionManager:
     """Have flask_msm keep the sessions of *app*, which trusts its nodes when this returns."""
     folder = closing.enter_context(TemporaryDirectory(prefix="flask_msm-bench-", dir=memory()))
     app.config.update(
-        MSM_NODES=[f"{node.id}:{HOST}:{node.port}" for node in nodes],
+        MSM_NODES=addresses(nodes),
         MSM_LOCAL_DIR=folder,
         **config,
     )

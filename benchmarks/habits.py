@@ -21,9 +21,10 @@ from pymemcache.client.hash import HashClient
 
 from flask_msm.record.keys import storage_key
 from flask_msm.record.token import signer_for
+from harness.memcached import Memcached
+from harness.processes import HOST
 
 from .contenders import COOKIE, OURS, THEIRS, THEIRS_QUIET
-from .nodes import HOST
 
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from contextlib import ExitStack
 
     from .contenders import Contender
-    from .nodes import Node
 
 BROWSERS = 40
 #: What an application might keep, by the name of its type.
@@ -180,7 +180,7 @@ class Trace:
         return setattr, (Trace, "ran", True)
 
 
-def pickle_in_memcached(app: Flask, nodes: Sequence[Node]) -> str:
+def pickle_in_memcached(app: Flask, nodes: Sequence[Memcached]) -> str:
     """Put a pickle in place of everything that memcached has of a session."""
     Trace.ran = False
     browser = signed_in(app)
@@ -210,19 +210,6 @@ def _kept(kept: object) -> str:
     return "kept" if kept else "lost"
 
 
-def flush(node: Node) -> None:
-    """Have a node forget everything."""
-    client = Client((HOST, node.port), default_noreply=False)
-    client.flush_all()
-    client.close()
-
-
-def kill(node: Node) -> None:
-    """End a node at once."""
-    node.process.kill()
-    node.process.wait()
-
-
 def still_signed_in(browsers: Sequence[Browser]) -> str:
     """Count who is signed in, and who gets an error."""
     there = errors = 0
@@ -244,13 +231,13 @@ ROWS: dict[str, Callable[[Flask], str]] = {
     "100 kB in a session": large,
     "values of many types": values,
 }
-FAULTS: dict[str, Callable[[Node], None]] = {
-    "one of three nodes is flushed": flush,
-    "one of three nodes is killed": kill,
+FAULTS: dict[str, Callable[[Memcached], None]] = {
+    "one of three nodes is flushed": Memcached.flush,
+    "one of three nodes is killed": Memcached.kill,
 }
 
 
-def habits(contenders: Sequence[Contender], nodes: Sequence[Node], closing: ExitStack) -> str:
+def habits(contenders: Sequence[Contender], nodes: Sequence[Memcached], closing: ExitStack) -> str:
     """Try everything and return a table in Markdown; a node is not there any more then."""
     found = {one.name: one.app for one in contenders}
     apps = {
@@ -271,7 +258,7 @@ def habits(contenders: Sequence[Contender], nodes: Sequence[Node], closing: Exit
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _hashing(nodes: Sequence[Node], closing: ExitStack) -> Flask:
+def _hashing(nodes: Sequence[Memcached], closing: ExitStack) -> Flask:
     """Return Flask-Session over all nodes, by pymemcache's own fail-over."""
     client = HashClient([(HOST, node.port) for node in nodes], retry_attempts=0)
     closing.callback(client.close)

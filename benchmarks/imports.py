@@ -12,13 +12,17 @@ import time
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
-from .nodes import HOST, MemcachedError, running
+from harness.memcached import addresses
+from harness.processes import HOST
+
+from .nodes import MemcachedError, running
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from .nodes import Node
+    from harness.memcached import Memcached
+
 
 ROUNDS = 15
 
@@ -126,13 +130,13 @@ def _serving(label: str) -> str:
 
 
 def _measured(
-    program: Callable[[str], str], nodes: Sequence[Node], folder: str, rounds: int
+    program: Callable[[str], str], nodes: Sequence[Memcached], folder: str, rounds: int
 ) -> dict[str, Cost]:
     """Return the median of each contender; they take turns, each in a fresh process."""
     names = {
         "HOST": HOST,
         "PORTS": [node.port for node in nodes],
-        "NODES": [f"{node.id}:{HOST}:{node.port}" for node in nodes],
+        "NODES": addresses(nodes).split(),
         "FOLDER": folder,
     }
     head = "\n".join(f"{name} = {value!r}" for name, value in names.items())

@@ -22,7 +22,8 @@ from .nodes import operations
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from .nodes import Node
+    from harness.memcached import Memcached
+
     from .visitors import Visitor
 
 #: Requests in a row, and how many of them come too early to count.
@@ -93,7 +94,7 @@ def _run(group: Group, name: str, number: int) -> None:
         group.settle[name]()
 
 
-def count_operations(group: Group, nodes: Sequence[Node]) -> dict[str, dict[str, float]]:
+def count_operations(group: Group, nodes: Sequence[Memcached]) -> dict[str, dict[str, float]]:
     """Return the operations of one request by contender and kind, as the nodes counted them.
 
     Background work that happens to come in between is not a request's: the least count stands.
@@ -121,7 +122,7 @@ def count_calls(group: Group) -> dict[str, int]:
 
 
 def _count(
-    request: Callable[[int], float], settle: Callable[[], object], nodes: Sequence[Node]
+    request: Callable[[int], float], settle: Callable[[], object], nodes: Sequence[Memcached]
 ) -> dict[str, float]:
     before = operations(nodes)
     for number in range(COUNTED):

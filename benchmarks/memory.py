@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, NamedTuple
 from flask import Flask, session
 
 from flask_msm import MemcachedSessionManager
+from harness.memcached import addresses
 
-from .nodes import HOST, MemcachedError, running
+from .nodes import MemcachedError, running
 
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .nodes import Node
+    from harness.memcached import Memcached
+
 
 SESSIONS = 100_000
 #: Most growth with the filesystem cache, MB.
@@ -68,11 +70,11 @@ def main() -> int:
     return int(files.late >= GOAL or memory.late - memory.early >= SLACK)
 
 
-def _in_a_process(nodes: Sequence[Node], folder: str, cache: str, count: int) -> Growth:
+def _in_a_process(nodes: Sequence[Memcached], folder: str, cache: str, count: int) -> Growth:
     """Measure in a process of its own: what one takes on it does not give back."""
     config: dict[str, object] = {
         "SECRET_KEY": "benchmark",
-        "MSM_NODES": [f"{node.id}:{HOST}:{node.port}" for node in nodes],
+        "MSM_NODES": addresses(nodes),
         "MSM_LOCAL_CACHE": cache,
         "MSM_LOCAL_DIR": folder,
     }

@@ -10,14 +10,17 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from .nodes import HOST, memory
+from harness.processes import HOST
+
+from .nodes import memory
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import ExitStack
 
-    from .nodes import Node
+    from harness.memcached import Memcached
+
 
 KEY = b"msm:bench-raw:0123456789abcdef0123456789abcdef01234567"
 # About what a session takes in memcached.
@@ -44,7 +47,7 @@ class Limit:
 class Link:
     """One connection."""
 
-    def __init__(self, node: Node, closing: ExitStack) -> None:
+    def __init__(self, node: Memcached, closing: ExitStack) -> None:
         self._socket = closing.enter_context(socket.create_connection((HOST, node.port)))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.send(b"set %b 0 0 %d\r\n%b\r\n" % (KEY, len(VALUE), VALUE))
@@ -108,7 +111,7 @@ class Shelf:
         fcntl.flock(self._lock, fcntl.LOCK_UN)
 
 
-def limits(nodes: Sequence[Node], closing: ExitStack) -> list[Limit]:
+def limits(nodes: Sequence[Memcached], closing: ExitStack) -> list[Limit]:
     """Return the patterns; what they open is closed by *closing*."""
     primary, backup = (Link(node, closing) for node in nodes[:2])
 

@@ -25,7 +25,8 @@ from .visitors import Visitor
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .nodes import Node
+    from harness.memcached import Memcached
+
 
 NODES, SIZE, ATTRIBUTES = 3, 300, 6
 #: What is varied, its values, and how values are called.
@@ -81,7 +82,7 @@ def main() -> int:
     return 0
 
 
-def _measured(series: str, value: int, nodes: Sequence[Node], requests: int) -> list[Row]:
+def _measured(series: str, value: int, nodes: Sequence[Memcached], requests: int) -> list[Row]:
     shape = {"nodes": NODES, "bytes": SIZE, "attributes": ATTRIBUTES} | {series: value}
     content = _content(shape["attributes"], shape["bytes"])
     with ExitStack() as closing:

@@ -11,26 +11,28 @@ import argparse
 import json
 import os
 import shutil
-import signal
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections import defaultdict
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .nodes import HOST, MemcachedError, running
+from harness.gunicorn import Gunicorn
+from harness.memcached import addresses
+from harness.processes import HOST
+
+from .nodes import MemcachedError, running
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from .nodes import Node
+    from harness.memcached import Memcached
+
 
 WORKERS, THREADS, CONNECTIONS, SESSIONS = 2, 4, 16, 400
 PATHS = ("/read", "/write")
@@ -128,16 +130,16 @@ def main() -> int:
         print("wrk is not installed. On Debian and Ubuntu: apt-get install wrk", file=sys.stderr)
         return 1
     try:
-        with running(3) as nodes, ExitStack() as closing:
-            folder = Path(closing.enter_context(tempfile.TemporaryDirectory()))
-            servers = [closing.enter_context(_serving(name, nodes, folder)) for name in CONTENDERS]
+        with running(3) as nodes, ExitStack() as started:
+            folder = Path(started.enter_context(tempfile.TemporaryDirectory()))
+            servers = [started.enter_context(_serving(name, nodes, folder)) for name in CONTENDERS]
             _print("all nodes up", _rounds(servers, arguments.rounds, arguments.seconds))
             _print_connections(nodes)
-            os.kill(nodes[0].process.pid, signal.SIGSTOP)
+            nodes[0].pause()
             try:
                 _print("one node hangs", _rounds(servers, arguments.rounds, arguments.seconds))
             finally:
-                os.kill(nodes[0].process.pid, signal.SIGCONT)
+                nodes[0].resume()
     except MemcachedError as error:
         print(error, file=sys.stderr)
         return 1
@@ -157,14 +159,11 @@ def _rounds(servers: Sequence[Server], rounds: int, seconds: int) -> dict[tuple[
 
 
 @contextmanager
-def _serving(name: str, nodes: Sequence[Node], folder: Path) -> Iterator[Server]:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port = probe.getsockname()[1]
+def _serving(name: str, nodes: Sequence[Memcached], folder: Path) -> Iterator[Server]:
     config: dict[str, Any] = {}
     if name.startswith("ours"):
         config = {
-            "MSM_NODES": [f"{node.id}:{HOST}:{node.port}" for node in nodes],
+            "MSM_NODES": addresses(nodes),
             "MSM_KEY_PREFIX": f"{name}:",
             "MSM_LOCAL_DIR": str(folder / name),
             "MSM_STICKY": name.endswith("sticky"),
@@ -172,41 +171,21 @@ def _serving(name: str, nodes: Sequence[Node], folder: Path) -> Iterator[Server]
         }
         (folder / name).mkdir(mode=0o700)
     settings = {"config": config, "node": [HOST, nodes[0].port]}
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "gunicorn", "--bind", f"{HOST}:{port}"),
-            *("--workers", str(WORKERS), "--threads", str(THREADS), "--worker-class", "gthread"),
-            *("--keep-alive", "30", "--log-level", "error", "benchmarks.served:make_app()"),
-        ],
-        env={**os.environ, "SESSIONS": name, "SETTINGS": json.dumps(settings)},
-        stderr=subprocess.DEVNULL,  # a trace for each answer that fails, with a node that hangs
-        start_new_session=True,
+    gunicorn = Gunicorn(
+        "benchmarks.served:make_app()",
+        # Nowhere: it writes a trace for each answer that fails, with a node that hangs.
+        Path(os.devnull),
+        *("--threads", str(THREADS), "--worker-class", "gthread"),
+        *("--keep-alive", "30", "--log-level", "error"),
+        workers=WORKERS,
+        environ={"SESSIONS": name, "SETTINGS": json.dumps(settings)},
     )
-    try:
-        _wait_for(port, process)
-        server = Server(name, port, folder)
+    with closing(gunicorn):
+        gunicorn.start()
+        gunicorn.wait_ready("/first")
+        server = Server(name, gunicorn.port, folder)
         server.open_sessions()
         yield server
-    finally:
-        process.terminate()
-        try:
-            process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + PATIENCE
-    while process.poll() is None and time.monotonic() < until:
-        try:
-            socket.create_connection((HOST, port), timeout=1.0).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
-    message = "gunicorn does not answer"
-    raise MemcachedError(message)
 
 
 def _print(title: str, runs: dict[tuple[str, str], Run]) -> None:
@@ -222,7 +201,7 @@ def _print(title: str, runs: dict[tuple[str, str], Run]) -> None:
             )
 
 
-def _print_connections(nodes: Sequence[Node]) -> None:
+def _print_connections(nodes: Sequence[Memcached]) -> None:
     counts = ", ".join(node.stats()["curr_connections"] for node in nodes)
     print(
         f"\nconnections of each node, of all contenders together: {counts}"
