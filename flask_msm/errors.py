@@ -207,6 +207,8 @@ class NodeValueError(NodeError):
 def quoted(name: str, limit: int = 120) -> str:
     """Return *name* quoted, control characters escaped, cut to *limit* characters."""
     text = name if len(name) <= limit else name[: limit - 1] + "…"
+    if text.isprintable():
+        return f"'{text}'"
     return "'" + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text) + "'"
 
 

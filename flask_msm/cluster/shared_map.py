@@ -50,6 +50,9 @@ AROUND = 512
 LEAST = 4096
 #: A writer that loses this often lets the next tick try again.
 MAX_TRIES = 8
+#: So many maps that were read or written last are known by their bytes: all nodes hold the same
+#: ones, until they are changed.
+MOST_KNOWN = 4
 
 
 class Fetched(NamedTuple):
@@ -68,6 +71,21 @@ class Fetched(NamedTuple):
     token: CasToken | None = None
     outdated: bool = False
     raw: bytes | None = None
+
+
+class _Known(NamedTuple):
+    """What some bytes are known to hold.
+
+    Attributes:
+        keyring: The keys they were verified with, or written.
+        outdated: See ``Fetched``.
+        within: What was known here when they had been joined into it.
+    """
+
+    record: Record
+    keyring: Keyring
+    outdated: bool = False
+    within: Attributes | None = None
 
 
 class Bounds(NamedTuple):
@@ -124,6 +142,8 @@ class SharedMap:
         bounds: Bounds = USUAL,
     ) -> None:
         self.key = key
+        #: The last part of its key, for example ``control``.
+        self.name = key.rpartition(":")[2]
         self.cuts = self.refused = self.left_alone = 0
         self._bounds = bounds
         self._limit = MAX_SIZE - AROUND
@@ -136,11 +156,9 @@ class SharedMap:
         now = clock.time()
         # Replaced whole under the lock, read without it.
         self._record = Record(Kind.DATA, now, now, now + LIFE, 0, NOTHING)
-
-    @property
-    def name(self) -> str:
-        """The last part of its key, for example ``control``."""
-        return self.key.rpartition(":")[2]
+        #: By bytes that were verified, or written here; and the last that were written.
+        self._known: dict[bytes, _Known] = {}
+        self._sealed: tuple[Record, Keyring, bytes] | None = None
 
     @property
     def attributes(self) -> Attributes:
@@ -219,16 +237,14 @@ class SharedMap:
         if item is None:
             return Fetched(found=False)
         try:
-            theirs = self._opened(item)
+            known = self._learn(item.value)
         except UnknownRecordError:
             # Written with a newer secret or by a newer version.
             self.left_alone += 1
             return Fetched(found=True, foreign=True, token=item.token, raw=item.value)
-        if theirs is None:
+        if known is None:
             return Fetched(found=True, token=item.token)
-        self._learn(theirs)
-        outdated = not self._envelope.is_current(item.value)
-        return Fetched(found=True, record=theirs, token=item.token, outdated=outdated)
+        return Fetched(found=True, record=known.record, token=item.token, outdated=known.outdated)
 
     def push(self, node: MemcachedNode, pulled: Fetched, deadline: float) -> bool:
         """Bring *node* up to date, given what it was found to hold a moment ago.
@@ -247,7 +263,7 @@ class SharedMap:
                 return False
             if pulled.record and not pulled.outdated and not self._lacks(pulled.record, mine):
                 return True
-            data = self._envelope.seal(mine, self.key)
+            data = self._seal(mine)
             ttl = ttl_for(mine.expires_at, self._clock.time())
             exchange = (
                 node.start_add(self.key, data, ttl, deadline)
@@ -268,17 +284,14 @@ class SharedMap:
             What it was; ``None`` when it is to be written anew.
         """
         try:
-            theirs = self._open(data)
+            known = self._learn(data)
         except UnknownRecordError:
             return None
-        if theirs is None:
-            return None
-        self._learn(theirs)
-        return theirs.attributes if self._envelope.is_current(data) else None
+        return None if known is None or known.outdated else known.record.attributes
 
     def sealed(self) -> bytes:
         """Return the map as bytes that ``absorb`` takes."""
-        return self._envelope.seal(self._ready(), self.key)
+        return self._seal(self._ready())
 
     def _put(self, name: str, value: bytes | None, stamp: int | None, above: int) -> int:
         record = self._record
@@ -297,8 +310,17 @@ class SharedMap:
         )
         self._keep(attributes)
 
-    def _learn(self, theirs: Record) -> None:
-        """Join what was written elsewhere into the map."""
+    def _learn(self, data: bytes) -> _Known | None:
+        """Join what was written elsewhere into the map; return it, ``None`` if it is no map.
+
+        Raises:
+            UnknownRecordError: Only others can read it.
+        """
+        known = self._verified(data)
+        # A map only grows, unless it is cut: the same bytes hold nothing new.
+        if known is None or known.within is self._record.attributes:
+            return known
+        theirs = known.record
         with self._lock:
             mine = self._record
             joined = map_state.join(mine.attributes, theirs.attributes)
@@ -306,6 +328,35 @@ class SharedMap:
                 mine._replace(attributes=NOTHING), theirs._replace(attributes=NOTHING)
             )
             self._keep(joined)
+            known = known._replace(within=self._record.attributes)
+            self._remember(data, known)
+        return known
+
+    def _verified(self, data: bytes) -> _Known | None:
+        """Return what *data* holds; bytes that were verified already are not opened again."""
+        keyring, known = self._envelope.keys(), self._known.get(data)
+        if known is not None and known.keyring is keyring:
+            return known
+        record = self._open(data)
+        if record is None:
+            return None
+        return _Known(record, keyring, outdated=not self._envelope.is_current(data))
+
+    def _seal(self, record: Record) -> bytes:
+        """Return *record* as bytes, the same ones for all nodes."""
+        keyring, sealed = self._envelope.keys(), self._sealed
+        if sealed is not None and sealed[0] is record and sealed[1] is keyring:
+            return sealed[2]
+        data = self._envelope.seal(record, self.key)
+        self._sealed = record, keyring, data
+        with self._lock:
+            self._remember(data, _Known(record, keyring, within=record.attributes))
+        return data
+
+    def _remember(self, data: bytes, known: _Known) -> None:
+        self._known[data] = known
+        if len(self._known) > MOST_KNOWN:
+            del self._known[next(iter(self._known))]
 
     def _keep(self, attributes: Attributes) -> None:
         """Make *attributes* the map, as far as the number of names allows."""
@@ -315,9 +366,6 @@ class SharedMap:
 
     def _size(self, attributes: Attributes) -> int:
         return self._envelope.size(self._record._replace(attributes=attributes))
-
-    def _opened(self, item: Item) -> Record | None:
-        return self._open(item.value)
 
     def _open(self, data: bytes) -> Record | None:
         if len(data) > MAX_SIZE:
@@ -335,12 +383,15 @@ class SharedMap:
         """Return whether the node has to be written: it knows less, or would forget soon."""
         # It may know more than this worker can share with all nodes.
         known = theirs.attributes
-        if map_state.join(known, mine.attributes) != known:
+        if known != mine.attributes and map_state.join(known, mine.attributes) is not known:
             return True
         return theirs.expires_at - self._clock.time() < LIFE / 2
 
     def _ready(self) -> Record:
         """Return the map as it is written: it fits, and lives on as long as it is shared."""
+        ready = self._record
+        if ready.attributes is self._fitting and ready.expires_at - self._clock.time() >= LIFE / 2:
+            return ready
         with self._lock:
             known = self._record.attributes
             if known is not self._fitting:

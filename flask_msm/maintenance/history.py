@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from itertools import pairwise
 from math import ceil
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
@@ -82,10 +81,12 @@ class History:
 
     def _grown(self, name: str) -> int | None:
         """Return by how much a number rose; it begins at 0 again when a node is restarted."""
-        values: list[int | None] = [getattr(point, name) for point in self._points]
-        told = [value for value in values if value is not None]
-        if not told or len(told) < len(values):
-            return None
-        return sum(
-            later - earlier if later >= earlier else later for earlier, later in pairwise(told)
-        )
+        grown, earlier = 0, None
+        for point in self._points:
+            value: int | None = getattr(point, name)
+            if value is None:
+                return None
+            if earlier is not None:
+                grown += value - earlier if value >= earlier else value
+            earlier = value
+        return None if earlier is None else grown

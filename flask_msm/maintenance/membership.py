@@ -62,6 +62,13 @@ class _Held(NamedTuple):
     identity: str | None
 
 
+class Gathered(NamedTuple):
+    """What nodes held of *maps*, by id."""
+
+    maps: tuple[SharedMap, ...]
+    held: dict[str, _Held]
+
+
 @dataclass(eq=False)
 class Membership:
     """Shares what one worker knows with the nodes, and lets it obey what the fleet knows.
@@ -235,19 +242,27 @@ class Membership:
 
     # -- between ticks -------------------------------------------------------------------------
 
-    def exchange(
-        self, also: SharedMap | None = None, *, node_ids: Iterable[str] | None = None
-    ) -> tuple[list[str], list[Change]]:
-        """Share the control state with nodes; return which know it now, and what changed.
+    def exchange(self, also: SharedMap | None = None) -> list[Change]:
+        """Share the control state, and *also* a map beside it, with the nodes that are not down."""
+        gathered, changes = self.gather(self._not_down(), also)
+        return changes + self.spread(gathered)[1]
 
-        *also* is a map that is shared beside it. Without *node_ids*: with those that are not down.
+    def gather(
+        self, node_ids: Iterable[str], also: SharedMap | None = None
+    ) -> tuple[Gathered, list[Change]]:
+        """Learn what nodes know; return what ``spread`` needs, and what changed.
+
+        *also* is a map that is shared beside the control state.
         """
         maps = (self.control.shared,) if also is None else (self.control.shared, also)
-        held, changes = self._fetch(self._not_down() if node_ids is None else node_ids, maps)
+        held, changes = self._fetch(node_ids, maps)
         found = {node_id: one.maps[0].found for node_id, one in held.items()}
         self._note_found(found, {node_id: one.identity for node_id, one in held.items()})
-        reached, lost = self._push_all(maps, held)
-        return reached, changes + lost
+        return Gathered(maps, held), changes
+
+    def spread(self, gathered: Gathered) -> tuple[list[str], list[Change]]:
+        """Let nodes know what is known now; return which of them do, and what changed."""
+        return self._push_all(gathered.maps, gathered.held)
 
     def look(self, within: float | None = None) -> list[Change]:
         """Learn what the fleet knows and change nothing there.

@@ -125,7 +125,7 @@ class Reactions:
 
     def publish(self, _: float = 0.0) -> None:
         """Bring the control state to all nodes that answer, without waiting for the next tick."""
-        changes = self.membership.exchange()[1]
+        changes = self.membership.exchange()
         self.membership.write_host()
         self._learn(changes)
 
@@ -145,13 +145,15 @@ class Reactions:
         """
         self.membership.read_host()
         # What the fleet knows comes first, so that the change is the newest entry.
-        reached, changes = self.membership.exchange(also, node_ids=self._table.node_ids)
-        self._learn(changes)
-        with self._acting:
-            act(self.membership.control)
-        reached, changes = self.membership.exchange(also, node_ids=reached)
-        self.membership.write_host()
-        self._learn(changes)
+        gathered, changes = self.membership.gather(self._table.node_ids, also)
+        try:
+            with self._acting:
+                act(self.membership.control)
+            reached, lost = self.membership.spread(gathered)
+            changes += lost
+            self.membership.write_host()
+        finally:
+            self._learn(changes)
         return reached
 
     def _learn(self, changes: list[Change]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import socket
+from collections import defaultdict
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +57,7 @@ class StatusReporter:
     version: str
 
     def __post_init__(self) -> None:
-        self.histories: dict[str, History] = {}
+        self.histories: defaultdict[str, History] = defaultdict(History)
         self._clock = self.membership.clock
         self._started = self._clock.monotonic()
         self._refused, self._refused_at = 0, -math.inf
@@ -64,7 +65,7 @@ class StatusReporter:
     def publish(self, numbers: Mapping[str, Numbers]) -> None:
         """Bring the report of this worker to two nodes and to its host."""
         for node_id, found in numbers.items():
-            self.histories.setdefault(node_id, History()).add(found)
+            self.histories[node_id].add(found)
         self.before()
         self._say_refused()
         worker = self.membership.workers.worker
@@ -140,7 +141,7 @@ class StatusReporter:
             **self.membership.table.failures(node_id)._asdict(),
         }
         if numbers is not None:
-            history = self.histories.get(node_id, History())
+            history = self.histories[node_id]
             facts["numbers"] = numbers._asdict()
             facts["hit_ratio"] = history.hit_ratio()
             facts["evictions_per_minute"] = history.evictions_per_minute()

@@ -33,7 +33,7 @@ class ProcessLock:
                 self._left = 0
         return taken
 
-    def release(self) -> None:
+    def release(self, *_exc_info: object) -> None:
         """Give it back."""
         if self._left and self._left == threading.get_ident():
             self._left = 0
@@ -49,11 +49,7 @@ class ProcessLock:
         self._left = self._owner if self._lock.locked() else 0
         self._lock = threading.Lock()
 
-    def __enter__(self) -> None:
-        self.acquire()
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.release()
+    __enter__, __exit__ = acquire, release
 
 
 _locks: weakref.WeakSet[ProcessLock] = weakref.WeakSet()

@@ -87,7 +87,7 @@ class Envelope:
         writes: Callable[[], int] = lambda: FORMAT,
     ) -> None:
         self.codec_id = codec_id
-        self._keys = keys
+        self.keys = keys
         self._encryption = encryption
         self._writes = writes
         self._compress_above = compress_above
@@ -100,7 +100,7 @@ class Envelope:
         moments = record.created, record.renewed, record.expires_at, record.version
         if record_format == SEGMENTED:
             return self._sealed(BASE_HEADER, (BASE, record.kind, flags), moments, body, key)
-        current, encryption = self._keys().current, self._encryption
+        current, encryption = self.keys().current, self._encryption
         encrypts = encryption is not None and encryption.encrypts
         flags |= encrypts and _ENCRYPTED
         header = HEADER.pack(MAGIC, FORMAT, record.kind, flags, self.codec_id, current.id, *moments)
@@ -123,7 +123,7 @@ class Envelope:
     ) -> bytes:
         """Return a segment; *what* are magic, kind and flags."""
         magic, kind, flags = what
-        current, encryption = self._keys().current, self._encryption
+        current, encryption = self.keys().current, self._encryption
         length = layout.size + len(body) + HASH_SIZE
         encrypts = encryption is not None and encryption.encrypts
         if encrypts:
@@ -262,7 +262,7 @@ class Envelope:
             start += len(segment)
 
     def _verify(self, data: bytes, key: str) -> None:
-        secret = self._keys().by_id.get(data[_KEY_ID])
+        secret = self.keys().by_id.get(data[_KEY_ID])
         if secret is None:
             raise UnknownRecordError("signed with a key that is not known here")
         if not is_signed(data, key, secret):
@@ -281,7 +281,7 @@ class Envelope:
                 f"format:{FORMAT}",
                 f"format:{SEGMENTED}",
                 f"codec:{self.codec_id}",
-                *(f"key:{key_id.hex()}" for key_id in self._keys().by_id),
+                *(f"key:{key_id.hex()}" for key_id in self.keys().by_id),
                 *(f"encryption:{key_id.hex()}" for key_id in encryption),
             ]
         )
@@ -292,7 +292,7 @@ class Envelope:
         What is written only when it changes has to be written anew before a key may go.
         """
         flags, key_id = data[4], data[_KEY_ID]
-        if key_id != self._keys().current.id or data[2] != self._writes():
+        if key_id != self.keys().current.id or data[2] != self._writes():
             return False
         if self._encryption is None or not self._encryption.encrypts:
             return not flags & _ENCRYPTED

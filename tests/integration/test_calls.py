@@ -15,6 +15,7 @@ from flask import Flask, session
 from flask_msm import MemcachedSessionManager
 from flask_msm.testing.memcached import wait_until
 from scripts.calls import files_called
+from scripts.house import calls_of
 
 
 pytestmark = pytest.mark.memcached
@@ -88,3 +89,20 @@ def test_a_session_adds_no_more_calls_to_a_request_than_it_needs(
     app: Flask, bare: int, path: str, most: int
 ) -> None:
     assert calls(app, path) - bare <= most
+
+
+def test_a_quiet_tick_calls_no_more_functions_of_ours_than_it_needs(app: Flask) -> None:
+    cluster = app.extensions["msm"].parts.cluster
+
+    # With every third one a worker announces itself anew.
+    assert min(calls_of(cluster.monitor.tick)[0] for _ in range(6)) <= 920
+
+
+def test_a_change_of_the_policy_calls_no_more_functions_of_ours_than_it_needs(app: Flask) -> None:
+    console = app.extensions["msm"].console
+
+    def change() -> None:
+        console.set_policy("local", actor="anna", reason="", based_on=None)
+
+    calls, files = min(calls_of(change) for _ in range(3))
+    assert (calls <= 500, files <= 40) == (True, True)

@@ -124,6 +124,58 @@ def standing(worker, node_id="n1"):
 # -- the map -------------------------------------------------------------------------------------
 
 
+def test_a_map_that_all_nodes_hold_is_opened_once(nodes, monkeypatch):
+    one, other = Worker(), Worker()
+    one.map.put("a", b"1")
+    one.sync(*nodes)
+    opened = []
+    really = other.envelope.open
+    monkeypatch.setattr(
+        other.envelope, "open", lambda data, key: opened.append(key) or really(data, key)
+    )
+
+    for _ in range(3):
+        other.sync(*nodes)
+
+    assert values(other.map) == {"a": b"1"}
+    assert opened == [KEY]
+
+
+def test_a_map_that_was_written_here_is_not_opened(nodes, monkeypatch):
+    one = Worker()
+    one.map.put("a", b"1")
+    one.sync(*nodes)
+    monkeypatch.setattr(one.envelope, "open", None)
+
+    assert all(found.record for found in one.sync(*nodes))
+
+
+@pytest.mark.parametrize("who", ["reads", "wrote"])
+def test_a_map_is_left_alone_when_the_secret_it_was_verified_with_is_gone(node, who):
+    one, other = Worker(), Worker()
+    one.map.put("a", b"1")
+    one.sync(node)
+    other.sync(node)
+    worker = one if who == "wrote" else other
+
+    [found] = worker.sync(node, keys=keyring(("another secret",)))
+
+    assert found.foreign
+    assert found.record is None
+
+
+def test_a_map_that_was_cut_here_is_learned_again_from_the_same_bytes(node):
+    one, other = Worker(), Worker()
+    for number in range(40):
+        one.map.put(f"a{number}", b"x" * 200)
+    one.sync(node)
+    other.map.fit(5000)
+
+    for rounds in (1, 2):
+        other.sync(node)
+        assert other.map.cuts == rounds * (40 - len(values(other.map)))
+
+
 def test_a_value_that_one_worker_sets_is_received_by_another_one(node):
     one, other = Worker(), Worker()
     one.map.put("a", b"1")

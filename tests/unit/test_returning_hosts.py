@@ -140,3 +140,21 @@ def test_a_record_that_nodes_do_not_take_is_not_waited_for(crew, old, monkeypatc
 
     assert old.state.store.local.dirty_keys()
     assert not doubts(new)
+
+
+def test_others_learn_at_once_that_a_host_has_given_all_changes_back(crew, old):
+    outage(crew, old)
+    back(crew)
+    until(crew, lambda: mode(old) is Mode.DISTRIBUTED, old)
+
+    assert not old.state.store.local.dirty_keys()
+    assert not begin(crew).cluster.workers.kept_elsewhere()
+
+
+def test_others_learn_at_once_that_a_host_changed_nothing_in_an_outage(crew, old):
+    crew.outage()
+    until(crew, lambda: mode(old) is Mode.LOCAL)
+    back(crew)
+    until(crew, lambda: mode(old) is Mode.DISTRIBUTED, old)
+
+    assert not begin(crew).cluster.workers.kept_elsewhere()
