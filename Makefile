@@ -57,13 +57,16 @@ docs:  ## build the documentation in build/docs; a broken link fails
 
 bench:  ## measure what sessions add to a request
 	@scripts/system-packages.sh venv memcached
+	@# Without Redis one contender is missing; the tables show that.
+	@scripts/system-packages.sh redis || true
 	@scripts/venv.sh bench
 	@$(RUN) benchmarks $(ARGS)
 
-bench-all: bench  ## the same, then throughput, scale, memory, imports; draws docs/plots
+bench-all: bench  ## the same, then other conditions, throughput, scale, memory, imports; draws docs/plots
 	@scripts/system-packages.sh wrk
 	@$(RUN) benchmarks --bad-attribute
 	@$(RUN) benchmarks.mirror
+	@$(RUN) benchmarks.conditions
 	@$(RUN) benchmarks.throughput
 	@mkdir -p docs/plots
 	@$(RUN) benchmarks.scale --plot docs/plots/scale.png

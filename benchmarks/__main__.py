@@ -13,7 +13,14 @@ from .bad_attribute import compare
 from .cells import CELLS
 from .contenders import LOCAL, NONE, OURS, all_contenders
 from .habits import habits
-from .measure import Group, count_calls, count_operations, measure, taking_turns
+from .measure import (
+    Group,
+    count_calls,
+    count_operations,
+    count_round_trips,
+    measure,
+    taking_turns,
+)
 from .nodes import MemcachedError, running
 from .profiling import profile
 from .raw import limits
@@ -88,6 +95,7 @@ def _measure(
         raw,
         {name: count_operations(group, nodes) for name, group in groups.items()},
         {name: count_calls(group) for name, group in groups.items()},
+        {name: count_round_trips(group) for name, group in groups.items()},
         nodes[0].stats()["version"],
         rounds,
         browsers,

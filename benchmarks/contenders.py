@@ -1,4 +1,4 @@
-"""The same application nine times, each with another way to keep sessions."""
+"""The same application several times, each with another way to keep sessions."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from flask.sessions import NullSession, SessionInterface
 from pymemcache.client.base import Client
 
 from flask_msm import MemcachedSessionManager
-from harness.memcached import addresses
 from harness.processes import HOST
 
 from .cells import CELLS, CONTENT, Cell, nothing
 from .nodes import memory
+from .redis_server import redis
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import ExitStack
+    from ssl import SSLContext
 
     from flask import Request
     from flask.typing import ResponseReturnValue
+    from redis import Redis
 
     from harness.memcached import Memcached
 
@@ -70,12 +72,18 @@ class Contender:
 NONE, COOKIE, THEIRS, THEIRS_QUIET = "none", "flask", "flask-session", "flask-session-no-refresh"
 #: Flask-Session that waits for the answer to its ``set``, as ours does.
 THEIRS_CONFIRMED = "flask-session-confirmed"
+#: Flask-Session on Redis, which confirms what it stores.
+THEIRS_REDIS = "flask-session-redis"
 OURS = {copies: f"ours-{copies}" for copies in (1, 2)}
 STICKY, LOCAL = "ours-sticky", "ours-local"
 
 
 def all_contenders(nodes: Sequence[Memcached], closing: ExitStack) -> list[Contender]:
-    """Return every contender; what they open is closed by *closing*."""
+    """Return every contender; what they open is closed by *closing*.
+
+    Flask-Session on Redis is one of them where ``redis-server`` is installed.
+    """
+    server = redis(closing)
     return [
         Contender(NONE, ("no sessions", "(in all)"), _without_sessions()),
         Contender(COOKIE, ("Flask", "cookie"), _application(COOKIE)),
@@ -90,6 +98,7 @@ def all_contenders(nodes: Sequence[Memcached], closing: ExitStack) -> list[Conte
             ("Flask-Session", "confirmed"),
             _theirs(THEIRS_CONFIRMED, nodes, closing, confirmed=True),
         ),
+        *([_on_redis(server)] if server else []),
         _ours(OURS[1], "one copy", nodes, closing, MSM_REPLICAS=1),
         _ours(OURS[2], "two copies", nodes, closing),
         _ours(STICKY, "sticky", nodes, closing, MSM_STICKY=True),
@@ -127,23 +136,24 @@ def _theirs(
     Its sessions are not permanent unless the application asks for it, as those of the others.
     """
     app = _application(name)
-    keep_by_theirs(app, nodes, closing, confirmed=confirmed, **config)
+    keep_by_theirs(app, [node.port for node in nodes], closing, confirmed=confirmed, **config)
     return app
 
 
 def keep_by_theirs(
     app: Flask,
-    nodes: Sequence[Memcached],
+    ports: Sequence[int],
     closing: ExitStack,
     *,
     confirmed: bool = False,
+    tls: SSLContext | None = None,
     **config: Any,
 ) -> None:
-    """Have Flask-Session keep the sessions of *app* on the first of *nodes*.
+    """Have Flask-Session keep the sessions of *app* at the first of *ports*.
 
     As it comes it does not wait for the answer to what it stores; *confirmed*, it does.
     """
-    client = Client((HOST, nodes[0].port), no_delay=True, default_noreply=not confirmed)
+    client = Client((HOST, ports[0]), no_delay=True, default_noreply=not confirmed, tls_context=tls)
     closing.callback(client.close)
     app.config.update(
         SESSION_TYPE="memcached", SESSION_MEMCACHED=client, SESSION_PERMANENT=False, **config
@@ -151,21 +161,28 @@ def keep_by_theirs(
     FlaskSession(app)
 
 
+def _on_redis(client: Redis) -> Contender:
+    app = _application(THEIRS_REDIS)
+    app.config.update(SESSION_TYPE="redis", SESSION_REDIS=client, SESSION_PERMANENT=False)
+    FlaskSession(app)
+    return Contender(THEIRS_REDIS, ("Flask-Session", "on Redis"), app)
+
+
 def _ours(
     name: str, label: str, nodes: Sequence[Memcached], closing: ExitStack, **config: Any
 ) -> Contender:
     app = _application(name)
-    manager = keep_by_ours(app, nodes, closing, **config)
+    manager = keep_by_ours(app, [node.port for node in nodes], closing, **config)
     return Contender(name, ("flask_msm", label), app, manager)
 
 
 def keep_by_ours(
-    app: Flask, nodes: Sequence[Memcached], closing: ExitStack, **config: Any
+    app: Flask, ports: Sequence[int], closing: ExitStack, **config: Any
 ) -> MemcachedSessionManager:
     """Have flask_msm keep the sessions of *app*, which trusts its nodes when this returns."""
     folder = closing.enter_context(TemporaryDirectory(prefix="flask_msm-bench-", dir=memory()))
     app.config.update(
-        MSM_NODES=addresses(nodes),
+        MSM_NODES=[f"n{number}:{HOST}:{port}" for number, port in enumerate(ports, 1)],
         MSM_LOCAL_DIR=folder,
         **config,
     )

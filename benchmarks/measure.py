@@ -12,9 +12,10 @@ import statistics
 from array import array
 from dataclasses import dataclass, field
 from functools import partial
+from time import process_time
 from typing import TYPE_CHECKING
 
-from scripts.calls import files_called
+from scripts.calls import count_waits, files_called
 
 from .nodes import operations
 
@@ -45,16 +46,24 @@ class Group:
         requests: By contender; each takes the request's number and returns seconds.
         settle: By contender; waits for what is done behind the responses.
         seconds: What was measured, by contender.
+        processor: Processor time in seconds of a request with what is done behind its response, in
+            all threads, by contender; one for each round.
     """
 
     name: str
     requests: Mapping[str, Callable[[int], float]]
     settle: Mapping[str, Callable[[], object]] = field(default_factory=dict)
     seconds: dict[str, array[float]] = field(default_factory=dict)
+    processor: dict[str, array[float]] = field(default_factory=dict)
 
     def added(self, name: str, base: str) -> list[float]:
         """Return what *name* took longer than *base*, round by round, in microseconds."""
         pairs = zip(self.seconds[name], self.seconds[base], strict=True)
+        return [(mine - others) * 1e6 for mine, others in pairs]
+
+    def added_processor(self, name: str, base: str) -> list[float]:
+        """Return the processor time that *name* took more than *base*, in microseconds."""
+        pairs = zip(self.processor[name], self.processor[base], strict=True)
         return [(mine - others) * 1e6 for mine, others in pairs]
 
     def whole(self, name: str) -> list[float]:
@@ -73,6 +82,7 @@ def measure(groups: Sequence[Group], requests: int) -> None:
     plans = [_orders(list(group.requests)) for group in groups]
     for group in groups:
         group.seconds.update({name: array("d") for name in group.requests})
+        group.processor.update({name: array("d") for name in group.requests})
     gc.disable()
     try:
         for number in range(-min(WARM_UP, rounds), rounds):
@@ -87,11 +97,13 @@ def measure(groups: Sequence[Group], requests: int) -> None:
 
 def _run(group: Group, name: str, number: int) -> None:
     request = group.requests[name]
+    began = process_time()
     seconds = [request(number * RUN + place) for place in range(RUN)]
-    if number >= 0:
-        group.seconds[name].extend(seconds[EARLY:])
     if name in group.settle:
         group.settle[name]()
+    if number >= 0:
+        group.processor[name].append((process_time() - began) / RUN)
+        group.seconds[name].extend(seconds[EARLY:])
 
 
 def count_operations(group: Group, nodes: Sequence[Memcached]) -> dict[str, dict[str, float]]:
@@ -113,12 +125,20 @@ def count_calls(group: Group) -> dict[str, int]:
     Those of this thread only, ours and the libraries', Flask and its test client included: the
     least of some requests, without what happens at every so-many-th.
     """
-    counted = {}
-    for name, request in group.requests.items():
-        counted[name] = min(
-            len(files_called(partial(request, number))) for number in range(COUNTED)
+    return {
+        name: min(len(files_called(partial(request, number))) for number in range(COUNTED))
+        for name, request in group.requests.items()
+    }
+
+
+def count_round_trips(group: Group) -> dict[str, int]:
+    """Return how often one request waits for replies, by contender: the median of some requests."""
+    return {
+        name: statistics.median_high(
+            count_waits(partial(request, number)) for number in range(COUNTED)
         )
-    return counted
+        for name, request in group.requests.items()
+    }
 
 
 def _count(

@@ -23,15 +23,18 @@ class MemcachedError(Exception):
 
 
 @contextmanager
-def running(count: int) -> Iterator[list[Memcached]]:
-    """Start *count* nodes, and end them in any case.
+def running(count: int, certificate: Path | None = None) -> Iterator[list[Memcached]]:
+    """Start *count* nodes, which speak TLS with a *certificate*, and end them in any case.
 
     Raises:
         MemcachedError: There is no memcached, or it does not start.
     """
     with ExitStack() as started:
         try:
-            nodes = [started.enter_context(Memcached(*OPTIONS)) for _ in range(count)]
+            nodes = [
+                started.enter_context(Memcached(*OPTIONS, certificate=certificate))
+                for _ in range(count)
+            ]
         except AssertionError as error:
             raise MemcachedError(str(error)) from error
         yield nodes

@@ -36,6 +36,13 @@ def report(results: Results) -> str:
             _heading(results),
             "Time that sessions add to a request: medians in microseconds\n",
             _table(results.contenders, lambda cell, name: _time(results, cell, name)),
+            "Processor time, with what is done behind the response: medians in microseconds\n",
+            _table(
+                results.contenders[1:],
+                lambda cell, name: f"{results.added_processor(cell.name, name):.1f}",
+            ),
+            "Waits for replies in one request\n",
+            _table(results.contenders[1:], lambda cell, name: str(results.waits[cell.name][name])),
             "Operations of one request, counted by memcached\n",
             _table(results.contenders[1:], lambda cell, name: _operations(results, cell, name)),
             "Calls of Python functions that sessions add to a request, libraries included\n",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .measure import Group
     from .raw import Limit
 
-_PACKAGES = ("flask", "werkzeug", "flask-session", "pymemcache", "itsdangerous")
+_PACKAGES = ("flask", "werkzeug", "flask-session", "pymemcache", "redis", "itsdangerous")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,7 @@ class Results:
         raw: The raw times.
         counted: Operations of one request by cell, contender and kind.
         calls: Python functions that one request calls, by cell and contender.
+        waits: How often one request waits for replies, by cell and contender.
         memcached: Its version.
         requests: How many of each kind were sent to each contender.
         browsers: How many sessions they were spread over.
@@ -46,6 +47,7 @@ class Results:
     raw: Group
     counted: Mapping[str, Mapping[str, Mapping[str, float]]]
     calls: Mapping[str, Mapping[str, int]]
+    waits: Mapping[str, Mapping[str, int]]
     memcached: str
     requests: int
     browsers: int
@@ -53,6 +55,10 @@ class Results:
     def added(self, cell: str, contender: str) -> float:
         """Return the median of what *contender* adds to a request, in microseconds."""
         return statistics.median(self.groups[cell].added(contender, NONE))
+
+    def added_processor(self, cell: str, contender: str) -> float:
+        """Return the median of the processor time *contender* adds to a request, microseconds."""
+        return statistics.median(self.groups[cell].added_processor(contender, NONE))
 
     def bare(self, cell: str) -> float:
         """Return the median of the whole request without sessions, in microseconds."""
@@ -112,6 +118,8 @@ class Results:
                 "ratio_to_flask_session_no_refresh": self.ratio(cell, name, THEIRS_QUIET),
                 "operations": self.counted[cell][name],
                 "python_calls": self.added_calls(cell, name),
+                "round_trips": self.waits[cell][name],
+                "added_processor_microseconds": _three(group.added_processor(name, NONE)),
             }
             if name in goals:
                 found[name] |= {"goal": goals[name], "met": verdicts[cell, name]}

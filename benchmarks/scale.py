@@ -14,16 +14,14 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from flask import Flask, session
-
 from .contenders import NONE, THEIRS, Contender, NoSessions, keep_by_ours, keep_by_theirs
 from .measure import Group, measure
 from .nodes import MemcachedError, running
-from .visitors import Visitor
+from .shapes import ACTS, add_views, application, content_of, visits
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from harness.memcached import Memcached
 
@@ -84,22 +82,22 @@ def main() -> int:
 
 def _measured(series: str, value: int, nodes: Sequence[Memcached], requests: int) -> list[Row]:
     shape = {"nodes": NODES, "bytes": SIZE, "attributes": ATTRIBUTES} | {series: value}
-    content = _content(shape["attributes"], shape["bytes"])
+    content = content_of(shape["attributes"], shape["bytes"])
     with ExitStack() as closing:
-        used = nodes[: shape["nodes"]]
-        none = Flask(f"{NONE}-{series}-{value}", static_folder=None)
+        ports = [node.port for node in nodes[: shape["nodes"]]]
+        none = application(f"{NONE}-{series}-{value}")
         none.session_interface = NoSessions()
-        theirs = Flask(f"theirs-{series}-{value}", static_folder=None)
-        keep_by_theirs(theirs, used, closing)
-        ours = Flask(f"ours-{series}-{value}", static_folder=None)
-        manager = keep_by_ours(ours, used, closing, MSM_MAX_RECORD_SIZE=900_000)
+        theirs = application(f"theirs-{series}-{value}")
+        keep_by_theirs(theirs, ports, closing)
+        ours = application(f"ours-{series}-{value}")
+        manager = keep_by_ours(ours, ports, closing, MSM_MAX_RECORD_SIZE=900_000)
         mine = Contender(OURS, ("", ""), ours, manager)
         apps = {NONE: none, THEIRS: theirs, OURS: ours}
-        for name, app in apps.items():
-            _add_views(app, content, real=name != NONE)
+        for app in apps.values():
+            add_views(app, content)
         groups = [
-            Group(act, {name: _visits(app, act) for name, app in apps.items()}, {OURS: mine.settle})
-            for act in ("read", "write")
+            Group(act, {name: visits(app, act) for name, app in apps.items()}, {OURS: mine.settle})
+            for act in ACTS
         ]
         mine.wait_ready()
         measure(groups, requests)
@@ -113,44 +111,6 @@ def _measured(series: str, value: int, nodes: Sequence[Memcached], requests: int
         )
         for group in groups
     ]
-
-
-def _content(attributes: int, size: int) -> dict[str, str]:
-    each = max(1, size // attributes)
-    return {f"name{number:03}": "x" * each for number in range(attributes)}
-
-
-def _add_views(app: Flask, content: dict[str, str], *, real: bool) -> None:
-    app.secret_key = "only for measuring"  # noqa: S105
-    numbers = iter(range(10**9))
-
-    def first() -> str:
-        session.update(content)
-        return "ok"
-
-    def read() -> str:
-        if real and not session["name000"]:
-            message = "this is not the session that was stored"
-            raise LookupError(message)
-        return "ok"
-
-    def write() -> str:
-        if real:
-            session["name001"] = f"{next(numbers):08d}"
-        return "ok"
-
-    for view in (first, read, write):
-        app.add_url_rule(f"/{view.__name__}", view.__name__, view)
-
-
-def _visits(app: Flask, act: str) -> Callable[[int], float]:
-    cookie = ""
-    if not isinstance(app.session_interface, NoSessions):
-        newcomer = Visitor(app, "/first")
-        newcomer.request()
-        cookie = newcomer.cookie
-    visitor = Visitor(app, f"/{act}", cookie)
-    return lambda _: visitor.request()
 
 
 def _draw(rows: Sequence[Row], file: Path) -> None:

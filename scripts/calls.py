@@ -1,4 +1,4 @@
-"""Counts calls of Python functions: what work costs that no busy machine changes."""
+"""Counts calls of Python functions and waits for replies: costs that no busy machine changes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
+
+#: Types that bytes leave through: a socket, with TLS and without, and the connection inside of one.
+CONNECTIONS = {"socket", "SSLSocket", "_SSLSocket"}
 
 
 def files_called(act: Callable[[], object]) -> list[str]:
@@ -25,3 +28,30 @@ def files_called(act: Callable[[], object]) -> list[str]:
     finally:
         sys.setprofile(None)
     return files
+
+
+def count_waits(act: Callable[[], object]) -> int:
+    """Return how often *act* waits for replies in this thread: how often it receives after sending.
+
+    What is sent to two nodes before either is read is one wait.
+    """
+    waits, sent = 0, False
+
+    def note(_: FrameType, event: str, called: object) -> None:
+        nonlocal waits, sent
+        of = type(getattr(called, "__self__", None)).__name__
+        if event != "c_call" or of not in CONNECTIONS:
+            return
+        name = getattr(called, "__name__", "")
+        if name in {"send", "sendall", "write"}:
+            sent = True
+        elif name in {"recv", "recv_into", "read"}:
+            waits += sent
+            sent = False
+
+    sys.setprofile(note)
+    try:
+        act()
+    finally:
+        sys.setprofile(None)
+    return waits

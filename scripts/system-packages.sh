@@ -2,7 +2,7 @@
 # Make sure that what pip cannot install is there.
 #
 # Usage: scripts/system-packages.sh WHAT...       WHAT is "venv", "memcached", "haproxy",
-#                                                 "chromium" or "wrk"
+#                                                 "redis", "chromium" or "wrk"
 #
 # What is missing is installed where that is possible (root on Debian or a system like it);
 # otherwise this names the packages and the command, and fails.
@@ -34,11 +34,14 @@ for what in "$@"; do
         command -v chromium >/dev/null || command -v google-chrome >/dev/null ||
             missing+=(chromium)
         ;;
+    redis)
+        command -v redis-server >/dev/null || missing+=(redis-server)
+        ;;
     wrk)
         command -v wrk >/dev/null || missing+=(wrk)
         ;;
     *)
-        echo "$0: '$what' is not one of: venv memcached haproxy chromium wrk" >&2
+        echo "$0: '$what' is not one of: venv memcached haproxy redis chromium wrk" >&2
         exit 2
         ;;
     esac
