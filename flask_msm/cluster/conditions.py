@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from flask_msm.errors import one_line
 from flask_msm.process.locks import ProcessLock
 
-from .facts import facts_in, text_in
+from .facts import facts_in
 
 
 if TYPE_CHECKING:
@@ -206,13 +206,12 @@ def _parsed(name: str, raw: bytes) -> Condition | None:
     facts = facts_in(raw)
     if not facts:
         return None
-    node, since = facts.get("node"), facts.get("since")
     return Condition(
         one_line(kind, MAX_SUBJECT),
         one_line(subject, MAX_SUBJECT),
-        text_in(facts, "text", MAX_TEXT),
-        one_line(node, MAX_SUBJECT) if isinstance(node, str) else None,
-        facts.get("error") is True,
-        float(since) if isinstance(since, int | float) and abs(since) < 1e12 else 0.0,
-        text_in(facts, "by", MAX_TEXT),
+        facts.line("text", MAX_TEXT),
+        facts.line("node", MAX_SUBJECT) or None,
+        facts.boolean("error"),
+        facts.time("since"),
+        facts.line("by", MAX_TEXT),
     )

@@ -18,10 +18,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
-from flask_msm.errors import one_line
 from flask_msm.record.hybrid_clock import milliseconds
 
-from .facts import facts_in, text_in
+from .facts import facts_in
 from .shared_map import Bounds, SharedMap
 from .trust import SyncStatus
 
@@ -60,10 +59,10 @@ BOUNDS = Bounds(rank=rank)
 
 
 class Choice(NamedTuple):
-    """What an operator chose at run time.
+    """What an operator chose at run time, or ordered for a node.
 
     Attributes:
-        value: What was chosen; ``None`` when it was taken back.
+        value: What was chosen; ``None`` when it was taken back, or never was.
         stamp: When, as a stamp; 0 when it was never chosen.
         at: When, seconds since the epoch.
     """
@@ -94,31 +93,18 @@ class Control:
 
     def identity(self, node_id: str) -> str | None:
         """Return what the fleet read on the node, ``None`` when nothing is noted."""
-        found = self.shared.attributes.entries.get(_IDENTITY + node_id)
-        shown = facts_in(found[1]).get("shown") if found and found[1] is not None else None
-        return shown if isinstance(shown, str) else None
+        _, raw = self.shared.entry(_IDENTITY + node_id)
+        return facts_in(raw).text("shown")
+
+    def drain(self, node_id: str) -> Choice:
+        """Return ``draining``, ``drained`` or ``None``, as it was ordered last."""
+        drain = self._chosen(_DRAIN + node_id)
+        return drain if drain.value in ("draining", "drained") else drain._replace(value=None)
 
     def drains(self) -> dict[str, str]:
         """Return ``draining`` or ``drained`` by node id."""
-        found = {}
-        for node_id, (_, raw) in self.shared.values(_DRAIN).items():
-            value = facts_in(raw).get("value")
-            if value in ("draining", "drained"):
-                found[node_id] = value
-        return found
-
-    def drain_of(self, node_id: str) -> tuple[str | None, str, str, float]:
-        """Return the drain of a node, who ordered it, why, and when (seconds since the epoch)."""
-        stamp, raw = self.shared.values(_DRAIN).get(node_id, (0, b""))
-        facts = facts_in(raw)
-        value = facts.get("value")
-        drain = str(value) if value in ("draining", "drained") else None
-        return (
-            drain,
-            text_in(facts, "who", MAX_TEXT),
-            text_in(facts, "why", MAX_TEXT),
-            milliseconds(stamp) / 1000,
-        )
+        found = {node_id: self.drain(node_id).value for node_id in self.shared.values(_DRAIN)}
+        return {node_id: value for node_id, value in found.items() if value}
 
     def set_missed(self, node_id: str, why: str) -> None:
         """Record that the node lacks something, above every stamp of a rebuild so far."""
@@ -134,10 +120,6 @@ class Control:
         entry = None if value is None else self._entry(value=value, who=who, why=why)
         self.shared.put(_DRAIN + node_id, entry)
 
-    def drain_stamp(self, node_id: str) -> int:
-        """Return when the drain of a node was ordered or taken back last, 0 for never."""
-        return self.shared.stamp(_DRAIN + node_id)
-
     def set_drained(self, node_id: str, *, ordered: int) -> bool:
         """Record that a drain is complete; return whether that was so.
 
@@ -149,19 +131,7 @@ class Control:
 
     def choice(self, name: str) -> Choice:
         """Return what was chosen for *name* at run time."""
-        found = self.shared.attributes.entries.get(_CHOICE + name)
-        if found is None:
-            return Choice()
-        stamp, raw = found
-        facts = facts_in(raw) if raw is not None else {}
-        value = facts.get("value")
-        return Choice(
-            one_line(value, MAX_TEXT) if isinstance(value, str) else None,
-            stamp,
-            milliseconds(stamp) / 1000,
-            text_in(facts, "who", MAX_TEXT),
-            text_in(facts, "why", MAX_TEXT),
-        )
+        return self._chosen(_CHOICE + name)
 
     def choose(self, name: str, value: str | None, *, who: str, why: str) -> int:
         """Choose *value* for *name*; ``None`` goes back to the configuration. Return its stamp."""
@@ -178,7 +148,7 @@ class Control:
         """Return the choices whose name begins with *prefix*, which is cut off."""
         whole = _CHOICE + prefix
         names = [name for name in self.shared.attributes.entries if name.startswith(whole)]
-        return {name[len(whole) :]: self.choice(name[len(_CHOICE) :]) for name in names}
+        return {name[len(whole) :]: self._chosen(name) for name in names}
 
     def lost(self) -> dict[str, int]:
         """Return by node id when it was last noticed that it had lost its memory, as a stamp."""
@@ -218,6 +188,17 @@ class Control:
                 if begun:
                     self.set_missed(node_id, "is new")
         return lost
+
+    def _chosen(self, name: str) -> Choice:
+        stamp, raw = self.shared.entry(name)
+        facts = facts_in(raw)
+        return Choice(
+            facts.line("value", MAX_TEXT) or None,
+            stamp,
+            milliseconds(stamp) / 1000,
+            facts.line("who", MAX_TEXT),
+            facts.line("why", MAX_TEXT),
+        )
 
     def _entry(self, **facts: str) -> bytes:
         return json.dumps({"by": self._worker(), **facts}, ensure_ascii=True).encode()

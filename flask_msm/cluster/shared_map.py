@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from flask_msm.memcached.client import MemcachedNode
     from flask_msm.memcached.protocol import CasToken, Item
     from flask_msm.process.clock import Clock
+    from flask_msm.record.attributes import Entry
     from flask_msm.record.encryption import Encryption
     from flask_msm.record.hybrid_clock import HybridLogicalClock
     from flask_msm.record.keys import Keyring
@@ -173,10 +174,13 @@ class SharedMap:
             if value is not None and name.startswith(prefix)
         }
 
+    def entry(self, name: str) -> Entry:
+        """Return stamp and value of *name*; 0 if it was never set, ``None`` if it was removed."""
+        return self._record.attributes.entries.get(name, (0, None))
+
     def stamp(self, name: str) -> int:
         """Return when *name* was set last, 0 for never."""
-        entry = self._record.attributes.entries.get(name)
-        return entry[0] if entry else 0
+        return self._record.attributes.entries.get(name, (0, None))[0]
 
     def put(
         self, name: str, value: bytes | None, *, stamp: int | None = None, above: int = 0

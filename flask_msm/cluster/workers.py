@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
-from .facts import facts_in
+from .facts import Facts, facts_in
 from .shared_map import Bounds, SharedMap
 
 
@@ -37,6 +37,14 @@ SHOWN_FOR, MOST_GONE = 3600.0, 20
 #: A worker that was removed and comes back from an old node is not renewed any more, and one that
 #: lives is announced again: so removals are forgotten soon, for workers come and go all day.
 BOUNDS = Bounds(removals=256, kept=60.0)
+
+
+class _Entry(NamedTuple):
+    """What a worker announced, and the stamp of that."""
+
+    name: str
+    stamp: int
+    facts: Facts
 
 
 class _Heard(NamedTuple):
@@ -110,7 +118,7 @@ class WorkerRegistry:
             entry["keeps"] = True
         self.shared.put(self.worker, json.dumps(entry).encode())
         self._remove_old(now)
-        left = {name for name, _, _ in self._entries()}
+        left = self.shared.values("")
         self._heard = {name: heard for name, heard in self._heard.items() if name in left}
 
     def leave(self) -> None:
@@ -124,19 +132,12 @@ class WorkerRegistry:
 
     def living(self) -> set[str]:
         """Return the names of the workers that were seen lately, and of this one."""
-        return {
-            name
-            for name, stamp, entry in self._entries()
-            if name == self.worker or self._lives(name, stamp, entry)
-        }
+        me = self.worker
+        return {one.name for one in self._entries() if one.name == me or self._lives(one)}
 
     def lives(self, worker: str) -> bool:
         """Return whether a worker was seen lately."""
-        return any(
-            self._lives(name, stamp, entry)
-            for name, stamp, entry in self._entries()
-            if name == worker
-        )
+        return any(self._lives(one) for one in self._entries() if one.name == worker)
 
     def forget(self, worker: str) -> None:
         """Remove a worker that ended without signing off."""
@@ -144,11 +145,7 @@ class WorkerRegistry:
 
     def kept_elsewhere(self) -> bool:
         """Return whether a worker that lives has changes of an outage that nodes do not know."""
-        return any(
-            entry.get("keeps") is True and self._lives(name, stamp, entry)
-            for name, stamp, entry in self._entries()
-            if name != self.worker
-        )
+        return any(one.facts.boolean("keeps") and self._lives(one) for one in self._others())
 
     def has_unheard(self) -> bool:
         """Return whether a worker that was there at the first call was not seen since.
@@ -156,7 +153,7 @@ class WorkerRegistry:
         It may be gone; or an outage that this worker has not seen has ended a moment ago, and that
         one has not noticed it yet.
         """
-        stamps = {name: stamp for name, stamp, _ in self._entries() if name != self.worker}
+        stamps = {one.name: one.stamp for one in self._others()}
         unheard = stamps if self._unheard is None else self._unheard
         self._unheard = {
             name: stamp for name, stamp in unheard.items() if stamps.get(name) == stamp
@@ -166,9 +163,8 @@ class WorkerRegistry:
     def layouts_differ(self) -> bool:
         """Return whether a worker that lives uses other nodes, or another number of copies."""
         return any(
-            self._lives(name, stamp, entry)
-            for name, stamp, entry in self._entries()
-            if entry.get("layout") != self._layout
+            one.facts.value("layout") != self._layout and self._lives(one)
+            for one in self._entries()
         )
 
     def memories_differ(self) -> bool:
@@ -178,9 +174,9 @@ class WorkerRegistry:
         """
         now, mine = self._clock.monotonic(), self._seen()
         self._differing = {
-            name: self._differing.get(name, now)
-            for name, stamp, entry in self._entries()
-            if _differ(entry.get("sees"), mine) and self._lives(name, stamp, entry)
+            one.name: self._differing.get(one.name, now)
+            for one in self._entries()
+            if _differ(one.facts.value("sees"), mine) and self._lives(one)
         }
         patience = DIFFER_AFTER * self._interval
         return any(now - since >= patience for since in self._differing.values())
@@ -193,48 +189,50 @@ class WorkerRegistry:
     def is_read_elsewhere(self, needs: Collection[str]) -> bool:
         """Return whether another worker that lives announces that it can read a record."""
         return any(
-            _reads(entry).issuperset(needs)
-            for name, stamp, entry in self._entries()
-            if name != self.worker and self._lives(name, stamp, entry)
+            one.facts.texts("reads").issuperset(needs) and self._lives(one)
+            for one in self._others()
         )
 
     def _remove_old(self, now: float) -> None:
         """Remove workers that are gone for long, or too many of those that are gone."""
         gone = []
-        for name, stamp, entry in self._entries():
-            if name == self.worker or self._is_recent(self._hear(name, stamp, entry)):
+        for one in self._others():
+            if self._is_recent(self._hear(one)):
                 continue
             # By its own clock: for a worker that is new here all of them were seen just now.
-            age = now - _at(entry)
-            gone.append((age if 0 <= age < SHOWN_FOR else SHOWN_FOR, name))
+            age = now - one.facts.time("at")
+            gone.append((age if 0 <= age < SHOWN_FOR else SHOWN_FOR, one.name))
         for place, (age, name) in enumerate(sorted(gone)):
             if age >= SHOWN_FOR or place >= MOST_GONE:
                 self.shared.put(name, None)
 
-    def _lives(self, name: str, stamp: int, entry: dict[str, object]) -> bool:
+    def _lives(self, one: _Entry) -> bool:
         """Return whether a worker was seen lately, by the clock of this one.
 
         The time of another clock is used once only, for a worker that is new to this one:
         afterwards its stamp has to change.
         """
-        heard = self._hear(name, stamp, entry)
+        heard = self._hear(one)
         return heard.alive and self._is_recent(heard)
 
-    def _hear(self, name: str, stamp: int, entry: dict[str, object]) -> _Heard:
-        heard = self._heard.get(name)
-        if heard is None or heard.stamp != stamp:
-            lately = abs(self._clock.time() - _at(entry)) < GONE_AFTER * self._interval
-            alive = heard is not None or lately
-            heard = self._heard[name] = _Heard(stamp, self._clock.monotonic(), alive)
+    def _hear(self, one: _Entry) -> _Heard:
+        heard = self._heard.get(one.name)
+        if heard is None or heard.stamp != one.stamp:
+            age = abs(self._clock.time() - one.facts.time("at"))
+            alive = heard is not None or age < GONE_AFTER * self._interval
+            heard = self._heard[one.name] = _Heard(one.stamp, self._clock.monotonic(), alive)
         return heard
 
     def _is_recent(self, heard: _Heard) -> bool:
         return self._clock.monotonic() - heard.at < GONE_AFTER * self._interval
 
-    def _entries(self) -> list[tuple[str, int, dict[str, object]]]:
-        return [
-            (name, stamp, facts_in(raw)) for name, (stamp, raw) in self.shared.values("").items()
-        ]
+    def _entries(self) -> list[_Entry]:
+        entries = self.shared.values("").items()
+        return [_Entry(name, stamp, facts_in(raw)) for name, (stamp, raw) in entries]
+
+    def _others(self) -> list[_Entry]:
+        me = self.worker
+        return [one for one in self._entries() if one.name != me]
 
 
 def _differ(theirs: object, mine: str) -> bool:
@@ -246,14 +244,3 @@ def _differ(theirs: object, mine: str) -> bool:
         for start in range(0, len(mine), _SEEN)
     )
     return any(left != right and _UNSEEN not in (left, right) for left, right in pairs)
-
-
-def _reads(entry: dict[str, object]) -> set[str]:
-    reads = entry.get("reads")
-    return {name for name in reads if isinstance(name, str)} if isinstance(reads, list) else set()
-
-
-def _at(entry: dict[str, object]) -> float:
-    at = entry.get("at")
-    # A number JSON can hold may be too large to reckon with.
-    return float(at) if isinstance(at, int | float) and abs(at) < 1e12 else 0.0

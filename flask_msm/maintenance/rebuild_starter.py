@@ -54,9 +54,9 @@ class RebuildStarter:
         what, node_id, _ = candidate
         control = self.membership.control
         # The order that is seen now is the one that is carried out.
-        ordered = control.drain_stamp(node_id)
-        taken_back = what == "drain" and control.drains().get(node_id) != "draining"
-        if taken_back or not self.bulk.put(lambda _: self._rebuild(*candidate, ordered=ordered)):
+        drain = control.drain(node_id)
+        taken_back = what == "drain" and drain.value != "draining"
+        if taken_back or not self.bulk.put(lambda _: self._rebuild(*candidate, drain.stamp)):
             self._rebuilding.release()
 
     def _candidate(self) -> tuple[str, str, list[str]] | None:
@@ -97,7 +97,7 @@ class RebuildStarter:
             return False
         return now - since >= self.hold_off
 
-    def _rebuild(self, what: str, node_id: str, others: list[str], *, ordered: int) -> None:
+    def _rebuild(self, what: str, node_id: str, others: list[str], ordered: int) -> None:
         try:
             if what == "drain":
                 if self.rebuilder.drain(node_id, others):

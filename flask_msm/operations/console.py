@@ -265,16 +265,16 @@ class Console:
         by, nodes = _by(actor, reason), self._cluster(node).nodes
 
         def change(control: Control) -> _Change:
-            drains = control.drains()
-            _check_unchanged(node, control.drain_stamp(node), based_on)
+            drains, before = control.drains(), control.drain(node)
+            _check_unchanged(node, before.stamp, based_on)
             # A drained node may be switched off already: it stays drained.
-            if drains.get(node) != "drained":
+            if before.value != "drained":
                 if not [other for other in nodes if other != node and other not in drains]:
                     text = f"{node} is the last node in use; draining it would leave no cluster"
                     raise CommandError(text)
                 control.set_drain(node, "draining", **by)
-            before, stamp = drains.get(node, _IN_USE), control.drain_stamp(node)
-            return _Change(f"{node} is being drained", stamp, before, "draining")
+            stamp, held = control.drain(node).stamp, before.value or _IN_USE
+            return _Change(f"{node} is being drained", stamp, held, "draining")
 
         return self._carry_out("node_drained", change, by, node=node)
 
@@ -284,14 +284,14 @@ class Console:
         by = _by(actor, reason)
 
         def change(control: Control) -> _Change:
-            before = control.drains().get(node)
-            _check_unchanged(node, control.drain_stamp(node), based_on)
+            before = control.drain(node)
+            _check_unchanged(node, before.stamp, based_on)
             # A node in use keeps its trust.
-            if before is not None:
+            if before.value:
                 control.set_missed(node, "was drained")
                 control.set_drain(node, None, **by)
-            stamp = control.drain_stamp(node)
-            return _Change(f"{node} is taken back", stamp, before or _IN_USE, _IN_USE)
+            stamp, held = control.drain(node).stamp, before.value or _IN_USE
+            return _Change(f"{node} is taken back", stamp, held, _IN_USE)
 
         return self._carry_out("node_restored", change, by, node=node)
 

@@ -6,8 +6,9 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, cast
 
+from flask_msm.cluster.facts import Facts
+
 from . import snapshot as doc
-from .report_reader import ReportFields
 
 
 if TYPE_CHECKING:
@@ -19,15 +20,15 @@ SAME = 5.0
 MOST_EVENTS = 300
 
 #: When, seen by which worker, and what.
-Sighting = tuple[float, str, ReportFields]
+Sighting = tuple[float, str, Facts]
 #: What makes two sightings the same event: kind, text, node.
 _Same = tuple[str | None, str | None, str | None]
 
 
 def newest(seen: Iterable[Sighting]) -> tuple[tuple[doc.Event, ...], int]:
     """Return the newest of the events that were seen, newest first, and how many there are."""
-    last: dict[_Same, tuple[float, str, ReportFields, dict[str, None]]] = {}
-    rows: list[tuple[float, str, ReportFields, dict[str, None]]] = []
+    last: dict[_Same, tuple[float, str, Facts, dict[str, None]]] = {}
+    rows: list[tuple[float, str, Facts, dict[str, None]]] = []
     for at, worker, fields in sorted(seen, key=lambda event: event[0]):
         key = fields.text("kind"), fields.text("text"), fields.text("node")
         # What an operator did happened once, however alike it looks.
@@ -40,7 +41,7 @@ def newest(seen: Iterable[Sighting]) -> tuple[tuple[doc.Event, ...], int]:
     return tuple(build_event(*row) for row in rows[: -MOST_EVENTS - 1 : -1]), len(rows)
 
 
-def build_event(at: float, worker: str, fields: ReportFields, workers: Iterable[str]) -> doc.Event:
+def build_event(at: float, worker: str, fields: Facts, workers: Iterable[str]) -> doc.Event:
     """Return an event that *worker* saw first."""
     level = fields.text("level")
     return doc.Event(

@@ -11,11 +11,10 @@ from .statistics import NodeStats
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from flask_msm.cluster.control import Control
+    from flask_msm.cluster.control import Choice, Control
+    from flask_msm.cluster.facts import Facts
     from flask_msm.settings.node_address import NodeAddress
     from flask_msm.settings.settings import Settings
-
-    from .report_reader import ReportFields
 
 
 #: How bad each state is.
@@ -27,10 +26,10 @@ class NodeReport(NamedTuple):
 
     opinion: doc.Opinion
     read_at: float
-    fields: ReportFields
+    fields: Facts
 
 
-def read_nodes(worker: str, fields: ReportFields) -> dict[str, NodeReport]:
+def read_nodes(worker: str, fields: Facts) -> dict[str, NodeReport]:
     """Return what a worker reported of the nodes, by node; one of an unknown state is left out."""
     nodes = fields.section("nodes")
     return {
@@ -64,7 +63,8 @@ def build_node(
 ) -> doc.Node:
     """Return a node, from what each worker that is not silent reported of it."""
     opinions = tuple(report.opinion for report in reports)
-    drain = _drain(address.id, control)
+    ordered = control.drain(address.id)
+    drain = _drain(ordered)
     state = drain.value if drain else _worst_of_most([o.state for o in opinions])
     failing = max(opinions, key=lambda o: o.since or 0.0 if o.error else 0.0, default=None)
     shows_error = bool(failing and failing.error) and state not in ("up", "drained")
@@ -88,17 +88,18 @@ def build_node(
         stats_error="the node gives no statistics" if unread else None,
         rebuild=rebuild,
         drain=drain,
-        stamp=str(control.drain_stamp(address.id)),
+        stamp=str(ordered.stamp),
         failover_only=address.id in settings.failover_nodes,
     )
 
 
-def _drain(node_id: str, control: Control) -> doc.Drain | None:
-    value, who, why, at = control.drain_of(node_id)
-    if value is None:
+def _drain(drain: Choice) -> doc.Drain | None:
+    if drain.value is None:
         return None
-    drained = cast("Any", value)
-    return doc.Drain(value=drained, set_by=who or None, set_at=at, reason=why or None)
+    value = cast("Any", drain.value)
+    return doc.Drain(
+        value=value, set_by=drain.who or None, set_at=drain.at, reason=drain.why or None
+    )
 
 
 def _worst_of_most(states: list[doc.NodeStateName]) -> str | None:
@@ -107,7 +108,7 @@ def _worst_of_most(states: list[doc.NodeStateName]) -> str | None:
     return max(set(states), key=lambda state: (states.count(state), _BAD[state]))
 
 
-def _stats(fields: ReportFields) -> NodeStats:
+def _stats(fields: Facts) -> NodeStats:
     numbers = fields.section("numbers")
     return NodeStats(
         at=numbers.number("at") or 0.0,
@@ -134,7 +135,7 @@ def _stats(fields: ReportFields) -> NodeStats:
     )
 
 
-def build_rebuild(worker: str, fields: ReportFields) -> doc.Rebuild:
+def build_rebuild(worker: str, fields: Facts) -> doc.Rebuild:
     """Return how far the rebuild is that a worker reported."""
     return doc.Rebuild(
         worker=worker,

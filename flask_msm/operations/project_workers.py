@@ -14,7 +14,7 @@ from .statistics import Histogram, Traffic
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .report_reader import ReportFields
+    from flask_msm.cluster.facts import Facts
 
 
 #: After so many intervals without a report a worker is called stale, and then gone.
@@ -23,7 +23,7 @@ STALE_AFTER, GONE_AFTER = 3, 10
 _MODES = {"stopped": 2, "local": 1, "distributed": 0}
 
 
-def build_worker(name: str, fields: ReportFields, last_heard: float) -> doc.Worker:
+def build_worker(name: str, fields: Facts, last_heard: float) -> doc.Worker:
     """Return what a worker reported of itself, as if that was a moment ago."""
     local = fields.section("local")
     kept, dirty = local.integer("sessions"), local.integer("dirty")
@@ -58,7 +58,7 @@ def build_worker(name: str, fields: ReportFields, last_heard: float) -> doc.Work
     )
 
 
-def _counts(fields: ReportFields) -> dict[str, int]:
+def _counts(fields: Facts) -> dict[str, int]:
     sections = [fields.section(name) for name in ("sessions", "serialization", "cluster")]
     found = {name: _total(sections, name) for name in doc.COUNTED}
     return {name: count for name, count in found.items() if count > 0}
@@ -85,7 +85,7 @@ def common_mode(workers: Sequence[doc.Worker]) -> tuple[doc.Mode | None, float |
     return mode, min(since, default=None)
 
 
-def build_traffic(sections: list[ReportFields]) -> Traffic | None:
+def build_traffic(sections: list[Facts]) -> Traffic | None:
     """Return the sum of what workers reported; ``None`` when none of them reported anything."""
     sections = [fields for fields in sections if fields.names()]
     if not sections:
@@ -111,11 +111,11 @@ def build_traffic(sections: list[ReportFields]) -> Traffic | None:
     )
 
 
-def _total(sections: list[ReportFields], name: str) -> int:
+def _total(sections: list[Facts], name: str) -> int:
     return sum(fields.integer(name) or 0 for fields in sections)
 
 
-def _histogram(sections: list[ReportFields], name: str) -> Histogram | None:
+def _histogram(sections: list[Facts], name: str) -> Histogram | None:
     rows = [fields.series(name) for fields in sections]
     size = len(BOUNDS) + 1
     complete = [[int(count or 0) for count in row] for row in rows if len(row) == size]

@@ -6,6 +6,7 @@ from operator import is_
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from flask_msm.cluster.control import CLEAR, DISTRIBUTION, ON_RECONNECT, POLICY
+from flask_msm.cluster.facts import Facts
 from flask_msm.sessions.blacklist import MAX_AHEAD, Blacklist
 from flask_msm.sessions.pins import CONFIG
 from flask_msm.storage.metrics import STEP, STEPS
@@ -15,7 +16,6 @@ from . import snapshot as doc
 from .project_events import MOST_EVENTS, build_event, newest
 from .project_nodes import build_node, build_rebuild, read_nodes
 from .project_workers import build_traffic, build_worker, common_mode, with_status
-from .report_reader import ReportFields
 
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class _ParsedReport(NamedTuple):
     """The report of one worker: itself, how it sees each node, and what it saw happen."""
 
-    fields: ReportFields
+    fields: Facts
     worker: doc.Worker
     nodes: dict[str, NodeReport]
     events: list[Sighting]
@@ -182,7 +182,7 @@ class SnapshotBuilder:
     def _own_events(self, me: str) -> list[Sighting]:
         """Return what this worker saw, newest first."""
         events = self._application.events.newest(MOST_EVENTS)
-        return [(event.at, me, ReportFields(event._asdict())) for event in events]
+        return [(event.at, me, Facts(event._asdict())) for event in events]
 
     def _blacklist(
         self, others: bytes, clears: Mapping[str, Choice]
@@ -237,7 +237,7 @@ class SnapshotBuilder:
 def _parse(
     name: str, facts: Mapping[str, Any], heard: Mapping[str, float], now: float
 ) -> _ParsedReport:
-    fields = ReportFields(facts)
+    fields = Facts(facts)
     last_heard = heard.get(name)
     if last_heard is None:
         last_heard = min(fields.number("at") or 0.0, now)

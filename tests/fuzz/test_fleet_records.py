@@ -68,7 +68,7 @@ def live_with(shared):
     control = Control(shared, worker=lambda: "w1")
     for node in NODES:
         control.standing(node)
-        control.drain_of(node)
+        control.drain(node)
     assert set(control.drains().values()) <= {"draining", "drained"}
     for choice in [control.choice("policy"), *control.choices("").values()]:
         assert choice.value is None or isinstance(choice.value, str)

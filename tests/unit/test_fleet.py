@@ -501,7 +501,7 @@ def test_a_drain_that_is_older_than_folded_removals_ends_as_it_was_ordered(nodes
     worker.sync(nodes[0])
     other.sync(nodes[1])
 
-    assert worker.control.set_drained("n1", ordered=worker.control.drain_stamp("n1"))
+    assert worker.control.set_drained("n1", ordered=worker.control.drain("n1").stamp)
     worker.sync(*nodes)
     other.sync(*nodes)
 
@@ -755,7 +755,7 @@ def test_a_drain_that_cannot_be_read_is_no_drain(raw):
 def test_a_drain_that_ends_does_not_undo_what_an_operator_took_back_meanwhile():
     worker = Worker()
     worker.control.set_drain("n1", "draining", who="anna", why="new disk")
-    ordered = worker.control.drain_stamp("n1")
+    ordered = worker.control.drain("n1").stamp
     worker.control.set_drain("n1", None, who="anna", why="changed my mind")
 
     assert not worker.control.set_drained("n1", ordered=ordered)
@@ -767,7 +767,7 @@ def test_a_drain_that_ends_does_not_undo_what_was_taken_back_on_another_worker(n
     drainer.control.set_drain("n1", "draining", who="anna", why="new disk")
     drainer.sync(*nodes)
     operator.sync(*nodes)
-    ordered = drainer.control.drain_stamp("n1")
+    ordered = drainer.control.drain("n1").stamp
     operator.clock.advance(1)
     operator.control.set_drain("n1", None, who="anna", why="changed my mind")
     operator.sync(*nodes)
@@ -785,7 +785,7 @@ def test_a_drain_that_ends_as_it_was_ordered_is_written_down():
     worker = Worker()
     worker.control.set_drain("n1", "draining", who="anna", why="new disk")
 
-    assert worker.control.set_drained("n1", ordered=worker.control.drain_stamp("n1"))
+    assert worker.control.set_drained("n1", ordered=worker.control.drain("n1").stamp)
     assert worker.control.drains() == {"n1": "drained"}
 
 

@@ -7,11 +7,11 @@ from support.apps import make_app
 from support.clock import FakeClock
 from support.crew import ODD
 
+from flask_msm.cluster.facts import Facts
 from flask_msm.cluster.reports import Report
 from flask_msm.operations.cli_fleet import status_lines
 from flask_msm.operations.observer import CollectedReports
 from flask_msm.operations.projection import SnapshotBuilder
-from flask_msm.operations.report_reader import ReportFields
 
 
 NOW = FakeClock().now
@@ -233,7 +233,7 @@ def test_odd_facts_break_nothing(picture, odd):
 
 @pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
 def test_facts_come_out_with_the_type_they_must_have_and_bounded(odd):
-    fields = ReportFields({"x": odd})
+    fields = Facts({"x": odd})
 
     assert isinstance(fields.number("x"), int | float | None)
     assert fields.number("x") is None or abs(fields.number("x")) < 1e18
@@ -241,10 +241,10 @@ def test_facts_come_out_with_the_type_they_must_have_and_bounded(odd):
     assert fields.text("x") is None or len(fields.text("x")) <= 1000
     assert fields.boolean("x") is (odd is True)
     assert len(fields.series("x")) <= 200
-    assert all(isinstance(row, ReportFields) for row in fields.rows("x"))
+    assert all(isinstance(row, Facts) for row in fields.rows("x"))
     assert all(isinstance(row, list) for row in fields.rows_of_numbers("x"))
     assert all(isinstance(name, str) for name in fields.section("x").names())
 
 
 def test_keys_that_are_no_text_have_no_name():
-    assert ReportFields({1: 2, None: 3, "a": 4}).names() == ["a"]
+    assert Facts({1: 2, None: 3, "a": 4}).names() == ["a"]
