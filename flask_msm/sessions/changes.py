@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from flask_msm.errors import SessionTooLargeError
+    from flask_msm.record.attributes import Entries
     from flask_msm.record.record import Record
 
     from .record_builder import Changes
@@ -29,13 +30,19 @@ logger = logging.getLogger("flask_msm")
 #: Values of these types cannot change: the same object is the same value, without encoding it.
 IMMUTABLE = frozenset({str, int, bool, float, bytes, type(None)})
 
+#: In place of what an attribute was, if it was set without being read.
+_NOT_DECODED: Any = object()
+
 #: Called with name, value and what was raised when a value cannot be encoded. Returns what is
 #: stored in its place, ``None`` to leave what is stored as it is, or raises.
 Refused = Callable[[Any, Any, SerializationError], "bytes | None"]
 
 
 class ChangeTracker:
-    """The attributes as they are stored, and the objects the application got for them."""
+    """The attributes as they are stored, and the objects the application got for them.
+
+    Of a session that is decoded attribute by attribute: those that were asked for or set.
+    """
 
     # Made when there is something that cannot be stored, or must not be.
     left: UnserializableHandler | None = None
@@ -73,8 +80,21 @@ class ChangeTracker:
             return values
         return self._handler.restore(key, values, self.encoded, sure=sure, life=life)
 
+    def undecoded(self, record: Record) -> Entries | None:
+        """Return the attributes of *record* if they may be decoded one by one.
+
+        ``None`` if there are none, or if some are not shown or stored as they are.
+        """
+        entries, weak, _ = record.attributes
+        if weak or self._serialization.selective:
+            return None
+        for _, encoded in entries.values():
+            if encoded is not None:
+                return entries
+        return None
+
     def decode(self, stored: Mapping[str, bytes]) -> dict[str, Any]:
-        """Take *stored* as what is stored, and return it decoded.
+        """Take *stored* as stored as well, and return it decoded.
 
         Bytes that this process cannot decode are kept where they are, and not shown.
         """
@@ -82,14 +102,25 @@ class ChangeTracker:
         codec = self._codec
         for name, encoded in stored.items():
             try:
-                values[name] = codec.loads(encoded)
+                value = codec.loads(encoded)
             except Exception as error:  # noqa: BLE001  (a codec of the application may raise anything)
                 reason = error if isinstance(error, DecodeError) else raised_by(codec, error)
                 logger.warning("session attribute %s cannot be decoded: %s", quoted(name), reason)
-        whole = len(values) == len(stored)
-        self.encoded = dict(stored) if whole else {name: stored[name] for name in values}
-        self._originals = dict(values)
+                continue
+            values[name] = self._originals[name] = value
+            self.encoded[name] = encoded
         return values
+
+    def decode_rest(self, undecoded: Entries, held: dict[str, Any]) -> dict[str, Any]:
+        """Return all attributes of a session, of which it has those that it *held* already."""
+        values: dict[str, Any] = {}
+        for name, (_, encoded) in undecoded.items():
+            if encoded is not None:
+                if self._originals.get(name, _NOT_DECODED) is _NOT_DECODED:
+                    values.update(self.decode({name: encoded}))
+                if name in held:
+                    values[name] = held[name]
+        return {**values, **held}
 
     def differs(self, values: dict[Any, Any]) -> bool:
         """Return whether one of *values*, of this session, is not what is stored."""
@@ -125,6 +156,18 @@ class ChangeTracker:
         changed = self._changes(values, refused or self._refused)
         return changed if self.left is None else self.left.without_held(changed, values)
 
+    def plain_changes(self, session: Session) -> Changes | None:
+        """Return what differs; ``None`` if something is not to be stored as it is, or cannot be."""
+        if self._serialization.selective:
+            return None
+        values = session.decoded()
+        if session.undecoded is not None:
+            self._note_stored(values, session.undecoded)
+        try:
+            return self._changes(values, _raised)
+        except SerializationError:
+            return None
+
     def changed_names(self, session: Session) -> set[str]:
         """Return the names of all attributes that this request changed, stored ones or not."""
         failed: set[str] = set()
@@ -147,7 +190,9 @@ class ChangeTracker:
         """Take *changed* as stored, of this session or of what others stored beside it."""
         if not changed:
             return
-        values = self._named(session)
+        values = session.decoded()
+        if not self._strict:
+            values = by_text(values)
         for name, raw in changed.items():
             if raw is None:
                 self.encoded.pop(name, None)
@@ -183,6 +228,13 @@ class ChangeTracker:
         """Return the attributes under the names they are stored under."""
         values = session.peek()
         return values if self._strict else by_text(values)
+
+    def _note_stored(self, values: Mapping[str, Any], undecoded: Entries) -> None:
+        """Take what is stored under the names of *values* as stored, if they were set unseen."""
+        for name in values:
+            entry = undecoded.get(name)
+            if name not in self.encoded and entry is not None and entry[1] is not None:
+                self.encoded[name], self._originals[name] = entry[1], _NOT_DECODED
 
     def _changes(self, values: Mapping[str, Any], refused: Refused) -> Changes:
         changed: Changes = {}
@@ -225,3 +277,7 @@ class ChangeTracker:
             return self._codec.dumps(self._codec.loads(stored)) == raw
         except Exception:  # noqa: BLE001 - as above
             return False
+
+
+def _raised(_name: Any, _value: Any, error: SerializationError) -> bytes | None:
+    raise error

@@ -1,8 +1,9 @@
 """The dictionary an application sees.
 
-A ``Session`` is opened without any I/O and filled at the first access. Until then its own storage
-holds one placeholder key, because code written in C (``json``, ``dict.copy``) reads a dictionary's
-storage without calling any method: it fails or sees a strange key, instead of a silent ``{}``.
+A ``Session`` is opened without any I/O and loaded at the first access. An attribute stays encoded
+until it is asked for; the first look at all of them decodes the rest. Until then the storage holds
+a placeholder key, because code written in C (``json``, ``dict.items``) reads a dictionary's storage
+without calling any method: it fails or sees a strange key, instead of a part and nothing else.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from flask_msm.record.codec.names import by_text, text_of
 if TYPE_CHECKING:
     from collections.abc import ItemsView, KeysView, ValuesView
 
+    from flask_msm.record.attributes import Entries
+
     from .unit_of_work import UnitOfWork
 
 
@@ -24,7 +27,7 @@ class _Placeholder:
     __slots__ = ()
 
     def __repr__(self) -> str:
-        return "<session not loaded>"
+        return "<session not decoded>"
 
 
 _PLACEHOLDER: Any = _Placeholder()
@@ -39,10 +42,13 @@ class Contents(NamedTuple):
     Attributes:
         values: The attributes.
         detached: No store knew; *values* is empty for want of better knowledge.
+        encoded: In place of *values*: the attributes, one at least, to be decoded when they are
+            asked for. Those without a value were removed.
     """
 
     values: dict[str, Any]
     detached: bool
+    encoded: Entries | None = None
 
 
 class Session(dict[str, Any]):
@@ -53,7 +59,7 @@ class Session(dict[str, Any]):
 
     Attributes:
         accessed: Something looked at the session in this request; set by Flask.
-        loaded: The attributes were read.
+        loaded: The attributes were read; they are decoded one by one.
         detached: No store knew what the session holds.
         cleared: ``clear()`` was called.
         backing: What stands behind this session.
@@ -72,6 +78,7 @@ class Session(dict[str, Any]):
         "saving",
         "shown",
         "told_absent",
+        "undecoded",
     )
 
     def __init__(
@@ -93,6 +100,9 @@ class Session(dict[str, Any]):
         self.cleared = False
         self.detached = False
         self.loaded = backing is None
+        #: What was loaded, if not all of it was decoded: what is in the storage counts, and the
+        #: rest is here.
+        self.undecoded: Entries | None = None
         self._lock = threading.Lock()
         if backing is None:
             dict.update(self, initial or {})
@@ -148,7 +158,7 @@ class Session(dict[str, Any]):
         backing, names = self.backing, self._handed_out
         if not self.loaded or backing is None:
             return False
-        values = self.peek()
+        values = self.decoded()
         if ALL not in names:
             values = {name: value for name, value in values.items() if name in names}
         try:
@@ -161,7 +171,10 @@ class Session(dict[str, Any]):
         """Whether the session outlives the browser."""
         if not self.loaded and self.backing is not None:
             return bool(self.backing.request.token_permanent)
-        return bool(dict.get(self, PERMANENT, False))
+        value = dict.get(self, PERMANENT, _MISSING)
+        if value is _MISSING:
+            value = self._decode(PERMANENT)
+        return value is not _MISSING and bool(value)
 
     @permanent.setter
     def permanent(self, value: bool) -> None:
@@ -178,10 +191,18 @@ class Session(dict[str, Any]):
 
     def peek(self) -> dict[str, Any]:
         """Return the attributes without loading them; empty as long as they are not loaded."""
+        self._decode_all()
         return dict(dict.items(self)) if self.loaded else {}
+
+    def decoded(self) -> dict[str, Any]:
+        """Return what was decoded or set; the other attributes are as they were loaded."""
+        values = dict(dict.items(self))
+        values.pop(_PLACEHOLDER, None)
+        return values
 
     def keep_only(self, names: set[Any]) -> None:
         """Forget all attributes but those of *names*, because the others belong to another id."""
+        self._decode_all()
         for name in dict.keys(self) - names:
             dict.__delitem__(self, name)
 
@@ -203,6 +224,7 @@ class Session(dict[str, Any]):
         with self._lock:
             dict.clear(self)
             dict.__setitem__(self, _PLACEHOLDER, None)
+            self.undecoded = None
             self.loaded = self._modified = self.cleared = self.detached = False
             self.assigned.clear()
             self.told_absent.clear()
@@ -227,6 +249,7 @@ class Session(dict[str, Any]):
         if self.backing is not None:
             self.backing.destroy()
         dict.clear(self)
+        self.undecoded = None
         self.assigned.clear()
         self._modified = True
         self.detached = False
@@ -244,19 +267,54 @@ class Session(dict[str, Any]):
             # Set before, to what the cookie has; there may be nothing behind it.
             permanent = PERMANENT in self.assigned and self.backing.request.cookie_permanent
             contents = self.backing.load()
-            dict.clear(self)
-            dict.update(self, contents.values)
-            if permanent and not contents.detached:
-                dict.setdefault(self, PERMANENT, True)
+            self.undecoded = contents.encoded
+            if contents.encoded is None:
+                dict.clear(self)
+                dict.update(self, contents.values)
             self.detached = contents.detached
             self.loaded = True
+        if permanent and not self.detached and PERMANENT not in self:
+            dict.update(self, {PERMANENT: True})
+
+    def _decode(self, key: Any) -> Any:
+        """Return the value of *key*, which is not in the storage; ``_MISSING`` without one."""
+        if self.undecoded is None:
+            return _MISSING
+        if type(key) is not str:
+            self._decode_all()  # it may equal a name
+            return dict.get(self, key, _MISSING)
+        with self._lock:
+            # Another thread may have decoded it meanwhile, or all.
+            value = dict.get(self, key, _MISSING)
+            entry = self.undecoded.get(key) if self.undecoded is not None else None
+            if value is _MISSING and entry is not None and entry[1] is not None:
+                assert self.backing is not None  # noqa: S101  (it was loaded)
+                for value in self.backing.tracker.decode({key: entry[1]}).values():
+                    dict.__setitem__(self, key, value)
+                if value is _MISSING:  # once is enough
+                    self.undecoded = {**self.undecoded, key: (entry[0], None)}
+            return value
+
+    def _decode_all(self) -> None:
+        """Decode what was not decoded yet."""
+        if self.undecoded is None or self.backing is None:
+            return
+        with self._lock:
+            if self.undecoded is None:
+                return
+            values = self.backing.tracker.decode_rest(self.undecoded, self.decoded())
+            dict.clear(self)
+            dict.update(self, values)
+            self.undecoded = None
 
     def _absent(self, key: Any) -> None:
         if self.detached and (name := text_of(key)) is not None:
             self.told_absent.add(name)
 
-    def _all_absent(self) -> None:
-        """Take note that the application saw the whole of a detached session."""
+    def _load_all(self) -> None:
+        """Read and decode all attributes: the application is about to see the whole session."""
+        self.load()
+        self._decode_all()
         if self.detached:
             # What it had set before was there to be seen: only the others were shown as absent.
             names = frozenset(by_text(self.peek()))
@@ -271,8 +329,10 @@ class Session(dict[str, Any]):
         try:
             value = dict.__getitem__(self, key)
         except KeyError:
-            self._absent(key)
-            raise
+            value = self._decode(key)
+            if value is _MISSING:
+                self._absent(key)
+                raise
         self._handed_out.add(key)
         return value
 
@@ -282,6 +342,8 @@ class Session(dict[str, Any]):
             self.load()
         value = dict.get(self, key, _MISSING)
         if value is _MISSING:
+            value = self._decode(key)
+        if value is _MISSING:
             self._absent(key)
             return default
         self._handed_out.add(key)
@@ -289,34 +351,31 @@ class Session(dict[str, Any]):
 
     def __contains__(self, key: object) -> bool:
         self.load()
-        there = dict.__contains__(self, key)
+        there = dict.__contains__(self, key) or self._decode(key) is not _MISSING
         if not there:
             self._absent(key)
         return there
 
     def __iter__(self) -> Iterator[str]:
-        self.load()
-        self._all_absent()
+        self._load_all()
         return dict.__iter__(self)
 
     def __reversed__(self) -> Iterator[str]:
-        self.load()
-        self._all_absent()
+        self._load_all()
         return dict.__reversed__(self)
 
     def __len__(self) -> int:
-        self.load()
-        self._all_absent()
+        self._load_all()
         return dict.__len__(self)
 
     def __bool__(self) -> bool:
         return len(self) > 0
 
     def __eq__(self, other: object) -> bool:
-        self.load()
-        self._all_absent()
+        self._load_all()
         if isinstance(other, Session):
             other.load()
+            other._decode_all()
         return dict.__eq__(self, other)
 
     def __ne__(self, other: object) -> bool:
@@ -332,28 +391,24 @@ class Session(dict[str, Any]):
 
     def keys(self) -> KeysView[str]:  # type: ignore[override]
         """Return a view of the names."""
-        self.load()
-        self._all_absent()
+        self._load_all()
         return dict.keys(self)
 
     def values(self) -> ValuesView[Any]:  # type: ignore[override]
         """Return a view of the values."""
-        self.load()
-        self._all_absent()
+        self._load_all()
         self._handed_out.add(ALL)
         return dict.values(self)
 
     def items(self) -> ItemsView[str, Any]:  # type: ignore[override]
         """Return a view of names and values."""
-        self.load()
-        self._all_absent()
+        self._load_all()
         self._handed_out.add(ALL)
         return dict.items(self)
 
     def copy(self) -> dict[str, Any]:
         """Return the attributes as a plain dictionary."""
-        self.load()
-        self._all_absent()
+        self._load_all()
         self._handed_out.add(ALL)
         return dict(dict.items(self))
 
@@ -371,6 +426,7 @@ class Session(dict[str, Any]):
     def __repr__(self) -> str:
         if not self.loaded:
             return "<Session, not loaded>"
+        self._decode_all()
         return f"<Session {dict.__repr__(self)}>"
 
     # -- changing ------------------------------------------------------------------------------
@@ -384,6 +440,7 @@ class Session(dict[str, Any]):
 
     def __delitem__(self, key: str) -> None:
         self.load()
+        self._decode_all()
         if not dict.__contains__(self, key):
             self._absent(key)
         dict.__delitem__(self, key)
@@ -391,19 +448,17 @@ class Session(dict[str, Any]):
 
     def pop(self, key: str, default: Any = _MISSING) -> Any:
         """Remove *key* and return its value, or *default*."""
-        self.load()
-        if dict.__contains__(self, key):
+        if key in self:
+            self._decode_all()
             self._modified = True
             return dict.pop(self, key)
-        self._absent(key)
         if default is _MISSING:
             raise KeyError(key)
         return default
 
     def popitem(self) -> tuple[str, Any]:
         """Remove and return the newest item."""
-        self.load()
-        self._all_absent()
+        self._load_all()
         item = dict.popitem(self)
         self._modified = True
         return item
@@ -411,6 +466,7 @@ class Session(dict[str, Any]):
     def clear(self) -> None:
         """Remove everything; a session that is still empty when it is saved is ended."""
         self.load()
+        self._decode_all()
         dict.clear(self)
         self._modified = self.cleared = True
 
@@ -428,11 +484,8 @@ class Session(dict[str, Any]):
 
     def setdefault(self, key: str, default: Any = None) -> Any:
         """Return the value of *key*; set it to *default* first if it is not there."""
-        self.load()
-        if not dict.__contains__(self, key):
-            self._absent(key)
-            self._modified = True
-            self.assigned.add(key)
+        if key not in self:
+            self[key] = default
         self._handed_out.add(key)
         return dict.setdefault(self, key, default)
 

@@ -128,6 +128,10 @@ class UnitOfWork:
         self.frozen = record.kind is Kind.ALIAS
         # The browser has seen more than the stores return: what seems absent may only be elsewhere.
         behind = not loaded.certain and record.version < token.version
+        if not (partial or behind or self.frozen or token.local) and (
+            encoded := self.tracker.undecoded(record)
+        ):
+            return Contents({}, detached=False, encoded=encoded)
         key = request.key(token.sid) if token.local and not self.frozen else None
         sure = record.version >= token.version
         values = self.tracker.restore(record, key, sure=sure, life=request.life)
@@ -202,7 +206,9 @@ class UnitOfWork:
 
     def changed_names(self, session: Session) -> set[str]:
         """Return what a save would change: names of attributes, and calls that end or move it."""
-        names = self.tracker.changed_names(session)
+        tracker = self.tracker
+        plain = session.undecoded is not None and tracker.plain_changes(session) == {}
+        names = set() if plain else tracker.changed_names(session)
         if self._ending:
             names.add("destroy()")
         if self._next_sid is not None:
@@ -210,6 +216,11 @@ class UnitOfWork:
         return names
 
     def _store(self, session: Session) -> Action:
+        if session.undecoded is not None:
+            action = self._store_plain(session)
+            if action is not None:
+                return action
+            session.peek()  # what is not plain may concern all attributes
         ending = self._ending
         if ending:
             self._end()
@@ -226,6 +237,27 @@ class UnitOfWork:
             if local is not None and token is not None:
                 request.token = token._replace(local=local)
         return action
+
+    def _store_plain(self, session: Session) -> Action | None:
+        """Store what was changed of a session that is not decoded as a whole, which is there.
+
+        Returns:
+            What the cookie becomes; ``None`` if it is not as plain as that: nothing was done.
+        """
+        tracker = self.tracker
+        if self._ending or self._next_sid is not None or tracker.left is not None:
+            return None
+        changes = tracker.plain_changes(session)
+        if changes is None or self.request.token is None:
+            return None
+        if changes:
+            session.modified = True
+        elif not session.modified and not self.request.is_refresh_due(self.record):
+            return Action.KEEP  # it was read, as most sessions are
+        try:
+            return self._update(session, changes)
+        except SessionTooLargeError:
+            return None
 
     def _store_values(self, session: Session) -> Action:
         changes = self.tracker.changes(session)
@@ -314,6 +346,7 @@ class UnitOfWork:
             self.repository.counters.refreshed += not changes
             self._stored(token, saved, changes, session)
             return Action.SET
+        session.peek()  # from now on nothing of it counts as stored
         return self._give_way(saved.record, changes, weak_names)
 
     def _move(self, session: Session, changes: Changes) -> Action:
@@ -432,7 +465,7 @@ class UnitOfWork:
         request, record = self.request, saved.record
         self.record, self._loaded = record, None
         self.tracker.accept(changes, session)
-        permanent = bool(session.peek().get(PERMANENT)) if session.loaded else token.permanent
+        permanent = session.permanent if session.loaded else token.permanent
         if request.token is None or token.sid != request.token.sid:
             request.is_open = False  # a new session: that one counts
         version = max(token.version, record.version)
