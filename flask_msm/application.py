@@ -22,6 +22,7 @@ from .cluster.node_identity import Identities
 from .cluster.nodes import NodeTable
 from .cluster.placement import Placement
 from .cluster.reports import Reports
+from .cluster.routing import Router
 from .cluster.shared_map import SharedMap, shared_envelope
 from .cluster.trust import hold_off
 from .cluster.workers import WorkerRegistry
@@ -378,18 +379,25 @@ class Cluster:
             queue=copies,
             near_max_age=settings.near_max_age if settings.sticky else None,
             drops=self._drops,
-            returning=lambda: (
-                self.membership.others_keep or clock.time() - mode.back_at < environment.notice
-            ),
+            returning=lambda: clock.time() < self.router.now.settled_at,
             remembers=self.reactions.remembers,
             clock=clock,
         )
+        self.router = Router(
+            self.nodes,
+            table=self.state,
+            mode=mode,
+            others_keep=lambda: self.membership.others_keep,
+            notice=environment.notice,
+            max_size=settings.max_record_size,
+        )
+        self.state.changed = mode.changed = self.membership.changed = self.router.renew
         self.fast_path = FastPath(
             self.store,
             # What sticky sessions read is on this host.
             enabled=settings.fast_path and not settings.sticky,
             writes=not settings.backup_async,
-            mode=mode,
+            router=self.router,
             ended=self.ended_sessions,
             second_looks=second_looks,
             known=KnownRecords(settings.record_cache_bytes),

@@ -9,6 +9,8 @@ from flask_msm.process.locks import ProcessLock
 
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flask_msm.process.clock import Clock
 
 
@@ -73,12 +75,14 @@ class ModeState:
     Attributes:
         since: Since when, seconds since the epoch.
         back_at: When nodes were found again after an outage, seconds since the epoch; 0 for never.
+        changed: Called when the mode has changed.
     """
 
     def __init__(self, clock: Clock, begin: Mode = Mode.DISTRIBUTED) -> None:
         self.mode = begin
         self.since = clock.time()
         self.back_at = 0.0
+        self.changed: Callable[[], object] = lambda: None
         self._clock = clock
         self._lock = ProcessLock()
 
@@ -92,4 +96,5 @@ class ModeState:
             self.mode, self.since = after, self._clock.time()
             if after is _DISTRIBUTED:
                 self.back_at = self.since
+            self.changed()
         return [ModeChange(before, after)]

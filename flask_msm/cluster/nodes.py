@@ -100,6 +100,7 @@ class NodeTable:
 
     Attributes:
         doubted: Nodes that failed softly: an answer of one of them is worth reporting.
+        changed: Called when nodes are seen otherwise than before.
     """
 
     def __init__(
@@ -114,6 +115,7 @@ class NodeTable:
         self._limits = limits
         self._clock = clock
         self._chance = chance
+        self.changed: Callable[[], object] = lambda: None
         self._lock = ProcessLock()
         self._facts = FleetFacts()
         now = clock.monotonic()
@@ -247,6 +249,7 @@ class NodeTable:
             for node_id, view in self._view.items()
             if view.rights.alone and view.rights.missing and not view.health.doubts
         )
+        self.changed()
 
 
 def _changed(*found: Transition) -> list[Transition]:

@@ -131,6 +131,7 @@ class SharedMap:
         cuts: How many names were cut, since the start of this worker, for a node takes no more.
         refused: How often a node held something that is not a map of ours.
         left_alone: How often one held something only others can read.
+        record: The map as it is known here; replaced as a whole, read without a lock.
     """
 
     def __init__(
@@ -155,8 +156,8 @@ class SharedMap:
         self._clock = clock
         self._lock = ProcessLock()
         now = clock.time()
-        # Replaced whole under the lock, read without it.
-        self._record = Record(Kind.DATA, now, now, now + LIFE, 0, NOTHING)
+        # Replaced under the lock.
+        self.record = Record(Kind.DATA, now, now, now + LIFE, 0, NOTHING)
         #: By bytes that were verified, or written here; and the last that were written.
         self._known: dict[bytes, _Known] = {}
         self._sealed: tuple[Record, Keyring, bytes] | None = None
@@ -164,23 +165,23 @@ class SharedMap:
     @property
     def attributes(self) -> Attributes:
         """The map as it is known here."""
-        return self._record.attributes
+        return self.record.attributes
 
     def values(self, prefix: str) -> dict[str, tuple[int, bytes]]:
         """Return stamp and value of all names that begin with *prefix*, which is cut off."""
         return {
             name[len(prefix) :]: (stamp, value)
-            for name, (stamp, value) in self._record.attributes.entries.items()
+            for name, (stamp, value) in self.record.attributes.entries.items()
             if value is not None and name.startswith(prefix)
         }
 
     def entry(self, name: str) -> Entry:
         """Return stamp and value of *name*; 0 if it was never set, ``None`` if it was removed."""
-        return self._record.attributes.entries.get(name, (0, None))
+        return self.record.attributes.entries.get(name, (0, None))
 
     def stamp(self, name: str) -> int:
         """Return when *name* was set last, 0 for never."""
-        return self._record.attributes.entries.get(name, (0, None))[0]
+        return self.record.attributes.entries.get(name, (0, None))[0]
 
     def put(
         self, name: str, value: bytes | None, *, stamp: int | None = None, above: int = 0
@@ -196,7 +197,7 @@ class SharedMap:
     def put_newest(self, values: Iterable[tuple[str, bytes]]) -> None:
         """Set names to *values*, each above all that the map holds and above the one before."""
         with self._lock:
-            attributes = self._record.attributes
+            attributes = self.record.attributes
             entries = dict(attributes.entries)
             stamp = max((stamp for stamp, _ in entries.values()), default=0)
             stamp = max(stamp, attributes.floor)
@@ -298,7 +299,7 @@ class SharedMap:
         return self._seal(self._ready())
 
     def _put(self, name: str, value: bytes | None, stamp: int | None, above: int) -> int:
-        record = self._record
+        record = self.record
         if stamp is None:
             above = max(above, self.stamp(name), record.attributes.floor)
             stamp = self._stamps.next(above)
@@ -309,10 +310,8 @@ class SharedMap:
         return stamp
 
     def _changed(self, attributes: Attributes, stamp: int) -> None:
-        self._record = self._record._replace(
-            version=max(self._record.version, stamp), expires_at=self._expiry()
-        )
-        self._keep(attributes)
+        version = max(self.record.version, stamp)
+        self._keep(attributes, self.record._replace(version=version, expires_at=self._expiry()))
 
     def _learn(self, data: bytes) -> _Known | None:
         """Join what was written elsewhere into the map; return it, ``None`` if it is no map.
@@ -322,17 +321,18 @@ class SharedMap:
         """
         known = self._verified(data)
         # A map only grows, unless it is cut: the same bytes hold nothing new.
-        if known is None or known.within is self._record.attributes:
+        if known is None or known.within is self.record.attributes:
             return known
         theirs = known.record
         with self._lock:
-            mine = self._record
+            mine = self.record
             joined = map_state.join(mine.attributes, theirs.attributes)
-            self._record = join_records(
+            rest = join_records(
                 mine._replace(attributes=NOTHING), theirs._replace(attributes=NOTHING)
             )
-            self._keep(joined)
-            known = known._replace(within=self._record.attributes)
+            # At once: readers, who take no lock, would see an empty map in between.
+            self._keep(joined, rest)
+            known = known._replace(within=self.record.attributes)
             self._remember(data, known)
         return known
 
@@ -362,14 +362,14 @@ class SharedMap:
         if len(self._known) > MOST_KNOWN:
             del self._known[next(iter(self._known))]
 
-    def _keep(self, attributes: Attributes) -> None:
-        """Make *attributes* the map, as far as the number of names allows."""
+    def _keep(self, attributes: Attributes, rest: Record) -> None:
+        """Make *attributes* with *rest* the map, as far as the number of names allows."""
         if self._bounds.names is not None:
             attributes = map_state.newest(attributes, self._bounds.names)
-        self._record = self._record._replace(attributes=attributes)
+        self.record = rest._replace(attributes=attributes)
 
     def _size(self, attributes: Attributes) -> int:
-        return self._envelope.size(self._record._replace(attributes=attributes))
+        return self._envelope.size(self.record._replace(attributes=attributes))
 
     def _open(self, data: bytes) -> Record | None:
         if len(data) > MAX_SIZE:
@@ -393,21 +393,21 @@ class SharedMap:
 
     def _ready(self) -> Record:
         """Return the map as it is written: it fits, and lives on as long as it is shared."""
-        ready = self._record
+        ready = self.record
         if ready.attributes is self._fitting and ready.expires_at - self._clock.time() >= LIFE / 2:
             return ready
         with self._lock:
-            known = self._record.attributes
+            known = self.record.attributes
             if known is not self._fitting:
                 known, cut = map_state.fitted(
                     known, self._limit, self._bounds.rank, self._size, self._old()
                 )
                 self.cuts += cut
                 self._fitting = known
-                self._record = self._record._replace(attributes=known)
-            if self._record.expires_at - self._clock.time() < LIFE / 2:
-                self._record = self._record._replace(expires_at=self._expiry())
-            return self._record
+                self.record = self.record._replace(attributes=known)
+            if self.record.expires_at - self._clock.time() < LIFE / 2:
+                self.record = self.record._replace(expires_at=self._expiry())
+            return self.record
 
     def _old(self) -> int:
         """Return the stamp before which removals may be forgotten."""

@@ -20,7 +20,7 @@ from .strangers import Strangers
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from flask_msm.cluster.conditions import Conditions
     from flask_msm.cluster.control import Control
@@ -81,6 +81,7 @@ class Membership:
     Attributes:
         others_keep: Whether other hosts have changes of an outage that nodes do not know yet, or
             may have: an answer of nodes that a session is not there does not count.
+        changed: Called when that, or what is known of the nodes, may have changed.
     """
 
     nodes: Mapping[str, MemcachedNode]
@@ -101,6 +102,7 @@ class Membership:
 
     def __post_init__(self) -> None:
         self.others_keep = False
+        self.changed: Callable[[], object] = lambda: None
         self._strangers = Strangers(self.conditions, self.events, interval=self.interval)
         self._watch = MapWatch(self.conditions)
         #: Whether any node answered in the last tick, whether workers use different nodes or see
@@ -176,6 +178,7 @@ class Membership:
         unheard = self.workers.has_unheard()
         is_new = now - self._began < self.notice
         self.others_keep = self.workers.kept_elsewhere() or (is_new and unheard)
+        self.changed()
 
     def _note_twins(self, shown: Mapping[str, str | None]) -> None:
         """See which ids lead to one memory: they are one copy, so only the first of them counts."""

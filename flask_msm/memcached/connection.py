@@ -31,9 +31,10 @@ class Connection:
         socket: Set by the code that makes it, so that it is closed even if connecting fails.
         number: Connections of a node are counted as they are opened; 0 before that.
         process: Id of the process that opened it.
+        armed: The time-out of the socket, seconds.
     """
 
-    __slots__ = ("__weakref__", "_armed", "_monotonic", "number", "process", "socket")
+    __slots__ = ("__weakref__", "_monotonic", "armed", "number", "process", "socket")
 
     socket: socket.socket
 
@@ -41,7 +42,7 @@ class Connection:
         self.number = 0
         self.process = os.getpid()
         self._monotonic = monotonic
-        self._armed = 0.0
+        self.armed = 0.0
         _connections.add(self)
 
     def __del__(self) -> None:
@@ -117,9 +118,9 @@ class Connection:
         """
         if remaining <= 0:
             raise TimeoutError
-        if not remaining * 0.5 <= self._armed <= remaining + TOLERANCE:
+        if not remaining * 0.5 <= self.armed <= remaining + TOLERANCE:
             self.socket.settimeout(remaining)
-            self._armed = remaining
+            self.armed = remaining
 
 
 _connections: weakref.WeakSet[Connection] = weakref.WeakSet()

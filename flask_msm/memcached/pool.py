@@ -68,6 +68,10 @@ class Pool:
     Attributes:
         youngest: Number of the connection opened last. Threads that open connections at the same
             time may set it too low, which makes a ``cas`` more careful.
+        process: Id of the process that it belongs to.
+        places: The free places, for ``QuickCommands``.
+        unused: The idle connections, for ``QuickCommands``: the one used last is the last one.
+        retired: Connections up to this number are not used any more.
     """
 
     def __init__(self, node: str, size: int, monotonic: Callable[[], float]) -> None:
@@ -80,20 +84,20 @@ class Pool:
         _pools.add(self)
 
     def _start(self) -> None:
-        self._process = os.getpid()
-        self._places = Permits(self._size)
-        self._idle: deque[Connection] = deque()
-        self._retired = 0
+        self.process = os.getpid()
+        self.places = Permits(self._size)
+        self.unused: deque[Connection] = deque()
+        self.retired = 0
 
     @property
     def free(self) -> int:
         """How many places are free."""
-        return self._places.free.qsize()
+        return self.places.free.qsize()
 
     @property
     def idle(self) -> int:
         """How many connections are idle."""
-        return len(self._idle)
+        return len(self.unused)
 
     def place(self, deadline: float) -> Permit:
         """Wait for a place.
@@ -101,9 +105,9 @@ class Pool:
         Raises:
             PoolExhaustedError: None became free by *deadline*.
         """
-        if self._process != os.getpid():
+        if self.process != os.getpid():
             self.after_fork()
-        free = self._places.free
+        free = self.places.free
         try:
             return free.get_nowait()
         except queue.Empty:
@@ -116,43 +120,24 @@ class Pool:
 
     def take(self) -> Connection | None:
         """Return an idle connection, if there is one."""
-        while self._idle:
+        while self.unused:
             try:
-                connection = self._idle.pop()
+                connection = self.unused.pop()
             except IndexError:
                 # Another thread was faster.
                 return None
-            if connection.number > self._retired:
+            if connection.number > self.retired:
                 return connection
             connection.close()
         return None
 
-    def lend(self) -> tuple[Connection, Permit] | None:
-        """Return an idle connection and a place, if both are there now; see ``give``."""
-        if self._process != os.getpid():
-            return None
-        try:
-            permit = self._places.free.get_nowait()
-        except queue.Empty:
-            return None
-        try:
-            connection = self._idle.pop()
-        except IndexError:
-            permit.give_back()
-            return None
-        if connection.number > self._retired:
-            return connection, permit
-        connection.close()
-        permit.give_back()
-        return None
-
     def take_older(self, horizon: int) -> Connection | None:
         """Return an idle connection that was open when *horizon* was the youngest."""
-        for _ in range(len(self._idle)):
+        for _ in range(len(self.unused)):
             connection = self.take()
             if connection is None or connection.number <= horizon:
                 return connection
-            self._idle.appendleft(connection)
+            self.unused.appendleft(connection)
         return None
 
     def adopt(self, connection: Connection) -> None:
@@ -162,20 +147,20 @@ class Pool:
 
     def give(self, connection: Connection, place: Permit) -> None:
         """Take both back, for others to use: the last reply was read to its end."""
-        if connection.process != self._process:
+        if connection.process != self.process:
             # Of before a fork.
             connection.close()
             return
-        self._idle.append(connection)
-        self._places.free.put(place)
+        self.unused.append(connection)
+        self.places.free.put(place)
 
     def retire(self, number: int) -> None:
         """Close connections up to *number*; those in use are closed before their next use."""
-        self._retired = max(self._retired, number)
-        for connection in self._idle.copy():
-            if connection.number <= self._retired:
+        self.retired = max(self.retired, number)
+        for connection in self.unused.copy():
+            if connection.number <= self.retired:
                 try:
-                    self._idle.remove(connection)
+                    self.unused.remove(connection)
                 except ValueError:
                     # Taken meanwhile.
                     continue

@@ -1,4 +1,4 @@
-"""The two commands of a good day on an idle connection, each in a call to send and one to receive.
+"""Commands of a good day on an idle connection: one call to send, one to receive.
 
 Nothing is sent again and no connection is opened here. All but the usual reply, whole and in time,
 is no answer: the caller asks again with ``MemcachedNode.start_gets`` and ``start_cas``, which find
@@ -7,10 +7,11 @@ out what is the matter and report it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import os
+import queue
+from typing import TYPE_CHECKING
 
-from . import wire
-from .connection import RECEIVE_SIZE
+from .connection import RECEIVE_SIZE, TOLERANCE
 from .exchange import GRACE
 from .protocol import VALUE_LIMIT, CasToken, Item
 
@@ -21,27 +22,20 @@ if TYPE_CHECKING:
     from .connection import Connection
     from .pool import Permit, Pool
 
+STORED = b"STORED\r\n"
 _TRAILER = b"\r\nEND\r\n"
 #: Of the line in front of a value: the longest key, three numbers, and what is between them.
 _LONGEST_LINE = 300
 #: A larger value may not fit into what the system takes at once, bytes.
 LARGEST = 65_536
 
+#: A command that is on its way: the connection on which the reply will come in, the right to it,
+#: the number of the youngest connection when it was sent, and the monotonic time in seconds by
+#: which the reply has to be there. A plain tuple: one is made for each command.
+Asked = tuple["Connection", "Permit", int, float]
 
-class Asked(NamedTuple):
-    """A command that is on its way.
-
-    Attributes:
-        connection: Where the reply will come in.
-        permit: The right to it.
-        horizon: Number of the youngest connection when the command was sent.
-        until: Monotonic time in seconds by which the reply has to be there.
-    """
-
-    connection: Connection
-    permit: Permit
-    horizon: int
-    until: float
+#: Makes named tuples without the call of a Python function that their class needs.
+new = tuple.__new__
 
 
 class QuickCommands:
@@ -53,121 +47,135 @@ class QuickCommands:
         monotonic: The clock that deadlines refer to.
     """
 
-    __slots__ = ("_monotonic", "_pool", "_timeout")
+    __slots__ = ("_least", "_monotonic", "_most", "_pool", "_timeout")
 
     def __init__(self, pool: Pool, timeout: float, monotonic: Callable[[], float]) -> None:
         self._pool = pool
         self._timeout = timeout
         self._monotonic = monotonic
+        #: What the time-out of a socket may be without being set anew, as in ``Connection.arm``.
+        self._least, self._most = timeout * 0.5, timeout + TOLERANCE
 
-    def send_gets(self, name: bytes, deadline: float) -> Asked | None:
-        """Ask for an item; return ``None`` if that was not possible at once.
+    @property
+    def youngest(self) -> int:
+        """Number of the connection that was opened last: a token of it travels on any."""
+        return self._pool.youngest
 
-        Args:
-            name: Its key as it is sent.
-            deadline: Monotonic time in seconds; before it the node must have time to answer.
-        """
-        return self._send(b"gets " + name + b"\r\n", deadline, None)
-
-    def send_cas(
-        self, name: bytes, value: bytes, ttl: int, token: CasToken, deadline: float
-    ) -> Asked | None:
-        """Replace what *token* was read with; return ``None`` if that was not sent.
+    def send(self, command: bytes, deadline: float, opened_by: int | None = None) -> Asked | None:
+        """Send *command*; return ``None`` if that was not possible at once.
 
         Args:
-            name: The key of the item as it is sent.
-            value: Its new value, at most ``LARGEST`` bytes.
-            ttl: Its time to live as memcached takes it.
-            token: Of the item that is to be replaced.
+            command: A command, or several that are answered together.
             deadline: Monotonic time in seconds; before it the node must have time to answer.
+            opened_by: The connection must have been open when this one was the youngest: cas ids
+                start anew with a server, as in ``CasExchange``.
         """
-        command = wire.cas(name, value, ttl, token.unique)
-        return self._send(command, deadline, token.horizon)
-
-    def _send(self, command: bytes, deadline: float, opened_by: int | None) -> Asked | None:
+        pool = self._pool
         until = self._monotonic() + self._timeout
-        if until > deadline:
-            return None
-        lent = self._pool.lend()
-        if lent is None:
-            return None
-        connection, permit = lent
-        # Cas ids start anew with a server, as in ``CasExchange``.
-        if opened_by is not None and connection.number > opened_by:
-            self._pool.give(connection, permit)
+        if until > deadline or pool.process != os.getpid():
             return None
         try:
-            connection.arm(self._timeout)
-            sent = connection.socket.send(command)
-        except OSError:
-            sent = 0
+            permit = pool.places.free.get_nowait()
+        except queue.Empty:
+            return None
+        try:
+            connection = pool.unused.pop()
+        except IndexError:
+            permit.give_back()
+            return None
+        number = connection.number
+        asked = connection, permit, max(pool.youngest, number), until
+        if opened_by is not None and number > opened_by:
+            pool.give(connection, permit)
+            return None
+        sent = 0
+        if number > pool.retired:
+            try:
+                if not self._least <= connection.armed <= self._most:
+                    connection.arm(self._timeout)
+                sent = connection.socket.send(command)
+            except OSError:
+                sent = 0
         if sent == len(command):
-            return Asked(connection, permit, max(self._pool.youngest, connection.number), until)
-        self.abandon(lent)
+            return asked
+        self.abandon(asked)
         return None
 
-    def receive_item(self, asked: Asked, name: bytes) -> Item | None:
-        """Return the item *name* that was asked for; ``None`` for any other answer, or none."""
+    def receive_item(self, asked: Asked, start: bytes) -> Item | None:
+        """Return an item; ``None`` for any other answer, or none.
+
+        Args:
+            asked: What asked for it.
+            start: What the reply begins with, up to the blank behind the key of the item.
+        """
+        item = None
+        connection, permit, horizon, until = asked
         try:
-            item = self._item(asked, self._received(asked), b"VALUE " + name + b" ")
+            left = until - self._monotonic()
+            if left < self._least:
+                # What arrived while another node was waited for is read however late it is.
+                connection.arm(max(left, GRACE))
+            data = connection.socket.recv(RECEIVE_SIZE)
+            if data.startswith(start):
+                begin = data.index(b"\r\n", len(start), len(start) + _LONGEST_LINE) + 2
+                _, size, unique = data[len(start) : begin - 2].split(b" ")
+                end = begin + int(size)
+                if end + len(_TRAILER) > len(data):
+                    data = self._completed(asked, data, end + len(_TRAILER))
+                if data[end:] == _TRAILER and unique.isdigit():
+                    item = new(Item, (data[begin:end], new(CasToken, (unique, horizon))))
         except (OSError, ValueError):
             item = None
+        pool = self._pool
         if item is None:
             self.abandon(asked)
-            return None
-        self._pool.give(asked.connection, asked.permit)
+        elif connection.process == pool.process:
+            pool.unused.append(connection)
+            pool.places.free.put(permit)
+        else:
+            pool.give(connection, permit)
         return item
 
     def receive_stored(self, asked: Asked) -> bool:
-        """Return whether the item was replaced; ``False`` also if that is not known."""
+        """Return whether an item was replaced; ``False`` also if that is not known."""
         try:
-            stored = self._received(asked) == b"STORED\r\n"
+            stored = self._received(asked) == STORED
         except OSError:
             stored = False
         if stored:
-            self._pool.give(asked.connection, asked.permit)
+            self._pool.give(asked[0], asked[1])
         else:
             self.abandon(asked)
         return stored
 
-    def abandon(self, asked: Asked | tuple[Connection, Permit]) -> None:
+    def abandon(self, asked: Asked) -> None:
         """Close the connection, on which there may be a reply."""
         asked[0].close()
         asked[1].give_back()
 
     def _received(self, asked: Asked) -> bytes:
-        left = asked.until - self._monotonic()
-        if left < self._timeout * 0.5:
+        left = asked[3] - self._monotonic()
+        if left < self._least:
             # What arrived while another node was waited for is read however late it is.
-            asked.connection.arm(max(left, GRACE))
-        return asked.connection.socket.recv(RECEIVE_SIZE)
+            asked[0].arm(max(left, GRACE))
+        return asked[0].socket.recv(RECEIVE_SIZE)
 
-    def _item(self, asked: Asked, data: bytes, start: bytes) -> Item | None:
-        """Return the item of a reply that begins with *data*.
+    def _completed(self, asked: Asked, data: bytes, size: int) -> bytes:
+        """Return a reply of *size* bytes that begins with *data*.
 
         Raises:
             OSError: The rest of it did not come.
-            ValueError: It has another form.
+            ValueError: It cannot be as long as that.
         """
-        if not data.startswith(start):
-            return None
-        line_end = data.index(b"\r\n", len(start), len(start) + _LONGEST_LINE)
-        _, size, unique = data[len(start) : line_end].split(b" ")
-        begin = line_end + 2
-        end = begin + int(size)
-        missing = end + len(_TRAILER) - len(data)
-        if missing > 0:
-            if missing > VALUE_LIMIT:
-                return None
-            pieces = [data]
-            while missing > 0:
-                asked.connection.arm(asked.until - self._monotonic())
-                data = asked.connection.socket.recv(min(missing, 16 * RECEIVE_SIZE))
-                if not data:
-                    return None
-                pieces.append(data)
-                missing -= len(data)
-            data = b"".join(pieces)
-        if data[end:] != _TRAILER or not unique.isdigit():
-            return None
-        return Item(data[begin:end], CasToken(unique, asked.horizon))
+        missing = size - len(data)
+        if missing > VALUE_LIMIT:
+            raise ValueError
+        pieces = [data]
+        while missing > 0:
+            asked[0].arm(asked[3] - self._monotonic())
+            data = asked[0].socket.recv(min(missing, 16 * RECEIVE_SIZE))
+            if not data:
+                raise ValueError
+            pieces.append(data)
+            missing -= len(data)
+        return b"".join(pieces)

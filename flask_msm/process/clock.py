@@ -98,7 +98,12 @@ class FleetClock:
 
 def earliest(clock: Clock) -> float:
     """Return the time that ends lives: see ``FleetClock.earliest``; of other clocks, their time."""
-    return clock.earliest() if isinstance(clock, FleetClock) else clock.time()
+    return ender(clock)()
+
+
+def ender(clock: Clock) -> Callable[[], float]:
+    """Return the function that ``earliest`` calls."""
+    return clock.earliest if isinstance(clock, FleetClock) else clock.time
 
 
 def over_before(clock: Clock) -> Callable[[], float]:

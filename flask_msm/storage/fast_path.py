@@ -12,21 +12,22 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from flask_msm.cluster.mode import Mode
 from flask_msm.errors import CorruptRecordError, UnknownRecordError
-from flask_msm.memcached.quick import LARGEST
+from flask_msm.memcached import wire
+from flask_msm.memcached.quick import LARGEST, STORED, new
 from flask_msm.memcached.wire import checked_ttl, ttl_for
-from flask_msm.process.clock import earliest
+from flask_msm.process.clock import ender
+from flask_msm.record.keys import DIGEST_LENGTH
 from flask_msm.record.record import PARTIAL, Kind
 
 from .store import ABSENT, Copy, Loaded, Outcome, Saved
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from flask_msm.cluster.ended_sessions import EndedSessions
-    from flask_msm.cluster.mode import ModeState
+    from flask_msm.cluster.routing import Router
     from flask_msm.memcached.protocol import CasToken, Item
     from flask_msm.memcached.quick import Asked, QuickCommands
     from flask_msm.record.keys import Keyring
@@ -38,8 +39,14 @@ if TYPE_CHECKING:
     from .store import Rewrite
 
 
+#: A record up to this size is read back as it is written, bytes: so its next change need not read.
+READ_BACK = 8_192
+
 #: Node ids, each with the token that replaces its copy; ``None`` where that must be read first.
 Todo = list["tuple[str, CasToken | None]"]
+
+_FOUND, _DATA = Outcome.FOUND, Kind.DATA
+_NONE: frozenset[str] = frozenset()
 
 
 class FastPath:
@@ -49,7 +56,7 @@ class FastPath:
         store: Does what is not usual.
         enabled: Whether the fast path is taken at all.
         writes: Whether changes take it, too.
-        mode: Where sessions go now.
+        router: Has what holds for all sessions.
         ended: Sessions that are known to have ended.
         second_looks: Decides which reads ask both homes.
         known: Records that were verified already.
@@ -68,7 +75,7 @@ class FastPath:
         *,
         enabled: bool,
         writes: bool,
-        mode: ModeState,
+        router: Router,
         ended: EndedSessions,
         second_looks: SecondLooks,
         known: KnownRecords,
@@ -78,38 +85,42 @@ class FastPath:
         self._store = store
         self._takes_reads = enabled
         self._takes_writes = enabled and writes
-        self._mode = mode
+        self._router = router
         self._ended = ended
         self._second_looks = second_looks
         self._known = known
         self._keys = keys
-        self._nodes = store.nodes
+        self._envelope = store.nodes.envelope
+        self._clock = store.nodes.clock
+        self._ends_lives = ender(self._clock)
+        self._clients = store.nodes.clients
         self._homes = store.nodes.placement.homes
-        self._table = store.nodes.views
-        self._quick = {node_id: client.quick for node_id, client in store.nodes.clients.items()}
+        self._quick = {node_id: client.quick for node_id, client in self._clients.items()}
 
     def load(self, key: str, *, at_least: int, deadline: float) -> Loaded:
         """Return the record of *key*."""
-        if self._takes_reads and self._mode.mode is Mode.DISTRIBUTED:
-            homes = self._homes(key)
-            if self._table.alone.issuperset(homes) and not self._ended.has(key):
-                loaded = self._read(key, homes, at_least, deadline)
-                if loaded is not None:
-                    self.reads += 1
-                    return loaded
-                self._second_looks.take_back(key)
+        homes = self._homes(key)
+        if (
+            self._takes_reads
+            and self._router.now.alone.issuperset(homes)
+            # The list names sessions by the hash in their keys. What is in it is looked at there.
+            and key[-DIGEST_LENGTH:] not in self._ended.shared.record.attributes.entries
+        ):
+            loaded = self._read(key, homes, at_least, deadline)
+            if loaded is not None:
+                self.reads += 1
+                return loaded
+            self._second_looks.take_back(key)
         self.other_reads += 1
         return self._store.load(key, at_least=at_least, deadline=deadline)
 
     def save(self, key: str, rewrite: Rewrite, *, known: Loaded | None, deadline: float) -> Saved:
         """Store what *rewrite* makes of the record."""
-        if self._takes_writes and known is not None and self._mode.mode is Mode.DISTRIBUTED:
-            homes = self._homes(key)
-            if self._table.alone.issuperset(homes) and not self._store.returning():
-                saved = self._write(key, homes, rewrite, known, deadline)
-                if saved is not None:
-                    self.writes += 1
-                    return saved
+        if self._takes_writes and known is not None:
+            saved = self._write(key, rewrite, known, deadline)
+            if saved is not None:
+                self.writes += 1
+                return saved
         self.other_writes += 1
         # The token of a copy that was replaced by now does not fit, so that it is read again.
         return self._store.save(key, rewrite, known=known, deadline=deadline)
@@ -126,112 +137,154 @@ class FastPath:
         """Return what the homes have, ``None`` if anything is not as on a good day."""
         name, first = key.encode(), homes[0]
         others: dict[str, Item] = {}
+        item: Item | None
         if self._second_looks.due(key):
             others = self._exchanged(name, [(node_id, None) for node_id in homes], deadline) or {}
             item = others.pop(first, None)
         else:
             node = self._quick[first]
-            asked = node.send_gets(name, deadline)
-            item = node.receive_item(asked, name) if asked else None
+            asked = node.send(b"gets %b\r\n" % name, deadline)
+            item = node.receive_item(asked, b"VALUE %b " % name) if asked else None
         if item is None:
             return None
-        record = self._opened(key, item.value)
+        keys = self._keys()
+        record = self._known.find(key, item.value, keys) or self._opened(key, item.value, keys)
         if record is None or record.version < at_least or record.created == PARTIAL:
             return None
-        copies = {first: Copy(record, item.token)}
-        for node_id, other in others.items():
-            # The same record may be other bytes: encrypted anew by a rebuild, for example.
-            if other.value != item.value and self._opened(key, other.value) != record:
-                return None
-            copies[node_id] = Copy(record, other.token)
+        copies = {first: new(Copy, (record, item.token))}
+        if others:
+            for node_id, other in others.items():
+                # The same record may be other bytes: encrypted anew by a rebuild, for example.
+                if other.value != item.value and self._opened(key, other.value, keys) != record:
+                    return None
+                copies[node_id] = new(Copy, (record, other.token))
+            tokens = {node_id: copy.token for node_id, copy in copies.items() if copy.token}
+            self._known.note(key, item.value, keys, record, tokens)
         # What this host has yet to hand over may be newer, or a logout.
         if self._store.local.is_dirty(key):
             return None
         if self._store.mirror is not None:
             self._store.mirror.note(key, record)
-        return Loaded(Outcome.FOUND, record, copies)
+        return new(Loaded, (_FOUND, record, copies, True, _NONE, False, _NONE))
 
-    def _opened(self, key: str, data: bytes) -> Record | None:
-        keys = self._keys()
-        record = self._known.find(key, data, keys)
-        if record is None:
-            try:
-                record = self._nodes.envelope.open(data, key)
-            except (CorruptRecordError, UnknownRecordError):
-                return None
-            self._known.note(key, data, keys, record)
+    def _opened(self, key: str, data: bytes, keys: Keyring) -> Record | None:
+        try:
+            record = self._envelope.open(data, key)
+        except (CorruptRecordError, UnknownRecordError):
+            return None
+        self._known.note(key, data, keys, record)
         return record
 
     # -- writing -------------------------------------------------------------------------------
 
-    def _write(
-        self, key: str, homes: tuple[str, ...], rewrite: Rewrite, known: Loaded, deadline: float
-    ) -> Saved | None:
+    def _write(self, key: str, rewrite: Rewrite, known: Loaded, deadline: float) -> Saved | None:
         """Replace all copies by what *rewrite* makes of the record.
 
         Returns:
             What was stored; ``None`` if anything is not as on a good day. Some copies may have
             been replaced by then.
         """
-        base = known.record
-        if base is None or base.kind is not Kind.DATA or base.created == PARTIAL:
+        routing, homes, base = self._router.now, self._homes(key), known.record
+        if (
+            base is None
+            or base.kind is not _DATA
+            or base.created == PARTIAL
+            or not routing.alone.issuperset(homes)
+            or self._clock.time() < routing.settled_at
+        ):
             return None
         mine = rewrite(base)
-        if mine.kind is not Kind.DATA:
+        if mine.kind is not _DATA:
             return None
-        nodes = self._nodes
-        data = nodes.envelope.seal(mine, key)
-        if len(data) > LARGEST or len(data) > nodes.limit(key):
+        data = self._envelope.seal(mine, key)
+        if len(data) > LARGEST or len(data) > routing.limit:
             return None
-        ttl = ttl_for(mine.expires_at, earliest(nodes.clock))
-        todo: Todo = []
-        for node_id in homes:
-            copy = known.copies.get(node_id, ABSENT)
-            todo.append((node_id, copy.token if copy.record is base else None))
-        # The first copy is replaced while the second is read, then that one is replaced.
+        ttl = ttl_for(mine.expires_at, self._ends_lives())
+        keys = self._keys()
+        written: dict[str, CasToken] = {}
+        todo = self._todo(homes, known, self._known.tokens(key, base))
+        # What must be read first is read while others are replaced, then it is replaced.
         while todo:
             items = self._exchanged(key.encode(), todo, deadline, data, ttl)
             if items is None:
                 return None
-            for item in items.values():
-                if self._opened(key, item.value) != base:
-                    return None
-            todo = [(node_id, item.token) for node_id, item in items.items()]
-        self._known.note(key, data, self._keys(), mine)
+            unread, todo = todo, []
+            for node_id, token in unread:
+                item = items.get(node_id)
+                if token is None:
+                    if item is None or not self._is(base, key, item.value, keys):
+                        return None
+                    todo.append((node_id, item.token))
+                elif item is not None and item.value == data:
+                    written[node_id] = item.token
+        self._known.note(key, data, keys, mine, written)
         if self._store.mirror is not None:
             self._store.mirror.note(key, mine)
         return Saved(mine, frozenset(homes))
 
+    def _todo(self, homes: tuple[str, ...], known: Loaded, tokens: Mapping[str, CasToken]) -> Todo:
+        """Return what is to be done with each home.
+
+        Args:
+            homes: Ids of the nodes.
+            known: What was read by this request.
+            tokens: Of copies of the same record that were seen before.
+        """
+        todo: Todo = []
+        for node_id in homes:
+            copy = known.copies.get(node_id, ABSENT)
+            token = copy.token if copy.record is known.record else tokens.get(node_id)
+            # A token travels on connections that are as old as it is.
+            if token is not None and token.horizon < self._quick[node_id].youngest:
+                token = None
+            todo.append((node_id, token))
+        return todo
+
+    def _is(self, record: Record, key: str, data: bytes, keys: Keyring) -> bool:
+        """Return whether *data* is *record*."""
+        found = self._known.find(key, data, keys) or self._opened(key, data, keys)
+        return found == record
+
     # -- both ----------------------------------------------------------------------------------
 
     def _exchanged(
-        self, name: bytes, todo: Todo, deadline: float, data: bytes = b"", ttl: int = 0
+        self,
+        name: bytes,
+        todo: Todo,
+        deadline: float,
+        data: bytes = b"",
+        ttl: int = 0,
     ) -> dict[str, Item] | None:
         """Read copies, and replace others by *data*, side by side.
 
         Returns:
-            What was read, by node; ``None`` if a node gave no answer, has nothing or another copy.
+            What was read, by node, also what a replaced copy is now if it is small; ``None`` if a
+            node gave no answer, has nothing or another copy.
         """
         found: dict[str, Item] = {}
         asked: deque[tuple[str, QuickCommands, Asked, bool]] = deque()
+        gets, item_of = b"gets %b\r\n" % name, b"VALUE %b " % name
+        read_back = gets if len(data) <= READ_BACK else b""
         try:
             for node_id, token in todo:
                 node = self._quick[node_id]
                 if token is None:
-                    sent = node.send_gets(name, deadline)
+                    sent = node.send(gets, deadline)
                 else:
-                    checked = checked_ttl(ttl, self._nodes.clients[node_id].clock_ahead)
-                    sent = node.send_cas(name, data, checked, token, deadline)
+                    ahead = self._clients[node_id].clock_ahead
+                    end = checked_ttl(ttl, ahead) if ahead else ttl
+                    command = wire.cas(name, data, end, token.unique)
+                    sent = node.send(command + read_back, deadline, token.horizon)
                 if sent is None:
                     return None
                 asked.append((node_id, node, sent, token is None))
             while asked:
                 node_id, node, sent, is_read = asked.popleft()
-                if not is_read:
+                if not (is_read or read_back):
                     if not node.receive_stored(sent):
                         return None
                     continue
-                item = node.receive_item(sent, name)
+                item = node.receive_item(sent, item_of if is_read else STORED + item_of)
                 if item is None:
                     return None
                 found[node_id] = item

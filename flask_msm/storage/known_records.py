@@ -1,7 +1,8 @@
 """Records of this process by the bytes they were made of, so that none is verified twice.
 
 Between two reads of a session it is often not changed: the same bytes under the same storage key,
-verified with the same keys, are the same record.
+verified with the same keys, are the same record. And what a node was seen to hold can be replaced
+without being read again, if it is still the same.
 """
 
 from __future__ import annotations
@@ -13,17 +14,25 @@ from flask_msm.process.locks import ProcessLock
 
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from flask_msm.memcached.protocol import CasToken
     from flask_msm.record.keys import Keyring
     from flask_msm.record.record import Record
 
-#: What an entry takes beside its bytes, twice: as they came and as attributes.
-_ENTRY_OVERHEAD = 1_000
+#: What an entry takes beside its bytes, twice: as they came and as attributes. Measured.
+_ENTRY_OVERHEAD = 2_000
 
 
 class _Known(NamedTuple):
     data: bytes
     keys: Keyring
     record: Record
+    #: Of the nodes that were seen to hold the record, in any bytes.
+    tokens: Mapping[str, CasToken]
+
+
+_NO_TOKENS: Mapping[str, CasToken] = {}
 
 
 class KnownRecords:
@@ -52,17 +61,51 @@ class KnownRecords:
             return known.record
         return None
 
-    def note(self, key: str, data: bytes, keys: Keyring, record: Record) -> None:
-        """Take note that *data* was verified for *key* with *keys*, and is *record*."""
+    def tokens(self, key: str, record: Record) -> Mapping[str, CasToken]:
+        """Return what replaces the copies of *record* on nodes that were seen to hold it.
+
+        They may hold another one by now: then a ``cas`` fails.
+        """
+        known = self._known.get(key)
+        return known.tokens if known is not None and known.record is record else _NO_TOKENS
+
+    def note(
+        self,
+        key: str,
+        data: bytes,
+        keys: Keyring,
+        record: Record,
+        tokens: Mapping[str, CasToken] = _NO_TOKENS,
+    ) -> None:
+        """Take note that *data* was verified for *key* with *keys*, and is *record*.
+
+        Args:
+            key: Storage key.
+            data: The sealed record.
+            keys: What it was sealed with.
+            record: What it is.
+            tokens: Of nodes that were seen to hold it.
+        """
         size = 2 * len(data) + _ENTRY_OVERHEAD
         if size > self._most:
             return
-        with self._lock:
+        # The lock itself, for this is in the way of every write. It is only a memory: another
+        # thread that is at it need not be waited for.
+        lock = self._lock.inner
+        if not lock.acquire(blocking=False):
+            return
+        try:
             before = self._known.pop(key, None)
             if before is not None:
                 self.size -= 2 * len(before.data) + _ENTRY_OVERHEAD
-            self._known[key] = _Known(data, keys, record)
+            self._known[key] = _new(_Known, (data, keys, record, tokens))
             self.size += size
             while self.size > self._most:
                 _, gone = self._known.popitem(last=False)
                 self.size -= 2 * len(gone.data) + _ENTRY_OVERHEAD
+        finally:
+            lock.release()
+
+
+#: Makes named tuples without the call of a Python function that their class needs.
+_new = tuple.__new__

@@ -591,7 +591,7 @@ def _resolves_to(monkeypatch, *addresses):
 
 def test_nagle_is_off_and_dead_hosts_are_noticed(node):
     gets(node)
-    (connection,) = node._pool._idle
+    (connection,) = node._pool.unused
     assert connection.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     if hasattr(socket, "TCP_KEEPIDLE"):
         assert connection.socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)

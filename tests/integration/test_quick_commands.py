@@ -8,6 +8,7 @@ from contextlib import ExitStack
 import pytest
 from support import behaviours
 
+from flask_msm.memcached import wire
 from flask_msm.testing.fake_server import FakeServer
 
 
@@ -21,8 +22,12 @@ def soon(seconds: float = 100.0) -> float:
 
 
 def read(node, name=KEY, deadline=None):
-    asked = node.quick.send_gets(name, soon() if deadline is None else deadline)
-    return node.quick.receive_item(asked, name) if asked else None
+    asked = ask(node, name, soon() if deadline is None else deadline)
+    return node.quick.receive_item(asked, b"VALUE %b " % name) if asked else None
+
+
+def ask(node, name=KEY, deadline=None):
+    return node.quick.send(wire.gets([name]), soon() if deadline is None else deadline)
 
 
 def places(node):
@@ -70,26 +75,26 @@ def test_an_item_that_is_not_there_is_no_answer(opened):
 def test_without_an_idle_connection_nothing_is_sent(memcached, node_at):
     node = node_at(memcached(), pool_size=1)
 
-    assert node.quick.send_gets(KEY, soon()) is None
+    assert ask(node) is None
     assert places(node) == (1, 0)
 
 
 def test_without_a_free_place_nothing_is_sent(opened):
     held = opened.start_gets("k", soon())
 
-    assert opened.quick.send_gets(KEY, soon()) is None
+    assert ask(opened) is None
 
     assert held.result().value == b"value"
     assert read(opened).value == b"value"
 
 
 def test_with_less_time_than_an_answer_may_take_nothing_is_sent(opened):
-    assert opened.quick.send_gets(KEY, soon(1.0)) is None
+    assert ask(opened, deadline=soon(1.0)) is None
     assert places(opened) == (1, 1)
 
 
 def test_a_read_that_is_given_up_closes_its_connection(opened):
-    opened.quick.abandon(opened.quick.send_gets(KEY, soon()))
+    opened.quick.abandon(ask(opened))
 
     assert places(opened) == (1, 0)
     assert opened.start_gets("k", soon()).result().value == b"value"
@@ -159,7 +164,7 @@ def test_a_node_that_does_not_answer_in_time_gives_none(behaviour, peer, node_at
 
 
 def replace(node, value, token, name=KEY):
-    sent = node.quick.send_cas(name, value, TTL, token, soon())
+    sent = node.quick.send(wire.cas(name, value, TTL, token.unique), soon(), token.horizon)
     return node.quick.receive_stored(sent) if sent else None
 
 

@@ -124,7 +124,7 @@ MISSING = {
         {"first": 40},
         ("lost", "undead", "signed out"),
     ),
-    "the hand-over of what ended": (without_tombstones, {"first": 16}, ("undead",)),
+    "the hand-over of what ended": (without_tombstones, {"first": 5}, ("undead",)),
     "a look at this host": (without_local_copies, {}, ("forgotten",)),
     "that a guess is one": (without_weak_entries, {}, ("overwritten",)),
 }

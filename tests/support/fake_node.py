@@ -22,33 +22,51 @@ class FakeExchange:
 
 
 class FakeQuickCommands:
-    """As ``QuickCommands``: all but the usual reply is no answer."""
+    """As ``QuickCommands``: all but the usual reply is no answer.
+
+    Attributes:
+        youngest: Number of the connection that was opened last.
+    """
 
     def __init__(self, node: Any) -> None:
+        self.youngest = 0
         self._node = node
 
-    def send_gets(self, name: bytes, deadline: float) -> FakeExchange:
-        return self._node.start_gets(name.decode(), deadline)
+    def send(
+        self, command: bytes, deadline: float, opened_by: int | None = None
+    ) -> list[FakeExchange]:
+        line, _, rest = command.partition(b"\r\n")
+        name, key, *words = line.decode().split()
+        if name == "gets":
+            return [self._node.start_gets(key, deadline)]
+        assert name == "cas"
+        _, ttl, size, unique = words
+        value, after = rest[: int(size)], rest[int(size) + 2 :]
+        token = CasToken(unique.encode(), opened_by or 0)
+        return [
+            self._node.start_cas(key, value, int(ttl), token, deadline),
+            *(self.send(after, deadline) if after else ()),
+        ]
 
-    def send_cas(
-        self, name: bytes, value: bytes, ttl: int, token: CasToken, deadline: float
-    ) -> FakeExchange:
-        return self._node.start_cas(name.decode(), value, ttl, token, deadline)
-
-    def receive_item(self, asked: FakeExchange, name: bytes) -> Item | None:
+    def receive_item(self, asked: list[FakeExchange], start: bytes) -> Item | None:
+        *stored, item = asked
+        if not all(self.receive_stored([one]) for one in stored):
+            item.abandon()
+            return None
         try:
-            return asked.result()
+            return item.result()
         except NodeError:
             return None
 
-    def receive_stored(self, asked: FakeExchange) -> bool:
+    def receive_stored(self, asked: list[FakeExchange]) -> bool:
         try:
-            return asked.result() is True
+            return asked[0].result() is True
         except NodeError:
             return False
 
-    def abandon(self, asked: FakeExchange) -> None:
-        asked.abandon()
+    def abandon(self, asked: list[FakeExchange]) -> None:
+        for one in asked:
+            one.abandon()
 
 
 class FakeNode:

@@ -6,7 +6,9 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import inf
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from support.clock import FakeClock
@@ -15,10 +17,11 @@ from support.fake_node import FakeNode
 from flask_msm.cluster.health import NodeState, rights
 from flask_msm.cluster.mode import Mode
 from flask_msm.cluster.placement import Placement
+from flask_msm.cluster.routing import Routing
 from flask_msm.errors import NodeValueError
 from flask_msm.record.attributes import NOTHING, Attributes
 from flask_msm.record.envelope import Envelope
-from flask_msm.record.keys import Keyring, storage_key
+from flask_msm.record.keys import DIGEST_LENGTH, Keyring, storage_key
 from flask_msm.record.record import Kind, Pointer, Record, join
 from flask_msm.storage.failover import FailoverStore
 from flask_msm.storage.fast_path import FastPath
@@ -288,6 +291,21 @@ class Nearby(Host):
     def has(self, at) -> bool:
         return at in self.ended
 
+    @property
+    def shared(self):
+        """The list of ended sessions."""
+        entries = {at[-DIGEST_LENGTH:]: (1, b"") for at in self.ended}
+        return SimpleNamespace(record=SimpleNamespace(attributes=Attributes(entries, {}, 0)))
+
+    @property
+    def now(self) -> Routing:
+        """The routing."""
+        return Routing(
+            alone=frozenset(self.views.alone if self.mode is Mode.DISTRIBUTED else ()),
+            settled_at=inf if self.returning else 0.0,
+            limit=MAX_SIZE,
+        )
+
     def add(self, digest, *, stamp=None, kept=False) -> None:
         self.told.append((PREFIX + digest, stamp, kept))
 
@@ -329,7 +347,7 @@ def fast_path(near: Nearby, *, enabled: bool = True) -> FastPath:
         near.store,
         enabled=enabled,
         writes=True,
-        mode=near,
+        router=near,
         ended=near,
         second_looks=looks,
         known=KnownRecords(100_000),

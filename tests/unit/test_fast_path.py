@@ -23,6 +23,7 @@ from support.storage import (
     values,
 )
 
+import flask_msm.storage.fast_path
 from flask_msm.cluster.mode import Mode
 from flask_msm.record.envelope import Envelope
 from flask_msm.record.record import PARTIAL
@@ -190,9 +191,17 @@ def test_a_good_day_asks_the_first_home_once_and_every_so_often_both(near, fast)
     assert (fast.reads, fast.other_reads) == (2 * EVERY, 0)
 
 
-def test_what_a_read_returns_can_be_written_without_another_read(near, fast):
+def operations(near):
+    """Return what the homes were asked since the last call."""
+    homes = [near.nodes[home] for home in near.placement.homes(KEY)]
+    asked = [list(home.operations) for home in homes]
+    near.asked()
+    return asked
+
+
+def test_what_was_read_is_replaced_beside_a_read_of_the_other_home(near, fast):
+    near.cluster._second_looks.due(KEY)
     fill(near, "a new copy", "a new copy")
-    load(fast)
     found = load(fast)
     near.asked()
 
@@ -200,7 +209,83 @@ def test_what_a_read_returns_can_be_written_without_another_read(near, fast):
 
     assert values(saved) == {"name": b"newer"}
     assert saved.copies == 2
-    assert near.asked() == 3  # cas beside the read of the other home, then its cas
+    # What replaces a copy is read back with the same command.
+    assert operations(near) == [["cas", "gets"], ["gets", "cas", "gets"]]
+
+
+@pytest.mark.parametrize("change", ["seen", "written"])
+def test_copies_that_were_seen_before_are_replaced_side_by_side_without_being_read(
+    near, fast, change
+):
+    near.cluster._second_looks.due(KEY)
+    fill(near, "a new copy", "a new copy")
+    if change == "written":
+        save(fast, changing(name=b"newer"), known=load(fast))
+    else:
+        for _ in range(EVERY - 1):
+            load(fast)
+    found = load(fast)
+    near.asked()
+
+    saved = fast.save(KEY, changing(name=b"newest"), known=found, deadline=DEADLINE)
+
+    assert values(saved) == {"name": b"newest"}
+    assert operations(near) == [["cas", "gets"]] * 2
+    assert (fast.writes, fast.other_writes) == (1 + (change == "written"), 0)
+
+
+def test_what_another_worker_wrote_behind_a_change_is_not_taken_for_it(near, fast):
+    fill(near, "a new copy", "a new copy")
+    load(fast)
+    second = near.nodes[near.placement.homes(KEY)[1]]
+    second.before["gets"] = lambda: other_change(near, 1)
+    save(fast, changing(ours=b"2"), known=load(fast))
+    assert "theirs" in near.in_cluster().attributes.alive()
+
+    saved = save(fast, changing(name=b"newer"), known=load(fast))
+
+    expected = {"name": b"newer", "theirs": b"1", "ours": b"2"}
+    assert saved.record.attributes.alive() == expected
+    assert near.in_cluster() == saved.record
+
+
+def test_a_copy_that_was_replaced_since_it_was_seen_is_not_written_over(near, fast):
+    fill(near, "a new copy", "a new copy")
+    load(fast)
+    found = load(fast)
+    other_change(near, 1)
+
+    saved = save(fast, changing(ours=b"2"), known=found)
+
+    assert saved.record.attributes.alive() == {"name": b"new", "theirs": b"1", "ours": b"2"}
+    assert near.in_cluster() == saved.record
+
+
+def test_what_was_seen_on_a_connection_that_is_older_than_others_is_read_again(near, fast):
+    """On a later connection the server may be another one, whose cas ids began anew."""
+    fill(near, "a new copy", "a new copy")
+    load(fast)
+    found = load(fast)
+    near.asked()
+    for node in near.nodes.values():
+        node.quick.youngest = 1
+
+    save(fast, changing(name=b"newer"), known=found)
+
+    assert operations(near) == [["gets", "cas", "gets"]] * 2
+
+
+def test_a_large_record_is_not_read_back(near, fast, monkeypatch):
+    monkeypatch.setattr(flask_msm.storage.fast_path, "READ_BACK", 100)
+    fill(near, "a new copy", "a new copy")
+    load(fast)
+    found = load(fast)
+    near.asked()
+
+    saved = fast.save(KEY, changing(name=b"newer" * 30), known=found, deadline=DEADLINE)
+
+    assert operations(near) == [["cas"]] * 2
+    assert load(fast).record == saved.record
 
 
 def test_two_copies_of_one_record_may_be_different_bytes(near, fast):
@@ -259,8 +344,8 @@ def other_change(near: Nearby, home: int) -> None:
 @pytest.mark.parametrize("home", [0, 1])
 @pytest.mark.parametrize("operation", ["gets", "cas"])
 def test_a_change_of_another_worker_in_between_is_joined(near, fast, home, operation):
+    near.cluster._second_looks.due(KEY)
     fill(near, "a new copy", "a new copy")
-    load(fast)
     found = load(fast)
     node = near.nodes[near.placement.homes(KEY)[1]]
     node.before[operation] = lambda: other_change(near, home)

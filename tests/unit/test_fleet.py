@@ -107,6 +107,27 @@ def values(shared):
     return {name: value for name, (_, value) in shared.values("").items()}
 
 
+def test_a_map_that_learns_is_whole_all_the_time_for_those_who_read_it(node, monkeypatch):
+    """Readers take no lock: a session that ended would look alive in between."""
+    here, there = Worker(), Worker()
+    here.map.put("one", b"1")
+    there.map.put("two", b"2")
+    there.sync(node)
+    shown = []
+    usual = SharedMap.__setattr__
+
+    def show(shared, name, value):
+        usual(shared, name, value)
+        shown.append(set(shared.attributes.entries))
+
+    monkeypatch.setattr(SharedMap, "__setattr__", show)
+
+    here.sync(node)
+
+    assert set(here.map.attributes.entries) == {"one", "two"}
+    assert all("one" in names for names in shown)
+
+
 @pytest.fixture
 def node():
     return FakeNode("n1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from support.storage import ENVELOPE, KEYS, OTHER_KEYS, key, record
 
+from flask_msm.memcached.protocol import CasToken
 from flask_msm.storage.known_records import KnownRecords
 
 
@@ -78,4 +79,29 @@ def test_a_session_that_changes_again_and_again_takes_the_room_of_one():
         made = record(version, name=b"anna")
         known.note(key(0), ENVELOPE.seal(made, key(0)), KEYS, made)
 
-    assert known.size < 2_000
+    assert known.size < 3_000
+
+
+TOKENS = {"n1": CasToken(b"7", 1)}
+
+
+def test_the_tokens_of_its_copies_belong_to_the_record_that_is_known_now(known):
+    known.note(key(0), DATA, KEYS, MADE, TOKENS)
+    newer = record(2, name=b"bob")
+
+    assert known.tokens(key(0), MADE) == TOKENS
+    assert known.tokens(key(0), newer) == {}
+    assert known.tokens(key(1), MADE) == {}
+
+    known.note(key(0), ENVELOPE.seal(newer, key(0)), KEYS, newer)
+
+    assert known.tokens(key(0), MADE) == {}
+    assert known.tokens(key(0), newer) == {}
+
+
+def test_a_thread_that_is_at_it_is_not_waited_for(known):
+    with known._lock.inner:
+        known.note(key(1), DATA, KEYS, MADE)
+
+    assert known.find(key(1), DATA, KEYS) is None
+    assert known.find(key(0), DATA, KEYS) is MADE
