@@ -54,11 +54,6 @@ class FailbackProgress(NamedTuple):
 class Failback:
     """Brings local storage back into the cluster.
 
-    Args:
-        mirror: Notified when local storage was emptied; ``None`` without one.
-        timeout: Time in seconds one session may take.
-        conditions: Where sessions that nodes do not take are reported.
-
     Attributes:
         progress: Of what is going on now, ``None`` when nothing is.
         is_restoring: The cluster forgot sessions that are being given back: no answer that a
@@ -81,10 +76,6 @@ class Failback:
         #: How many changes had been late, and when that grew last, monotonic time in seconds.
         self._late = 0
         self._late_at = -QUIET
-
-    def homes(self, key: str) -> tuple[str, ...]:
-        """Return the ids of the nodes that are home to a storage key."""
-        return self.store.nodes.placement.homes(key)
 
     def mark_ended(self, ended: list[Ended]) -> None:
         """End the copies this host has of sessions that ended elsewhere.
@@ -236,8 +227,8 @@ class Failback:
         That a node is not trusted, or cannot be reached for a moment, is not enough: what is found
         here is dropped.
         """
-        empty = self.membership.control.empty()
-        return [key for key in self.store.local.all_keys() if empty.issuperset(self.homes(key))]
+        empty, homes = self.membership.control.empty(), self.store.nodes.placement.homes
+        return [key for key in self.store.local.all_keys() if empty.issuperset(homes(key))]
 
     def _is_final(self, entry: Entry) -> bool:
         """Return whether an end must reach the cluster, also if changes are dropped.

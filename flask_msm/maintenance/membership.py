@@ -336,14 +336,6 @@ class Membership:
                 except NodeError:
                     continue
 
-    def write_host(self) -> None:
-        """Note on this host what is known now."""
-        self.host.write()
-
-    def read_host(self) -> None:
-        """Learn what other workers of this host noted."""
-        self.host.read()
-
     # -- single nodes --------------------------------------------------------------------------
 
     def _by(self, until: float | None = None) -> float:

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from .failback import Failback
     from .host_log import HostLog
     from .membership import Membership
-    from .node_statistics import Numbers
     from .probe import Prober
     from .reactions import Reactions
     from .rebuild_starter import RebuildStarter
@@ -75,11 +74,6 @@ class Monitor:
         self._returning = ProcessLock()
         self._resolved_at = self.membership.clock.monotonic()
 
-    @property
-    def numbers(self) -> dict[str, Numbers]:
-        """The latest statistics of each node."""
-        return self.prober.numbers
-
     def begin(self) -> None:
         """Learn what the fleet knows before the first session is read; until then trust no node."""
         with self._ticking:
@@ -99,7 +93,7 @@ class Monitor:
             self.reactions.give_up(self.reactions.retries.run(self.rejoin))
             self.rebuilds.start()
             if not in_request:
-                self.reporter.publish(self.numbers)
+                self.reporter.publish(self.prober.numbers)
         except Exception:  # the scheduler must outlive any fault
             logger.exception("a tick failed")
         finally:

@@ -126,7 +126,7 @@ class Reactions:
     def publish(self, _: float = 0.0) -> None:
         """Bring the control state to all nodes that answer, without waiting for the next tick."""
         changes = self.membership.exchange()
-        self.membership.write_host()
+        self.membership.host.write()
         self._learn(changes)
 
     def look(self, within: float | None = None) -> None:
@@ -143,7 +143,7 @@ class Reactions:
         changed. Two workers that both read before either writes both change it: the later stamp
         holds.
         """
-        self.membership.read_host()
+        self.membership.host.read()
         # What the fleet knows comes first, so that the change is the newest entry.
         gathered, changes = self.membership.gather(self._table.node_ids, also)
         try:
@@ -151,7 +151,7 @@ class Reactions:
                 act(self.membership.control)
             reached, lost = self.membership.spread(gathered)
             changes += lost
-            self.membership.write_host()
+            self.membership.host.write()
         finally:
             self._learn(changes)
         return reached

@@ -12,6 +12,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.errors import NodeError, NodeValueError
+from flask_msm.record.keys import is_digest
 
 from .copier import Tally
 
@@ -264,7 +265,7 @@ class Rebuilder:
         self.unlisted.discard(source)
         by_target: dict[str, list[str]] = {}
         for key in listed:
-            if is_session_key(key, self.key_prefix):
+            if is_digest(key[len(self.key_prefix) :]):
                 for target in target_of(key):
                     if target != source:
                         by_target.setdefault(target, []).append(key)
@@ -313,9 +314,3 @@ class Rebuilder:
         if isinstance(error, NodeValueError):
             text += "; the node stays in use and is read together with others"
         self._events.add("warning", f"{what}_failed", text, node=node_id)
-
-
-def is_session_key(key: str, prefix: str) -> bool:
-    """Return whether *key* is the storage key of a session under *prefix*."""
-    digest = key[len(prefix) :]
-    return len(digest) == 40 and not digest.strip("0123456789abcdef")

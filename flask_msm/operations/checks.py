@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.errors import NodeError
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from flask_msm.cluster.control import Control
+    from flask_msm.application import Cluster
     from flask_msm.cluster.shared_map import Fetched
-    from flask_msm.cluster.workers import WorkerRegistry
-    from flask_msm.memcached.client import MemcachedNode
     from flask_msm.process.clock import Clock
 
 
@@ -48,6 +44,8 @@ class Report(NamedTuple):
     nodes: tuple[Finding, ...]
 
 
+#: Time in seconds between two looks.
+PAUSE = 0.2
 UP, DRAINED = "up and trusted", "drained by an operator"
 FOREIGN = (
     "holds what another application shares, or this one with other keys (SECRET_KEY,"
@@ -55,78 +53,52 @@ FOREIGN = (
 )
 
 
-class ReadinessCheck:
-    """Looks at the fleet from outside: sets nothing, starts nothing.
+def wait_for_nodes(cluster: Cluster, clock: Clock, timeout: float, node_time: float) -> Report:
+    """Return the report as soon as all nodes are up, or the last one after *timeout* seconds."""
+    until = clock.monotonic() + timeout
+    while True:
+        report = check_nodes(cluster, clock, node_time)
+        if report.all_up or clock.monotonic() >= until:
+            return report
+        time.sleep(PAUSE)
 
-    *look* returns an empty control state and registry to read the fleet's into, one node may take
-    *timeout* seconds.
+
+def check_nodes(cluster: Cluster, clock: Clock, node_time: float) -> Report:
+    """Look at the fleet from outside: set nothing, start nothing.
+
+    One node may take *node_time* seconds.
     """
-
-    def __init__(
-        self,
-        nodes: Mapping[str, MemcachedNode],
-        *,
-        look: Callable[[], tuple[Control, WorkerRegistry]],
-        clock: Clock,
-        timeout: float,
-    ) -> None:
-        self._nodes = nodes
-        self._look = look
-        self._clock = clock
-        self._timeout = timeout
-
-    def check(self) -> Report:
-        """Return how things are now."""
-        control, heartbeat = self._look()
-        answers: dict[str, str | None] = {}
-        for node_id, node in self._nodes.items():
-            deadline = self._clock.monotonic() + self._timeout
-            try:
-                pulled = control.shared.pull(node, deadline)
-                heartbeat.shared.pull(node, deadline)
-            except NodeError as error:
-                answers[node_id] = error.reason
-            else:
-                # A node that no worker has seen since it started holds nothing, trusted or not.
-                answers[node_id] = _trouble(pulled)
-        drains = control.drains()
-        findings = []
-        for node_id, trouble in answers.items():
-            drain = drains.get(node_id)
-            if drain == "drained":
-                text = DRAINED
-            elif trouble is not None:
-                text = trouble
-            elif drain is not None:
-                text = "is being drained"
-            elif heartbeat.layouts_differ():
-                text = "workers use different nodes"
-            elif not control.standing(node_id).trusted:
-                text = "waits for its rebuild"
-            else:
-                text = UP
-            findings.append(
-                Finding(
-                    node_id,
-                    up=text in (UP, DRAINED),
-                    text=text,
-                    drained=text == DRAINED,
-                    foreign=text == FOREIGN,
-                )
-            )
-        return Report(all(finding.up for finding in findings), tuple(findings))
-
-    def wait(self, timeout: float, pause: Callable[[float], object]) -> Report:
-        """Return the report as soon as all nodes are up, or the last one after *timeout* seconds.
-
-        *pause* is called with the time in seconds to wait between two looks.
-        """
-        until = self._clock.monotonic() + timeout
-        while True:
-            report = self.check()
-            if report.all_up or self._clock.monotonic() >= until:
-                return report
-            pause(0.2)
+    control, workers = cluster.look_afresh()
+    answers: dict[str, str | None] = {}
+    for node_id, node in cluster.nodes.items():
+        deadline = clock.monotonic() + node_time
+        try:
+            pulled = control.shared.pull(node, deadline)
+            workers.shared.pull(node, deadline)
+        except NodeError as error:
+            answers[node_id] = error.reason
+        else:
+            # A node that no worker has seen since it started holds nothing, trusted or not.
+            answers[node_id] = _trouble(pulled)
+    drains, layouts_differ = control.drains(), workers.layouts_differ()
+    findings = []
+    for node_id, trouble in answers.items():
+        drain = drains.get(node_id)
+        if drain == "drained":
+            text = DRAINED
+        elif trouble is not None:
+            text = trouble
+        elif drain is not None:
+            text = "is being drained"
+        elif layouts_differ:
+            text = "workers use different nodes"
+        elif not control.standing(node_id).trusted:
+            text = "waits for its rebuild"
+        else:
+            text = UP
+        is_up, is_drained = text in (UP, DRAINED), text == DRAINED
+        findings.append(Finding(node_id, is_up, text, is_drained, foreign=text == FOREIGN))
+    return Report(all(finding.up for finding in findings), tuple(findings))
 
 
 def _trouble(pulled: Fetched) -> str | None:

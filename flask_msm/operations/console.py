@@ -1,7 +1,6 @@
-"""The one door for operators: shows the fleet and changes it.
+"""The one door for operators, of dashboard and command line: shows the fleet and changes it.
 
-Dashboard, command line and tests call the same ``Console``. A command is one function: check,
-change, event and line of the audit log, outcome.
+A command is one function: check, change, event and line of the audit log, outcome.
 """
 
 from __future__ import annotations
@@ -28,12 +27,13 @@ from flask_msm.errors import (
     quoted,
     short_name,
 )
+from flask_msm.sessions.overrides import BLACKLIST_NOTE
 from flask_msm.sessions.pins import MAX_PINS
 from flask_msm.settings.settings import OnReconnect, PolicyName
 
-from .checks import Report
-from .cluster_operations import ClusterOperations
-from .observer import REFRESH
+from .checks import Report, wait_for_nodes
+from .inspection import inspect
+from .observer import REFRESH, Observer
 from .project_events import event_id
 from .projection import SnapshotBuilder
 
@@ -128,27 +128,30 @@ class Console:
         self._clock = clock
         self._builder = SnapshotBuilder(application, settings, app_name=app_name, clock=clock)
         self._visits = False
-        self.operations = (
-            ClusterOperations(application, application.cluster, settings, clock)
-            if application.cluster
-            else None
-        )
+        cluster, local = application.cluster, application.local
+        self.observer = Observer(cluster, local, clock, settings.timeout) if cluster else None
 
     def visit(self) -> None:
-        """Be used by a process that is no worker, a command line: nothing is started."""
-        self._operations().visit()
+        """Be used by a process that is no worker, a command line: nothing is started or made."""
         self._visits = True
+        self._observer().visit()
+        self.application.events.visit()
+        for background in self._cluster().backgrounds:
+            background.refuse()
+        self.application.local.visit()
+        # A visitor has to look for the folder; a worker has it open.
+        self.application.local.get_blob(BLACKLIST_NOTE)
 
     # -- what is shown -------------------------------------------------------------------------
 
     def view(self) -> Snapshot:
         """Return the fleet as it is known here. Never blocks on I/O, never raises."""
-        if self.operations is None:
+        if self.observer is None:
             return self._builder.without_cluster()
-        seen = self.operations.observer.seen()
+        seen = self.observer.seen()
         # Longer than usual after a while in which the fleet was not shown.
         delay = max(REFRESH, self._clock.time() - seen.at)
-        return self._builder.snapshot(seen, self.operations.cluster, delay=delay)
+        return self._builder.snapshot(seen, self._cluster(), delay=delay)
 
     def look(self) -> Snapshot:
         """Return the fleet after the nodes were asked what operators have changed.
@@ -163,9 +166,9 @@ class Console:
 
     def survey(self) -> Snapshot:
         """Return the fleet as it can be seen from outside, after all nodes were asked."""
-        operations = self._operations()
-        operations.cluster.reactions.look()
-        return self._builder.snapshot(operations.observer.refresh(), operations.cluster)
+        cluster = self._cluster()
+        cluster.reactions.look()
+        return self._builder.snapshot(self._observer().refresh(), cluster)
 
     def conditions(self) -> list[Condition]:
         """Return what is wrong for a while, oldest first."""
@@ -189,9 +192,10 @@ class Console:
         Args:
             timeout: Time in seconds to wait for that.
         """
-        if self.operations is None:
+        if (cluster := self.application.cluster) is None:
             return Report(all_up=True, nodes=())
-        return self.operations.gate.wait(timeout, time.sleep)
+        node_time = self.settings.connect_timeout + self.settings.timeout
+        return wait_for_nodes(cluster, self._clock, timeout, node_time)
 
     def inspect(self, nodes: Iterable[str]) -> Inspection:
         """Return what is wrong with the records on *nodes*; takes at most 5 seconds for each.
@@ -199,10 +203,8 @@ class Console:
         Raises:
             CommandError: There is no such node.
         """
-        nodes = tuple(nodes)
-        for node in nodes:
-            self._cluster(node)
-        return self._operations().inspector.inspect(nodes)
+        found = [self._cluster(node).nodes[node] for node in nodes]
+        return inspect(found, self.application.envelope, self.settings.key_prefix, self._clock)
 
     def note(
         self, kind: str, text: str, *, actor: str, reason: str = "", level: str = "info"
@@ -417,14 +419,14 @@ class Console:
 
     # -- what commands share -------------------------------------------------------------------
 
-    def _operations(self) -> ClusterOperations:
-        if self.operations is None:
+    def _observer(self) -> Observer:
+        if self.observer is None:
             raise CommandError("MSM_NODES is not set: there is no cluster to look after")
-        return self.operations
+        return self.observer
 
     def _cluster(self, node: str | None = None) -> Cluster:
         """Return the cluster, if *node* is one of its nodes."""
-        cluster = self._operations().cluster
+        cluster = self._observer().cluster
         if node is not None and node not in cluster.nodes:
             known = ", ".join(cluster.nodes)
             raise CommandError(f"there is no node {quoted(node)}; there are {known}")

@@ -13,7 +13,7 @@ from flask_msm.record.keys import is_digest
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from flask_msm.memcached.client import MemcachedNode
     from flask_msm.process.clock import Clock
@@ -55,71 +55,61 @@ class Inspection(NamedTuple):
     troubles: tuple[Trouble, ...]
 
 
-class RecordAudit:
-    """Looks at what nodes hold under the application's prefix."""
+def inspect(
+    nodes: Iterable[MemcachedNode], envelope: Envelope, prefix: str, clock: Clock
+) -> Inspection:
+    """Return what is wrong with what *nodes* hold under the application's *prefix*.
 
-    def __init__(
-        self,
-        nodes: Mapping[str, MemcachedNode],
-        *,
-        envelope: Envelope,
-        prefix: str,
-        clock: Clock,
-    ) -> None:
-        self._nodes = nodes
-        self._verify = envelope.verify
-        self._prefix = prefix
-        self._clock = clock
+    Takes at most ``NODE_TIME`` seconds for each.
+    """
+    looked_at = 0
+    troubles: list[Trouble] = []
+    for node in nodes:
+        seen, found = _look(node, envelope, prefix, clock)
+        looked_at += seen
+        troubles += found
+    return Inspection(looked_at, tuple(troubles))
 
-    def inspect(self, node_ids: Iterable[str]) -> Inspection:
-        """Return what is wrong with *node_ids*, in at most ``NODE_TIME`` seconds for each."""
-        looked_at = 0
-        troubles: list[Trouble] = []
-        for node_id in node_ids:
-            seen, found = self._look(self._nodes[node_id])
-            looked_at += seen
-            troubles += found
-        return Inspection(looked_at, tuple(troubles))
 
-    def _look(self, node: MemcachedNode) -> tuple[int, list[Trouble]]:
-        """Return how many records of *node* were looked at, and what is wrong."""
-        until = self._clock.monotonic() + NODE_TIME
-        seen = foreign = damaged = 0
-        try:
-            # A part of the time is left to read what was listed.
-            listed = node.sample(self._prefix, MAX_RECORDS, until - NODE_TIME / 2)
-            names = [name for name in listed if self._is_record(name)]
-            for start in range(0, len(names), BATCH):
-                if self._clock.monotonic() >= until:
-                    break
-                for name, item in node.get_many(names[start : start + BATCH], until).items():
-                    seen += 1
-                    try:
-                        self._verify(item.value, name)
-                    except UnknownRecordError:
-                        foreign += 1
-                    except CorruptRecordError:
-                        damaged += 1
-        except NodeValueError:
-            return seen, [Trouble(node.id, "not listed", NOT_LISTED)]
-        except NodeError as error:
-            text = f"could not be looked at ({error.reason}): run the check again"
-            return seen, [Trouble(node.id, "not looked at", text)]
-        troubles = []
-        if foreign:
-            text = FOREIGN.format(count=foreign, seen=seen, prefix=self._prefix)
-            troubles.append(Trouble(node.id, "foreign", text))
-        if damaged:
-            text = DAMAGED.format(count=damaged, seen=seen, prefix=self._prefix)
-            troubles.append(Trouble(node.id, "damaged", text))
-        return seen, troubles
+def _look(
+    node: MemcachedNode, envelope: Envelope, prefix: str, clock: Clock
+) -> tuple[int, list[Trouble]]:
+    """Return how many records of *node* were looked at, and what is wrong."""
+    until = clock.monotonic() + NODE_TIME
+    seen = foreign = damaged = 0
+    try:
+        # A part of the time is left to read what was listed.
+        listed = node.sample(prefix, MAX_RECORDS, until - NODE_TIME / 2)
+        names = [name for name in listed if _is_record(name.removeprefix(prefix))]
+        for start in range(0, len(names), BATCH):
+            if clock.monotonic() >= until:
+                break
+            for name, item in node.get_many(names[start : start + BATCH], until).items():
+                seen += 1
+                try:
+                    envelope.verify(item.value, name)
+                except UnknownRecordError:
+                    foreign += 1
+                except CorruptRecordError:
+                    damaged += 1
+    except NodeValueError:
+        return seen, [Trouble(node.id, "not listed", NOT_LISTED)]
+    except NodeError as error:
+        text = f"could not be looked at ({error.reason}): run the check again"
+        return seen, [Trouble(node.id, "not looked at", text)]
+    found = ("foreign", foreign, FOREIGN), ("damaged", damaged, DAMAGED)
+    return seen, [
+        Trouble(node.id, what, text.format(count=count, seen=seen, prefix=prefix))
+        for what, count, text in found
+        if count
+    ]
 
-    def _is_record(self, name: str) -> bool:
-        """Return whether what is kept under *name* has to be signed."""
-        rest = name.removeprefix(self._prefix)
-        # Leases and identities are not signed: changing them gains an attacker nothing.
-        unsigned = rest.startswith("fleet:lease:") or rest == identity.KEY_SUFFIX
-        return is_digest(rest) or (rest.startswith("fleet:") and not unsigned)
+
+def _is_record(name: str) -> bool:
+    """Return whether what is kept under *name*, without the prefix, has to be signed."""
+    # Leases and identities are not signed: changing them gains an attacker nothing.
+    unsigned = name.startswith("fleet:lease:") or name == identity.KEY_SUFFIX
+    return is_digest(name) or (name.startswith("fleet:") and not unsigned)
 
 
 NOT_LISTED = (

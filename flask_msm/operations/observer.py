@@ -9,7 +9,7 @@ from flask_msm.process.locks import ProcessLock
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from flask_msm.application import Cluster
     from flask_msm.maintenance.reporting import StatusReporter
@@ -48,10 +48,8 @@ class Observer:
     All nodes together may take *timeout* seconds.
     """
 
-    def __init__(
-        self, cluster: Cluster, local: LocalStore, *, clock: Clock, timeout: float
-    ) -> None:
-        self._cluster = cluster
+    def __init__(self, cluster: Cluster, local: LocalStore, clock: Clock, timeout: float) -> None:
+        self.cluster = cluster
         self._workers = cluster.workers
         #: Workers of this host leave their reports here as well.
         self._local = local
@@ -59,9 +57,6 @@ class Observer:
         self._timeout = timeout
         #: ``None`` for a command line.
         self._reporter: StatusReporter | None = cluster.reporter
-        self._begin: Callable[[], object] = cluster.runtime.on_load
-        #: Before this process has read a session nothing is known of any node.
-        self._begun: Callable[[], bool] = lambda: cluster.runtime.begun
         self._refreshing = ProcessLock()
         self._seen: CollectedReports | None = None
         self._asked_at = 0.0
@@ -69,7 +64,7 @@ class Observer:
         self._heard: dict[str, tuple[int, float]] = {}
 
     def visit(self) -> None:
-        """Be a visitor, for a command line: this process is no worker."""
+        """Be a command line: this process is no worker."""
         self._reporter = None
 
     def seen(self) -> CollectedReports:
@@ -77,7 +72,7 @@ class Observer:
         now = self._clock.monotonic()
         if now - self._asked_at >= REFRESH and self._refreshing.acquire(blocking=False):
             self._asked_at = now
-            if not self._cluster.urgent.put(lambda _: self._refresh_and_release()):
+            if not self.cluster.urgent.put(lambda _: self._refresh_and_release()):
                 self._refreshing.release()
         living = frozenset(self._workers.living())
         seen = self._seen
@@ -101,12 +96,12 @@ class Observer:
         found: dict[str, Report] = {}
         for name in names:
             data = self._local.get_blob(note_name(name))
-            report = self._cluster.reports.open(name, data) if data else None
+            report = self.cluster.reports.open(name, data) if data else None
             if report is not None:
                 found[name] = report
-        usable = any(view.rights.joined for view in self._cluster.state.view().values())
+        usable = any(view.rights.joined for view in self.cluster.state.view().values())
         if usable:
-            for name, report in self._cluster.reports.collect(names, deadline).items():
+            for name, report in self.cluster.reports.collect(names, deadline).items():
                 if name not in found or report.stamp > found[name].stamp:
                     found[name] = report
         source = "fleet" if usable else "host"
@@ -136,15 +131,16 @@ class Observer:
     def _own(self) -> dict[str, Report]:
         if self._reporter is None:
             return {}
-        name, facts = self._workers.worker, self._reporter.facts(self._cluster.prober.numbers)
-        if not self._begun():
+        name, facts = self._workers.worker, self._reporter.facts(self.cluster.prober.numbers)
+        # Before this process has read a session nothing is known of any node.
+        if not self.cluster.runtime.begun:
             facts["nodes"] = {}
         return {name: Report(name, 0, facts)}
 
     def _refresh_and_release(self) -> None:
         try:
             # Else a worker that was asked for the dashboard only would know nothing of the fleet.
-            self._begin()
+            self.cluster.runtime.on_load()
             self.refresh()
         finally:
             self._refreshing.release()

@@ -235,8 +235,8 @@ def test_twenty_open_dashboards_ask_the_nodes_no_more_than_one(nodes, shop_over,
         slow = {**PATIENT, "MSM_PROBE_INTERVAL": 600, "MSM_PROBE_MAX_BACKOFF": 600}
         shop = shop_over([first, second], reads=False, **slow)
         shop.wait("up", "up")
-        operations = shop.manager.state(shop.app).console.operations
-        cluster, observer = operations.cluster, operations.observer
+        observer = shop.manager.state(shop.app).console.observer
+        cluster = observer.cluster
 
         def probed():
             state = shop.client.get("/msm-admin/api/v1/state").json

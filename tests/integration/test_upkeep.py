@@ -286,21 +286,21 @@ def test_a_drained_node_is_copied_away_and_left_alone_until_it_is_taken_back(fle
 
 def test_the_gate_opens_only_when_losing_any_node_would_lose_nothing(fleet):
     cluster, state = fleet.worker()
-    gate = state.console.operations.gate
-    assert gate.check().all_up
+    console = state.console
+    assert console.check().all_up
     store_sessions(state, 20)
 
     fleet.nodes[0].kill()
-    assert not gate.check().all_up
+    assert not console.check().all_up
     fleet.nodes[0].restart()
     # No worker has ticked since: the node is there, and nobody knows yet that it is empty.
-    assert not gate.check().all_up
+    assert not console.check().all_up
     cluster.monitor.tick()
-    assert not gate.check().all_up
+    assert not console.check().all_up
 
     settle(cluster)
 
-    assert gate.check().all_up
+    assert console.check().all_up
 
 
 def test_a_node_that_gives_no_statistics_and_lists_no_keys_stays_in_use(fleet, memcached):

@@ -78,8 +78,7 @@ class Crew:
         worker = make_app(clock=clock, manager=manager, **self._config, **config)
         worker.cluster = worker.state.parts.cluster
         worker.console = worker.state.console
-        worker.console.operations.observer._begin = lambda: None
-        worker.console.operations.observer._begun = lambda: True
+        worker.cluster.runtime = Begun()
         worker.name = name
         return worker
 
@@ -105,6 +104,18 @@ class Crew:
         """Store *data* under *key* in all nodes, as somebody else would."""
         for node in self.nodes.values():
             node.put(key, data)
+
+
+class Begun:
+    """A process that has begun, and whose ticks are those of the test."""
+
+    begun = True
+
+    def on_load(self) -> None:
+        pass
+
+    def stop(self) -> None:
+        pass
 
 
 class AtOnce:

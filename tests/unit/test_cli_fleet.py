@@ -249,6 +249,4 @@ def test_no_thread_is_started_and_no_worker_announced(crew, run):
 
     assert threading.enumerate() == before
     assert {name: set(node.items) for name, node in crew.nodes.items()} == known
-    assert crew.workers[0].console.operations.observer.refresh().known == {
-        w.name for w in crew.workers
-    }
+    assert crew.workers[0].console.observer.refresh().known == {w.name for w in crew.workers}

@@ -37,7 +37,7 @@ def show(worker, reports, *, at=None):
     for name in found:
         worker.cluster.workers.shared.put(name, b"{}")
     worker.cluster.urgent.takes = False
-    worker.console.operations.observer._seen = CollectedReports(
+    worker.console.observer._seen = CollectedReports(
         at or worker.clock.now, found, frozenset(found), "fleet"
     )
 
@@ -45,7 +45,7 @@ def show(worker, reports, *, at=None):
 def facts_of(worker):
     """Return what a worker says of itself, as others read it."""
     cluster = worker.cluster
-    return json.loads(json.dumps(cluster.reporter.facts(cluster.monitor.numbers)))
+    return json.loads(json.dumps(cluster.reporter.facts(cluster.monitor.prober.numbers)))
 
 
 # -- the view ------------------------------------------------------------------------------------
@@ -254,7 +254,7 @@ def test_every_worker_says_what_happened_in_it_since_it_started():
     other.cluster.mirror.dropped = 3
     crew.tick()
     crew.tick()
-    one.console.operations.observer.refresh()
+    one.console.observer.refresh()
 
     counts = {worker.id: worker.counts for worker in one.console.view().workers}
 
@@ -388,7 +388,7 @@ def test_a_worker_that_lives_is_not_forgotten_also_if_it_was_not_seen_yet(one, o
     with pytest.raises(CommandError, match="lives"):
         one.console.forget_worker(other.name, **BY)
     one.cluster.urgent.takes = False
-    one.console.operations.observer._seen = None
+    one.console.observer._seen = None
     with pytest.raises(CommandError, match="lives"):
         one.console.forget_worker(other.name, **BY)
     with pytest.raises(CommandError, match="there is no worker"):

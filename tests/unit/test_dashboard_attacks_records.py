@@ -48,7 +48,7 @@ def test_reports_forged_with_the_key_break_no_page(odd):
     client = one.browser()
     html_pages = [page for page in PAGES if not page.startswith("api/") and "upload" not in page]
     publisher = other.cluster.reporter
-    facts = json.loads(json.dumps(publisher.facts(other.cluster.monitor.numbers)))
+    facts = json.loads(json.dumps(publisher.facts(other.cluster.monitor.prober.numbers)))
     names = (*facts, "blacklist")
     inner = ("state", "since", "numbers", "latencies", "error", "failures", "retry_at", "trusted")
     reports = {f"host:{n}": {**facts, name: odd} for n, name in enumerate(names)}
@@ -63,9 +63,7 @@ def test_reports_forged_with_the_key_break_no_page(odd):
     for name in found:
         one.cluster.workers.shared.put(name, b"{}")
     one.cluster.urgent.takes = False
-    one.console.operations.observer._seen = CollectedReports(
-        crew.clock.now, found, frozenset(found), "fleet"
-    )
+    one.console.observer._seen = CollectedReports(crew.clock.now, found, frozenset(found), "fleet")
 
     html = told_by_all_pages(client, html_pages)
 

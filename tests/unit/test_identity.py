@@ -268,7 +268,7 @@ def test_another_fleet_on_the_same_keys_is_an_error_and_no_node_is_believed(crew
     assert {condition.kind for condition in strangers.cluster.conditions.lasting()} == {
         "foreign_fleet"
     }
-    report = strangers.console.operations.gate.check()
+    report = strangers.console.check()
     assert not report.all_up
     assert all("MSM_KEY_PREFIX" in finding.text for finding in report.nodes)
 

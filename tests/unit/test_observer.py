@@ -40,14 +40,14 @@ def statuses(worker):
 
 
 def test_every_worker_is_seen(one, other):
-    seen = one.console.operations.observer.refresh()
+    seen = one.console.observer.refresh()
 
     assert set(seen.reports) == {one.name, other.name} == seen.known
     assert seen.source == "fleet"
 
 
 def test_a_look_asks_no_node_and_collected_reports_are_shown_for_a_while(crew, one):
-    observer = one.console.operations.observer
+    observer = one.console.observer
     one.cluster.urgent.kept = jobs = []
     crew.operations()
 
@@ -63,7 +63,7 @@ def test_a_look_asks_no_node_and_collected_reports_are_shown_for_a_while(crew, o
 
 
 def test_the_next_look_tries_again_when_the_job_was_not_taken(crew, one):
-    observer = one.console.operations.observer
+    observer = one.console.observer
     one.cluster.urgent.takes = False
     observer.seen()
     crew.clock.advance(REFRESH)
@@ -79,14 +79,14 @@ def test_before_anything_was_gathered_a_worker_shows_itself(crew):
     late = crew.hire()
     late.cluster.urgent.kept = []
 
-    seen = late.console.operations.observer.seen()
+    seen = late.console.observer.seen()
 
     assert set(seen.reports) == {late.name}
     assert seen.source == "self"
 
 
 def test_who_looks_after_a_while_sees_itself_and_how_many_others_there_are(crew, one, other):
-    observer = one.console.operations.observer
+    observer = one.console.observer
     observer.refresh()
     assert set(observer.seen().reports) == {one.name, other.name}
     one.cluster.urgent.kept = []
@@ -101,7 +101,7 @@ def test_who_looks_after_a_while_sees_itself_and_how_many_others_there_are(crew,
 
 
 def test_a_worker_is_not_called_silent_when_no_report_was_collected_for_a_while(crew, one, other):
-    observer = one.console.operations.observer
+    observer = one.console.observer
     observer.refresh()
     one.cluster.urgent.kept = []
     for _ in range(int(OLD / INTERVAL) - 1):
@@ -111,7 +111,7 @@ def test_a_worker_is_not_called_silent_when_no_report_was_collected_for_a_while(
 
 
 def test_a_visitor_is_no_worker_and_starts_nothing(one, other):
-    observer = one.console.operations.observer
+    observer = one.console.observer
     one.cluster.urgent.kept = taken = []
     one.console.visit()
 
@@ -125,7 +125,7 @@ def test_without_nodes_the_host_is_asked(crew, one, other):
     crew.outage()
     crew.tick()
 
-    seen = one.console.operations.observer.refresh()
+    seen = one.console.observer.refresh()
 
     # Memory of the process is no storage of the host: only what this worker noted is there.
     assert seen.source == "host"
@@ -134,11 +134,11 @@ def test_without_nodes_the_host_is_asked(crew, one, other):
 
 
 def test_a_worker_that_removed_itself_is_not_shown_any_more(crew, one, other):
-    one.console.operations.observer.refresh()
+    one.console.observer.refresh()
     other.cluster.monitor.leave()
     crew.tick(one)
 
-    assert set(one.console.operations.observer.seen().reports) == {one.name}
+    assert set(one.console.observer.seen().reports) == {one.name}
 
 
 # -- clocks --------------------------------------------------------------------------------------
@@ -207,7 +207,7 @@ def test_a_report_of_a_huge_stamp_and_time_hides_no_worker(crew, one, other):
     facts = {"at": 10**20, "mode": "stopped"}
     reports = one.cluster.reporter.reports
     crew.put(reports.key(other.name), report_of(reports, other.name, facts, stamp=(1 << 63) - 1))
-    one.console.operations.observer.refresh()
+    one.console.observer.refresh()
     for _ in range(3):
         crew.tick()
 
@@ -229,14 +229,14 @@ def test_forged_reports_are_an_event_once_and_then_counted(crew, one, other):
     reports = one.cluster.reporter.reports
     for _ in range(20):
         crew.put(reports.key(other.name), b"rubbish")
-        one.console.operations.observer.refresh()
+        one.console.observer.refresh()
         crew.tick(one)
 
     assert len(refusals(one)) == 1
     assert one.cluster.reporter.facts({})["refused"] >= 20
     crew.clock.advance(3600)
     crew.put(reports.key(other.name), b"rubbish")
-    one.console.operations.observer.refresh()
+    one.console.observer.refresh()
     crew.tick(one)
     assert len(refusals(one)) <= 2
 

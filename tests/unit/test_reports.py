@@ -167,7 +167,7 @@ def test_a_blacklist_of_the_longest_names_leaves_a_report_that_others_can_read(c
         )  # fmt: skip
     crew.tick()
 
-    seen = worker.console.operations.observer.refresh()
+    seen = worker.console.observer.refresh()
 
     assert seen.reports[worker.name].facts["mode"] == "distributed"
     assert worker.cluster.reporter.reports.refused == 0

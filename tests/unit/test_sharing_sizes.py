@@ -141,4 +141,4 @@ def test_a_node_that_tells_no_settings_is_shared_with(crew):
     crew.tick(late)
 
     assert any(key.endswith("fleet:control") for key in node.items)
-    assert "n1" in late.cluster.monitor.numbers
+    assert "n1" in late.cluster.monitor.prober.numbers
