@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from flask_msm.errors import CorruptRecordError, UnknownRecordError
 from flask_msm.memcached import wire
 from flask_msm.memcached.quick import LARGEST, STORED, new
-from flask_msm.memcached.wire import checked_ttl, ttl_for
+from flask_msm.memcached.wire import RELATIVE_TTL_LIMIT, checked_ttl, ttl_for
 from flask_msm.process.clock import ender
 from flask_msm.record.keys import DIGEST_LENGTH
 from flask_msm.record.record import PARTIAL, Kind
@@ -161,7 +161,7 @@ class FastPath:
             tokens = {node_id: copy.token for node_id, copy in copies.items() if copy.token}
             self._known.note(key, item.value, keys, record, tokens)
         # What this host has yet to hand over may be newer, or a logout.
-        if self._store.local.is_dirty(key):
+        if self._store.local.may_be_dirty(key):
             return None
         if self._store.mirror is not None:
             self._store.mirror.note(key, record)
@@ -272,7 +272,7 @@ class FastPath:
                     sent = node.send(gets, deadline)
                 else:
                     ahead = self._clients[node_id].clock_ahead
-                    end = checked_ttl(ttl, ahead) if ahead else ttl
+                    end = checked_ttl(ttl, ahead) if ahead and ttl > RELATIVE_TTL_LIMIT else ttl
                     command = wire.cas(name, data, end, token.unique)
                     sent = node.send(command + read_back, deadline, token.horizon)
                 if sent is None:

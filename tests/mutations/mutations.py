@@ -454,7 +454,7 @@ MUTATIONS = [
     Mutation(
         "the fast path does not look at what waits on this host",
         "storage/fast_path.py",
-        "if self._store.local.is_dirty(key):",
+        "if self._store.local.may_be_dirty(key):",
         "if False:",
         "test_fast_path.py",
     ),
@@ -499,6 +499,20 @@ MUTATIONS = [
         "elif item is not None and item.value == data:",
         "elif item is not None:",
         "test_fast_path.py",
+    ),
+    Mutation(
+        "a mark is set without a sound",
+        "storage/local/journal.py",
+        "            self._bell.ring()\n",
+        "",
+        "test_marks.py",
+    ),
+    Mutation(
+        "the bell is read after the marks",
+        "storage/local/journal.py",
+        "self._seen = seen = number[0], frozenset(self._names())",
+        "self._seen = seen = tuple(reversed((frozenset(self._names()), number[0])))",
+        "test_marks.py",
     ),
     Mutation(
         "the tokens of a copy outlive its record",

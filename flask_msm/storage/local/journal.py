@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 from flask_msm.record.keys import is_digest
 from flask_msm.storage.store import LocalStorageError
 
+from .bell import Bell
+
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +33,10 @@ class Journal(Protocol):
 
     def __contains__(self, digest: object) -> bool:
         """Return whether a session is marked."""
+        ...
+
+    def may_contain(self, digest: str) -> bool:
+        """Return ``False`` if a session is not marked; what may be is told by ``in``."""
         ...
 
     def digests(self) -> list[str]:
@@ -56,22 +62,35 @@ class MemoryJournal:
         """Return whether a session is marked."""
         return digest in self._marked
 
+    def may_contain(self, digest: str) -> bool:
+        """Return whether a session is marked."""
+        return digest in self._marked
+
     def digests(self) -> list[str]:
         """Return all marked sessions."""
         return list(self._marked)
 
 
 class FileJournal:
-    """One empty file for each session: any worker of the host hands over what a dead one left."""
+    """One empty file for each session: any worker of the host hands over what a dead one left.
+
+    Which ones there are is read anew when a worker has set a mark, and rings; and with each tick,
+    for a worker of an earlier version does not ring, and files of old age may be removed.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = str(folder)
+        self._bell = Bell(folder.with_name("marked"))
+        #: The number of the bell, and what was marked when it was read; replaced as a whole.
+        self._seen: tuple[int, frozenset[str]] | None = None
 
     def add(self, digest: str) -> None:
         """Put a mark on a session."""
         path = os.path.join(self._folder, digest)
         try:
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+            # Not before: who hears it looks which files there are.
+            self._bell.ring()
         except OSError as error:
             raise LocalStorageError(os.strerror(error.errno or 0)) from None
 
@@ -88,10 +107,30 @@ class FileJournal:
             return False
         return True
 
+    def may_contain(self, digest: str) -> bool:
+        """Return ``False`` if a session is not marked; as a rule without a system call."""
+        number, seen = self._bell.number, self._seen
+        if number is None:
+            return digest in self
+        if seen is None or seen[0] != number[0]:
+            seen = self._look(number)
+        # Marks that were removed since are not looked for.
+        return digest in seen[1] and digest in self
+
     def digests(self) -> list[str]:
         """Return all marked sessions; none when the folder cannot be read."""
+        self._bell.hang()
+        number = self._bell.number
+        names = self._names() if number is None else self._look(number)[1]
+        return [name for name in names if is_digest(name)]
+
+    def _look(self, number: memoryview) -> tuple[int, frozenset[str]]:
+        # The number first: a mark that is set after it rings once more.
+        self._seen = seen = number[0], frozenset(self._names())
+        return seen
+
+    def _names(self) -> list[str]:
         try:
-            names = os.listdir(self._folder)
+            return os.listdir(self._folder)
         except OSError:
             return []
-        return [name for name in names if is_digest(name)]

@@ -15,7 +15,7 @@ from flask_msm.errors import CorruptRecordError, RecordError, UnknownRecordError
 from flask_msm.memcached.wire import ttl_for
 from flask_msm.process.clock import earliest
 from flask_msm.record.attributes import NOTHING, Attributes
-from flask_msm.record.keys import digest_of
+from flask_msm.record.keys import DIGEST_LENGTH, digest_of
 from flask_msm.record.record import Kind, Record, join, join_optional
 from flask_msm.storage.store import (
     Loaded,
@@ -324,6 +324,11 @@ class LocalStore:
         """Return whether there may be more of *key* here than the cluster knows."""
         backend = self._shelves.opened or self._shelves.open()
         return key in self._owed or (digest_of(key) or "") in backend.journal
+
+    def may_be_dirty(self, key: str) -> bool:
+        """Return ``False`` if the cluster knows all of *key* that is here; for every read."""
+        backend = self._shelves.opened or self._shelves.open()
+        return key in self._owed or backend.journal.may_contain(key[-DIGEST_LENGTH:])
 
     def forget_mark(self, key: str) -> None:
         """Remove the mark of a session that is not there any more, if it is not."""

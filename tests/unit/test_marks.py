@@ -1,0 +1,172 @@
+"""What is marked as nowhere else, as the workers of a host see it without asking the system."""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import subprocess
+import sys
+
+import pytest
+from support.storage import KEY, Nearby, changing, key
+
+from flask_msm.record.keys import digest_of
+from flask_msm.storage.local.bell import Bell
+from flask_msm.storage.local.journal import FileJournal
+from flask_msm.storage.local.sync_state import SyncState
+from flask_msm.storage.store import LocalStorageError
+
+
+ONE, OTHER = digest_of(key(1)), digest_of(key(2))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made = tmp_path / "journal"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
+def here(folder):
+    return FileJournal(folder)
+
+
+@pytest.fixture
+def there(folder):
+    """The journal as another worker has it."""
+    return FileJournal(folder)
+
+
+def test_a_mark_of_another_worker_is_seen_at_once(here, there):
+    assert not here.may_contain(ONE)
+
+    there.add(ONE)
+
+    assert here.may_contain(ONE)
+    assert not here.may_contain(OTHER)
+
+
+def test_a_mark_of_another_process_is_seen_at_once(here, folder):
+    assert not here.may_contain(ONE)
+    program = (
+        "import sys; from pathlib import Path;"
+        "from flask_msm.storage.local.journal import FileJournal;"
+        "FileJournal(Path(sys.argv[1])).add(sys.argv[2])"
+    )
+
+    subprocess.run([sys.executable, "-c", program, folder, ONE], check=True)
+
+    assert here.may_contain(ONE)
+
+
+def test_a_mark_that_was_removed_is_gone_at_once(here, there):
+    there.add(ONE)
+    assert here.may_contain(ONE)
+
+    there.discard(ONE)
+
+    assert not here.may_contain(ONE)
+
+
+def test_a_mark_that_is_set_again_is_seen(here, there):
+    there.add(ONE)
+    there.discard(ONE)
+    assert not here.may_contain(ONE)
+
+    there.add(ONE)
+
+    assert here.may_contain(ONE)
+
+
+def test_a_mark_that_is_set_while_others_are_looked_at_is_seen(here, there, monkeypatch):
+    there.add(OTHER)
+    usual = os.listdir
+
+    def listed(path):
+        names = usual(path)
+        monkeypatch.setattr(os, "listdir", usual)
+        there.add(ONE)
+        return names
+
+    monkeypatch.setattr(os, "listdir", listed)
+    assert not here.may_contain(ONE)
+
+    assert here.may_contain(ONE)
+
+
+def test_as_long_as_no_mark_is_set_the_system_is_not_asked(here, there, monkeypatch):
+    there.add(OTHER)
+    here.may_contain(ONE)
+    for name in ("stat", "listdir", "open"):
+        monkeypatch.setattr(os, name, None)
+
+    assert not here.may_contain(ONE)
+
+
+def test_a_mark_of_an_earlier_version_which_does_not_ring_is_seen_with_the_next_tick(here, folder):
+    assert not here.may_contain(ONE)
+    (folder / ONE).touch()
+
+    assert here.digests() == [ONE]
+
+    assert here.may_contain(ONE)
+
+
+def test_workers_hear_each_other_again_with_the_next_tick_when_the_bell_was_removed(
+    here, there, folder
+):
+    (folder.parent / "marked").unlink()
+    late = FileJournal(folder)
+    here.digests()
+    there.digests()
+
+    late.add(ONE)
+
+    assert here.may_contain(ONE)
+    assert there.may_contain(ONE)
+
+
+def unmapped(*_, **__):
+    raise OSError(errno.ENODEV, "no maps")
+
+
+def another(*_, **__):
+    """Show what was there before, whatever is written."""
+    return bytes(8)
+
+
+@pytest.mark.parametrize("mapped", [unmapped, another])
+def test_where_files_cannot_be_mapped_the_system_is_asked_each_time(
+    mapped, folder, there, monkeypatch
+):
+    monkeypatch.setattr(mmap, "mmap", mapped)
+    here = FileJournal(folder)
+    assert not here.may_contain(ONE)
+
+    there.add(ONE)
+
+    assert here.may_contain(ONE)
+    assert here.digests() == [ONE]
+
+
+def test_what_cannot_be_rung_is_not_marked_for_sure(here, monkeypatch):
+    monkeypatch.setattr(os, "pwrite", lambda *_: unmapped())
+
+    with pytest.raises(LocalStorageError):
+        here.add(ONE)
+
+
+def test_a_bell_that_cannot_be_made_has_no_number(tmp_path):
+    assert Bell(tmp_path / "missing" / "bell").number is None
+
+
+def test_what_waits_on_this_host_may_be_dirty(tmp_path):
+    one, other = Nearby(tmp_path / "local"), Nearby(tmp_path / "local")
+    assert not one.local.may_be_dirty(KEY)
+
+    other.local.write(KEY, changing(here=b"1"), SyncState.PENDING)
+
+    assert one.local.may_be_dirty(KEY)
+    assert not one.local.may_be_dirty(key(1))
