@@ -31,7 +31,7 @@ CONFIG, SITE, NOTES = "DRILL_CONFIG", "DRILL_SITE", "DRILL_NOTES"
 #: In the configuration: the codec, of which both read JSON as well and one writes it.
 CODEC, READS_JSON, WRITES_JSON = "DRILL_CODEC", "reads JSON", "writes JSON"
 #: Headers: where the session was kept before and after the request, and which site answered.
-MODE, PLACE = "X-Mode", "X-Site"
+MODE, PLACE, WAYS = "X-Mode", "X-Site", "X-Ways"
 
 #: In the body of an answer: the attribute that makes the session too large.
 TOO_LARGE = "too large"
@@ -87,6 +87,7 @@ def create_app() -> Flask:
     def end(response: Response) -> Response:
         response.headers[MODE] = f"{g.mode} {manager.state().mode}"
         response.headers[PLACE] = os.environ[SITE]
+        response.headers[WAYS] = _ways(app)
         return response
 
     @app.errorhandler(InternalServerError)
@@ -131,6 +132,14 @@ def create_app() -> Flask:
         return {"pid": os.getpid()}
 
     return app
+
+
+def _ways(app: Flask) -> str:
+    """Return the process, and how many of its reads and changes took the fast path, or another."""
+    cluster = manager.state(app).parts.cluster
+    assert cluster is not None  # noqa: S101  (there are nodes)
+    path = cluster.fast_path
+    return f"{os.getpid()} {path.reads + path.writes} {path.other_reads + path.other_writes}"
 
 
 def _is_fault(record: logging.LogRecord) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from harness.client import Client
 
-from .app import MODE, PLACE, TOO_LARGE
+from .app import MODE, PLACE, TOO_LARGE, WAYS
 from .gunicorn_settings import INFORMED, SPENT
 from .observations import Click
 from .site import HANGS
@@ -149,7 +149,9 @@ class Browser:
         spent = max(0.0, float(took) - float(starved))
         mode = response.headers.get(MODE, "")
         if self._timed:
-            self._seen.clicks.append(Click(what[0], mode, spent, time.monotonic() - sent))
+            ways = tuple(map(int, response.headers.get(WAYS, "").split()))
+            waited = time.monotonic() - sent
+            self._seen.clicks.append(Click(what[0], mode, spent, waited, ways))
         if response.status != http.HTTPStatus.OK:
             self._seen.failed.append(f"{', '.join(what)}: status {response.status}")
             return None

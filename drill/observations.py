@@ -17,12 +17,15 @@ class Click(NamedTuple):
         mode: Where the worker kept sessions before and after it.
         spent: Time in seconds it took in the worker, but for waiting for a processor.
         waited: Time in seconds the browser waited, all attempts included.
+        ways: The worker's process, and how many of its reads and changes took the fast path, or
+            another, up to this one; empty where it does not say so.
     """
 
     phase: str
     mode: str
     spent: float
     waited: float
+    ways: tuple[int, ...] = ()
 
     @property
     def was_local(self) -> bool:
@@ -68,6 +71,25 @@ class Observations:
     undone: list[str] = field(default_factory=list)
     undone_elsewhere: list[str] = field(default_factory=list)
     logouts: int = 0
+
+    def fast_share(self, phase: str) -> float | None:
+        """Return the share of reads and changes that took the fast path in *phase*.
+
+        Returns:
+            From 0 to 1; ``None`` if there were none.
+        """
+        seen: dict[int, list[tuple[int, ...]]] = {}
+        for click in self.clicks:
+            if click.phase == phase and click.ways:
+                seen.setdefault(click.ways[0], []).append(click.ways)
+        fast, other = (
+            sum(
+                max(one[at] for one in ways) - min(one[at] for one in ways)
+                for ways in seen.values()
+            )
+            for at in (1, 2)
+        )
+        return fast / (fast + other) if fast + other else None
 
     def complaints(self) -> list[str]:
         """Return what went wrong, in words."""

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from .observations import Observations
 
+#: What it is called while nothing is the matter yet.
+BEFORE = "before"
 #: Seconds a request may take in a worker: the deadline and a fifth of a second.
 SLOWEST = REQUEST_DEADLINE + 0.2
 #: Seconds it may take once the worker keeps sessions on its host.
@@ -62,6 +64,8 @@ class Played(NamedTuple):
         slowest_local: The slowest request of a worker that kept sessions on its host, in seconds;
             ``None`` when there was none.
         recovery: Seconds from the end of the fault until all was well again.
+        fast: Share of the reads and changes before the fault that took the fast path, from 0 to 1;
+            ``None`` where that is not known.
         phases: Times in the worker by what was the matter at the time.
         complaints: What went wrong, in words.
     """
@@ -83,6 +87,7 @@ class Played(NamedTuple):
     client: Times
     slowest_local: float | None
     recovery: float
+    fast: float | None
     phases: dict[str, Times]
     complaints: list[str]
 
@@ -154,7 +159,7 @@ def play(
     with Clients(stage.balancer.port, sites, visitors=visitors) as clients:
         across = not act.affinity and not act.one_site
         scene = Scene(stage, clients, seconds, across=across)
-        scene.lasts("before")
+        scene.lasts(BEFORE)
         act.play(scene)
     clients.look_back([*sites.values(), stage.fresh.port])
     sent_again = stage.balancer.sent_again() - sent_before + len(clients.seen.broken)
@@ -204,6 +209,7 @@ def _played(
         client=Times.of([click.waited for click in seen.clicks]),
         slowest_local=slowest_local,
         recovery=scene.recovery,
+        fast=seen.fast_share(BEFORE),
         phases={
             phase: Times.of([click.spent for click in seen.clicks if click.phase == phase])
             for phase in dict.fromkeys(click.phase for click in seen.clicks)

@@ -42,6 +42,7 @@ _COLUMNS: tuple[tuple[str, Callable[[Played], str]], ...] = (
     ("client ms", lambda one: _times(one.client)),
     ("slowest local ms", lambda one: _milliseconds(one.slowest_local)),
     ("recovered s", lambda one: f"{one.recovery:.1f}"),
+    ("fast path before", lambda one: "-" if one.fast is None else f"{one.fast:.0%}"),
 )
 
 
