@@ -23,7 +23,9 @@ class MemcachedError(Exception):
 
 
 @contextmanager
-def running(count: int, certificate: Path | None = None) -> Iterator[list[Memcached]]:
+def running(
+    count: int, certificate: Path | None = None, options: Sequence[str] = OPTIONS
+) -> Iterator[list[Memcached]]:
     """Start *count* nodes, which speak TLS with a *certificate*, and end them in any case.
 
     Raises:
@@ -32,7 +34,7 @@ def running(count: int, certificate: Path | None = None) -> Iterator[list[Memcac
     with ExitStack() as started:
         try:
             nodes = [
-                started.enter_context(Memcached(*OPTIONS, certificate=certificate))
+                started.enter_context(Memcached(*options, certificate=certificate))
                 for _ in range(count)
             ]
         except AssertionError as error:

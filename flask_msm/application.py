@@ -417,7 +417,11 @@ class Cluster:
             self.membership,
             placement=self._placement,
             copier=RecordCopier(
-                envelope=self._envelope, clock=clock, timeout=timeout, pause=environment.rest
+                envelope=self._envelope,
+                clock=clock,
+                timeout=timeout,
+                pause=environment.rest,
+                requests=repository.meter.newest,
             ),
             key_prefix=settings.key_prefix,
         )

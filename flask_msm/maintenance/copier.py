@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -10,6 +11,7 @@ from flask_msm.errors import (
     CorruptRecordError,
     IncompleteRecordError,
     NodeBusyError,
+    NodeError,
     NodeValueError,
     UnknownRecordError,
 )
@@ -20,7 +22,7 @@ from flask_msm.record.record import Kind, Record, join_optional
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from flask_msm.memcached.client import MemcachedNode
     from flask_msm.memcached.protocol import Exchange, Item
@@ -32,8 +34,9 @@ BATCH = 100
 #: Writes that are on their way at once; fewer than a pool has connections, for requests need some.
 WINDOW = 4
 MAX_TRIES = 8
-#: Part of the time a copier works; the rest is left to requests.
-DUTY = 0.8
+#: Part of a processor's time that a copier takes while its process has nothing else to do, and
+#: records at a time; the same beside requests, which wait for the interpreter while it works.
+DUTY, BUSY_DUTY, BUSY_BATCH = 0.9, 0.1, 20
 
 
 class Tally:
@@ -76,12 +79,19 @@ class RecordCopier:
     Args:
         timeout: Time in seconds one batch may wait for a node.
         pause: Called with the time in seconds to rest after a batch.
+        requests: Returns another number after each session that this process read or wrote.
+        processor: Returns the processor time of this thread, seconds.
     """
 
     envelope: Envelope
     clock: Clock
     timeout: float
     pause: Callable[[float], object]
+    requests: Callable[[], int] = lambda: 0
+    processor: Callable[[], float] = time.thread_time
+
+    def __post_init__(self) -> None:
+        self._seen = 0
 
     def copy(
         self, keys: Sequence[str], source: MemcachedNode, target: MemcachedNode, tally: Tally
@@ -91,10 +101,8 @@ class RecordCopier:
         Raises:
             NodeError: One of the two failed; what was written until then stays.
         """
-        for start in range(0, len(keys), BATCH):
-            began = self.clock.monotonic()
-            self._copy_batch(keys[start : start + BATCH], source, target, tally)
-            self.pause((self.clock.monotonic() - began) * (1 / DUTY - 1))
+        for batch in self._paced(keys):
+            self._copy_batch(batch, source, target, tally)
 
     def copy_as_is(
         self,
@@ -110,22 +118,34 @@ class RecordCopier:
         Raises:
             NodeError: One of the two failed; what was written until then stays.
         """
-        keys = list(expiries)
-        for start in range(0, len(keys), BATCH):
-            began = self.clock.monotonic()
-            found = source.get_many(keys[start : start + BATCH], self._deadline())
-            for key, item in found.items():
-                now, expires_at = earliest(self.clock), expiries[key]
-                if 0 <= expires_at <= now:
-                    continue
-                ttl = None if expires_at < 0 else ttl_for(expires_at, now)
-                try:
-                    added = target.start_add(key, item.value, ttl, self._deadline()).result()
-                except NodeValueError:
+        for batch in self._paced(list(expiries)):
+            found = source.get_many(batch, self._deadline())
+            now = earliest(self.clock)
+            added = target.add_many(
+                {
+                    key: (item.value, None if at < 0 else ttl_for(at, now))
+                    for key, item in found.items()
+                    if (at := expiries[key]) < 0 or at > now
+                },
+                self._deadline(),
+            )
+            for answer in added.values():
+                if isinstance(answer, NodeError):
                     tally.refused += 1
                 else:
-                    tally.written += added
-            self.pause((self.clock.monotonic() - began) * (1 / DUTY - 1))
+                    tally.written += answer
+
+    def _paced(self, keys: Sequence[str]) -> Iterator[Sequence[str]]:
+        """Yield *keys* in batches, and rest after each: longer while requests come in."""
+        start = 0
+        while start < len(keys):
+            requests = self.requests()
+            is_busy, self._seen = requests != self._seen, requests
+            size, duty = (BUSY_BATCH, BUSY_DUTY) if is_busy else (BATCH, DUTY)
+            began = self.processor()
+            yield keys[start : start + size]
+            self.pause((self.processor() - began) * (1 / duty - 1))
+            start += size
 
     def _copy_batch(
         self, keys: Sequence[str], source: MemcachedNode, target: MemcachedNode, tally: Tally
@@ -146,6 +166,10 @@ class RecordCopier:
             for key, item in todo
             if (record := self._readable(key, item, here.get(key), tally)) is not None
         ]
+        self._add(
+            {key: record for key, record in readable if key not in here}, there, target, tally
+        )
+        readable = [(key, record) for key, record in readable if key in here]
         for start in range(0, len(readable), WINDOW):
             window = [
                 (key, record, self._write(key, record, here.get(key), target))
@@ -161,6 +185,33 @@ class RecordCopier:
                         exchange.abandon()
                 raise
 
+    def _add(
+        self,
+        records: Mapping[str, Record],
+        there: Mapping[str, Item],
+        target: MemcachedNode,
+        tally: Tally,
+    ) -> None:
+        """Write *records*, which *target* lacks: as the bytes they are, where these may stay."""
+        now = earliest(self.clock)
+        items: dict[str, tuple[bytes, int | None]] = {}
+        for key, record in records.items():
+            if record.expires_at > now:
+                stays = self.envelope.is_current(there[key].value)
+                data = there[key].value if stays else self.envelope.seal(record, key)
+                items[key] = data, ttl_for(record.expires_at, now)
+        for key, answer in target.add_many(items, self._deadline()).items():
+            if isinstance(answer, NodeError):
+                self._refused(key, records[key], target, tally)
+            else:
+                tally.written += answer or self._again(key, records[key], target)
+
+    def _refused(self, key: str, record: Record, target: MemcachedNode, tally: Tally) -> None:
+        tally.refused += 1
+        if record.kind is not Kind.DATA:
+            # The copy from before must not be found in place of the logout.
+            target.delete(key, self._deadline())
+
     def _settle(
         self,
         key: str,
@@ -173,10 +224,7 @@ class RecordCopier:
         try:
             tally.written += bool(exchange.result() or self._again(key, record, target))
         except NodeValueError:
-            tally.refused += 1
-            if record.kind is not Kind.DATA:
-                # The copy from before must not be found in place of the logout.
-                target.delete(key, self._deadline())
+            self._refused(key, record, target, tally)
 
     def _readable(self, key: str, item: Item, there: Item | None, tally: Tally) -> Record | None:
         """Return the record in *item* if it can be read, and joined with what is *there*."""

@@ -7,7 +7,6 @@ that was cut off is resumed at the price of reading.
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,22 +14,18 @@ from flask_msm.errors import NodeError, NodeValueError
 from flask_msm.record.keys import is_digest
 
 from .copier import Tally
+from .lease import Lease, LeaseLostError
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flask_msm.cluster.placement import Placement
-    from flask_msm.memcached.client import MemcachedNode
-    from flask_msm.memcached.protocol import CasToken
-    from flask_msm.process.clock import Clock
 
     from .copier import RecordCopier
     from .membership import Membership
 
 
-#: Time in seconds a lease is valid, and after which it is renewed.
-LEASE, RENEW = 15, 5.0
 #: A listing is no snapshot: passes are repeated until one finds nothing, at most so often.
 MAX_PASSES = 4
 #: Time in seconds a node may take to list its keys.
@@ -52,73 +47,12 @@ class Progress(NamedTuple):
     began: float
 
 
-class LeaseLostError(Exception):
-    """Another worker does it, or this worker was too slow."""
-
-
 class UnreadableError(Exception):
     """Records are in the way that this worker cannot read, and another one can."""
 
     def __init__(self, count: int) -> None:
         self.count = count
         super().__init__(f"{count} records can be read by other workers only")
-
-
-@dataclass(eq=False)
-class Lease:
-    """The right to rebuild one node, kept on another one.
-
-    Args:
-        timeout: Time in seconds one operation may take.
-    """
-
-    node: MemcachedNode
-    key: str
-    _: KW_ONLY
-    clock: Clock
-    timeout: float
-
-    def __post_init__(self) -> None:
-        self._owner = secrets.token_hex(8).encode()
-        self._renewed_at = 0.0
-
-    def acquire(self) -> bool:
-        """Return whether this worker has it now."""
-        self._renewed_at = self.clock.monotonic()
-        return self.node.start_add(self.key, self._owner, LEASE, self._deadline()).result()
-
-    def renew(self) -> None:
-        """Keep it, if it is time.
-
-        Raises:
-            LeaseLostError: It is not this worker's any more.
-        """
-        if self.clock.monotonic() - self._renewed_at < RENEW:
-            return
-        self._renewed_at = self.clock.monotonic()
-        token = self._mine()
-        if token is None or not self._replace(token, LEASE):
-            raise LeaseLostError
-
-    def release(self) -> None:
-        """Give it back; an unreachable node forgets it by itself."""
-        try:
-            token = self._mine()
-            if token is not None:
-                self._replace(token, 1)
-        except NodeError:
-            return
-
-    def _mine(self) -> CasToken | None:
-        item = self.node.start_gets(self.key, self._deadline()).result()
-        return item.token if item is not None and item.value == self._owner else None
-
-    def _replace(self, token: CasToken, ttl: int) -> bool:
-        exchange = self.node.start_cas(self.key, self._owner, ttl, token, self._deadline())
-        return bool(exchange.result())
-
-    def _deadline(self) -> float:
-        return self.clock.monotonic() + self.timeout
 
 
 @dataclass(eq=False)
@@ -204,10 +138,9 @@ class Rebuilder:
         self._events.add("info", f"{what}_began", f"{what} of {node_id} began", node=node_id)
         self.progress = Progress(node_id, 0, 0, self._clock.monotonic())
         try:
-            last = self._passes(sources, target_of, lease)
-        except LeaseLostError:
-            return False
-        except (UnreadableError, NodeError) as error:
+            with lease.kept():
+                last = self._passes(sources, target_of, lease)
+        except (LeaseLostError, UnreadableError, NodeError) as error:
             if isinstance(error, UnreadableError):
                 self.left_to_others.add(node_id)
             self._failed(what, node_id, error)
@@ -271,13 +204,13 @@ class Rebuilder:
                         by_target.setdefault(target, []).append(key)
         for target, keys in by_target.items():
             for start in range(0, len(keys), CHUNK):
-                lease.renew()
+                lease.check()
                 chunk = keys[start : start + CHUNK]
                 before = tally.written
                 self.copier.copy(chunk, self._nodes[source], self._nodes[target], tally)
                 self._go_on(len(chunk), tally.written - before)
             if tally.foreign:
-                lease.renew()
+                lease.check()
                 self._copy_foreign(source, target, tally)
 
     def _copy_foreign(self, source: str, target: str, tally: Tally) -> None:
@@ -309,7 +242,7 @@ class Rebuilder:
         level = "warning" if last.refused or unread else "info"
         self._events.add(level, f"{what}_finished", text, node=node_id)
 
-    def _failed(self, what: str, node_id: str, error: NodeError | UnreadableError) -> None:
+    def _failed(self, what: str, node_id: str, error: Exception) -> None:
         text = f"{what} of {node_id} was broken off: {error}"
         if isinstance(error, NodeValueError):
             text += "; the node stays in use and is read together with others"

@@ -18,18 +18,19 @@ from flask_msm.errors import NodeBusyError, NodeValueError
 from . import wire
 from .endpoint import Endpoint
 from .exchange import CasExchange, FailedReply, PendingReply
-from .failures import classify
+from .failures import OF_A_VALUE, classify
 from .listing import Expiries, Listing
 from .pool import Pool
-from .protocol import Answer, ManyItems, OneItem, Statistics
+from .protocol import Answer, ManyAnswers, ManyItems, OneItem, Statistics
 from .quick import QuickCommands
 from .resolver import Resolver, UnixSocket
 
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
+    from flask_msm.errors import NodeError
     from flask_msm.process.clock import Clock
 
     from .endpoint import ConnectionCounters
@@ -39,8 +40,8 @@ T = TypeVar("T")
 
 # What an item takes on the server beside its value: header, a key of 250 bytes, cas id.
 ITEM_OVERHEAD = 512
-# Keys in one command.
-BATCH = 100
+# Keys, and bytes, in one command.
+BATCH, BATCH_BYTES = 100, 262_144
 
 # A crawl that another client started is over soon; then the keys can be listed.
 BUSY_RETRIES = 50
@@ -176,6 +177,46 @@ class MemcachedNode:
             retries = self._endpoint.retry_attempts
             found |= self._start(wire.gets(batch), ManyItems(batch), deadline, retries).result()
         return found
+
+    def add_many(
+        self, items: Mapping[str, tuple[bytes, int | None]], deadline: float
+    ) -> dict[str, bool | NodeError]:
+        """Store those of *items* that are not there, as many with one command as go well.
+
+        Args:
+            items: Values and times to live in seconds by key.
+            deadline: Monotonic time in seconds by which the answers have to be there.
+
+        Returns:
+            By key: whether it was stored, ``False`` when there is one, and why the node refused it.
+
+        Raises:
+            NodeError: The node failed; some may have been stored.
+        """
+        found: dict[str, bool | NodeError] = {}
+        commands: dict[str, bytes] = {}
+        size = 0
+        for key, (value, ttl) in items.items():
+            try:
+                name = self._checked(key, value)
+            except wire.WireError as exc:
+                found[key] = classify(self.id, exc)
+                continue
+            command = wire.add(name, value, wire.checked_ttl(ttl, self.clock_ahead))
+            if commands and (size + len(command) > BATCH_BYTES or len(commands) == BATCH):
+                found |= self._added(commands, deadline)
+                commands, size = {}, 0
+            commands[key] = command
+            size += len(command)
+        return found | self._added(commands, deadline) if commands else found
+
+    def _added(self, commands: Mapping[str, bytes], deadline: float) -> dict[str, bool | NodeError]:
+        reply = ManyAnswers(len(commands), _ADDED, OF_A_VALUE)
+        answers = self._start(b"".join(commands.values()), reply, deadline).result()
+        return {
+            key: answer if isinstance(answer, bool) else classify(self.id, answer)
+            for key, answer in zip(commands, answers, strict=True)
+        }
 
     def delete(self, key: str, deadline: float) -> bool:
         """Remove an item; ``False`` when there was none."""

@@ -54,6 +54,9 @@ BY_REFUSAL: tuple[tuple[str, str, type[NodeError], str], ...] = (
     ("SERVER_ERROR", "", NodeBusyError, "answered with a server error"),
 )
 
+#: In the text of an error line that is about one value alone.
+OF_A_VALUE = ("too large", "out of memory")
+
 #: Other errors of the system are the node's. EBADF: a fork closed an exchange of the parent.
 THIS_SIDE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EBADF})
 

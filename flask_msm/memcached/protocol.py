@@ -13,7 +13,7 @@ from .wire import ProtocolError, ServerError, UnsupportedError, WireError
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -116,6 +116,58 @@ class Answer(Generic[T]):
     def reset(self) -> None:
         """Forget what came in."""
         self._received = self._line = b""
+
+
+class ManyAnswers(Generic[T]):
+    """The replies to several commands of one line each, in their order.
+
+    A refusal of one of them is its answer: the others were taken or refused by themselves.
+
+    Args:
+        count: How many commands were sent.
+        answers: What a line means.
+        refusals: Errors of the server that concern one value: their words.
+    """
+
+    __slots__ = ("_answers", "_count", "_found", "_received", "_refusals")
+
+    def __init__(self, count: int, answers: Mapping[bytes, T], refusals: Sequence[str]) -> None:
+        self._count = count
+        self._answers = answers
+        self._refusals = refusals
+        self._received = b""
+        self._found: list[T | ServerError] = []
+
+    def feed(self, data: bytes) -> bool:
+        """Take the next bytes; return whether all replies are there."""
+        received = self._received = self._received + data
+        position = 0
+        while len(self._found) < self._count:
+            end = _line_end(received, position)
+            if end < 0:
+                self._received = received[position:]
+                return False
+            self._found.append(self._meaning(received[position:end]))
+            position = end + 2
+        _expect_end(received, position)
+        return True
+
+    def _meaning(self, line: bytes) -> T | ServerError:
+        if line in self._answers:
+            return self._answers[line]
+        error = _not_an_answer(line)
+        if isinstance(error, ServerError) and any(text in error.text for text in self._refusals):
+            return error
+        raise error
+
+    def outcome(self, horizon: int) -> list[T | ServerError]:  # noqa: ARG002
+        """Return what each line means, or the refusal that it is."""
+        return self._found
+
+    def reset(self) -> None:
+        """Forget what came in."""
+        self._received = b""
+        self._found = []
 
 
 class OneItem:

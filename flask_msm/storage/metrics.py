@@ -60,6 +60,11 @@ class LatencyMetrics:
         self._clock = clock
         self._windows: deque[Window] = deque([Window(0)], maxlen=STEPS)
 
+    def newest(self) -> int:
+        """Return how many reads and writes the newest window has: another number after each."""
+        window = self._windows[-1]
+        return sum(window.loads) + sum(window.saves)
+
     def loaded(self, began: float, found: bool | None) -> float:  # noqa: FBT001
         """Count a read; return how long it took, seconds.
 

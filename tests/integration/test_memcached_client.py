@@ -209,6 +209,38 @@ def test_a_value_the_server_finds_too_large_leaves_the_old_one(memcached, node_a
     assert gets(node, "new") is None
 
 
+def test_many_values_are_stored_where_there_is_none_and_each_refusal_stands_for_itself(
+    memcached, node_at
+):
+    node = node_at(memcached("-I", "512k"))
+    node.item_size_max = 1024 * 1024
+    add(node, b"old", key="there")
+    large = b"x" * 700_000
+    items = {f"k{number}": (b"%d" % number, TTL) for number in range(250)}
+
+    answers = node.add_many(
+        {**items, "there": (b"new", TTL), "large": (large, None), "last": (b"last", None)}, soon()
+    )
+
+    assert {key for key, answer in answers.items() if answer is True} == {*items, "last"}
+    assert answers["there"] is False
+    assert isinstance(answers["large"], NodeValueError)
+    assert node.get_many(answers, soon()).keys() == answers.keys() - {"large"}
+    assert value(node, "there") == b"old"
+    assert value(node, "k249") == b"249"
+
+
+def test_no_values_are_stored_without_asking(node):
+    assert node.add_many({}, soon()) == {}
+    assert node.counters.connects == 0
+
+
+def test_an_answer_that_is_none_fails_the_values_that_were_sent_with_it(node, server):
+    server.kill()
+    with pytest.raises(NodeUnreachableError):
+        node.add_many({"k": (b"v", TTL)}, soon())
+
+
 def test_a_server_out_of_memory_refuses_the_value(memcached, node_at):
     node = node_at(memcached("-M", "-m", "2"))
     with pytest.raises(NodeValueError, match="out of memory"):

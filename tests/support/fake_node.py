@@ -138,6 +138,15 @@ class FakeNode:
 
         return self._exchange("add", key, add)
 
+    def add_many(self, items, deadline: float):
+        answers = {}
+        for key, (value, ttl) in items.items():
+            try:
+                answers[key] = self.start_add(key, value, ttl, deadline).result()
+            except NodeValueError as error:
+                answers[key] = error
+        return answers
+
     def start_cas(
         self, key: str, value: bytes, ttl: int, token: CasToken, deadline: float
     ) -> FakeExchange:

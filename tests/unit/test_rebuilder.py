@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from types import SimpleNamespace
 
 import pytest
@@ -9,12 +10,21 @@ from support.clock import FakeClock
 from support.fake_node import FakeNode
 
 from flask_msm.cluster.placement import Placement
-from flask_msm.maintenance.copier import RecordCopier, Tally
+from flask_msm.maintenance.copier import (
+    BATCH,
+    BUSY_BATCH,
+    BUSY_DUTY,
+    DUTY,
+    RecordCopier,
+    Tally,
+)
+from flask_msm.maintenance.lease import LEASE, Lease, LeaseLostError
 from flask_msm.maintenance.rebuild import MAX_PASSES, Rebuilder
 from flask_msm.record.attributes import NOTHING, Attributes
 from flask_msm.record.envelope import Envelope, needs_of
 from flask_msm.record.keys import Keyring, storage_key
 from flask_msm.record.record import Kind, Record
+from flask_msm.testing.memcached import wait_until
 
 
 PREFIX = "msm:test:"
@@ -108,6 +118,45 @@ class Site:
 @pytest.fixture
 def site():
     return Site()
+
+
+def test_a_record_that_the_target_lacks_is_copied_as_the_bytes_it_is(site):
+    site.holds(site.source, 1, record(a=b"1"))
+    stored = site.source.items[key(1)][0]
+
+    site.copy(1)
+
+    assert site.target.items[key(1)][0] == stored
+
+
+def test_a_record_that_would_be_written_otherwise_today_is_written_anew(site):
+    before = Keyring(("before",))
+    old = Envelope(lambda: before, codec_id=1, compress_above=None, max_size=MAX_SIZE)
+    site.holds(site.source, 1, record(a=b"1"), by=old)
+    both = Keyring(("secret", "before"))
+    site.copier.envelope = Envelope(
+        lambda: both, codec_id=1, compress_above=None, max_size=MAX_SIZE
+    )
+
+    site.copy(1)
+
+    assert site.held(site.target, 1) == record(a=b"1")
+
+
+def test_a_copier_takes_less_at_a_time_and_rests_longer_while_requests_come_in(site):
+    requests, spent, rests, taken = iter([0, 0, 5]), count(), [], []
+    site.copier.requests = lambda: next(requests)
+    site.copier.processor = lambda: float(next(spent))
+    site.copier.pause = rests.append
+    get_many = site.source.get_many
+    site.source.get_many = lambda keys, deadline: (
+        taken.append(len(keys)) or get_many(keys, deadline)
+    )
+
+    site.copy(*range(2 * BATCH + BUSY_BATCH))
+
+    assert taken == [BATCH, BATCH, BUSY_BATCH]
+    assert rests == pytest.approx([1 / DUTY - 1, 1 / DUTY - 1, 1 / BUSY_DUTY - 1])
 
 
 # -- what is copied ------------------------------------------------------------------------------
@@ -335,6 +384,61 @@ def test_a_rebuild_under_the_lease_of_another_worker_is_not_begun(site):
 
     assert not site.rebuild()
     assert site.target.items == {}
+
+
+def test_a_lease_that_another_worker_has_by_now_ends_the_rebuild_and_is_reported(site):
+    for number in range(2):
+        site.holds(site.source, number, record(a=b"1"))
+    lease = f"{PREFIX}fleet:lease:n1"
+
+    def listed(prefix, deadline):
+        site.source.put(lease, b"another")
+        site.clock.advance(LEASE)
+        return FakeNode.metadump(site.source, prefix, deadline)
+
+    site.source.metadump = listed
+
+    assert not site.rebuild()
+    assert site.reported[-1][1] == "rebuild_failed"
+    assert "lease" in site.reported[-1][2]
+    assert site.source.items[lease][0] == b"another"
+
+
+def test_a_renewed_lease_is_valid_for_as_long_again_and_one_of_another_worker_is_not(site):
+    lease = Lease(site.source, "lease", clock=site.clock, timeout=1.0)
+    assert lease.acquire()
+    site.clock.advance(LEASE - 1)
+    lease.renew()
+    site.clock.advance(LEASE - 1)
+    lease.check()
+
+    site.source.put("lease", b"another")
+    lease.renew()
+    with pytest.raises(LeaseLostError):
+        lease.check()
+
+
+def test_a_lease_whose_node_does_not_answer_ends_when_it_expires(site):
+    lease = Lease(site.source, "lease", clock=site.clock, timeout=1.0)
+    assert lease.acquire()
+    site.source.hang()
+    lease.renew()
+    lease.check()
+    site.clock.advance(LEASE)
+    with pytest.raises(LeaseLostError):
+        lease.check()
+
+
+def test_a_lease_is_renewed_while_its_holder_is_busy_with_something_else(site, monkeypatch):
+    monkeypatch.setattr("flask_msm.maintenance.lease.RENEW", 0.001)
+    lease = Lease(site.source, "lease", clock=site.clock, timeout=1.0)
+    assert lease.acquire()
+    with lease.kept():
+        site.clock.advance(LEASE - 1)
+        renewed = len(site.source.operations)
+        wait_until(lambda: len(site.source.operations) > renewed + 2, "the lease is renewed")
+    site.clock.advance(LEASE - 1)
+    lease.check()
 
 
 def test_the_lease_is_given_back(site):
