@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .cluster import control, ended_sessions, workers
@@ -21,6 +22,7 @@ from .cluster.mode import Mode, ModeState
 from .cluster.node_identity import Identities
 from .cluster.nodes import NodeTable
 from .cluster.placement import Placement
+from .cluster.record_format import RecordFormat
 from .cluster.reports import Reports
 from .cluster.routing import Router
 from .cluster.shared_map import SharedMap, shared_envelope
@@ -144,13 +146,21 @@ class Application:
     def __init__(self, environment: Environment) -> None:
         settings, clock = environment.settings, environment.clock
         encryption = encryption_of(settings.encryption_keys)
-        self.envelope = Envelope(
+        self.record_format = RecordFormat(
+            # What sticky sessions write to nodes is whole.
+            enabled=settings.fast_path and not settings.sticky,
+            interval=settings.probe_interval,
+            clock=clock,
+        )
+        make_envelope = partial(
+            Envelope,
             environment.keys,
             codec_id=environment.codec.id,
             compress_above=settings.compress_above or None,
             max_size=settings.max_record_size,
             encryption=encryption,
         )
+        self.envelope = make_envelope(writes=self.record_format.current)
         ids = [address.id for address in settings.nodes]
         self.placement = Placement(ids, replicas=settings.replicas, last=settings.failover_nodes)
         self.events = Events(clock, environment.listener)
@@ -160,7 +170,8 @@ class Application:
             settings,
             keys=environment.keys,
             root=environment.root,
-            envelope=self.envelope,
+            # The version that starts next on this host reads what is stored here.
+            envelope=make_envelope(),
             events=self.events,
             clock=clock,
             later=behind.put,
@@ -253,6 +264,7 @@ class Cluster:
         self._stamps = stamps
         self._envelope, self._events = application.envelope, application.events
         self._local, self._placement = application.local, application.placement
+        self._record_format = application.record_format
         self._shared_envelope = shared_envelope(environment.keys, encryption)
         settings, clock = environment.settings, environment.clock
         self.nodes: dict[str, Any] = {
@@ -333,6 +345,7 @@ class Cluster:
             control=self.control,
             workers=self.workers,
             ended=self.ended_sessions,
+            record_format=self._record_format,
             conditions=self.conditions,
             identities=Identities(settings.key_prefix),
             events=events,

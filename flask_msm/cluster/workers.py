@@ -193,6 +193,12 @@ class WorkerRegistry:
             for one in self._others()
         )
 
+    def all_read(self, need: str) -> bool:
+        """Return whether this worker and all others that live announce that they read *need*."""
+        if self.worker not in self.names():
+            return False  # not announced yet, so others do not know of this one either
+        return all(need in one.facts.texts("reads") for one in self._entries() if self._lives(one))
+
     def _remove_old(self, now: float) -> None:
         """Remove workers that are gone for long, or too many of those that are gone."""
         gone = []

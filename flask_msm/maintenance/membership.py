@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from flask_msm.cluster.mode import ModeChange, ModeState
     from flask_msm.cluster.node_identity import Identities
     from flask_msm.cluster.nodes import NodeTable, Transition
+    from flask_msm.cluster.record_format import RecordFormat
     from flask_msm.cluster.shared_map import Fetched, SharedMap
     from flask_msm.cluster.workers import WorkerRegistry
     from flask_msm.memcached.client import MemcachedNode
@@ -91,6 +92,7 @@ class Membership:
     control: Control
     workers: WorkerRegistry
     ended: EndedSessions
+    record_format: RecordFormat
     conditions: Conditions
     identities: Identities
     events: Events
@@ -154,6 +156,8 @@ class Membership:
         # Other workers compare what each of them sees.
         self.workers.sees, self.workers.keeps = shown, keeps
         self.workers.announce()
+        if held:
+            self.record_format.look(self.workers)
         self._see_others()
         self._note_twins(shown)
         if restoring:

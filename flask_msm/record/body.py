@@ -22,29 +22,26 @@ if TYPE_CHECKING:
     from .record import Record
 
 
-#: The parts of the body of a record by its format.
-_PARTS = {1: 4, 2: 5}
-
-
 def pack_body(record: Record, record_format: int) -> bytes:
     """Return the body of *record*; format 1 has no place for its ending."""
     attributes = record.attributes
-
-    def parts(*, as_bytes: bool) -> list[object]:
-        found: list[object] = [
-            attributes.floor,
-            list(record.pointer) if record.pointer else None,
-            _flat(attributes.entries, as_bytes=as_bytes),
-            _flat(attributes.weak, as_bytes=as_bytes),
-            list(record.ending) if record.ending else None,
-        ]
-        return found[: _PARTS[record_format]]
-
+    parts: list[object] = [
+        attributes.floor,
+        list(record.pointer) if record.pointer else None,
+        _flat(attributes.entries),
+        _flat(attributes.weak),
+    ]
+    if record_format > 1:
+        parts.append(list(record.ending) if record.ending else None)
     try:
-        return pack(parts(as_bytes=False))
+        return pack(parts)
     except TypeError:
         # A name with a lone surrogate is no UTF-8; its bytes are kept instead.
-        return pack(parts(as_bytes=True))
+        parts[2:4] = [
+            _flat(attributes.entries, as_bytes=True),
+            _flat(attributes.weak, as_bytes=True),
+        ]
+        return pack(parts)
 
 
 def unpack_body(
@@ -57,9 +54,11 @@ def unpack_body(
     """
     try:
         parts: Any = unpack(body)
+        ending = None
         if record_format == 1:
-            parts = [*parts, None]
-        floor, pointer, entries, weak, ending = parts
+            floor, pointer, entries, weak = parts
+        else:
+            floor, pointer, entries, weak, ending = parts
         return (
             # Hardly any session has weak ones.
             Attributes(_entries(entries), {} if weak == [] else _entries(weak), stamp_of(floor)),
@@ -74,7 +73,7 @@ def unpack_body(
 def pack_entries(entries: Entries) -> bytes:
     """Return the body of a change."""
     try:
-        return pack(_flat(entries, as_bytes=False))
+        return pack(_flat(entries))
     except TypeError:
         return pack(_flat(entries, as_bytes=True))
 
@@ -91,7 +90,7 @@ def unpack_entries(body: bytes) -> Entries:
         raise CorruptRecordError("the body is not a list of entries") from error
 
 
-def _flat(entries: Entries, *, as_bytes: bool) -> list[object]:
+def _flat(entries: Entries, *, as_bytes: bool = False) -> list[object]:
     flat: list[object] = []
     for name, (stamp, value) in entries.items():
         flat += (name.encode("utf-8", "surrogatepass") if as_bytes else name, stamp, value)

@@ -53,6 +53,7 @@ MAGIC = BASE
 FORMAT = 1
 OVERHEAD = HEADER.size + HASH_SIZE
 _SEGMENTED_MAGIC = MAGIC + bytes([SEGMENTED])
+_FORMAT_1 = bytes([FORMAT])
 _MOMENTS = Struct(">dddq")
 _KEY_ID = slice(6, 10)
 _COMPRESSED = 1
@@ -155,6 +156,8 @@ class Envelope:
             IncompleteRecordError: The same, of a change behind it; or one is missing.
             UnknownRecordError: Only a process with other keys or a newer version can read it.
         """
+        if data[2:3] == _FORMAT_1:
+            return self._record(data, key, HEADER)
         segments = self.read(data, key)
         if segments.complete:
             return segments.record
@@ -167,11 +170,19 @@ class Envelope:
             CorruptRecordError: It is not a record, was changed, or is not the record of *key*.
             UnknownRecordError: Only a process with other keys or a newer version can read it.
         """
+        if data[2:3] == _FORMAT_1:
+            record = self._record(data, key, HEADER)
+            return Segments(record, record)
         base = _base_of(data)
-        self._verify(base, key)
-        record_format = data[2]
-        kind, flags, codec = data[3:6]
-        layout = HEADER if record_format == FORMAT else BASE_HEADER
+        record = self._record(base, key, BASE_HEADER)
+        return self.grown(Segments(record, record, growing=True), data, len(base), key)
+
+    def _record(self, data: bytes, key: str, layout: Struct) -> Record:
+        """Return the record in *data*, behind which there are no changes."""
+        if len(data) < layout.size + HASH_SIZE or data[:2] != MAGIC:
+            raise CorruptRecordError("not a record")
+        self._verify(data, key)
+        _, record_format, kind, flags, codec, *_ = layout.unpack_from(data)
         if codec != self.codec_id:
             raise UnknownRecordError(f"encoded with codec {codec}, this is codec {self.codec_id}")
         if kind > _LAST_KIND or flags & ~(_COMPRESSED | _ENCRYPTED):
@@ -184,24 +195,18 @@ class Envelope:
             raise CorruptRecordError("a time that is none")
         if not -WEAK_OFFSET <= version < WEAK_OFFSET:
             raise CorruptRecordError("a version that is none")
-        body = base[layout.size : -HASH_SIZE]
+        body = data[layout.size : -HASH_SIZE]
         if flags & _ENCRYPTED:
             body = self._decrypted(body, key, data[: layout.size])
         if flags & _COMPRESSED:
             body = self._inflate(body)
         attributes, pointer, ending = unpack_body(body, record_format)
-        if record_format == FORMAT:
-            record = Record(
-                _KINDS[kind], created, renewed, expires_at, version, attributes, pointer
-            )
-            return Segments(record, record)
-        if self._writes() == FORMAT:
+        if ending is not None and self._writes() == FORMAT:
             # It could not be written: copies would never agree.
             ending = None
-        record = Record(
+        return Record(
             _KINDS[kind], created, renewed, expires_at, version, attributes, pointer, ending
         )
-        return self.grown(Segments(record, record, growing=True), data, len(base), key)
 
     def grown(self, segments: Segments, data: bytes, start: int, key: str) -> Segments:
         """Return *segments* with what stands in *data* behind them, from *start* on.

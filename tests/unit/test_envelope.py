@@ -250,7 +250,7 @@ def signed(body, version=1, **times):
     moments = {"created": 1.0, "renewed": 2.0, "expires_at": 3.0} | times
     header = HEADER.pack(MAGIC, FORMAT, 0, 0, 1, KEYS.current.id, *moments.values(), version)
     data = header + pack(body)
-    return data + module._hash(data, KEY, KEYS.current.secret)
+    return module.signed(data, KEY, KEYS.current.secret)
 
 
 def test_a_signed_and_valid_body_is_opened():
