@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo check test test-demo test-neighbours test-min lint docs fuzz mutate bench bench-all drill screenshots clean packages static third-party
+.PHONY: help demo check test test-demo test-neighbours test-min lint docs fuzz mutate bench bench-all bench-scale drill screenshots clean packages static third-party
 
 # PYTHON names the Python that makes .venv; scripts/python.sh finds one when it is not given.
 # ARGS are options for what a target runs, for example: make demo ARGS="--port 9000"
@@ -72,6 +72,12 @@ bench-all: bench  ## the same, then other conditions, throughput, scale, memory,
 	@$(RUN) benchmarks.scale --plot docs/plots/scale.png
 	@$(RUN) benchmarks.imports
 	@$(RUN) benchmarks.memory
+
+bench-scale:  ## measure what grows with workers, nodes and sessions
+	@scripts/system-packages.sh venv memcached
+	@scripts/venv.sh bench
+	@$(RUN) benchmarks.fleet
+	@$(RUN) benchmarks.rebuild
 
 fuzz:  ## feed all that is parsed with broken input; ARGS="--examples 100000"
 	@scripts/system-packages.sh venv
