@@ -191,6 +191,8 @@ class Control:
 
     def _chosen(self, name: str) -> Choice:
         stamp, raw = self.shared.entry(name)
+        if not stamp:
+            return Choice()
         facts = facts_in(raw)
         return Choice(
             facts.line("value", MAX_TEXT) or None,

@@ -319,9 +319,14 @@ class SharedMap:
         Raises:
             UnknownRecordError: Only others can read it.
         """
-        known = self._verified(data)
-        # A map only grows, unless it is cut: the same bytes hold nothing new.
-        if known is None or known.within is self.record.attributes:
+        keyring, known = self._envelope.keys(), self._known.get(data)
+        if known is None or known.keyring is not keyring:
+            record = self._open(data)
+            if record is None:
+                return None
+            known = _Known(record, keyring, outdated=not self._envelope.is_current(data))
+        elif known.within is self.record.attributes:
+            # A map only grows, unless it is cut: the same bytes hold nothing new.
             return known
         theirs = known.record
         with self._lock:
@@ -335,16 +340,6 @@ class SharedMap:
             known = known._replace(within=self.record.attributes)
             self._remember(data, known)
         return known
-
-    def _verified(self, data: bytes) -> _Known | None:
-        """Return what *data* holds; bytes that were verified already are not opened again."""
-        keyring, known = self._envelope.keys(), self._known.get(data)
-        if known is not None and known.keyring is keyring:
-            return known
-        record = self._open(data)
-        if record is None:
-            return None
-        return _Known(record, keyring, outdated=not self._envelope.is_current(data))
 
     def _seal(self, record: Record) -> bytes:
         """Return *record* as bytes, the same ones for all nodes."""

@@ -27,15 +27,18 @@ _CALLED = {
 
 
 class MapWatch:
-    """Reports when shared maps do not fit into nodes."""
+    """Reports when shared maps do not fit into nodes.
+
+    Attributes:
+        refusals: Names of maps that nodes refused and did not take since, and ids of these nodes.
+    """
 
     def __init__(self, conditions: Conditions) -> None:
         self._conditions = conditions
         #: By key of a map: its cuts when it was looked at last, and when they rose, in seconds of
         #: the monotonic clock.
         self._cuts: dict[str, tuple[int, float]] = {}
-        #: Maps that nodes refused, and did not take since: names of maps and ids of nodes.
-        self._refused: set[tuple[str, str]] = set()
+        self.refusals: set[tuple[str, str]] = set()
 
     def look(self, maps: Iterable[SharedMap], smallest: MemcachedNode, *, now: float) -> None:
         """See whether maps were cut since the last time, for the node of the *smallest* items."""
@@ -56,14 +59,13 @@ class MapWatch:
             f"{node.id} refuses the list of {_called(shared)}: it is full, or takes smaller items"
             " only; give memcached more memory (-m) or a larger -I"
         )
-        self._refused.add((shared.name, node.id))
+        self.refusals.add((shared.name, node.id))
         self._conditions.note(REFUSED, f"{shared.name} {node.id}", text, node=node.id)
 
     def taken(self, shared: SharedMap, node: MemcachedNode) -> None:
         """Take note that a node knows a map."""
-        if (shared.name, node.id) in self._refused:
-            self._refused.discard((shared.name, node.id))
-            self._conditions.note(REFUSED, f"{shared.name} {node.id}", None)
+        self.refusals.discard((shared.name, node.id))
+        self._conditions.note(REFUSED, f"{shared.name} {node.id}", None)
 
 
 def _called(shared: SharedMap) -> str:

@@ -228,7 +228,7 @@ class Membership:
         control = self.control
         trusted: frozenset[str] = frozenset()
         if self.may_believe():
-            trusted = frozenset(id_ for id_ in self.nodes if control.standing(id_).trusted)
+            trusted = frozenset({id_ for id_ in self.nodes if control.standing(id_).trusted})
         scattered = self._differ or bool(control.empty())
         facts = FleetFacts(trusted, control.drains(), self._twins, scattered)
         changes: list[Change] = [*self.table.learn(facts)]
@@ -424,5 +424,6 @@ class Membership:
         except NodeValueError:
             self._watch.refused(shared, node)
             return False
-        self._watch.taken(shared, node)
+        if (shared.name, node.id) in self._watch.refusals:
+            self._watch.taken(shared, node)
         return arrived

@@ -106,7 +106,7 @@ class StatusReporter:
     def _all_refused(self) -> int:
         """Return how often something of the fleet's was not believed."""
         maps = self.membership.control.shared, self.membership.workers.shared
-        return self.reports.refused + sum(one.refused + one.left_alone for one in maps)
+        return self.reports.refused + sum([one.refused + one.left_alone for one in maps])
 
     def _say_refused(self) -> None:
         now, refused = self._clock.monotonic(), self._all_refused()
@@ -153,13 +153,12 @@ class StatusReporter:
     def _traffic(self) -> dict[str, Any]:
         windows = self.meter.windows()
         known = [window for window in windows if window is not None]
-        rows = [[w.loads, w.saves] for w in known]
         return {
-            "loads": summed(loads for loads, _ in rows),
-            "saves": summed(saves for _, saves in rows),
-            "hits": sum(window.hits for window in known),
-            "misses": sum(window.misses for window in known),
-            "failed": sum(window.failed for window in known),
+            "loads": summed([window.loads for window in known]),
+            "saves": summed([window.saves for window in known]),
+            "hits": sum([window.hits for window in known]),
+            "misses": sum([window.misses for window in known]),
+            "failed": sum([window.failed for window in known]),
             "operations": [w and sum(w.loads) + sum(w.saves) for w in windows],
             "p95": [w and quantile(summed((w.loads, w.saves)), 0.95) for w in windows],
             "failures": [w and w.failed for w in windows],

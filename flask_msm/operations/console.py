@@ -34,8 +34,7 @@ from flask_msm.settings.settings import OnReconnect, PolicyName
 from .checks import Report, wait_for_nodes
 from .inspection import inspect
 from .observer import REFRESH, Observer
-from .project_events import event_id
-from .projection import SnapshotBuilder
+from .projection import SnapshotBuilder, event_id
 
 
 if TYPE_CHECKING:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from hashlib import blake2b
 from operator import is_
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -13,7 +15,6 @@ from flask_msm.storage.metrics import STEP, STEPS
 from flask_msm.version import VERSION
 
 from . import snapshot as doc
-from .project_events import MOST_EVENTS, build_event, newest
 from .project_nodes import build_node, build_rebuild, read_nodes
 from .project_workers import build_traffic, build_worker, common_mode, with_status
 
@@ -27,8 +28,17 @@ if TYPE_CHECKING:
     from flask_msm.settings.settings import Settings
 
     from .observer import CollectedReports
-    from .project_events import Sighting
     from .project_nodes import NodeReport
+
+
+#: What several workers saw within so many seconds is one event.
+SAME = 5.0
+MOST_EVENTS = 300
+
+#: When, seen by which worker, and what.
+Sighting = tuple[float, str, Facts]
+#: What makes two sightings the same event: kind, text, node.
+_Same = tuple[str | None, str | None, str | None]
 
 
 class _ParsedReport(NamedTuple):
@@ -76,7 +86,7 @@ class SnapshotBuilder:
             distribution=_fixed("running"),
             blacklist=blacklist,
             blacklist_total=len(blacklist),
-            events=tuple(build_event(*event, ()) for event in events),
+            events=tuple(_build_event(*event, ()) for event in events),
             events_total=len(events),
         )
 
@@ -100,7 +110,7 @@ class SnapshotBuilder:
         rebuilds = _rebuilds(reports)
         mode, since = common_mode(shown)
         own = next((worker for worker in workers if worker.id == me), None)
-        events, events_total = newest([*others.events, *self._own_events(me)])
+        events, events_total = _newest([*others.events, *self._own_events(me)])
         blacklist = self._blacklist(others.blacklist, cluster.control.choices(CLEAR))
         gone = {worker.id for worker in workers if worker.gone}
         return doc.Snapshot(
@@ -232,6 +242,51 @@ class SnapshotBuilder:
             for pin in pins.values()
         ]
         return tuple(entries)
+
+
+def _newest(seen: Iterable[Sighting]) -> tuple[tuple[doc.Event, ...], int]:
+    """Return the newest of the events that were seen, newest first, and how many there are."""
+    last: dict[_Same, tuple[float, str, Facts, dict[str, None]]] = {}
+    rows: list[tuple[float, str, Facts, dict[str, None]]] = []
+    for at, worker, fields in sorted(seen, key=lambda event: event[0]):
+        key = fields.text("kind"), fields.text("text"), fields.text("node")
+        # What an operator did happened once, however alike it looks.
+        same = None if fields.text("actor") else last.get(key)
+        if same is not None and at - same[0] <= SAME:
+            same[3][worker] = None
+            continue
+        last[key] = at, worker, fields, {worker: None}
+        rows.append(last[key])
+    return tuple(_build_event(*row) for row in rows[: -MOST_EVENTS - 1 : -1]), len(rows)
+
+
+def _build_event(at: float, worker: str, fields: Facts, workers: Iterable[str]) -> doc.Event:
+    """Return an event that *worker* saw first."""
+    level = fields.text("level")
+    return doc.Event(
+        id=event_id(worker, fields.integer("id") or 0),
+        at=at,
+        level=cast("doc.Level", level if level in ("info", "warning", "error") else "info"),
+        kind=(fields.text("kind") or "event")[:60],
+        text=(fields.text("text") or "")[:500],
+        node=fields.text("node"),
+        workers=tuple(name for name in workers if name),
+        actor=fields.text("actor"),
+        reason=fields.text("reason"),
+        before=fields.text("before"),
+        after=fields.text("after"),
+        result=fields.text("result"),
+    )
+
+
+def event_id(worker: str, number: int) -> str:
+    """Return the name of an event in the fleet."""
+    return f"{_short(worker)}.{number}"
+
+
+@lru_cache(maxsize=1024)
+def _short(worker: str) -> str:
+    return blake2b(worker.encode(errors="replace"), digest_size=4).hexdigest()
 
 
 def _parse(

@@ -19,7 +19,7 @@ from flask_msm import policy_changed
 from flask_msm.cluster.reports import Report
 from flask_msm.errors import CommandError, ConflictError
 from flask_msm.operations.observer import CollectedReports
-from flask_msm.operations.project_events import MOST_EVENTS
+from flask_msm.operations.projection import MOST_EVENTS
 from flask_msm.operations.snapshot import COUNTED, Snapshot
 
 
