@@ -16,6 +16,7 @@ and takes the place of what is configured.
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.record.hybrid_clock import milliseconds
@@ -27,6 +28,8 @@ from .trust import SyncStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from flask_msm.record.attributes import Entry
 
 
 KEY_SUFFIX = "fleet:control"
@@ -98,7 +101,7 @@ class Control:
 
     def drain(self, node_id: str) -> Choice:
         """Return ``draining``, ``drained`` or ``None``, as it was ordered last."""
-        drain = self._chosen(_DRAIN + node_id)
+        drain = _choice(self.shared.entry(_DRAIN + node_id))
         return drain if drain.value in ("draining", "drained") else drain._replace(value=None)
 
     def drains(self) -> dict[str, str]:
@@ -131,7 +134,7 @@ class Control:
 
     def choice(self, name: str) -> Choice:
         """Return what was chosen for *name* at run time."""
-        return self._chosen(_CHOICE + name)
+        return _choice(self.shared.entry(_CHOICE + name))
 
     def choose(self, name: str, value: str | None, *, who: str, why: str) -> int:
         """Choose *value* for *name*; ``None`` goes back to the configuration. Return its stamp."""
@@ -147,8 +150,11 @@ class Control:
     def choices(self, prefix: str) -> dict[str, Choice]:
         """Return the choices whose name begins with *prefix*, which is cut off."""
         whole = _CHOICE + prefix
-        names = [name for name in self.shared.attributes.entries if name.startswith(whole)]
-        return {name[len(whole) :]: self._chosen(name) for name in names}
+        return {
+            name[len(whole) :]: _choice(entry)
+            for name, entry in self.shared.attributes.entries.items()
+            if name.startswith(whole)
+        }
 
     def lost(self) -> dict[str, int]:
         """Return by node id when it was last noticed that it had lost its memory, as a stamp."""
@@ -189,18 +195,19 @@ class Control:
                     self.set_missed(node_id, "is new")
         return lost
 
-    def _chosen(self, name: str) -> Choice:
-        stamp, raw = self.shared.entry(name)
-        if not stamp:
-            return Choice()
-        facts = facts_in(raw)
-        return Choice(
-            facts.line("value", MAX_TEXT) or None,
-            stamp,
-            milliseconds(stamp) / 1000,
-            facts.line("who", MAX_TEXT),
-            facts.line("why", MAX_TEXT),
-        )
-
     def _entry(self, **facts: str) -> bytes:
         return json.dumps({"by": self._worker(), **facts}, ensure_ascii=True).encode()
+
+
+# In every tick the same ones are read again, and commands leave hundreds.
+@lru_cache(1024)
+def _choice(entry: Entry) -> Choice:
+    stamp, raw = entry
+    facts = facts_in(raw)
+    return Choice(
+        facts.line("value", MAX_TEXT) or None,
+        stamp,
+        milliseconds(stamp) / 1000,
+        facts.line("who", MAX_TEXT),
+        facts.line("why", MAX_TEXT),
+    )
