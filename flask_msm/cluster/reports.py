@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from flask_msm.errors import NodeError, RecordError
 from flask_msm.memcached.wire import ttl_for
 from flask_msm.record.attributes import Attributes
+from flask_msm.record.hybrid_clock import stamp_at
 from flask_msm.record.record import Kind, Record
 
 
@@ -34,8 +35,12 @@ MAX_SIZE = 64 * 1024
 MAX_BODY = MAX_SIZE - 1024
 #: So many items are left of lists, and texts of so many characters, when a report is too long.
 KEPT, LONG = 10, 1000
+#: What is left of a node in the longest reports.
+STATES = "state", "trusted", "since", "error"
 #: A worker that was last seen so long ago is not shown any more, seconds.
 LIFE = 3600.0
+#: A report that is older may have a newer one elsewhere, seconds.
+EXPECTED = 10.0
 #: Reports are kept on so many nodes.
 COPIES = 2
 _NAME = "report"
@@ -124,14 +129,45 @@ class Reports:
                 continue
 
     def collect(self, workers: Iterable[str], deadline: float) -> dict[str, Report]:
-        """Return the newest report of each of *workers* that a node has."""
+        """Return the newest report of each of *workers* that a node has.
+
+        The nodes are asked on which it belongs, then all others for what these do not have, or not
+        of late: it goes there while its worker cannot reach one of them.
+        """
+        usable = [node_id for node_id in self.nodes if self.usable(node_id)]
         names = {self.key(worker): worker for worker in workers}
+        asked: dict[str, list[str]] = {node_id: [] for node_id in usable}
+        for key in names:
+            for node_id in [one for one in self.placement.rank(key) if one in asked][:COPIES]:
+                asked[node_id].append(key)
         found: dict[str, Report] = {}
-        for node_id, node in self.nodes.items():
-            if not names or not self.usable(node_id):
+        self._collect(asked, names, found, deadline)
+        late = stamp_at(self.clock.time() - EXPECTED)
+        missing = [
+            key
+            for key, worker in names.items()
+            if worker not in found or found[worker].stamp < late
+        ]
+        if missing:
+            others = {
+                node_id: [key for key in missing if key not in keys]
+                for node_id, keys in asked.items()
+            }
+            self._collect(others, names, found, deadline)
+        return found
+
+    def _collect(
+        self,
+        asked: Mapping[str, list[str]],
+        names: Mapping[str, str],
+        found: dict[str, Report],
+        deadline: float,
+    ) -> None:
+        for node_id, keys in asked.items():
+            if not keys:
                 continue
             try:
-                items = node.get_many(names, deadline)
+                items = self.nodes[node_id].get_many(keys, deadline)
             except NodeError:
                 continue
             for key, item in items.items():
@@ -140,13 +176,19 @@ class Reports:
                     report.worker not in found or report.stamp > found[report.worker].stamp
                 ):
                     found[report.worker] = report
-        return found
 
 
 def _fitting(facts: dict[str, Any]) -> bytes:
     """Return *facts* as JSON that is not too long: what grows with what happened goes first."""
     body = _json(facts)
-    for shorten in (_newest_only, _without_lists, _without_long_texts, _simple_only):
+    for shorten in (
+        _without_histories,
+        _newest_only,
+        _without_lists,
+        _without_long_texts,
+        _states_only,
+        _simple_only,
+    ):
         if len(body) <= MAX_BODY:
             break
         facts = {**shorten(facts), "cut": True}
@@ -156,6 +198,35 @@ def _fitting(facts: dict[str, Any]) -> bytes:
 
 def _json(facts: dict[str, Any]) -> bytes:
     return json.dumps(facts, ensure_ascii=True, separators=(",", ":")).encode()
+
+
+def _without_histories(facts: dict[str, Any]) -> dict[str, Any]:
+    """Leave the lists of each node out: what it is like now stays."""
+    return _with_nodes(
+        facts, lambda node: {name: fact for name, fact in node.items() if type(fact) is not list}
+    )
+
+
+def _states_only(facts: dict[str, Any]) -> dict[str, Any]:
+    """Leave all other tables out, and of each node all but whether it is up."""
+    nodes = _with_nodes(
+        facts, lambda node: {name: node[name] for name in STATES if name in node}
+    ).get("nodes")
+    simple = _simple_only(facts)
+    return simple if nodes is None else {**simple, "nodes": nodes}
+
+
+def _with_nodes(
+    facts: dict[str, Any], shorten: Callable[[dict[str, Any]], dict[str, Any]]
+) -> dict[str, Any]:
+    nodes = facts.get("nodes")
+    if not isinstance(nodes, dict):
+        return facts
+    short = {
+        node_id: shorten(node) if isinstance(node, dict) else node
+        for node_id, node in nodes.items()
+    }
+    return {**facts, "nodes": short}
 
 
 def _newest_only(facts: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import json
 import pytest
 from support.crew import ODD, Crew, report_of, sealed
 
-from flask_msm.cluster.reports import COPIES, LIFE, MAX_SIZE, note_name
+from flask_msm.cluster.reports import COPIES, EXPECTED, LIFE, MAX_SIZE, note_name
 from flask_msm.record.keys import keyring
 
 
@@ -56,6 +56,23 @@ def test_of_two_reports_the_newer_one_counts(crew, reports):
         node.put(reports.key(NAME), report_of(reports, NAME, {"n": stamp}, stamp=stamp))
 
     assert reports.collect([NAME], UNTIL)[NAME].facts == {"n": 9}
+
+
+def test_a_report_is_asked_for_where_it_belongs_and_elsewhere_only_if_that_is_none_of_late(
+    crew, reports
+):
+    publish(reports, {"n": 1})
+    (other,) = [node for node in crew.nodes.values() if reports.key(NAME) not in node.items]
+    asked = []
+    get_many = other.get_many
+    other.get_many = lambda keys, deadline: asked.append(list(keys)) or get_many(keys, deadline)
+
+    assert reports.collect([NAME], UNTIL)[NAME].facts == {"n": 1}
+    assert asked == []
+
+    crew.clock.advance(EXPECTED + 1)
+    reports.collect([NAME], UNTIL)
+    assert asked == [[reports.key(NAME)]]
 
 
 def test_nodes_that_all_fail_have_no_reports_and_that_is_no_error(crew, reports):
@@ -171,6 +188,29 @@ def test_a_blacklist_of_the_longest_names_leaves_a_report_that_others_can_read(c
 
     assert seen.reports[worker.name].facts["mode"] == "distributed"
     assert worker.cluster.reporter.reports.refused == 0
+
+
+@pytest.mark.parametrize("nodes", [100, 800])
+def test_a_report_of_many_nodes_keeps_the_state_of_each_and_gives_up_histories_first(
+    reports, nodes
+):
+    state = {"state": "up", "trusted": True, "since": 1.0, "error": None}
+    numbers = {"curr_items": 10**9, "latency_p95": 0.000123}
+    facts = {
+        "mode": "distributed",
+        "nodes": {
+            f"n{n}": {**state, "numbers": numbers, "latencies": [0.000123] * 60}
+            for n in range(nodes)
+        },
+        "events": many(50),
+    }
+
+    found = reopened(reports, facts)
+
+    assert found["nodes"].keys() == facts["nodes"].keys()
+    assert all(node.items() >= state.items() for node in found["nodes"].values())
+    assert ("numbers" in found["nodes"]["n0"]) is (nodes == 100)
+    assert ("events" in found) is (nodes == 100)
 
 
 @pytest.mark.parametrize("kind", ["lists", "long texts", "maps", "all"])
