@@ -41,11 +41,11 @@ INTERNAL = {
     "MemcachedSessionManager": {"state"},
     "MsgpackCodec": {"id", "dumps", "loads"},
     "MsmSessionInterface": {
-        "before_load", "cookie_texts", "is_ignored", "is_read_only", "life", "repository",
+        "before_load", "cookie_texts", "is_ignored", "is_null_session", "is_read_only", "life", "repository",
     },
     "Session": {
-        "assigned", "backing", "cleared", "detached", "keep_only", "load", "loaded",
-        "mark_modified", "peek", "shown", "told_absent",
+        "assigned", "backing", "cleared", "decoded", "detached", "keep_only", "load", "loaded",
+        "marked", "peek", "shown", "told_absent", "undecoded",
     },
 }  # fmt: skip
 

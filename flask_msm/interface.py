@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 
     from flask import Request, Response
 
+    from flask_msm.sessions.record_builder import Changes
     from flask_msm.sessions.repository import Repository
 
-    from .record.keys import Secrets
+    from .record.token import TokenSigner
 
 
 logger = logging.getLogger("flask_msm")
@@ -87,29 +88,33 @@ class MsmSessionInterface(SessionInterface):
             is not getattr(SessionInterface, f"get_cookie_{what}")
             for what in _PARTS
         )
-        #: The life that was configured when it was asked for last, and what that is in seconds.
-        self._life: tuple[object, float] = (None, 0.0)
+        #: The life that was configured when it was asked for last, and what that is in seconds, if
+        #: sessions live as long as that.
+        self.known_life: tuple[object, float] = (object(), 0.0)
         self._decides_itself = (
             type(self).should_set_cookie is not MsmSessionInterface.should_set_cookie
         )
 
     # -- opening -------------------------------------------------------------------------------
 
+    def is_null_session(self, obj: object) -> bool:
+        """Return whether *obj* stands for a session that cannot be opened."""
+        return type(obj) is not Session and super().is_null_session(obj)
+
     def open_session(self, app: Flask, request: Request) -> Session | None:  # type: ignore[override]
         """Return an unloaded session; ``None`` without a secret key, as Flask does."""
-        secrets = secrets_of(app)
-        if secrets is None:
+        if not app.secret_key:
             return None
-        return Session(backing=UnitOfWork(FlaskRequest(self, app, request, secrets)))
+        return Session(backing=UnitOfWork(FlaskRequest(self, app, request)))
 
     def life(self, app: Flask) -> float:
         """Return the time in seconds a session lives without a request."""
         if self._idle_timeout is not None:
             return self._idle_timeout
-        configured, known = app.config["PERMANENT_SESSION_LIFETIME"], self._life
-        if known[0] is not configured or _decides_life_itself(type(app)):  # type: ignore[arg-type]
-            known = self._life = configured, app.permanent_session_lifetime.total_seconds()
-        return known[1]
+        configured, life = app.config["PERMANENT_SESSION_LIFETIME"], app.permanent_session_lifetime
+        if not is_overridden(type(app), "permanent_session_lifetime"):  # type: ignore[arg-type]
+            self.known_life = configured, life.total_seconds()
+        return life.total_seconds()
 
     # -- saving --------------------------------------------------------------------------------
 
@@ -134,15 +139,24 @@ class MsmSessionInterface(SessionInterface):
             return
         if not loaded and self._nothing_to_do(app, session, request):
             return
-        saves = not self.is_read_only(app, request)
-        if not saves and loaded:
-            changed = unit.changed_names(session)
+        saves, plain = not self.is_read_only(app, request), None
+        if loaded:
+            known = self.known_life
+            is_known = app.config["PERMANENT_SESSION_LIFETIME"] is known[0]
+            context.life = known[1] if is_known else context.read_life()
+            plain = unit.plain_changes(session)
+            if saves and plain is not None and not plain and self._is_done(app, session, unit):
+                return
+        if loaded and not saves:
+            changed = unit.changed_names(session, plain)
             if changed:
                 self._refuse_changes(app, changed, request.endpoint)
                 return
         session.saving = True
         try:
-            sets_cookie = self._answer(app, session, unit, context, response, saves=saves)
+            sets_cookie = self._answer(
+                app, session, unit, context, response, saves=saves, plain=plain
+            )
         finally:
             session.saving = False
         if sets_cookie and not accessed:
@@ -157,6 +171,7 @@ class MsmSessionInterface(SessionInterface):
         response: Response,
         *,
         saves: bool,
+        plain: Changes | None,
     ) -> bool:
         """Store what is to be stored, and set the cookie; return whether that was due.
 
@@ -167,20 +182,19 @@ class MsmSessionInterface(SessionInterface):
             request: The request.
             response: Gets the headers.
             saves: Changes are stored; without it the session is refreshed at most.
+            plain: What ``UnitOfWork.plain_changes`` returned.
         """
         # A wrong parameter raises here, before anything is written.
         cookie = self._cookie_of(app)
         loaded = session.loaded
-        if loaded:
-            request.life = request.read_life()
-        else:
+        if not loaded:
             request.judge()
         before = request.token
         if (before is None or request.is_open) and saves and session.modified:
             session.load()  # costs nothing without a cookie
             loaded = True
         if saves and loaded:
-            action = unit.finish(session)
+            action = unit.finish(session, plain)
         elif request.is_refresh_due(unit.record) and (
             request.token_permanent or session.accessed or session.modified
         ):
@@ -204,7 +218,7 @@ class MsmSessionInterface(SessionInterface):
         if request.several and cookie.parameters["domain"]:
             # First, for the browser that takes both cookies for one.
             response.delete_cookie(cookie.name, **{**cookie.parameters, "domain": None})
-        value = signer_for(request.secrets).dumps(token, self._route)
+        value = request.signer.dumps(token, self._route)
         cookie.set(response, value, self.get_expiration_time(app, session))  # type: ignore[arg-type]
         return True
 
@@ -240,15 +254,22 @@ class MsmSessionInterface(SessionInterface):
             return True
         return super().should_set_cookie(app, session)
 
+    def _is_done(self, app: Flask, session: Session, unit: UnitOfWork) -> bool:
+        """Return whether a session in which nothing differs is left alone, and its cookie, too."""
+        if session.marked or self._decides_itself or unit.request.is_refresh_due(unit.record):
+            return False
+        return not (app.config["SESSION_REFRESH_EACH_REQUEST"] and session.permanent)
+
     def _nothing_to_do(self, app: Flask, session: Session, request: Request) -> bool:
         """Return whether a request that did not touch its session is done with it.
 
         Looks at the cookie unverified, which is enough to see that nothing asks for an answer:
         only permanent sessions are sent again on requests that do not touch them.
         """
-        if session.modified or session.accessed:
+        if session.marked or session.accessed:
             return False
-        if hasattr(app.view_functions.get(request.endpoint or ""), PASSIVE_VIEW):
+        rule = request.url_rule
+        if rule is not None and hasattr(app.view_functions.get(rule.endpoint), PASSIVE_VIEW):
             return True
         if self._decides_itself:
             return False
@@ -262,7 +283,8 @@ class MsmSessionInterface(SessionInterface):
     def cookie_texts(self, app: Flask, request: Request) -> list[str]:
         """Return what may be cookies of ours, without parsing every other cookie."""
         header = request.environ.get("HTTP_COOKIE", "")
-        name = self.get_cookie_name(app)
+        own = self._names_cookie_itself
+        name = self.get_cookie_name(app) if own else app.config["SESSION_COOKIE_NAME"]
         return cookie_pattern(name).findall(header) if name in header else []
 
     def is_ignored(self, request: Request) -> bool:
@@ -271,8 +293,8 @@ class MsmSessionInterface(SessionInterface):
 
     def is_read_only(self, app: Flask, request: Request) -> bool:
         """Return whether the view of *request* was marked with ``read_only``."""
-        view = app.view_functions.get(request.endpoint or "")
-        return hasattr(view, READ_ONLY)
+        rule = request.url_rule  # as request.endpoint, which is a call more for each request
+        return rule is not None and hasattr(app.view_functions.get(rule.endpoint), READ_ONLY)
 
     def _refuse_changes(self, app: Flask, names: set[str], endpoint: str | None) -> None:
         listed = ", ".join(quoted(name) for name in sorted(names))
@@ -335,31 +357,35 @@ class SessionCookie:
 
 
 @cache
-def _decides_life_itself(kind: type[Flask]) -> bool:
-    """Return whether applications of this *kind* have another life than the configured one."""
-    name = "permanent_session_lifetime"
+def is_overridden(kind: type[Flask], name: str) -> bool:
+    """Return whether applications of this *kind* have another attribute *name* than Flask's own."""
     return getattr_static(kind, name) is not getattr_static(Flask, name)
 
 
 def _vary_on_cookie(response: Response) -> None:
     """Let caches know that the response depends on the cookie."""
-    if "Vary" in response.headers:
-        response.vary.add("Cookie")
-    else:
-        response.headers.add("Vary", "Cookie")
+    headers = response.headers
+    for name, _ in headers:
+        if name.lower() == "vary":
+            response.vary.add("Cookie")
+            return
+    headers.add("Vary", "Cookie")
 
 
 class FlaskRequest(RequestContext):
-    """What a session knows of a request of Flask."""
+    """What a session knows of a request of Flask.
 
-    def __init__(
-        self, interface: MsmSessionInterface, app: Flask, request: Request, secrets: Secrets
-    ) -> None:
+    Attributes:
+        signer: Signs cookies with the secrets of the application, and verifies those that came.
+    """
+
+    signer: TokenSigner
+
+    def __init__(self, interface: MsmSessionInterface, app: Flask, request: Request) -> None:
         self.repository = interface.repository
         self._interface = interface
         self._app = app
         self.request = request
-        self.secrets = secrets
         self.before_store = interface.before_load
 
     @property
@@ -377,13 +403,17 @@ class FlaskRequest(RequestContext):
 
     def read_cookies(self) -> tuple[Token, ...]:
         """Return the first cookies of the session's name that were signed here."""
-        signer = signer_for(self.secrets)
+        signer = self.signer = signer_for(secrets_of(self._app) or ("",))
         texts = self._interface.cookie_texts(self._app, self.request)
+        if len(texts) == 1 and (token := signer.known.get(texts[0])) is not None:
+            return (token,)
         return tuple(islice(filter(None, map(signer.loads, texts)), MAX_COOKIES))
 
     def read_life(self) -> float:
         """Return the time in seconds a session lives without a request."""
-        return self._interface.life(self._app)
+        interface = self._interface
+        configured, known = self._app.config["PERMANENT_SESSION_LIFETIME"], interface.known_life
+        return known[1] if configured is known[0] else interface.life(self._app)
 
 
 def _nothing() -> None:

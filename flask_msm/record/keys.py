@@ -62,6 +62,7 @@ def keyring(secrets: Secrets) -> Keyring:
     return Keyring(secrets)
 
 
+@lru_cache(maxsize=4096)
 def storage_key(prefix: str, sid: str) -> str:
     """Return the key under which stores keep the session *sid*.
 

@@ -22,8 +22,8 @@ from .keys import Secrets, derive
 SID_BYTES = 32
 #: Longer cookie values are not looked at.
 MAX_LENGTH = 256
-#: So many cookies are remembered that were signed in this process.
-MOST_SIGNED = 1024
+#: So many cookies are remembered that were signed or verified in this process.
+MOST_SIGNED = 4096
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 PERMANENT = "p"
 LOCAL = "l"
@@ -83,11 +83,9 @@ class TokenSigner:
         self._current = keys[0]
         # The keys are derived already, and once; itsdangerous wants the current one last.
         self._signer = Signer(keys[::-1], key_derivation="none", digest_method=sha256)
-        # Bounded, and only of what has the right length: a flood of forged cookies costs
-        # verifications, not memory.
-        self._cached = lru_cache(maxsize=1024)(self._verify)
-        #: What was signed here of late, so that the next request need not verify it.
-        self._signed: dict[str, Token] = {}
+        #: What was signed or verified here of late. A flood of forged cookies costs
+        #: verifications, not memory.
+        self.known: dict[str, Token] = {}
 
     def dumps(self, token: Token, route: str | None = None) -> str:
         """Return *token* as a cookie value, with the balancer's *route* behind it."""
@@ -97,21 +95,16 @@ class TokenSigner:
         digest = hmac.digest(self._current, text.encode(), "sha256")
         signature = b2a_base64(digest, newline=False).translate(_URL_SAFE, b"=").decode()
         signed = f"{text}.{signature}.{route}" if route else f"{text}.{signature}"
-        if len(self._signed) >= MOST_SIGNED:
-            self._signed = {}
-        self._signed[signed] = token
+        if len(self.known) >= MOST_SIGNED:
+            self.known = {}
+        self.known[signed] = token
         return signed
 
     def loads(self, text: str) -> Token | None:
         """Return the token in *text*; ``None`` for anything that was not signed here."""
-        token = self._signed.get(text)
-        if token is not None:
+        token = self.known.get(text)
+        if token is not None or len(text) > MAX_LENGTH or not text.isascii():
             return token
-        if len(text) > MAX_LENGTH or not text.isascii():
-            return None
-        return self._cached(text)
-
-    def _verify(self, text: str) -> Token | None:
         parts = text.split(".")
         if not 5 <= len(parts) <= 6:
             return None
@@ -119,7 +112,14 @@ class TokenSigner:
         if match is None or not self._signer.validate(".".join(parts[:5])):
             return None
         sid, version, renewed, flags = match.groups()
-        return Token(sid, int(version, 16), int(renewed, 16), PERMANENT in flags, LOCAL in flags)
+        token = Token(sid, int(version, 16), int(renewed, 16), PERMANENT in flags, LOCAL in flags)
+        return self._remembered(text, token)
+
+    def _remembered(self, text: str, token: Token) -> Token:
+        if len(self.known) >= MOST_SIGNED:
+            self.known = {}
+        self.known[text] = token
+        return token
 
 
 @lru_cache(maxsize=32)

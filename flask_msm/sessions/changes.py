@@ -10,6 +10,7 @@ from flask_msm.errors import DecodeError, SerializationError, quoted
 from flask_msm.record.codec.names import by_text
 
 from .encoding import encode, raised_by
+from .session import PLACEHOLDER
 from .unserializable import UnserializableHandler
 
 
@@ -29,9 +30,6 @@ logger = logging.getLogger("flask_msm")
 
 #: Values of these types cannot change: the same object is the same value, without encoding it.
 IMMUTABLE = frozenset({str, int, bool, float, bytes, type(None)})
-
-#: In place of what an attribute was, if it was set without being read.
-_NOT_DECODED: Any = object()
 
 #: Called with name, value and what was raised when a value cannot be encoded. Returns what is
 #: stored in its place, ``None`` to leave what is stored as it is, or raises.
@@ -80,19 +78,6 @@ class ChangeTracker:
             return values
         return self._handler.restore(key, values, self.encoded, sure=sure, life=life)
 
-    def undecoded(self, record: Record) -> Entries | None:
-        """Return the attributes of *record* if they may be decoded one by one.
-
-        ``None`` if there are none, or if some are not shown or stored as they are.
-        """
-        entries, weak, _ = record.attributes
-        if weak or self._serialization.selective:
-            return None
-        for _, encoded in entries.values():
-            if encoded is not None:
-                return entries
-        return None
-
     def decode(self, stored: Mapping[str, bytes]) -> dict[str, Any]:
         """Take *stored* as stored as well, and return it decoded.
 
@@ -116,7 +101,7 @@ class ChangeTracker:
         values: dict[str, Any] = {}
         for name, (_, encoded) in undecoded.items():
             if encoded is not None:
-                if self._originals.get(name, _NOT_DECODED) is _NOT_DECODED:
+                if name not in self.encoded:
                     values.update(self.decode({name: encoded}))
                 if name in held:
                     values[name] = held[name]
@@ -156,17 +141,32 @@ class ChangeTracker:
         changed = self._changes(values, refused or self._refused)
         return changed if self.left is None else self.left.without_held(changed, values)
 
-    def plain_changes(self, session: Session) -> Changes | None:
-        """Return what differs; ``None`` if something is not to be stored as it is, or cannot be."""
-        if self._serialization.selective:
+    def plain_changes(self, session: Session, undecoded: Entries) -> Changes | None:
+        """Return what differs of what was decoded or set.
+
+        ``None`` if something is not to be stored as it is, or cannot be.
+        """
+        serialization = self._serialization
+        selective = serialization.attribute_filter is not None or serialization.pins.names
+        if selective or self.left is not None:
             return None
-        values = session.decoded()
-        if session.undecoded is not None:
-            self._note_stored(values, session.undecoded)
-        try:
-            return self._changes(values, _raised)
-        except SerializationError:
-            return None
+        changed: Changes = {}
+        for name, value in list(dict.items(session)):
+            stored = self.encoded.get(name)
+            same = stored is not None and self._originals.get(name) is value
+            if name is PLACEHOLDER or (same and type(value) in IMMUTABLE):
+                continue
+            if stored is None and name in undecoded:
+                stored = undecoded[name][1]  # it was set without being read
+            try:
+                raw = self._codec.dumps(value)
+            except Exception:  # noqa: BLE001 - a codec of the application may raise anything
+                return None
+            if type(name) is not str or type(raw) is not bytes:
+                return None
+            if raw != stored and not (same and self._is_form_only(name, raw)):
+                changed[name] = raw
+        return changed
 
     def changed_names(self, session: Session) -> set[str]:
         """Return the names of all attributes that this request changed, stored ones or not."""
@@ -229,13 +229,6 @@ class ChangeTracker:
         values = session.peek()
         return values if self._strict else by_text(values)
 
-    def _note_stored(self, values: Mapping[str, Any], undecoded: Entries) -> None:
-        """Take what is stored under the names of *values* as stored, if they were set unseen."""
-        for name in values:
-            entry = undecoded.get(name)
-            if name not in self.encoded and entry is not None and entry[1] is not None:
-                self.encoded[name], self._originals[name] = entry[1], _NOT_DECODED
-
     def _changes(self, values: Mapping[str, Any], refused: Refused) -> Changes:
         changed: Changes = {}
         codec, encoded, originals = self._codec, self.encoded, self._originals
@@ -277,7 +270,3 @@ class ChangeTracker:
             return self._codec.dumps(self._codec.loads(stored)) == raw
         except Exception:  # noqa: BLE001 - as above
             return False
-
-
-def _raised(_name: Any, _value: Any, error: SerializationError) -> bytes | None:
-    raise error

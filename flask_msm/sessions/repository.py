@@ -75,8 +75,6 @@ class Rules:
 class Budget:
     """The time in seconds that one request may still spend on stores."""
 
-    __slots__ = ("left",)
-
     def __init__(self, left: float) -> None:
         self.left = left
 

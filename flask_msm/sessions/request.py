@@ -31,8 +31,10 @@ class Rank(IntEnum):
     OVER = 3
 
 
-class RequestContext:
+class RequestContext(Budget):
     """What a session knows of its request; the cookies are read at first need.
+
+    It has a budget of its own, from when a store is asked for the first time.
 
     Attributes:
         repository: The application's sessions; a subclass sets it.
@@ -52,13 +54,11 @@ class RequestContext:
     others: tuple[Token, ...] = ()
     several = is_open = False
     life = 0.0
-    _budget: Budget | None = None
+    _asks_stores = False
     _cookies: tuple[Token, ...] | None = None
     # What was made of the cookies, and with which life; ``None``: nothing yet.
     _verdict: Token | None = None
     _judged_life: float | None = None
-    # The id that a storage key was made of last, and that key.
-    _known_key = "", ""
 
     # -- what the request itself knows ---------------------------------------------------------
 
@@ -100,16 +100,20 @@ class RequestContext:
         if before == life or (before is not None and self.token is not self._verdict):
             return self.token
         self._judged_life = life
-        self.several, self.is_open, self.others = False, False, ()
-        # What is too old to be anywhere is not asked for in any store.
-        oldest = self.repository.over_before() - life * SLACK
-        tokens = self.cookies
-        if tokens[1:]:
+        if before is not None:
+            self.several, self.is_open, self.others = False, False, ()
+        tokens = self._cookies
+        if tokens is None:
+            tokens = self._cookies = self.read_cookies()
+        # What is too old to be anywhere is not asked for in any store. No life is over that is not
+        # over now.
+        repository = self.repository
+        if tokens[1:] or (tokens and tokens[0].renewed < repository.clock.time() - life * SLACK):
+            oldest = repository.over_before() - life * SLACK
+            several = len(tokens) > 1
             tokens = _newest([token for token in tokens if token.renewed >= oldest])
-            self.several, self.others = True, tokens[1:]
-            self.is_open = bool(self.others)
-        elif tokens and tokens[0].renewed < oldest:
-            tokens = ()
+            if several:
+                self.several, self.others, self.is_open = True, tokens[1:], len(tokens) > 1
         self.token = self._verdict = tokens[0] if tokens else None
         return self.token
 
@@ -119,10 +123,7 @@ class RequestContext:
 
     def key(self, sid: str) -> str:
         """Return the storage key of the session *sid*."""
-        known = self._known_key
-        if known[0] != sid:
-            known = self._known_key = sid, storage_key(self.repository.rules.key_prefix, sid)
-        return known[1]
+        return storage_key(self.repository.rules.key_prefix, sid)
 
     @property
     def token_permanent(self) -> bool | None:
@@ -171,10 +172,12 @@ class RequestContext:
 
     def place(self, token: Token) -> tuple[str, Budget]:
         """Return the storage key of the session of *token*, and the time left for stores."""
-        self.before_store()
-        if self._budget is None:
-            self._budget = Budget(self.repository.rules.request_deadline)
-        return self.key(token.sid), self._budget
+        rules = self.repository.rules
+        if not self._asks_stores:
+            self.before_store()
+            self.left = rules.request_deadline
+            self._asks_stores = True
+        return storage_key(rules.key_prefix, token.sid), self
 
     def load(self, token: Token) -> Loaded:
         """Return what the stores hold of the session of *token*."""

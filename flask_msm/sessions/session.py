@@ -30,7 +30,7 @@ class _Placeholder:
         return "<session not decoded>"
 
 
-_PLACEHOLDER: Any = _Placeholder()
+PLACEHOLDER: Any = _Placeholder()
 _MISSING: Any = object()
 #: Where Flask's own session keeps the permanence, and so does this one.
 PERMANENT = "_permanent"
@@ -68,13 +68,13 @@ class Session(dict[str, Any]):
     __slots__ = (
         "_handed_out",
         "_lock",
-        "_modified",
         "accessed",
         "assigned",
         "backing",
         "cleared",
         "detached",
         "loaded",
+        "marked",
         "saving",
         "shown",
         "told_absent",
@@ -92,7 +92,8 @@ class Session(dict[str, Any]):
         #: Names that were there whenever the application saw the whole of a detached session.
         self.shown: frozenset[str] = frozenset()
         self.backing = backing
-        self._modified = False
+        #: The application set something, or ``modified``.
+        self.marked = False
         #: Nothing is compared for ``modified`` now: saving compares all values by itself.
         self.saving = False
         #: Names of attributes whose values the application got, so that it may change them.
@@ -107,7 +108,7 @@ class Session(dict[str, Any]):
         if backing is None:
             dict.update(self, initial or {})
         else:
-            dict.__setitem__(self, _PLACEHOLDER, None)
+            dict.__setitem__(self, PLACEHOLDER, None)
 
     # -- state ---------------------------------------------------------------------------------
 
@@ -141,8 +142,8 @@ class Session(dict[str, Any]):
         be stored counts as changed. Setting ``False`` suppresses the changes made so far: they are
         not stored.
         """
-        if self._modified or self.saving or not self._handed_out:
-            return self._modified
+        if self.marked or self.saving or not self._handed_out:
+            return self.marked
         return self._is_changed_inside()
 
     @modified.setter
@@ -152,7 +153,7 @@ class Session(dict[str, Any]):
             self.assigned.clear()
             # What was set until now may change from now on.
             self._handed_out.add(ALL)
-        self._modified = bool(value)
+        self.marked = bool(value)
 
     def _is_changed_inside(self) -> bool:
         backing, names = self.backing, self._handed_out
@@ -171,8 +172,8 @@ class Session(dict[str, Any]):
         """Whether the session outlives the browser."""
         if not self.loaded and self.backing is not None:
             return bool(self.backing.request.token_permanent)
-        value = dict.get(self, PERMANENT, _MISSING)
-        if value is _MISSING:
+        value = dict.get(self, PERMANENT, False)
+        if self.undecoded is not None and PERMANENT in self.undecoded and value is False:
             value = self._decode(PERMANENT)
         return value is not _MISSING and bool(value)
 
@@ -184,7 +185,7 @@ class Session(dict[str, Any]):
             and self.backing.request.cookie_permanent == bool(value)
         ):
             # Nothing to store, and no need to read: the cookie is sent again, as Flask does.
-            self._modified = True
+            self.marked = True
             self.assigned.add(PERMANENT)
             return
         self[PERMANENT] = bool(value)
@@ -197,7 +198,7 @@ class Session(dict[str, Any]):
     def decoded(self) -> dict[str, Any]:
         """Return what was decoded or set; the other attributes are as they were loaded."""
         values = dict(dict.items(self))
-        values.pop(_PLACEHOLDER, None)
+        values.pop(PLACEHOLDER, None)
         return values
 
     def keep_only(self, names: set[Any]) -> None:
@@ -223,9 +224,9 @@ class Session(dict[str, Any]):
             return
         with self._lock:
             dict.clear(self)
-            dict.__setitem__(self, _PLACEHOLDER, None)
+            dict.__setitem__(self, PLACEHOLDER, None)
             self.undecoded = None
-            self.loaded = self._modified = self.cleared = self.detached = False
+            self.loaded = self.marked = self.cleared = self.detached = False
             self.assigned.clear()
             self.told_absent.clear()
             self._handed_out.clear()
@@ -241,7 +242,7 @@ class Session(dict[str, Any]):
         self.load()
         if self.backing is not None:
             self.backing.regenerate()
-        self._modified = True
+        self.marked = True
 
     def destroy(self) -> None:
         """End the session for good, on every node. What is set afterwards starts a new one."""
@@ -251,7 +252,7 @@ class Session(dict[str, Any]):
         dict.clear(self)
         self.undecoded = None
         self.assigned.clear()
-        self._modified = True
+        self.marked = True
         self.detached = False
         self.told_absent.clear()
 
@@ -434,7 +435,7 @@ class Session(dict[str, Any]):
     def __setitem__(self, key: str, value: Any) -> None:
         if not self.loaded:
             self.load()
-        self._modified = True
+        self.marked = True
         self.assigned.add(key)
         dict.__setitem__(self, key, value)
 
@@ -444,13 +445,13 @@ class Session(dict[str, Any]):
         if not dict.__contains__(self, key):
             self._absent(key)
         dict.__delitem__(self, key)
-        self._modified = True
+        self.marked = True
 
     def pop(self, key: str, default: Any = _MISSING) -> Any:
         """Remove *key* and return its value, or *default*."""
         if key in self:
             self._decode_all()
-            self._modified = True
+            self.marked = True
             return dict.pop(self, key)
         if default is _MISSING:
             raise KeyError(key)
@@ -460,7 +461,7 @@ class Session(dict[str, Any]):
         """Remove and return the newest item."""
         self._load_all()
         item = dict.popitem(self)
-        self._modified = True
+        self.marked = True
         return item
 
     def clear(self) -> None:
@@ -468,12 +469,12 @@ class Session(dict[str, Any]):
         self.load()
         self._decode_all()
         dict.clear(self)
-        self._modified = self.cleared = True
+        self.marked = self.cleared = True
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Take over the items of a mapping, an iterable of pairs, or keyword arguments."""
         self.load()
-        self._modified = True
+        self.marked = True
         values: dict[Any, Any] = dict(*args, **kwargs)
         self.assigned.update(values)
         dict.update(self, values)

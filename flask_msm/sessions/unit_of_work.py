@@ -18,12 +18,14 @@ from flask_msm.record.token import Token, new_sid
 from flask_msm.storage.store import Loaded, Outcome, Saved
 
 from .changes import ChangeTracker
-from .record_builder import Changes
+from .record_builder import SLACK, Changes
 from .session import ALL, PERMANENT, Contents
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from flask_msm.record.attributes import Entries
 
     from .record_builder import RecordBuilder
     from .request import RequestContext
@@ -103,9 +105,14 @@ class UnitOfWork:
         token = request.judge()
         if token is None or self._ending:
             return Contents({}, detached=False)
-        loaded = self.request.load(token)
+        key, budget = request.place(token)
+        loaded = self.repository.load(key, budget, at_least=token.version)
         if request.is_open:
             token, loaded = self.request.choose(token, loaded)
+        encoded = self._plain(token, loaded)
+        if encoded is not None:
+            self._loaded, self.record = loaded, loaded.record
+            return Contents({}, detached=False, encoded=encoded)
         if loaded.outcome is Outcome.UNKNOWN:
             self.repository.counters.detached += 1
             if self.repository.rules.on_unknown == "error":
@@ -128,14 +135,35 @@ class UnitOfWork:
         self.frozen = record.kind is Kind.ALIAS
         # The browser has seen more than the stores return: what seems absent may only be elsewhere.
         behind = not loaded.certain and record.version < token.version
-        if not (partial or behind or self.frozen or token.local) and (
-            encoded := self.tracker.undecoded(record)
-        ):
-            return Contents({}, detached=False, encoded=encoded)
-        key = request.key(token.sid) if token.local and not self.frozen else None
+        live = request.key(token.sid) if token.local and not self.frozen else None
         sure = record.version >= token.version
-        values = self.tracker.restore(record, key, sure=sure, life=request.life)
+        values = self.tracker.restore(record, live, sure=sure, life=request.life)
         return Contents(values, detached=partial or behind)
+
+    def _plain(self, token: Token, loaded: Loaded) -> Entries | None:
+        """Return the attributes if they may be decoded one by one, as nearly always.
+
+        The session lives, it was seen as a whole, and each attribute is what is stored.
+        """
+        record, request, repository = loaded.record, self.request, self.repository
+        if record is None or record.kind is not Kind.DATA or record.created == PARTIAL:
+            return None
+        if token.local or not (loaded.certain or record.version >= token.version):
+            return None
+        # No life is over that is not over now.
+        now = repository.clock.time()
+        lives = record.expires_at >= now and token.renewed >= now - request.life * SLACK
+        lives = lives and repository.rules.absolute_timeout is None
+        if not lives and not request.is_alive(record):
+            return None
+        entries, weak, _ = record.attributes
+        serialization = repository.serialization
+        if weak or serialization.attribute_filter is not None or serialization.pins.names:
+            return None
+        for _, encoded in entries.values():
+            if encoded is not None:
+                return entries
+        return None
 
     # -- requests of the application -----------------------------------------------------------
 
@@ -161,15 +189,31 @@ class UnitOfWork:
             return
         request.life = request.read_life()
         try:
-            self._action = self.finish(session)
+            self._action = self.finish(session, self.plain_changes(session))
         except (SerializationError, ConfigError):
             self._failed = False
             raise
 
     # -- writing -------------------------------------------------------------------------------
 
-    def finish(self, session: Session) -> Action:
+    def plain_changes(self, session: Session) -> Changes | None:
+        """Return what differs from what is stored, if nothing else is to be done.
+
+        ``None`` when the whole session is of concern: it ends, it moves, or something of it was
+        removed or cannot be stored.
+        """
+        if session.undecoded is None or self._next_sid is not None or self._ending or self._failed:
+            return None
+        if self._action is not Action.KEEP or self.request.token is None:
+            return None
+        return self.tracker.plain_changes(session, session.undecoded)
+
+    def finish(self, session: Session, plain: Changes | None = None) -> Action:
         """Store what is to be stored at the end of a request; return what the cookie becomes.
+
+        Args:
+            session: What is to be stored.
+            plain: What ``plain_changes`` returned.
 
         Raises:
             SerializationError: Something cannot be stored; the next call does nothing.
@@ -179,7 +223,9 @@ class UnitOfWork:
             return Action.KEEP
         earlier, self._action = self._action, Action.KEEP
         try:
-            action = self._store(session)
+            action = self._store_plain(session, plain)
+            if action is None:
+                action = self._store(session)
         except (SerializationError, ConfigError):
             self._failed = True
             raise
@@ -204,11 +250,12 @@ class UnitOfWork:
             # It became too large by other means than this request: the next change raises.
             return Action.KEEP
 
-    def changed_names(self, session: Session) -> set[str]:
-        """Return what a save would change: names of attributes, and calls that end or move it."""
-        tracker = self.tracker
-        plain = session.undecoded is not None and tracker.plain_changes(session) == {}
-        names = set() if plain else tracker.changed_names(session)
+    def changed_names(self, session: Session, plain: Changes | None) -> set[str]:
+        """Return what a save would change: names of attributes, and calls that end or move it.
+
+        *plain* is what ``plain_changes`` returned.
+        """
+        names = self.tracker.changed_names(session) if plain != {} else set()
         if self._ending:
             names.add("destroy()")
         if self._next_sid is not None:
@@ -216,11 +263,7 @@ class UnitOfWork:
         return names
 
     def _store(self, session: Session) -> Action:
-        if session.undecoded is not None:
-            action = self._store_plain(session)
-            if action is not None:
-                return action
-            session.peek()  # what is not plain may concern all attributes
+        session.peek()  # what is not plain may concern all attributes
         ending = self._ending
         if ending:
             self._end()
@@ -238,21 +281,13 @@ class UnitOfWork:
                 request.token = token._replace(local=local)
         return action
 
-    def _store_plain(self, session: Session) -> Action | None:
-        """Store what was changed of a session that is not decoded as a whole, which is there.
-
-        Returns:
-            What the cookie becomes; ``None`` if it is not as plain as that: nothing was done.
-        """
-        tracker = self.tracker
-        if self._ending or self._next_sid is not None or tracker.left is not None:
-            return None
-        changes = tracker.plain_changes(session)
-        if changes is None or self.request.token is None:
+    def _store_plain(self, session: Session, changes: Changes | None) -> Action | None:
+        """Store plain changes; ``None`` if it is not as plain as that: nothing was done."""
+        if changes is None:
             return None
         if changes:
-            session.modified = True
-        elif not session.modified and not self.request.is_refresh_due(self.record):
+            session.marked = True
+        elif not session.marked and not self.request.is_refresh_due(self.record):
             return Action.KEEP  # it was read, as most sessions are
         try:
             return self._update(session, changes)

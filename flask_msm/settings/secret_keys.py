@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("flask_msm")
 
-_FALLBACKS = "SECRET_KEY_FALLBACKS"
+_CURRENT, _FALLBACKS = "SECRET_KEY", "SECRET_KEY_FALLBACKS"
 _ALLOWED = "a list of secrets, each a text or bytes and none empty"
 
 
@@ -28,7 +28,8 @@ def secrets_of(app: Flask) -> Secrets | None:
     What is no secret among the fallbacks is ignored: of one text each letter would be a key, and
     with an empty secret any client could sign.
     """
-    current = app.secret_key
+    has_own = _has_own_secret(app.__class__)  # type: ignore[arg-type]
+    current = app.secret_key if has_own else app.config[_CURRENT]
     if not current:
         return None
     fallbacks = app.config[_FALLBACKS]
@@ -45,7 +46,8 @@ def secrets_of(app: Flask) -> Secrets | None:
 
 def keyring_of(app: Flask) -> Keyring:
     """Return what signs and verifies records with the secrets of *app* as they are now."""
-    current = app.secret_key
+    has_own = _has_own_secret(app.__class__)  # type: ignore[arg-type]
+    current = app.secret_key if has_own else app.config[_CURRENT]
     # Asked for each record that is sealed or opened: without calls, as nearly always.
     if current and not app.config[_FALLBACKS]:
         return keyring((current,))
@@ -67,6 +69,15 @@ def check_secrets(app: Flask) -> None:
         raise ConfigError(_FALLBACKS, _kind_of(fallbacks), _ALLOWED)
     if not all(map(_is_secret, fallbacks)):
         raise ConfigError(_FALLBACKS, "a list with something that is no secret", _ALLOWED)
+
+
+@cache
+def _has_own_secret(kind: type) -> bool:
+    """Return whether applications of this *kind* have another secret than the configured one."""
+    for base in kind.__mro__:
+        if "secret_key" in vars(base):
+            return base.__module__.partition(".")[0] != "flask"
+    return True
 
 
 def _is_secret(value: object) -> bool:

@@ -59,7 +59,7 @@ def test_no_more_than_so_many_signed_tokens_are_remembered():
 
     signed = [signer.dumps(TOKEN._replace(version=n)) for n in range(3 * MOST_SIGNED)]
 
-    assert len(signer._signed) <= MOST_SIGNED
+    assert len(signer.known) <= MOST_SIGNED
     assert all(signer.loads(text).version == n for n, text in enumerate(signed))
 
 

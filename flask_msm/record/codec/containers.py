@@ -22,7 +22,7 @@ CHANGED = "it changed while it was being encoded"
 ONE_KEY = "two of its keys would come back as one"
 STRICT_KEY = "a dict key may be a str, int, bool, None, float or bytes, and no subclass of these"
 
-_SCALARS = frozenset({str, int, type(None), bool, float, bytes})
+SCALARS = frozenset({str, int, type(None), bool, float, bytes})
 _KEYS = (int, bytes, bool, type(None), float, str)
 
 
@@ -40,10 +40,10 @@ def is_plain(value: Any, depth: int = 0) -> bool:
                 return False
         value = value.values()
     elif kind is not list:
-        return kind in _SCALARS
+        return kind in SCALARS
     for item in value:
         kind = type(item)
-        if kind is str or kind is int or kind in _SCALARS:
+        if kind is str or kind is int or kind in SCALARS:
             continue
         if depth >= MAX_DEPTH - 1 or not is_plain(item, depth + 1):
             return False
@@ -92,7 +92,7 @@ class ContainerEncoder:
             fits = -(2**63) <= value < 2**64
             return value if fits else self._extension(BIG_INT, encode_int(value))
         try:
-            if kind in _SCALARS:
+            if kind in SCALARS:
                 return value
             container = self._containers.get(kind)
             leaf = ENCODERS.get(kind)

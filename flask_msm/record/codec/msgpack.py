@@ -24,7 +24,7 @@ import ormsgpack
 
 from flask_msm.errors import DecodeError, EncodeError
 
-from .containers import ContainerEncoder, is_plain
+from .containers import SCALARS, ContainerEncoder, is_plain
 from .extensions import decode
 from .registry import Registered, Registry, describe_dataclass
 from .tree import Tag, resolve
@@ -167,7 +167,7 @@ class MsgpackCodec:
             EncodeError: A part of it cannot be stored.
         """
         try:
-            if is_plain(value):
+            if type(value) in SCALARS or is_plain(value):
                 return ormsgpack.packb(value, None, _PASS_ALL)
         except Exception:  # noqa: BLE001, S110 - the slow way names the cause
             pass
