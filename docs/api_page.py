@@ -41,7 +41,8 @@ INTERNAL = {
     "MemcachedSessionManager": {"state"},
     "MsgpackCodec": {"id", "dumps", "loads"},
     "MsmSessionInterface": {
-        "before_load", "cookie_texts", "is_ignored", "is_null_session", "is_read_only", "life", "repository",
+        "before_load", "cookie_texts", "is_ignored", "is_null_session", "is_read_only", "life",
+        "repository",
     },
     "Session": {
         "assigned", "backing", "cleared", "decoded", "detached", "keep_only", "load", "loaded",
