@@ -6,6 +6,7 @@ import os
 import random
 import secrets
 import socket
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -54,8 +55,7 @@ from .sessions.pins import Pins
 from .sessions.repository import Repository, Rules
 from .sessions.serialization import Serialization
 from .storage.failover import FailoverStore
-from .storage.fast_path import FastPath
-from .storage.known_records import KnownRecords
+from .storage.good_day import good_day
 from .storage.local.from_settings import local_store
 from .storage.mirror import Mirror
 from .storage.replica_set import ReplicaSet
@@ -68,6 +68,7 @@ if TYPE_CHECKING:
 
     from .cluster.events import Event
     from .policies import Failure, Policy
+    from .process.background import WorkBehind
     from .process.clock import Clock
     from .record.codec.msgpack import Codec
     from .record.encryption import Encryption
@@ -100,6 +101,7 @@ class Environment:
         root: Folder of the application: those of one name keep their local storage apart.
         chance: Returns a number from 0 to 1, to spread the probes of several workers.
         rest: Waits for some seconds, so that a rebuild leaves time to requests.
+        wait: Waits for an event, or so many seconds.
     """
 
     settings: Settings
@@ -120,6 +122,7 @@ class Environment:
     queue: Callable[..., Background] = Background
     chance: Callable[[], float] = random.random
     rest: Callable[[float], object] = time.sleep
+    wait: Callable[[threading.Event, float], object] = threading.Event.wait
 
     @property
     def interval(self) -> float:
@@ -179,7 +182,7 @@ class Application:
         pins, blacklist = Pins(settings.blacklist), Blacklist(clock, environment.worker)
         self.cluster: Cluster | None = None
         self.store: SessionStore = self.local
-        self.backgrounds: tuple[Background, ...] = (behind,)
+        self.backgrounds: tuple[WorkBehind, ...] = (behind,)
         if ids:
             self.cluster = Cluster(
                 environment,
@@ -405,18 +408,16 @@ class Cluster:
             max_size=settings.max_record_size,
         )
         self.state.changed = mode.changed = self.membership.changed = self.router.renew
-        self.fast_path = FastPath(
+        self.fast_path = good_day(
             self.store,
-            # What sticky sessions read is on this host.
-            enabled=settings.fast_path and not settings.sticky,
-            writes=not settings.backup_async,
+            settings,
             router=self.router,
-            ended=self.ended_sessions,
             second_looks=second_looks,
-            known=KnownRecords(settings.record_cache_bytes),
             keys=environment.keys,
+            queue=environment.background,
+            wait=environment.wait,
         )
-        self.backgrounds = (copies, self.bulk, self.urgent)
+        self.backgrounds = (copies, self.bulk, self.urgent, *self.fast_path.backgrounds)
 
     def add_maintenance(self, repository: Repository) -> None:
         """Make what keeps nodes and sessions whole, between requests."""

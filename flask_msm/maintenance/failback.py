@@ -25,7 +25,7 @@ from flask_msm.storage.store import LocalStorageError, RecordRefusedError, Recor
 if TYPE_CHECKING:
     from flask_msm.cluster.ended_sessions import Ended
     from flask_msm.storage.failover import FailoverStore
-    from flask_msm.storage.local.store import Entry
+    from flask_msm.storage.local.sync_state import Entry
 
     from .membership import Membership
 

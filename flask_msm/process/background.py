@@ -9,7 +9,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from .locks import ProcessLock
 
@@ -26,6 +26,22 @@ logger = logging.getLogger("flask_msm.background")
 
 #: Called with the time (monotonic clock, seconds) by which it shall be done.
 Job = Callable[[float], object]
+
+
+class WorkBehind(Protocol):
+    """What is done behind responses, as those see it who end a process or wait for it."""
+
+    def flush(self, timeout: float) -> bool:
+        """Do all that waits; return whether that was done within *timeout* seconds."""
+        ...
+
+    def refuse(self) -> None:
+        """Take nothing from now on: for a command line."""
+        ...
+
+    def close(self, timeout: float = 1.0) -> None:
+        """Do what waits, within *timeout* seconds, then end the thread."""
+        ...
 
 
 class Background:

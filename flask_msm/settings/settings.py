@@ -177,14 +177,15 @@ class Settings:
     fast_path: bool = setting(
         default=True,
         kind=BOOLEAN,
-        meaning="Whether a read for which all is well takes a short way to the nodes, with the same"
-        " outcome. False: every read takes the way that also knows failures.",
+        meaning="Whether a request for which all is well takes a short way, with the same outcome:"
+        " to the nodes, or with MSM_STICKY to the memory of the worker and a journal of the host."
+        " False: every request takes the way that also knows failures.",
     )
     record_cache_bytes: int = setting(
         default=16 * 1024 * 1024,
         kind=whole(at_least=0),
         meaning="Most bytes of memory in each process, about, for records that were verified"
-        " already; 0 for none.",
+        " already, and for sticky sessions; 0 for none.",
     )
     backup_async: bool = setting(
         default=False,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.cluster.mode import Mode
 from flask_msm.errors import CorruptRecordError, UnknownRecordError
@@ -18,9 +18,9 @@ from flask_msm.record.attributes import written_until
 from flask_msm.record.hybrid_clock import stamp_at
 from flask_msm.record.keys import digest_of
 from flask_msm.record.record import PARTIAL, Kind, join
-from flask_msm.storage.local.sync_state import SyncState
 
-from .local.store import LOCAL, Entry, joined_with
+from .local.store import LOCAL
+from .local.sync_state import SyncState
 from .store import (
     FRESH,
     Loaded,
@@ -30,6 +30,7 @@ from .store import (
     RecordTooLargeError,
     Rewrite,
     Saved,
+    joined_with,
 )
 
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from flask_msm.record.record import Record
 
     from .local.store import LocalStore
+    from .local.sync_state import Entry
     from .mirror import Mirror
     from .replicated import ClusterStore
 
@@ -57,6 +59,18 @@ MAX_HOPS = 4
 ENDED = Loaded(Outcome.MISSING, None, {}, certain=True)
 
 
+class Given(NamedTuple):
+    """What came of joining a record of this host into the cluster.
+
+    Attributes:
+        record: What the cluster has.
+        kept: This host has it, too: not if another process holds the lock of the session.
+    """
+
+    record: Record
+    kept: bool
+
+
 def _doubted(loaded: Loaded) -> Loaded:
     """Return *loaded* as the answer of nodes that cannot know all there is."""
     is_missing = loaded.outcome is Outcome.MISSING
@@ -69,6 +83,8 @@ class FailoverStore:
 
     Attributes:
         nodes: What the cluster store knows of its nodes.
+        mode: Where sessions go now.
+        ended_sessions: Sessions that are known to have ended.
         mirror: Copies to local storage behind the response; ``None`` for no copies.
         queue: Writes to the cluster behind the response, with sticky sessions.
         near_max_age: With sticky sessions: time in seconds for which the copy of this host is
@@ -108,23 +124,23 @@ class FailoverStore:
         self.remembers = remembers
         self.saved_locally = 0
         self.late = 0
-        self._mode = mode
-        self._ended = ended_sessions
+        self.mode = mode
+        self.ended_sessions = ended_sessions
         self._clock = clock
 
     # -- reading -------------------------------------------------------------------------------
 
     def load(self, key: str, *, at_least: int, deadline: float) -> Loaded:
         """Return the record of *key*; from this host if the cluster is unsure or old."""
-        if self._ended.has(key):
+        if self.ended_sessions.has(key):
             return ENDED
-        mode = self._mode.mode
+        mode = self.mode.mode
         if mode is not Mode.DISTRIBUTED:
             return self._load_here(key, mode, at_least, deadline)
         near = None
         if self.near_max_age is not None:
-            near = self._find(key)
-            if near and near.record.version >= at_least and self._is_whole_and_fresh(near):
+            near = self.near(key)
+            if near and near.record.version >= at_least and self.is_whole_and_fresh(near):
                 return Loaded(Outcome.FOUND, near.record, {})
         loaded = self.cluster.load(key, at_least=at_least, deadline=deadline)
         record = loaded.record
@@ -140,7 +156,7 @@ class FailoverStore:
             if self.near_max_age is not None and record.version < at_least:
                 # What the browser has seen may wait on another host: no node can know of it yet.
                 loaded = loaded._replace(certain=False)
-        found = self._with_local(loaded, near or self._find(key), deadline)
+        found = self._with_local(loaded, near or self.near(key), deadline)
         behind = found.record is None or found.record.version < at_least
         # Other hosts are handing over what they kept, which no node knows of yet.
         is_early = behind and self.returning() and not self.drops()
@@ -187,7 +203,8 @@ class FailoverStore:
         ended = entry.record.kind is Kind.DESTROYED
         return entry.mark is SyncState.OUTAGE and not ended and self.drops()
 
-    def _is_whole_and_fresh(self, near: Entry) -> bool:
+    def is_whole_and_fresh(self, near: Entry) -> bool:
+        """Return whether the copy of this host may be used without asking the cluster."""
         if near.record.created == PARTIAL:
             return False  # what was written here without seeing the rest, which the cluster has
         limit = self.near_max_age or 0.0
@@ -198,7 +215,8 @@ class FailoverStore:
         if self.mirror is not None:
             self.mirror.catch_up(key)
 
-    def _find(self, key: str) -> Entry | None:
+    def near(self, key: str) -> Entry | None:
+        """Return what this host has of *key*, ``None`` also if it cannot be read."""
         self._catch_up(key)
         try:
             return self.local.find(key)
@@ -222,7 +240,7 @@ class FailoverStore:
         """
         saved = self._save(key, rewrite, known=known, deadline=deadline)
         if saved.record.kind is Kind.DESTROYED and saved.copies:
-            self._ended.add(digest_of(key) or "", kept=saved.holders == {LOCAL})
+            self.ended_sessions.add(digest_of(key) or "", kept=saved.holders == {LOCAL})
         return saved
 
     def _save(
@@ -233,7 +251,7 @@ class FailoverStore:
         known: Loaded | None,
         deadline: float,
     ) -> Saved:
-        if self._mode.mode is not Mode.DISTRIBUTED:
+        if self.mode.mode is not Mode.DISTRIBUTED:
             return self._save_here(key, rewrite, SyncState.OUTAGE)
         if self.near_max_age is not None:
             return self._save_near(key, rewrite, known=known, deadline=deadline)
@@ -253,7 +271,7 @@ class FailoverStore:
     def holders(self, key: str, deadline: float) -> tuple[str, ...]:
         """Return where *key* is held now: ids of nodes, and ``local``."""
         near = self.local.holders(key, deadline)
-        if self._mode.mode is Mode.LOCAL:
+        if self.mode.mode is Mode.LOCAL:
             return near
         return (*self.cluster.holders(key, deadline), *near)
 
@@ -337,22 +355,35 @@ class FailoverStore:
         if entry is None:
             self.local.forget_mark(key)
             return True
+        return self.give(key, entry.record, deadline, fresh=fresh) is not None
+
+    def give(self, key: str, here: Record, deadline: float, *, fresh: bool = False) -> Given | None:
+        """Join *here*, which this host has of *key*, into the cluster.
+
+        *fresh*: the cluster is thought not to have it, which saves looking.
+
+        Returns:
+            ``None`` if the cluster does not know all of it.
+
+        Raises:
+            UnknownRecordError: It was written with another key or by a newer version.
+            RecordTooLargeError: What the cluster has joined with it does not fit.
+            RecordRefusedError: The nodes that answered do not take it.
+        """
         saved = self.cluster.save(
-            key,
-            joined_with(entry.record),
-            known=FRESH if fresh else None,
-            deadline=deadline,
+            key, joined_with(here), known=FRESH if fresh else None, deadline=deadline
         )
-        if saved.copies and not self._take_along(entry.record, saved.record, deadline):
-            return False  # it stays marked, and is tried again
-        if saved.copies:
-            self.local.confirm(key, saved.record)
-            if saved.record.kind is Kind.DESTROYED:
-                # The worker that ended it may be gone, and other hosts do not know of it.
-                self._ended.add(digest_of(key) or "", stamp=saved.record.version)
-        if not saved.copies and saved.refused and not saved.failed:
-            raise RecordRefusedError("the nodes refuse it, for want of memory or for its size")
-        return bool(saved.copies)
+        if not saved.copies:
+            if saved.refused and not saved.failed:
+                raise RecordRefusedError("the nodes refuse it, for want of memory or for its size")
+            return None
+        if not self._take_along(here, saved.record, deadline):
+            return None  # it stays marked, and is tried again
+        kept = self.local.confirm(key, saved.record)
+        if saved.record.kind is Kind.DESTROYED:
+            # The worker that ended it may be gone, and other hosts do not know of it.
+            self.ended_sessions.add(digest_of(key) or "", stamp=saved.record.version)
+        return Given(saved.record, kept)
 
     def _take_along(self, here: Record, joined: Record, deadline: float) -> bool:
         """Bring to the new id of a session what was written under the old one beside the move.

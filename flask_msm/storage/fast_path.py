@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from flask_msm.cluster.routing import Router
     from flask_msm.memcached.protocol import CasToken, Item
     from flask_msm.memcached.quick import Asked, QuickCommands
+    from flask_msm.process.background import WorkBehind
     from flask_msm.record.keys import Keyring
     from flask_msm.record.record import Record
 
@@ -67,7 +68,10 @@ class FastPath:
         other_reads: How many were left to *store*.
         writes: How many changes took the fast path.
         other_writes: How many were left to *store*.
+        backgrounds: What of it is done behind responses: nothing.
     """
+
+    backgrounds: tuple[WorkBehind, ...] = ()
 
     def __init__(
         self,

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from flask_msm.record.record import join_optional
+
 
 if TYPE_CHECKING:
     from flask_msm.memcached.protocol import CasToken
@@ -96,6 +98,15 @@ class Saved(NamedTuple):
 
 #: Puts the caller's change on top of what a store turned out to hold.
 Rewrite = Callable[["Record | None"], "Record"]
+
+
+def joined_with(record: Record) -> Rewrite:
+    """Return what adds *record* to what a store holds."""
+
+    def rewrite(seen: Record | None) -> Record:
+        return join_optional(record, seen) or record
+
+    return rewrite
 
 
 class RecordTooLargeError(Exception):

@@ -28,6 +28,7 @@ from support.storage import (
     record,
     replica_set,
     save,
+    sticky_path,
     tombstone,
     values,
 )
@@ -168,6 +169,21 @@ def fast(tmp_path, _):
     return of_nodes(fast_path(one), fast_path(other), one.nodes)
 
 
+def sticky(enabled):
+    def make(tmp_path, _):
+        one = Nearby(tmp_path / "local", near_max_age=5.0)
+        other = Nearby(tmp_path / "local", near_max_age=5.0, nodes=one.nodes)
+        nodes = of_nodes(
+            sticky_path(one, enabled=enabled), sticky_path(other, enabled=enabled), one.nodes
+        )
+        here = local(one, other)
+        return nodes._replace(
+            put=lambda at, data: (nodes.put(at, data), here.put(at, data)), raw=here.raw
+        )
+
+    return make
+
+
 STORES = {
     "local, filesystem": filesystem,
     "local, simple": simple,
@@ -178,6 +194,8 @@ STORES = {
     "fail-over, distributed": failover(Mode.DISTRIBUTED),
     "fail-over, fast path": fast,
     "fail-over, sticky": failover(Mode.DISTRIBUTED, 5.0),
+    "fail-over, sticky path": sticky(enabled=True),
+    "fail-over, sticky path off": sticky(enabled=False),
     "fail-over, local": failover(Mode.LOCAL),
 }
 

@@ -6,8 +6,12 @@ what the host that answers was known to have. Afterwards everything is, as ever.
 
 from __future__ import annotations
 
+import atexit
 from collections import deque
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from unittest import mock
 
 from support.model import (
@@ -33,12 +37,16 @@ from support.model import (
 from flask_msm.cluster.mode import Mode
 from flask_msm.errors import RecordError
 from flask_msm.record.codec.msgpack import MsgpackCodec
-from flask_msm.record.keys import storage_key
-from flask_msm.record.record import Kind
+from flask_msm.record.keys import digest_of, storage_key
+from flask_msm.record.record import Kind, join_optional
 from flask_msm.sessions.unit_of_work import Action
-from flask_msm.storage.local.backend import BackendOpener
+from flask_msm.storage.local.backend import BackendOpener, LocalBackend
+from flask_msm.storage.local.change_marks import ChangeMarks
+from flask_msm.storage.local.journal_tails import JournalTails
 from flask_msm.storage.local.locks import KeyLocks
 from flask_msm.storage.local.store import LocalStore
+from flask_msm.storage.sticky_path import StickyPath
+from flask_msm.storage.write_behind import WriteBehind
 
 
 OUTAGES = ("outage", "outage, back empty", "outage, hanging", "outage, some back empty")
@@ -78,10 +86,16 @@ class OneAtATime(KeyLocks):
 
 
 class Host:
-    """What the workers of one host share."""
+    """What the workers of one host share.
+
+    Attributes:
+        journals: What the workers with sticky sessions acknowledged and have not handed over.
+    """
 
     def __init__(self, number) -> None:
         self.number = number
+        self._folder = TemporaryDirectory()
+        self._opened: list[LocalBackend] = []
         self.shelves = BackendOpener(
             "simple",
             keys=lambda: KEYS,
@@ -92,11 +106,29 @@ class Host:
             alone=False,
             trouble=print,
         )
-        self.shelf = self.shelves.open()._replace(locks=OneAtATime())
-        self.shelves.opened = self.shelf
+        self.shelf = self.shelves.open()._replace(
+            locks=OneAtATime(), changes=Path(self._folder.name)
+        )
+        self.journals = JournalTails(self.shelf.changes)
 
     def __str__(self) -> str:
         return f"h{self.number}"
+
+    def shelves_of_a_worker(self):
+        """Return a way to the storage of this host for one worker, with marks of its own."""
+        shelf = self.shelf._replace(marks=ChangeMarks(self.shelf.changes))
+        self._opened.append(shelf)
+        return SimpleNamespace(opened=shelf, open=lambda: shelf)
+
+    def waits(self) -> bool:
+        """Return whether a worker has something to hand over in its journal."""
+        return any(path.suffix == ".changes" for path in self.shelf.changes.iterdir())
+
+    def close(self) -> None:
+        """Be no more."""
+        for shelf in self._opened:
+            shelf.marks.forget()
+        self._folder.cleanup()
 
 
 class Lane:
@@ -132,7 +164,8 @@ class HostWorker(Worker):
         self.host = host
         self.lanes: dict[str, Lane] = {}
         super().__init__(world, number)
-        self.parts.local._shelves = host.shelves
+        shelves = host.shelves_of_a_worker()
+        self.parts.local._shelves = self.parts.local._journals._shelves = shelves
 
     def queue(self, name, **_):
         return self.lanes.setdefault(name, Lane(self))
@@ -153,6 +186,14 @@ class HostWorker(Worker):
         for lane in self.lanes.values():
             lane.turn()
         super().turn()
+
+    def die(self) -> None:
+        """Hold no lock any more: what the system does when a process ends."""
+        path = self.parts.cluster.fast_path
+        if isinstance(path, StickyPath) and path.behind._journal is not None:
+            path.behind._journal.forget()
+            atexit.unregister(path.behind.close)
+        self.parts.local._shelves.opened.marks.forget()
 
     def _finished(self, task) -> None:
         if task in super().tasks():
@@ -241,6 +282,10 @@ class HostWorld(World):
         request.stored_here = request.unseen = False
         return True
 
+    def _swap(self, worker) -> None:
+        worker.die()
+        super()._swap(worker)
+
     def kill(self, worker) -> None:
         super().kill(worker)
         for gone in self.gone:
@@ -289,6 +334,7 @@ class HostWorld(World):
         settled = World.settled.fget(self) and not self.coming
         if settled and not any(w.parts.cluster.failback.is_restoring for w in self.workers):
             marked = {(host, d) for host in self.hosts for d in host.shelf.journal.digests()}
+            marked |= {(host, "") for host in self.hosts if host.waits()}
             self._pending = marked if self._pending is None else self._pending & marked
             if not self._pending:
                 self.tell("everything is handed over")
@@ -307,11 +353,13 @@ class HostWorld(World):
     # -- what places hold ------------------------------------------------------------------------
 
     def _on_shelf(self, host, key):
+        envelope, found = self.workers[0].parts.envelope, None
         data = host.shelf.cache.get(key)
-        try:
-            return self.workers[0].parts.envelope.open(data[9:], key) if data else None
-        except RecordError:
-            return None
+        journaled = host.journals.find(digest_of(key))
+        for sealed in [*([data[9:]] if data else []), *journaled]:
+            with suppress(RecordError):
+                found = join_optional(found, envelope.open(sealed, key))
+        return found
 
     def _in_nodes(self, key):
         envelope = self.workers[0].parts.envelope
@@ -492,6 +540,12 @@ class HostWorld(World):
                 self._violated("overwritten", request, f"user={browser.user}, seen {found}")
                 browser.user = None
 
+    def _check_survival(self, request, unit) -> None:
+        digest = digest_of(unit.request.key(unit.request.token.sid))
+        if request.worker.host.journals.find(digest):
+            return  # it survives the loss of any node on its host, and is on its way to the nodes
+        super()._check_survival(request, unit)
+
     def _check_gone(self, request, *, alive) -> None:
         gone = request.gone
         if self._disturbed(request):
@@ -538,7 +592,18 @@ def watched():
             HostWorld.played.stored_here()
         return saved
 
-    with mock.patch.object(LocalStore, "write", told):
+    def journaled(behind, *arguments):
+        added = add(behind, *arguments)
+        if added and HostWorld.played is not None:
+            HostWorld.played.counts["changes in a journal"] += 1
+            HostWorld.played.stored_here()
+        return added
+
+    add = WriteBehind.add
+    with (
+        mock.patch.object(LocalStore, "write", told),
+        mock.patch.object(WriteBehind, "add", journaled),
+    ):
         yield
 
 
@@ -554,6 +619,10 @@ def hosts(seed, **options):
             yield made
         finally:
             HostWorld.played = None
+            for worker in made.workers:
+                worker.die()
+            for host in made.hosts:
+                host.close()
 
 
 def play_hosts(seed, steps=9_000, *, outages=OUTAGES, faults=(), kinds=None, **options):

@@ -32,6 +32,7 @@ from flask_msm.storage.mirror import Mirror
 from flask_msm.storage.replica_set import ReplicaSet
 from flask_msm.storage.replicated import ClusterStore
 from flask_msm.storage.second_looks import SecondLooks
+from flask_msm.storage.sticky_path import StickyPath
 
 
 PREFIX = "msm:test:"
@@ -136,10 +137,12 @@ class Host:
     Attributes:
         local: The store.
         troubles: What it complained of.
+        reports: What it found in journals of workers.
     """
 
     def __init__(self, folder: Path | None = None, kind: Any = "filesystem", **options) -> None:
         self.troubles: list[str | None] = []
+        self.reports: list[tuple[str, str]] = []
         self.clock = options.get("clock") or FakeClock()
         alone = options.get("alone", True)
         self.shelves = BackendOpener(
@@ -161,6 +164,7 @@ class Host:
             alone=alone,
             trouble=self.troubles.append,
             later=options.get("later", at_once),
+            report=lambda *report: self.reports.append(report),
         )
 
     @property
@@ -241,6 +245,13 @@ class Behind:
     def run(self) -> None:
         while self.jobs:
             self.jobs.pop(0)(DEADLINE)
+
+    def flush(self, timeout) -> bool:
+        self.run()
+        return True
+
+    def close(self, timeout) -> None:
+        self.run()
 
 
 class Nearby(Host):
@@ -352,6 +363,21 @@ def fast_path(near: Nearby, *, enabled: bool = True) -> FastPath:
         second_looks=looks,
         known=KnownRecords(100_000),
         keys=RING,
+    )
+
+
+def sticky_path(near: Nearby, *, enabled: bool = True, most: int = 1_000_000) -> StickyPath:
+    """Return the path over *near*, whose queue hands over when it runs."""
+    return StickyPath(
+        near.store,
+        enabled=enabled,
+        most=most,
+        router=near,
+        ended=near,
+        queue=near.behind,
+        clock=near.clock,
+        timeout=1.0,
+        wait=lambda *_: None,
     )
 
 

@@ -30,8 +30,7 @@ from support.storage import (
 
 from flask_msm.record.keys import digest_of, keyring
 from flask_msm.storage.local.file_cache import ABANDONED
-from flask_msm.storage.local.store import Entry
-from flask_msm.storage.local.sync_state import SyncState
+from flask_msm.storage.local.sync_state import Entry, SyncState
 from flask_msm.storage.store import LocalStorageError, Outcome
 
 

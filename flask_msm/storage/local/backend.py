@@ -8,9 +8,10 @@ from flask_msm.process.locks import ProcessLock
 from flask_msm.storage.store import LocalStorageError
 
 from .cache import Limits, RecordCache
+from .change_marks import ChangeMarks
 from .file_cache import FileCache
 from .files import is_private, memory_cache
-from .folder import default_size, open_folder
+from .folder import Folder, default_size, open_folder
 from .journal import FileJournal, Journal, MemoryJournal
 from .locks import KeyLocks
 from .memory import IndexedCache
@@ -30,7 +31,8 @@ MEMORY_SIZE = 256 * 1024 * 1024
 class LocalBackend(NamedTuple):
     """The parts of local storage.
 
-    *kind* is ``filesystem``, ``simple``, or the name of the class of a cache of the user.
+    *kind* is ``filesystem``, ``simple``, or the name of the class of a cache of the user. *changes*
+    is the folder of the workers' journals, ``None`` when no other process uses the storage.
     """
 
     kind: str
@@ -38,7 +40,9 @@ class LocalBackend(NamedTuple):
     journal: Journal
     locks: KeyLocks
     limits: Limits
+    marks: ChangeMarks
     place: Path | None
+    changes: Path | None = None
 
 
 class BackendOpener:
@@ -103,13 +107,19 @@ class BackendOpener:
         journal = FileJournal(folder.journal)
         locks = KeyLocks(folder.locks)
         limits = Limits(self._sessions, self._size or default_size(folder))
+        kind, cache = "filesystem", self._cache(folder, limits, self._dirty(journal), locks)
+        if self._kind != kind:
+            kind = type(self._kind).__name__
+        marks, place = ChangeMarks(folder.changes), folder.sessions.parent
+        return LocalBackend(kind, cache, journal, locks, limits, marks, place, folder.changes)
+
+    def _cache(
+        self, folder: Folder, limits: Limits, dirty: Container[str], locks: KeyLocks
+    ) -> RecordCache:
         if self._kind == "filesystem":
-            files = FileCache(folder.sessions, limits, self._dirty(journal), locks)
-            return LocalBackend("filesystem", files, journal, locks, limits, folder.sessions.parent)
+            return FileCache(folder.sessions, limits, dirty, locks)
         assert not isinstance(self._kind, str)  # noqa: S101  (the settings allow no other text)
-        cache = IndexedCache(self._kind, limits, self._dirty(journal), locks)
-        kind = type(self._kind).__name__
-        return LocalBackend(kind, cache, journal, locks, limits, folder.sessions.parent)
+        return IndexedCache(self._kind, limits, dirty, locks)
 
     def _in_memory(self, kind: str, cache: CacheLike | None = None) -> LocalBackend:
         journal = MemoryJournal()
@@ -117,7 +127,7 @@ class BackendOpener:
         cache = cache or memory_cache(self._sessions)
         locks = KeyLocks()
         indexed = IndexedCache(cache, limits, self._dirty(journal), locks)
-        return LocalBackend(kind, indexed, journal, locks, limits, None)
+        return LocalBackend(kind, indexed, journal, locks, limits, ChangeMarks(None), None)
 
     def _dirty(self, journal: Journal) -> Container[str]:
         return _Everything() if self._alone else journal

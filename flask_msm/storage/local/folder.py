@@ -39,12 +39,13 @@ LEAST_BYTES = 16 * 1024 * 1024
 class Folder(NamedTuple):
     """Where local storage is kept.
 
-    *journal* has one file for each session that is nowhere else.
+    *journal* has one file for each session that is nowhere else, *changes* the journals of workers.
     """
 
     sessions: Path
     journal: Path
     locks: Path
+    changes: Path
 
 
 def folder_name(prefix: str, node_ids: Iterable[str], root: str) -> str:
@@ -96,7 +97,7 @@ def open_folder(
             _check_above(path)
             _note_use(path / "secrets", [checks[0]])
             _note_use(path / "nodes", marks)
-            folder = Folder(path / "sessions", path / "journal", path / "locks")
+            folder = Folder(*(path / part for part in Folder._fields))
             for part in folder:
                 _private(part)
         except OSError as error:

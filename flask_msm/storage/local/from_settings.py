@@ -41,6 +41,10 @@ def local_store(
                 where = f"local storage in {shelf.place}"
             events.add("error", "local_storage_failed", f"{where}: {reason}")
 
+    def report(kind: str, text: str) -> None:
+        level = "info" if kind == "journal_taken_over" else "error"
+        events.add(level, kind, text)
+
     shelves = BackendOpener(
         settings.local_cache,
         keys=keys,
@@ -61,4 +65,5 @@ def local_store(
         alone=not ids,
         trouble=trouble,
         later=later,
+        report=report,
     )

@@ -8,15 +8,14 @@ of the session that all workers of the host share.
 from __future__ import annotations
 
 from contextlib import contextmanager, suppress
-from struct import Struct
-from typing import TYPE_CHECKING, NamedTuple, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 from flask_msm.errors import CorruptRecordError, RecordError, UnknownRecordError
 from flask_msm.memcached.wire import ttl_for
 from flask_msm.process.clock import earliest
-from flask_msm.record.attributes import NOTHING, Attributes
+from flask_msm.record.attributes import NOTHING
 from flask_msm.record.keys import DIGEST_LENGTH, digest_of
-from flask_msm.record.record import Kind, Record, join, join_optional
+from flask_msm.record.record import Kind, Record, join
 from flask_msm.storage.store import (
     Loaded,
     LocalStorageError,
@@ -24,9 +23,13 @@ from flask_msm.storage.store import (
     RecordTooLargeError,
     Rewrite,
     Saved,
+    joined_with,
 )
 
-from .sync_state import SyncState
+from .host_journals import HostJournals
+from .notes import LIFE as NOTES_LIFE
+from .notes import note_in, sealed_note
+from .sync_state import Entry, SyncState, packed, unpacked
 from .turns import Turn, Turns
 
 
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from flask_msm.record.envelope import Envelope
 
     from .backend import BackendOpener, LocalBackend
+    from .change_marks import ChangeMarks
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -46,34 +50,21 @@ Ts = TypeVarTuple("Ts")
 
 #: What local storage is called among the holders of a session.
 LOCAL = "local"
+#: The limit of what was acknowledged: it is kept, also if it became larger by joining.
+ANY_SIZE = 2**30
 #: Time in seconds between two removals of what has expired.
 TRIM_EVERY = 60.0
 #: Most sessions that are remembered to have been written without their lock: where lock files
 #: cannot be opened all are.
 MOST_OWED = 256
-#: Time in seconds that notes from worker to worker are kept.
-FLEET_LIFE = 30 * 24 * 3600
-
-_HEAD = Struct(">Bd")
-_NOTE = "note"
-
-
-class Entry(NamedTuple):
-    """A session in local storage.
-
-    *checked_at*: when the cluster was asked last, seconds since the epoch; 0 for never.
-    """
-
-    record: Record
-    mark: SyncState
-    checked_at: float
 
 
 class LocalStore:
     """Implements ``SessionStore`` on this host.
 
     *alone*: there is no cluster, what is not here is nowhere. *trouble* is called with the reason
-    when local storage fails, and with ``None`` when it works again.
+    when local storage fails, and with ``None`` when it works again. *report* is called with a kind
+    and a text of what was found in journals of workers that are no more.
     """
 
     def __init__(
@@ -87,6 +78,7 @@ class LocalStore:
         alone: bool,
         trouble: Callable[[str | None], object],
         later: Callable[[Job], bool],
+        report: Callable[[str, str], object] = lambda *_: None,
     ) -> None:
         #: Sessions that were thrown out, or are damaged, although they are nowhere else.
         self.lost = 0
@@ -100,6 +92,7 @@ class LocalStore:
         self._alone = alone
         self._trouble = trouble
         self._later = later
+        self._journals = HostJournals(shelves, envelope, prefix, keep=self._keep, report=report)
         self._turns = Turns()
         #: By storage key what was written without the lock of its session. The holder of the lock
         #: may write over it; so it is kept here until it is written under the lock.
@@ -152,16 +145,27 @@ class LocalStore:
             LocalStorageError: Local storage failed.
         """
         shelf = self._shelves.open()
+        # Journals first: what leaves them is in the cache by then.
+        journaled = self._journals.find(key)
         data = self._guarded(shelf.cache.get, key)
-        owed = self._owed.get(key)
-        if data is None:
-            return owed
-        if len(data) <= _HEAD.size:
-            raise CorruptRecordError("cut off")
-        mark, checked_at = _HEAD.unpack_from(data)
-        record = self._envelope.open(data[_HEAD.size :], key)
-        entry = Entry(record, SyncState(min(mark, SyncState.OUTAGE)), checked_at)
-        return Entry(join(record, owed.record), max(entry.mark, owed.mark), 0.0) if owed else entry
+        entry = self._owed.get(key)
+        if data is not None:
+            try:
+                cached = unpacked(data, key, self._envelope)
+                entry = cached.beside(entry.record, entry.mark) if entry else cached
+            except CorruptRecordError:
+                if journaled is None:
+                    raise
+        if journaled is None:
+            return entry
+        if entry is None:
+            return Entry(journaled, SyncState.PENDING, 0.0, journaled=True)
+        return entry.with_journaled(journaled)
+
+    def _keep(self, key: str, record: Record) -> bool:
+        """Take over *record* from a journal; return whether it is here."""
+        mark = SyncState.SYNCED if self._alone else SyncState.PENDING
+        return bool(self.write(key, joined_with(record), mark, limit=ANY_SIZE).copies)
 
     def write(
         self,
@@ -198,8 +202,10 @@ class LocalStore:
         return turn.result()
 
     def settle(self) -> None:
-        """Write again, under its lock, what was written without; as far as locks are free now."""
+        """Take over what dead workers left, and write again what was written without its lock."""
         shelf = self._shelves.open()
+        self._journals.take_over()
+        shelf.marks.renew()
         for key in list(self._owed):
             with (
                 shelf.locks.hold(key, wait=False) as held,
@@ -207,7 +213,7 @@ class LocalStore:
             ):
                 entry = self._usable(key) if held else None
                 if entry is not None:
-                    self._put(shelf, key, entry, held=True)
+                    self._put(shelf, key, entry, entry.record, held=True)
 
     def _write(self, shelf: LocalBackend, key: str, turns: list[Turn], *, held: bool) -> None:
         """Store what *turns* make of the record, one after another, with one write."""
@@ -220,9 +226,10 @@ class LocalStore:
                 record = turn.rewrite(record)
             assert record is not None  # noqa: S101  (there is one turn at least)
             differs = entry is None or record != entry.record or mark > entry.mark
-            if differs or key in self._owed:
+            if differs or (entry and entry.journaled) or key in self._owed:
                 before = entry.mark if entry else SyncState.SYNCED
-                self._put(shelf, key, Entry(record, max(mark, before), 0.0), limit, held=held)
+                made = Entry(record, max(mark, before), 0.0)
+                self._put(shelf, key, made, entry and entry.record, limit, held=held)
         except (UnknownRecordError, LocalStorageError):
             for turn in turns:
                 turn.saved = Saved(turn.rewrite(None), frozenset())
@@ -261,14 +268,16 @@ class LocalStore:
                 entry = self._usable(key)
                 joined = join(entry.record, record) if entry else record
                 if entry is None or joined == record:
-                    self._put(shelf, key, Entry(record, SyncState.SYNCED, seen_at), held=True)
+                    made = Entry(record, SyncState.SYNCED, seen_at)
+                    self._put(shelf, key, made, entry and entry.record, held=True)
                     # Under any mark: a process may have died between these two steps.
                     shelf.journal.discard(digest_of(key) or "")
                     return True
                 is_old_news = not entry.mark and seen_at < entry.checked_at
-                if joined != entry.record or not (entry.mark or is_old_news):
+                is_news = joined != entry.record or not (entry.mark or is_old_news)
+                if is_news or entry.journaled:
                     mark = max(entry.mark, SyncState.PENDING)
-                    self._put(shelf, key, Entry(joined, mark, seen_at), held=True)
+                    self._put(shelf, key, Entry(joined, mark, seen_at), entry.record, held=True)
             except (UnknownRecordError, LocalStorageError):
                 pass
         return True
@@ -280,6 +289,7 @@ class LocalStore:
             entry = self.find(key) if held else None
             if entry is not None and entry.record == record:
                 self._guarded(shelf.cache.delete, key)
+                shelf.marks.note(key)
                 self._owed.pop(key, None)
                 shelf.journal.discard(digest_of(key) or "")
                 return True
@@ -301,7 +311,7 @@ class LocalStore:
                 if entry is None and hand_over:
                     # How long the session may live is not known here; records on the nodes have it.
                     now = self._clock.time()
-                    record = Record(Kind.DATA, now, now, now + FLEET_LIFE, version, NOTHING)
+                    record = Record(Kind.DATA, now, now, now + NOTES_LIFE, version, NOTHING)
                     entry = Entry(record, SyncState.PENDING, 0.0)
                 if entry is None or entry.record.kind is Kind.DESTROYED:
                     return
@@ -311,7 +321,7 @@ class LocalStore:
                     version=max(version, entry.record.version),
                 )
                 mark = max(entry.mark, SyncState.PENDING) if hand_over else entry.mark
-                self._put(shelf, key, Entry(record, mark, entry.checked_at), held=held)
+                self._put(shelf, key, Entry(record, mark, entry.checked_at), None, held=held)
             except (RecordError, LocalStorageError):
                 return
 
@@ -361,24 +371,18 @@ class LocalStore:
         key = self._prefix + name
         try:
             data = self._guarded(self._shelves.open().cache.get, key)
-            if data is None:
-                return None
-            return self._envelope.open(data, key).attributes.entries[_NOTE][1]
-        except (CorruptRecordError, UnknownRecordError, LocalStorageError, KeyError):
+        except LocalStorageError:
             return None
+        return None if data is None else note_in(data, key, self._envelope)
 
     def put_blob(self, name: str, data: bytes) -> None:
         """Note *data* under *name* for all workers of this host, sealed as sessions are."""
-        key, now = self._prefix + name, self._clock.time()
-        attributes = Attributes({_NOTE: (0, data)}, {}, 0)
-        record = Record(Kind.DATA, now, now, now + FLEET_LIFE, 0, attributes)
-        sealed = self._envelope.seal(record, key)
-        try:
+        key = self._prefix + name
+        sealed = sealed_note(data, key, self._envelope, now=self._clock.time())
+        with suppress(LocalStorageError):
             cache = self._shelves.open().cache
-            self._guarded(cache.set, key, sealed, FLEET_LIFE)
+            self._guarded(cache.set, key, sealed, NOTES_LIFE)
             self._guarded(cache.evict)
-        except LocalStorageError:
-            return
 
     def now(self) -> float:
         """Return the time by the clock that entries are dated with, seconds since the epoch."""
@@ -394,6 +398,10 @@ class LocalStore:
     def shelf(self) -> LocalBackend | None:
         """Where things are kept; ``None`` as long as nothing was."""
         return self._shelves.opened
+
+    def marks(self) -> ChangeMarks:
+        """Return the marks on what changed, for workers that have sessions in memory."""
+        return self._shelves.open().marks
 
     def is_trim_due(self) -> bool:
         """Return whether what has expired or is too much should be removed."""
@@ -452,6 +460,7 @@ class LocalStore:
         shelf: LocalBackend,
         key: str,
         entry: Entry,
+        before: Record | None,
         limit: int | None = None,
         *,
         held: bool,
@@ -465,9 +474,11 @@ class LocalStore:
         ttl = ttl_for(entry.record.expires_at, now)
         if entry.mark:
             self._guarded(shelf.journal.add, digest_of(key) or "")
-        data = _HEAD.pack(entry.mark, entry.checked_at) + sealed
+        data = packed(entry, sealed)
         # cachelib takes seconds from now only, however many.
         self._guarded(shelf.cache.set, key, data, ttl if ttl < now else int(ttl - now))
+        if entry.record != before:
+            shelf.marks.note(key)
         self._written += len(data)
         if held:
             self._owed.pop(key, None)
@@ -492,12 +503,3 @@ class LocalStore:
         if self.failing is not None:
             self.failing = None
             self._trouble(None)
-
-
-def joined_with(record: Record) -> Rewrite:
-    """Return what adds *record* to what a store holds."""
-
-    def rewrite(seen: Record | None) -> Record:
-        return join_optional(record, seen) or record
-
-    return rewrite

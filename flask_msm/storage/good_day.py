@@ -1,0 +1,61 @@
+"""Which path the requests of a good day take."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .fast_path import FastPath
+from .known_records import KnownRecords
+from .sticky_path import StickyPath
+
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+
+    from flask_msm.cluster.routing import Router
+    from flask_msm.process.background import Background
+    from flask_msm.record.keys import Keyring
+    from flask_msm.settings.settings import Settings
+
+    from .failover import FailoverStore
+    from .second_looks import SecondLooks
+
+
+def good_day(
+    store: FailoverStore,
+    settings: Settings,
+    *,
+    router: Router,
+    second_looks: SecondLooks,
+    keys: Callable[[], Keyring],
+    queue: Callable[[str], Background],
+    wait: Callable[[threading.Event, float], object],
+) -> FastPath | StickyPath:
+    """Return the path for sessions that any host may serve, or that one host does.
+
+    *queue* makes a queue behind responses with a thread of that name; *wait* waits for an event, or
+    so many seconds.
+    """
+    if settings.sticky:
+        return StickyPath(
+            store,
+            enabled=settings.fast_path,
+            most=settings.record_cache_bytes,
+            router=router,
+            ended=store.ended_sessions,
+            queue=queue("flask-msm-sticky"),
+            clock=store.nodes.clock,
+            timeout=settings.request_deadline,
+            wait=wait,
+        )
+    return FastPath(
+        store,
+        enabled=settings.fast_path,
+        writes=not settings.backup_async,
+        router=router,
+        ended=store.ended_sessions,
+        second_looks=second_looks,
+        known=KnownRecords(settings.record_cache_bytes),
+        keys=keys,
+    )

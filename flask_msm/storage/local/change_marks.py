@@ -1,0 +1,168 @@
+"""Marks on sessions of this host that changed, for workers that have them in memory.
+
+A worker shows what it has in memory without looking at local storage. What the browser has seen
+bounds how old that may be, but two workers that change a session at once each know a half, and a
+browser whose session ended shows no newer version. So who changes a session marks it, and who has
+it in memory compares the marks: one read of a few bytes.
+
+There is a row of marks for each group of sessions, and in it one for each worker. Were there one
+for all of them, two workers could mark at once and the second would miss the first. A worker keeps
+the number of its mark by a lock; all that keep nothing in memory share the first one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from flask_msm.process.forks import forget_in_children
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+#: Sessions are in groups by the last digits of their hash: a change makes workers look at local
+#: storage once for each of its group.
+ROWS = 4096
+#: Workers of a host that may keep sessions in memory, and one more.
+LANES = 64
+_SIZE = 4
+ROW = LANES * _SIZE
+_NAME = "marks"
+_FLAGS = os.O_CREAT | os.O_CLOEXEC
+
+
+class ChangeMarks:
+    """The marks of a host.
+
+    Args:
+        folder: Where the file is; ``None`` when no other process uses the storage.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._memory = bytearray(ROWS * _SIZE)
+        self._file = -1
+        #: Number of the own mark, 0 for none, and the file whose lock keeps it.
+        self._lane, self._lock = 0, -1
+        forget_in_children(self)
+
+    def forget(self) -> None:
+        """Have no mark of one's own, in a forked child: it is its parent's."""
+        if self._lane:
+            os.close(self._lock)
+        self._lane, self._lock = 0, -1
+
+    def claim(self) -> bool:
+        """Have a mark of one's own; return whether that is so."""
+        if self._folder is None or self._lane:
+            return bool(self._lane)
+        try:
+            self._open(self._folder / _NAME)
+        except OSError:
+            return False
+        for lane in range(1, LANES):
+            if self._take(self._folder / f"lane{lane:02}"):
+                self._lane = lane
+                return True
+        return False
+
+    def seen(self, key: str) -> bytes:
+        """Return the marks of *key*: they differ when the session changed, and perhaps otherwise.
+
+        As long as marks cannot be read they are others each time.
+        """
+        row = int(key[-3:], 16)
+        if self._folder is None:
+            return bytes(self._memory[row * _SIZE : row * _SIZE + _SIZE])
+        try:
+            return os.pread(self._file, ROW, row * ROW)
+        except OSError:
+            return os.urandom(_SIZE)
+
+    def note(self, key: str) -> None:
+        """Mark *key*: its session changed on this host, and is not kept in memory here."""
+        row, mark = int(key[-3:], 16), os.urandom(_SIZE)
+        if self._folder is None:
+            self._memory[row * _SIZE : row * _SIZE + _SIZE] = mark
+            return
+        with suppress(OSError):  # without a file no worker compares
+            file = os.open(self._folder / _NAME, os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.pwrite(file, mark, row * ROW)
+            finally:
+                os.close(file)
+
+    def note_own(self, key: str, seen: bytes) -> bytes | None:
+        """Mark *key* as changed by this worker, which keeps it in memory.
+
+        Args:
+            key: Storage key.
+            seen: The marks as they were before the change.
+
+        Returns:
+            What the marks are if no other worker has changed the session since; ``None`` without a
+            mark of one's own.
+        """
+        if not self._lane:
+            return None
+        at, mark = self._lane * _SIZE, os.urandom(_SIZE)
+        try:
+            os.pwrite(self._file, mark, int(key[-3:], 16) * ROW + at)
+        except OSError:
+            return None
+        return seen[:at] + mark + seen[at + _SIZE :]
+
+    def renew(self) -> None:
+        """See that these are the files that others use: folders of temporary files are cleaned."""
+        if self._folder is None or self._file < 0:
+            return
+        files = {self._file: self._folder / _NAME}
+        if self._lane:
+            files[self._lock] = self._folder / f"lane{self._lane:02}"
+        try:
+            if all(_is_at(file, path) for file, path in files.items()):
+                return
+        except OSError:
+            pass
+        self.forget()
+        self.claim()
+
+    def _open(self, path: Path) -> None:
+        """Open the file with all its room, so that a full disk keeps no mark from it."""
+        file = os.open(path, os.O_RDWR | _FLAGS, 0o600)
+        try:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file, 0, ROWS * ROW)
+            else:
+                os.ftruncate(file, ROWS * ROW)
+        except OSError:
+            os.close(file)
+            raise
+        if self._file < 0:
+            self._file = file
+        else:
+            # Under the same number, for other threads may be about to use it.
+            os.dup2(file, self._file, inheritable=False)
+            os.close(file)
+
+    def _take(self, path: Path) -> bool:
+        """Take the lock of the file at *path*, if it is free."""
+        file = -1
+        try:
+            file = os.open(path, os.O_RDWR | _FLAGS, 0o600)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if file >= 0:
+                os.close(file)
+            return False
+        self._lock = file
+        return True
+
+
+def _is_at(file: int, path: Path) -> bool:
+    mine, there = os.fstat(file), path.stat()
+    return (mine.st_dev, mine.st_ino) == (there.st_dev, there.st_ino)

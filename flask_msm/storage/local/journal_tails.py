@@ -1,0 +1,95 @@
+"""The journals of all workers of this host, read as far as they were not read before."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from flask_msm.process.locks import ProcessLock
+
+from .journal_frames import Place, scan
+from .worker_journal import SUFFIX
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class _Tail:
+    """A journal, and how far it was read.
+
+    *places*: the last record of each session by the hash in its storage key.
+    """
+
+    __slots__ = ("end", "file", "places")
+
+    def __init__(self, file: int) -> None:
+        self.file = file
+        self.end = 0
+        self.places: dict[str, Place] = {}
+
+    def read_on(self) -> None:
+        more = os.fstat(self.file).st_size - self.end
+        if more > 0:
+            found = scan(os.pread(self.file, more, self.end))
+            for digest, place in found.places:
+                self.places[digest] = Place(self.end + place.at, place.size)
+            self.end += found.end
+
+
+class JournalTails:
+    """What workers of this host acknowledged, and may not have handed over yet."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = str(folder)
+        self._tails: dict[int, _Tail] = {}
+        self._lock = ProcessLock()
+        self._pid = os.getpid()
+
+    def find(self, digest: str) -> list[bytes]:
+        """Return the last sealed record of a session in each journal, not verified.
+
+        What a worker appends holds all that it appended of that session before.
+        """
+        with self._lock:
+            self._look()
+            return [
+                os.pread(tail.file, place.size, place.at)
+                for tail in self._tails.values()
+                if (place := tail.places.get(digest)) is not None
+            ]
+
+    def all_of(self, digest: str) -> list[bytes]:
+        """Return all sealed records of a session, for when the last one is damaged."""
+        with self._lock:
+            self._look()
+            found = []
+            for tail in self._tails.values():
+                data = os.pread(tail.file, tail.end, 0)
+                found += [
+                    data[place.at : place.at + place.size]
+                    for other, place in scan(data, final=True).places
+                    if other == digest
+                ]
+            return found
+
+    def _look(self) -> None:
+        """See which journals there are, and read what is new in them."""
+        if self._pid != os.getpid():
+            # Half of a look may have been under way in another thread of the parent.
+            inherited, self._tails, self._pid = self._tails, {}, os.getpid()
+            for tail in inherited.values():
+                os.close(tail.file)
+        try:
+            with os.scandir(self._folder) as entries:
+                there = {e.inode(): e.path for e in entries if e.name.endswith(SUFFIX)}
+        except OSError:
+            there = {}
+        for inode in self._tails.keys() - there.keys():
+            os.close(self._tails.pop(inode).file)
+        for inode, path in there.items():
+            with suppress(OSError):
+                if inode not in self._tails:
+                    self._tails[inode] = _Tail(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+                self._tails[inode].read_on()

@@ -1,0 +1,88 @@
+"""Sticky sessions in the memory of a worker."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, NamedTuple
+
+
+if TYPE_CHECKING:
+    from flask_msm.record.record import Record
+
+#: What an entry takes beside the names and values of its attributes, and each of these, bytes.
+_ENTRY, _ATTRIBUTE = 1_000, 250
+
+
+class NearCopy(NamedTuple):
+    """A session in memory.
+
+    Attributes:
+        checked_at: When the cluster was asked last, seconds since the epoch; 0 for never.
+        seen: The marks of its changes as it was read; see ``ChangeMarks``.
+        size: What it takes in memory, bytes, about.
+    """
+
+    record: Record
+    checked_at: float
+    seen: bytes
+    size: int
+
+
+class NearCopies:
+    """The sessions that this worker read or wrote last. One thread at a time may change them.
+
+    Args:
+        most: How much memory they may take, bytes, about; 0 for none.
+
+    Attributes:
+        size: How much they take now, bytes, about.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.size = 0
+        self._most = most
+        self._found: OrderedDict[str, NearCopy] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def get(self, key: str) -> NearCopy | None:
+        """Return the copy of *key*. Any thread may ask at any time."""
+        found = self._found.get(key)
+        if found is not None:
+            try:
+                self._found.move_to_end(key)
+            except KeyError:
+                return None  # another thread has just removed it
+        return found
+
+    def put(self, key: str, record: Record, checked_at: float, seen: bytes) -> None:
+        """Keep *record*, if there is room for it."""
+        size = _size(record)
+        self.drop(key)
+        if size > self._most:
+            return
+        self._found[key] = NearCopy(record, checked_at, seen, size)
+        self.size += size
+        while self.size > self._most:
+            self.size -= self._found.popitem(last=False)[1].size
+
+    def drop(self, key: str) -> None:
+        """Forget *key*."""
+        before = self._found.pop(key, None)
+        if before is not None:
+            self.size -= before.size
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        self._found.clear()
+        self.size = 0
+
+
+def _size(record: Record) -> int:
+    size = _ENTRY
+    for name, (_, value) in record.attributes.entries.items():
+        size += _ATTRIBUTE + len(name)
+        if value:
+            size += len(value)
+    return size + _ATTRIBUTE * len(record.attributes.weak)
