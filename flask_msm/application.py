@@ -398,6 +398,7 @@ class Cluster:
             returning=lambda: clock.time() < self.router.now.settled_at,
             remembers=self.reactions.remembers,
             clock=clock,
+            rest=environment.rest,
         )
         self.router = Router(
             self.nodes,

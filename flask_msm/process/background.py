@@ -26,6 +26,8 @@ logger = logging.getLogger("flask_msm.background")
 
 #: Called with the time (monotonic clock, seconds) by which it shall be done.
 Job = Callable[[float], object]
+#: Jobs, each with the time in seconds to rest before; ``None`` for the end.
+Jobs = queue.SimpleQueue[tuple[Job | None, float]]
 
 
 class WorkBehind(Protocol):
@@ -62,16 +64,24 @@ class Background:
         self._pid = 0
         self._refuses = False
         # Without a limit of its own, so that queueing a job costs a request as little as possible.
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._jobs: Jobs = queue.SimpleQueue()
+        self._resting = False
+        self._hurried = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def put(self, job: Job) -> bool:
-        """Queue *job*; return ``False`` when the queue is full, then nothing was queued."""
+    def put(self, job: Job, *, after: float = 0.0) -> bool:
+        """Queue *job*; return ``False`` when the queue is full, then nothing was queued.
+
+        Args:
+            job: What is to be done.
+            after: How long the thread rests before, seconds, unless a job comes that does not wait.
+                As long as such jobs follow each other no request wakes the thread.
+        """
         if self._pid != os.getpid() and not self._start():
             return False
         if self._jobs.qsize() >= self._limit:
             return False
-        self._jobs.put(job)
+        self._add(job, after)
         return True
 
     def refuse(self) -> None:
@@ -87,7 +97,7 @@ class Background:
         if self._pid != os.getpid():
             return True
         done = threading.Event()
-        self._jobs.put(lambda _: done.set())
+        self._add(lambda _: done.set())
         return done.wait(timeout)
 
     def close(self, timeout: float = 1.0) -> None:
@@ -98,8 +108,13 @@ class Background:
         self.flush(timeout)
         self._pid = 0
         atexit.unregister(self.close)
-        self._jobs.put(None)
+        self._add(None)
         thread.join(timeout)
+
+    def _add(self, job: Job | None, after: float = 0.0) -> None:
+        self._jobs.put((job, after))
+        if self._resting and not after:
+            self._hurried.set()
 
     def _start(self) -> bool:
         with self._lock:
@@ -108,7 +123,8 @@ class Background:
             if self._refuses:
                 return False
             # A fork left the thread behind; the parent does what it had queued.
-            self._jobs = queue.SimpleQueue()
+            self._jobs, self._resting = queue.SimpleQueue(), False
+            self._hurried = threading.Event()
             self._thread = threading.Thread(
                 target=self._work, args=(self._jobs,), name=self._name, daemon=True
             )
@@ -117,16 +133,27 @@ class Background:
             atexit.register(self.close)
             return True
 
-    def _work(self, jobs: queue.SimpleQueue[Job | None]) -> None:
+    def _work(self, jobs: Jobs) -> None:
         while True:
             if jobs.empty():
-                job = jobs.get()
+                job, after = jobs.get()
                 time.sleep(PAUSE)
             else:
-                job = jobs.get()
+                job, after = jobs.get()
             if job is None:
                 return
+            if after:
+                self._rest(jobs, after)
             try:
                 job(self._clock.monotonic() + self._deadline)
             except Exception:  # the thread must outlive any job
                 logger.exception("a job behind the response failed")
+
+    def _rest(self, jobs: Jobs, seconds: float) -> None:
+        """Wait until a job comes that does not."""
+        self._hurried.clear()
+        self._resting = True
+        # A job that came before would not be heard.
+        if jobs.empty():
+            self._hurried.wait(seconds)
+        self._resting = False

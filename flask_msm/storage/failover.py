@@ -7,6 +7,7 @@ behind what a browser has seen.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -15,12 +16,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from flask_msm.cluster.mode import Mode
 from flask_msm.errors import CorruptRecordError, UnknownRecordError
 from flask_msm.record.attributes import written_until
-from flask_msm.record.hybrid_clock import stamp_at
+from flask_msm.record.hybrid_clock import milliseconds, stamp_at
 from flask_msm.record.keys import digest_of
 from flask_msm.record.record import PARTIAL, Kind, join
 
 from .local.store import LOCAL
 from .local.sync_state import SyncState
+from .mirror import COLLECTED
 from .store import (
     FRESH,
     Loaded,
@@ -50,6 +52,9 @@ if TYPE_CHECKING:
 #: A request that began before its session moved may write under the old id for so long, seconds.
 #: What is written there later comes from a browser that has the old cookie only.
 IN_FLIGHT = 2.0
+#: A change that a node confirmed to a worker of this host is in its local storage by then, seconds:
+#: it is collected first, then copied. In such steps others look for it, seconds.
+COPIED, STEP = 4 * COLLECTED, 0.005
 #: Longest chain of moves that is followed.
 MAX_HOPS = 4
 #: The answer for a session that is known to have ended. It holds against copies of the session: on
@@ -69,6 +74,10 @@ class Given(NamedTuple):
 
     record: Record
     kept: bool
+
+
+def _is_behind(loaded: Loaded, at_least: int) -> bool:
+    return loaded.record is None or loaded.record.version < at_least
 
 
 def _doubted(loaded: Loaded) -> Loaded:
@@ -112,6 +121,7 @@ class FailoverStore:
         returning: Callable[[], bool],
         remembers: Callable[[frozenset[str], float], bool],
         clock: Clock,
+        rest: Callable[[float], object] = time.sleep,
     ) -> None:
         self.cluster = cluster
         self.local = local
@@ -127,6 +137,7 @@ class FailoverStore:
         self.mode = mode
         self.ended_sessions = ended_sessions
         self._clock = clock
+        self._rest = rest
 
     # -- reading -------------------------------------------------------------------------------
 
@@ -157,7 +168,9 @@ class FailoverStore:
                 # What the browser has seen may wait on another host: no node can know of it yet.
                 loaded = loaded._replace(certain=False)
         found = self._with_local(loaded, near or self.near(key), deadline)
-        behind = found.record is None or found.record.version < at_least
+        if _is_behind(found, at_least) and (entry := self._awaited(key, at_least, deadline)):
+            found = self._with_local(loaded, entry, deadline)
+        behind = _is_behind(found, at_least)
         # Other hosts are handing over what they kept, which no node knows of yet.
         is_early = behind and self.returning() and not self.drops()
         return _doubted(found) if is_early else found
@@ -165,7 +178,9 @@ class FailoverStore:
     def _load_here(self, key: str, mode: Mode, at_least: int, deadline: float) -> Loaded:
         self._catch_up(key)
         loaded = self.local.load(key, at_least=at_least, deadline=deadline)
-        behind = loaded.record is None or loaded.record.version < at_least
+        if _is_behind(loaded, at_least) and self._awaited(key, at_least, deadline):
+            loaded = self.local.load(key, at_least=at_least, deadline=deadline)
+        behind = _is_behind(loaded, at_least)
         if mode is not Mode.STOPPED or not behind:
             return loaded
         # Distribution is stopped, but a browser that was not on this host before is not signed out.
@@ -210,6 +225,25 @@ class FailoverStore:
         limit = self.near_max_age or 0.0
         # What waits to be written is newer than anything that the cluster has.
         return 0.0 <= self._clock.time() - max(near.checked_at, near.record.renewed) < limit
+
+    def _awaited(self, key: str, at_least: int, deadline: float) -> Entry | None:
+        """Return what is here once a worker of this host has copied what the browser has seen.
+
+        Returns:
+            ``None`` if none is about to: the change was made too long ago, or elsewhere.
+        """
+        if self.mirror is None or self.near_max_age is not None:
+            return None  # what a sticky session was changed to is here before the response
+        until = milliseconds(at_least) / 1000 + COPIED
+        for _ in range(round(COPIED / STEP)):
+            is_new = 0.0 < until - self._clock.time() <= COPIED + STEP
+            if not is_new or self._clock.monotonic() + STEP >= deadline:
+                break
+            self._rest(STEP)
+            entry = self.near(key)
+            if entry is not None and entry.record.version >= at_least:
+                return entry
+        return None
 
     def _catch_up(self, key: str) -> None:
         if self.mirror is not None:

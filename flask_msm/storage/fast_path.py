@@ -167,8 +167,9 @@ class FastPath:
         # What this host has yet to hand over may be newer, or a logout.
         if self._store.local.may_be_dirty(key):
             return None
-        if self._store.mirror is not None:
-            self._store.mirror.note(key, record)
+        mirror = self._store.mirror
+        if mirror is not None and mirror.recent.get(key) != (record.version, record.renewed):
+            mirror.note(key, record)
         return new(Loaded, (_FOUND, record, copies, True, _NONE, False, _NONE))
 
     def _opened(self, key: str, data: bytes, keys: Keyring) -> Record | None:

@@ -241,6 +241,12 @@ class Link:
         act = partial(memory.put_for, ttl, memory.start_cas, key, value, ttl, token, deadline)
         return self._exchange(act, deadline)
 
+    def add_many(self, items, deadline):
+        return {
+            key: self.start_add(key, value, ttl, deadline).result()
+            for key, (value, ttl) in items.items()
+        }
+
     def get_many(self, keys, deadline):
         found = self._send(lambda: {key: self.memory.get(key) for key in keys}, deadline)()
         return {key: item for key, item in found.items() if item is not None}
@@ -457,7 +463,7 @@ class Worker:
         """Return what stands for a queue of work behind requests."""
         return SimpleNamespace(put=self._later)
 
-    def _later(self, job) -> bool:
+    def _later(self, job, *, after=0.0) -> bool:
         self.jobs.append(job)
         return True
 

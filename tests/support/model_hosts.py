@@ -143,17 +143,23 @@ class Lane:
     def idle(self) -> bool:
         return self.task is None and not self._jobs
 
-    def put(self, job) -> bool:
-        self._jobs.append(job)
+    def put(self, job, *, after=0.0) -> bool:
+        self._jobs.append((job, self._worker.clock.monotonic() + after if after else 0.0))
         return True
+
+    @property
+    def _rests(self) -> bool:
+        """Whether what comes next waits, and nothing that does not is behind it."""
+        now = self._worker.clock.monotonic()
+        return all(at > now for _, at in self._jobs)
 
     def turn(self) -> None:
         if self.task is not None and self.task.done:
             if self.task.error is not None:
                 raise self.task.error
             self.task = None
-        if self.task is None and self._jobs:
-            job = self._jobs.popleft()
+        if self.task is None and self._jobs and not self._rests:
+            job, _ = self._jobs.popleft()
             self.task = Task(lambda: job(self._worker.clock.monotonic() + DEADLINE))
 
 

@@ -230,16 +230,19 @@ class Behind:
 
     Attributes:
         limit: How many jobs may wait.
+        rests: How long the thread would rest before each job that was taken, seconds.
     """
 
     def __init__(self, limit: int = 1000) -> None:
         self.limit = limit
+        self.rests: list[float] = []
         self.jobs: list[Any] = []
 
-    def put(self, job) -> bool:
+    def put(self, job, *, after: float = 0.0) -> bool:
         if len(self.jobs) >= self.limit:
             return False
         self.jobs.append(job)
+        self.rests.append(after)
         return True
 
     def run(self) -> None:

@@ -241,3 +241,33 @@ def test_jobs_queued_when_a_process_ends_are_done():
     )
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "0\n1\n2\n", "")
+
+
+def test_a_job_that_waits_is_done_when_its_time_has_come(background):
+    done = threading.Event()
+
+    background.put(lambda _: done.set(), after=0.01)
+
+    assert done.wait(60)
+
+
+def test_a_job_that_does_not_wait_ends_the_rest_of_those_before(background):
+    done = []
+    background.put(lambda _: done.append("waits"), after=3600.0)
+
+    background.put(lambda _: done.append("does not"))
+
+    assert background.flush(60)
+    assert done == ["waits", "does not"]
+
+
+def test_flushing_and_closing_end_a_rest(background):
+    done = []
+    background.put(lambda _: done.append(1), after=3600.0)
+    assert background.flush(60)
+    background.put(lambda _: done.append(2), after=3600.0)
+
+    background.close(60)
+
+    assert done == [1, 2]
+    wait_until(lambda: not threads(), "the thread to end")

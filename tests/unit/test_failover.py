@@ -169,8 +169,8 @@ def test_a_mirrored_record_is_not_mirrored_again(worker):
     assert worker.mirroring.jobs == []
 
 
-def test_copies_that_are_too_many_to_wait_are_dropped_and_counted(worker):
-    worker.mirroring.limit = 2
+def test_copies_that_are_too_many_to_wait_are_dropped_and_counted(worker, monkeypatch):
+    monkeypatch.setattr("flask_msm.storage.mirror.WAITING", 2)
 
     for number in range(1, 6):
         save(worker.store, adding(record(1)), key(number), known=FRESH)

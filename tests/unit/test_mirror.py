@@ -7,8 +7,23 @@ import shutil
 import pytest
 from flask import session
 from support.apps import make_app
-from support.storage import KEY, MAX_SIZE, Nearby, adding, load, record, save, values
+from support.storage import (
+    KEY,
+    MAX_SIZE,
+    Nearby,
+    adding,
+    alias,
+    key,
+    load,
+    record,
+    save,
+    tombstone,
+    values,
+)
 
+from flask_msm.record.hybrid_clock import stamp_at
+from flask_msm.storage.failover import COPIED, STEP
+from flask_msm.storage.mirror import COLLECTED
 from flask_msm.storage.store import FRESH
 from flask_msm.testing import settle
 
@@ -17,7 +32,7 @@ def test_of_a_session_that_waits_for_its_mirror_only_the_newest_is_copied(monkey
     shop = make_app(testing=False)
     mirror = shop.state.parts.cluster.mirror
     jobs = []
-    monkeypatch.setattr(mirror._background, "put", lambda job: jobs.append(job) or True)
+    monkeypatch.setattr(mirror._background, "put", lambda job, **_: jobs.append(job) or True)
 
     for number in range(5):
         shop.do(lambda n=number: session.update(n=n))
@@ -121,3 +136,137 @@ def test_when_the_folder_fails_the_event_says_which(tmp_path):
 
     failed = [e for e in shop.state.parts.events.newest() if e.kind == "local_storage_failed"]
     assert failed[0].text.startswith(f"local storage in {local.shelf.place}: ")
+
+
+def test_changes_of_many_sessions_are_copied_by_one_job():
+    worker = Nearby()
+    for number in range(5):
+        worker.mirror.note(key(number), record(1, a=b"1"))
+    worker.mirror.note(key(0), record(2, a=b"2"))
+
+    assert len(worker.mirroring.jobs) == 1
+
+    worker.mirroring.run()
+    assert [worker.local.find(key(number)).record.version for number in range(5)] == [2, 1, 1, 1, 1]
+
+
+def test_what_is_noted_while_others_are_copied_is_copied_as_well():
+    worker = Nearby()
+    confirm = worker.local.confirm
+
+    def goes_on(at, found, **options):
+        worker.mirror.note(key(1), record(1, a=b"1"))
+        return confirm(at, found, **options)
+
+    worker.local.confirm = goes_on
+    worker.mirror.note(KEY, record(1, a=b"1"))
+    worker.mirroring.run()
+
+    assert worker.local.find(key(1)) is not None
+
+
+@pytest.mark.parametrize("made", [tombstone(2), alias(2, key(7))], ids=["the end", "the move"])
+def test_the_end_or_the_move_of_a_session_is_copied_at_once(made):
+    worker = Nearby()
+    worker.mirror.note(key(1), record(1, a=b"1"))
+
+    worker.mirror.note(KEY, made)
+
+    assert worker.mirroring.rests == [COLLECTED, 0.0]
+
+
+def test_a_copy_that_cannot_be_made_does_not_keep_others_from_being_made():
+    worker = Nearby()
+    confirm = worker.local.confirm
+
+    def fails(at, found, **options):
+        if at == key(0):
+            raise ZeroDivisionError
+        return confirm(at, found, **options)
+
+    worker.local.confirm = fails
+    for number in range(3):
+        worker.mirror.note(key(number), record(1, a=b"1"))
+
+    with pytest.raises(ZeroDivisionError):
+        worker.mirroring.run()
+
+    assert worker.local.find(key(1)) is not None
+    assert worker.local.find(key(2)) is not None
+
+
+class Pair:
+    """Two workers of one host: one has changed a session, and copies that with the next job.
+
+    Attributes:
+        rests: How often the other one rested to wait for that.
+        seen: The version that the browser has seen.
+    """
+
+    def __init__(self, folder, made_at: float = 0.0, **options) -> None:
+        self.one = Nearby(folder)
+        self.other = Nearby(folder, nodes=self.one.nodes, clock=self.one.clock, **options)
+        self.rests = 0
+        self.seen = stamp_at(self.one.clock.time() - made_at)
+        self.other.store._rest = self.rest
+        old, new = record(1, a=b"1"), record(self.seen, a=b"2")
+        self.one.local.confirm(KEY, old)
+        save(self.one.store, adding(new), known=FRESH)
+
+    def rest(self, seconds: float) -> None:
+        self.rests += 1
+        self.one.clock.advance(seconds)
+        if self.rests == 3:
+            self.one.mirroring.run()
+
+
+def test_a_worker_waits_for_the_copy_that_another_one_of_its_host_is_about_to_make(tmp_path):
+    pair = Pair(tmp_path / "local")
+    pair.other.outage()
+
+    found = load(pair.other.store, at_least=pair.seen)
+
+    assert values(found) == {"a": b"2"}
+    assert pair.rests == 3
+
+
+def test_it_waits_as_well_if_some_nodes_are_left(tmp_path):
+    pair = Pair(tmp_path / "local")
+    for home in pair.other.placement.homes(KEY):
+        pair.one.nodes[home].fail()
+
+    found = load(pair.other.store, at_least=pair.seen)
+
+    assert values(found) == {"a": b"2"}
+    assert pair.rests == 3
+
+
+@pytest.mark.parametrize("ago", [COPIED + 0.01, -1.0], ids=["long ago", "by another clock"])
+def test_for_a_change_that_would_be_here_by_now_no_worker_waits(tmp_path, ago):
+    pair = Pair(tmp_path / "local", made_at=ago)
+    pair.other.outage()
+
+    found = load(pair.other.store, at_least=pair.seen)
+
+    assert values(found) == {"a": b"1"}
+    assert pair.rests == 0
+
+
+def test_no_worker_waits_longer_than_the_copy_may_take(tmp_path):
+    pair = Pair(tmp_path / "local")
+    pair.one.mirroring.jobs.clear()
+    pair.other.outage()
+
+    assert values(load(pair.other.store, at_least=pair.seen)) == {"a": b"1"}
+    assert pair.rests == round(COPIED / STEP)
+
+
+def test_no_worker_waits_beyond_the_deadline_of_its_request(tmp_path):
+    pair = Pair(tmp_path / "local")
+    pair.other.outage()
+    deadline = pair.one.clock.monotonic() + STEP / 2
+
+    found = pair.other.store.load(KEY, at_least=pair.seen, deadline=deadline)
+
+    assert values(found) == {"a": b"1"}
+    assert pair.rests == 0
