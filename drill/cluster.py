@@ -135,7 +135,7 @@ class Cluster:
 
     def spoil(self) -> int:
         """Put garbage in the place of every record in every node; return how many."""
-        found = {node: node.keys() for node in self.nodes.values()}
+        found = {node: node.all_keys() for node in self.nodes.values()}
         for key in {key for keys in found.values() for key in keys}:
             # Both copies of a record right after each other, before one can mend the other.
             for node in found:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
+from urllib.parse import unquote
 
 from flask_msm.testing.memcached import PATIENCE, MemcachedProcess
 
@@ -82,11 +83,24 @@ class Memcached(MemcachedProcess):
         reply = self.ask(" ".join(("stats", *arguments)))
         return dict(_pair(line) for line in reply.splitlines())
 
-    def keys(self) -> list[str]:
+    def all_keys(self) -> list[str]:
         """Return the keys it holds."""
         lines = self.ask("lru_crawler metadump hash").splitlines()
         names = (line.split()[0] for line in lines if line.startswith("key="))
-        return [name.removeprefix("key=").replace("%3A", ":") for name in names]
+        return [unquote(name.removeprefix("key=")) for name in names]
+
+    def dump(self) -> bytes:
+        """Return keys and values of all it holds."""
+        keys = self.all_keys()
+        with self.connect() as connection, connection.makefile("rwb") as stream:
+            stream.write(b"".join(b"get %b\r\n" % key.encode() for key in keys))
+            stream.flush()
+            found = [b""]
+            while keys:
+                found.append(stream.readline())
+                if found[-1] in (b"END\r\n", b""):
+                    keys.pop()
+        return b"".join(found)
 
     def connect(self) -> socket.socket:
         """Return a new connection to it, signed in if it asks for a password."""

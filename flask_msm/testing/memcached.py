@@ -26,11 +26,13 @@ HOW_TO_INSTALL = (
 
 def wait_until(condition: Callable[[], bool], what: str, patience: float = PATIENCE) -> None:
     """Wait until *condition* holds; fail with *what* if it does not in *patience* seconds."""
-    end = time.monotonic() + patience
+    end, pause = time.monotonic() + patience, 0.002
     while not condition():
         if time.monotonic() > end:
             raise AssertionError(f"waited {patience} s for: {what}")
-        time.sleep(0.002)
+        time.sleep(pause)
+        # A condition may be dear, and waiting long is for what takes long.
+        pause = min(2 * pause, 0.02)
 
 
 def free_port(host: str = "127.0.0.1") -> int:

@@ -6,10 +6,10 @@ import subprocess
 import sys
 
 import pytest
-from support.workers import ROOT
 
 from drill.__main__ import lacking
 from drill.acts import SHORT, TOGETHER
+from harness.processes import ROOT
 
 
 pytestmark = pytest.mark.memcached

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 
 import pytest
 from playwright.sync_api import expect
@@ -12,25 +11,6 @@ from support.fleet_scenes import all_well, node_down, stopped
 
 
 pytestmark = pytest.mark.browser
-
-
-def test_a_policy_is_changed_and_the_page_counts_who_obeys(open_page, served, monkeypatch):
-    monkeypatch.setattr("flask_msm_dashboard.context.POLL", 0.1)
-    server = served(all_well(at=time.time()), moving=True)
-    page, other = open_page(), open_page()
-    other.goto(server.url)
-    page.goto(server.url + "policy/")
-
-    page.locator("input[value=raise]").check()
-    page.get_by_role("button", name="Review the change").first.click()
-    expect(page.locator("h1")).to_have_text("Change from Blacklist to Raise?")
-    page.get_by_label("Reason").fill("the code is fixed")
-    page.get_by_role("button", name="Change to Raise").click()
-
-    expect(page.locator("[data-live=banner]")).to_contain_text("Applied by 1 of 8 workers so far.")
-    expect(other.locator("[data-live=policy] .big")).to_have_text("Raise")
-    server.console.apply_everywhere()
-    expect(page.locator("[data-live=banner]")).to_contain_text("Applied by all 8 workers.")
 
 
 def test_everything_can_be_read_and_done_without_a_script(open_page, served, monkeypatch):
@@ -86,21 +66,6 @@ def test_a_double_click_is_one_change_and_shows_what_became_of_it(open_page, ser
     assert [call[0] for call in server.console.calls] == ["set_policy"]
 
 
-def test_a_node_is_probed_and_drained(open_page, served):
-    server = served(all_well())
-    page = open_page()
-    page.goto(server.url + "nodes/n1")
-
-    page.get_by_role("button", name="Probe now").click()
-    expect(page.locator("[data-live=banner]")).to_contain_text("n1 answered in 1.2 ms")
-    page.goto(server.url + "nodes/n1")
-    page.get_by_role("link", name="Drain").click()
-    page.get_by_label("Reason").fill("more memory")
-    page.get_by_role("button", name="Drain n1").click()
-
-    expect(page.locator("#n-n1 .word")).to_have_text("Draining")
-
-
 def test_a_page_of_another_site_changes_nothing(open_page, served):
     server = served(stopped())
     page = open_page()
@@ -127,15 +92,6 @@ def test_the_page_cannot_be_framed(open_page, served):
 
     assert page.frames[-1].url.startswith("chrome-error:")
     open_page.messages.clear()
-
-
-def test_a_reader_has_nothing_to_press(open_page, served):
-    server = served(node_down(), admin_access=lambda request: "read")
-    page = open_page()
-    page.goto(server.url + "nodes/n1")
-
-    expect(page.locator("main button")).to_have_count(0)
-    expect(page.locator("main")).to_contain_text("You can look but not change.")
 
 
 def test_the_page_has_few_and_small_parts(open_page, served):

@@ -12,7 +12,9 @@ import signal
 import pytest
 import requests
 from playwright.sync_api import expect
-from support.demo import eventually, launched
+from support.demo import launched
+
+from flask_msm.testing.memcached import wait_until
 
 
 pytestmark = [pytest.mark.browser, pytest.mark.memcached]
@@ -93,7 +95,7 @@ class Clicker:
                 pytest.fail(f"{label!r}: {status}: {self.page.locator('main').inner_text()}")
             return True
 
-        eventually(taken, PATIENCE / 1000)
+        wait_until(taken, "the order to be taken")
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +115,7 @@ def demo_and_first_verdicts(tmp_path_factory):
             verdicts.append(answer.json()["verdict"])
             return len(answer.json()["workers"])
 
-        eventually(lambda: workers() == 2, PATIENCE / 1000)
+        wait_until(lambda: workers() == 2, "two workers to be seen")
         yield started, verdicts
 
 
@@ -162,7 +164,7 @@ def choose(operator, action, value):
         choice = state(operator)[action]
         return (choice["value"], choice["applied_by"], choice["of"]) == (value, 2, 2)
 
-    eventually(obeyed, PATIENCE / 1000)
+    wait_until(obeyed, "every worker to obey")
 
 
 def state(operator):
@@ -205,16 +207,20 @@ def test_distribution_is_stopped_and_started(operator):
     operator.open("/policy/")
     operator.click("Stop distribution")
     operator.confirm("Stop distribution")
-    eventually(lambda: state(operator)["distribution"]["value"] == "stopped", 30)
+    wait_until(
+        lambda: state(operator)["distribution"]["value"] == "stopped", "distribution to be stopped"
+    )
     operator.open("/policy/")
     operator.click("Start distribution")
     operator.confirm("Start distribution")
-    eventually(lambda: state(operator)["distribution"]["value"] != "stopped", 30)
+    wait_until(
+        lambda: state(operator)["distribution"]["value"] != "stopped", "distribution to go on"
+    )
 
 
 @takes_minutes
 def test_a_node_is_probed_drained_and_given_back(operator):
-    eventually(lambda: states(operator) == ["up"] * 3, 60)
+    wait_until(lambda: states(operator) == ["up"] * 3, "all nodes to be up")
     operator.open("/nodes/n2")
     operator.click("Probe now")
     operator.open("/nodes/n2")
@@ -223,11 +229,11 @@ def test_a_node_is_probed_drained_and_given_back(operator):
     operator.open("/nodes/n2")
     operator.click("Drain")
     operator.confirm("Drain n2")
-    eventually(lambda: states(operator)[1] == "drained", 60)
+    wait_until(lambda: states(operator)[1] == "drained", "the node to be drained")
     operator.open("/nodes/n2")
     operator.click("Restore")
     operator.confirm("Restore n2")
-    eventually(lambda: states(operator) == ["up"] * 3, 60)
+    wait_until(lambda: states(operator) == ["up"] * 3, "all nodes to be up")
 
     assert operator.seen - operator.clicked == {*BY_ID, "Back"}
 
@@ -249,17 +255,17 @@ def test_an_attribute_gets_onto_the_blacklist_and_off_it(operator, shop):
         return [entry["pinned"] for entry in state(operator)["blacklist"]]
 
     # Each worker counts what it stored itself, and hears of the others' a moment later.
-    eventually(lambda: "lock" in listed(), 30)
+    wait_until(lambda: "lock" in listed(), "the attribute to be listed")
     operator.open("/blacklist/")
     operator.click("Pin")
     operator.confirm("Pin it")
-    eventually(lambda: pinned() == [True], 30)
+    wait_until(lambda: pinned() == [True], "it to be pinned")
     operator.open("/blacklist/")
     operator.click("Unpin")
-    eventually(lambda: pinned() == [False], 30)
+    wait_until(lambda: pinned() == [False], "it not to be pinned")
     operator.open("/blacklist/")
     operator.click("Try again")
-    eventually(lambda: listed() == [], 30)
+    wait_until(lambda: listed() == [], "nothing to be listed")
     choose(operator, "policy", "raise")
 
     left = {"Cancel", "Back", "Stop distribution"}
@@ -301,7 +307,7 @@ def test_lists_are_filtered_and_pages_can_be_paused_and_darkened(operator):
 
 @takes_minutes
 def test_nodes_are_broken_and_mended_on_the_page_for_it_and_no_one_is_signed_out(operator, shop):
-    eventually(lambda: states(operator) == ["up"] * 3, 60)
+    wait_until(lambda: states(operator) == ["up"] * 3, "all nodes to be up")
 
     def node(name):
         return f'li.node:has(h2:text("{name}"))'
@@ -313,19 +319,22 @@ def test_nodes_are_broken_and_mended_on_the_page_for_it_and_no_one_is_signed_out
     shop.seen.clear()
     shop.open("/break")
     shop.click("Kill it", within=node("n1"))
-    eventually(lambda: states(operator)[0] == "down", 60)
+    wait_until(lambda: states(operator)[0] == "down", "the node to be down")
     signed_in()
-    eventually(lambda: shop.open("/break") or shop.seen >= {"Start it again, empty"}, 30)
+    wait_until(
+        lambda: shop.open("/break") or shop.seen >= {"Start it again, empty"},
+        "the node to be offered for a start",
+    )
     shop.click("Start it again, empty", within=node("n1"))
-    eventually(lambda: states(operator) == ["up"] * 3, 60)
+    wait_until(lambda: states(operator) == ["up"] * 3, "all nodes to be up")
     signed_in()
     shop.open("/break")
     shop.click("Let it hang", within=node("n2"))
-    eventually(lambda: states(operator)[1] == "down", 60)
+    wait_until(lambda: states(operator)[1] == "down", "the node to be down")
     signed_in()
     shop.open("/break")
     shop.click("Let it go on", within=node("n2"))
-    eventually(lambda: states(operator) == ["up"] * 3, 60)
+    wait_until(lambda: states(operator) == ["up"] * 3, "all nodes to be up")
     signed_in()
 
     left = shop.seen - shop.clicked
@@ -341,7 +350,7 @@ def test_a_worker_that_was_killed_is_forgotten(operator):
         operator.open("/workers/")
         return "Forget" in operator.seen
 
-    eventually(can_be_forgotten, 60)
+    wait_until(can_be_forgotten, "the worker to be gone")
     operator.click("Forget")
     expect(operator.page.locator("main")).to_contain_text("is forgotten")
-    eventually(lambda: killed not in workers(operator), 30)
+    wait_until(lambda: killed not in workers(operator), "the worker to be forgotten")

@@ -6,15 +6,15 @@ One fleet and one Chromium for the whole file, so each test leaves the fleet as 
 from __future__ import annotations
 
 import re
+from contextlib import ExitStack
 
 import pytest
 from playwright.sync_api import expect
-from support.fleet import Fleet
 from support.operator import ANNA, POLL
-from support.patience import PATIENT
-from support.workers import Browser
+from support.sites import Browser, Sites
 
 from flask_msm.testing.memcached import wait_until
+from harness.memcached import Memcached
 
 
 pytestmark = [pytest.mark.browser, pytest.mark.memcached]
@@ -32,15 +32,17 @@ def fleet(tmp_path_factory):
     config = {
         "MSM_PROBE_INTERVAL": QUICK,
         "MSM_PROBE_MAX_BACKOFF": QUICK,
-        **PATIENT,
+        "MSM_ADMIN": True,
         "MSM_LOCAL_DIR": str(folder / "storage"),
         "MSM_ADMIN_ACCESS": ANNA,
         "MSM_ENVIRONMENT": "test",
     }
-    with pytest.MonkeyPatch.context() as patch, Fleet(folder, **config) as running:
-        patch.setenv(POLL, str(QUICK))
-        running.add_nodes("n1", "n2", "n3")
-        running.start(running.config_for(), running.config_for())
+    with ExitStack() as stack:
+        stack.enter_context(pytest.MonkeyPatch.context()).setenv(POLL, str(QUICK))
+        nodes = [stack.enter_context(Memcached()) for _ in range(3)]
+        running = stack.enter_context(Sites(nodes, folder, **config))
+        running.add("one", "other")
+        running.start()
         running.wait_all_up()
         yield running
         assert running.troubles() == []
@@ -67,7 +69,7 @@ def open_at(context, fleet):
     def make(number, path=""):
         page = context.new_page()
         pages.append(page)
-        page.goto(f"{fleet.workers[number].url}/msm-admin/{path}")
+        page.goto(f"{fleet.sites[number].url}/msm-admin/{path}")
         page.evaluate("window.same = true")
         return page
 
@@ -103,23 +105,23 @@ def test_a_node_that_dies_and_comes_back_is_seen_on_the_pages_of_both_workers(fl
         shows(page, "h1", "All sessions are distributed")
         shows(page, "[data-live=nodes] .title", "3 of 3 answer")
 
-    fleet.nodes["n3"].kill()
+    fleet.nodes[2].kill()
     for page in pages:
         shows(page, "#n-n3 .word", "Down")
         shows(page, "#n-n3", "refused")
         shows(page, "h1", "Degraded: sessions run on 2 of 3 nodes")
         assert page.title().startswith("Degraded")
         shows(page, "[data-live=recent]", "n3")
-    fleet.nodes["n3"].start()
+    fleet.nodes[2].start()
     for page in pages:
         shows(page, "#n-n3 .word", "Up")
         shows(page, "h1", "All sessions are distributed")
 
 
 def test_a_policy_that_is_chosen_on_a_page_is_obeyed_by_the_other_worker(fleet, open_at):
-    here, other = fleet.workers
+    here, other = fleet.sites
     assert obeys(other)["policy"] == "raise"
-    assert Browser().post(f"{other.url}/unserializable/cart", json={}).status_code == 500
+    assert other.ask("/unserializable/cart", {}).status == 500
     page, watched = open_at(0, "policy/"), open_at(1)
 
     page.locator("input[value=blacklist]").check()
@@ -131,7 +133,7 @@ def test_a_policy_that_is_chosen_on_a_page_is_obeyed_by_the_other_worker(fleet, 
     shows(page, "[data-live=banner]", "Applied by all 2 workers.")
     shows(page, "[data-live=choices]", "applied by 2 of 2 workers")
     wait_until(lambda: obeys(other)["policy"] == "blacklist", "the other worker obeys")
-    assert Browser().post(f"{other.url}/unserializable/cart", json={}).status_code == 200
+    assert other.ask("/unserializable/cart", {}).status == 200
     shows(watched, "[data-live=policy] .big", "Blacklist")
     shows(watched, "[data-live=policy]", "anna.k")
     shows(watched, "[data-live=attributes]", "cart")
@@ -152,7 +154,7 @@ def test_a_policy_that_is_chosen_on_a_page_is_obeyed_by_the_other_worker(fleet, 
 
 
 def test_distribution_is_stopped_and_started_for_all_workers(fleet, open_at):
-    here, other = fleet.workers
+    here, other = fleet.sites
     page, watched = open_at(0, "policy/"), open_at(1)
 
     page.get_by_role("link", name="Stop distribution").click()

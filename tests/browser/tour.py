@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 import threading
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import requests
 from PIL import Image
 from playwright.sync_api import expect
+from support.demo import launched
 
 
 ROOT = Path(__file__).parents[2]
@@ -25,24 +25,8 @@ PATIENCE = 30_000
 @contextmanager
 def shop():
     """Run the example shop; give its address and the dashboard's user and password."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "example_app", "--port", "0", "--workers", "4"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        text = ""
-        for line in process.stdout:
-            text += line
-            if "Ctrl-C" in line:
-                break
-        url = re.search(r"http://[\d.:]+", text)[0]
-        user, password = re.search(r"user (\S+), password (\S+)", text).groups()
-        yield url, {"username": user, "password": password}
-    finally:
-        process.terminate()
-        process.communicate(timeout=30)
+    with TemporaryDirectory() as folder, launched(Path(folder), "--workers", "4") as started:
+        yield started.url, {"username": "ops", "password": started.password}
 
 
 @contextmanager

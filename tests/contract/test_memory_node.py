@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+from itertools import takewhile
 
 import pytest
 
@@ -113,7 +114,7 @@ def test_a_node_in_memory_gives_the_statistics_that_are_read_of_memcached(nodes)
         with socket.create_connection((node.host, node.port), timeout=120) as connection:
             connection.sendall(b"stats\r\n")
             with connection.makefile("rb") as stream:
-                found.append(names(b"".join(iter(stream.readline, b"END\r\n")).decode()))
+                found.append(names(b"".join(takewhile(b"END\r\n".__ne__, stream)).decode()))
     real, memory = found
 
     assert memory <= real

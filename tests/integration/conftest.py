@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import pytest
-from support.town import Town
+from support.sites import Sites
+
+
+#: Workers of each site.
+WORKERS = 2
 
 
 @pytest.fixture
-def town_of(memcached, tmp_path):
+def sites_of(memcached, tmp_path):
     """Start nodes and the workers of one or two sites; end them all."""
-    made = []
+    with ExitStack() as stack:
 
-    def make(nodes=2, **config):
-        made.append(Town([memcached() for _ in range(nodes)], tmp_path, **config))
-        made[-1].start()
-        return made[-1]
+        def make(names=("north", "south"), *, nodes=2, **config):
+            servers = [memcached() for _ in range(nodes)]
+            made = stack.enter_context(Sites(servers, tmp_path, **config))
+            made.add(*names, workers=WORKERS)
+            made.start()
+            return made
 
-    yield make
-    for town in made:
-        town.stop()
+        yield make

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import threading
 
 import pytest
 from flask import Flask
 from support.cli_operator import Operator
 from support.patience import NOTICES
-from support.workers import ROOT
+from support.sites import flask
 
 from flask_msm import MemcachedSessionManager
 from flask_msm.cluster.health import NodeState
@@ -334,31 +331,8 @@ def test_a_check_writes_nothing_to_the_nodes(operator):
 
 
 def run_process(config, tmp_path, *arguments):
-    paths = [str(ROOT), str(ROOT / "dashboard"), str(ROOT / "tests")]
-    return subprocess.run(
-        [
-            sys.executable,
-            "-W",
-            "error",
-            "-m",
-            "flask",
-            "--app",
-            "support.worker_app:create_app",
-            *arguments,
-        ],
-        cwd=tmp_path,
-        env={
-            **os.environ,
-            "WORKER_CONFIG": json.dumps(config),
-            "PYTHONPATH": os.pathsep.join(paths),
-            "TMPDIR": str(tmp_path),
-            "XDG_RUNTIME_DIR": str(tmp_path),
-        },
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    own = {"TMPDIR": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
+    return flask(config, *arguments, folder=tmp_path, **own)
 
 
 def test_a_process_of_its_own_answers_by_its_exit_code_and_leaves_no_file(operator, tmp_path):

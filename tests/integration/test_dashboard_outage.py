@@ -21,6 +21,7 @@ from flask_msm.memcached.exchange import PendingReply
 from flask_msm.testing.fake_server import FakeServer
 from flask_msm.testing.memcached import wait_until
 from flask_msm_dashboard import Access
+from harness.memcached import addresses
 
 
 pytestmark = pytest.mark.memcached
@@ -70,7 +71,7 @@ class Shop:
         self.app = app = Flask("shop")
         app.config.update(
             SECRET_KEY="dashboard " * 4,
-            MSM_NODES=[f"n{i}:127.0.0.1:{node.port}" for i, node in enumerate(nodes, 1)],
+            MSM_NODES=addresses(nodes),
             MSM_PROBE_INTERVAL=QUICK,
             MSM_PROBE_MAX_BACKOFF=QUICK,
             MSM_ADMIN_ACCESS=lambda request: Access("write", "anna.k"),

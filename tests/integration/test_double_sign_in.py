@@ -11,6 +11,7 @@ from support.patience import PATIENT
 
 from flask_msm import MemcachedSessionManager, regenerate
 from flask_msm.testing.memcached import wait_until
+from harness.memcached import addresses
 
 
 BROWSERS = 200
@@ -28,8 +29,9 @@ class Host:
 
     def __init__(self, nodes, folder, **config) -> None:
         self.app = app = Flask("shop", static_folder=None)
-        spec = [f"n{number}:127.0.0.1:{node.port}" for number, node in enumerate(nodes, 1)]
-        app.config.update(SECRET_KEY="twice " * 6, MSM_NODES=spec, MSM_LOCAL_DIR=str(folder))
+        app.config.update(
+            SECRET_KEY="twice " * 6, MSM_NODES=addresses(nodes), MSM_LOCAL_DIR=str(folder)
+        )
         app.config.update(MSM_ADMIN=False, MSM_PROBE_INTERVAL=0.5, **PATIENT, **config)
         self.manager = MemcachedSessionManager(app)
 

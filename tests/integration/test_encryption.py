@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import urllib.parse
-
 import pytest
 from support.sealing import SECRETS
-from support.town import Town
 
 from flask_msm.testing.memcached import wait_until
+from harness.memcached import Memcached
 
 
 pytestmark = pytest.mark.memcached
@@ -21,18 +19,6 @@ MARKERS = {
     "operator": b"because of the dementors",
     "blacklist": b"time_turner",
 }
-
-
-def dumped(server):
-    """Return keys and values of all that a memcached holds."""
-    data = b""
-    with server.connect() as connection, connection.makefile("rwb") as stream:
-        for line in server.ask("lru_crawler metadump all").splitlines():
-            key = urllib.parse.unquote(line.split()[0].removeprefix("key="))
-            stream.write(b"get %b\r\n" % key.encode())
-            stream.flush()
-            data += b"".join(iter(stream.readline, b"END\r\n"))
-    return data
 
 
 def kept(folder):
@@ -51,45 +37,39 @@ def found(data):
 
 
 @pytest.mark.parametrize("encrypted", [True, False], ids=["encrypted", "plain"])
-def test_nothing_is_at_rest_in_plain_text_on_nodes_and_hosts(memcached, tmp_path, encrypted):
+def test_nothing_is_at_rest_in_plain_text_on_nodes_and_hosts(sites_of, encrypted):
     """Without keys all of it is found, so that this test can fail."""
-    nodes = [memcached() for _ in range(2)]
     keys = {"MSM_ENCRYPTION_KEYS": SECRETS[0].hex()} if encrypted else {}
-    town = Town(nodes, tmp_path, sites=1, MSM_SERIALIZATION_POLICY="blacklist", **keys)
-    site = town.sites[0]
+    sites = sites_of(["north"], MSM_SERIALIZATION_POLICY="blacklist", **keys)
+    (site,) = sites.sites
     name, value, later, reason, failed = (marker.decode() for marker in MARKERS.values())
-    try:
-        town.start()
-        cookie = site.store({name: value})
-        assert site.ask(f"/unserializable/{failed}", {}, cookie=cookie).status_code == 200
-        site.invoke("policy", "local", "--reason", reason)
-        town.wait(policy="local")
-        site.invoke("policy", "blacklist", "--reason", reason)
-        town.wait(policy="blacklist")
-        ref = site.ask("/where", cookie=cookie).json()["ref"]
-        notes = 5  # control, heartbeat, blacklist, and a report of each worker
-        wait_until(
-            lambda: (
-                any(site.storage.rglob(f"{ref}*"))
-                and sum(len(path.name) == 64 for path in site.storage.rglob("sessions/*")) >= notes
-            ),
-            "the host has copies of the session and of what workers tell each other",
-        )
-        on_nodes = b""
+    cookie = site.store({name: value})
+    assert site.ask(f"/unserializable/{failed}", {}, cookie=cookie).status == 200
+    for policy in ("local", "blacklist"):
+        site.invoke("policy", policy, "--reason", reason)
+        sites.wait(policy=policy)
+    ref = site.ask("/where", cookie=cookie).json()["ref"]
+    notes = 5  # control, heartbeat, blacklist, and a report of each worker
+    wait_until(
+        lambda: (
+            any(site.storage.rglob(f"{ref}*"))
+            and sum(len(path.name) == 64 for path in site.storage.rglob("sessions/*")) >= notes
+        ),
+        "the host has copies of the session and of what workers tell each other",
+    )
+    on_nodes = b""
 
-        def listed():
-            # A node that is about to list its keys already lists none of them.
-            nonlocal on_nodes
-            on_nodes += b"".join(map(dumped, nodes))
-            return ref.encode() in on_nodes
+    def listed():
+        # A node that is about to list its keys already lists none of them.
+        nonlocal on_nodes
+        on_nodes += b"".join(map(Memcached.dump, sites.nodes))
+        return ref.encode() in on_nodes
 
-        wait_until(listed, "the nodes list the session")
-        town.outage()
-        site.store({"address": later}, cookie=cookie)
-        on_host = kept(site.storage)
-        shown = next(iter(site.answers("/shown", cookie).values()))["values"]
-    finally:
-        town.stop()
+    wait_until(listed, "the nodes list the session")
+    sites.outage()
+    site.store({"address": later}, cookie=cookie)
+    on_host = kept(site.storage)
+    shown = next(iter(site.answers("/shown", cookie).values()))["values"]
 
     assert (shown[name], shown["address"]) == (value, later)
     assert len(on_nodes) > 1000

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
-from support.town import COOKIE, WORKERS
+from support.sites import COOKIE
 
 from flask_msm import MemcachedSessionManager
 from flask_msm.testing.memcached import wait_until
 
+
+WORKERS = 2
 
 pytestmark = pytest.mark.memcached
 
@@ -31,19 +33,19 @@ def values(site, cookie):
     return [answer["values"] for answer in site.answers("/shown", cookie).values()]
 
 
-def test_a_policy_is_obeyed_by_every_worker_of_every_site(town_of):
-    town = town_of()
-    north, south = town.sites
-    assert north.ask("/unserializable/cart", {}).status_code == 500
+def test_a_policy_is_obeyed_by_every_worker_of_every_site(sites_of):
+    both = sites_of()
+    north, south = both.sites
+    assert north.ask("/unserializable/cart", {}).status == 500
 
     north.command("policy", "blacklist", "--reason", "a release")
-    town.wait(policy="blacklist")
+    both.wait(policy="blacklist")
 
-    for site in town.sites:
+    for site in both.sites:
         cookie = site.store({"name": "anna"})
         response = site.ask("/unserializable/cart", {"city": "Ulm"}, cookie=cookie)
-        assert response.status_code == 200
-        for other in town.sites:
+        assert response.status == 200
+        for other in both.sites:
             stored = {"name": "anna", "city": "Ulm", "cart": None}
             assert values(other, cookie) == [stored] * WORKERS
 
@@ -64,10 +66,10 @@ def test_a_policy_is_obeyed_by_every_worker_of_every_site(town_of):
     assert "cart[1].lock" in south.invoke("blacklist").output
 
 
-def test_without_nodes_the_host_obeys_and_afterwards_the_newest_word_wins_everywhere(town_of):
-    town = town_of()
-    north, south = town.sites
-    town.outage()
+def test_without_nodes_the_host_obeys_and_afterwards_the_newest_word_wins_everywhere(sites_of):
+    both = sites_of()
+    north, south = both.sites
+    both.outage()
 
     output = north.command("policy", "blacklist")
     wait_until(lambda: north.obeys(policy="blacklist"), "the host obeys")
@@ -76,35 +78,35 @@ def test_without_nodes_the_host_obeys_and_afterwards_the_newest_word_wins_everyw
     assert south.obeys(policy="raise")
     assert south.invoke("policy", "local").exit_code == 0
     wait_until(lambda: south.obeys(policy="local"), "the host obeys")
-    town.back()
-    town.wait(policy="local")
+    both.back()
+    both.wait(policy="local")
 
     # It outlives all workers, then all nodes.
-    town.stop()
-    town.start()
-    town.wait(policy="local")
-    for node in town.nodes:
+    both.stop()
+    both.start()
+    both.wait(policy="local")
+    for node in both.nodes:
         node.restart()
-    lost = [site.said("lost its memory") for site in town.sites]
+    lost = [site.logged("lost its memory") for site in both.sites]
     wait_until(
-        lambda: all("local" in site.invoke("policy").output for site in town.sites),
+        lambda: all("local" in site.invoke("policy").output for site in both.sites),
         "nodes know it again",
     )
-    assert all(site.obeys(policy="local") for site in town.sites), lost
+    assert all(site.obeys(policy="local") for site in both.sites), lost
 
     assert north.invoke("policy", "config").exit_code == 0
-    town.wait(policy="raise")
+    both.wait(policy="raise")
 
 
-def test_all_workers_and_all_nodes_killed_at_once_and_what_hosts_have_is_enough(town_of):
-    town = town_of(nodes=3)
-    north, south = town.sites
+def test_all_workers_and_all_nodes_killed_at_once_and_what_hosts_have_is_enough(sites_of):
+    both = sites_of(nodes=3)
+    north, south = both.sites
     north.command("policy", "blacklist", "--reason", "before the power failed")
     south.command("drain", "n3")
-    town.wait(policy="blacklist")
-    cookies = {site: site.store({"site": number}) for number, site in enumerate(town.sites)}
-    assert north.ask("/unserializable/cart", {}, cookie=cookies[north]).status_code == 200
-    for site in town.sites:
+    both.wait(policy="blacklist")
+    cookies = {site: site.store({"site": number}) for number, site in enumerate(both.sites)}
+    assert north.ask("/unserializable/cart", {}, cookie=cookies[north]).status == 200
+    for site in both.sites:
         wait_until(lambda site=site: known(site) == SURVIVING, "every host has it")
         site.wait(
             lambda found: all("site" in one["values"] for one in found),
@@ -113,20 +115,20 @@ def test_all_workers_and_all_nodes_killed_at_once_and_what_hosts_have_is_enough(
             cookie=cookies[site],
         )
 
-    for part in (*town.sites, *town.nodes):
+    for part in (*both.sites, *both.nodes):
         part.kill()
-    for part in town.nodes:
+    for part in both.nodes:
         part.start()
-    for site in town.sites:
+    for site in both.sites:
         site.open()
 
     # The first request of each site is one of a signed-in user.
-    for number, site in enumerate(town.sites):
+    for number, site in enumerate(both.sites):
         shown = site.ask("/shown", cookie=cookies[site]).json()["values"]
-        assert shown["site"] == number, site.said("memory")
-    for site in town.sites:
+        assert shown["site"] == number, site.logged("memory")
+    for site in both.sites:
         wait_until(lambda site=site: known(site) == SURVIVING, "all of it holds")
-        for number, owner in enumerate(town.sites):
+        for number, owner in enumerate(both.sites):
             site.wait(
                 lambda found, number=number: (
                     [one["values"].get("site") for one in found] == [number] * WORKERS
@@ -153,24 +155,24 @@ def known(site):
 
 
 @pytest.mark.parametrize("what", ["promote", "discard"])
-def test_an_attribute_that_stops_the_fleet_and_the_return_of_what_was_kept(town_of, what):
-    town = town_of(MSM_SERIALIZATION_POLICY="stop", MSM_ON_RECONNECT=what)
-    north, south = town.sites
+def test_an_attribute_that_stops_the_fleet_and_the_return_of_what_was_kept(sites_of, what):
+    both = sites_of(MSM_SERIALIZATION_POLICY="stop", MSM_ON_RECONNECT=what)
+    north, south = both.sites
     cookie = north.store({"name": "anna"})
     assert values(south, cookie) == [{"name": "anna"}] * WORKERS
 
-    assert north.ask("/unserializable/cart", {}).status_code == 200
-    town.wait(mode="stopped")
+    assert north.ask("/unserializable/cart", {}).status == 200
+    both.wait(mode="stopped")
     assert "stopped (chosen by policy 'stop'" in south.invoke("status").output
     cookie = north.store({"city": "Ulm"}, cookie=cookie)
     assert values(north, cookie) == [{"name": "anna", "city": "Ulm"}] * WORKERS
     assert values(south, cookie) == [{"name": "anna"}] * WORKERS
 
     south.command("resume", "--reason", "mended")
-    town.wait(mode="distributed")
+    both.wait(mode="distributed")
 
     kept = {"name": "anna", "city": "Ulm"} if what == "promote" else {"name": "anna"}
-    for site in town.sites:
+    for site in both.sites:
         site.wait(
             lambda found: [one["values"] for one in found] == [kept] * WORKERS,
             f"{what}: every worker has {kept}",
@@ -178,24 +180,24 @@ def test_an_attribute_that_stops_the_fleet_and_the_return_of_what_was_kept(town_
             cookie=cookie,
         )
     # Choosing the policy again stops nothing: only the next failure does.
-    assert all(site.obeys(mode="distributed") for site in town.sites)
+    assert all(site.obeys(mode="distributed") for site in both.sites)
 
 
-def test_a_session_begun_while_distribution_is_stopped_keeps_its_id_on_every_host(town_of):
-    town = town_of()
-    north, south = town.sites
+def test_a_session_begun_while_distribution_is_stopped_keeps_its_id_on_every_host(sites_of):
+    both = sites_of()
+    north, south = both.sites
     north.command("stop", "--reason", "a look at the nodes")
-    town.wait(mode="stopped")
+    both.wait(mode="stopped")
 
     cookie = north.store({"name": "anna"})
-    there = south.ask("/set", {"city": "Ulm"}, cookie=cookie).cookies.get(COOKIE)
+    there = south.ask("/set", {"city": "Ulm"}, cookie=cookie).cookies().get(COOKIE)
     assert sid(there) == sid(cookie)
     cookie = north.store({"cart": "full"}, cookie=there)
     assert sid(cookie) == sid(there)
 
     south.command("resume")
-    town.wait(mode="distributed")
-    for site in town.sites:
+    both.wait(mode="distributed")
+    for site in both.sites:
         site.wait(
             lambda found: all(
                 one["values"] == {"name": "anna", "city": "Ulm", "cart": "full"} for one in found
@@ -206,15 +208,15 @@ def test_a_session_begun_while_distribution_is_stopped_keeps_its_id_on_every_hos
         )
 
 
-def test_distribution_is_stopped_and_resumed_and_a_session_is_ended_by_an_operator(town_of):
-    town = town_of()
-    north, south = town.sites
+def test_distribution_is_stopped_and_resumed_and_a_session_is_ended_by_an_operator(sites_of):
+    both = sites_of()
+    north, south = both.sites
     cookie = north.store({"name": "anna"})
 
     north.command("stop", "--reason", "a look at the nodes")
-    town.wait(mode="stopped")
+    both.wait(mode="stopped")
     assert south.invoke("resume").exit_code == 0
-    town.wait(mode="distributed")
+    both.wait(mode="distributed")
 
     app = Flask("worker")
     app.config.update(north.config)
@@ -227,16 +229,16 @@ def test_distribution_is_stopped_and_resumed_and_a_session_is_ended_by_an_operat
     finally:
         manager.close(app)
 
-    for site in town.sites:
+    for site in both.sites:
         assert values(site, cookie) == [{}] * WORKERS
 
 
 def test_without_nodes_the_command_line_says_what_it_sees_and_makes_nothing(
-    town_of, tmp_path, monkeypatch
+    sites_of, tmp_path, monkeypatch
 ):
-    town = town_of()
-    north, south = town.sites
-    town.outage()
+    both = sites_of()
+    north, south = both.sites
+    both.outage()
     empty = tmp_path / "elsewhere"
     empty.mkdir(mode=0o700)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(empty))
@@ -277,28 +279,28 @@ def test_without_nodes_the_command_line_says_what_it_sees_and_makes_nothing(
     assert list(empty.iterdir()) == []
 
 
-def test_three_thousand_bad_attributes_leave_memory_blacklist_and_log_bounded(town_of):
-    (site,) = town_of(sites=1, MSM_SERIALIZATION_POLICY="blacklist").sites
+def test_three_thousand_bad_attributes_leave_memory_blacklist_and_log_bounded(sites_of):
+    (site,) = sites_of(["north"], MSM_SERIALIZATION_POLICY="blacklist").sites
     pids = list(site.answers())
     for number in range(0, 1000, 100):
-        assert site.ask(f"/unserializable/{number}/100", {}).status_code == 200
+        assert site.ask(f"/unserializable/{number}/100", {}).status == 200
     before = sum(resident(pid) for pid in pids)
 
     for number in range(1000, 3_000, 100):
-        assert site.ask(f"/unserializable/{number}/100", {}).status_code == 200
+        assert site.ask(f"/unserializable/{number}/100", {}).status == 200
 
     grown = sum(resident(pid) for pid in pids) - before
     sys.stdout.write(f"\n2,000 more bad attributes took {grown / 1e6:.1f} MB in {WORKERS} workers")
     assert grown < 20e6
-    assert len(site.said("attribute_blacklisted")) <= 200 * WORKERS
-    assert len(site.said("attributes_uncounted")) <= WORKERS
+    assert len(site.logged("attribute_blacklisted")) <= 200 * WORKERS
+    assert len(site.logged("attributes_uncounted")) <= WORKERS
 
     def listed():
         return len(json.loads(site.invoke("blacklist", "--json").output)["blacklist"])
 
     wait_until(lambda: listed() >= 100, "the workers wrote their blacklists down")
     assert listed() <= 200
-    assert site.log.stat().st_size < 500_000
+    assert site.events.stat().st_size < 500_000
 
 
 def resident(pid):

@@ -8,6 +8,7 @@ from support.patience import PATIENT
 
 from flask_msm import MemcachedSessionManager, SessionTooLargeError
 from flask_msm.testing.memcached import wait_until
+from harness.memcached import addresses
 
 
 #: Sessions that are in use, and bytes of each: about a hundred fill three nodes.
@@ -21,7 +22,7 @@ class Shop:
         self.app = Flask("full")
         self.app.config.update(
             SECRET_KEY="full",
-            MSM_NODES=[f"n{number}:127.0.0.1:{node.port}" for number, node in enumerate(nodes, 1)],
+            MSM_NODES=addresses(nodes),
             MSM_PROBE_INTERVAL=0.1,
             MSM_COMPRESS_ABOVE=0,
             MSM_MIRROR=False,

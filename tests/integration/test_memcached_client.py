@@ -20,7 +20,7 @@ from flask_msm.errors import (
     NodeValueError,
 )
 from flask_msm.memcached.client import BATCH, MemcachedNode
-from flask_msm.memcached.failures import NotSentError, PoolExhaustedError
+from flask_msm.memcached.failures import PoolExhaustedError
 from flask_msm.memcached.protocol import CasToken
 from flask_msm.testing.memcached import wait_until
 
@@ -87,13 +87,6 @@ def test_cas_of_a_missing_item_returns_none(node):
     token = gets(node).token
     node.delete("k", soon())
     assert cas(node, b"2", token) is None
-    assert gets(node) is None
-
-
-def test_delete_returns_whether_there_was_something(node):
-    assert node.delete("k", soon()) is False
-    add(node, b"1")
-    assert node.delete("k", soon()) is True
     assert gets(node) is None
 
 
@@ -293,26 +286,6 @@ def test_an_abandoned_exchange_closes_its_connection(node, server):
         exchange.result()
 
 
-def test_a_forgotten_exchange_closes_its_connection(server, node_at):
-    node = node_at(server, pool_size=1)
-    add(node, b"1")
-    add(node, b"2", "other")
-    for _ in range(3):
-        node.start_gets("k", soon())
-        assert value(node, "other") == b"2"
-    assert node.counters.connects == 4
-
-
-def test_a_reply_is_read_once(node):
-    exchange = node.start_gets("k", soon())
-    exchange.result()
-    with pytest.raises(RuntimeError):
-        exchange.result()
-    exchange.abandon()
-    assert gets(node) is None
-    assert node.counters.connects == 1
-
-
 def test_waiting_for_a_connection_ends_by_the_deadline_and_blames_no_node(server, node_at):
     node = node_at(server, pool_size=1)
     busy = node.start_gets("k", soon())
@@ -325,24 +298,6 @@ def test_waiting_for_a_connection_ends_by_the_deadline_and_blames_no_node(server
     assert not isinstance(caught.value, NodeBusyError | NodeUnreachableError | NodeValueError)
     assert busy.result() is None
     assert gets(node) is None
-
-
-def test_a_connection_that_comes_free_is_taken_by_who_waits(server, node_at):
-    node = node_at(server, pool_size=1)
-    busy = node.start_gets("k", soon())
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(gets, node)
-        assert busy.result() is None
-        assert waiting.result(60) is None
-    assert node.counters.connects == 1
-
-
-def test_after_the_deadline_nothing_is_sent(node):
-    add(node, b"1")
-    with pytest.raises(NotSentError):
-        node.start_gets("k", time.monotonic()).result()
-    assert value(node) == b"1"
-    assert node.counters.connects == 1
 
 
 def test_threads_get_their_own_replies(server, node_at):
@@ -397,19 +352,6 @@ def test_one_closed_connection_marks_all_older_ones_as_closed(server, node_at):
     assert node._pool.idle == 1
     assert node.counters.reconnects == 1
     assert node.counters.connects == 5
-
-
-def test_a_reconnect_does_not_try_the_other_idle_connections(server, node_at):
-    """They may be as dead, and each would cost a round trip."""
-    node = node_at(server)
-    exchanges = [node.start_gets("k", soon()) for _ in range(3)]
-    # The oldest comes back last and is used next.
-    for exchange in reversed(exchanges):
-        exchange.result()
-    server.restart()
-    gets(node)
-    assert node.counters.reconnects == 1
-    assert node.counters.connects == 4
 
 
 def test_a_server_that_does_not_come_back_is_unreachable(server, node):
@@ -498,13 +440,6 @@ def test_a_timed_out_read_is_sent_again_once(server, node_at):
         with pytest.raises(NodeBusyError):
             write()
     assert len(pauses) == 2
-
-
-def test_a_retry_needs_time_before_the_deadline(server, node_at):
-    node = node_at(server, timeout=0.3, retry_delay=0.3, sleep=pytest.fail)
-    server.pause()
-    with pytest.raises(NodeBusyError):
-        node.start_gets("k", soon(0.5)).result()
 
 
 def test_a_server_out_of_connections_is_busy(memcached, node_at):

@@ -2,47 +2,59 @@
 
 from __future__ import annotations
 
-import signal
+import re
 
 import pytest
-from support.fleet import Fleet
-from support.haproxy import BINARY, HAProxy
-from support.patience import PATIENT
-from support.workers import Browser
+from support.sites import Browser, Sites
 
 from flask_msm.testing.memcached import wait_until
+from harness.haproxy import HAProxy, haproxy
+from harness.processes import ROOT
 
 
 pytestmark = [
     pytest.mark.memcached,
-    pytest.mark.skipif(BINARY is None, reason="haproxy is not installed"),
+    pytest.mark.skipif(haproxy() is None, reason="haproxy is not installed"),
 ]
 
+#: What the documentation leaves to the operator.
+AROUND = """\
+    timeout connect 2s
+    timeout client 20s
+    timeout server 20s
+    timeout check 2s
+    default-server inter 100ms fall 1 rise 1
+    option redispatch 1
+    retry-on conn-failure empty-response"""
 ROUTES = {"north": "10.0.0.11:8000", "south": "10.0.0.12:8000"}
 
 
 @pytest.fixture
-def fleet(tmp_path, memcached):
-    with Fleet(tmp_path, MSM_STICKY=True, **PATIENT) as made:
-        made.add_nodes("n1", "n2", "n3")
-        yield made
-
-
-@pytest.fixture
-def workers(fleet, tmp_path):
+def workers(memcached, tmp_path):
     """Start a worker on each of two hosts; return them by route."""
-    configs = [
-        {**fleet.config_for(), "MSM_ROUTE": route, "MSM_LOCAL_DIR": str(tmp_path / route)}
-        for route in ROUTES
-    ]
-    return dict(zip(ROUTES, fleet.start(*configs), strict=True))
+    nodes = [memcached() for _ in range(3)]
+    with Sites(nodes, tmp_path, MSM_STICKY=True) as made:
+        for route in ROUTES:
+            made.add(route, MSM_ROUTE=route)
+        made.start()
+        yield dict(zip(ROUTES, made.sites, strict=True))
 
 
 @pytest.fixture
 def proxy(workers, tmp_path):
-    ports = {ROUTES[route]: worker.port for route, worker in workers.items()}
-    with HAProxy(tmp_path, ports) as made:
+    lines = documented("haproxy")
+    for route, worker in workers.items():
+        assert ROUTES[route] in lines
+        lines = lines.replace(ROUTES[route], f"127.0.0.1:{worker.port}")
+    with HAProxy(tmp_path, defaults=AROUND, backend=lines) as made:
         yield made
+
+
+def documented(language):
+    """Return the block of docs/operating.md in *language*."""
+    text = (ROOT / "docs" / "operating.md").read_text()
+    (block,) = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+    return block
 
 
 def cookie_of(browser):
@@ -50,8 +62,8 @@ def cookie_of(browser):
 
 
 def who(browser, proxy):
-    """Return which worker answers, on a connection of its own."""
-    return int(browser.ask(proxy, "/pid", headers={"Connection": "close"}).text)
+    """Return which worker answers."""
+    return int(browser.ask(proxy, "/pid").text)
 
 
 def pids(workers):
@@ -88,7 +100,7 @@ def test_when_the_worker_is_killed_another_one_goes_on_and_nothing_is_lost(worke
             "the nodes have it",
         )
 
-    workers["north"].stop(signal.SIGKILL)
+    workers["north"].kill()
 
     for number, browser in enumerate(browsers):
         assert browser.read(proxy) == {"number": number, "step": 4}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -11,11 +10,11 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
-import requests
 from support.patience import PATIENT
-from support.workers import ROOT, Browser, Worker
+from support.sites import APP, Browser, Site, environment, flask
 
 from flask_msm.cluster.shared_map import MAX_SIZE
 from flask_msm.cluster.workers import KEY_SUFFIX
@@ -23,6 +22,7 @@ from flask_msm.memcached.client import MemcachedNode
 from flask_msm.record.envelope import Envelope
 from flask_msm.record.keys import keyring
 from flask_msm.testing.memcached import free_port, wait_until
+from harness.memcached import addresses
 
 
 pytestmark = pytest.mark.memcached
@@ -73,9 +73,7 @@ class Cluster:
         self.nodes = nodes
         self.config = {
             "SECRET_KEY": SECRET,
-            "MSM_NODES": " ".join(
-                f"n{number}:127.0.0.1:{node.port}" for number, node in enumerate(nodes, 1)
-            ),
+            "MSM_NODES": addresses(nodes),
             "MSM_KEY_PREFIX": PREFIX,
             "MSM_PROBE_INTERVAL": INTERVAL,
             **PATIENT,
@@ -121,42 +119,39 @@ def cluster(memcached):
 def start(cluster, tmp_path):
     started = []
 
-    def run(settings, *arguments, **config):
+    def run(settings, *arguments, workers=1, **config):
         ports = "|".join(map(str, cluster.ports))
         sockets = rf"unclosed <socket.*raddr=\('127.0.0.1', ({ports})\)"
         common = SETTINGS.format(sockets=sockets, folder=str(tmp_path))
         path = tmp_path / "gunicorn_settings.py"
         path.write_text(settings + common)
-        worker = Worker(
+        options = ("--log-level", "info", "--config", str(path), *arguments)
+        site = Site(
+            tmp_path / "site",
             {**cluster.config, **config},
-            "--log-level",
-            "info",
-            "--config",
-            str(path),
-            *arguments,
+            *options,
+            workers=workers,
             PYTHONWARNINGS=WARNINGS,
         )
-        started.append(worker)
-        worker.wait_ready()
-        return worker
+        started.append(site)
+        site.open()
+        return site
 
     yield run
-    for worker in started:
-        worker.stop()
-        sys.stdout.write(worker.log.decode())  # seen when a test fails
+    for site in started:
+        site.close()
+        sys.stdout.write(site.printed())  # seen when a test fails
 
 
-def visit(url):
-    """Write a session, slowly, so that another worker takes the next request."""
-    answer = requests.post(url + "/set?slow=0.02", json={"name": "anna"}, timeout=60)
-    assert answer.status_code == 200
-
-
-def visit_until(url, condition, what):
+def visit_until(site, condition, what):
+    """Write sessions, slowly, so that another worker takes the next request."""
     with ThreadPoolExecutor(8) as pool:
 
         def reached():
-            list(pool.map(visit, [url] * 8))
+            for answer in pool.map(
+                lambda _: site.ask("/set?slow=0.02", {"name": "anna"}), range(8)
+            ):
+                assert answer.status == 200
             return condition()
 
         wait_until(reached, what)
@@ -193,7 +188,7 @@ def end(gunicorn, folder, workers=2):
 
 def troubles(log):
     """Return the lines of a log of gunicorn that are not about its start and its end."""
-    return [line for line in log.decode().splitlines() if "] [INFO] " not in line]
+    return [line for line in log.splitlines() if "] [INFO] " not in line]
 
 
 # -- gunicorn ------------------------------------------------------------------------------------
@@ -203,8 +198,8 @@ def troubles(log):
 def test_every_worker_looks_after_the_nodes_by_itself_and_goes_cleanly(
     cluster, start, settings, tmp_path
 ):
-    gunicorn = start(settings, "--workers", "2")
-    visit_until(gunicorn.url, lambda: len(cluster.workers()) == 2, "both workers are announced")
+    gunicorn = start(settings, workers=2)
+    visit_until(gunicorn, lambda: len(cluster.workers()) == 2, "both workers are announced")
     before = cluster.workers()
     pids = set(before)
     assert gunicorn.process.pid not in pids
@@ -223,7 +218,7 @@ def test_every_worker_looks_after_the_nodes_by_itself_and_goes_cleanly(
 
     end(gunicorn, tmp_path)
     assert gunicorn.process.returncode == 0
-    assert troubles(gunicorn.log) == []
+    assert troubles(gunicorn.printed()) == []
     assert [cluster.workers(node) for node in range(3)] == [{}, {}, {}]
 
 
@@ -237,11 +232,11 @@ def test_an_application_that_was_used_before_the_fork_is_used_after_it(
         "    client = server.app.wsgi().test_client()\n"
         "    assert client.post('/set', json={'name': 'anna'}).status_code == 200\n"
     )
-    gunicorn = start(settings + use, "--workers", "2")
+    gunicorn = start(settings + use, workers=2)
     arbiter = gunicorn.process.pid
 
     visit_until(
-        gunicorn.url, lambda: len(set(cluster.workers()) - {arbiter}) == 2, "both are announced"
+        gunicorn, lambda: len(set(cluster.workers()) - {arbiter}) == 2, "both are announced"
     )
     pids = set(cluster.workers()) - {arbiter}
     before = cluster.workers()
@@ -255,15 +250,15 @@ def test_an_application_that_was_used_before_the_fork_is_used_after_it(
 
     end(gunicorn, tmp_path)
     assert gunicorn.process.returncode == 0
-    assert troubles(gunicorn.log) == []
+    assert troubles(gunicorn.printed()) == []
     assert [cluster.workers(node) for node in range(3)] == [{}, {}, {}]
 
 
 @pytest.mark.parametrize("settings", CLASSES.values(), ids=CLASSES)
 def test_workers_end_in_time_while_every_node_hangs(cluster, start, settings, tmp_path):
     limits = {"MSM_TIMEOUT": 0.25, "MSM_CONNECT_TIMEOUT": 0.25, "MSM_REQUEST_DEADLINE": 1}
-    gunicorn = start(settings, "--workers", "2", **limits)
-    visit_until(gunicorn.url, lambda: len(cluster.workers()) == 2, "both workers are announced")
+    gunicorn = start(settings, workers=2, **limits)
+    visit_until(gunicorn, lambda: len(cluster.workers()) == 2, "both workers are announced")
     for node in cluster.nodes:
         node.pause()
     try:
@@ -273,18 +268,18 @@ def test_workers_end_in_time_while_every_node_hangs(cluster, start, settings, tm
             node.resume()
 
     assert gunicorn.process.returncode == 0
-    assert "Traceback" not in gunicorn.log.decode()
+    assert "Traceback" not in gunicorn.printed()
 
 
 def test_a_worker_that_is_replaced_leaves_no_trace(cluster, start):
-    gunicorn = start(CLASSES["gthread"], "--workers", "1")
-    visit_until(gunicorn.url, lambda: len(cluster.workers()) == 1, "the worker is announced")
+    gunicorn = start(CLASSES["gthread"])
+    visit_until(gunicorn, lambda: len(cluster.workers()) == 1, "the worker is announced")
     (first,) = cluster.workers()
 
     gunicorn.process.send_signal(signal.SIGHUP)
 
     visit_until(
-        gunicorn.url,
+        gunicorn,
         lambda: (workers := cluster.workers()) and first not in workers,
         "the new worker is announced, the old one is gone",
     )
@@ -323,42 +318,36 @@ def test_without_probes_a_worker_has_no_thread_and_nodes_come_back_by_requests(c
 # -- flask run, flask shell ----------------------------------------------------------------------
 
 
-def flask(cluster, *arguments, **options):
-    paths = [str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]
-    return subprocess.Popen(
-        [sys.executable, "-m", "flask", "--app", "support.worker_app:create_app", *arguments],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "WORKER_CONFIG": json.dumps(cluster.config),
-            "PYTHONPATH": os.pathsep.join(paths),
-            "PYTHONWARNINGS": WARNINGS,
-        },
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        **options,
-    )
+class Server(NamedTuple):
+    """A server that is no gunicorn."""
+
+    port: int
 
 
-def answer_of(url):
+def pid_of(server):
     try:
-        return requests.get(url, timeout=60).text
-    except requests.ConnectionError:
-        return ""
+        return int(Browser().ask(server, "/pid").text)
+    except ConnectionError:
+        return 0
 
 
 def test_under_the_reloader_only_the_process_that_serves_ticks(cluster):
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    parent = flask(cluster, "run", "--debug", "--port", str(port), start_new_session=True)
+    server = Server(free_port())
+    command = [sys.executable, "-m", "flask", "--app", APP, "run", "--debug"]
+    parent = subprocess.Popen(
+        [*command, "--port", str(server.port)],
+        env={**os.environ, **environment(cluster.config), "PYTHONWARNINGS": WARNINGS},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
     try:
-        wait_until(lambda: answer_of(url + "/pid") != "", "the server answers")
-        child = int(answer_of(url + "/pid"))
+        wait_until(lambda: pid_of(server) != 0, "the server answers")
+        child = pid_of(server)
         assert child != parent.pid
         assert cluster.workers() == {}
-        visit(url)
+        Browser().ask(server, "/set", {"name": "anna"})
         wait_until(lambda: set(cluster.workers()) == {child}, "the child is announced")
         before = cluster.workers()[child]
         wait_until(lambda: cluster.workers()[child] > before, "the child is announced again")
@@ -374,31 +363,31 @@ def test_under_the_reloader_only_the_process_that_serves_ticks(cluster):
     wait_until(lambda: cluster.workers() == {}, "the child has said good-bye")
 
 
-def test_a_shell_starts_no_thread_and_asks_no_node(cluster):
+def flask_without_nodes(cluster, *arguments, **options):
+    """Return what ``flask ...`` prints, which asks no node."""
     before = [int(node.stats()["total_connections"]) for node in cluster.nodes]
-    process = flask(cluster, "shell")
-    output, _ = process.communicate(
-        "import threading, time; from flask import current_app\n"
-        f"time.sleep({3 * INTERVAL})\n"
-        "print('threads', threading.active_count(), 'mode', current_app.extensions['msm'].mode)\n",
-        timeout=300,
-    )
+    done = flask(cluster.config, *arguments, PYTHONWARNINGS=WARNINGS, **options)
 
-    assert process.returncode == 0
-    assert "threads 1 mode distributed" in output
-    assert "Traceback" not in output
+    assert done.returncode == 0
     after = [int(node.stats()["total_connections"]) for node in cluster.nodes]
     # Asking for the statistics takes one.
     assert [now - then for now, then in zip(after, before, strict=True)] == [1, 1, 1]
+    return done.stdout + done.stderr
+
+
+def test_a_shell_starts_no_thread_and_asks_no_node(cluster):
+    output = flask_without_nodes(
+        cluster,
+        "shell",
+        typed="import threading, time; from flask import current_app\n"
+        f"time.sleep({3 * INTERVAL})\n"
+        "print('threads', threading.active_count(), 'mode', current_app.extensions['msm'].mode)\n",
+    )
+
+    assert "threads 1 mode distributed" in output
+    assert "Traceback" not in output
     assert cluster.workers() == {}
 
 
 def test_a_command_of_the_application_asks_no_node(cluster):
-    before = [int(node.stats()["total_connections"]) for node in cluster.nodes]
-    process = flask(cluster, "routes")
-    output, _ = process.communicate(timeout=300)
-
-    assert process.returncode == 0
-    assert "/untouched" in output
-    after = [int(node.stats()["total_connections"]) for node in cluster.nodes]
-    assert [now - then for now, then in zip(after, before, strict=True)] == [1, 1, 1]
+    assert "/untouched" in flask_without_nodes(cluster, "routes")

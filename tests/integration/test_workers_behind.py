@@ -10,6 +10,7 @@ from support.dashboard import fields_in, post
 
 from flask_msm import MemcachedSessionManager
 from flask_msm_dashboard import Access
+from harness.memcached import addresses
 
 
 pytestmark = pytest.mark.memcached
@@ -22,7 +23,7 @@ class Worker:
         self.app = Flask("shop")
         self.app.config.update(
             SECRET_KEY="behind " * 5,
-            MSM_NODES=[f"n{i}:127.0.0.1:{node.port}" for i, node in enumerate(nodes, 1)],
+            MSM_NODES=addresses(nodes),
             MSM_PROBE_INTERVAL=600,
             MSM_LOCAL_DIR=str(folder),
             MSM_ADMIN_ACCESS=lambda request: Access("write", "anna"),
@@ -59,28 +60,6 @@ def hire(nodes, tmp_path):
     yield make
     for worker in made:
         worker.manager.close(worker.app)
-
-
-def test_a_stop_by_one_worker_is_resumed_by_another_one_that_never_ticks(hire):
-    here, behind = hire(), hire()
-    assert here.confirm("stop", here.review("stop")).status_code == 303
-    assert behind.console.view().distribution.value == "running"
-
-    started = behind.confirm("resume", here.review("resume"))
-
-    assert started.status_code == 303, started.text
-    assert here.console.look().distribution.value == "running"
-
-
-def test_a_change_of_another_worker_is_not_undone_by_one_that_does_not_know_it(hire):
-    here, behind = hire(), hire()
-    seen = behind.review("policy?value=local")
-    here.console.set_policy("blacklist", actor="ben", reason="a test", based_on=None)
-
-    refused = behind.confirm("policy", seen)
-
-    assert refused.status_code == 409
-    assert here.console.look().policy.value == "blacklist"
 
 
 @pytest.mark.parametrize("hanging", [0, 1])

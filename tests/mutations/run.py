@@ -18,7 +18,7 @@ from mutations import MUTATIONS, Mutation
 
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("flask_msm", "dashboard", "tests", "example_app", "pyproject.toml")
+PARTS = ("flask_msm", "dashboard", "tests", "example_app", "harness", "pyproject.toml")
 #: Time in seconds the tests of one change may take: one that hangs was noticed.
 PATIENCE = 180.0
 
@@ -73,11 +73,11 @@ def passes(folder: Path, tests: list[str]) -> bool:
 
 
 def main() -> int:
-    """Try all changes, or those whose meaning holds a word; return 1 if one survives."""
+    """Try all changes, or those whose meaning or tests hold a word; return 1 if one survives."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("word", nargs="?", default="", help="only changes that hold this word")
     wanted = parser.parse_args().word
-    chosen = [mutation for mutation in MUTATIONS if wanted in mutation.meaning]
+    chosen = [mutation for mutation in MUTATIONS if wanted in mutation.meaning + mutation.tests]
     survivors = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -7,6 +7,7 @@ from flask import Flask
 from flask_msm import MemcachedSessionManager
 from flask_msm.cluster.health import NodeState
 from flask_msm.testing.memcached import wait_until
+from harness.memcached import addresses
 
 from .patience import PATIENT, rebuild_soon
 
@@ -21,9 +22,7 @@ class Operator:
         self.nodes = nodes
         self.config = {
             "SECRET_KEY": "cli",
-            "MSM_NODES": " ".join(
-                f"n{number}:127.0.0.1:{node.port}" for number, node in enumerate(nodes, 1)
-            ),
+            "MSM_NODES": addresses(nodes),
             "MSM_KEY_PREFIX": PREFIX,
             # A worker that has not reported for ten of them is gone.
             "MSM_PROBE_INTERVAL": 2,

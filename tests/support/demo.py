@@ -7,14 +7,15 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from flask_msm.testing.memcached import wait_until
+from harness.processes import ROOT
 
-ROOT = Path(__file__).parents[2]
-START_LIMIT = 120.0
+
 STOP_LIMIT = 60.0
 
 
@@ -67,18 +68,12 @@ def launched(
         )
     try:
         started = Launched(process, output)
-        eventually(lambda: "Ctrl-C" in started.text or process.poll() is not None, START_LIMIT)
+        wait_until(
+            lambda: "Ctrl-C" in started.text or process.poll() is not None, "the shop to open"
+        )
         assert ("Ctrl-C" in started.text) == opens, started.text
         yield started
     finally:
         if process.poll() is None:
             process.terminate()
         process.wait(STOP_LIMIT)
-
-
-def eventually(condition: Callable[[], object], limit: float = STOP_LIMIT) -> None:
-    """Wait until *condition* holds, at most so many seconds."""
-    deadline = time.monotonic() + limit
-    while not condition():
-        assert time.monotonic() < deadline, "this did not come true in time"
-        time.sleep(0.02)

@@ -12,9 +12,9 @@ import flask_msm_dashboard  # noqa: F401
 
 worker_class = "gthread"
 threads = 4
-# A connection that is not used for minutes, on a machine that is busy, stays open.
-keepalive = 3600
+keepalive = 0
 graceful_timeout = 5
+loglevel = "warning"
 
 
 def post_worker_init(worker):

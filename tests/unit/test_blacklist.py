@@ -68,24 +68,6 @@ def test_an_entry_says_what_where_when_and_how_often():
     assert (entry.count, entry.workers) == (2, ("web-1:10",))
 
 
-def test_another_type_under_the_same_name_is_another_entry():
-    blacklist = make()
-
-    assert note(blacklist) is Noted.NEW
-    assert note(blacklist, type_name="socket.socket") is Noted.NEW
-    assert len(blacklist) == 2
-
-
-def test_the_entry_seen_last_comes_first():
-    clock = FakeClock()
-    blacklist = make(clock=clock)
-    for name in ("a", "b", "a"):
-        clock.advance(1)
-        note(blacklist, name)
-
-    assert [entry.attribute for entry in blacklist.all()] == ["a", "b"]
-
-
 def test_ten_thousand_attributes_leave_the_first_and_a_count():
     blacklist = make()
 
@@ -335,17 +317,6 @@ def test_a_clock_a_day_ahead_does_not_outlive_a_clear():
     assert blacklist.all() == []
 
 
-def test_a_huge_report_is_bounded():
-    source = make()
-    note(source)
-    (facts,) = json.loads(source.to_json())
-    blacklist = make("other")
-
-    blacklist.merge(json.dumps([{**facts, "attribute": f"n {n}"} for n in range(5_000)]))
-
-    assert len(blacklist) == MAX_ENTRIES
-
-
 # -- clearing ------------------------------------------------------------------------------------
 
 
@@ -363,16 +334,6 @@ def test_an_entry_older_than_a_clear_vanishes_and_does_not_come_back():
     clock.advance(1)
     assert note(one) is Noted.NEW
     assert summary(one) == {("cart", "_thread.lock"): (1, ("one",))}
-
-
-def test_an_older_clear_changes_nothing():
-    clock = FakeClock()
-    blacklist = make(clock=clock)
-    note(blacklist)
-
-    blacklist.clear(clock.time() - 1)
-
-    assert len(blacklist) == 1
 
 
 def test_one_attribute_may_be_cleared_alone():

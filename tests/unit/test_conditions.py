@@ -123,17 +123,6 @@ def test_a_condition_that_workers_find_at_the_same_time_is_reported_by_one(town)
     assert town.reported() == [BEGUN]
 
 
-def test_a_condition_that_comes_again_is_reported_again(town):
-    worker = town.worker()
-    for _ in range(2):
-        worker.note()
-        town.tick(2)
-        worker.note(None)
-        town.tick(ROUNDS + 2)
-
-    assert town.reported() == [BEGUN, OVER, BEGUN, OVER]
-
-
 def test_a_condition_that_begins_and_ends_between_two_ticks_is_not_reported(town):
     worker = town.worker()
     worker.note()
@@ -142,15 +131,6 @@ def test_a_condition_that_begins_and_ends_between_two_ticks_is_not_reported(town
     town.tick(5)
 
     assert town.reported() == []
-
-
-def test_a_condition_that_is_an_error_is_reported_as_one(town):
-    town.worker().note(error=True, node="n1")
-
-    town.tick(2)
-
-    (event,) = town.workers[0].events.newest()
-    assert (event.level, event.node) == ("error", "n1")
 
 
 # -- who answers for an entry --------------------------------------------------------------------
@@ -318,15 +298,6 @@ def test_evictions_of_a_node_are_reported_once_with_what_to_do_and_their_end_too
     assert [line.split(":")[0] for line in lines(caplog, logging.INFO)] == ["node_evicts_over"]
     status = crew.workers[0].app.test_cli_runner().invoke(args=["msm", "status"])
     assert "no memory" not in status.output
-
-
-def test_evictions_never_change_trust(crew):
-    for _ in range(3):
-        evicting(crew)
-        crew.tick()
-
-    for worker in crew.workers:
-        assert all(view.trusted for view in worker.cluster.state.view().values())
 
 
 def test_a_node_that_is_full_is_reported_once_by_name(crew, caplog):

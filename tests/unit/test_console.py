@@ -12,7 +12,6 @@ from flask import session
 from support.apps import make_app, receiving
 from support.clock import FakeClock
 from support.crew import BY, ODD, Crew
-from support.fleet import say
 from support.policies import visit, write
 
 from flask_msm import policy_changed
@@ -221,7 +220,6 @@ def test_a_large_fleet_is_put_together_once_and_costs_no_more_per_worker_than_a_
     assert again.events == first.events
     assert len(again.blacklist) == 60
     _, of_few = calls_of(large_fleet(50).console.view)
-    say(f"view of 50 nodes: 200 workers {gathered} calls, then {shown} each; 50: {of_few}")
     assert shown < gathered / 2
     assert gathered < 5 * of_few
 

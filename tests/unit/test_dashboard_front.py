@@ -9,7 +9,7 @@ import flask
 import pytest
 from asgiref.wsgi import WsgiToAsgi
 from flask import Flask
-from support.dashboard import ORIGIN, Options, make_app, post, token_in
+from support.dashboard import ORIGIN, Options, post, token_in
 from support.fake_console import FakeConsole
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -249,31 +249,6 @@ def test_under_a_prefix_of_the_server_behind_a_login_wall():
     assert console.calls
     assert client.get("/shop/").status_code == 302
     assert client.get("/msm-admin/").status_code == 404
-
-
-def test_two_applications_of_one_process_are_opened_and_closed_apart():
-    opened, closed = walled(), walled()
-    opened_console = mounted(opened)
-    closed_console = mounted(closed, admin_access=None)
-
-    assert opened.test_client().get("/msm-admin/").status_code == 200
-    assert closed.test_client().get("/msm-admin/").status_code == 403
-    assert (opened_console.views, closed_console.views) == (1, 0)
-
-
-def test_a_test_client_keeps_the_context_of_the_dashboard_as_of_any_page():
-    app, _ = make_app()
-    app.before_request(lambda: flask.redirect("/login"))
-
-    with app.test_client() as client:
-        assert client.get("/msm-admin/nodes/").status_code == 200
-        assert flask.request.endpoint == "msm_admin_nodes.index"
-        client.get("/")
-        assert flask.request.path == "/"
-    with app.app_context():
-        assert app.test_client().get("/msm-admin/").status_code == 200
-        assert flask.current_app == app
-    assert not flask.has_app_context()
 
 
 def test_through_an_asgi_adapter_pages_are_shown_and_forms_are_taken():

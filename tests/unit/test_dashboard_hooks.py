@@ -9,7 +9,6 @@ import flask
 import flask_login
 import pytest
 from flask import Flask, current_app, g, request, request_started, session
-from flask.cli import ScriptInfo, routes_command
 from flask.sessions import SecureCookieSessionInterface, SessionInterface
 from flask_admin import Admin, AdminIndexView, expose
 from flask_admin.menu import MenuLink
@@ -459,16 +458,6 @@ def test_the_host_can_link_to_its_pages():
         assert flask.url_for("msm_admin_nodes.node", node_id="n1") == "/msm-admin/nodes/n1"
 
     assert 'href="/msm-admin/"' in app.test_client().get("/admin/").text
-
-
-def test_the_rules_are_listed_with_those_of_the_host():
-    app, _ = make_app()
-
-    info = ScriptInfo(create_app=lambda: app)
-    listed = app.test_cli_runner().invoke(routes_command, obj=info).output
-
-    assert "msm_admin_policy.index" in listed
-    assert "/msm-admin/act/<action_name>" in listed
 
 
 def test_a_page_of_the_host_below_the_dashboard_is_named_in_the_log(caplog):

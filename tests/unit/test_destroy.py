@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 from flask import session
 from support.apps import LIFE, deletes_cookie, make_app, receiving, set_cookie
@@ -179,46 +177,6 @@ def test_a_request_that_ends_after_the_logout_does_not_undo_it(shop, late):
     assert kinds(shop, cookie) == [Kind.DESTROYED] * 2
     assert shop.ask(contents, client=shop.browser(cookie)) == {}
     assert shop.state.repository.counters.dropped_after_logout == 1
-
-
-def test_a_slow_view_in_another_thread_does_not_undo_the_logout(shop):
-    cookie = shop.cookie()
-    has_read, may_go_on = threading.Event(), threading.Event()
-
-    def slow_view():
-        session["slow"] = session["name"]
-        has_read.set()
-        assert may_go_on.wait(60)
-
-    browser = shop.browser(cookie)
-    thread = threading.Thread(target=shop.do, args=(slow_view,), kwargs={"client": browser})
-    thread.start()
-    assert has_read.wait(60)
-    shop.do(destroy)
-    may_go_on.set()
-    thread.join(60)
-
-    assert shop.cookie(browser) is None
-    assert kinds(shop, cookie) == [Kind.DESTROYED] * 2
-
-
-def test_a_node_that_returns_with_old_data_does_not_undo_the_logout(shop):
-    cookie = shop.cookie()
-    first, *_ = shop.homes()
-    shop.outage(first)
-    shop.do(destroy)
-    shop.heal()
-
-    assert shop.ask(contents, client=shop.browser(cookie)) == {}
-    assert shop.records(cookie)[first].kind is Kind.DESTROYED
-
-
-def test_two_requests_that_log_out_both_succeed(shop):
-    slow = shop.under_way()
-    slow.session.destroy()
-    shop.do(destroy)
-
-    assert deletes_cookie(slow.end())
 
 
 def test_signals_name_the_session_by_its_ref_and_never_by_its_id():

@@ -8,7 +8,7 @@ import threading
 import pytest
 from flask import Flask, request, session
 from flask.sessions import SecureCookieSessionInterface
-from support.apps import LIFE, FakeManager, make_app, set_cookie
+from support.apps import FakeManager, make_app, set_cookie
 from support.clock import FakeClock
 
 from flask_msm import (
@@ -203,15 +203,6 @@ def test_a_session_that_cannot_be_read_can_be_described():
     assert info.holders == ()
 
 
-def test_a_local_session_can_be_described():
-    shop = make_app(nodes=0)
-    shop.do(write(name="anna"))
-
-    info = shop.ask(lambda: shop.manager.describe(session))
-
-    assert (info.mode, info.home_nodes, info.holders) == ("local", (), ("local",))
-
-
 # -- copies behind the response ------------------------------------------------------------------
 
 
@@ -266,16 +257,6 @@ def test_a_logout_waits_for_all_copies(behind):
     assert [record.kind for record in behind.records(cookie).values()] == kinds
 
 
-def test_a_worker_goes_on_after_its_queue_was_closed(behind):
-    behind.do(write(name="anna"))
-    behind.state.close()
-    behind.do(write(name="eve"))
-    flush(behind)
-
-    assert behind.ask(contents) == {"name": "eve"}
-    assert len(behind.records()) == 2
-
-
 def test_a_receiver_that_raises_leaves_no_second_session_behind():
     shop = make_app(testing=False)
     shop.app.logger.disabled = True
@@ -288,15 +269,6 @@ def test_a_receiver_that_raises_leaves_no_second_session_behind():
 
     assert response.status_code == 500
     assert len(shop.live_keys()) == 1
-
-
-def test_a_read_only_view_keeps_the_session_alive():
-    shop = make_app(setup=add_read_only_view)
-    shop.do(lambda: session.update(name="anna"))
-
-    for _ in range(10):
-        shop.clock.advance(LIFE / 2)
-        assert shop.client.get("/looked-at").text == "anna"
 
 
 def add_read_only_view(app):
@@ -352,10 +324,6 @@ class Falsy(NoDumps):
 def test_a_codec_that_cannot_work_is_refused_by_name(codec, text):
     with pytest.raises(ConfigError, match=text):
         MemcachedSessionManager(codec=codec)
-
-
-def test_a_complete_codec_is_taken():
-    MemcachedSessionManager(codec=PlainCodec())
 
 
 def test_an_object_that_is_no_application_is_refused_by_type():

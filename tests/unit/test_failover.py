@@ -132,11 +132,6 @@ def test_a_session_that_ended_is_not_unknown_when_no_node_answers():
 # -- while the cluster answers -------------------------------------------------------------------
 
 
-def test_a_read_asks_the_cluster_alone(worker):
-    assert values(load(worker.store, at_least=1)) == {"a": b"1"}
-    assert worker.asked() == 1
-
-
 def test_a_record_written_or_read_is_mirrored_behind_the_response():
     worker = Nearby()
     save(worker.store, adding(record(1, a=b"1")), known=FRESH)
@@ -179,19 +174,6 @@ def test_copies_that_are_too_many_to_wait_are_dropped_and_counted(worker, monkey
     worker.mirroring.run()
     load(worker.store, key(5), at_least=1)
     assert len(worker.mirroring.jobs) == 1
-
-
-def test_a_logout_is_mirrored_like_anything_else(worker):
-    save(worker.store, adding(tombstone(5)))
-    worker.mirroring.run()
-
-    worker.outage()
-
-    assert load(worker.store).record.kind is Kind.DESTROYED
-
-
-def test_a_session_that_is_not_there_is_missing(worker):
-    assert load(worker.store, key(1)).outcome is Outcome.MISSING
 
 
 def test_a_record_that_is_too_large_stays_what_it_was_everywhere(worker):
@@ -352,13 +334,6 @@ def test_a_record_that_was_never_confirmed_is_not_missing_when_nodes_lack_it(mar
     assert values(load(worker.store, at_least=1)) == {"a": b"1"}
 
 
-def test_the_mirror_answers_when_no_node_can_be_trusted(worker):
-    worker.back(empty=True, trusted=False)
-
-    assert values(load(worker.store, at_least=1)) == {"a": b"1"}
-    assert load(worker.store, key(1)).outcome is Outcome.UNKNOWN
-
-
 def test_a_record_found_here_alone_is_written_to_the_cluster_with_the_next_change(worker):
     worker.back(empty=True, trusted=False)
 
@@ -488,12 +463,6 @@ def test_without_nodes_what_is_not_here_is_unknown(worker):
     assert worker.store.holders(KEY, 0) == (LOCAL,)
 
 
-def test_without_nodes_what_is_here_is_never_certain(worker):
-    worker.outage()
-
-    assert not load(worker.store, at_least=1).certain
-
-
 def test_a_local_storage_that_fails_as_well_acknowledges_nothing(worker, monkeypatch):
     worker.outage()
     monkeypatch.setattr(worker.shelf.cache._cache, "set", lambda *_, **__: False)
@@ -582,13 +551,6 @@ def test_when_stopped_what_is_behind_here_is_joined_with_the_cluster(worker):
     assert values(load(worker.store, at_least=version)) == {"a": b"1", "b": b"2"}
 
 
-def test_when_stopped_and_without_nodes_what_is_here_is_served(worker):
-    worker.outage()
-    worker.mode = Mode.STOPPED
-
-    assert values(load(worker.store, at_least=99)) == {"a": b"1"}
-
-
 # -- discard -------------------------------------------------------------------------------------
 
 
@@ -673,14 +635,6 @@ def test_a_session_the_cluster_is_thought_to_have_forgotten_is_joined_if_it_has_
     assert hand_over(worker, fresh=True)
 
     assert worker.in_cluster().attributes.alive() == {"a": b"1", "b": b"2"}
-
-
-def test_a_mirror_handed_over_never_undoes_a_logout(worker):
-    save(worker.cluster, adding(tombstone(5)))
-
-    assert hand_over(worker, fresh=True)
-
-    assert worker.in_cluster().kind is near(worker).record.kind is Kind.DESTROYED
 
 
 def test_a_moved_session_is_handed_over_with_where_it_moved_to(worker):

@@ -10,7 +10,7 @@ import pytest
 from flask import flash, get_flashed_messages, session
 from support.apps import NoLocalStorage, make_app
 
-from flask_msm import destroy, regenerate
+from flask_msm import regenerate
 from flask_msm.cluster.mode import ModeSignal
 
 
@@ -115,20 +115,6 @@ HABITS = {
 
 
 @pytest.mark.parametrize("habit", HABITS.values(), ids=HABITS.keys())
-def test_a_value_provided_for_a_gap_fills_a_gap_only(outage, habit):
-    outage.do(habit)
-
-    assert outage.after() == BEFORE
-
-
-@pytest.mark.parametrize("habit", HABITS.values(), ids=HABITS.keys())
-def test_a_value_provided_for_a_gap_fills_a_gap_only_in_further_requests(outage, habit):
-    outage.do(habit, contents, habit)
-
-    assert outage.after() == BEFORE
-
-
-@pytest.mark.parametrize("habit", HABITS.values(), ids=HABITS.keys())
 def test_a_host_that_knows_all_of_it_knows_what_is_absent(habit):
     outage = Outage("all")
 
@@ -136,12 +122,6 @@ def test_a_host_that_knows_all_of_it_knows_what_is_absent(habit):
 
     cart = outage.after()["cart"]
     assert cart == (["apple"] if habit in (if_not_there, look_at_all) else ["apple", "pear"])
-
-
-def test_a_value_set_without_reading_is_a_change(outage):
-    outage.do(lambda: session.update(cart=["pear"], more=1))
-
-    assert outage.after() == {**BEFORE, "cart": ["pear"], "more": 1}
 
 
 def test_a_value_that_the_host_knew_and_two_requests_changed_is_a_change():
@@ -159,32 +139,6 @@ def test_a_value_written_during_the_outage_is_seen_by_the_next_request(outage):
     outage.do(lambda: session.setdefault("cart", []).append("pear"))
 
     assert outage.shop.ask(contents)["cart"] == ["pear"]
-
-
-def test_clear_is_no_logout(outage):
-    outage.do(lambda: session.clear())
-
-    assert outage.after() == BEFORE
-
-
-def test_clear_and_begin_anew_is_no_logout_either(outage):
-    outage.do(lambda: (session.clear(), session.update(more=1)))
-
-    after = outage.after()
-    assert after.pop("more") == 1
-    # What it was shown it has removed; what it was not shown is still there.
-    assert {**BEFORE, **after} == BEFORE
-    assert BEFORE.keys() - after.keys() <= {"name"}
-
-
-def test_destroy_is_a_logout(outage):
-    cookie = outage.shop.cookie()
-    outage.do(lambda: destroy())
-    assert outage.shop.cookie() is None
-
-    outage.after()
-
-    assert outage.shop.ask(contents, client=outage.shop.browser(cookie)) == {}
 
 
 def test_a_message_does_not_replace_those_that_wait(outage):
@@ -229,12 +183,6 @@ def test_to_sign_in_anew_is_a_change_that_stays(outage):
     outage.do(sign_in)
 
     assert outage.after() == {**BEFORE, "_user_id": "8"}
-
-
-def test_an_outage_that_is_only_read_leaves_everything(outage):
-    outage.do(contents, lambda: session.get("cart"), contents)
-
-    assert outage.after() == BEFORE
 
 
 def test_a_move_during_an_outage_leaves_the_rest_where_it_was(outage):

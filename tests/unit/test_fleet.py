@@ -23,8 +23,7 @@ from flask_msm.cluster.workers import (
     SHOWN_FOR,
     WorkerRegistry,
 )
-from flask_msm.errors import NodeUnreachableError
-from flask_msm.record.attributes import NOTHING, Attributes
+from flask_msm.record.attributes import Attributes
 from flask_msm.record.envelope import Envelope
 from flask_msm.record.hybrid_clock import HybridLogicalClock
 from flask_msm.record.keys import keyring
@@ -297,16 +296,6 @@ def test_a_writer_that_always_loses_gives_up_until_the_next_tick():
     assert len(tries) == shared_map.MAX_TRIES
 
 
-def test_an_error_of_a_node_is_raised_to_the_caller(node):
-    worker = Worker()
-    node.fail()
-
-    with pytest.raises(NodeUnreachableError):
-        worker.map.pull(node, UNTIL)
-    with pytest.raises(NodeUnreachableError):
-        worker.map.push(node, shared_map.Fetched(found=False), UNTIL)
-
-
 def test_an_unchanged_map_lives_on_as_long_as_it_is_shared(node):
     """Otherwise a fleet in which nothing happens for a month would lose its control state."""
     worker = Worker()
@@ -392,17 +381,6 @@ def test_a_map_survives_the_rotation_of_keys(node):
     later = Worker()
     later.sync(node, keys=keyring(("newer",)))
     assert values(later.map) == {"a": b"1"}
-
-
-def test_a_map_that_is_signed_with_the_current_key_is_not_written_again(node):
-    worker = Worker()
-    worker.map.put("a", b"1")
-    worker.sync(node, keys=keyring(("newer", "secret")))
-    before = node.items[KEY]
-
-    Worker().sync(node, keys=keyring(("newer", "secret")))
-
-    assert node.items[KEY] == before
 
 
 @pytest.mark.parametrize("kind", [Kind.ALIAS, Kind.DESTROYED])
@@ -655,16 +633,6 @@ def test_a_loss_that_one_worker_found_is_known_to_all(nodes):
 # -- control: missed and rebuilt -----------------------------------------------------------------
 
 
-def test_a_node_is_trusted_again_when_it_was_rebuilt_after_it_was_missed():
-    worker = Worker()
-    worker.control.set_missed("n1", "not reachable")
-    assert not standing(worker).trusted
-
-    worker.control.set_rebuilt("n1", standing(worker).missed + 1)
-
-    assert standing(worker).trusted
-
-
 def test_a_miss_during_a_rebuild_is_newer_than_the_rebuild():
     worker = Worker()
     worker.control.set_missed("n1", "not reachable")
@@ -692,35 +660,6 @@ def test_a_miss_counts_also_if_the_clock_of_who_rebuilt_was_ahead(node, skew):
 
     assert not standing(worker).trusted
     assert not standing(ahead).trusted
-
-
-def test_a_node_missed_by_a_clock_a_day_ahead_can_be_rebuilt(node):
-    ahead = Worker(FakeClock(FakeClock().now + DAY))
-    ahead.control.set_missed("n1", "not reachable")
-    ahead.sync(node)
-    worker = Worker()
-    worker.sync(node)
-
-    worker.control.set_rebuilt("n1", standing(worker).missed + 1)
-    worker.sync(node)
-    ahead.sync(node)
-
-    assert standing(ahead).trusted
-
-
-def test_two_workers_that_say_different_things_agree_in_the_end(nodes):
-    one, other = Worker(), Worker()
-    one.look(nodes)
-    other.look(nodes)
-    one.control.set_missed("n1", "one")
-    other.control.set_missed("n2", "other")
-    for worker in (one, other, one):
-        worker.look(nodes)
-
-    assert standing(one, "n1") == standing(other, "n1")
-    assert standing(one, "n2") == standing(other, "n2")
-    assert not standing(one, "n1").trusted
-    assert not standing(one, "n2").trusted
 
 
 def test_entries_say_who_and_why():
@@ -800,14 +739,6 @@ def test_a_drain_that_ends_does_not_undo_what_was_taken_back_on_another_worker(n
     operator.sync(*nodes)
 
     assert drainer.control.drains() == operator.control.drains() == {}
-
-
-def test_a_drain_that_ends_as_it_was_ordered_is_written_down():
-    worker = Worker()
-    worker.control.set_drain("n1", "draining", who="anna", why="new disk")
-
-    assert worker.control.set_drained("n1", ordered=worker.control.drain("n1").stamp)
-    assert worker.control.drains() == {"n1": "drained"}
 
 
 # -- heartbeats ----------------------------------------------------------------------------------
@@ -1054,14 +985,6 @@ def test_a_listener_that_fails_is_logged_and_the_event_is_kept(caplog):
 
     assert len(events.newest()) == 1
     assert "listener" in caplog.text
-
-
-def test_an_empty_map_is_shared_like_any_other(node):
-    worker = Worker()
-    worker.sync(node)
-
-    assert worker.map.attributes == NOTHING
-    assert KEY in node.items
 
 
 # -- stamps of trust -----------------------------------------------------------------------------

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from types import SimpleNamespace
 
 import pytest
-from support.clock import FakeClock
 from support.storage import (
     ENVELOPE,
     FOREIGN,
@@ -135,14 +133,6 @@ def in_cluster(worker, count=100):
 # -- promote -------------------------------------------------------------------------------------
 
 
-def test_nothing_is_due_when_there_is_nothing(worker):
-    assert not worker.failback.is_due()
-
-    worker.failback.run()
-
-    assert worker.kinds() == []
-
-
 @pytest.mark.parametrize("mode", [Mode.LOCAL, Mode.STOPPED])
 def test_nothing_is_handed_over_before_the_cluster_is_back(worker, mode):
     keep(worker, 3)
@@ -198,18 +188,6 @@ def test_a_node_that_fails_meanwhile_ends_it_and_the_next_tick_goes_on(worker):
     asked = sum(node.operations.count("gets") for node in worker.nodes.values())
     assert asked <= MOST_FAILURES * 3
 
-    worker.back()
-    worker.failback.run()
-    assert in_cluster(worker) == set(range(10))
-
-
-def test_a_new_outage_ends_it(worker):
-    keep(worker, 10)
-    worker.nodes["n1"].before["gets"] = worker.outage
-
-    worker.failback.run()
-
-    assert len(worker.local.dirty_keys()) > 0
     worker.back()
     worker.failback.run()
     assert in_cluster(worker) == set(range(10))
@@ -498,15 +476,6 @@ def test_every_host_gives_back_what_it_has_and_no_worker_does_it_again(tmp_path)
     assert elsewhere.failback.is_due()
 
 
-def test_a_second_loss_is_another_one(worker):
-    keep(worker, 5, SyncState.SYNCED)
-    for _ in range(2):
-        worker.forget()
-        assert worker.failback.is_due()
-        worker.failback.run()
-        assert in_cluster(worker) == set(range(5))
-
-
 def test_a_loss_in_the_middle_of_it_is_another_one(worker):
     keep(worker, 5, SyncState.SYNCED)
     worker.forget()
@@ -561,19 +530,6 @@ def test_a_run_that_takes_too_long_is_continued_where_it_ended(worker, monkeypat
     assert not worker.failback.is_due()
 
 
-def test_many_ended_sessions_do_not_take_longer_than_others():
-    worker = Worker(sessions=10_000, clock=FakeClock())
-    worker.store.hand_over = lambda *_, **__: True
-    for number in range(8000):
-        worker.local.write(key(number), adding(tombstone(1)), SyncState.OUTAGE)
-    began = time.thread_time()
-    worker.failback._has_ended = lambda *_: True
-
-    worker.failback.run()
-
-    assert time.thread_time() - began < 0.5
-
-
 # -- discard -------------------------------------------------------------------------------------
 
 
@@ -599,19 +555,6 @@ def test_a_pending_change_is_handed_over_when_outages_are_discarded(worker):
     worker.failback.run()
 
     assert in_cluster(worker) == {0, 1}
-    assert not worker.failback.is_due()
-
-
-def test_a_logout_of_an_outage_is_handed_over_all_the_same(worker):
-    save(worker.cluster, adding(record(1, a=b"1")), key(0))
-    worker.local.write(key(0), adding(tombstone(5)), SyncState.OUTAGE)
-    keep(worker, 2, begin=1)
-    worker.drops = True
-
-    worker.failback.run()
-
-    assert worker.in_cluster(key(0)).kind is Kind.DESTROYED
-    assert in_cluster(worker) == {0}
     assert not worker.failback.is_due()
 
 
@@ -668,17 +611,6 @@ def test_a_logout_during_the_drops_is_handed_over_by_the_next_run(worker):
     worker.failback.run()
 
     assert worker.in_cluster(second).kind is Kind.DESTROYED
-
-
-def test_a_mark_without_need_is_removed_with_discard_as_well(worker):
-    keep(worker, 1, SyncState.SYNCED)
-    worker.shelf.journal.add(digest_of(key(0)))
-    worker.drops = True
-
-    worker.failback.run()
-
-    assert not worker.failback.is_due()
-    assert worker.local.all_keys() == [key(0)]
 
 
 def test_a_cluster_that_forgot_begins_as_if_new(worker):
@@ -761,21 +693,6 @@ def test_one_node_that_forgot_costs_nothing_that_another_one_is_home_to(worker):
     assert len(worker.local.all_keys()) == 25
     assert in_cluster(worker) == set(range(20, 25))
     assert not worker.failback.is_due()
-
-
-def test_a_dropped_record_is_mirrored_anew(worker):
-    save(worker.store, adding(record(1, a=b"1")), key(0))
-    worker.mirroring.run()
-    worker.outage()
-    save(worker.store, changing(b=b"2"), key(0))
-    worker.back()
-    worker.drops = True
-    worker.failback.run()
-
-    load(worker.store, key(0), at_least=1)
-    worker.mirroring.run()
-
-    assert values(worker.local.find(key(0))) == {"a": b"1"}
 
 
 def test_a_record_dropped_before_nodes_failed_again_is_mirrored_anew(worker):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 import threading
 
@@ -13,7 +12,6 @@ from support.policies import (
     LOCK,
     FailingCodec,
     contents,
-    endless,
     make_workers,
     visit,
     warnings,
@@ -21,7 +19,6 @@ from support.policies import (
 )
 
 from flask_msm import (
-    ReadOnlyError,
     SessionTooLargeError,
     attribute_blacklisted,
     read_only,
@@ -58,17 +55,6 @@ def test_none_is_stored_and_the_rest_is_distributed():
     assert one.ask(contents) == expected
     assert visit(other, contents, one.cookie())[0] == expected
     assert not one.token().local
-
-
-def test_the_running_request_keeps_its_object():
-    shop = start()
-
-    def view():
-        session["lock"] = LOCK
-        session.save()
-        return session["lock"] is LOCK
-
-    assert shop.ask(view)
 
 
 def test_a_stored_value_that_becomes_unserializable_is_replaced_by_none():
@@ -124,38 +110,6 @@ def test_every_error_of_a_codec_stores_none(error, caplog):
     (entry,) = entries(shop)
     assert entry.error == type(error).__name__
     assert "4111" not in caplog.text + repr(entry)
-
-
-def test_a_value_that_contains_itself_is_the_same():
-    shop = start()
-
-    shop.do(write(cart=endless()))
-
-    assert shop.ask(contents) == {"name": "anna", "cart": None}
-
-
-def test_a_value_that_changes_while_it_is_encoded_is_the_same_or_stored():
-    shop = start()
-    stop = threading.Event()
-    cart = {number: number for number in range(1_000)}
-
-    def change():
-        number = 1_000
-        while not stop.is_set():
-            cart[number] = number
-            cart.pop(number - 500)
-            number += 1
-
-    thread = threading.Thread(target=change)
-    thread.start()
-    try:
-        responses = [shop.do(write(cart=cart)) for _ in range(20)]
-    finally:
-        stop.set()
-        thread.join()
-
-    assert {response.status_code for response in responses} == {200}
-    assert set(shop.ask(contents)) == {"name", "cart"}
 
 
 # -- records and log lines -------------------------------------------------------------------------
@@ -252,16 +206,6 @@ def pickled_size(serialization):
         for part in parts
     ]
     return len(pickle.dumps(held))
-
-
-def test_the_report_holds_no_value():
-    shop = start()
-    shop.do(write(card=["4111", LOCK]))
-
-    report = shop.state.repository.serialization.blacklist.to_json()
-
-    assert b"4111" not in report
-    assert json.loads(report)[0]["path"] == "card[1]"
 
 
 # -- too large -------------------------------------------------------------------------------------
@@ -449,20 +393,6 @@ def test_the_permanence_of_a_session_is_never_filtered():
     assert shop.token().permanent
 
 
-def test_pins_and_filter_are_looked_at_only_if_there_are_any(monkeypatch):
-    shop = start()
-    made = []
-    monkeypatch.setattr(
-        "flask_msm.sessions.changes.UnserializableHandler",
-        lambda *arguments: made.append(arguments),
-    )
-
-    shop.do(write(name="eve", cart=[1]))
-    shop.ask(contents)
-
-    assert made == []
-
-
 def watched(action, **config):
     """Return an application whose view ``/report`` is read-only and does *action*."""
 
@@ -509,14 +439,6 @@ def test_each_change_of_a_read_only_view_is_named(action, names, caplog):
     (warning,) = warnings(caplog)
     assert warning.endswith(f"changed the session: {', '.join(names)}; nothing was saved")
     assert shop.ask(contents) == {"name": "anna", "tmp": 1}
-
-
-def test_in_debug_mode_the_error_of_a_read_only_view_names_what_is_filtered():
-    shop = watched(write(tmp=2), testing=False)
-    shop.app.debug = True
-
-    with pytest.raises(ReadOnlyError, match="'tmp'"):
-        shop.client.get("/report")
 
 
 def test_a_read_only_view_keeps_the_session_and_what_is_filtered_alive():

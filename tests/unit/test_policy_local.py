@@ -8,7 +8,7 @@ import weakref
 import pytest
 from flask import session
 from support.apps import LIFE, make_app, set_cookie
-from support.policies import LOCK, FailingCodec, contents, make_workers, visit, warnings, write
+from support.policies import LOCK, contents, make_workers, visit, warnings, write
 
 from flask_msm import SerializationError, destroy, read_only, regenerate
 from flask_msm.sessions.live_objects import MAX_IDLE
@@ -51,17 +51,6 @@ def test_a_local_change_alone_costs_no_write_and_raises_no_version():
     assert shop.operations() == ["gets"]
     assert shop.ask(contents) == {"name": "anna", "lock": LOCK}
     assert shop.token().version == version
-
-
-def test_serializable_attributes_of_the_same_request_are_stored():
-    one, other = make_workers(**LOCAL)
-    one.do(write(name="anna", lock=LOCK, cart=[1]))
-    version = one.token().version
-
-    one.do(lambda: session["cart"].append(2))
-
-    assert one.token().version > version
-    assert visit(other, contents, one.cookie())[0] == {"name": "anna", "cart": [1, 2]}
 
 
 def test_a_first_save_that_fails_stores_an_empty_session():
@@ -142,22 +131,6 @@ def test_a_local_value_moves_along_with_a_new_id():
     assert shop.ask(contents) == {"name": "anna", "lock": LOCK}
     assert shop.token().local
     assert len(live(shop)) == 1
-
-
-def test_a_local_value_may_be_set_and_moved_in_one_request():
-    shop = start()
-
-    shop.do(lambda: (write(lock=LOCK)(), regenerate()))
-
-    assert shop.ask(contents) == {"name": "anna", "lock": LOCK}
-
-
-def test_a_session_saved_in_the_middle_is_the_same():
-    shop = start()
-
-    shop.do(lambda: (write(lock=LOCK)(), session.save(), write(job=LOCK)()))
-
-    assert shop.ask(contents) == {"name": "anna", "lock": LOCK, "job": LOCK}
 
 
 def test_a_refresh_without_a_look_at_the_session_keeps_it():
@@ -265,13 +238,6 @@ def test_a_local_value_that_another_worker_removed_later_is_gone():
     _, cookie = visit(other, lambda: session.pop("cart"), one.cookie())
 
     assert visit(one, contents, cookie)[0] == {"name": "anna"}
-
-
-def test_other_sessions_know_nothing_of_it():
-    shop = start()
-    shop.do(write(lock=LOCK))
-
-    assert shop.ask(contents, client=shop.browser()) == {}
 
 
 # -- bounds ----------------------------------------------------------------------------------------
@@ -401,16 +367,6 @@ def test_a_copy_older_than_what_the_browser_has_seen_takes_nothing_away():
     assert shop.ask(lambda: session["cart"]) == [2, LOCK]
 
 
-def test_a_session_that_is_moved_and_too_large_moves():
-    shop = start(MSM_MAX_RECORD_SIZE=1024)
-    old = shop.key()
-
-    shop.do(lambda: (write(big="x" * 2_000)(), regenerate()))
-
-    assert shop.key() != old
-    assert shop.ask(contents) == {"name": "anna", "big": "x" * 2_000}
-
-
 # -- the policy changes ----------------------------------------------------------------------------
 
 
@@ -465,15 +421,6 @@ def test_the_consequence_for_several_workers_is_logged_once(caplog):
     assert shop.token().sid not in text
     (entry,) = shop.state.repository.serialization.kept.all()
     assert entry.count == 3
-
-
-def test_a_value_is_kept_on_every_error_of_a_codec():
-    (shop,) = make_workers(1, codec=FailingCodec(), **LOCAL)
-    error = RuntimeError("dictionary changed size")
-
-    shop.do(write(name="anna", job=error))
-
-    assert shop.ask(contents) == {"name": "anna", "job": error}
 
 
 def test_without_nodes_it_is_the_same():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from flask import session
-from support.apps import deletes_cookie, make_app
-from support.policies import LOCK, FailingCodec, contents, endless, make_workers, visit, write
+from support.apps import make_app
+from support.policies import LOCK, FailingCodec, contents, endless, make_workers, write
 
 from flask_msm import ConfigError, SerializationError, SessionTooLargeError
 from flask_msm.policies import KeepLocal, Reraise, StopDistribution, StoreNone
@@ -28,29 +28,6 @@ def test_the_error_names_attribute_path_type_endpoint_and_what_to_do():
     text = str(error)
     for part in ("'cart[3].lock'", "_thread.lock", "'view'", "Store plain data", "register"):
         assert part in text
-
-
-def test_other_workers_go_on_with_what_was_stored():
-    one, other = make_workers(testing=False)
-    one.app.logger.disabled = True
-    one.do(write(name="anna"))
-
-    assert one.do(write(name="eve", lock=LOCK)).status_code == 500
-
-    assert visit(other, contents, one.cookie())[0] == {"name": "anna"}
-
-
-def test_the_second_save_of_the_response_of_a_failed_request_does_not_raise(caplog):
-    shop = make_app(testing=False)
-    shop.app.register_error_handler(500, lambda _: ("sorry", 500))
-    shop.do(write(name="anna"))
-
-    response = shop.do(write(lock=LOCK))
-
-    assert (response.status_code, response.text) == (500, "sorry")
-    assert not deletes_cookie(response)
-    assert "error while handling" not in caplog.text
-    assert caplog.text.count("Traceback") <= 2  # the codec's and, made of it, the session's
 
 
 def test_the_error_handler_may_mend_the_session_for_its_own_answer():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 
@@ -82,33 +81,6 @@ def test_a_job_is_called_at_once_and_again_and_again(make, job):
     assert scheduler.running
 
 
-def test_the_first_call_does_not_wait_for_an_interval(make, job):
-    make(interval=3600).start()
-
-    wait_until(lambda: job.calls == 1, "the first call")
-
-
-def test_nothing_is_started_before_it_is_asked_for(make, job):
-    before = thread_names()
-
-    scheduler = make()
-
-    assert thread_names() == before
-    assert not scheduler.running
-
-
-def test_starting_twice_is_one_job_in_one_thread(make, job):
-    before = threading.active_count()
-    scheduler = make()
-
-    assert [scheduler.start() for _ in range(3)] == [True, True, True]
-
-    assert threading.active_count() == before + 1
-    assert len(scheduler._own.get_jobs()) == 1
-    wait_until(lambda: job.calls >= 3, "three calls")
-    assert len(job.threads) == 1
-
-
 def test_threads_that_start_at_once_start_one(make, job):
     before = threading.active_count()
     scheduler = make(interval=3600)
@@ -127,15 +99,6 @@ def test_threads_that_start_at_once_start_one(make, job):
     assert threading.active_count() == before + 1
 
 
-def test_without_an_interval_nothing_is_started(make, job):
-    before = threading.active_count()
-
-    assert make(interval=0).start() is False
-
-    assert threading.active_count() == before
-    assert job.calls == 0
-
-
 def test_stopping_ends_the_thread_and_starting_again_begins_anew(make, job):
     before = threading.active_count()
     scheduler = make(interval=3600)
@@ -149,19 +112,6 @@ def test_stopping_ends_the_thread_and_starting_again_begins_anew(make, job):
     assert scheduler.start()
 
     wait_until(lambda: job.calls == 2, "the first call of the second start")
-
-
-def test_stopping_what_was_never_started_does_nothing(make):
-    make().stop()
-
-
-def test_nothing_is_logged_for_a_call(make, job, caplog):
-    with caplog.at_level(logging.INFO, "apscheduler.executors.flask_msm"):
-        logging.getLogger("apscheduler.executors.flask_msm").setLevel(logging.NOTSET)
-        make().start()
-        wait_until(lambda: job.calls >= 3, "three calls")
-
-    assert [entry for entry in caplog.records if "executors" in entry.name] == []
 
 
 def test_a_system_that_gives_no_thread_is_logged_and_requests_go_on(make, monkeypatch, caplog):
@@ -232,16 +182,6 @@ def test_a_scheduler_that_is_handed_in_loses_the_job_and_goes_on(make, job, thei
     assert theirs.running
 
 
-def test_a_scheduler_that_is_handed_in_may_have_been_shut_down_before(make, theirs):
-    scheduler = make(theirs=theirs)
-    scheduler.start()
-    theirs.shutdown(wait=False)
-
-    scheduler.stop()
-
-    assert not scheduler.running
-
-
 def test_a_scheduler_that_is_handed_in_and_does_not_run_is_started(make, job):
     theirs = BackgroundScheduler(timezone="UTC")
     scheduler = make(theirs=theirs)
@@ -252,14 +192,6 @@ def test_a_scheduler_that_is_handed_in_and_does_not_run_is_started(make, job):
     wait_until(lambda: job.calls >= 1, "the first call")
     scheduler.stop()
     theirs.shutdown(wait=False)
-
-
-def test_a_job_that_was_removed_by_its_owner_is_not_missed(make, theirs):
-    scheduler = make(interval=3600, theirs=theirs)
-    scheduler.start()
-    theirs.remove_all_jobs()
-
-    scheduler.stop()
 
 
 def test_two_of_one_name_share_a_scheduler_and_do_not_take_each_others_job(make, theirs):
@@ -361,18 +293,6 @@ def test_two_applications_of_one_process_have_two_jobs():
     assert theirs.get_jobs() == []
     assert theirs.running
     theirs.shutdown(wait=False)
-
-
-def test_closing_ends_the_thread_and_the_next_request_begins_anew(shops):
-    before = threading.enumerate()
-    shop = shops(MSM_PROBE_INTERVAL=0.05)
-    shop.do(write(name="anna"))
-    shop.state.close()
-    assert own_threads(before) == []
-
-    assert shop.ask(lambda: dict(session)) == {"name": "anna"}
-
-    assert own_threads(before) == ["APScheduler"]
 
 
 def test_an_application_under_test_has_no_thread():
@@ -485,15 +405,6 @@ def test_a_thread_of_the_child_may_have_the_name_of_one_that_held_the_lock_in_th
         pass
 
     assert not lock.locked()
-
-
-def test_a_lock_that_is_given_back_twice_is_a_mistake():
-    lock = ProcessLock()
-    with lock:
-        pass
-
-    with pytest.raises(RuntimeError):
-        lock.release()
 
 
 def test_a_tick_that_is_called_for_by_another_process_is_not_done(make, job):

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import ast
 import base64
 import logging
 import re
 import ssl
-from dataclasses import FrozenInstanceError, fields
+from dataclasses import fields
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import flask_msm.settings.settings as settings_module
 from flask_msm.errors import ConfigError
 from flask_msm.settings.settings import Settings, setting_docs
 
@@ -114,35 +112,6 @@ def test_durations_name_their_unit(key):
     assert "ime in seconds" in doc.help
 
 
-def test_settings_are_frozen_and_slotted():
-    settings = read()
-
-    with pytest.raises(FrozenInstanceError):
-        settings.replicas = 3  # type: ignore[misc]
-    assert not hasattr(settings, "__dict__")
-
-
-def test_the_words_of_choices_are_those_of_their_types():
-    hints = get_type_hints(Settings)
-    for key in ("MSM_SERIALIZATION_POLICY", "MSM_ON_RECONNECT", "MSM_ON_UNKNOWN"):
-        for word in get_args(hints[key.removeprefix("MSM_").lower()]):
-            assert value_of(key, word) == word
-
-
-def test_settings_know_no_third_party_library():
-    folder = Path(settings_module.__file__).parent
-    imported = set()
-    for file in folder.glob("*.py"):
-        for statement in ast.parse(file.read_text()).body:
-            if isinstance(statement, ast.Import):
-                imported |= {alias.name for alias in statement.names}
-            elif isinstance(statement, ast.ImportFrom):
-                imported.add(statement.module)
-
-    assert not {name for name in imported if name.startswith(("flask.", "werkzeug", "cachelib"))}
-    assert "flask" not in imported
-
-
 # Reading the mapping
 
 
@@ -208,10 +177,6 @@ def test_the_error_of_a_key_for_the_secret_names_the_right_place(key, instead):
     assert "a secret of mine" not in str(error)
 
 
-def test_an_unknown_key_is_refused_even_when_it_is_none():
-    assert refusal(MSM_REPLICA=None).key == "MSM_REPLICA"
-
-
 @pytest.mark.parametrize("argument", ["codec", "scheduler", "clock", "policy"])
 def test_an_argument_of_the_constructor_is_not_a_key(argument):
     error = refusal(**{f"MSM_{argument.upper()}": "x"})
@@ -266,8 +231,8 @@ def test_seconds_may_be_text_or_a_timedelta(key):
     assert_refused(key, "5 s")
 
 
-NOT_NUMBERS = [True, False, "true", -1, "-1", -0.5, float("nan"), "nan", float("inf"), "inf"]
-NOT_NUMBERS += ["-Infinity", "1e999", "0x10", 1 + 1j, b"5", [5], timedelta(seconds=-1)]
+NOT_NUMBERS = [True, "true", -1, "-1", -0.5, "nan", float("inf"), "-Infinity", "1e999", "0x10"]
+NOT_NUMBERS += [1 + 1j, b"5", [5], timedelta(seconds=-1)]
 
 
 @pytest.mark.parametrize("key", A_NUMBER)
@@ -336,11 +301,6 @@ def test_replicas_are_at_most_the_nodes(config, expected):
     assert read(MSM_NODES=TWO_NODES, **config).replicas == expected
 
 
-def test_replicas_stay_as_they_are_without_nodes(caplog):
-    assert read(MSM_REPLICAS=5).replicas == 5
-    assert not caplog.records
-
-
 def test_too_many_replicas_are_one_warning(caplog):
     read(MSM_NODES=TWO_NODES, MSM_REPLICAS=3)
 
@@ -349,49 +309,28 @@ def test_too_many_replicas_are_one_warning(caplog):
     assert "MSM_REPLICAS is 3, but the number of MSM_NODES is 2" in record.getMessage()
 
 
-def test_possible_replicas_are_no_warning(caplog):
-    read(MSM_NODES=TWO_NODES, MSM_REPLICAS=2)
-
-    assert not caplog.records
-
-
-@pytest.mark.parametrize("raw", ["n2", " n2 ", ["n2"], ("n2",)], ids=repr)
-def test_failover_nodes_are_ids_of_nodes(raw):
-    assert read(MSM_NODES=TWO_NODES, MSM_FAILOVER_NODES=raw).failover_nodes == ("n2",)
-
-
-@pytest.mark.parametrize("raw", ["n1 n3", "n3,n1", ["n1", "n3"]], ids=repr)
-def test_several_failover_nodes(raw):
-    settings = read(MSM_NODES=TWO_NODES + " n3:c:1", MSM_FAILOVER_NODES=raw)
-
-    assert set(settings.failover_nodes) == {"n1", "n3"}
-
-
-def test_failover_nodes_may_be_named_by_derived_ids():
-    assert read(MSM_NODES="a b", MSM_FAILOVER_NODES="b-11211").failover_nodes == ("b-11211",)
+THREE_NODES = f"{TWO_NODES} b"
 
 
 @pytest.mark.parametrize(
-    "raw", ["n3", "n1 n2", "n1 n3", "n1 n1", "10.0.0.1:11211", 1, ["n1", 2]], ids=repr
+    ("raw", "expected"),
+    [(" n2 ", ("n2",)), (["n2"], ("n2",)), ("b-11211,n1", ("b-11211", "n1"))],
+    ids=repr,
 )
+def test_failover_nodes_are_ids_of_nodes(raw, expected):
+    assert read(MSM_NODES=THREE_NODES, MSM_FAILOVER_NODES=raw).failover_nodes == expected
+
+
+@pytest.mark.parametrize("raw", ["n3", "n1 n2", "n1 n1", "10.0.0.1:11211", ["n1", 2]], ids=repr)
 def test_other_failover_nodes_are_refused(raw):
     error = refusal(MSM_NODES=TWO_NODES, MSM_FAILOVER_NODES=raw)
 
     assert error.key == "MSM_FAILOVER_NODES"
     assert "not all" in error.allowed
-
-
-def test_failover_nodes_without_nodes_are_refused():
     assert "MSM_NODES is not set" in str(refusal(MSM_FAILOVER_NODES="n1"))
 
 
 # Settings that depend on each other
-
-
-@pytest.mark.parametrize("key", ["MSM_TIMEOUT", "MSM_CONNECT_TIMEOUT"])
-def test_a_timeout_may_exceed_the_deadline(key):
-    """The deadline bounds requests anyway, and probes have more time."""
-    assert read(**{key: 5, "MSM_REQUEST_DEADLINE": 1}).request_deadline == 1.0
 
 
 def test_the_default_backoff_follows_a_longer_interval():
@@ -423,11 +362,6 @@ def test_local_storage_holds_one_session_at_least():
     assert "MSM_MAX_RECORD_SIZE (1000000 bytes)" in error.allowed
     assert value_of("MSM_LOCAL_MAX_BYTES", "1_000_000") == 1_000_000
     assert read(MSM_LOCAL_MAX_BYTES=2048, MSM_MAX_RECORD_SIZE=2048).local_max_bytes == 2048
-
-
-def test_compression_may_begin_above_the_largest_record():
-    """What is too large for the cluster may fit when compressed."""
-    assert value_of("MSM_COMPRESS_ABOVE", 2_000_000) == 2_000_000
 
 
 # Texts and lists
@@ -462,26 +396,47 @@ def test_long_names_of_apps_have_prefixes_of_their_own():
     assert {len(prefix) for prefix in prefixes} == {150}
 
 
-@pytest.mark.parametrize(
-    ("key", "raw", "expected"),
-    [
-        ("MSM_KEY_PREFIX", "a/b~!", "a/b~!"),
-        ("MSM_KEY_PREFIX", " msm ", "msm"),
-        ("MSM_KEY_PREFIX", "x" * 150, "x" * 150),
-        ("MSM_ROUTE", "web-1_A", "web-1_A"),
-        ("MSM_ROUTE", 7, "7"),
-        ("MSM_ENVIRONMENT", "Staging, r\u00e9gion 2", "Staging, r\u00e9gion 2"),
-        ("MSM_ADMIN_URL", "/ops/msm-admin", "/ops/msm-admin"),
-        ("MSM_ADMIN_URL", "/a.b_c~d", "/a.b_c~d"),
+CACHE, CONTEXT = Cache(), ssl.create_default_context()
+IGNORE_CASE = re.compile("^/static", re.IGNORECASE)
+#: What a key may be, and what it becomes.
+VALUES = {
+    "MSM_KEY_PREFIX": [("a/b~!", "a/b~!"), (" msm ", "msm"), ("x" * 150, "x" * 150)],
+    "MSM_ROUTE": [("web-1_A", "web-1_A"), (7, "7")],
+    "MSM_ENVIRONMENT": [("Staging, r\u00e9gion 2", "Staging, r\u00e9gion 2")],
+    "MSM_ADMIN_URL": [("/ops/a.b_c~d-e", "/ops/a.b_c~d-e")],
+    "MSM_BLACKLIST": [
+        (" cart , last search,x ", ("cart", "last search", "x")),
+        (["a,b", " c "], ("a,b", "c")),
+        (",", ()),
     ],
-    ids=repr,
-)
-def test_texts(key, raw, expected):
-    assert value_of(key, raw) == expected
+    "MSM_ADMIN_TRUSTED_ORIGINS": [
+        ("http://a:8080, https://b_c", ("http://a:8080", "https://b_c")),
+        (["https://[::1]:8443"], ("https://[::1]:8443",)),
+    ],
+    "MSM_ATTRIBUTE_FILTER": [(" x ", re.compile(" x ")), (IGNORE_CASE, IGNORE_CASE)],
+    "MSM_IGNORE_PATTERN": [(" x ", re.compile(" x ")), (IGNORE_CASE, IGNORE_CASE)],
+    "MSM_AUTH": [(" ops:se:cret\n", ("ops", "se:cret")), (["ops", "secret"], ("ops", "secret"))],
+    "MSM_TLS_CONTEXT": [(CONTEXT, CONTEXT)],
+    "MSM_LOCAL_CACHE": [(CACHE, CACHE)],
+    "MSM_LOCAL_DIR": [("/var/lib/msm", Path("/var/lib/msm")), (Path("/a"), Path("/a"))],
+    "MSM_ADMIN_ACCESS": [
+        (print, print),
+        (" shop.admin:access ", "shop.admin:access"),
+        ("a.b", "a.b"),
+    ],
+}
 
 
-NOT_TEXTS = {
-    "MSM_KEY_PREFIX": ["a b", "a\tb", "a\x7f", "caf\u00e9", "x" * 151, b"msm:", True],
+@pytest.mark.parametrize("key", VALUES)
+def test_what_a_key_may_be_is_taken(key):
+    for raw, expected in VALUES[key]:
+        assert value_of(key, raw) == expected
+
+
+PATTERNS = ["(", "*a", "a{99999999999999999999}", b"a", re.compile(b"a"), 5]
+#: What a key may not be.
+NOT_VALUES = {
+    "MSM_KEY_PREFIX": ["a b", "a\x7f", "caf\u00e9", "x" * 151, b"msm:", True],
     "MSM_ROUTE": ["web.1", "a" * 33, ["web"]],
     "MSM_ENVIRONMENT": ["a\nb", "a" * 65],
     "MSM_ADMIN_URL": [
@@ -494,13 +449,42 @@ NOT_TEXTS = {
         "/a?b",
         "http://h/m",
     ],
+    "MSM_BLACKLIST": [5, [5], {"a"}, {"a": 1}, "a,a", ["a", None], b"a"],
+    "MSM_ADMIN_TRUSTED_ORIGINS": [
+        "a.com",
+        "https://a/",
+        "https://A",
+        "ftp://a",
+        "*",
+        "https://*.a",
+        "null",
+    ],
+    "MSM_ATTRIBUTE_FILTER": PATTERNS,
+    "MSM_IGNORE_PATTERN": PATTERNS,
+    "MSM_TLS_CONTEXT": [True],
+    "MSM_LOCAL_CACHE": [Cache, {}, object(), 5],
+    "MSM_LOCAL_DIR": ["msm", "~/msm", Path("msm"), b"/msm", 5],
+    "MSM_ADMIN_ACCESS": ["access", "a:b:c", "shop.", ".shop", "shop access", "a/b.c", True, 5],
 }
 
 
-@pytest.mark.parametrize("key", NOT_TEXTS)
-def test_texts_that_are_refused(key):
-    for raw in NOT_TEXTS[key]:
+@pytest.mark.parametrize("key", NOT_VALUES)
+def test_what_a_key_may_not_be_is_refused(key):
+    for raw in NOT_VALUES[key]:
         assert_refused(key, raw)
+
+
+@pytest.mark.parametrize(
+    ("key", "raw", "reason"),
+    [
+        ("MSM_IGNORE_PATTERN", "(", "missing ), unterminated subpattern at position 0"),
+        ("MSM_TLS_CONTEXT", True, "ssl.SSLContext"),
+        ("MSM_LOCAL_CACHE", Cache, "a class, not an object"),
+    ],
+    ids=repr,
+)
+def test_a_refusal_has_the_reason(key, raw, reason):
+    assert reason in str(assert_refused(key, raw))
 
 
 CHOICES = {
@@ -514,95 +498,12 @@ CHOICES = {
 @pytest.mark.parametrize("key", CHOICES)
 def test_choices_are_taken_in_any_case_and_no_others(key):
     for word in CHOICES[key]:
-        assert value_of(key, word) == word
-        assert value_of(key, f" {word.upper()} ") == word
+        assert value_of(key, word) == value_of(key, f" {word.upper()} ") == word
     for raw in ("redis", "prom", True, 1, ["raise"], b"stop"):
         assert_refused(key, raw)
 
 
-@pytest.mark.parametrize(
-    ("raw", "expected"),
-    [
-        ("cart", ("cart",)),
-        (" cart , last search,x ", ("cart", "last search", "x")),
-        (["a,b", " c "], ("a,b", "c")),
-        (("a",), ("a",)),
-        ([], ()),
-        (",", ()),
-    ],
-    ids=repr,
-)
-def test_the_blacklist_is_a_list_of_names(raw, expected):
-    assert value_of("MSM_BLACKLIST", raw) == expected
-
-
-@pytest.mark.parametrize("raw", [5, [5], {"a"}, {"a": 1}, "a,a", ["a", None], b"a"], ids=repr)
-def test_other_blacklists_are_refused(raw):
-    assert_refused("MSM_BLACKLIST", raw)
-
-
-@pytest.mark.parametrize(
-    ("raw", "expected"),
-    [
-        ("https://ops.example.com", ("https://ops.example.com",)),
-        ("http://a:8080, https://b_c", ("http://a:8080", "https://b_c")),
-        (["https://[::1]:8443"], ("https://[::1]:8443",)),
-    ],
-    ids=repr,
-)
-def test_trusted_origins(raw, expected):
-    assert value_of("MSM_ADMIN_TRUSTED_ORIGINS", raw) == expected
-
-
-NOT_ORIGINS = "example.com https://a/ https://a/b https://A ftp://a * https://*.a null"
-
-
-@pytest.mark.parametrize("raw", NOT_ORIGINS.split())
-def test_other_origins_are_refused(raw):
-    assert_refused("MSM_ADMIN_TRUSTED_ORIGINS", raw)
-
-
-# Objects
-
-
-@pytest.mark.parametrize("key", ["MSM_ATTRIBUTE_FILTER", "MSM_IGNORE_PATTERN"])
-def test_regular_expressions_are_compiled(key):
-    compiled = re.compile("^/static", re.IGNORECASE)
-
-    assert value_of(key, r"^/health|\.css$") == re.compile(r"^/health|\.css$")
-    assert value_of(key, compiled) is compiled
-    assert value_of(key, " x ") == re.compile(" x ")
-
-
-@pytest.mark.parametrize("key", ["MSM_ATTRIBUTE_FILTER", "MSM_IGNORE_PATTERN"])
-@pytest.mark.parametrize(
-    ("raw", "reason"),
-    [
-        ("(", "missing ), unterminated subpattern at position 0"),
-        ("*a", "nothing to repeat at position 0"),
-        ("a{99999999999999999999}", "too large"),
-        (b"a", ""),
-        (re.compile(b"a"), ""),
-        (5, ""),
-    ],
-    ids=repr,
-)
-def test_a_wrong_regular_expression_is_refused_with_the_reason(key, raw, reason):
-    assert reason in assert_refused(key, raw).allowed
-
-
-@pytest.mark.parametrize(
-    ("raw", "expected"),
-    [
-        ("ops:secret", ("ops", "secret")),
-        (" ops:se:cret\n", ("ops", "se:cret")),
-        (("ops", "se:cret"), ("ops", "se:cret")),
-        (["ops", "secret"], ("ops", "secret")),
-    ],
-    ids=repr,
-)
-def test_credentials(raw, expected):
-    assert value_of("MSM_AUTH", raw) == expected
+# Secrets
 
 
 @pytest.mark.parametrize(
@@ -612,14 +513,12 @@ def test_credentials(raw, expected):
         ":swordfish",
         "swordfish:",
         "ops:sword fish",
-        "ops:sword\r\nfish",
         "o ps:swordfish",
         ("o:ps", "swordfish"),
         ("ops", ""),
         ("ops", "swordfish", "x"),
         ("ops", 5),
         {"swordfish": "x"},
-        5,
     ],
     ids=repr,
 )
@@ -658,9 +557,7 @@ def test_encryption_keys(raw, encrypting, decrypting):
 @pytest.mark.parametrize(
     "raw",
     [
-        "swordfish",
         f"{AS_HEX} swordfish",
-        ["sword fish"],
         [b"swordfish"],
         5,
         "plain",
@@ -689,54 +586,3 @@ def test_secrets_are_not_in_the_repr():
     assert AS_HEX not in repr(settings)
     assert "encryption" not in repr(settings)
     assert "replicas=2" in repr(settings)
-
-
-def test_a_tls_context_is_one():
-    context = ssl.create_default_context()
-
-    assert value_of("MSM_TLS_CONTEXT", context) is context
-    assert "ssl.SSLContext" in str(assert_refused("MSM_TLS_CONTEXT", True))
-
-
-def test_local_storage_may_be_a_cache_object():
-    cache = Cache()
-
-    assert value_of("MSM_LOCAL_CACHE", cache) is cache
-
-
-@pytest.mark.parametrize("raw", [Cache, {}, object(), 5], ids=lambda raw: type(raw).__name__)
-def test_an_object_that_is_not_a_cache_is_refused(raw):
-    assert_refused("MSM_LOCAL_CACHE", raw)
-
-
-def test_a_cache_class_is_refused_with_the_reason():
-    assert "a class, not an object" in str(assert_refused("MSM_LOCAL_CACHE", Cache))
-
-
-@pytest.mark.parametrize("raw", ["/var/lib/msm", Path("/var/lib/msm")], ids=repr)
-def test_the_local_folder_is_an_absolute_path(raw):
-    assert value_of("MSM_LOCAL_DIR", raw) == Path("/var/lib/msm")
-
-
-@pytest.mark.parametrize("raw", ["msm", "~/msm", Path("msm"), b"/msm", 5], ids=repr)
-def test_other_folders_are_refused(raw):
-    assert_refused("MSM_LOCAL_DIR", raw)
-
-
-def test_access_to_the_dashboard_is_a_callable():
-    def access(request):
-        return "read"
-
-    assert value_of("MSM_ADMIN_ACCESS", access) is access
-
-
-@pytest.mark.parametrize("raw", ["shop.admin:access", "shop.admin.access", "shop:access"], ids=repr)
-def test_access_to_the_dashboard_may_be_an_import_path(raw):
-    assert value_of("MSM_ADMIN_ACCESS", f" {raw} ") == raw
-
-
-@pytest.mark.parametrize(
-    "raw", ["access", "a:b:c", "shop.", ".shop", "shop access", "a/b.c", True, 5]
-)
-def test_other_access_is_refused(raw):
-    assert_refused("MSM_ADMIN_ACCESS", raw)

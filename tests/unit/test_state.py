@@ -57,27 +57,6 @@ def test_nodes_begin_up_and_untrusted():
     assert (view.rights.alone, view.rights.joined, view.rights.written) == (False, True, True)
 
 
-def test_a_view_that_was_taken_does_not_change(watched):
-    before = watched.state.view()
-    seen = dict(before)
-
-    watched.failed("n1", GONE)
-    watched.learn(FleetFacts())
-
-    assert before == seen
-    assert watched.state.view() is not before
-    with pytest.raises(AttributeError):
-        before["n1"].trusted = True
-
-
-def test_the_views_of_other_nodes_are_left_as_they_are(watched):
-    before = watched.state.view()
-
-    watched.failed("n1", GONE)
-
-    assert watched.state.view()["n2"] is before["n2"]
-
-
 # -- telling -------------------------------------------------------------------------------------
 
 
@@ -161,13 +140,6 @@ def test_a_success_resets_a_node_in_doubt(watched):
     watched.failed("n1", BUSY)
 
     assert watched.state_of() is NodeState.SUSPECT
-
-
-def test_reading_takes_no_lock(watched):
-    with watched.state._lock:
-        assert watched.state.rights("n1").alone
-        assert watched.state.view()
-        assert watched.state.due("n1")
 
 
 def test_a_suspect_node_is_not_read_alone(watched):
@@ -257,15 +229,6 @@ def test_a_node_is_read_alone_when_the_fleet_trusts_it():
     assert watched.reported == [("n1", "up", "up")]
 
 
-def test_facts_that_are_known_already_change_nothing(watched):
-    before = watched.state.view()
-
-    watched.learn(FleetFacts(ALL, {}))
-
-    assert watched.state.view() is before
-    assert watched.reported == []
-
-
 def test_a_drain_lies_over_what_the_worker_sees(watched):
     watched.learn(FleetFacts(ALL, {"n1": "draining", "n2": "drained"}))
 
@@ -286,21 +249,6 @@ def test_a_change_of_a_drained_node_is_seen_and_not_reported(watched):
     assert watched.state.view()["n2"].health.state is NodeState.DOWN
     assert watched.state_of("n2") is NodeState.DRAINED
     assert watched.reported == []
-
-
-def test_health_is_kept_when_the_facts_change(watched):
-    watched.failed("n1", BUSY)
-    watched.learn(FleetFacts(frozenset({"n2"})))
-
-    assert watched.state.view()["n1"].health.doubts == 1
-    watched.observe("n1", Observation.SUCCESS)
-    assert watched.state.view()["n1"].health.doubts == 0
-
-
-def test_facts_about_nodes_that_are_not_configured_here_are_ignored(watched):
-    watched.learn(FleetFacts(frozenset({*ALL, "n9"}), {"n8": "drained"}))
-
-    assert set(watched.state.view()) == ALL
 
 
 def test_a_node_may_lack_values_until_it_says_that_it_dropped_none(watched):
