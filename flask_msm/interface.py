@@ -91,6 +91,9 @@ class MsmSessionInterface(SessionInterface):
         #: The life that was configured when it was asked for last, and what that is in seconds, if
         #: sessions live as long as that.
         self.known_life: tuple[object, float] = (object(), 0.0)
+        self._expires_itself = (
+            type(self).get_expiration_time is not SessionInterface.get_expiration_time
+        )
         self._decides_itself = (
             type(self).should_set_cookie is not MsmSessionInterface.should_set_cookie
         )
@@ -218,8 +221,10 @@ class MsmSessionInterface(SessionInterface):
         if request.several and cookie.parameters["domain"]:
             # First, for the browser that takes both cookies for one.
             response.delete_cookie(cookie.name, **{**cookie.parameters, "domain": None})
-        value = request.signer.dumps(token, self._route)
-        cookie.set(response, value, self.get_expiration_time(app, session))  # type: ignore[arg-type]
+        value, expires = request.signer.dumps(token, self._route), None
+        if self._expires_itself or session.permanent:
+            expires = self.get_expiration_time(app, session)  # type: ignore[arg-type]
+        cookie.set(response, value, expires)
         return True
 
     def _cookie_of(self, app: Flask) -> SessionCookie:

@@ -135,7 +135,9 @@ def write(
         else:
             entries[name] = stamp, value
             gaps.pop(name, None)
-    return compact(Attributes(entries, gaps, base.floor), now=now)
+    # Without a call for its names: every change of a session comes by.
+    written = tuple.__new__(Attributes, (entries, gaps, base.floor))
+    return compact(written, now=now) if len(entries) > MAX_REMOVALS else written
 
 
 def compact(

@@ -190,16 +190,14 @@ class ChangeTracker:
         """Take *changed* as stored, of this session or of what others stored beside it."""
         if not changed:
             return
-        values = session.decoded()
-        if not self._strict:
-            values = by_text(values)
         for name, raw in changed.items():
             if raw is None:
                 self.encoded.pop(name, None)
                 self._originals.pop(name, None)
-            elif name in values:
-                self.encoded[name] = raw
-                self._originals[name] = values[name]
+            elif dict.__contains__(session, name):
+                self.encoded[name], self._originals[name] = raw, dict.__getitem__(session, name)
+            elif not self._strict and name in (values := by_text(session.decoded())):
+                self.encoded[name], self._originals[name] = raw, values[name]
 
     def rebase(self, session: Session) -> None:
         """Take what *session* holds as stored although it is not; what cannot be is passed over."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flask_msm.record.attributes import NOTHING, write
-from flask_msm.record.hybrid_clock import stamp_at, weak
+from flask_msm.record.hybrid_clock import WORKER_BITS, weak
 from flask_msm.record.record import PARTIAL, Kind, Pointer, Record, join_optional
 
 
@@ -29,9 +29,9 @@ Changes = dict[str, "bytes | None"]
 
 
 class RecordBuilder:
-    """Makes records."""
+    """Makes records of sessions that live *life* seconds without a request."""
 
-    __slots__ = ("_absolute_timeout", "_clock", "_life", "_stamps")
+    __slots__ = ("_absolute_timeout", "_clock", "_stamps", "life")
 
     def __init__(
         self,
@@ -43,12 +43,12 @@ class RecordBuilder:
     ) -> None:
         self._stamps = stamps
         self._clock = clock
-        self._life = life
+        self.life = life
         self._absolute_timeout = absolute_timeout
 
     def expiry(self, now: float, created: float) -> float:
         """Return when a session that is written *now* ends if it is not touched again."""
-        expires_at = now + self._life * SLACK
+        expires_at = now + self.life * SLACK
         if self._absolute_timeout is None:
             return expires_at
         return min(expires_at, created + self._absolute_timeout)
@@ -80,13 +80,21 @@ class RecordBuilder:
         fill a gap.
         """
         now = self._clock.time()
-        expires_at = max(base.expires_at, self.expiry(now, base.created))
+        if self._absolute_timeout is None:
+            expires_at = max(base.expires_at, now + self.life * SLACK)
+        else:
+            expires_at = max(base.expires_at, self.expiry(now, base.created))
         renewed = max(base.renewed, now)
         if not changes:
             return base._replace(renewed=renewed, expires_at=expires_at)
         stamp = self._stamps.next(max(base.version, after))
         attributes = write(
-            base.attributes, changes, stamp, weak(stamp), weak_names, now=stamp_at(now)
+            base.attributes,
+            changes,
+            stamp,
+            weak(stamp) if weak_names else 0,
+            weak_names,
+            now=int(now * 1000) << WORKER_BITS,
         )
         return Record(Kind.DATA, base.created, renewed, expires_at, stamp, attributes)
 
@@ -111,7 +119,7 @@ class RecordBuilder:
         """
 
         def rewrite(seen: Record | None) -> Record:
-            base = join_optional(record, seen)
+            base = seen if seen is record else join_optional(record, seen)
             if base is None:
                 now = self._clock.time()
                 base = Record(Kind.DATA, PARTIAL, now, 0.0, 0, NOTHING)
@@ -159,14 +167,14 @@ class RecordBuilder:
             base = join_optional(record, seen)
             if base is None:
                 return Record(
-                    Kind.DESTROYED, now, now, now + self._life * SLACK, self._stamps.next(), NOTHING
+                    Kind.DESTROYED, now, now, now + self.life * SLACK, self._stamps.next(), NOTHING
                 )
             if base.pointer:
                 met(base.pointer)
             if base.kind is Kind.DESTROYED:
                 return base
             version = self._stamps.next(base.version)
-            until = max(base.expires_at, now + self._life * SLACK)
+            until = max(base.expires_at, now + self.life * SLACK)
             renewed = max(base.renewed, now)
             return Record(Kind.DESTROYED, base.created, renewed, until, version, NOTHING)
 

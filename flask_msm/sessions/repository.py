@@ -73,10 +73,19 @@ class Rules:
 
 
 class Budget:
-    """The time in seconds that one request may still spend on stores."""
+    """The time in seconds that one request may still spend on stores.
+
+    Attributes:
+        left: So much is left.
+    """
 
     def __init__(self, left: float) -> None:
         self.left = left
+
+    @property
+    def endpoint(self) -> str | None:
+        """The endpoint of the request, for errors."""
+        return None
 
 
 class Moved(NamedTuple):
@@ -117,14 +126,19 @@ class Repository:
         self.counters = Counters()
         self.meter = LatencyMetrics(clock)
         self._stamps = stamps
+        self._builder: RecordBuilder | None = None
         self.notify = notify
         self.serialization = serialization
         self._reported: set[str] = set()
 
     def builder(self, life: float) -> RecordBuilder:
         """Return what makes records for sessions that live *life* seconds without a request."""
-        timeout = self.rules.absolute_timeout
-        return RecordBuilder(self._stamps, self.clock, life=life, absolute_timeout=timeout)
+        known = self._builder
+        if known is None or known.life != life:
+            timeout = self.rules.absolute_timeout
+            known = RecordBuilder(self._stamps, self.clock, life=life, absolute_timeout=timeout)
+            self._builder = known
+        return known
 
     def load(self, key: str, budget: Budget, *, at_least: int) -> Loaded:
         """Return what the store knows of a session; "unknown" for a store that fails."""
@@ -147,7 +161,6 @@ class Repository:
         rewrite: Rewrite,
         *,
         known: Loaded | None,
-        endpoint: str | None = None,
     ) -> Saved | None:
         """Store what *rewrite* makes of the session; ``None`` when nothing could be stored.
 
@@ -162,11 +175,14 @@ class Repository:
         except RecordTooLargeError as error:
             budget.left -= self.clock.monotonic() - began
             raise SessionTooLargeError(
-                size=error.size, limit=error.limit, largest=error.largest, endpoint=endpoint
+                size=error.size,
+                limit=error.limit,
+                largest=error.largest,
+                endpoint=budget.endpoint,
             ) from None
         except Exception as error:  # noqa: BLE001  (the seam, see above)
             self._unexpected(error)
-        stored = saved is not None and bool(saved.copies)
+        stored = saved is not None and bool(saved.holders)
         budget.left -= self.meter.saved(began, stored=stored)
         if saved is None:
             return None
@@ -182,11 +198,9 @@ class Repository:
             self.notify("relocated", ref_of(key))
         return saved
 
-    def create(
-        self, key: str, budget: Budget, record: Record, *, endpoint: str | None
-    ) -> Saved | None:
+    def create(self, key: str, budget: Budget, record: Record) -> Saved | None:
         """Store the first record of a session whose id was just made up."""
-        return self.save(key, budget, _joined(record), known=FRESH, endpoint=endpoint)
+        return self.save(key, budget, _joined(record), known=FRESH)
 
     def end(
         self,

@@ -63,11 +63,6 @@ class RequestContext(Budget):
     # -- what the request itself knows ---------------------------------------------------------
 
     @property
-    def endpoint(self) -> str | None:
-        """The endpoint, for errors."""
-        raise NotImplementedError
-
-    @property
     def writable(self) -> bool:
         """Whether this request may store anything."""
         raise NotImplementedError

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("flask_msm")
 
+_NO_NAMES: set[str] = set()
+
 
 class Action(Enum):
     """What happens to the cookie."""
@@ -223,7 +225,7 @@ class UnitOfWork:
             return Action.KEEP
         earlier, self._action = self._action, Action.KEEP
         try:
-            action = self._store_plain(session, plain)
+            action = None if plain is None else self._store_plain(session, plain)
             if action is None:
                 action = self._store(session)
         except (SerializationError, ConfigError):
@@ -281,10 +283,8 @@ class UnitOfWork:
                 request.token = token._replace(local=local)
         return action
 
-    def _store_plain(self, session: Session, changes: Changes | None) -> Action | None:
+    def _store_plain(self, session: Session, changes: Changes) -> Action | None:
         """Store plain changes; ``None`` if it is not as plain as that: nothing was done."""
-        if changes is None:
-            return None
         if changes:
             session.marked = True
         elif not session.marked and not self.request.is_refresh_due(self.record):
@@ -366,14 +366,14 @@ class UnitOfWork:
 
     def _write_first(self, token: Token, record: Record) -> Saved | None:
         key, budget = self.request.place(token)
-        return self.repository.create(key, budget, record, endpoint=self.request.endpoint)
+        return self.repository.create(key, budget, record)
 
     def _update(self, session: Session, changes: Changes) -> Action:
         token = self.request.token
         assert token is not None  # noqa: S101  (callers looked)
         if not changes and not self.request.is_refresh_due(self.record):
             return Action.SET if session.modified else Action.KEEP
-        weak_names = self._weak_names(session, changes)
+        weak_names = self._weak_names(session, changes) if session.detached else _NO_NAMES
         saved = self._write(changes, weak_names, behind=session.detached)
         if saved is None:
             return Action.SET
@@ -471,8 +471,7 @@ class UnitOfWork:
         return self.repository.builder(self.request.life)
 
     def _weak_names(self, session: Session, changes: Changes) -> set[str]:
-        if not session.detached:
-            return set()
+        """Return the names of what may only fill a gap in a detached session."""
         told = session.told_absent
         if ALL in told:
             told = told | (changes.keys() - session.shown)
@@ -487,13 +486,11 @@ class UnitOfWork:
     ) -> Saved | None:
         request, token = self.request, self.request.token
         assert token is not None  # noqa: S101  (callers looked)
-        rewrite = self._builder.rewrite(
+        rewrite = self.repository.builder(request.life).rewrite(
             self.record, changes, weak_names, after=token.version, behind=behind
         )
-        key, budget = self.request.place(token)
-        return self.repository.save(
-            key, budget, rewrite, known=self._loaded, endpoint=request.endpoint
-        )
+        key, budget = request.place(token)
+        return self.repository.save(key, budget, rewrite, known=self._loaded)
 
     def _stored(self, token: Token, saved: Saved, changes: Changes, session: Session) -> None:
         """Take *saved* as what is stored, and make the cookie for it."""
@@ -504,7 +501,8 @@ class UnitOfWork:
         if request.token is None or token.sid != request.token.sid:
             request.is_open = False  # a new session: that one counts
         version = max(token.version, record.version)
-        request.token = Token(token.sid, version, int(record.renewed), permanent, token.local)
+        fields = token.sid, version, int(record.renewed), permanent, token.local
+        request.token = tuple.__new__(Token, fields)
 
     def _drop(self, changes: Changes) -> None:
         """Leave *changes* out, which came with an id that was given up."""
