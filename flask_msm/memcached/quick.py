@@ -45,21 +45,19 @@ class QuickCommands:
         pool: The connections of the node.
         timeout: Time in seconds for one answer.
         monotonic: The clock that deadlines refer to.
+
+    Attributes:
+        pool: The connections of the node.
     """
 
-    __slots__ = ("_least", "_monotonic", "_most", "_pool", "_timeout")
+    __slots__ = ("_least", "_monotonic", "_most", "_timeout", "pool")
 
     def __init__(self, pool: Pool, timeout: float, monotonic: Callable[[], float]) -> None:
-        self._pool = pool
+        self.pool = pool
         self._timeout = timeout
         self._monotonic = monotonic
         #: What the time-out of a socket may be without being set anew, as in ``Connection.arm``.
         self._least, self._most = timeout * 0.5, timeout + TOLERANCE
-
-    @property
-    def youngest(self) -> int:
-        """Number of the connection that was opened last: a token of it travels on any."""
-        return self._pool.youngest
 
     def send(self, command: bytes, deadline: float, opened_by: int | None = None) -> Asked | None:
         """Send *command*; return ``None`` if that was not possible at once.
@@ -70,7 +68,7 @@ class QuickCommands:
             opened_by: The connection must have been open when this one was the youngest: cas ids
                 start anew with a server, as in ``CasExchange``.
         """
-        pool = self._pool
+        pool = self.pool
         until = self._monotonic() + self._timeout
         if until > deadline or pool.process != os.getpid():
             return None
@@ -126,7 +124,7 @@ class QuickCommands:
                     item = new(Item, (data[begin:end], new(CasToken, (unique, horizon))))
         except (OSError, ValueError):
             item = None
-        pool = self._pool
+        pool = self.pool
         if item is None:
             self.abandon(asked)
         elif connection.process == pool.process:
@@ -143,7 +141,7 @@ class QuickCommands:
         except OSError:
             stored = False
         if stored:
-            self._pool.give(asked[0], asked[1])
+            self.pool.give(asked[0], asked[1])
         else:
             self.abandon(asked)
         return stored

@@ -118,9 +118,14 @@ def add(key: bytes, value: bytes, ttl: int) -> bytes:
     return b"add %b 0 %d %d\r\n%b\r\n" % (key, ttl, len(value), value)
 
 
+#: The command that replaces an item: its key, its time to live, how long the new value is, the cas
+#: id of what is replaced, the value.
+CAS = b"cas %b 0 %d %d %b\r\n%b\r\n"
+
+
 def cas(key: bytes, value: bytes, ttl: int, unique: bytes) -> bytes:
     """Return the command that replaces what *unique* was read with."""
-    return b"cas %b 0 %d %d %b\r\n%b\r\n" % (key, ttl, len(value), unique, value)
+    return CAS % (key, ttl, len(value), unique, value)
 
 
 def delete(key: bytes) -> bytes:

@@ -24,7 +24,7 @@ from .store import ABSENT, Copy, Loaded, Outcome, Saved
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from flask_msm.cluster.ended_sessions import EndedSessions
     from flask_msm.cluster.routing import Router
@@ -207,7 +207,7 @@ class FastPath:
         ttl = ttl_for(mine.expires_at, self._ends_lives())
         keys = self._keys()
         written: dict[str, CasToken] = {}
-        todo = self._todo(homes, known, self._known.tokens(key, base))
+        todo = self._todo(key, homes, known)
         # What must be read first is read while others are replaced, then it is replaced.
         while todo:
             items = self._exchanged(key.encode(), todo, deadline, data, ttl)
@@ -225,22 +225,18 @@ class FastPath:
         self._known.note(key, data, keys, mine, written)
         if self._store.mirror is not None:
             self._store.mirror.note(key, mine)
-        return Saved(mine, frozenset(homes))
+        return new(Saved, (mine, frozenset(homes), False, _NONE, _NONE))
 
-    def _todo(self, homes: tuple[str, ...], known: Loaded, tokens: Mapping[str, CasToken]) -> Todo:
-        """Return what is to be done with each home.
-
-        Args:
-            homes: Ids of the nodes.
-            known: What was read by this request.
-            tokens: Of copies of the same record that were seen before.
-        """
+    def _todo(self, key: str, homes: tuple[str, ...], known: Loaded) -> Todo:
+        """Return what is to be done with each home, given what this request has read."""
+        record = known.record
+        tokens = self._known.tokens(key, record) if record else {}
         todo: Todo = []
         for node_id in homes:
             copy = known.copies.get(node_id, ABSENT)
-            token = copy.token if copy.record is known.record else tokens.get(node_id)
+            token = copy.token if copy.record is record else tokens.get(node_id)
             # A token travels on connections that are as old as it is.
-            if token is not None and token.horizon < self._quick[node_id].youngest:
+            if token is not None and token.horizon < self._quick[node_id].pool.youngest:
                 token = None
             todo.append((node_id, token))
         return todo
@@ -278,7 +274,7 @@ class FastPath:
                 else:
                     ahead = self._clients[node_id].clock_ahead
                     end = checked_ttl(ttl, ahead) if ahead and ttl > RELATIVE_TTL_LIMIT else ttl
-                    command = wire.cas(name, data, end, token.unique)
+                    command = wire.CAS % (name, end, len(data), token.unique, data)
                     sent = node.send(command + read_back, deadline, token.horizon)
                 if sent is None:
                     return None

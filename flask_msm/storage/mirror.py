@@ -65,7 +65,7 @@ class Mirror:
         seen = record.version, record.renewed
         if self.recent.get(key) == seen and not anew:
             return
-        now = self._local.now()
+        now = self._local.clock.time()
         with self._lock.inner:
             if self._pid != os.getpid():
                 # What waited before a fork is done by the parent.

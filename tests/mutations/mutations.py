@@ -263,7 +263,7 @@ MUTATIONS = [
     Mutation(
         "a session that ended is opened by an old copy",
         "storage/failover.py",
-        "if self._ended.has(key):",
+        "if self.ended_sessions.has(key):",
         "if False:",
         FAILOVER,
     ),
@@ -291,7 +291,7 @@ MUTATIONS = [
     Mutation(
         "sessions that nodes refuse keep others here",
         "storage/failover.py",
-        "if not saved.copies and saved.refused and not saved.failed:",
+        "if saved.refused and not saved.failed:",
         "if False:",
         HANDOVER,
     ),
@@ -489,7 +489,7 @@ MUTATIONS = [
     Mutation(
         "a copy that was seen before is written over on any connection",
         "storage/fast_path.py",
-        "if token is not None and token.horizon < self._quick[node_id].youngest:",
+        "if token is not None and token.horizon < self._quick[node_id].pool.youngest:",
         "if False:",
         "test_fast_path.py",
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import count
+from types import SimpleNamespace
 from typing import Any
 
 from flask_msm.errors import NodeBusyError, NodeError, NodeUnreachableError, NodeValueError
@@ -25,11 +26,11 @@ class FakeQuickCommands:
     """As ``QuickCommands``: all but the usual reply is no answer.
 
     Attributes:
-        youngest: Number of the connection that was opened last.
+        pool: Has the number of the connection that was opened last.
     """
 
     def __init__(self, node: Any) -> None:
-        self.youngest = 0
+        self.pool = SimpleNamespace(youngest=0)
         self._node = node
 
     def send(

@@ -268,7 +268,7 @@ def test_what_was_seen_on_a_connection_that_is_older_than_others_is_read_again(n
     found = load(fast)
     near.asked()
     for node in near.nodes.values():
-        node.quick.youngest = 1
+        node.quick.pool.youngest = 1
 
     save(fast, changing(name=b"newer"), known=found)
 

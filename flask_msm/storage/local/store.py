@@ -80,6 +80,8 @@ class LocalStore:
         later: Callable[[Job], bool],
         report: Callable[[str, str], object] = lambda *_: None,
     ) -> None:
+        #: The clock that entries are dated with.
+        self.clock = clock
         #: Sessions that were thrown out, or are damaged, although they are nowhere else.
         self.lost = 0
         #: Why it fails, from the first failure until something was written again.
@@ -87,7 +89,6 @@ class LocalStore:
         self._shelves = shelves
         self._envelope = envelope
         self._max_size = max_size
-        self._clock = clock
         self._prefix = prefix
         self._alone = alone
         self._trouble = trouble
@@ -260,7 +261,7 @@ class LocalStore:
             Whether that was done: not while another process may be writing the session.
         """
         shelf = self._shelves.open()
-        seen_at = self._clock.time() if seen_at is None else seen_at
+        seen_at = self.clock.time() if seen_at is None else seen_at
         with self._changing(shelf, key) as held:
             if not held:
                 return False
@@ -310,7 +311,7 @@ class LocalStore:
                 entry = self.find(key)
                 if entry is None and hand_over:
                     # How long the session may live is not known here; records on the nodes have it.
-                    now = self._clock.time()
+                    now = self.clock.time()
                     record = Record(Kind.DATA, now, now, now + NOTES_LIFE, version, NOTHING)
                     entry = Entry(record, SyncState.PENDING, 0.0)
                 if entry is None or entry.record.kind is Kind.DESTROYED:
@@ -378,15 +379,11 @@ class LocalStore:
     def put_blob(self, name: str, data: bytes) -> None:
         """Note *data* under *name* for all workers of this host, sealed as sessions are."""
         key = self._prefix + name
-        sealed = sealed_note(data, key, self._envelope, now=self._clock.time())
+        sealed = sealed_note(data, key, self._envelope, now=self.clock.time())
         with suppress(LocalStorageError):
             cache = self._shelves.open().cache
             self._guarded(cache.set, key, sealed, NOTES_LIFE)
             self._guarded(cache.evict)
-
-    def now(self) -> float:
-        """Return the time by the clock that entries are dated with, seconds since the epoch."""
-        return self._clock.time()
 
     def visit(self) -> None:
         """Be a visitor, for a command line: no folder is made."""
@@ -405,7 +402,7 @@ class LocalStore:
 
     def is_trim_due(self) -> bool:
         """Return whether what has expired or is too much should be removed."""
-        if self._clock.monotonic() - self._trimmed_at >= TRIM_EVERY:
+        if self.clock.monotonic() - self._trimmed_at >= TRIM_EVERY:
             return True
         shelf = self._shelves.opened
         return shelf is not None and self._written > shelf.limits.size // 10
@@ -426,7 +423,7 @@ class LocalStore:
             self._trouble(f"it is full: {lost} sessions were thrown out that exist nowhere else")
 
     def _note_trim(self) -> None:
-        self._trimmed_at, self._written = self._clock.monotonic(), 0
+        self._trimmed_at, self._written = self.clock.monotonic(), 0
 
     @contextmanager
     def _changing(
@@ -470,7 +467,7 @@ class LocalStore:
         if len(sealed) > allowed:
             largest = entry.record.attributes.largest()
             raise RecordTooLargeError(len(sealed), allowed, largest)
-        now = earliest(self._clock)
+        now = earliest(self.clock)
         ttl = ttl_for(entry.record.expires_at, now)
         if entry.mark:
             self._guarded(shelf.journal.add, digest_of(key) or "")
