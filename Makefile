@@ -89,6 +89,12 @@ mutate:  ## check that tests notice small changes of meaning
 	@scripts/venv.sh tests
 	@.venv/bin/python tests/mutations/run.py $(ARGS)
 
+coverage:  ## check that unit and contract tests take nine of ten branches of each inner file
+	@scripts/system-packages.sh venv memcached
+	@scripts/venv.sh coverage
+	@$(TESTS) tests/unit tests/contract --cov --cov-report=json:build/coverage.json --cov-report= $(ARGS)
+	@.venv/bin/python scripts/branches.py build/coverage.json
+
 drill:  ## break everything while people click, and print who noticed
 	@scripts/system-packages.sh venv memcached
 	@# Without HAProxy the drill takes a small balancer of its own; it prints that.

@@ -686,3 +686,77 @@ def test_holders_are_the_nodes_that_have_it_and_answer(cluster):
     cluster.first.fail()
 
     assert cluster.store.holders(KEY, DEADLINE) == (cluster.second.id,)
+
+
+@pytest.mark.parametrize("takes", [True, False])
+def test_with_queued_copies_a_full_queue_makes_the_request_write_its_copies(cluster, takes):
+    jobs = []
+    queue = type("Queue", (), {"put": lambda self, job: takes and not jobs.append(job)})()
+    store = ClusterStore(cluster.store.nodes, background=queue)
+    made = record(3, a=b"1")
+
+    store.save(KEY, lambda _: made, known=FRESH, deadline=DEADLINE)
+    assert cluster.stored(cluster.first) == made
+    assert (cluster.stored(cluster.second) == made) is not takes
+    for job in jobs:
+        job(DEADLINE)
+
+    assert cluster.stored(cluster.second) == made
+    assert store.nodes.counters.queued == len(jobs) == takes
+
+
+def test_with_queued_copies_a_change_that_no_node_takes_is_not_queued(cluster):
+    behind = Behind()
+    store = ClusterStore(cluster.store.nodes, background=behind)
+    for node in cluster.nodes.values():
+        node.fail()
+
+    saved = store.save(KEY, lambda _: record(3), known=FRESH, deadline=DEADLINE)
+
+    assert not saved.copies
+    assert behind.jobs == []
+
+
+def test_copies_of_one_session_are_brought_together_and_the_holders_returned(cluster):
+    cluster.seal(cluster.first, record(5, a=b"5"))
+    cluster.seal(cluster.second, record(3, b=b"3"))
+
+    holders = cluster.store.rejoin(KEY, DEADLINE)
+
+    assert holders == {cluster.first.id, cluster.second.id}
+    assert cluster.stored(cluster.first) == cluster.stored(cluster.second)
+    assert set(cluster.stored(cluster.first).attributes.entries) == {"a", "b"}
+
+
+def test_a_session_that_does_not_exist_lacks_no_copy(cluster):
+    assert cluster.store.rejoin(KEY, DEADLINE) >= {cluster.first.id, cluster.second.id}
+
+
+def test_of_a_session_that_no_node_can_be_asked_for_no_copy_is_confirmed(cluster):
+    for node in cluster.nodes.values():
+        node.fail()
+
+    assert cluster.store.rejoin(KEY, DEADLINE) == frozenset()
+
+
+def test_a_join_that_is_too_large_is_served_and_its_copies_stay_as_they_are(cluster):
+    first, second = record(5, a=b"x" * 3_000), record(4, b=b"y" * 3_000)
+    cluster.seal(cluster.first, first)
+    cluster.seal(cluster.second, second)
+    cluster.views.untrusted = set(cluster.nodes)
+
+    loaded = cluster.load()
+
+    assert set(loaded.record.attributes.entries) == {"a", "b"}
+    assert cluster.stored(cluster.first) == first
+    assert cluster.stored(cluster.second) == second
+
+
+def test_after_so_many_sessions_second_looks_are_counted_anew():
+    looks = SecondLooks(FakeClock(), limit=3)
+    assert all(looks.due(str(number)) for number in range(3))
+    assert not looks.due("0")
+
+    assert looks.due("one more")
+
+    assert looks.due("0")

@@ -12,7 +12,7 @@ from support.fake_node import FakeNode
 
 from flask_msm.cluster import shared_map
 from flask_msm.cluster import workers as heartbeat_file
-from flask_msm.cluster.control import Control
+from flask_msm.cluster.control import Control, rank
 from flask_msm.cluster.events import RING, Events
 from flask_msm.cluster.shared_map import LIFE, MAX_SIZE, Bounds, SharedMap
 from flask_msm.cluster.trust import SyncStatus
@@ -139,6 +139,15 @@ def nodes():
 
 def standing(worker, node_id="n1"):
     return worker.control.standing(node_id)
+
+
+# -- what a small node takes of the control map ---------------------------------------------------
+
+
+def test_a_node_that_is_too_small_keeps_facts_of_nodes_then_choices_for_all_then_single_ones():
+    names = ["rebuilt:n1", "choice:policy", "choice:pin:cart", "condition:full:n1"]
+
+    assert sorted({*names}, key=rank, reverse=True) == names
 
 
 # -- the map -------------------------------------------------------------------------------------

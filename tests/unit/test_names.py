@@ -11,6 +11,7 @@ from support.backing import Backing
 from support.flask_values import REFUSED, Level, Loud, Measure, Role, Text, Theme, from_flask
 
 from flask_msm import SerializationError
+from flask_msm.record.codec.names import why_refused
 from flask_msm.sessions.session import ALL, Session
 
 
@@ -187,3 +188,18 @@ def test_with_strict_types_a_name_must_be_a_text():
         with pytest.raises(SerializationError) as raised:
             shop.do(lambda name=name: session.update({name: 1}))
         assert raised.value.reason.endswith("use a text")
+
+
+@pytest.mark.parametrize(
+    ("name", "others", "why"),
+    [
+        ((1,), (), "a name must be a text, a number, a bool or None"),
+        (1, (1, "1"), "the text that stands for it is the name of another attribute"),
+        (1, (1, "2"), "names must be str"),
+    ],
+)
+def test_a_refusal_of_a_name_says_what_to_use(name, others, why):
+    refusal = why_refused(name, others)
+
+    assert refusal.startswith(why)
+    assert "use a text" in refusal

@@ -10,6 +10,7 @@ from support.clock import FakeClock
 from support.fake_node import FakeNode
 
 from flask_msm.cluster.placement import Placement
+from flask_msm.errors import NodeBusyError, NodeValueError
 from flask_msm.maintenance.copier import (
     BATCH,
     BUSY_BATCH,
@@ -461,3 +462,111 @@ def test_a_drain_copies_to_the_nodes_that_take_over(site):
 
     assert site.rebuilder.drain("n1", ["n2"])
     assert site.held(site.source, 1) == record(a=b"1")
+
+
+# -- what happens to a copier meanwhile ----------------------------------------------------------
+
+
+def test_a_record_of_others_that_is_refused_is_counted(site):
+    site.holds(site.source, 1, record(a=b"1"), by=THEIRS)
+    site.target.refuses = {key(1)}
+
+    assert site.rebuild()
+    assert "1 were refused" in site.reported[-1][2]
+
+
+def test_nothing_more_is_sent_to_a_target_that_fails(site):
+    for number in range(1, 5):
+        site.holds(site.source, number, record(2, a=b"2"))
+        site.holds(site.target, number, record(1, a=b"1"))
+    site.target.before["cas"] = site.target.hang
+
+    with pytest.raises(NodeBusyError):
+        site.copy(1, 2, 3, 4)
+
+    assert site.target.operations.count("cas") == 1
+
+
+def test_a_record_that_changes_faster_than_it_can_be_copied_breaks_the_rebuild_off(site):
+    site.holds(site.source, 1, record(2, a=b"2"))
+    site.holds(site.target, 1, record(1, a=b"1"))
+    versions = count(3)
+
+    def changed():
+        site.holds(site.target, 1, record(next(versions), b=b"x"))
+        site.target.before["cas"] = changed
+
+    changed()
+
+    assert not site.rebuild()
+    assert "changes faster than it can be copied" in site.reported[-1][2]
+
+
+def test_a_change_of_a_record_that_both_hold_is_joined_as_well(site):
+    site.holds(site.source, 1, record(2, a=b"2"))
+    site.holds(site.target, 1, record(1, a=b"1"))
+    site.target.before["cas"] = lambda: site.holds(site.target, 1, record(3, b=b"3"))
+
+    assert site.copy(1).written == 1
+    assert set(site.held(site.target, 1).attributes.entries) == {"a", "b"}
+
+
+def test_what_others_write_meanwhile_and_only_they_can_read_is_left_to_the_next_pass(site):
+    site.holds(site.source, 1, record(2, a=b"2"))
+    site.holds(site.target, 1, record(1, a=b"1"))
+    theirs = record(9, b=b"9")
+    site.target.before["cas"] = lambda: site.holds(site.target, 1, theirs, by=THEIRS)
+
+    assert site.copy(1).written == 0
+    assert site.held(site.target, 1, by=THEIRS) == theirs
+
+
+def test_a_join_that_has_expired_is_not_written(site):
+    past = site.clock.time() - 1
+    site.holds(site.source, 1, record(2, a=b"2", expires_at=past))
+    site.holds(site.target, 1, record(1, a=b"1", expires_at=past))
+
+    assert site.copy(1).written == 0
+    assert site.held(site.target, 1).version == 1
+
+
+# -- nodes that cannot be rebuilt ----------------------------------------------------------------
+
+
+def test_a_rebuild_without_a_node_to_keep_the_lease_is_not_begun(site):
+    site.source.fail()
+
+    assert not site.rebuild()
+    assert site.reported == []
+
+
+def test_a_rebuild_of_a_node_that_does_not_show_its_memory_is_not_begun(site):
+    def fails(*_):
+        raise NodeBusyError("n1", "timed out")
+
+    site.rebuilder.membership.identities.of = fails
+
+    assert not site.rebuild()
+    assert site.reported == []
+
+
+def test_a_source_that_does_not_list_its_keys_is_named_until_it_does(site):
+    def refuses(prefix, deadline):
+        raise NodeValueError("n2", "metadump is disabled")
+
+    site.source.metadump = refuses
+    assert not site.rebuild()
+    assert site.rebuilder.unlisted == {"n2"}
+    assert "stays in use" in site.reported[-1][2]
+
+    del site.source.metadump
+    site.source.items.clear()  # the lease has expired
+    assert site.rebuild()
+    assert site.rebuilder.unlisted == set()
+
+
+def test_the_only_node_is_drained_without_a_copy(site):
+    del site.nodes["n2"]
+
+    assert site.rebuilder.drain("n1", [])
+    assert site.reported == []

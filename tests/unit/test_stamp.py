@@ -100,3 +100,15 @@ def test_a_weak_stamp_loses_against_every_ordinary_one_and_keeps_its_order():
     one, two = stamps.next(), stamps.next()
 
     assert weak(one) < weak(two) < 1 < one
+
+
+def test_a_forked_child_issues_stamps_of_another_worker(monkeypatch):
+    numbers = iter([7, 8])
+    monkeypatch.setattr("secrets.randbits", lambda bits: next(numbers))
+    stamps = HybridLogicalClock(FakeClock())
+    before = stamps.next()
+
+    stamps.forked()
+
+    assert stamps.next() & 0xFFFF == 8 != before & 0xFFFF
+    assert stamps.next() > before

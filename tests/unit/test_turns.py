@@ -10,6 +10,7 @@ from support.storage import KEY, MAX_SIZE, Host, adding, changing, key, record, 
 
 from flask_msm.storage.local.store import LOCAL
 from flask_msm.storage.local.sync_state import SyncState
+from flask_msm.storage.local.turns import Turns
 from flask_msm.storage.store import LocalStorageError, RecordTooLargeError
 from flask_msm.testing.memcached import wait_until
 
@@ -155,3 +156,27 @@ def test_a_child_does_not_write_what_waited_in_its_parent(crowd):
     thread.join(LONG)
 
     assert values(crowd.host.local.find(KEY)) == {"first": b"1", "parent": b"1"}
+
+
+def test_a_change_that_waits_no_more_is_not_written_by_another_one():
+    turns = Turns()
+    one, other, own = object(), object(), object()
+    for turn in (one, other):
+        turns.add(KEY, turn)
+
+    turns.leave(KEY, one)
+    turns.leave(KEY, one)  # it is served already
+
+    assert turns.take(KEY, own) == [other, own]
+    turns.leave(KEY, other)
+    assert turns.take(KEY, own) == [own]
+
+
+def test_nothing_waits_for_a_session_that_the_last_change_left():
+    turns = Turns()
+    one = object()
+    turns.add(KEY, one)
+
+    turns.leave(KEY, one)
+
+    assert turns.take(KEY, one) == [one]
