@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 
@@ -11,6 +12,10 @@ if TYPE_CHECKING:
 
 #: memcached takes no smaller ``-I``, bytes.
 MIN_ITEM_SIZE = 1024
+
+#: The first version whose meta commands answer with the cas id of what they stored.
+META_SINCE = (1, 6, 13)
+_VERSION = re.compile(r"([0-9]{1,4})\.([0-9]{1,4})\.([0-9]{1,4})(?![0-9])")
 
 #: By how much two answers of one process may differ in when it was started, seconds.
 START_TOLERANCE = 3.0
@@ -64,6 +69,18 @@ class Numbers(NamedTuple):
         them; all count evictions.
         """
         return self.evictions == 0 and not self.refused_full and not self.refused_large
+
+
+def takes_meta(version: str | None, settings: Mapping[str, str]) -> bool:
+    """Return whether a node may be sent meta commands.
+
+    Only if it makes room for what is stored: one with ``-M`` deletes a record that is to be
+    replaced when it finds no memory for the new one (``ms`` answered ``SERVER_ERROR``).
+    """
+    found = _VERSION.match(version or "")
+    if found is None or settings.get("evictions") != "on":
+        return False
+    return tuple(map(int, found.groups())) >= META_SINCE
 
 
 def numbers_from(

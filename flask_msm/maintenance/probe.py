@@ -10,7 +10,7 @@ from flask_msm.errors import NodeError, NodeValueError
 from flask_msm.process.clock import FleetClock
 
 from .clock_watch import ClockWatch
-from .node_statistics import Numbers, numbers_from
+from .node_statistics import Numbers, numbers_from, takes_meta
 from .node_watch import NodeWatch
 
 
@@ -89,9 +89,12 @@ class Prober:
         before = self.numbers.get(node.id)
         if before is None or numbers.is_of_another_start(before):
             # Settings change with a restart only; a proxy may report none.
+            node.takes_meta = False
             with suppress(NodeValueError):
-                said = numbers_from(node.stats(deadline, "settings"), at=0.0, latency=0.0)
+                settings = node.stats(deadline, "settings")
+                said = numbers_from(settings, at=0.0, latency=0.0)
                 node.item_size_max = said.item_size_max or node.item_size_max
+                node.takes_meta = takes_meta(numbers.version, settings)
         self._watch.look(node.id, before, numbers, now=clock.monotonic())
         self.table.note_complete(node.id, complete=numbers.complete)
         self.numbers[node.id] = numbers._replace(item_size_max=node.item_size_max)

@@ -65,6 +65,7 @@ class MemcachedNode:
 
     Attributes:
         item_size_max: Largest item the server stores, in bytes, from its statistics.
+        takes_meta: Whether it may be sent meta commands (``ms``, ``mg``), from its statistics.
         clock_ahead: By how many seconds its clock is ahead of the one that times to live are
             counted with.
     """
@@ -95,6 +96,7 @@ class MemcachedNode:
             raise ValueError("a node has host and port or the path of a unix socket")
         self.id = node_id
         self.item_size_max = 1024 * 1024
+        self.takes_meta = False
         self.clock_ahead = 0.0
         self._pool = Pool(node_id, pool_size, monotonic)
         #: Reads of a good day.

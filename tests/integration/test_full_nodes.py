@@ -127,6 +127,15 @@ def test_the_limit_of_a_small_node_is_known_before_the_first_request(memcached, 
         one.browser(700_000)
 
 
+def test_meta_commands_go_to_nodes_that_make_room_only(memcached, shop):
+    one = shop([memcached(), memcached("-M")])
+    one.browser()
+
+    nodes = one.state.parts.cluster.nodes.values()
+
+    assert [node.takes_meta for node in nodes] == [True, False]
+
+
 def test_nodes_that_are_full_and_refuse_keep_their_trust_and_no_change_is_lost(memcached, shop):
     nodes = [memcached("-m", "2", "-M") for _ in range(2)]
     one = shop(nodes)

@@ -77,6 +77,7 @@ class FakeNode:
         self.id = node_id
         self.quick = FakeQuickCommands(self)
         self.item_size_max = 1024 * 1024
+        self.takes_meta = False
         self.clock_ahead = 0.0
         self.items: dict[str, tuple[bytes, int]] = {}
         self.ttls: dict[str, int] = {}

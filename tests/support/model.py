@@ -222,6 +222,7 @@ class Link:
         self.id = memory.id
         self.quick = FakeQuickCommands(self)
         self.item_size_max = memory.item_size_max
+        self.takes_meta = False
         self.clock_ahead = 0.0
         self.memory = memory
         self.way = Way.OPEN

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_msm.maintenance.node_statistics import Numbers, numbers_from
+from flask_msm.maintenance.node_statistics import Numbers, numbers_from, takes_meta
 
 
 FOUND = {
@@ -141,3 +141,28 @@ def test_another_start_of_a_node_shows_in_its_pid_or_in_its_uptime(before, after
     )
 
     assert then.is_of_another_start(first) is another
+
+
+@pytest.mark.parametrize(
+    ("version", "evictions", "taken"),
+    [
+        ("1.6.18", "on", True),
+        ("1.6.13", "on", True),
+        ("1.6.12", "on", False),
+        ("1.6.9", "on", False),
+        ("1.7.0", "on", True),
+        ("1.6.21_debian", "on", True),
+        ("1.6.1300", "on", True),
+        ("1.6", "on", False),
+        ("1.6.13", "off", False),
+        ("1.6.18", None, False),
+        ("in-memory", "on", False),
+        ("9" * 30 + ".9.9", "on", False),
+        ("", "on", False),
+        (None, "on", False),
+    ],
+)
+def test_meta_commands_go_to_servers_that_know_them_and_make_room(version, evictions, taken):
+    settings = {} if evictions is None else {"evictions": evictions}
+
+    assert takes_meta(version, settings) is taken
