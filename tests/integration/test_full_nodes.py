@@ -130,10 +130,10 @@ def test_the_limit_of_a_small_node_is_known_before_the_first_request(memcached, 
 def test_meta_commands_go_to_nodes_that_make_room_only(memcached, shop):
     one = shop([memcached(), memcached("-M")])
     one.browser()
+    cluster = one.state.parts.cluster
+    wait_until(lambda: len(cluster.prober.numbers) == 2, "both nodes are probed")
 
-    nodes = one.state.parts.cluster.nodes.values()
-
-    assert [node.takes_meta for node in nodes] == [True, False]
+    assert [node.takes_meta for node in cluster.nodes.values()] == [True, False]
 
 
 def test_nodes_that_are_full_and_refuse_keep_their_trust_and_no_change_is_lost(memcached, shop):
