@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import http.client
-import os
-import pwd
 import secrets
 import shutil
 import socket
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,32 +18,20 @@ from tempfile import TemporaryDirectory
 from werkzeug.security import generate_password_hash
 
 from example_app.place import ADMIN_HASH, CONTROL_DIR, LOCAL_DIR, NODES, OPERATOR, SECRET_KEY
-from example_app.processes import (
-    LaunchError,
-    Signals,
-    StopRequestedError,
-    has_ended,
-    start,
-    stop,
-    wait_until_ready,
-)
+from example_app.processes import LaunchError, Signals, StopRequestedError, wait_until_ready
+from harness.client import Client
+from harness.memcached import Memcached, addresses
+from harness.processes import HOST, end, has_ended, start
 
 
-HOST = "127.0.0.1"
 USUAL_PORT = 8000
 
 # Times in seconds.
-_NODE_START_LIMIT = 60.0
 _SHOP_START_LIMIT = 90.0
-_NODE_STOP_PATIENCE = 3.0
 _SHOP_STOP_PATIENCE = 6.0
 
-_NODE_START_ATTEMPTS = 3
 _LOOK_FOR_WISHES = 0.2
 _HERE = Path(__file__).absolute().parent
-
-#: Every memcached that was started, to be ended with the shop.
-_processes: list[subprocess.Popen[bytes]] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +49,16 @@ class Wishes:
     nodes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
-    """One memcached that was started here."""
+class Node(Memcached):
+    """One memcached of the shop.
 
-    id: str
-    port: int
-    process: subprocess.Popen[bytes]
+    Args:
+        node_id: Its id.
+    """
 
-    @property
-    def pid(self) -> int:
-        """Its process id."""
-        return self.process.pid
+    def __init__(self, node_id: str) -> None:
+        super().__init__("-m", "64")
+        self.id = node_id
 
 
 def run(wishes: Wishes) -> int:
@@ -94,8 +78,7 @@ def run(wishes: Wishes) -> int:
 def _run(wishes: Wishes, signals: Signals, started: ExitStack) -> None:
     listener = started.enter_context(_listen(wishes.port))
     port = listener.getsockname()[1]
-    binary = shutil.which("memcached") if wishes.nodes else None
-    nodes = _start_nodes(wishes.nodes, binary, signals, started) if binary else []
+    nodes = _start_nodes(wishes.nodes, started) if shutil.which("memcached") else []
     # Of this run alone, and gone with it. Without memcached this is where sessions are kept.
     local = Path(started.enter_context(TemporaryDirectory(prefix="flask_msm-shop-")))
     control = Path(started.enter_context(TemporaryDirectory(prefix="flask_msm-shop-")))
@@ -103,7 +86,7 @@ def _run(wishes: Wishes, signals: Signals, started: ExitStack) -> None:
         _note(control, node)
     password = secrets.token_urlsafe(9)
     environ = {
-        NODES: " ".join(f"{node.id}:{HOST}:{node.port}" for node in nodes),
+        NODES: addresses(nodes),
         SECRET_KEY: secrets.token_urlsafe(32),
         LOCAL_DIR: str(local),
         CONTROL_DIR: str(control),
@@ -113,7 +96,7 @@ def _run(wishes: Wishes, signals: Signals, started: ExitStack) -> None:
     print(_welcome(port, nodes, wishes.workers, shop, wants_nodes=wishes.nodes > 0))
     print(_operators(port, password))
     print("\nCtrl-C closes the shop and ends all of this.", flush=True)
-    _watch(shop, nodes, signals, lambda node: _revive(node, binary or "", control, signals))
+    _watch(shop, nodes, signals, partial(_revive, control=control))
     print("\nClosing the shop ...", flush=True)
 
 
@@ -135,60 +118,11 @@ def _listen(port: int | None) -> socket.socket:
     raise LaunchError(msg) from problem
 
 
-def _start_nodes(count: int, binary: str, signals: Signals, started: ExitStack) -> list[Node]:
-    started.callback(stop, _processes, patience=_NODE_STOP_PATIENCE)
-    return [_start_node(f"n{n}", binary, signals, _processes) for n in range(1, count + 1)]
-
-
-def _start_node(
-    node_id: str, binary: str, signals: Signals, processes: list[subprocess.Popen[bytes]]
-) -> Node:
-    attempts_left = _NODE_START_ATTEMPTS
-    while True:
-        node = _start_memcached(node_id, binary)
-        processes.append(node.process)
-        try:
-            wait_until_ready(
-                node.process,
-                partial(_is_serving, node),
-                name=f"memcached {node_id}",
-                limit=_NODE_START_LIMIT,
-                signals=signals,
-            )
-        except LaunchError:
-            # Most likely another process took the port before memcached did.
-            attempts_left -= 1
-            if not attempts_left:
-                raise
-        else:
-            return node
-
-
-def _start_memcached(node_id: str, binary: str, port: int | None = None) -> Node:
-    port = port or _free_port()
-    command = [binary, "-l", HOST, "-p", str(port), "-U", "0", "-m", "64"]
-    if os.geteuid() == 0:
-        # memcached refuses to run as root without ``-u``.
-        command += ["-u", pwd.getpwuid(os.geteuid()).pw_name]
-    return Node(node_id, port, start(command, environ=os.environ))
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _is_serving(node: Node) -> bool:
-    """Ask who is there: another memcached on this port would answer as well."""
+def _start_nodes(count: int, started: ExitStack) -> list[Node]:
     try:
-        with socket.create_connection((HOST, node.port), timeout=1.0) as connection:
-            connection.sendall(b"stats\r\n")
-            with connection.makefile("rb") as reply:
-                return reply.readline() == b"STAT pid %d\r\n" % node.pid
-    except OSError:
-        return False
+        return [started.enter_context(Node(f"n{number}")) for number in range(1, count + 1)]
+    except AssertionError as error:
+        raise LaunchError(str(error)) from error
 
 
 def _start_shop(
@@ -201,8 +135,8 @@ def _start_shop(
     command = [sys.executable, "-m", "gunicorn", "--config", str(_HERE / "gunicorn_settings.py")]
     command += ["--chdir", str(_HERE.parent), "--workers", str(workers)]
     command += ["--bind", f"fd://{listener.fileno()}", "example_app:create_app()"]
-    shop = start(command, environ={**os.environ, **environ}, keep_open=[listener.fileno()])
-    started.callback(stop, [shop], patience=_SHOP_STOP_PATIENCE)
+    shop = start(command, shown=True, environ=environ, keep_open=[listener.fileno()])
+    started.callback(end, shop, patience=_SHOP_STOP_PATIENCE)
     port = listener.getsockname()[1]
     # Only gunicorn listens from here on: when it ends, browsers are refused and do not hang.
     listener.close()
@@ -217,40 +151,32 @@ def _start_shop(
 
 
 def _is_open(port: int) -> bool:
-    connection = http.client.HTTPConnection(HOST, port, timeout=1.0)
-    try:
-        connection.request("GET", "/signed-out")
-        return connection.getresponse().status == http.HTTPStatus.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
+    with suppress(OSError, http.client.HTTPException):
+        return Client(limit=1.0).send(port, "/signed-out").status == http.HTTPStatus.OK
+    return False
 
 
 def _watch(
     shop: subprocess.Popen[bytes],
     nodes: list[Node],
     signals: Signals,
-    revive: Callable[[Node], Node | None],
+    revive: Callable[[Node], bool],
 ) -> None:
     """Return when a stop is asked for; print when a node has ended, which is what to try here."""
-    up = {node.id: node for node in nodes}
-    ended: dict[str, Node] = {}
+    ended: set[str] = set()
     while not signals.stop_requested:
         if has_ended(shop):
             msg = f"gunicorn ended (exit status {shop.returncode}), so the shop is closed."
             raise LaunchError(msg)
-        for node in [node for node in up.values() if has_ended(node.process)]:
-            ended[node.id] = up.pop(node.id)
-            revive(node)
-            left = ", ".join(up) or "none"
-            print(f"  {node.id} (pid {node.pid}) has ended. Nodes left: {left}.", flush=True)
-        for node in list(ended.values()):
-            started = revive(node)
-            if started is not None:
-                up[node.id] = started
-                del ended[node.id]
-                print(f"  {node.id} is up again (pid {started.pid}), empty.", flush=True)
+        for node in nodes:
+            if node.id not in ended and node.has_ended():
+                ended.add(node.id)
+                revive(node)
+                left = ", ".join(one.id for one in nodes if one.id not in ended) or "none"
+                print(f"  {node.id} (pid {node.pid}) has ended. Nodes left: {left}.", flush=True)
+            elif node.id in ended and revive(node):
+                ended.remove(node.id)
+                print(f"  {node.id} is up again (pid {node.pid}), empty.", flush=True)
         signals.pause(_LOOK_FOR_WISHES if nodes else None)
 
 
@@ -258,24 +184,16 @@ def _note(control: Path, node: Node) -> None:
     (control / f"{node.id}.pid").write_text(str(node.pid))
 
 
-def _revive(node: Node, binary: str, control: Path, signals: Signals) -> Node | None:
-    """Start a node that has ended again, if a click asked for it."""
+def _revive(node: Node, control: Path) -> bool:
+    """Start a node that has ended again, if a click asked for it; return whether one did."""
     (control / f"{node.id}.pid").unlink(missing_ok=True)
     wish = control / f"{node.id}.restart"
     if not wish.exists():
-        return None
+        return False
     wish.unlink()
-    again = _start_memcached(node.id, binary, node.port)
-    _processes.append(again.process)
-    wait_until_ready(
-        again.process,
-        partial(_is_serving, again),
-        name=f"memcached {node.id}",
-        limit=_NODE_START_LIMIT,
-        signals=signals,
-    )
-    _note(control, again)
-    return again
+    node.restart()
+    _note(control, node)
+    return True
 
 
 def _operators(port: int, password: str) -> str:

@@ -1,25 +1,18 @@
-"""Child processes that never outlive the launcher, and signals that can be waited for."""
+"""Signals that can be waited for, and waiting that they end."""
 
 from __future__ import annotations
 
-import ctypes
-import os
 import select
 import signal
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from functools import partial
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Self
 
+from harness.processes import has_ended
 
-# <sys/prctl.h>
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 # Time in seconds between two looks at something that does not signal when it is ready.
 _LOOK_AGAIN = 0.02
@@ -81,59 +74,6 @@ class Signals:
         self.stop_requested = True
 
 
-def start(
-    command: Sequence[str], *, environ: Mapping[str, str], keep_open: Sequence[int] = ()
-) -> subprocess.Popen[bytes]:
-    """Start *command* so that it ends when this process does, however that ends.
-
-    It gets a session of its own: a Ctrl-C in the terminal reaches the launcher alone, which
-    then ends its children in the right order.
-
-    Args:
-        command: Program and arguments.
-        environ: Its whole environment.
-        keep_open: File descriptors it inherits.
-
-    Raises:
-        LaunchError: The program cannot be run.
-    """
-    try:
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            env=environ,
-            pass_fds=keep_open,
-            start_new_session=True,
-            # Safe here: the launcher has one thread.
-            preexec_fn=partial(_end_with_parent, os.getpid()),  # noqa: PLW1509
-        )
-    except OSError as error:
-        msg = f"Cannot start {command[0]}: {error.strerror}."
-        raise LaunchError(msg) from error
-
-
-def has_ended(process: subprocess.Popen[bytes]) -> bool:
-    """Look whether *process* has ended; if so, what it started and left behind ends as well."""
-    if process.returncode is None and process.poll() is not None:
-        _end_group(process)
-    return process.returncode is not None
-
-
-def stop(processes: Sequence[subprocess.Popen[bytes]], *, patience: float) -> None:
-    """End *processes* and what they started; after *patience* seconds in all, by force."""
-    running = [process for process in processes if not has_ended(process)]
-    for process in running:
-        process.terminate()
-    deadline = time.monotonic() + patience
-    for process in running:
-        try:
-            process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        _end_group(process)
-
-
 def wait_until_ready(
     process: subprocess.Popen[bytes],
     is_ready: Callable[[], bool],
@@ -161,28 +101,6 @@ def wait_until_ready(
         signals.pause(_LOOK_AGAIN)
 
 
-def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """End who is left in the process group of *process*, which must have ended just now.
-
-    A group keeps its number while anyone is in it, and workers whose master was killed are. Later
-    the number may belong to another group, so this is not done twice.
-    """
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-
-
 def _wake_only(number: int, frame: FrameType | None) -> None:
     """Handle a signal by doing nothing: only a handled one wakes ``Signals.pause``."""
     del number, frame
-
-
-def _end_with_parent(parent: int) -> None:
-    """In the child, before it becomes its program: ask the kernel to end it with *parent*.
-
-    Only Linux can be asked. Elsewhere a launcher that is killed outright leaves its children.
-    """
-    if _LIBC is None:
-        return
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:  # It ended before the kernel was asked.
-        os._exit(1)

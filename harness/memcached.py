@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from flask_msm.testing.memcached import PATIENCE, MemcachedProcess
 
-from .processes import HOST, bound, port_of, start
+from .processes import HOST, bound, has_ended, port_of, start
 
 
 #: Path of a unix socket, or host and port.
@@ -52,6 +52,10 @@ class Memcached(MemcachedProcess):
         super().__exit__(*exc_info)
         if self._secured is not None:
             self._secured.close()
+
+    def has_ended(self) -> bool:
+        """Return whether its process has ended."""
+        return self._process is None or has_ended(self._process)
 
     @property
     def address(self) -> Address:

@@ -10,6 +10,7 @@ import subprocess
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 
@@ -24,6 +25,7 @@ def start(
     command: Sequence[str],
     *,
     log: Path | None = None,
+    shown: bool = False,
     environ: Mapping[str, str] | None = None,
     folder: Path | None = None,
     keep_open: Sequence[int] = (),
@@ -36,22 +38,21 @@ def start(
     Args:
         command: Program and arguments.
         log: File that takes what it prints; without one its errors can be read from the process.
+        shown: What it prints is printed here instead.
         environ: More environment variables.
         folder: Its working directory, if that is another one.
         keep_open: File descriptors it inherits.
     """
-    # Part of util-linux; without it, a process that is killed outright leaves its children. The
-    # kernel ends a child with the thread that started it, which may be over before the process is.
-    setpriv = shutil.which("setpriv")
+    # The kernel ends a child with the thread that started it, which may be over before the process.
     is_main = threading.current_thread() is threading.main_thread()
-    prefix = [setpriv, "--pdeathsig", "KILL"] if setpriv and is_main else []
+    prefix = _ending_with_parent() if is_main else ()
     with (log or Path(os.devnull)).open("ab") as output:
         return subprocess.Popen(
             [*prefix, *command],
             stdin=subprocess.DEVNULL,
             cwd=folder,
-            stdout=output,
-            stderr=output if log else subprocess.PIPE,
+            stdout=None if shown else output,
+            stderr=None if shown else output if log else subprocess.PIPE,
             env={**os.environ, **(environ or {})},
             pass_fds=keep_open,
             start_new_session=True,
@@ -73,9 +74,37 @@ def end(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        # Workers of a gunicorn that was killed are still in its group.
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        _end_group(process)
+
+
+def has_ended(process: subprocess.Popen[bytes]) -> bool:
+    """Return whether *process* has ended; if so, what it started and left behind ends as well."""
+    if process.returncode is None and process.poll() is not None:
+        _end_group(process)
+    return process.returncode is not None
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """End what is left in the process group of *process*, which must have ended just now.
+
+    Workers of a gunicorn that was killed are; the group keeps its number while there are any.
+    Later that may be the number of another group, so this is not done twice.
+    """
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+@cache
+def _ending_with_parent() -> tuple[str, ...]:
+    """Return what to put before a command that the kernel is to end with its parent.
+
+    Part of util-linux; without it, a process that is killed outright leaves its children.
+    """
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        return ()
+    done = subprocess.run([setpriv, "--help"], capture_output=True, text=True, check=False)
+    return (setpriv, "--pdeathsig", "KILL") if "--pdeathsig" in done.stdout else ()
 
 
 def bound() -> socket.socket:

@@ -9,7 +9,6 @@ import threading
 import traceback
 import types
 from dataclasses import dataclass
-from decimal import Decimal
 from uuid import UUID
 
 import ormsgpack
@@ -92,32 +91,23 @@ REFUSED = {
     "str subclass": (Text("a"), f"{__name__}.Text", "plain str"),
     "float subclass": (Number(1), f"{__name__}.Number", "plain float"),
     "int enum": (Level.LOW, f"{__name__}.Level", "plain int"),
-    "str enum": (Name.ANN, f"{__name__}.Name", "plain str"),
     "enum": (Colour.RED, f"{__name__}.Colour", "not a type"),
     "markup subclass": (Bold("a"), f"{__name__}.Bold", "plain Markup"),
     "named tuple": (Point(1, 2), f"{__name__}.Point", "plain tuple"),
     "ordered dict": (collections.OrderedDict(a=1), "collections.OrderedDict", "plain dict"),
     "default dict": (collections.defaultdict(int), "collections.defaultdict", "plain dict"),
-    "counter": (collections.Counter("a"), "collections.Counter", "plain dict"),
     "datetime subclass": (
         type("When", (dt.datetime,), {"__module__": "some"})(2026, 1, 1),
         "some.When",
         "plain datetime",
     ),
     "bytearray": (bytearray(b"a"), "builtins.bytearray", "bytes"),
-    "memoryview": (memoryview(b"a"), "builtins.memoryview", "bytes"),
     "__html__": (Lazy(), f"{__name__}.Lazy", "Markup"),
     "dataclass": (Unregistered(), f"{__name__}.Unregistered", "not registered"),
-    "generator": ((x for x in ()), "builtins.generator", "not a type"),
     "lock": (threading.Lock(), "_thread.lock", "not a type"),
     "object": (Plain(), "support.codec_values.Plain", "not a type"),
     "class": (Plain, "builtins.type", "not a type"),
-    "function": (len, "builtins.builtin_function_or_method", "not a type"),
     "complex": (1j, "builtins.complex", "not a type"),
-    "range": (range(3), "builtins.range", "not a type"),
-    "ellipsis": (..., "builtins.ellipsis", "not a type"),
-    "deque": (collections.deque(), "collections.deque", "not a type"),
-    "dict view": ({}.keys(), "builtins.dict_keys", "not a type"),
     "mapping proxy": (types.MappingProxyType({}), "builtins.mappingproxy", "not a type"),
     "extension": (ormsgpack.Ext(16, b""), f"{ormsgpack.Ext.__module__}.Ext", "not a type"),
     "unhashable type": (Unhashable(), f"{__name__}.Unhashable", "not a type"),
@@ -185,10 +175,7 @@ OTHER_KEYS = [
     ((1, SECRET), "[<builtins.tuple>]"),
     (Text("a"), f"[<{__name__}.Text>]"),
     (Level.LOW, f"[<{__name__}.Level>]"),
-    (Name.ANN, f"[<{__name__}.Name>]"),
-    (dt.date(2026, 1, 1), "[<datetime.date>]"),
     (frozenset(), "[<builtins.frozenset>]"),
-    (Decimal(1), "[<decimal.Decimal>]"),
     (memoryview(b"a"), "[<builtins.memoryview>]"),
     (Plain(), "[<support.codec_values.Plain>]"),
     (Unhashable(), f"[<{__name__}.Unhashable>]"),
@@ -223,21 +210,16 @@ def test_keys_that_are_no_kind_of_text_or_number_are_refused(key):
 KEY_PATHS = [
     ("name", ".name"),
     ("näme", ".näme"),
-    ("", "['']"),
     ("1a", "['1a']"),
-    ("a b", "['a b']"),
     ("it's", '["it\'s"]'),
     ("a\n\x1b[31m\u202e", "['a\\n\\x1b[31m\\u202e']"),
-    ("\ud800", "['\\ud800']"),
     ("x" * 40, f".{'x' * 40}"),
     ("x" * 41, f"['{'x' * 38}…]"),
     ("x y" * 1000, f"[{repr('x y' * 1000)[:39]}…]"),
     (b"ab" * 1000, f"[{repr(b'ab' * 1000)[:39]}…]"),
-    (12, "[12]"),
     (2**127, f"[{2**127}]"),
     (-(10**5000), "[<builtins.int>]"),
     (True, "[True]"),
-    (None, "[None]"),
     (math.inf, "[inf]"),
 ]
 

@@ -39,24 +39,18 @@ def other_secret(shop):
 
 BAD = {
     "empty": lambda _: "",
-    "quotes": lambda _: '""',
     "dots": lambda _: "....",
     "cut": lambda shop: shop.cookie()[:-1],
-    "cut in front": lambda shop: shop.cookie()[1:],
-    "half": lambda shop: shop.cookie()[: len(shop.cookie()) // 2],
     "flipped": flipped,
     "sid of another session": other_sid,
     "huge": lambda _: "a" * 100_000,
-    "huge of dots": lambda _: "." * 100_000,
     "huge behind a good one": lambda shop: shop.cookie() + "a" * 5_000,
     "not ascii": lambda _: "\u20ac\u00fc.1.2.p.x".encode().decode("latin-1"),
     "not ascii in the signature": lambda shop: shop.cookie()[:-1] + "\u00fc",
     "other digits": lambda _: "a" * 43 + ".\u00b2.\u00b9.p.x",
-    "control characters": lambda _: "a\x01b\x7f",
     "of flask": flasks_own,
     "of another secret": other_secret,
     "of a plain signer": lambda _: Signer("test").sign("a" * 43 + ".1.1.p").decode(),
-    "permanent and forged": lambda _: "a" * 43 + ".1.1.p.forged",
 }
 
 
@@ -75,13 +69,10 @@ def test_a_cookie_that_was_not_signed_here_is_no_cookie(shop, make, act):
 
 GOOD = {
     "alone": "session={}",
-    "behind another": "theme=dark; session={}",
     "before another": "session={}; theme=dark",
-    "without a blank": "theme=dark;session={};a=b",
     "with many blanks": "a=b ; \t session = {} ; c=d",
     "quoted": 'session="{}"',
     "behind a forged one": "session=" + "a" * 43 + ".1.1.p.forged; session={}",
-    "behind an empty one": "session=; session={}",
     "beside names that end or begin alike": "xsession=1; session={}; sessionx=2; session.a=3",
     "beside what looks like it": 'a="; sessio=1"; b=session; session={}',
 }

@@ -1,5 +1,3 @@
-"""``init_app`` and what it sets up: several applications, local storage, copies made later."""
-
 from __future__ import annotations
 
 import logging

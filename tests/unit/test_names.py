@@ -8,7 +8,7 @@ import pytest
 from flask import Flask, session
 from support.apps import make_app
 from support.backing import Backing
-from support.flask_values import REFUSED, Level, Loud, Measure, Role, Text, Theme, from_flask
+from support.flask_values import REFUSED, Level, Loud, Role, Text, Theme, from_flask
 
 from flask_msm import SerializationError
 from flask_msm.record.codec.names import why_refused
@@ -21,22 +21,16 @@ def contents():
 
 NAMES = {
     "int": 42,
-    "negative": -1,
     "long": 2**70,
     "float": 1.5,
-    "whole float": 2.0,
-    "small float": 1e-9,
     "nan": math.nan,
     "inf": math.inf,
-    "minus inf": -math.inf,
     "true": True,
-    "false": False,
     "none": None,
     "int enum": Level.HIGH,
     "str enum": Role.ADMIN,
     "old str enum": Theme.DARK,
     "str subclass": Text("é"),
-    "float subclass": Measure(0.1),
     "surrogate": "\ud800",
     "tuple": (1,),
     "bytes": b"a",

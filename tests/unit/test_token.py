@@ -93,9 +93,7 @@ def test_nothing_foreign_is_believed(text):
     "text",
     [
         "",
-        ".",
         "....",
-        "." * 400,
         "ü" * 50,
         "x" * (MAX_LENGTH + 1),
         SIGNER.dumps(TOKEN)[:-5],
