@@ -106,9 +106,10 @@ class MsmSessionInterface(SessionInterface):
 
     def open_session(self, app: Flask, request: Request) -> Session | None:  # type: ignore[override]
         """Return an unloaded session; ``None`` without a secret key, as Flask does."""
-        if not app.secret_key:
+        secret = app.secret_key
+        if not secret:
             return None
-        return Session(backing=UnitOfWork(FlaskRequest(self, app, request)))
+        return Session(backing=UnitOfWork(FlaskRequest(self, app, request, secret)))
 
     def life(self, app: Flask) -> float:
         """Return the time in seconds a session lives without a request."""
@@ -142,17 +143,16 @@ class MsmSessionInterface(SessionInterface):
             return
         if not loaded and self._nothing_to_do(app, session, request):
             return
-        saves, plain = not self.is_read_only(app, request), None
+        rule, plain = request.url_rule, None  # as is_read_only(), which is a call more
+        saves = rule is None or not hasattr(app.view_functions.get(rule.endpoint), READ_ONLY)
         if loaded:
             known = self.known_life
             is_known = app.config["PERMANENT_SESSION_LIFETIME"] is known[0]
             context.life = known[1] if is_known else context.read_life()
-            plain = unit.plain_changes(session)
+            plain = unit.tracker.plain_changes(session)
             if saves and plain is not None and not plain and self._is_done(app, session, unit):
                 return
-        if loaded and not saves:
-            changed = unit.changed_names(session, plain)
-            if changed:
+            if not saves and (changed := unit.changed_names(session, plain)):
                 self._refuse_changes(app, changed, request.endpoint)
                 return
         session.saving = True
@@ -185,7 +185,7 @@ class MsmSessionInterface(SessionInterface):
             request: The request.
             response: Gets the headers.
             saves: Changes are stored; without it the session is refreshed at most.
-            plain: What ``UnitOfWork.plain_changes`` returned.
+            plain: What ``ChangeTracker.plain_changes`` returned.
         """
         # A wrong parameter raises here, before anything is written.
         cookie = self._cookie_of(app)
@@ -261,7 +261,9 @@ class MsmSessionInterface(SessionInterface):
 
     def _is_done(self, app: Flask, session: Session, unit: UnitOfWork) -> bool:
         """Return whether a session in which nothing differs is left alone, and its cookie, too."""
-        if session.marked or self._decides_itself or unit.request.is_refresh_due(unit.record):
+        if session.marked or self._decides_itself or unit.action is not Action.KEEP:
+            return False
+        if unit.request.is_refresh_due(unit.record):
             return False
         return not (app.config["SESSION_REFRESH_EACH_REQUEST"] and session.permanent)
 
@@ -298,7 +300,7 @@ class MsmSessionInterface(SessionInterface):
 
     def is_read_only(self, app: Flask, request: Request) -> bool:
         """Return whether the view of *request* was marked with ``read_only``."""
-        rule = request.url_rule  # as request.endpoint, which is a call more for each request
+        rule = request.url_rule
         return rule is not None and hasattr(app.view_functions.get(rule.endpoint), READ_ONLY)
 
     def _refuse_changes(self, app: Flask, names: set[str], endpoint: str | None) -> None:
@@ -386,10 +388,13 @@ class FlaskRequest(RequestContext):
 
     signer: TokenSigner
 
-    def __init__(self, interface: MsmSessionInterface, app: Flask, request: Request) -> None:
+    def __init__(
+        self, interface: MsmSessionInterface, app: Flask, request: Request, secret: str | bytes
+    ) -> None:
         self.repository = interface.repository
         self._interface = interface
         self._app = app
+        self._secret = secret
         self.request = request
         self.before_store = interface.before_load
 
@@ -408,8 +413,10 @@ class FlaskRequest(RequestContext):
 
     def read_cookies(self) -> tuple[Token, ...]:
         """Return the first cookies of the session's name that were signed here."""
-        signer = self.signer = signer_for(secrets_of(self._app) or ("",))
-        texts = self._interface.cookie_texts(self._app, self.request)
+        app = self._app
+        secrets = secrets_of(app) if app.config["SECRET_KEY_FALLBACKS"] else (self._secret,)
+        signer = self.signer = signer_for(secrets or ("",))
+        texts = self._interface.cookie_texts(app, self.request)
         if len(texts) == 1 and (token := signer.known.get(texts[0])) is not None:
             return (token,)
         return tuple(islice(filter(None, map(signer.loads, texts)), MAX_COOKIES))

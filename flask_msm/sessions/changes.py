@@ -39,25 +39,30 @@ Refused = Callable[[Any, Any, SerializationError], "bytes | None"]
 class ChangeTracker:
     """The attributes as they are stored, and the objects the application got for them.
 
-    Of a session that is decoded attribute by attribute: those that were asked for or set.
+    Of a session that is decoded attribute by attribute: those that were asked for.
+
+    Attributes:
+        codec: Encodes and decodes.
+        encoded: What is stored, by name.
+        originals: What was made of it, by name.
+        left: What this request does not store as it is; made when there is something.
     """
 
-    # Made when there is something that cannot be stored, or must not be.
     left: UnserializableHandler | None = None
 
     def __init__(self, request: RequestContext) -> None:
         repository = request.repository
         self._request = request
-        self._codec = repository.codec
+        self.codec = repository.codec
         self._serialization = repository.serialization
         self._strict = repository.rules.strict_types
         self.encoded: dict[str, bytes] = {}
-        self._originals: dict[str, Any] = {}
+        self.originals: dict[str, Any] = {}
 
     def reset(self) -> None:
         """Take nothing for stored."""
         self.encoded = {}
-        self._originals = {}
+        self.originals = {}
 
     # -- reading -------------------------------------------------------------------------------
 
@@ -84,17 +89,21 @@ class ChangeTracker:
         Bytes that this process cannot decode are kept where they are, and not shown.
         """
         values: dict[str, Any] = {}
-        codec = self._codec
+        codec = self.codec
         for name, encoded in stored.items():
             try:
                 value = codec.loads(encoded)
             except Exception as error:  # noqa: BLE001  (a codec of the application may raise anything)
-                reason = error if isinstance(error, DecodeError) else raised_by(codec, error)
-                logger.warning("session attribute %s cannot be decoded: %s", quoted(name), reason)
+                self.note_undecodable(name, error)
                 continue
-            values[name] = self._originals[name] = value
+            values[name] = self.originals[name] = value
             self.encoded[name] = encoded
         return values
+
+    def note_undecodable(self, name: str, error: Exception) -> None:
+        """Record in the log that the attribute *name* cannot be decoded."""
+        reason = error if isinstance(error, DecodeError) else raised_by(self.codec, error)
+        logger.warning("session attribute %s cannot be decoded: %s", quoted(name), reason)
 
     def decode_rest(self, undecoded: Entries, held: dict[str, Any]) -> dict[str, Any]:
         """Return all attributes of a session, of which it has those that it *held* already."""
@@ -118,11 +127,11 @@ class ChangeTracker:
         return any(self._is_other(name, value) for name, value in values.items())
 
     def _is_other(self, name: Any, value: Any) -> bool:
-        stored, same = self.encoded.get(name), self._originals.get(name) is value
+        stored, same = self.encoded.get(name), self.originals.get(name) is value
         if stored is not None and same and type(value) in IMMUTABLE:
             return False
         try:
-            raw = self._codec.dumps(value)
+            raw = self.codec.dumps(value)
         except Exception:  # noqa: BLE001 - a codec of the application may raise anything
             return True
         return raw != stored and not (same and self._is_form_only(name, raw))
@@ -141,25 +150,26 @@ class ChangeTracker:
         changed = self._changes(values, refused or self._refused)
         return changed if self.left is None else self.left.without_held(changed, values)
 
-    def plain_changes(self, session: Session, undecoded: Entries) -> Changes | None:
-        """Return what differs of what was decoded or set.
+    def plain_changes(self, session: Session) -> Changes | None:
+        """Return what differs from what is stored, if nothing else is to be done.
 
-        ``None`` if something is not to be stored as it is, or cannot be.
+        ``None`` when all of the session was looked at: it ends, it moves, or something was removed,
+        for example; or if something is not to be stored as it is, or cannot be.
         """
-        serialization = self._serialization
+        undecoded, serialization = session.undecoded, self._serialization
         selective = serialization.attribute_filter is not None or serialization.pins.names
-        if selective or self.left is not None:
+        if undecoded is None or selective or self.left is not None:
             return None
         changed: Changes = {}
         for name, value in list(dict.items(session)):
             stored = self.encoded.get(name)
-            same = stored is not None and self._originals.get(name) is value
+            same = stored is not None and self.originals.get(name) is value
             if name is PLACEHOLDER or (same and type(value) in IMMUTABLE):
                 continue
             if stored is None and name in undecoded:
                 stored = undecoded[name][1]  # it was set without being read
             try:
-                raw = self._codec.dumps(value)
+                raw = self.codec.dumps(value)
             except Exception:  # noqa: BLE001 - a codec of the application may raise anything
                 return None
             if type(name) is not str or type(raw) is not bytes:
@@ -193,11 +203,11 @@ class ChangeTracker:
         for name, raw in changed.items():
             if raw is None:
                 self.encoded.pop(name, None)
-                self._originals.pop(name, None)
+                self.originals.pop(name, None)
             elif dict.__contains__(session, name):
-                self.encoded[name], self._originals[name] = raw, dict.__getitem__(session, name)
+                self.encoded[name], self.originals[name] = raw, dict.__getitem__(session, name)
             elif not self._strict and name in (values := by_text(session.decoded())):
-                self.encoded[name], self._originals[name] = raw, values[name]
+                self.encoded[name], self.originals[name] = raw, values[name]
 
     def rebase(self, session: Session) -> None:
         """Take what *session* holds as stored although it is not; what cannot be is passed over."""
@@ -205,10 +215,10 @@ class ChangeTracker:
         if self._serialization.selective:
             values = self._handler.selected(values)
         self.reset()
-        self._originals = dict(values)
+        self.originals = dict(values)
         for name, value in values.items():
             try:
-                self.encoded[name] = encode(name, value, self._codec, None)
+                self.encoded[name] = encode(name, value, self.codec, None)
             except SerializationError:
                 continue
 
@@ -218,7 +228,7 @@ class ChangeTracker:
     def _handler(self) -> UnserializableHandler:
         if self.left is None:
             self.left = UnserializableHandler(
-                self._serialization, self._codec, self._request.endpoint
+                self._serialization, self.codec, self._request.endpoint
             )
         return self.left
 
@@ -229,7 +239,7 @@ class ChangeTracker:
 
     def _changes(self, values: Mapping[str, Any], refused: Refused) -> Changes:
         changed: Changes = {}
-        codec, encoded, originals = self._codec, self.encoded, self._originals
+        codec, encoded, originals = self.codec, self.encoded, self.originals
         endpoint = self._request.endpoint
         for name, value in values.items():
             # None never stands in for "was not there": then the encoded value is missing too.
@@ -265,6 +275,6 @@ class ChangeTracker:
         if stored is None:
             return False
         try:
-            return self._codec.dumps(self._codec.loads(stored)) == raw
+            return self.codec.dumps(self.codec.loads(stored)) == raw
         except Exception:  # noqa: BLE001 - as above
             return False

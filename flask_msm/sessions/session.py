@@ -240,6 +240,7 @@ class Session(dict[str, Any]):
         with what it set, and with what it had read if that was before the move.
         """
         self.load()
+        self._decode_all()  # all of it goes along
         if self.backing is not None:
             self.backing.regenerate()
         self.marked = True
@@ -288,12 +289,19 @@ class Session(dict[str, Any]):
             # Another thread may have decoded it meanwhile, or all.
             value = dict.get(self, key, _MISSING)
             entry = self.undecoded.get(key) if self.undecoded is not None else None
-            if value is _MISSING and entry is not None and entry[1] is not None:
-                assert self.backing is not None  # noqa: S101  (it was loaded)
-                for value in self.backing.tracker.decode({key: entry[1]}).values():
-                    dict.__setitem__(self, key, value)
-                if value is _MISSING:  # once is enough
-                    self.undecoded = {**self.undecoded, key: (entry[0], None)}
+            if value is not _MISSING or entry is None or entry[1] is None or self.backing is None:
+                return value
+            tracker, encoded = self.backing.tracker, entry[1]
+            try:
+                value = tracker.codec.loads(encoded)
+            except Exception as error:  # noqa: BLE001  (a codec of the application may raise anything)
+                tracker.note_undecodable(key, error)
+                # Once is enough; and what is set in its place is a change.
+                self.undecoded = {**self.undecoded, key: (entry[0], None)}
+                return _MISSING
+            tracker.encoded[key] = encoded
+            tracker.originals[key] = value
+            dict.__setitem__(self, key, value)
             return value
 
     def _decode_all(self) -> None:

@@ -52,6 +52,7 @@ class UnitOfWork:
         record: What the stores are known to hold.
         frozen: The session moved on: what is seen here is not written any more.
         cookie_due: What the cookie holds has changed, so that the browser has to get it.
+        action: What the cookie becomes by what was stored in the middle of the request.
         tracker: Compares the session with what is stored; made when that is read.
     """
 
@@ -65,7 +66,7 @@ class UnitOfWork:
     _failed = _ending = False
     # Trusted nodes hold it, but without what was not seen when it was written.
     _is_partial = False
-    _action = Action.KEEP
+    action = Action.KEEP
 
     def __init__(self, request: RequestContext) -> None:
         self.request = request
@@ -114,7 +115,7 @@ class UnitOfWork:
         encoded = self._plain(token, loaded)
         if encoded is not None:
             self._loaded, self.record = loaded, loaded.record
-            return Contents({}, detached=False, encoded=encoded)
+            return tuple.__new__(Contents, ({}, False, encoded))
         if loaded.outcome is Outcome.UNKNOWN:
             self.repository.counters.detached += 1
             if self.repository.rules.on_unknown == "error":
@@ -191,31 +192,19 @@ class UnitOfWork:
             return
         request.life = request.read_life()
         try:
-            self._action = self.finish(session, self.plain_changes(session))
+            self.action = self.finish(session, self.tracker.plain_changes(session))
         except (SerializationError, ConfigError):
             self._failed = False
             raise
 
     # -- writing -------------------------------------------------------------------------------
 
-    def plain_changes(self, session: Session) -> Changes | None:
-        """Return what differs from what is stored, if nothing else is to be done.
-
-        ``None`` when the whole session is of concern: it ends, it moves, or something of it was
-        removed or cannot be stored.
-        """
-        if session.undecoded is None or self._next_sid is not None or self._ending or self._failed:
-            return None
-        if self._action is not Action.KEEP or self.request.token is None:
-            return None
-        return self.tracker.plain_changes(session, session.undecoded)
-
     def finish(self, session: Session, plain: Changes | None = None) -> Action:
         """Store what is to be stored at the end of a request; return what the cookie becomes.
 
         Args:
             session: What is to be stored.
-            plain: What ``plain_changes`` returned.
+            plain: What ``ChangeTracker.plain_changes`` returned.
 
         Raises:
             SerializationError: Something cannot be stored; the next call does nothing.
@@ -223,7 +212,7 @@ class UnitOfWork:
         """
         if self._failed:
             return Action.KEEP
-        earlier, self._action = self._action, Action.KEEP
+        earlier, self.action = self.action, Action.KEEP
         try:
             action = None if plain is None else self._store_plain(session, plain)
             if action is None:
@@ -255,7 +244,7 @@ class UnitOfWork:
     def changed_names(self, session: Session, plain: Changes | None) -> set[str]:
         """Return what a save would change: names of attributes, and calls that end or move it.
 
-        *plain* is what ``plain_changes`` returned.
+        *plain* is what ``ChangeTracker.plain_changes`` returned.
         """
         names = self.tracker.changed_names(session) if plain != {} else set()
         if self._ending:
