@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from flask import Flask, session
+from werkzeug.test import create_environ
 
 from flask_msm import MemcachedSessionManager
 from flask_msm.testing.memcached import wait_until
@@ -65,12 +66,22 @@ def app(memcached: Callable[..., Any]) -> Iterator[Flask]:
 
 
 def calls(app: Flask, path: str) -> int:
-    """Return how many Python functions a request to *path* calls."""
+    """Return how many Python functions a request to *path* calls, seen from a server."""
     client = app.test_client()
     client.get("/start")
+    cookie = client.get_cookie("session")
+    headers = {"Cookie": f"session={cookie.value}"} if cookie else {}
+    environ = create_environ(path, headers=headers)
+    answers: list[str] = []
+
+    def answer(status: str, _headers: Any, _error: Any = None) -> Any:
+        answers.append(status)
 
     def ask() -> None:
-        assert client.get(path).status_code == 200
+        body = app.wsgi_app({**environ}, answer)
+        b"".join(body)
+        body.close()  # type: ignore[attr-defined]
+        assert answers.pop() == "200 OK"
 
     return min(len(files_called(ask)) for _ in range(REQUESTS))
 
@@ -84,7 +95,7 @@ def bare() -> int:
     return calls(app, "/bare")
 
 
-@pytest.mark.parametrize(("path", "most"), [("/untouched", 8), ("/read", 52), ("/write", 124)])
+@pytest.mark.parametrize(("path", "most"), [("/untouched", 5), ("/read", 41), ("/write", 98)])
 def test_a_session_adds_no_more_calls_to_a_request_than_it_needs(
     app: Flask, bare: int, path: str, most: int
 ) -> None:

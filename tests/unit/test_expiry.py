@@ -61,6 +61,15 @@ def test_a_session_that_is_touched_again_and_again_never_ends(shop, step):
         assert name(shop) == "anna"
 
 
+def test_a_session_that_is_refreshed_in_the_middle_of_a_request_gets_its_cookie(shop):
+    shop.clock.advance(LIFE / 2)
+
+    response = shop.do(lambda: (session["name"], session.save()))
+
+    assert "Set-Cookie" in response.headers
+    assert shop.token().renewed == int(shop.clock.time())
+
+
 def test_a_permanent_session_never_ends_while_anything_is_asked_for():
     shop = make_app()
     start(shop, permanent=True)
