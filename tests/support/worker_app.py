@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import threading
 import time
@@ -17,6 +18,7 @@ manager = MemcachedSessionManager()
 
 
 def create_app() -> Flask:
+    logging.basicConfig(level=os.environ.get("WORKER_LOG", "WARNING"))
     app = Flask("worker")
     app.config.update(json.loads(os.environ["WORKER_CONFIG"]))
     manager.init_app(app)
