@@ -6,7 +6,6 @@ import os
 import random
 import secrets
 import socket
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -101,7 +100,6 @@ class Environment:
         root: Folder of the application: those of one name keep their local storage apart.
         chance: Returns a number from 0 to 1, to spread the probes of several workers.
         rest: Waits for some seconds, so that a rebuild leaves time to requests.
-        wait: Waits for an event, or so many seconds.
     """
 
     settings: Settings
@@ -122,7 +120,6 @@ class Environment:
     queue: Callable[..., Background] = Background
     chance: Callable[[], float] = random.random
     rest: Callable[[float], object] = time.sleep
-    wait: Callable[[threading.Event, float], object] = threading.Event.wait
 
     @property
     def interval(self) -> float:
@@ -416,7 +413,6 @@ class Cluster:
             second_looks=second_looks,
             keys=environment.keys,
             queue=environment.background,
-            wait=environment.wait,
         )
         self.backgrounds = (copies, self.bulk, self.urgent, *self.fast_path.backgrounds)
 

@@ -10,7 +10,6 @@ from .sticky_path import StickyPath
 
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable
 
     from flask_msm.cluster.routing import Router
@@ -30,12 +29,10 @@ def good_day(
     second_looks: SecondLooks,
     keys: Callable[[], Keyring],
     queue: Callable[[str], Background],
-    wait: Callable[[threading.Event, float], object],
 ) -> FastPath | StickyPath:
     """Return the path for sessions that any host may serve, or that one host does.
 
-    *queue* makes a queue behind responses with a thread of that name; *wait* waits for an event, or
-    so many seconds.
+    *queue* makes a queue behind responses with a thread of that name.
     """
     if settings.sticky:
         return StickyPath(
@@ -47,7 +44,6 @@ def good_day(
             queue=queue("flask-msm-sticky"),
             clock=store.nodes.clock,
             timeout=settings.request_deadline,
-            wait=wait,
         )
     return FastPath(
         store,

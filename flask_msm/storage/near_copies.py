@@ -56,14 +56,18 @@ class NearCopies:
                 return None  # another thread has just removed it
         return found
 
-    def put(self, key: str, record: Record, checked_at: float, seen: bytes) -> None:
-        """Keep *record*, if there is room for it."""
-        size = _size(record)
-        self.drop(key)
-        if size > self._most:
+    def put(
+        self, key: str, record: Record, checked_at: float, seen: bytes, size: int | None = None
+    ) -> None:
+        """Keep *record*, if there is room for it; *size* in bytes, as far as it is known."""
+        needs = _ENTRY + 2 * size if size is not None else _size(record)
+        before = self._found.pop(key, None)
+        if before is not None:
+            self.size -= before.size
+        if needs > self._most:
             return
-        self._found[key] = NearCopy(record, checked_at, seen, size)
-        self.size += size
+        self._found[key] = NearCopy(record, checked_at, seen, needs)
+        self.size += needs
         while self.size > self._most:
             self.size -= self._found.popitem(last=False)[1].size
 

@@ -24,9 +24,6 @@ from .write_behind import WriteBehind
 
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Callable
-
     from flask_msm.cluster.ended_sessions import EndedSessions
     from flask_msm.cluster.routing import Router
     from flask_msm.process.background import Background
@@ -34,7 +31,6 @@ if TYPE_CHECKING:
     from flask_msm.record.record import Record
 
     from .failover import FailoverStore
-    from .near_copies import NearCopy
     from .store import Rewrite
 
 
@@ -67,7 +63,6 @@ class StickyPath:
         ended: Sessions that are known to have ended.
         queue: Has the thread that hands changes over.
         timeout: Time in seconds the hand-over of one session may take.
-        wait: Waits for an event, or so many seconds.
 
     Attributes:
         reads: How many reads were answered from memory.
@@ -90,7 +85,6 @@ class StickyPath:
         queue: Background,
         clock: Clock,
         timeout: float,
-        wait: Callable[[threading.Event, float], object],
     ) -> None:
         self.reads = self.other_reads = self.writes = self.other_writes = 0
         self.near = NearCopies(most)
@@ -99,7 +93,6 @@ class StickyPath:
             queue,
             clock=clock,
             timeout=timeout,
-            wait=wait,
             given=self._learn,
         )
         self._store = store
@@ -169,31 +162,25 @@ class StickyPath:
         behind = self.behind
         with behind.lock:
             near = self.near.get(key)
-            if near is None:
-                return None
-            if self._marks.seen(key) == near.seen:
-                return self._append(key, near, rewrite)
-        if again:
-            self._look_again(key)
-            return self._change(key, rewrite, again=False)
-        return None
-
-    def _append(self, key: str, near: NearCopy, rewrite: Rewrite) -> Saved | None:
-        mine = rewrite(near.record)
-        if mine.kind is not Kind.DATA or mine.created == PARTIAL:
+            if near is not None and self._marks.seen(key) == near.seen:
+                mine = rewrite(near.record)
+                if mine.kind is not Kind.DATA or mine.created == PARTIAL:
+                    return None
+                sealed = self._envelope.seal(mine, key)
+                if len(sealed) > self._router.now.limit or not behind.add(key, mine, sealed):
+                    return None
+                self._looking.pop(key, None)
+                seen = self._marks.note_own(key, near.seen)
+                if seen is not None:
+                    self.near.put(key, mine, near.checked_at, seen, len(sealed))
+                    return Saved(mine, _HERE)
+                # Others must see it: it is written once more, where they look.
+                self.near.drop(key)
+                near = None
+        if near is None or not again:
             return None
-        sealed = self._envelope.seal(mine, key)
-        fits = len(sealed) <= self._router.now.limit
-        if not fits or not self.behind.add(key, mine, sealed):
-            return None
-        self._looking.pop(key, None)
-        seen = self._marks.note_own(key, near.seen)
-        if seen is None:
-            # Others must see it: it is written once more, where they look.
-            self.near.drop(key)
-            return None
-        self.near.put(key, mine, near.checked_at, seen)
-        return Saved(mine, _HERE)
+        self._look_again(key)
+        return self._change(key, rewrite, again=False)
 
     # -- beside it -----------------------------------------------------------------------------
 

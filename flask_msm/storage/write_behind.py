@@ -48,7 +48,6 @@ class WriteBehind:
         store: Hands over, and keeps what nodes do not take.
         queue: Has a thread behind the responses.
         timeout: Time in seconds the hand-over of one session may take.
-        wait: Waits for an event, or so many seconds.
         given: Called with what the cluster has of a session, and the time (seconds since the
             epoch) since which it has it.
 
@@ -65,7 +64,6 @@ class WriteBehind:
         *,
         clock: Clock,
         timeout: float,
-        wait: Callable[[threading.Event, float], object],
         given: Callable[[str, Record, float], object],
     ) -> None:
         self.handed_over = self.kept = 0
@@ -74,7 +72,6 @@ class WriteBehind:
         self._mode = store.mode
         self._clock = clock
         self._timeout = timeout
-        self._wait = wait
         self._given = given
         self._journal: WorkerJournal | None = None
         #: Only one thread hands over.
@@ -86,9 +83,9 @@ class WriteBehind:
         """Be as new, in a forked child: what waits is handed over by its parent."""
         # A plain lock, for it is taken by every change, and taking it calls no function.
         self.lock = threading.Lock()
-        self._hurry = threading.Event()
         self._waiting: dict[str, Record] = {}
-        self._scheduled = False
+        #: Whether a job will hand over what waits, and whether it will do so at once.
+        self._scheduled = self._hurries = False
 
     @property
     def failures(self) -> int:
@@ -115,12 +112,12 @@ class WriteBehind:
 
     def soon(self) -> None:
         """Have all that waits handed over now."""
-        if self._waiting:
-            self._hurry.set()
+        if self._waiting and self._scheduled and not self._hurries:
+            # The thread rests only until a job comes that does not wait.
+            self._hurries = self._queue.put(lambda _: None)
 
     def flush(self, timeout: float) -> bool:
         """Hand over all that waits; return whether that was done within *timeout* seconds."""
-        self._hurry.set()
         return self._queue.flush(timeout)
 
     def refuse(self) -> None:
@@ -129,7 +126,6 @@ class WriteBehind:
 
     def close(self, timeout: float = 1.0) -> None:
         """Hand over what waits, then end the thread; what nodes do not take in time stays here."""
-        self._hurry.set()
         self._queue.close(timeout)
         self.hand_over(self._clock.monotonic() + timeout)
         atexit.unregister(self.close)
@@ -203,15 +199,14 @@ class WriteBehind:
         return self._journal
 
     def _schedule(self) -> bool:
-        self._hurry.clear()
-        self._scheduled = self._queue.put(self._work)
+        self._hurries = False
+        self._scheduled = self._queue.put(self._work, after=TICK)
         if self._scheduled:
             atexit.unregister(self.close)
             atexit.register(self.close)
         return self._scheduled
 
     def _work(self, _: float) -> None:
-        self._wait(self._hurry, TICK)
         # What comes from now on is collected by another one.
         self._scheduled = False
         if not self.hand_over() and self._mode.mode is Mode.DISTRIBUTED:

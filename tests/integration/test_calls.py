@@ -7,6 +7,7 @@ machine. The bounds are what was counted, and very few more.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,11 +28,21 @@ REQUESTS = 12
 
 @pytest.fixture
 def app(memcached: Callable[..., Any]) -> Iterator[Flask]:
+    yield from made(memcached)
+
+
+@pytest.fixture
+def sticky(memcached: Callable[..., Any], tmp_path: Path) -> Iterator[Flask]:
+    yield from made(memcached, MSM_STICKY=True, MSM_LOCAL_DIR=tmp_path)
+
+
+def made(memcached: Callable[..., Any], **config: object) -> Iterator[Flask]:
     nodes = [memcached() for _ in range(3)]
     app = Flask(__name__)
     app.config.update(
         SECRET_KEY="calls " * 8,
         MSM_NODES=" ".join(f"n{n}:127.0.0.1:{node.port}" for n, node in enumerate(nodes)),
+        **config,
     )
     manager = MemcachedSessionManager(app)
 
@@ -100,6 +111,13 @@ def test_a_session_adds_no_more_calls_to_a_request_than_it_needs(
     app: Flask, bare: int, path: str, most: int
 ) -> None:
     assert calls(app, path) - bare <= most
+
+
+@pytest.mark.parametrize(("path", "most"), [("/read", 46), ("/write", 130)])
+def test_a_sticky_session_adds_no_more_calls_to_a_request_than_it_needs(
+    sticky: Flask, bare: int, path: str, most: int
+) -> None:
+    assert calls(sticky, path) - bare <= most
 
 
 def test_a_quiet_tick_calls_no_more_functions_of_ours_than_it_needs(app: Flask) -> None:

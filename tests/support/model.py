@@ -386,7 +386,6 @@ class Worker:
                 queue=self.queue,
                 chance=lambda: 0.5,
                 rest=world.rest,
-                wait=lambda _, seconds: world.rest(seconds),
             )
         )
         cluster = self.parts.cluster

@@ -9,6 +9,8 @@ from __future__ import annotations
 import atexit
 from collections import deque
 from contextlib import contextmanager, suppress
+from itertools import count
+from math import inf
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -38,7 +40,7 @@ from flask_msm.cluster.mode import Mode
 from flask_msm.errors import RecordError
 from flask_msm.record.codec.msgpack import MsgpackCodec
 from flask_msm.record.keys import digest_of, storage_key
-from flask_msm.record.record import Kind, join_optional
+from flask_msm.record.record import PARTIAL, Kind, join_optional
 from flask_msm.sessions.unit_of_work import Action
 from flask_msm.storage.local.backend import BackendOpener, LocalBackend
 from flask_msm.storage.local.change_marks import ChangeMarks
@@ -579,8 +581,20 @@ class HostWorld(World):
             for host, at in browser.acked_on.items()
         )
 
+    def _is_rest_dropped(self, request) -> bool:
+        """Return whether a part of a session is left, that its host wrote while others dropped.
+
+        It is *detached* until the rest, had there been one, would have expired.
+        """
+        key = storage_key(PREFIX, request.token.sid)
+        held = [*self._in_nodes(key), *(self._on_shelf(host, key) for host in self.hosts)]
+        return all(record is None or record.created == PARTIAL for record in held)
+
     def _violated(self, kind, request, text) -> None:
         if kind == "detached" and self._elsewhere(request, request.browser):
+            return
+        if kind == "detached" and self.drops and self._is_rest_dropped(request):
+            self.counts["a part is left"] += 1
             return
         if request.gone is not None:
             self.first = self.first or (len(self.story) + 1, request.gone.browser)
@@ -606,7 +620,14 @@ def watched():
         return added
 
     add = WriteBehind.add
+    names = count()
     with (
+        mock.patch(
+            "flask_msm.storage.local.worker_journal.secrets",
+            SimpleNamespace(token_hex=lambda _: f"{next(names):016x}"),
+        ),
+        # How old a file is, is not a matter of the time in the world.
+        mock.patch("flask_msm.storage.local.journal_takeover.STOPPED", inf),
         mock.patch.object(LocalStore, "write", told),
         mock.patch.object(WriteBehind, "add", journaled),
     ):

@@ -380,7 +380,6 @@ def sticky_path(near: Nearby, *, enabled: bool = True, most: int = 1_000_000) ->
         queue=near.behind,
         clock=near.clock,
         timeout=1.0,
-        wait=lambda *_: None,
     )
 
 

@@ -33,6 +33,7 @@ from flask_msm.storage.local.store import LOCAL
 from flask_msm.storage.local.sync_state import SyncState
 from flask_msm.storage.local.worker_journal import WorkerJournal
 from flask_msm.storage.store import FRESH, Outcome, RecordTooLargeError
+from flask_msm.storage.write_behind import TICK
 
 
 NEAR = 5.0
@@ -426,7 +427,7 @@ def test_in_an_outage_what_waits_is_read_and_goes_to_local_storage(worker):
 
     loaded = load(worker.path, at_least=version)
     assert values(loaded) == {"a": b"1", "b": b"2"}
-    assert worker.path.behind._hurry.is_set()
+    assert worker.behind.rests[-2:] == [TICK, 0.0]
     save(worker.path, changing(c=b"3"), known=loaded)
     worker.behind.run()
 

@@ -83,9 +83,10 @@ class JournalTails:
                 os.close(tail.file)
         try:
             with os.scandir(self._folder) as entries:
-                there = {e.inode(): e.path for e in entries if e.name.endswith(SUFFIX)}
+                found = sorted((e.path, e.inode()) for e in entries if e.name.endswith(SUFFIX))
         except OSError:
-            there = {}
+            found = []
+        there = {inode: path for path, inode in found}
         for inode in self._tails.keys() - there.keys():
             os.close(self._tails.pop(inode).file)
         for inode, path in there.items():

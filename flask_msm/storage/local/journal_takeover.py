@@ -75,7 +75,7 @@ class Takeover:
         total = TakenOver()
         seen, self._seen = self._seen, {}
         try:
-            paths = list(self._folder.iterdir())
+            paths = sorted(self._folder.iterdir())
         except OSError:
             return total
         for path in paths:
