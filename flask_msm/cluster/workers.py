@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
+from flask_msm.record.attributes import NOTHING
+
 from .facts import Facts, facts_in
 from .shared_map import Bounds, SharedMap
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
     from flask_msm.process.clock import Clock
+    from flask_msm.record.attributes import Attributes
 
 
 KEY_SUFFIX = "fleet:workers"
@@ -96,6 +99,8 @@ class WorkerRegistry:
         #: Since when workers see other memories than this one, monotonic time in seconds.
         self._differing: dict[str, float] = {}
         self._heard: dict[str, _Heard] = {}
+        #: What the map holds, and the map that was looked at last.
+        self._entries_in: tuple[Attributes, list[_Entry]] = NOTHING, []
 
     @property
     def worker(self) -> str:
@@ -233,8 +238,17 @@ class WorkerRegistry:
         return self._clock.monotonic() - heard.at < GONE_AFTER * self._interval
 
     def _entries(self) -> list[_Entry]:
-        entries = self.shared.values("").items()
-        return [_Entry(name, stamp, facts_in(raw)) for name, (stamp, raw) in entries]
+        attributes, entries = self._entries_in
+        if attributes is not self.shared.attributes:
+            # Several times in each tick, and large where there are many workers.
+            attributes = self.shared.attributes
+            entries = [
+                _Entry(name, stamp, facts_in(raw))
+                for name, (stamp, raw) in attributes.entries.items()
+                if raw is not None
+            ]
+            self._entries_in = attributes, entries
+        return entries
 
     def _others(self) -> list[_Entry]:
         me = self.worker
@@ -243,8 +257,8 @@ class WorkerRegistry:
 
 def _differ(theirs: object, mine: str) -> bool:
     """Return whether two workers read different identities on a node that both have read."""
-    if not isinstance(theirs, str) or len(theirs) != len(mine):
-        return False  # an older version, or other nodes
+    if theirs == mine or not isinstance(theirs, str) or len(theirs) != len(mine):
+        return False  # the rule; or an older version, or other nodes
     pairs = (
         (theirs[start : start + _SEEN], mine[start : start + _SEEN])
         for start in range(0, len(mine), _SEEN)
