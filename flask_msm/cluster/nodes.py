@@ -199,9 +199,9 @@ class NodeTable:
 
     def note_complete(self, node_id: str, *, complete: bool) -> None:
         """Record whether the node reports that it has evicted and refused nothing so far."""
-        with self._lock:
-            others = self._complete - {node_id}
-            self._complete = others | {node_id} if complete else others
+        if complete != (node_id in self._complete):
+            with self._lock:
+                self._complete ^= {node_id}
 
     def failures(self, node_id: str) -> Failures:
         """Return how often the node failed so far."""

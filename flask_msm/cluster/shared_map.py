@@ -225,8 +225,8 @@ class SharedMap:
             item_size: Size of the largest item that the smallest node takes, bytes.
         """
         limit = min(max(item_size, LEAST), MAX_SIZE) - AROUND
-        with self._lock:
-            if limit != self._limit:
+        if limit != self._limit:
+            with self._lock:
                 self._limit, self._fitting = limit, None
 
     def pull(self, node: MemcachedNode, deadline: float) -> Fetched:

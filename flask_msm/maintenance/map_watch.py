@@ -50,8 +50,10 @@ class MapWatch:
                 f"the list of {_called(shared)} does not fit into {smallest.id}, which takes"
                 f" {smallest.item_size_max} bytes: only the newest are shared; start memcached with"
                 " a larger -I"
+                if now - at < QUIET
+                else None
             )
-            self._conditions.note(CUT, shared.name, text if now - at < QUIET else None)
+            self._conditions.note(CUT, shared.name, text)
 
     def refused(self, shared: SharedMap, node: MemcachedNode) -> None:
         """Report that a node does not take a map."""

@@ -7,6 +7,7 @@ each is given the result. What changed by that is returned.
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.cluster.control import DISTRIBUTION, STOPPED
@@ -137,7 +138,7 @@ class Membership:
         # When it is known what others found.
         self.conditions.settle()
         # The same cut for all nodes: what is different on each would be written at every tick.
-        smallest = min(self.nodes.values(), key=lambda node: node.item_size_max)
+        smallest = min(self.nodes.values(), key=attrgetter("item_size_max"))
         for shared in maps:
             shared.fit(smallest.item_size_max)
         changes += self._push_all(maps, held, until, probing=True)[1]
