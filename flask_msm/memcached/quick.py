@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import queue
+import re
 from typing import TYPE_CHECKING
 
 from .connection import RECEIVE_SIZE, TOLERANCE
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from .pool import Permit, Pool
 
 STORED = b"STORED\r\n"
+#: What a server replies when nothing is wrong with it or the command.
+_LINE = re.compile(rb"(?:STORED|NOT_STORED|EXISTS|NOT_FOUND|HD|NS|EX|NF|EN)(?: [!-~ ]{1,400})?\r\n")
 _TRAILER = b"\r\nEND\r\n"
 #: Of the line in front of a value: the longest key, three numbers, and what is between them.
 _LONGEST_LINE = 300
@@ -134,17 +137,17 @@ class QuickCommands:
             pool.give(connection, permit)
         return item
 
-    def receive_stored(self, asked: Asked) -> bool:
-        """Return whether an item was replaced; ``False`` also if that is not known."""
+    def receive_line(self, asked: Asked) -> bytes:
+        """Return a reply of one line, its end included; nothing for any other answer, or none."""
         try:
-            stored = self._received(asked) == STORED
+            line = self._received(asked)
         except OSError:
-            stored = False
-        if stored:
-            self.pool.give(asked[0], asked[1])
-        else:
+            line = b""
+        if _LINE.fullmatch(line) is None:
             self.abandon(asked)
-        return stored
+            return b""
+        self.pool.give(asked[0], asked[1])
+        return line
 
     def abandon(self, asked: Asked) -> None:
         """Close the connection, on which there may be a reply."""

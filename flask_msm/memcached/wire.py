@@ -128,6 +128,11 @@ def cas(key: bytes, value: bytes, ttl: int, unique: bytes) -> bytes:
     return CAS % (key, ttl, len(value), unique, value)
 
 
+def look(key: bytes) -> bytes:
+    """Return the command that asks for the cas id of an item, without its value."""
+    return b"mg %b c\r\n" % key
+
+
 def delete(key: bytes) -> bytes:
     """Return the command that removes an item."""
     return b"delete %b\r\n" % key

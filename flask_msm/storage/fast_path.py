@@ -20,6 +20,7 @@ from flask_msm.process.clock import ender
 from flask_msm.record.keys import DIGEST_LENGTH
 from flask_msm.record.record import PARTIAL, Kind
 
+from .known_records import LARGE
 from .store import ABSENT, Copy, Loaded, Outcome, Saved
 
 
@@ -126,6 +127,7 @@ class FastPath:
                 self.writes += 1
                 return saved
         self.other_writes += 1
+        self._known.large.pop(key, None)
         # The token of a copy that was replaced by now does not fit, so that it is read again.
         return self._store.save(key, rewrite, known=known, deadline=deadline)
 
@@ -140,12 +142,15 @@ class FastPath:
     ) -> Loaded | None:
         """Return what the homes have, ``None`` if anything is not as on a good day."""
         name, first = key.encode(), homes[0]
+        both = self._second_looks.due(key)
         others: dict[str, Item] = {}
-        item: Item | None
-        if self._second_looks.due(key):
+        if key in self._known.large:
+            others = self._unchanged(key, name, homes if both else homes[:1], deadline)
+        was_read = not others
+        if both and was_read:
             others = self._exchanged(name, [(node_id, None) for node_id in homes], deadline) or {}
-            item = others.pop(first, None)
-        else:
+        item = others.pop(first, None)
+        if item is None and not both:
             node = self._quick[first]
             asked = node.send(b"gets %b\r\n" % name, deadline)
             item = node.receive_item(asked, b"VALUE %b " % name) if asked else None
@@ -156,14 +161,15 @@ class FastPath:
         if record is None or record.version < at_least or record.created == PARTIAL:
             return None
         copies = {first: new(Copy, (record, item.token))}
-        if others:
+        if others or len(item.value) >= LARGE:
             for node_id, other in others.items():
                 # The same record may be other bytes: encrypted anew by a rebuild, for example.
                 if other.value != item.value and self._opened(key, other.value, keys) != record:
                     return None
                 copies[node_id] = new(Copy, (record, other.token))
-            tokens = {node_id: copy.token for node_id, copy in copies.items() if copy.token}
-            self._known.note(key, item.value, keys, record, tokens)
+            if was_read:
+                tokens = {node_id: copy.token for node_id, copy in copies.items() if copy.token}
+                self._known.note(key, item.value, keys, record, tokens)
         # What this host has yet to hand over may be newer, or a logout.
         if self._store.local.may_be_dirty(key):
             return None
@@ -171,6 +177,30 @@ class FastPath:
         if mirror is not None and mirror.recent.get(key) != (record.version, record.renewed):
             mirror.note(key, record)
         return new(Loaded, (_FOUND, record, copies, True, _NONE, False, _NONE))
+
+    def _unchanged(
+        self, key: str, name: bytes, homes: tuple[str, ...], deadline: float
+    ) -> dict[str, Item]:
+        """Return what *homes* were seen to hold, if they still do: large values stay there."""
+        items = self._known.seen_on(key, homes)
+        asked: deque[tuple[bytes, QuickCommands, Asked]] = deque()
+        try:
+            for node_id, item in items.items():
+                node, token = self._quick[node_id], item.token
+                if not self._clients[node_id].takes_meta:
+                    return {}
+                sent = node.send(wire.look(name), deadline, token.horizon)
+                if sent is None:
+                    return {}
+                asked.append((token.unique, node, sent))
+            while asked:
+                unique, node, sent = asked.popleft()
+                if node.receive_line(sent) != b"HD c%b\r\n" % unique:
+                    return {}
+        finally:
+            for _, node, sent in asked:
+                node.abandon(sent)
+        return items
 
     def _opened(self, key: str, data: bytes, keys: Keyring) -> Record | None:
         try:
@@ -282,7 +312,7 @@ class FastPath:
             while asked:
                 node_id, node, sent, is_read = asked.popleft()
                 if not (is_read or read_back):
-                    if not node.receive_stored(sent):
+                    if node.receive_line(sent) != STORED:
                         return None
                     continue
                 item = node.receive_item(sent, item_of if is_read else STORED + item_of)

@@ -10,16 +10,20 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
+from flask_msm.memcached.protocol import Item
 from flask_msm.process.locks import ProcessLock
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from flask_msm.memcached.protocol import CasToken
     from flask_msm.record.keys import Keyring
     from flask_msm.record.record import Record
 
+#: From this size on a node is asked first whether it has the known copy still, bytes: if not, it is
+#: asked twice.
+LARGE = 64 * 1024
 #: What an entry takes beside its bytes, twice: as they came and as attributes. Measured.
 _ENTRY_OVERHEAD = 2_000
 
@@ -43,12 +47,14 @@ class KnownRecords:
 
     Attributes:
         size: How much they take now, bytes, about.
+        large: Keys of large records, of which a node was seen to hold a copy.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
         self.size = 0
         self._known: OrderedDict[str, _Known] = OrderedDict()
+        self.large: dict[str, None] = {}
         self._lock = ProcessLock()
 
     def find(self, key: str, data: bytes, keys: Keyring) -> Record | None:
@@ -68,6 +74,13 @@ class KnownRecords:
         """
         known = self._known.get(key)
         return known.tokens if known is not None and known.record is record else _NO_TOKENS
+
+    def seen_on(self, key: str, nodes: Iterable[str]) -> dict[str, Item]:
+        """Return what *nodes* were seen to hold, if all of them were seen to hold the record."""
+        known = self._known.get(key)
+        if known is None or not known.tokens.keys() >= set(nodes):
+            return {}
+        return {node_id: Item(known.data, known.tokens[node_id]) for node_id in nodes}
 
     def note(
         self,
@@ -99,9 +112,14 @@ class KnownRecords:
             if before is not None:
                 self.size -= 2 * len(before.data) + _ENTRY_OVERHEAD
             self._known[key] = _new(_Known, (data, keys, record, tokens))
+            if tokens and len(data) >= LARGE:
+                self.large[key] = None
+            else:
+                self.large.pop(key, None)
             self.size += size
             while self.size > self._most:
-                _, gone = self._known.popitem(last=False)
+                old, gone = self._known.popitem(last=False)
+                self.large.pop(old, None)
                 self.size -= 2 * len(gone.data) + _ENTRY_OVERHEAD
         finally:
             lock.release()

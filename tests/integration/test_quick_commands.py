@@ -165,7 +165,7 @@ def test_a_node_that_does_not_answer_in_time_gives_none(behaviour, peer, node_at
 
 def replace(node, value, token, name=KEY):
     sent = node.quick.send(wire.cas(name, value, TTL, token.unique), soon(), token.horizon)
-    return node.quick.receive_stored(sent) if sent else None
+    return node.quick.receive_line(sent) == b"STORED\r\n" if sent else None
 
 
 def test_an_item_is_replaced_once_by_what_it_was_read_with(opened):
@@ -213,13 +213,54 @@ def test_a_change_that_is_not_confirmed_does_not_count(behaviour, peer, node_at)
 
 
 @pytest.mark.parametrize(
-    "reply",
-    [b"EXISTS\r\n", b"NOT_FOUND\r\n", b"STORED\r\nSTORED\r\n", b"STO", b"SERVER_ERROR x\r\n"],
+    ("reply", "usual"),
+    [
+        (b"EXISTS\r\n", True),
+        (b"NOT_FOUND\r\n", True),
+        (b"STORED\r\nSTORED\r\n", False),
+        (b"STO", False),
+        (b"SERVER_ERROR x\r\n", False),
+        (b"ERROR\r\n", False),
+    ],
 )
-def test_a_reply_that_is_not_stored_does_not_count(reply, peer, node_at):
+def test_a_reply_that_is_not_stored_does_not_count(reply, usual, peer, node_at):
     node = node_at(peer(behaviours.answers(ITEM, reply)), pool_size=1)
     item = node.start_gets("k", soon()).result()
 
     assert replace(node, b"new", item.token) is False
 
-    assert places(node) == (1, 0)
+    # Only behind a reply that was read to its end the connection is used again.
+    assert places(node) == (1, int(usual))
+
+
+def test_the_cas_id_of_an_item_is_asked_for_without_its_value(opened):
+    item = read(opened)
+
+    def look():
+        return opened.quick.receive_line(opened.quick.send(wire.look(KEY), soon()))
+
+    assert look() == b"HD c%b\r\n" % item.token.unique
+    assert replace(opened, b"new", item.token)
+    assert look() == b"HD c%b\r\n" % read(opened).token.unique
+    assert opened.delete("k", soon())
+    assert look() == b"EN\r\n"
+    assert places(opened) == (1, 1)
+
+
+def test_to_look_at_an_item_keeps_it_from_being_evicted_as_to_read_it_does(memcached, node_at):
+    """Else the sessions in use of which the values are known would go first."""
+    kept = {}
+    for name, command in (("read", wire.gets([KEY])), ("look", wire.look(KEY))):
+        node = node_at(memcached("-m", "2"))
+        assert node.start_add("k", bytes(3000), TTL, soon()).result()
+        for number in range(3000):
+            node.start_add(f"other{number}", bytes(3000), TTL, soon()).result()
+            asked = node.quick.send(command, soon())
+            assert asked is not None
+            if name == "read":
+                node.quick.receive_item(asked, b"VALUE k ")
+            else:
+                node.quick.receive_line(asked)
+        assert int(node.stats(soon())["evictions"]) > 1000
+        kept[name] = node.start_gets("k", soon()).result() is not None
+    assert kept == {"read": True, "look": True}

@@ -501,6 +501,20 @@ MUTATIONS = [
         "test_fast_path.py",
     ),
     Mutation(
+        "a large record is believed whatever its cas id",
+        "storage/fast_path.py",
+        'if node.receive_line(sent) != b"HD c%b\\r\\n" % unique:',
+        "if not node.receive_line(sent):",
+        "test_fast_path.py",
+    ),
+    Mutation(
+        "a large record stays known that was changed on the usual way",
+        "storage/fast_path.py",
+        "        self._known.large.pop(key, None)\n",
+        "",
+        "test_fast_path.py",
+    ),
+    Mutation(
         "a mark is set without a sound",
         "storage/local/journal.py",
         "            self._bell.ring()\n",

@@ -38,7 +38,7 @@ class FakeQuickCommands:
     ) -> list[FakeExchange]:
         line, _, rest = command.partition(b"\r\n")
         name, key, *words = line.decode().split()
-        if name == "gets":
+        if name in ("gets", "mg"):
             return [self._node.start_gets(key, deadline)]
         assert name == "cas"
         _, ttl, size, unique = words
@@ -51,7 +51,7 @@ class FakeQuickCommands:
 
     def receive_item(self, asked: list[FakeExchange], start: bytes) -> Item | None:
         *stored, item = asked
-        if not all(self.receive_stored([one]) for one in stored):
+        if not all(self.receive_line([one]) == b"STORED\r\n" for one in stored):
             item.abandon()
             return None
         try:
@@ -59,11 +59,14 @@ class FakeQuickCommands:
         except NodeError:
             return None
 
-    def receive_stored(self, asked: list[FakeExchange]) -> bool:
+    def receive_line(self, asked: list[FakeExchange]) -> bytes:
         try:
-            return asked[0].result() is True
+            answer = asked[0].result()
         except NodeError:
-            return False
+            return b""
+        if isinstance(answer, Item):
+            return b"HD c%b\r\n" % answer.token.unique
+        return {True: b"STORED\r\n", False: b"EXISTS\r\n"}.get(answer, b"EN\r\n")
 
     def abandon(self, asked: list[FakeExchange]) -> None:
         for one in asked:

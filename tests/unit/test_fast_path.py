@@ -11,6 +11,7 @@ from support.storage import (
     FOREIGN,
     KEY,
     MAX_SIZE,
+    OTHER_KEYS,
     RING,
     Nearby,
     alias,
@@ -24,6 +25,7 @@ from support.storage import (
 )
 
 import flask_msm.storage.fast_path
+import flask_msm.storage.known_records
 from flask_msm.cluster.mode import Mode
 from flask_msm.record.envelope import Envelope
 from flask_msm.record.record import PARTIAL
@@ -389,3 +391,87 @@ def test_what_was_written_here_is_not_verified_by_the_next_read(near, fast, monk
 
     assert values(load(fast)) == {"name": b"newer"}
     assert (fast.writes, fast.other_writes) == (1, 0)
+
+
+@pytest.fixture
+def large(near, fast, monkeypatch):
+    """The fast path, with a record that is large, on nodes that take meta commands."""
+    monkeypatch.setattr(flask_msm.storage.fast_path, "LARGE", 50)
+    monkeypatch.setattr(flask_msm.storage.known_records, "LARGE", 50)
+    fill(near, "a new copy", "a new copy")
+    for node in near.nodes.values():
+        node.takes_meta = True
+    return fast
+
+
+def sent_to(near, monkeypatch):
+    """Return a list that what is sent to nodes is put into, by their first words."""
+    sent = []
+    for node in near.nodes.values():
+        usual = node.quick.send
+        monkeypatch.setattr(
+            node.quick,
+            "send",
+            lambda command, *args, usual=usual: (
+                sent.append(command.split()[0].decode()) or usual(command, *args)
+            ),
+        )
+    return sent
+
+
+def test_a_large_record_that_is_still_the_same_is_not_sent_again(near, large, monkeypatch):
+    sent = sent_to(near, monkeypatch)
+
+    assert [load(large).record for _ in range(EVERY + 1)] == [NEW] * (EVERY + 1)
+
+    assert sent == ["gets"] * 2 + ["mg"] * (EVERY - 1) + ["mg"] * 2
+
+
+def test_a_large_record_that_was_changed_elsewhere_is_read_again(near, large, monkeypatch):
+    load(large)
+    other_change(near, 0)
+    sent = sent_to(near, monkeypatch)
+
+    assert values(load(large)) == {"name": b"new", "theirs": b"1"}
+    assert values(load(large)) == {"name": b"new", "theirs": b"1"}
+
+    assert sent == ["mg", "gets", "mg"]
+
+
+def test_a_large_record_that_is_gone_is_not_shown(near, large):
+    load(large)
+    for node in near.nodes.values():
+        node.items.clear()
+
+    assert load(large).outcome is Outcome.MISSING
+
+
+def test_nodes_that_take_no_meta_commands_are_sent_none(near, large, monkeypatch):
+    for node in near.nodes.values():
+        node.takes_meta = False
+    sent = sent_to(near, monkeypatch)
+
+    for _ in range(3):
+        load(large)
+
+    assert sent == ["gets"] * 4
+
+
+def test_a_large_record_is_verified_again_after_the_secrets_were_rotated(near, large):
+    load(large)
+
+    load(large, keys=OTHER_KEYS)
+
+    assert (large.reads, large.other_reads) == (1, 1)
+
+
+def test_a_large_record_that_was_changed_on_the_usual_way_is_read_at_once(near, large, monkeypatch):
+    save(large, changing(more=bytes(200)), known=load(large))
+    near.returning = True
+    save(large, changing(other=bytes(200)), known=load(large))
+    near.returning = False
+    sent = sent_to(near, monkeypatch)
+
+    load(large)
+
+    assert "mg" not in sent
