@@ -70,7 +70,6 @@ if TYPE_CHECKING:
     from .process.background import WorkBehind
     from .process.clock import Clock
     from .record.codec.msgpack import Codec
-    from .record.encryption import Encryption
     from .record.keys import Keyring
     from .sessions.repository import Notify
     from .settings.node_address import NodeAddress
@@ -140,12 +139,15 @@ class Application:
     """Everything that belongs to one application. Opens no connection, starts no thread.
 
     Attributes:
+        stamps: Makes stamps.
+        pins: Attributes that are stored as ``None`` without trying.
+        blacklist: Attributes that could not be stored.
         cluster: What there is only with nodes.
     """
 
     def __init__(self, environment: Environment) -> None:
         settings, clock = environment.settings, environment.clock
-        encryption = encryption_of(settings.encryption_keys)
+        self.encryption = encryption_of(settings.encryption_keys)
         self.record_format = RecordFormat(
             # What sticky sessions write to nodes is whole.
             enabled=settings.fast_path and not settings.sticky,
@@ -158,13 +160,13 @@ class Application:
             codec_id=environment.codec.id,
             compress_above=settings.compress_above or None,
             max_size=settings.max_record_size,
-            encryption=encryption,
+            encryption=self.encryption,
         )
         self.envelope = make_envelope(writes=self.record_format.current)
         ids = [address.id for address in settings.nodes]
         self.placement = Placement(ids, replicas=settings.replicas, last=settings.failover_nodes)
         self.events = Events(clock, environment.listener)
-        stamps = HybridLogicalClock(clock)
+        self.stamps = HybridLogicalClock(clock)
         behind = environment.background("flask-msm-local")
         self.local = local_store(
             settings,
@@ -176,44 +178,36 @@ class Application:
             clock=clock,
             later=behind.put,
         )
-        pins, blacklist = Pins(settings.blacklist), Blacklist(clock, environment.worker)
+        self.pins = Pins(settings.blacklist)
+        self.blacklist = Blacklist(clock, environment.worker)
         self.cluster: Cluster | None = None
         self.store: SessionStore = self.local
         self.backgrounds: tuple[WorkBehind, ...] = (behind,)
         if ids:
-            self.cluster = Cluster(
-                environment,
-                self,
-                stamps=stamps,
-                behind=behind,
-                pins=pins,
-                blacklist=blacklist,
-                encryption=encryption,
-            )
+            self.cluster = Cluster(environment, self, behind)
             self.store = self.cluster.store
             self.backgrounds = (*self.cluster.backgrounds, behind)
+        cluster = self.cluster
         serialization = Serialization(
             policy=PolicyInForce(
                 lambda: settings.serialization_policy,
                 custom=environment.policy,
-                chosen=self.cluster.overrides.policy if self.cluster else lambda: None,
+                chosen=cluster.overrides.policy if cluster else lambda: None,
             ),
-            blacklist=blacklist,
+            blacklist=self.blacklist,
             kept=Blacklist(clock, environment.worker),
-            pins=pins,
+            pins=self.pins,
             live=LiveObjects(clock),
             attribute_filter=settings.attribute_filter,
             clock=clock,
             events=self.events,
             blacklisted=environment.blacklisted,
-            stop_distribution=self.cluster.reactions.stop_distribution
-            if self.cluster
-            else lambda _: None,
+            stop_distribution=cluster.reactions.stop_distribution if cluster else lambda _: None,
         )
         self.repository = Repository(
-            self.cluster.fast_path if self.cluster else self.store,
+            cluster.fast_path if cluster else self.store,
             codec=environment.codec,
-            stamps=stamps,
+            stamps=self.stamps,
             clock=clock,
             rules=Rules(
                 key_prefix=settings.key_prefix,
@@ -227,8 +221,8 @@ class Application:
             notify=environment.notify,
             serialization=serialization,
         )
-        if self.cluster:
-            self.cluster.add_maintenance(self.repository)
+        if cluster:
+            cluster.add_maintenance(self.repository)
 
     @property
     def mode(self) -> Mode:
@@ -241,31 +235,14 @@ class Cluster:
 
     Made in the order in which one part needs the other: what workers share, what follows from it,
     the store; and, when there is a repository of sessions, what is done between requests.
-
-    Args:
-        stamps: Makes stamps.
-        pins: Attributes that are stored as ``None`` without trying.
-        blacklist: Attributes that could not be stored.
     """
 
     def __init__(
-        self,
-        environment: Environment,
-        application: Application,
-        *,
-        stamps: HybridLogicalClock,
-        behind: Background,
-        pins: Pins,
-        blacklist: Blacklist,
-        encryption: Encryption | None,
+        self, environment: Environment, application: Application, behind: Background
     ) -> None:
-        self._environment = environment
+        self._environment, self._application = environment, application
         self.interval = environment.interval
-        self._stamps = stamps
-        self._envelope, self._events = application.envelope, application.events
-        self._local, self._placement = application.local, application.placement
-        self._record_format = application.record_format
-        self._shared_envelope = shared_envelope(environment.keys, encryption)
+        self._shared_envelope = shared_envelope(environment.keys, application.encryption)
         settings, clock = environment.settings, environment.clock
         self.nodes: dict[str, Any] = {
             address.id: environment.make_node(address) for address in settings.nodes
@@ -284,7 +261,7 @@ class Cluster:
         self.mode = ModeState(clock)
         self.bulk = environment.background("flask-msm-upkeep")
         self.urgent = environment.background("flask-msm-return")
-        self._make_shared_state(pins, blacklist)
+        self._make_shared_state()
         self._make_store(behind)
 
     def look_afresh(
@@ -298,43 +275,42 @@ class Cluster:
                 self._shared_map(workers),
                 worker=worker,
                 nodes=self.nodes,
-                replicas=self._placement.replicas,
-                reads=self._envelope.reads,
+                replicas=self._application.placement.replicas,
+                reads=self._application.envelope.reads,
                 interval=environment.settings.probe_interval,
                 clock=environment.clock,
             ),
         )
 
-    def _make_shared_state(self, pins: Pins, blacklist: Blacklist) -> None:
+    def _make_shared_state(self) -> None:
         """Make what the workers share through the nodes, and what follows from it."""
         environment, settings = self._environment, self._environment.settings
-        clock, events = environment.clock, self._events
+        application, clock = self._application, environment.clock
         self.control, self.workers = self.look_afresh(environment.worker)
-        living = self.workers.living
         self.ended_sessions = EndedSessions(self._shared_map(ended_sessions))
         self.conditions = Conditions(
             self.control.shared,
             worker=environment.worker,
             # Without ticks no worker reports that it lives.
-            living=living if settings.probe_interval else lambda: None,
-            events=events,
+            living=self.workers.living if settings.probe_interval else lambda: None,
+            events=application.events,
             clock=clock,
         )
         self.reports = Reports(
             settings.key_prefix,
             nodes=self.nodes,
-            placement=self._placement,
+            placement=application.placement,
             usable=lambda node_id: self.state.rights(node_id).joined,
             envelope=self._shared_envelope,
-            stamps=self._stamps,
+            stamps=application.stamps,
             clock=clock,
         )
         self.overrides = RuntimeOverrides(
             self.control,
-            pins=pins,
-            blacklist=blacklist,
-            local=self._local,
-            events=events,
+            pins=application.pins,
+            blacklist=application.blacklist,
+            local=application.local,
+            events=application.events,
             clock=clock,
         )
         shared = [self.control.shared, self.workers.shared, self.ended_sessions.shared]
@@ -345,11 +321,11 @@ class Cluster:
             control=self.control,
             workers=self.workers,
             ended=self.ended_sessions,
-            record_format=self._record_format,
+            record_format=application.record_format,
             conditions=self.conditions,
             identities=Identities(settings.key_prefix),
-            events=events,
-            host=HostCopy(self._local, shared),
+            events=application.events,
+            host=HostCopy(application.local, shared),
             clock=clock,
             timeout=settings.timeout,
             interval=environment.interval,
@@ -363,19 +339,20 @@ class Cluster:
     def _make_store(self, behind: Background) -> None:
         """Make the store of sessions."""
         environment, settings = self._environment, self._environment.settings
+        application, local = self._application, self._application.local
         clock, mode = environment.clock, self.mode
         copies = environment.background("flask-msm-copies")
-        self.mirror = Mirror(self._local, behind) if settings.mirror or settings.sticky else None
+        self.mirror = Mirror(local, behind) if settings.mirror or settings.sticky else None
         second_looks = SecondLooks(clock)
         self.replicated = ClusterStore(
             ReplicaSet(
                 clients=self.nodes,
-                placement=self._placement,
+                placement=application.placement,
                 views=self.state,
                 report=self.reactions.failed,
                 answered=self.reactions.answered,
                 left_out=self.reactions.left_out,
-                envelope=self._envelope,
+                envelope=application.envelope,
                 max_size=settings.max_record_size,
                 clock=clock,
             ),
@@ -385,7 +362,7 @@ class Cluster:
         )
         self.store = FailoverStore(
             self.replicated,
-            self._local,
+            local,
             mode=mode,
             ended_sessions=self.ended_sessions,
             mirror=self.mirror,
@@ -426,9 +403,9 @@ class Cluster:
         self.failback = Failback(self.store, self.membership)
         self.rebuilder = Rebuilder(
             self.membership,
-            placement=self._placement,
+            placement=self._application.placement,
             copier=RecordCopier(
-                envelope=self._envelope,
+                envelope=self._application.envelope,
                 clock=clock,
                 timeout=timeout,
                 pause=environment.rest,
@@ -462,7 +439,7 @@ class Cluster:
                 rebuilds=bool(settings.probe_interval),
             ),
             reporter=self.reporter,
-            host_log=HostLog(self.control.shared, self._local),
+            host_log=HostLog(self.control.shared, self._application.local),
             urgent=self.urgent,
             deadline=settings.request_deadline,
         )
@@ -487,7 +464,7 @@ class Cluster:
             "cluster": lambda: {
                 **asdict(self.store.nodes.counters),
                 "mirror_dropped": self.mirror.dropped if self.mirror else 0,
-                "clock_ahead": self._stamps.clock_ahead,
+                "clock_ahead": self._application.stamps.clock_ahead,
                 "kept_late": self.store.late,
                 "fast_reads": self.fast_path.reads,
                 "other_reads": self.fast_path.other_reads,
@@ -498,8 +475,8 @@ class Cluster:
 
     def _drops(self) -> bool:
         """Return whether changes of an outage are dropped when the cluster is back."""
-        configured = self._environment.settings.on_reconnect
-        return (self.control.choice(ON_RECONNECT).value or configured) == "discard"
+        chosen = self.control.choice(ON_RECONNECT).value
+        return (chosen or self._environment.settings.on_reconnect) == "discard"
 
     @property
     def configured(self) -> dict[str, str]:
@@ -517,7 +494,7 @@ class Cluster:
         return SharedMap(
             environment.settings.key_prefix + kind.KEY_SUFFIX,
             envelope=self._shared_envelope,
-            stamps=self._stamps,
+            stamps=self._application.stamps,
             clock=environment.clock,
             bounds=kind.BOUNDS,
         )
