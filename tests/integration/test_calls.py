@@ -123,8 +123,17 @@ def test_a_sticky_session_adds_no_more_calls_to_a_request_than_it_needs(
 def test_a_quiet_tick_calls_no_more_functions_of_ours_than_it_needs(app: Flask) -> None:
     cluster = app.extensions["msm"].parts.cluster
 
-    # With every third one a worker announces itself anew.
-    assert min(calls_of(cluster.monitor.tick)[0] for _ in range(6)) <= 945
+    counts: list[int] = []
+
+    def counted() -> bool:
+        calls, _ = calls_of(cluster.monitor.tick)
+        # None at all while the scheduler does a tick.
+        counts.extend([calls] if calls > 100 else [])
+        # With every third one a worker announces itself anew.
+        return len(counts) >= 6
+
+    wait_until(counted, "six ticks were counted")
+    assert min(counts) <= 1160
 
 
 def test_a_change_of_the_policy_calls_no_more_functions_of_ours_than_it_needs(app: Flask) -> None:
@@ -134,4 +143,4 @@ def test_a_change_of_the_policy_calls_no_more_functions_of_ours_than_it_needs(ap
         console.set_policy("local", actor="anna", reason="", based_on=None)
 
     calls, files = min(calls_of(change) for _ in range(3))
-    assert (calls <= 500, files <= 42) == (True, True)
+    assert (calls <= 480, files <= 42) == (True, True)
