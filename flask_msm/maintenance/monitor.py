@@ -11,8 +11,9 @@ Rule 1: a tick goes one way, and what a step finds is handed to the next ones:
     retry      single writes that did not reach a node
     rebuild    one node that lacks something, or is to be drained
     report     what this worker knows, for people
+    rest       connections that are idle are closed
 
-Rule 2: before the first session is read, all but the last three are done once.
+Rule 2: before the first session is read, all but the last four are done once.
 Rule 3: what may take long (names, rebuilds, the return of sessions) is done in a queue behind.
 """
 
@@ -94,6 +95,7 @@ class Monitor:
             self.rebuilds.start()
             if not in_request:
                 self.reporter.publish(self.prober.numbers)
+            self.prober.rest()
         except Exception:  # the scheduler must outlive any fault
             logger.exception("a tick failed")
         finally:

@@ -16,6 +16,8 @@ MIN_ITEM_SIZE = 1024
 #: The first version whose meta commands answer with the cas id of what they stored.
 META_SINCE = (1, 6, 13)
 _VERSION = re.compile(r"([0-9]{1,4})\.([0-9]{1,4})\.([0-9]{1,4})(?![0-9])")
+#: Share of a node's connections that is nearly all of them.
+NEARLY_ALL = 0.8
 
 #: By how much two answers of one process may differ in when it was started, seconds.
 START_TOLERANCE = 3.0
@@ -27,6 +29,7 @@ class Numbers(NamedTuple):
     What is counted is counted since its start. ``at`` is when they were read (seconds since the
     epoch), which took ``latency`` seconds; ``uptime`` is in seconds, ``bytes``, ``limit_bytes`` and
     ``item_size_max`` in bytes. Its clock is ``ahead`` of that of this machine by so many seconds.
+    Of ``max_connections`` it keeps ``reserved`` for itself.
     ``expired_unfetched`` are items that ran out of time and were never read. ``refused_full`` and
     ``refused_large`` are items that it did not store for want of memory, and for their size.
     """
@@ -47,6 +50,7 @@ class Numbers(NamedTuple):
     flushes: int | None
     connections: int | None
     max_connections: int | None
+    reserved: int | None
     refused_connections: int | None
     item_size_max: int | None
     ahead: float | None
@@ -60,6 +64,12 @@ class Numbers(NamedTuple):
         # Both clocks are read to a second; in containers every process has the same pid.
         moved = abs((self.at - self.uptime) - (before.at - before.uptime)) > START_TOLERANCE
         return self.pid != before.pid or moved
+
+    @property
+    def short_of_connections(self) -> bool:
+        """Whether most connections of the node are open: it refuses more than it is set to take."""
+        most, taken = self.max_connections, (self.connections or 0) + (self.reserved or 0)
+        return most is not None and taken >= most * NEARLY_ALL
 
     @property
     def complete(self) -> bool:
@@ -117,6 +127,7 @@ def numbers_from(
         flushes=number("cmd_flush"),
         connections=number("curr_connections"),
         max_connections=number("max_connections"),
+        reserved=number("reserved_fds"),
         refused_connections=number("listen_disabled_num"),
         item_size_max=largest if largest >= MIN_ITEM_SIZE else None,
         ahead=None if time is None or own is None else time - own,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 #: What happened to a node is over when it did not happen again for so long, seconds.
 QUIET = 600.0
 
-EVICTS, FULL = "node_evicts", "node_full"
+EVICTS, FULL, CONNECTIONS = "node_evicts", "node_full", "node_connections"
 
 
 class NodeWatch:
@@ -31,6 +31,13 @@ class NodeWatch:
 
         Without an answer *before*, nothing can be compared.
         """
+        crowded = (
+            f"{node_id} has nearly all of its {found.max_connections} connections open: workers"
+            " close theirs when they are idle, and requests wait for one; start memcached with more"
+            " (-c), or lower MSM_POOL_SIZE"
+        )
+        short = found.short_of_connections
+        self._conditions.note(CONNECTIONS, node_id, crowded if short else None, node=node_id)
         if before is None:
             return
         evicts = (

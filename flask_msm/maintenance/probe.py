@@ -76,6 +76,12 @@ class Prober:
             return error
         return None
 
+    def rest(self) -> None:
+        """Close connections to the nodes that are not needed."""
+        for node_id, node in self.nodes.items():
+            numbers = self.numbers.get(node_id)
+            node.rest(crowded=numbers is not None and numbers.short_of_connections)
+
     def _ask(self, node: MemcachedNode, deadline: float) -> None:
         clock = self.clock
         began = clock.monotonic()

@@ -43,6 +43,9 @@ ITEM_OVERHEAD = 512
 # Keys, and bytes, in one command.
 BATCH, BATCH_BYTES = 100, 262_144
 
+# A connection that was idle for so long is closed, seconds; at the latest after twice that time.
+IDLE = 60.0
+
 # A crawl that another client started is over soon; then the keys can be listed.
 BUSY_RETRIES = 50
 
@@ -99,6 +102,7 @@ class MemcachedNode:
         self.takes_meta = False
         self.clock_ahead = 0.0
         self._pool = Pool(node_id, pool_size, monotonic)
+        self._rested_at = monotonic()
         #: Reads of a good day.
         self.quick = QuickCommands(self._pool, timeout, monotonic)
         self._endpoint = Endpoint(
@@ -291,6 +295,19 @@ class MemcachedNode:
             raise classify(self.id, exc) from exc
         if moved:
             self._pool.retire(self._pool.youngest)
+
+    def rest(self, *, crowded: bool) -> None:
+        """Close connections that are idle for long, but for one; to be called again and again.
+
+        Args:
+            crowded: The node has few connections left: all that are idle are closed now.
+        """
+        now = self._endpoint.monotonic()
+        if crowded:
+            self._pool.close()
+        elif now - self._rested_at >= IDLE:
+            self._rested_at = now
+            self._pool.rest()
 
     def close(self) -> None:
         """Close idle connections; the client stays usable."""

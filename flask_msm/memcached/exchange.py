@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from flask_msm.errors import NodeBusyError, NodeError
 
-from .failures import FAILURES, NotSentError, classify
+from .failures import FAILURES, NoConnectionError, NotSentError, classify
 from .wire import PeerClosedError, WireError
 
 
@@ -42,6 +42,7 @@ class PendingReply(Generic[T]):
         "_fresh",
         "_horizon",
         "_over",
+        "_patience",
         "_place",
         "_pooled",
         "_reply",
@@ -68,7 +69,7 @@ class PendingReply(Generic[T]):
         self._failure: Exception | None = None
         self._pooled = self._fresh = self._over = False
         self._horizon = 0
-        self._until = 0.0
+        self._until = self._patience = 0.0
 
     def begin(self) -> Self:
         """Send the command; a failure waits for ``result()``."""
@@ -117,6 +118,7 @@ class PendingReply(Generic[T]):
         connection = self._connection = self._check_out(endpoint)
         now = endpoint.monotonic()
         self._until = min(now + endpoint.timeout, self._deadline)
+        self._patience = self._patience or self._until
         # Before the command leaves: any connection up to this one is older than the answer.
         self._horizon = max(endpoint.pool.youngest, connection.number)
         connection.send(self._command, self._until, now)
@@ -162,7 +164,7 @@ class PendingReply(Generic[T]):
             # was opened before this connection is closed as well, or will be soon.
             endpoint.pool.retire(connection.number)
             self._server_had_closed()
-        elif self._worth_a_retry(error):
+        elif self._is_no_connection(error) or self._worth_a_retry(error):
             endpoint.sleep(endpoint.retry_delay)
         elif isinstance(error, NodeError):
             raise error
@@ -174,6 +176,16 @@ class PendingReply(Generic[T]):
         """Send the command again, on a connection that is new for sure."""
         self._fresh = True
         self._endpoint.counters.reconnects += 1
+
+    def _is_no_connection(self, error: NodeError | WireError | OSError) -> bool:
+        """Return whether the node had no connection left, and there is time to ask it again.
+
+        It took no command, so that any may be sent again; others close connections all the time.
+        """
+        endpoint = self._endpoint
+        in_time = endpoint.monotonic() + endpoint.retry_delay < self._patience
+        refused = isinstance(classify(endpoint.node, error), NoConnectionError)
+        return refused and in_time and not self._pooled
 
     def _worth_a_retry(self, error: NodeError | WireError | OSError) -> bool:
         endpoint = self._endpoint

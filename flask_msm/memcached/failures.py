@@ -23,6 +23,10 @@ class PoolExhaustedError(NotSentError):
     """No connection to the node became free before the deadline."""
 
 
+class NoConnectionError(NotSentError):
+    """The node has no connection left (``-c``), and took no command: it is busy, and not lost."""
+
+
 #: Everything the table is about.
 FAILURES = (NodeError, wire.WireError, OSError)
 
@@ -44,7 +48,7 @@ BY_TYPE: tuple[tuple[type[Exception], type[NodeError], str], ...] = (
 
 #: By error line: kind, and what stands in its text.
 BY_REFUSAL: tuple[tuple[str, str, type[NodeError], str], ...] = (
-    ("ERROR", "Too many open connections", NodeBusyError, "too many open connections"),
+    ("ERROR", "Too many open connections", NoConnectionError, "too many open connections"),
     ("ERROR", "", NodeUnreachableError, "does not know the command"),
     ("CLIENT_ERROR", "unauthenticated", NodeUnreachableError, "wants a password"),
     ("CLIENT_ERROR", "authentication failure", NodeUnreachableError, "refused the password"),

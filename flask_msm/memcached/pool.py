@@ -74,6 +74,9 @@ class Pool:
         retired: Connections up to this number are not used any more.
     """
 
+    #: Idle connections that were not used since ``rest`` was called last.
+    _resting: deque[Connection]
+
     def __init__(self, node: str, size: int, monotonic: Callable[[], float]) -> None:
         self._node = node
         self._size = size
@@ -87,6 +90,7 @@ class Pool:
         self.process = os.getpid()
         self.places = Permits(self._size)
         self.unused: deque[Connection] = deque()
+        self._resting = deque()
         self.retired = 0
 
     @property
@@ -97,7 +101,7 @@ class Pool:
     @property
     def idle(self) -> int:
         """How many connections are idle."""
-        return len(self.unused)
+        return len(self.unused) + len(self._resting)
 
     def place(self, deadline: float) -> Permit:
         """Wait for a place.
@@ -120,25 +124,29 @@ class Pool:
 
     def take(self) -> Connection | None:
         """Return an idle connection, if there is one."""
-        while self.unused:
-            try:
-                connection = self.unused.pop()
-            except IndexError:
-                # Another thread was faster.
-                return None
-            if connection.number > self.retired:
-                return connection
-            connection.close()
+        for idle in (self.unused, self._resting):
+            while idle:
+                try:
+                    connection = idle.pop()
+                except IndexError:
+                    # Another thread was faster.
+                    break
+                if connection.number > self.retired:
+                    return connection
+                connection.close()
         return None
 
     def take_older(self, horizon: int) -> Connection | None:
         """Return an idle connection that was open when *horizon* was the youngest."""
-        for _ in range(len(self.unused)):
-            connection = self.take()
-            if connection is None or connection.number <= horizon:
-                return connection
-            self.unused.appendleft(connection)
-        return None
+        younger: list[Connection] = []
+        try:
+            while (connection := self.take()) is not None:
+                if connection.number <= horizon:
+                    return connection
+                younger.append(connection)
+            return None
+        finally:
+            self.unused.extendleft(younger)
 
     def adopt(self, connection: Connection) -> None:
         """Number *connection*, which is open by now."""
@@ -157,14 +165,29 @@ class Pool:
     def retire(self, number: int) -> None:
         """Close connections up to *number*; those in use are closed before their next use."""
         self.retired = max(self.retired, number)
-        for connection in self.unused.copy():
-            if connection.number <= self.retired:
-                try:
-                    self.unused.remove(connection)
-                except ValueError:
-                    # Taken meanwhile.
-                    continue
-                connection.close()
+        for idle in (self.unused, self._resting):
+            for connection in idle.copy():
+                if connection.number <= self.retired:
+                    try:
+                        idle.remove(connection)
+                    except ValueError:
+                        # Taken meanwhile.
+                        continue
+                    connection.close()
+
+    def rest(self) -> None:
+        """Close connections that were not used since this was called last, but for one."""
+        # What is used comes back to the unused ones: to find out costs requests nothing.
+        while self._resting and self.idle > 1:
+            try:
+                self._resting.popleft().close()
+            except IndexError:
+                break
+        while len(self.unused) > 1:
+            try:
+                self._resting.append(self.unused.popleft())
+            except IndexError:
+                break
 
     def close(self) -> None:
         """Close the idle connections."""

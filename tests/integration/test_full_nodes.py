@@ -29,8 +29,8 @@ class Shop:
             MSM_LOCAL_CACHE="simple",
             PROPAGATE_EXCEPTIONS=True,
             **PATIENT,
-            **config,
         )
+        self.app.config.update(config)
         MemcachedSessionManager(self.app)
         self.state = self.app.extensions["msm"]
 
@@ -151,3 +151,27 @@ def test_nodes_that_are_full_and_refuse_keep_their_trust_and_no_change_is_lost(m
     assert notes == [{"note": str(number), "size": 3000} for number in range(20)]
     views = one.state.parts.cluster.state.view()
     assert all(view.trusted for view in views.values())
+
+
+#: More than the nodes have connections for: memcached keeps some of them for itself.
+WORKERS, CONNECTIONS = 45, 40
+
+
+def test_workers_that_need_more_connections_than_nodes_have_take_turns_and_lose_nothing(
+    memcached, shop
+):
+    nodes = [memcached("-c", str(CONNECTIONS)) for _ in range(3)]
+    workers = [shop(nodes, MSM_PROBE_INTERVAL=1.0) for _ in range(WORKERS)]
+    browsers = [worker.browser() for worker in workers]
+    for number, browser in enumerate(browsers):
+        assert browser.get(f"/note/{number}").status_code == 204
+
+    for number, browser in enumerate(browsers):
+        other = workers[number - 1].browser()
+        other.set_cookie("session", browser.get_cookie("session").value)
+        assert other.get("/").json["note"] == str(number)
+
+    kinds = {event.kind for worker in workers for event in worker.state.parts.events.newest()}
+    assert {worker.state.mode for worker in workers} == {"distributed"}
+    assert "node_connections" in kinds
+    assert not {"node_down", "node_suspect"} & kinds

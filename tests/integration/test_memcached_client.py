@@ -20,7 +20,7 @@ from flask_msm.errors import (
     NodeValueError,
 )
 from flask_msm.memcached.client import BATCH, MemcachedNode
-from flask_msm.memcached.failures import PoolExhaustedError
+from flask_msm.memcached.failures import NoConnectionError, PoolExhaustedError
 from flask_msm.memcached.protocol import CasToken
 from flask_msm.testing.memcached import wait_until
 
@@ -445,9 +445,9 @@ def test_a_timed_out_read_is_sent_again_once(server, node_at):
 def test_a_server_out_of_connections_is_busy(memcached, node_at):
     server = memcached("-c", "16")
     hoard = []
-    node = node_at(server, retry_attempts=0, pool_size=32)
+    node = node_at(server, retry_attempts=0, pool_size=32, timeout=0.2)
     try:
-        with pytest.raises(NodeBusyError, match="too many open connections"):
+        with pytest.raises(NoConnectionError, match="too many open connections"):
             for _ in range(32):
                 exchange = node.start_gets("k", soon())
                 hoard.append(exchange)
@@ -457,6 +457,34 @@ def test_a_server_out_of_connections_is_busy(memcached, node_at):
         for exchange in hoard:
             exchange.abandon()
     wait_until(lambda: _answers(node), "a free connection")
+
+
+def test_a_command_is_sent_when_a_server_that_was_out_of_connections_has_one_again(
+    memcached, node_at
+):
+    server = memcached("-c", "16")
+    hoard, pauses = [], []
+
+    def rest(seconds):
+        pauses.append(seconds)
+        hoard.pop().close()
+
+    node = node_at(server, retry_attempts=0, timeout=60.0, sleep=rest)
+    try:
+        while is_taken(connection := server.connect()):
+            hoard.append(connection)
+        connection.close()
+
+        assert add(node, b"v") is True
+    finally:
+        for connection in hoard:
+            connection.close()
+    assert pauses
+
+
+def is_taken(connection) -> bool:
+    connection.sendall(b"version\r\n")
+    return connection.recv(100).startswith(b"VERSION")
 
 
 def _answers(node) -> bool:

@@ -14,7 +14,7 @@ import pytest
 from support import behaviours
 
 from flask_msm.errors import NodeBusyError, NodeError, NodeUnreachableError, NodeValueError
-from flask_msm.memcached.failures import NotSentError
+from flask_msm.memcached.failures import NoConnectionError, NotSentError
 from flask_msm.testing.fake_server import FakeServer
 from flask_msm.testing.memcached import free_port
 
@@ -67,8 +67,8 @@ FAULTS = {
     "resets": (behaviours.resets, NodeUnreachableError, "closed the connection"),
     "is silent": (behaviours.is_silent, NodeBusyError, "timed out"),
     "does not read": (behaviours.reads_nothing, NodeBusyError, "timed out"),
-    "too many": (behaviours.answers(TOO_MANY), NodeBusyError, "too many"),
-    "too many, unasked": (behaviours.greets_and_closes(TOO_MANY), NodeBusyError, "too many"),
+    "too many": (behaviours.answers(TOO_MANY), NoConnectionError, "too many"),
+    "too many, unasked": (behaviours.greets_and_closes(TOO_MANY), NoConnectionError, "too many"),
     "out of memory": (
         behaviours.answers(b"SERVER_ERROR out of memory\r\n"),
         NodeValueError,
@@ -104,7 +104,8 @@ def test_a_misbehaving_node_fails_as_the_table_says(
     operation, behaviour, meaning, reason, peer, node_at
 ):
     """For each operation the time-out holds, and nothing of it reaches the next one."""
-    limits = {"timeout": SHORT} if reason == "timed out" else {}
+    waits = reason in {"timed out", "too many"}
+    limits = {"timeout": SHORT} if waits else {}
     node = node_at(peer(behaviour), pool_size=1, retry_attempts=0, **limits)
     start = time.monotonic()
     with pytest.raises(meaning, match=reason):
@@ -117,7 +118,7 @@ def test_a_misbehaving_node_fails_as_the_table_says(
 @pytest.mark.parametrize(
     ("answer", "meaning"),
     [
-        (TOO_MANY, NodeBusyError),
+        (TOO_MANY, NoConnectionError),
         (b"SERVER_ERROR out of memory storing object\r\n", NodeValueError),
         (b"SERVER_ERROR object too large for cache\r\n", NodeValueError),
         (b"SERVER_ERROR x\r\n", NodeBusyError),

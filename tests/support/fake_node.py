@@ -208,5 +208,8 @@ class FakeNode:
     def resolve(self) -> None:
         pass
 
+    def rest(self, *, crowded: bool) -> None:
+        pass
+
     def close(self) -> None:
         pass

@@ -149,6 +149,44 @@ def test_retired_connections_are_closed_now_or_when_they_come_back():
     assert opened.pool.free == 3
 
 
+def test_connections_that_were_not_used_between_two_rests_are_closed_but_for_one():
+    opened = Opened(4)
+    pool = opened.pool
+    connections = opened.idle(4)
+    pool.rest()
+    assert pool.idle == 4
+
+    places = [pool.place(0) for _ in range(2)]
+    used = [pool.take(), pool.take()]
+    assert used == [connections[3], connections[2]]
+    for connection, place in zip(used, places, strict=True):
+        pool.give(connection, place)
+    pool.rest()
+    assert [one.socket.closed for one in connections] == [True, True, False, False]
+
+    pool.rest()
+    pool.rest()
+    assert [one.socket.closed for one in connections] == [True, True, False, True]
+    assert pool.take() is connections[2]
+
+
+def test_an_older_connection_is_found_among_those_that_rest():
+    opened = Opened(3)
+    first, second, third = opened.idle(3)
+    opened.pool.rest()
+    assert opened.pool.take_older(1) is first
+    assert [opened.pool.take() for _ in range(3)] == [third, second, None]
+
+
+def test_a_connection_that_rests_is_closed_when_it_is_retired():
+    opened = Opened(2)
+    connections = opened.idle(2)
+    opened.pool.rest()
+    opened.pool.retire(2)
+    assert all(connection.socket.closed for connection in connections)
+    assert opened.pool.idle == 0
+
+
 def test_closing_closes_what_is_idle_only():
     opened = Opened(2)
     first, second = opened.idle(2)

@@ -24,6 +24,7 @@ FOUND = {
     "cmd_flush": "1",
     "curr_connections": "12",
     "max_connections": "1024",
+    "reserved_fds": "21",
     "listen_disabled_num": "4",
     "item_size_max": "1048576",
     "time": "1800000000",
@@ -35,6 +36,27 @@ COUNTED = [name for name in Numbers._fields if name not in ("at", "latency", "ve
 
 def numbers(found):
     return numbers_from(found, at=5.0, latency=0.25, own=1_800_000_003.5)
+
+
+@pytest.mark.parametrize(
+    ("taken", "reserved", "most", "short"),
+    [
+        ("798", "21", "1024", False),
+        ("799", "21", "1024", True),
+        ("28", "11", "40", True),
+        ("820", None, "1024", True),
+        ("819", None, "1024", False),
+        ("900", "21", None, False),
+        (None, None, "1024", False),
+    ],
+)
+def test_a_node_is_short_of_connections_from_four_fifths_on_with_those_it_keeps_for_itself(
+    taken, reserved, most, short
+):
+    found = {"curr_connections": taken, "reserved_fds": reserved, "max_connections": most}
+    given = {name: text for name, text in found.items() if text is not None}
+
+    assert numbers(given).short_of_connections is short
 
 
 def test_the_statistics_of_a_node_become_numbers():
@@ -55,6 +77,7 @@ def test_the_statistics_of_a_node_become_numbers():
         flushes=1,
         connections=12,
         max_connections=1024,
+        reserved=21,
         refused_connections=4,
         item_size_max=1048576,
         ahead=-3.5,
