@@ -25,9 +25,11 @@ class HostCopy:
         #: The note of each map as it was last read or written.
         self._noted: dict[str, tuple[bytes, Attributes | None]] = {}
 
-    def read(self) -> None:
-        """Learn what others of this host noted."""
+    def read(self, *maps: SharedMap) -> None:
+        """Learn what others of this host noted of *maps*; of all without any."""
         for name, shared in self._maps.items():
+            if maps and shared not in maps:
+                continue
             data = self._local.get_blob(name)
             if not data:
                 # Local storage lost it, or fails: it is to be noted again.

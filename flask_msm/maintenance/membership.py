@@ -258,11 +258,12 @@ class Membership:
     def gather(
         self, node_ids: Iterable[str], also: SharedMap | None = None
     ) -> tuple[Gathered, list[Change]]:
-        """Learn what nodes know; return what ``spread`` needs, and what changed.
+        """Learn what this host and nodes know; return what ``spread`` needs, and what changed.
 
         *also* is a map that is shared beside the control state.
         """
         maps = (self.control.shared,) if also is None else (self.control.shared, also)
+        self.host.read(*maps)
         held, changes = self._fetch(node_ids, maps)
         found = {node_id: one.maps[0].found for node_id, one in held.items()}
         self._note_found(found, {node_id: one.identity for node_id, one in held.items()})

@@ -143,7 +143,6 @@ class Reactions:
         changed. Two workers that both read before either writes both change it: the later stamp
         holds.
         """
-        self.membership.host.read()
         # What the fleet knows comes first, so that the change is the newest entry.
         gathered, changes = self.membership.gather(self._table.node_ids, also)
         try:
