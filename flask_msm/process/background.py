@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 #: turns with the request that asked for it, and only make that one slower.
 PAUSE = 0.001
 
+#: How often the thread looks for another job that waits, before it sleeps until it is woken.
+LOOKS = 40
+
 logger = logging.getLogger("flask_msm.background")
 
 #: Called with the time (monotonic clock, seconds) by which it shall be done.
@@ -74,8 +77,8 @@ class Background:
 
         Args:
             job: What is to be done.
-            after: How long the thread rests before, seconds, unless a job comes that does not wait.
-                As long as such jobs follow each other no request wakes the thread.
+            after: How long the thread may rest before, seconds, unless a job comes that does not
+                wait. If such jobs follow each other within ``LOOKS`` times that, none wakes it.
         """
         if self._pid != os.getpid() and not self._start():
             return False
@@ -134,7 +137,10 @@ class Background:
             return True
 
     def _work(self, jobs: Jobs) -> None:
+        collected = 0.0
         while True:
+            # As long as such jobs follow each other none of them wakes the thread.
+            has_rested = collected > 0.0 and self._linger(jobs, collected)
             if jobs.empty():
                 job, after = jobs.get()
                 time.sleep(PAUSE)
@@ -142,12 +148,21 @@ class Background:
                 job, after = jobs.get()
             if job is None:
                 return
-            if after:
+            if after and not has_rested:
                 self._rest(jobs, after)
+            collected = after
             try:
                 job(self._clock.monotonic() + self._deadline)
             except Exception:  # the thread must outlive any job
                 logger.exception("a job behind the response failed")
+
+    def _linger(self, jobs: Jobs, seconds: float) -> bool:
+        """Look for a job every so many *seconds*; return whether there is one."""
+        for _ in range(LOOKS):
+            if not jobs.empty():
+                return True
+            self._rest(jobs, seconds)
+        return False
 
     def _rest(self, jobs: Jobs, seconds: float) -> None:
         """Wait until a job comes that does not."""

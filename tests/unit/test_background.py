@@ -9,10 +9,12 @@ import sys
 import textwrap
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import flask_msm
+import flask_msm.process.background as module
 from flask_msm.process.background import Background
 from flask_msm.process.clock import SystemClock
 from flask_msm.testing.memcached import wait_until
@@ -271,3 +273,34 @@ def test_flushing_and_closing_end_a_rest(background):
 
     assert done == [1, 2]
     wait_until(lambda: not threads(), "the thread to end")
+
+
+def test_jobs_that_wait_and_follow_each_other_wake_the_thread_once(background, monkeypatch):
+    woken = []
+    monkeypatch.setattr(module, "time", SimpleNamespace(sleep=woken.append))
+    for _ in range(3):
+        done = threading.Event()
+        background.put(lambda _, done=done: done.set(), after=0.02)
+        assert done.wait(60)
+
+    assert len(woken) == 1
+
+
+def test_a_job_that_does_not_wait_ends_the_time_in_which_the_thread_looks_for_others(
+    background, monkeypatch
+):
+    rests = []
+    usual = threading.Event.wait
+    monkeypatch.setattr(
+        background,
+        "_rest",
+        lambda jobs, seconds: rests.append(seconds) or usual(background._hurried, 0.01),
+    )
+    done = threading.Event()
+    background.put(lambda _: done.set(), after=100.0)
+    assert done.wait(60)
+
+    background.put(lambda _: None)
+
+    assert background.flush(60)
+    assert set(rests) == {100.0}
