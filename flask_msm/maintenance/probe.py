@@ -95,12 +95,14 @@ class Prober:
         before = self.numbers.get(node.id)
         if before is None or numbers.is_of_another_start(before):
             # Settings change with a restart only; a proxy may report none.
-            node.takes_meta = False
-            with suppress(NodeValueError):
-                settings = node.stats(deadline, "settings")
-                said = numbers_from(settings, at=0.0, latency=0.0)
-                node.item_size_max = said.item_size_max or node.item_size_max
+            settings: Mapping[str, str] = {}
+            try:
+                with suppress(NodeValueError):
+                    settings = node.stats(deadline, "settings")
+            finally:
                 node.takes_meta = takes_meta(numbers.version, settings)
+            said = numbers_from(settings, at=0.0, latency=0.0)
+            node.item_size_max = said.item_size_max or node.item_size_max
         self._watch.look(node.id, before, numbers, now=clock.monotonic())
         self.table.note_complete(node.id, complete=numbers.complete)
         self.numbers[node.id] = numbers._replace(item_size_max=node.item_size_max)
