@@ -47,7 +47,6 @@ class Numbers(NamedTuple):
     evictions: int | None
     evicted_unfetched: int | None
     expired_unfetched: int | None
-    flushes: int | None
     connections: int | None
     max_connections: int | None
     reserved: int | None
@@ -124,7 +123,6 @@ def numbers_from(
         evictions=number("evictions"),
         evicted_unfetched=number("evicted_unfetched"),
         expired_unfetched=number("expired_unfetched"),
-        flushes=number("cmd_flush"),
         connections=number("curr_connections"),
         max_connections=number("max_connections"),
         reserved=number("reserved_fds"),

@@ -131,7 +131,7 @@ class Rebuilder:
             return True  # the only node: there is no other to copy from or to
         lease = self._lease(node_id, keepers, sources)
         try:
-            if lease is None or not lease.acquire():
+            if not lease.acquire():
                 return False
         except NodeError:
             return False
@@ -152,16 +152,11 @@ class Rebuilder:
             self.progress = None
             lease.release()
 
-    def _lease(self, node_id: str, keepers: list[str], sources: list[str]) -> Lease | None:
+    def _lease(self, node_id: str, keepers: list[str], sources: list[str]) -> Lease:
         # The same keeper for every worker that can reach it.
         reachable = [keeper for keeper in keepers if keeper in sources] or keepers
-        key = f"{self.key_prefix}fleet:lease:{node_id}"
-        return Lease(
-            self._nodes[reachable[0]],
-            key,
-            clock=self._clock,
-            timeout=self.membership.timeout,
-        )
+        key, timeout = f"{self.key_prefix}fleet:lease:{node_id}", self.membership.timeout
+        return Lease(self._nodes[reachable[0]], key, clock=self._clock, timeout=timeout)
 
     def _passes(
         self, sources: list[str], target_of: Callable[[str], list[str]], lease: Lease

@@ -74,7 +74,6 @@ def test_the_statistics_of_a_node_become_numbers():
         evictions=3,
         evicted_unfetched=2,
         expired_unfetched=40,
-        flushes=1,
         connections=12,
         max_connections=1024,
         reserved=21,
