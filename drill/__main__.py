@@ -60,7 +60,8 @@ def main() -> int:
 
 def lacking(name: str) -> str | None:
     """Return what this machine does not have for an act."""
-    if ACTS[name].earlier and not has_earlier():
+    earlier = ACTS[name].earlier
+    if earlier and not has_earlier(earlier):
         return "no history of the project"
     return None
 

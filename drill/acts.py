@@ -19,8 +19,10 @@ from .deploys import (
     ids_shifted,
     key_changed,
     lists_changed,
+    there_and_back,
     upgraded,
 )
+from .earlier import FORMAT_1, LONG_AGO
 from .scene import Scene
 from .stage import EAST, WEST
 
@@ -51,7 +53,7 @@ class Act:
         memcached: Options of each memcached.
         wrong_clock: The clock of the second site is an hour ahead.
         nodes: More nodes, which are not used at first.
-        earlier: The sites run an earlier version of the project at first.
+        earlier: The commit of the project that the sites run at first, if not this one.
     """
 
     title: str
@@ -64,7 +66,7 @@ class Act:
     memcached: tuple[str, ...] = OPTIONS
     wrong_clock: bool = False
     nodes: tuple[str, ...] = ()
-    earlier: bool = False
+    earlier: str = ""
 
     def stage(self) -> Act:
         """Return what it needs, the same for all acts that can be played on one stage."""
@@ -399,7 +401,16 @@ def _all_acts() -> Iterator[tuple[str, Act]]:
             title="an upgrade, host by host, nodes killed: any site",
             play=upgraded,
             affinity=False,
-            earlier=True,
+            earlier=LONG_AGO,
+        ),
+    )
+    yield (
+        "back",
+        Act(
+            title="an upgrade, back, and forward again, nodes killed: any site",
+            play=there_and_back,
+            affinity=False,
+            earlier=FORMAT_1,
         ),
     )
     yield (

@@ -13,6 +13,10 @@ from .stage import EAST, FRESH, OUTSIDE, WEST
 
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from .crowd import Crowd
     from .scene import Scene
 
 #: People who are idle while a fault lasts.
@@ -56,6 +60,38 @@ def upgraded(scene: Scene) -> None:
     scene.recover()
     scene.kill_before_fresh_eyes(crowd, "n3", "all upgraded, n3 killed")
     cluster.restart(["n3"])
+    scene.recover()
+
+
+def there_and_back(scene: Scene) -> None:
+    """Upgrade all hosts, go back as the documentation has it, and forward again."""
+    crowd, root = scene.crowd(IDLE), scene.stage.fresh.root
+    _deploy_all(scene, ROOT, {})
+    _kill_one(scene, crowd, "n1", "all upgraded, n1 killed")
+    # From here on all is written as the version before reads it.
+    _deploy_all(scene, ROOT, {"MSM_FAST_PATH": False})
+    for node in scene.nodes:
+        scene.stage.cluster.kill([node])
+        scene.lasts(f"the step before going back, {node} killed")
+        scene.stage.cluster.restart([node])
+        scene.recover()
+    _deploy_all(scene, root, {})
+    _kill_one(scene, crowd, "n2", "all back, n2 killed")
+    _deploy_all(scene, ROOT, {"MSM_FAST_PATH": True})
+    _kill_one(scene, crowd, "n3", "forward again, n3 killed")
+
+
+def _deploy_all(scene: Scene, root: Path, settings: Mapping[str, object]) -> None:
+    for name, site in scene.stage.all_sites().items():
+        site.root = root
+        scene.deploy(name, settings)
+        scene.lasts(f"deployed at {name}")
+    scene.recover()
+
+
+def _kill_one(scene: Scene, crowd: Crowd, node: str, phase: str) -> None:
+    scene.kill_before_fresh_eyes(crowd, node, phase)
+    scene.stage.cluster.restart([node])
     scene.recover()
 
 

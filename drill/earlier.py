@@ -1,4 +1,4 @@
-"""An earlier version of the project, from which an act upgrades."""
+"""Earlier versions of the project, from which an act upgrades or to which it goes back."""
 
 from __future__ import annotations
 
@@ -13,24 +13,26 @@ from harness.processes import ROOT
 
 
 #: The last commit before identities of nodes and the clock of the fleet.
-_COMMIT = "8776086"
+LONG_AGO = "8776086"
+#: The last one that writes and reads format 1 only, and has no journals of changes.
+FORMAT_1 = "24c499b"
 _GIT = ("git", "-C", str(ROOT))
 
 
 @cache
-def has_earlier() -> bool:
-    """Return whether this copy of the project has a history that goes back far enough."""
+def has_earlier(commit: str) -> bool:
+    """Return whether this copy of the project has a history that goes back to *commit*."""
     if shutil.which("git") is None:
         return False
-    command = [*_GIT, "cat-file", "-e", f"{_COMMIT}^{{commit}}"]
+    command = [*_GIT, "cat-file", "-e", f"{commit}^{{commit}}"]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-def unpack(folder: Path) -> Path:
-    """Return a folder inside *folder* that has the earlier version."""
-    if not has_earlier():
-        raise AssertionError(f"this copy of the project has no history back to {_COMMIT}")
-    packed = subprocess.run([*_GIT, "archive", _COMMIT], capture_output=True, check=True)
+def unpack(commit: str, folder: Path) -> Path:
+    """Return a folder inside *folder* that has the version of *commit*."""
+    if not has_earlier(commit):
+        raise AssertionError(f"this copy of the project has no history back to {commit}")
+    packed = subprocess.run([*_GIT, "archive", commit], capture_output=True, check=True)
     root = folder / "earlier"
     with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as archive:
         archive.extractall(root, filter="data")

@@ -48,7 +48,7 @@ class Stage:
         memcached: Options of each memcached.
         environ: More environment variables of the second site.
         nodes: Nodes that are not used at first.
-        earlier: The sites run an earlier version of the project at first.
+        earlier: The commit of the project that the sites run at first, if not this one.
         tls: The nodes speak TLS.
         encrypted: Records are encrypted, also if *settings* do not ask for it.
 
@@ -72,13 +72,13 @@ class Stage:
         memcached: Sequence[str] = OPTIONS,
         environ: Mapping[str, str] | None = None,
         nodes: Sequence[str] = (),
-        earlier: bool = False,
+        earlier: str = "",
         tls: bool = False,
         encrypted: bool = False,
     ) -> None:
         names = (EAST,) if one_site else (EAST, WEST)
         self.cluster = Cluster(folder, (*names, FRESH, OUTSIDE), memcached, more=nodes, tls=tls)
-        self._root = unpack(folder) if earlier else ROOT
+        self._root = unpack(earlier, folder) if earlier else ROOT
         self._folder = folder
         self._affinity = affinity
         self._small_disk = small_disk
