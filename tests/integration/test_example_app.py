@@ -99,21 +99,6 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
 @pytest.mark.memcached
 @needs_memcached
 class TestShop:
-    def test_both_workers_know_the_visitor(self, shop: Launched) -> None:
-        """A name and a cart given to one worker are shown by the other."""
-        visitor = Visitor(shop.url)
-        visitor.sign_in("Anna")
-        visitor.add("flask", "mug", "mug")
-        workers: set[int] = set()
-
-        def both_answered() -> bool:
-            page = visitor.get("/cart")
-            assert shows(page, name="Anna", things=3)
-            workers.add(worker_of(page))
-            return len(workers) == 2
-
-        wait_until(both_answered, "both workers to answer")
-
     def test_sign_in_changes_the_cookie_and_keeps_the_cart(self, shop: Launched) -> None:
         """What was seen of the old cookie is worth nothing after signing in."""
         visitor = Visitor(shop.url)

@@ -9,10 +9,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from flask import Flask
 from support.sites import COOKIE
 
-from flask_msm import MemcachedSessionManager
 from flask_msm.testing.memcached import wait_until
 
 
@@ -206,31 +204,6 @@ def test_a_session_begun_while_distribution_is_stopped_keeps_its_id_on_every_hos
             path="/shown",
             cookie=cookie,
         )
-
-
-def test_distribution_is_stopped_and_resumed_and_a_session_is_ended_by_an_operator(sites_of):
-    both = sites_of()
-    north, south = both.sites
-    cookie = north.store({"name": "anna"})
-
-    north.command("stop", "--reason", "a look at the nodes")
-    both.wait(mode="stopped")
-    assert south.invoke("resume").exit_code == 0
-    both.wait(mode="distributed")
-
-    app = Flask("worker")
-    app.config.update(north.config)
-    manager = MemcachedSessionManager(app)
-    try:
-        console = manager.state(app).console
-        facts = console.lookup(cookie, actor="anna", reason="a call")
-        assert set(facts.holders) == {"n1", "n2"}
-        console.revoke(facts.handle, **BY)
-    finally:
-        manager.close(app)
-
-    for site in both.sites:
-        assert values(site, cookie) == [{}] * WORKERS
 
 
 def test_without_nodes_the_command_line_says_what_it_sees_and_makes_nothing(

@@ -116,13 +116,6 @@ def test_many_items_are_read_at_once(node):
     assert node.get_many([], soon()) == {}
 
 
-def test_statistics_are_read_as_they_are(node, server):
-    assert node.stats(soon())["pid"] == str(server.pid)
-    assert node.stats(soon(), "settings")["item_size_max"] == "1048576"
-    with pytest.raises(NodeValueError, match="no statistics"):
-        node.stats(soon(), "unheard-of")
-
-
 @pytest.mark.parametrize("key", ["", "k" * 251, "a b", "a\r\nb", "ä"])
 def test_an_illegal_key_is_refused_before_anything_is_sent(node, key):
     for exchange in (
@@ -273,19 +266,6 @@ def test_a_reply_that_waited_while_another_node_timed_out_is_read(memcached, nod
     assert exchanges[1].result().value == b"2"
 
 
-def test_an_abandoned_exchange_closes_its_connection(node, server):
-    add(node, b"1")
-    add(node, b"2", "other")
-    exchange = node.start_gets("k", soon())
-    exchange.abandon()
-    exchange.abandon()
-    assert value(node, "other") == b"2"
-    assert node.counters.connects == 2
-    assert node.counters.abandoned == 1
-    with pytest.raises(RuntimeError):
-        exchange.result()
-
-
 def test_waiting_for_a_connection_ends_by_the_deadline_and_blames_no_node(server, node_at):
     node = node_at(server, pool_size=1)
     busy = node.start_gets("k", soon())
@@ -380,16 +360,6 @@ def test_a_recycled_cas_id_never_overwrites(server, node, node_at):
     assert cas(node, b"from the old", token) is False
     assert value(node) == b"newer"
     assert cas(node, b"newest", gets(node).token) is True
-
-
-def test_a_cas_without_an_old_connection_is_not_sent(server, node):
-    add(node, b"1")
-    token = gets(node).token
-    node.close()
-    sent = server.stats()["cas_misses"], server.stats()["cmd_set"]
-    assert cas(node, b"2", token) is False
-    assert (server.stats()["cas_misses"], server.stats()["cmd_set"]) == sent
-    assert node.counters.connects == 1
 
 
 def test_a_cas_takes_an_old_connection_from_among_young_ones(server, node):
@@ -590,15 +560,6 @@ def test_nagle_is_off_and_dead_hosts_are_noticed(node):
     assert connection.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     if hasattr(socket, "TCP_KEEPIDLE"):
         assert connection.socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-
-
-def test_close_leaves_the_client_usable(node, server):
-    before = server.stats()["curr_connections"]
-    add(node, b"1")
-    assert server.stats()["curr_connections"] != before
-    node.close()
-    wait_until(lambda: server.stats()["curr_connections"] == before, "the connection to be closed")
-    assert value(node) == b"1"
 
 
 def test_a_client_without_references_is_collected_with_its_connections(server):

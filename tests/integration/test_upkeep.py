@@ -7,6 +7,7 @@ import socket
 import pytest
 from flask import Flask
 from support.behaviours import answers
+from support.cli_operator import settle
 from support.patience import NOTICES, PATIENT, rebuild_soon
 
 from flask_msm import MemcachedSessionManager
@@ -36,29 +37,20 @@ class Fleet:
         return addresses(self.nodes[:count])
 
     def worker(self, **config):
-        app = Flask("upkeep")
-        app.config.update(SECRET_KEY=SECRET, MSM_NODES=self.spec(), **PATIENT)
         # Workers that were not heard of for ten intervals are gone.
-        app.config.update(MSM_PROBE_INTERVAL=2, MSM_PROBE_MAX_BACKOFF=2)
-        app.config.update(MSM_KEY_PREFIX=PREFIX, MSM_RECOVERY_THRESHOLD=1)
-        app.config.update(config)
-        MemcachedSessionManager(app)
-        self.apps.append(app)
-        cluster, state = self._parts(app)
+        rhythm = {"MSM_PROBE_INTERVAL": 2, "MSM_PROBE_MAX_BACKOFF": 2, "MSM_RECOVERY_THRESHOLD": 1}
+        cluster, state = self.outsider(**{**rhythm, **config})
         rebuild_soon(cluster.monitor)
         cluster.monitor.begin()
         return cluster, state
 
-    def outsider(self):
+    def outsider(self, **config):
         """Return the parts of a command line: it knows nothing yet."""
         app = Flask("upkeep")
         app.config.update(SECRET_KEY=SECRET, MSM_NODES=self.spec(), MSM_KEY_PREFIX=PREFIX)
-        app.config.update(PATIENT)
+        app.config.update({**PATIENT, **config})
         MemcachedSessionManager(app)
         self.apps.append(app)
-        return self._parts(app)
-
-    def _parts(self, app):
         return app.extensions["msm"].parts.cluster, app.extensions["msm"]
 
     def close(self):
@@ -75,21 +67,6 @@ def fleet(memcached):
     made = Fleet([memcached() for _ in range(3)])
     yield made
     made.close()
-
-
-def settle(*clusters, within=None):
-    """Tick until every node is trusted by every worker."""
-
-    def settled():
-        for cluster in clusters:
-            cluster.monitor.tick()
-        return all(
-            view.trusted and view.state is NodeState.UP
-            for cluster in clusters
-            for view in cluster.state.view().values()
-        )
-
-    wait_until(settled, within or "all nodes are up and trusted")
 
 
 def kinds(state):
@@ -278,18 +255,6 @@ def test_a_node_that_gives_no_statistics_and_lists_no_keys_stays_in_use(fleet, m
         node.close()
 
 
-def test_keys_are_listed_decoded_and_by_prefix(fleet):
-    cluster, state = fleet.worker()
-    keys = store_sessions(state, 50)
-
-    listed = set()
-    for node in cluster.nodes.values():
-        listed |= set(node.metadump(PREFIX, state.repository.clock.monotonic() + 60))
-
-    assert set(keys) <= listed
-    assert cluster.nodes["n1"].metadump("other:", state.repository.clock.monotonic() + 60) == []
-
-
 def test_one_write_that_did_not_arrive_is_repaired_without_a_rebuild(fleet):
     cluster, state = fleet.worker(MSM_RETRY_ATTEMPTS=0, **NOTICES)
     (key,) = store_sessions(state, 1)
@@ -313,27 +278,6 @@ def test_one_write_that_did_not_arrive_is_repaired_without_a_rebuild(fleet):
     record = state.parts.envelope.open(item.value, key)
     assert record.attributes.alive() == {"number": b"9"}
     assert not cluster.control.standing(f"n{home}").missed
-
-
-def test_the_list_of_sign_outs_is_cut_to_what_a_node_with_small_items_takes(memcached):
-    fleet = Fleet([memcached("-I", "16k", "-o", "slab_chunk_max=8192"), memcached()])
-    try:
-        (one, _), (other, _) = fleet.worker(), fleet.worker()
-        settle(one, other)
-        ended = [storage_key(PREFIX, new_sid()).rpartition(":")[2] for _ in range(1000)]
-        for digest in ended:
-            one.ended_sessions.add(digest)
-        for cluster in (one, other, one, other):
-            cluster.monitor.tick()
-
-        known = set(other.ended_sessions.shared.attributes.entries)
-        assert known == set(ended[-len(known) :])
-        assert len(known) > 350
-        assert all(view.trusted for view in other.state.view().values())
-        kinds_of = [found.kind for found in other.conditions.lasting()]
-        assert kinds_of == ["map_cut"]
-    finally:
-        fleet.close()
 
 
 def fill(node):

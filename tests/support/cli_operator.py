@@ -51,14 +51,7 @@ class Operator:
         return result
 
     def settle(self):
-        def settled():
-            self.cluster.monitor.tick()
-            return all(
-                view.trusted and view.state is NodeState.UP
-                for view in self.cluster.state.view().values()
-            )
-
-        wait_until(settled, "all nodes are up and trusted")
+        settle(self.cluster)
 
     def tick_until(self, node_id, state):
         def reached():
@@ -69,3 +62,18 @@ class Operator:
 
     def close(self):
         self.worker.extensions["msm"].close()
+
+
+def settle(*clusters, within="all nodes are up and trusted"):
+    """Tick until every node is trusted by every worker."""
+
+    def settled():
+        for cluster in clusters:
+            cluster.monitor.tick()
+        return all(
+            view.trusted and view.state is NodeState.UP
+            for cluster in clusters
+            for view in cluster.state.view().values()
+        )
+
+    wait_until(settled, within)

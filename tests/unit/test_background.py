@@ -139,40 +139,12 @@ def test_closing_twice_or_before_the_first_job_does_nothing(background):
     assert threads() == []
 
 
-def test_a_job_after_closing_starts_a_new_thread(background):
-    done = []
-    background.put(lambda _: None)
-    background.close(60)
-
-    background.put(lambda _: done.append("again"))
-
-    assert background.flush(60)
-    assert done == ["again"]
-    assert len(threads()) == 1
-
-
 def test_closing_does_not_wait_for_a_job_that_hangs(background, stuck):
     began = SystemClock().monotonic()
 
     background.close(0.05)
 
     assert SystemClock().monotonic() - began < 60
-
-
-def test_threads_that_put_at_once_start_one_thread(background):
-    gate = threading.Barrier(8)
-
-    def put():
-        gate.wait(60)
-        background.put(lambda _: None)
-
-    putters = [threading.Thread(target=put) for _ in range(8)]
-    for thread in putters:
-        thread.start()
-    for thread in putters:
-        thread.join(60)
-
-    assert len(threads()) == 1
 
 
 def test_a_forked_process_has_a_thread_of_its_own_and_no_jobs_of_its_parent():

@@ -8,7 +8,7 @@ import flask
 import pytest
 from flask import Flask
 from flask_admin import Admin, AdminIndexView, BaseView, expose
-from support.dashboard import Options, client_of, make_app, post, token_in
+from support.dashboard import Options, make_app, post, token_in
 from support.fake_console import FakeConsole
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
@@ -49,15 +49,6 @@ def test_the_dashboard_works_beside_an_admin_of_the_application(url, first):
         assert style.status_code == 200
 
 
-def test_another_address_is_used_everywhere():
-    client, _ = client_of(admin_url="/internal/sessions")
-
-    html = client.get("/internal/sessions/").text
-
-    assert client.get("/internal/sessions/nodes/").status_code == 200
-    assert "/msm-admin" not in html
-
-
 def test_links_follow_the_prefix_of_each_request():
     app, _ = make_app()
     outer = Flask("outer")
@@ -83,16 +74,6 @@ def test_a_change_leads_back_under_the_prefix():
     assert response.headers["Location"].startswith("/v1/msm-admin/nodes/?applied=")
 
 
-def test_several_applications_have_one_each():
-    first, _ = client_of(FakeConsole())
-    second, console = client_of(FakeConsole())
-
-    first.get("/msm-admin/")
-    assert console.views == 0
-    second.get("/msm-admin/")
-    assert console.views == 1
-
-
 def test_views_that_would_be_open_are_refused():
     app, _ = make_app()
     index = OverviewView(app.extensions["dashboard"], path="", name="Overview")
@@ -100,16 +81,6 @@ def test_views_that_would_be_open_are_refused():
 
     with pytest.raises(TypeError, match="MsmView"):
         admin.add_view(OpenView(endpoint="x"))
-
-
-def test_a_template_of_the_application_changes_nothing(tmp_path):
-    (tmp_path / "admin").mkdir()
-    (tmp_path / "admin" / "base.html").write_text("theirs")
-    app = Flask("shop", template_folder=str(tmp_path))
-    app.secret_key = "x"
-    mount(app, FakeConsole(), Options())
-
-    assert "theirs" not in app.test_client().get("/msm-admin/").text
 
 
 def test_a_page_that_polls_does_not_keep_a_session_alive():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,7 +16,7 @@ from flask_msm.operations.snapshot import BlacklistEntry, SessionFacts
 from flask_msm.operations.statistics import Histogram, Traffic
 from flask_msm_dashboard import Access
 from flask_msm_dashboard.context import STATIC
-from flask_msm_dashboard.formatting import UNKNOWN, left_tag
+from flask_msm_dashboard.formatting import UNKNOWN
 from flask_msm_dashboard.texts import script_texts
 
 
@@ -59,17 +58,6 @@ def test_a_page_does_not_touch_the_session(path):
     assert "Cookie" not in response.vary
 
 
-def test_context_processors_and_the_configuration_of_the_application_stay_out():
-    app, _ = make_app()
-
-    @app.context_processor
-    def broken():
-        raise AssertionError("an application's own")
-
-    assert app.test_client().get("/msm-admin/").status_code == 200
-    assert "a secret" not in app.test_client().get("/msm-admin/policy/").text
-
-
 @pytest.mark.parametrize("path", [*PAGES, "act/stop"])
 def test_no_inline_script_or_style_and_nothing_from_elsewhere(path):
     html = page(path, node_down())
@@ -98,16 +86,6 @@ def test_the_verdict_is_the_heading_and_in_the_title_of_the_window(scene, title)
     assert f"<title>{title} · production · Sessions</title>" in html
 
 
-def test_an_empty_fleet_says_so_kindly():
-    html = words(page("", SCENES["empty"]()))
-
-    assert "Numbers appear after the first session is saved." in html
-    assert "Waiting for the first session" in html
-    assert "Nothing has happened yet." in html
-    assert "No attribute is blacklisted. Every attribute seen so far could be serialized." in html
-    assert "Only this worker reports. Others appear when they handle their first request." in html
-
-
 def test_a_part_of_the_fleet_is_not_shown_as_all_of_it():
     html = words(page("", partial()))
 
@@ -134,13 +112,6 @@ def test_while_memcached_is_down_the_page_says_whom_it_sees():
     assert "through local storage of web-1" in html
     assert "on its host only" in html
     assert "Last numbers at 20:48:19: 184,220 items, 61 % full" in html
-
-
-def test_without_nodes_the_page_says_what_to_set():
-    html = words(page("", replace(all_well(), nodes=(), mode="local")))
-
-    assert "Sessions stay on this host: no node is configured" in html
-    assert "MSM_NODES is not set." in html
 
 
 def test_a_reader_sees_no_buttons_and_is_told_why():
@@ -309,22 +280,6 @@ def test_only_what_changed_is_sent_to_a_page_that_polls():
     assert changed.json["title"].startswith("Degraded")
 
 
-def test_numbers_that_are_read_again_and_say_the_same_are_no_change():
-    client, console = client_of(FakeConsole(all_well()))
-    html = client.get("/msm-admin/").text
-    have = re.findall(r'data-live="(\w+)" data-rev="(\w+)"', html)
-
-    console.snapshot = all_well(at=console.snapshot.at)
-    nodes = tuple(
-        replace(node, stats=replace(node.stats, at=node.stats.at + 2))
-        for node in console.snapshot.nodes
-    )
-    console.snapshot = replace(console.snapshot, at=console.snapshot.at + 2, nodes=nodes)
-    answer = client.get("/msm-admin/?live=" + ",".join(":".join(pair) for pair in have))
-
-    assert answer.json["sections"] == {}
-
-
 @pytest.mark.parametrize("scene", SCENES.values(), ids=lambda scene: scene.__name__)
 def test_a_fleet_that_stays_as_it_is_is_no_change_in_any_state(scene):
     client, console = client_of(FakeConsole(scene()))
@@ -389,6 +344,23 @@ def test_files_of_the_page_are_served_with_safe_headers():
         response.close()
 
 
+def test_every_word_of_the_script_is_there():
+    script = (STATIC / "msm.js").read_text(encoding="utf-8")
+
+    assert set(re.findall(r"\btexts\.(\w+)", script)) <= set(script_texts())
+
+
+def test_context_processors_and_the_configuration_of_the_application_stay_out():
+    app, _ = make_app()
+
+    @app.context_processor
+    def broken():
+        raise AssertionError("an application's own")
+
+    assert app.test_client().get("/msm-admin/").status_code == 200
+    assert "a secret" not in app.test_client().get("/msm-admin/policy/").text
+
+
 def test_a_session_is_described_without_its_contents():
     client, console = client_of()
     console.found = SessionFacts(
@@ -413,27 +385,3 @@ def test_a_session_is_described_without_its_contents():
     assert "cart" in answer.text
     assert "<img" not in answer.text
     assert "Revoke this session" in answer.text
-
-
-def test_the_script_gets_its_words_from_the_one_place():
-    html = page()
-    (texts,) = re.findall(r'data-texts="([^"]+)"', html)
-
-    assert json.loads(texts.replace("&#34;", '"'))["pause"] == "Pause"
-
-
-def test_one_place_translates_every_page(monkeypatch):
-    monkeypatch.setattr("flask_msm_dashboard.texts.CATALOG", {"Nodes": "Knoten"})
-
-    assert "Knoten" in words(page())
-
-
-def test_a_node_that_is_asked_now_is_asked_in_a_moment():
-    assert "next try in" in page("nodes/", node_down())
-    assert words(left_tag(7.0, 7.0)).strip() == "a moment"
-
-
-def test_every_word_of_the_script_is_there():
-    script = (STATIC / "msm.js").read_text(encoding="utf-8")
-
-    assert set(re.findall(r"\btexts\.(\w+)", script)) <= set(script_texts())

@@ -54,21 +54,6 @@ def test_an_eviction_and_slowness_are_verdicts_of_their_own():
     assert verdict(with_nodes(snapshot, n1, slow, n3)).code == "slow"
 
 
-def test_one_copy_each_is_not_called_safe():
-    snapshot = replace(node_down(), replicas=1)
-
-    assert "had no other copy" in verdict(snapshot).text
-    assert "served by their other copy" in verdict(node_down()).text
-
-
-def test_memory_of_one_process_is_called_so():
-    simple = replace(all_down(), local=LocalStorage(kind="simple"))
-
-    assert "in its own memory" in verdict(simple).text
-    assert "when another worker answers them" in verdict(simple).text
-    assert "on its host only" in verdict(all_down()).text
-
-
 def test_a_stop_by_a_policy_is_not_blamed_on_an_operator():
     snapshot = SCENES["stopped"]()
     by_policy = replace(snapshot, distribution=replace(snapshot.distribution, set_by=None))
@@ -123,18 +108,6 @@ def test_numbers_that_are_not_known_are_a_dash():
     }
 
 
-def test_a_fleet_younger_than_the_window_is_not_averaged_over_all_of_it():
-    snapshot = all_well()
-    series = (None,) * 28 + (300.0, 300.0)
-    young = replace(
-        snapshot,
-        traffic=replace(snapshot.traffic, operations_series=series),
-        workers=tuple(replace(w, started=snapshot.at - 60) for w in snapshot.workers),
-    )
-
-    assert numbers(young)[0].raw == pytest.approx(10.0)
-
-
 def test_a_hit_ratio_is_steady_only_for_as_long_as_it_is_known():
     snapshot = all_well()
     young = replace(snapshot.traffic, hit_ratio_series=(*[None] * 26, 0.99, None, 0.99, 0.99))
@@ -170,26 +143,12 @@ def test_a_node_is_shown_with_a_word_for_its_state():
     assert node_row(draining().nodes[1], draining()).word == "Draining"
 
 
-def test_old_numbers_of_a_node_are_called_old():
-    row = node_row(node_down().nodes[2], node_down())
-
-    assert row.latency == "No answer"
-    assert row.last == "Connection refused. Last numbers at 20:48:11: 179,833 items, 59 % full"
-
-
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(-5, "0 s"), (59.9, "59 s"), (60, "1 min"), (3600, "1 h"), (86400, "1 d"), (1e9, "11574 d")],
 )
 def test_a_length_of_time_has_one_unit(seconds, text):
     assert formatting.duration(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("value", "text"), [(None, "\N{EN DASH}"), (1.0, "100.0"), (0.99999, "99.9"), (0.0, "0.0")]
-)
-def test_almost_all_is_not_all(value, text):
-    assert formatting.percent(value) == text
 
 
 @pytest.mark.parametrize(
@@ -207,21 +166,6 @@ def test_a_time_no_calendar_has_breaks_no_page(at):
 
 def test_an_invisible_character_is_shown_as_an_escape():
     assert formatting.shown("a\u202eb\x00\n\ud800") == r"a\u202eb\x00\n\ud800"
-
-
-def test_noise_is_not_drawn_as_drama():
-    noise = sparkline([1.0, 1.01, 1.0, 1.01])
-    drama = sparkline([1.0, 9.0, 1.0, 9.0])
-
-    heights = [
-        [
-            float(point.split(" ")[1])
-            for point in svg.split('class="line" d="M')[1].split('"')[0].split("L")
-        ]
-        for svg in (noise, drama)
-    ]
-    assert max(heights[0]) - min(heights[0]) < 1
-    assert max(heights[1]) - min(heights[1]) > 14
 
 
 def test_gaps_are_gaps_and_an_outage_is_marked():

@@ -90,12 +90,6 @@ def test_a_value_set_after_destroy_starts_a_session_with_another_id(shop):
     assert kinds(shop, cookie) == [Kind.DESTROYED] * 2
 
 
-def test_a_value_set_before_destroy_is_gone(shop):
-    shop.do(lambda: (write(secret=1)(), destroy(), write(name="eve")()))
-
-    assert shop.ask(contents) == {"name": "eve"}
-
-
 def test_reload_after_destroy_does_not_take_the_contents_over(shop):
     shop.do(lambda: (destroy(), session.reload(), write(more=1)()))
 

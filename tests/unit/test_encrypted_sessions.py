@@ -86,19 +86,6 @@ def _plain_dump():
     return dump(crew.nodes)
 
 
-def test_local_storage_holds_no_name_and_no_value_of_an_attribute(tmp_path):
-    folder = tmp_path / "storage"
-    folder.mkdir(mode=0o700)
-    app = make_app(0, MSM_ENCRYPTION_KEYS=ONE, MSM_LOCAL_CACHE="filesystem", MSM_LOCAL_DIR=folder)
-
-    cookie = put(app, **{NAME: VALUE})
-
-    files = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
-    assert any(len(data) > HEADER.size for data in files)
-    assert not any(NAME.encode() in data or VALUE.encode() in data for data in files)
-    assert shown(app, cookie) == {NAME: VALUE}
-
-
 def test_sessions_from_before_keys_were_set_are_read_and_written_encrypted():
     plain, encrypting = fleet(None, ONE)
     cookie = put(plain, a=1)

@@ -56,15 +56,6 @@ def test_a_cookie_of_another_application_is_no_cookie():
     assert second.operations() == []
 
 
-def test_applications_with_one_key_and_other_prefixes_do_not_meet():
-    first, second = make_app(MSM_KEY_PREFIX="a:"), make_app(MSM_KEY_PREFIX="b:")
-    for node_id, node in second.nodes.items():
-        node.items = first.nodes[node_id].items
-    first.do(write(name="anna"))
-
-    assert second.ask(contents, client=second.browser(first.cookie())) == {}
-
-
 def test_setting_an_application_up_twice_is_refused():
     shop = make_app()
 
@@ -180,15 +171,6 @@ def test_a_session_can_be_described():
     assert info.created.timestamp() == shop.clock.now
     assert info.expires_at > info.renewed
     assert token.sid not in repr(info)
-
-
-@pytest.mark.parametrize("nodes", [0, 3])
-def test_a_session_that_is_stored_nowhere_can_be_described(nodes):
-    shop = make_app(nodes=nodes)
-
-    info = shop.ask(lambda: shop.manager.describe(session))
-
-    assert (info.ref, info.holders, info.attributes) == (None, (), ())
 
 
 def test_a_session_that_cannot_be_read_can_be_described():
@@ -322,11 +304,6 @@ class Falsy(NoDumps):
 def test_a_codec_that_cannot_work_is_refused_by_name(codec, text):
     with pytest.raises(ConfigError, match=text):
         MemcachedSessionManager(codec=codec)
-
-
-def test_an_object_that_is_no_application_is_refused_by_type():
-    with pytest.raises(ConfigError, match="init_app is 'str'; allowed: a Flask application"):
-        MemcachedSessionManager().init_app("text")
 
 
 NO_FALLBACKS = {

@@ -99,12 +99,6 @@ def test_a_session_that_ended_stays_ended_when_a_trusted_copy_is_alive(near_max_
     assert near(worker) is None
 
 
-def test_a_logout_is_shared_with_other_hosts_with_the_present_time(worker):
-    save(worker.store, adding(tombstone(5)))
-
-    assert worker.told == [(KEY, None, False)]
-
-
 @pytest.mark.parametrize("near_max_age", [None, 5.0])
 @pytest.mark.parametrize("mode", Mode)
 def test_a_logout_that_no_node_took_is_shared_as_known_to_this_host_alone(near_max_age, mode):
@@ -232,14 +226,6 @@ def test_a_change_that_no_node_takes_is_kept_here_and_is_unsynced(worker):
     assert values(load(worker.store, at_least=saved.record.version)) == {"a": b"1", "b": b"2"}
 
 
-def test_a_cluster_that_is_behind_is_joined_with_what_is_here(worker):
-    worker.outage()
-    version = save(worker.store, changing(b=b"2")).record.version
-    worker.back()
-
-    assert values(load(worker.store, at_least=version)) == {"a": b"1", "b": b"2"}
-
-
 def test_changes_on_both_sides_of_an_outage_are_all_there(worker):
     worker.outage()
     save(worker.store, changing(b=b"1"))
@@ -256,14 +242,6 @@ def test_a_logout_here_wins_over_a_cluster_with_old_data(worker):
     worker.back(trusted=False)
 
     assert load(worker.store, at_least=version).record.kind is Kind.DESTROYED
-
-
-def test_a_logout_here_holds_at_once_for_an_old_cookie_too(worker):
-    worker.outage()
-    save(worker.store, adding(tombstone(5)))
-    worker.back()
-
-    assert load(worker.store, at_least=1).record.kind is Kind.DESTROYED
 
 
 def test_a_change_here_is_seen_also_when_another_host_made_a_newer_one(worker):
@@ -567,15 +545,6 @@ def test_changes_of_an_outage_that_are_to_be_dropped_are_not_shown_any_more(work
     assert values(load(worker.store, at_least=version)) == {"a": b"1", "b": b"2"}
 
 
-def test_a_logout_of_an_outage_is_never_dropped(worker):
-    worker.drops = True
-    worker.outage()
-    version = save(worker.store, adding(tombstone(5))).record.version
-    worker.back()
-
-    assert load(worker.store, at_least=version).record.kind is Kind.DESTROYED
-
-
 def test_a_change_that_was_merely_not_confirmed_is_not_dropped(worker):
     worker.drops = True
     for node in worker.nodes.values():
@@ -591,19 +560,6 @@ def test_a_change_that_was_merely_not_confirmed_is_not_dropped(worker):
 
 def hand_over(worker, at=KEY, **options):
     return worker.store.hand_over(at, 1e9, **options)
-
-
-def test_a_record_handed_over_is_joined_and_synced(worker):
-    worker.outage()
-    save(worker.store, changing(b=b"2"))
-    worker.back()
-    save(worker.cluster, changing(c=b"3"))
-
-    assert hand_over(worker)
-
-    assert worker.in_cluster().attributes.alive() == {"a": b"1", "b": b"2", "c": b"3"}
-    assert near(worker).record == worker.in_cluster()
-    assert worker.local.dirty_keys() == []
 
 
 def test_a_record_that_changes_while_it_is_handed_over_stays_unsynced(worker):
@@ -627,14 +583,6 @@ def test_a_record_that_no_node_takes_stays_unsynced(worker):
 
     assert not hand_over(worker)
     assert worker.local.dirty_keys() == [KEY]
-
-
-def test_a_session_the_cluster_is_thought_to_have_forgotten_is_joined_if_it_has_not(worker):
-    save(worker.cluster, changing(b=b"2"))
-
-    assert hand_over(worker, fresh=True)
-
-    assert worker.in_cluster().attributes.alive() == {"a": b"1", "b": b"2"}
 
 
 def test_a_moved_session_is_handed_over_with_where_it_moved_to(worker):

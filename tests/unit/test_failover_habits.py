@@ -135,12 +135,6 @@ def test_a_value_that_the_host_knew_and_two_requests_changed_is_a_change():
     assert outage.after() == {**BEFORE, "name": "anna!?"}
 
 
-def test_a_value_written_during_the_outage_is_seen_by_the_next_request(outage):
-    outage.do(lambda: session.setdefault("cart", []).append("pear"))
-
-    assert outage.shop.ask(contents)["cart"] == ["pear"]
-
-
 def test_a_message_does_not_replace_those_that_wait(outage):
     outage.do(lambda: flash("saved"))
     assert outage.shop.ask(get_flashed_messages) == ["saved"]

@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from flask import Flask, flash, get_flashed_messages, request, session
+from flask import Flask, session
 from flask.json.provider import DefaultJSONProvider, JSONProvider
 from markupsafe import Markup
 from support.apps import FakeManager, make_app
@@ -85,20 +85,6 @@ def test_the_stored_bytes_are_those_the_version_before_writes_for_the_plain_valu
     assert codec.dumps(case.value) == codec.dumps(case.out)
 
 
-def test_the_arguments_of_a_request_can_be_kept():
-    shop = make_app()
-    shop.do(lambda: session.update(search=request.args), "/?q=first&q=second&page=2")
-
-    assert shop.ask(lambda: session["search"]) == {"q": "first", "page": "2"}
-
-
-def test_a_lazy_text_can_be_flashed():
-    shop = make_app()
-    shop.do(lambda: flash(Lazy()))
-
-    assert shop.ask(get_flashed_messages) == [Markup("Bitte <b>anmelden</b>")]
-
-
 def test_the_request_that_set_a_value_keeps_its_own_object_and_a_change_inside_is_found():
     shop = make_app()
 
@@ -113,30 +99,6 @@ def test_the_request_that_set_a_value_keeps_its_own_object_and_a_change_inside_i
     shop.do(sign_in)
 
     assert shop.ask(lambda: session["token"]) == {"scope": ["a", "b"]}
-
-
-def test_a_value_is_encoded_once_for_each_save():
-    class Counted:
-        asked = 0
-
-        def __html__(self):
-            self.asked += 1
-            return "text"
-
-    shop, value = make_app(), Counted()
-    shop.do(lambda: session.update(message=value))
-    assert value.asked == 1
-
-    shop.do(lambda: (session.update(message=value), session.save()))
-    assert value.asked == 3
-
-
-def test_a_policy_has_nothing_to_do_with_what_flask_takes():
-    shop = make_app(MSM_SERIALIZATION_POLICY="blacklist")
-    shop.do(lambda: session.update(token=Token(a=1)))
-
-    assert shop.ask(lambda: session["token"]) == {"a": 1}
-    assert shop.state.repository.serialization.counts.stored_as_none == 0
 
 
 # -- what the JSON provider of the application knows -----------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 
@@ -571,14 +570,6 @@ def test_at_the_very_start_nothing_is_missed(nodes):
     assert standing(worker, "n2").trusted
 
 
-def test_a_worker_that_starts_later_finds_nothing_missing(nodes):
-    Worker().look(nodes)
-    late = Worker()
-
-    assert late.look(nodes) == set()
-    assert standing(late).trusted
-
-
 def test_a_node_that_forgot_is_noticed_by_a_worker_that_runs(nodes):
     worker = Worker()
     worker.look(nodes)
@@ -598,24 +589,6 @@ def test_a_node_that_forgot_is_noticed_by_a_worker_that_starts_beside_it(nodes):
     assert late.look(nodes) == {"n1"}
     assert not standing(late, "n1").trusted
     assert standing(late, "n2").trusted
-
-
-def test_a_node_that_forgot_while_it_was_away_is_noticed_when_it_is_back(nodes):
-    worker = Worker()
-    worker.look(nodes)
-    nodes[0].restart_empty()
-    worker.look(nodes[1:])
-
-    assert worker.look(nodes) == {"n1"}
-
-
-def test_when_all_nodes_forgot_a_worker_that_runs_knows_it(nodes):
-    worker = Worker()
-    worker.look(nodes)
-    for node in nodes:
-        node.restart_empty()
-
-    assert worker.look(nodes) == {"n1", "n2"}
 
 
 def test_a_node_that_is_new_to_a_fleet_holds_nothing_and_is_not_trusted(nodes):
@@ -669,21 +642,6 @@ def test_a_miss_counts_also_if_the_clock_of_who_rebuilt_was_ahead(node, skew):
 
     assert not standing(worker).trusted
     assert not standing(ahead).trusted
-
-
-def test_entries_say_who_and_why():
-    worker = Worker(name="host:1:x")
-    worker.control.set_missed("n1", "not reachable")
-    worker.control.set_drain("n2", "draining", who="anna", why="new disk")
-
-    entries = {name: json.loads(value) for name, value in values(worker.map).items()}
-    assert entries["missed:n1"] == {"by": "host:1:x", "why": "not reachable"}
-    assert entries["drain:n2"] == {
-        "by": "host:1:x",
-        "value": "draining",
-        "who": "anna",
-        "why": "new disk",
-    }
 
 
 # -- control: drains -----------------------------------------------------------------------------
@@ -930,19 +888,6 @@ def test_workers_that_come_and_go_do_not_make_the_map_grow(node):
 
 
 # -- events --------------------------------------------------------------------------------------
-
-
-def test_events_are_kept_newest_first_with_rising_ids():
-    clock = FakeClock()
-    events = Events(clock)
-    events.add("info", "first", "one")
-    clock.advance(1)
-    events.add("warning", "second", "two", node="n1")
-
-    second, first = events.newest()
-    assert (first.id, first.kind, first.text, first.node) == (1, "first", "one", None)
-    assert (second.id, second.level, second.node, second.at) == (2, "warning", "n1", clock.now)
-    assert events.newest(1) == [second]
 
 
 def test_the_ring_of_events_is_bounded():

@@ -421,16 +421,6 @@ def test_a_corrupt_session_is_given_up(worker):
     assert not worker.failback.is_due()
 
 
-def test_a_mark_without_need_is_removed(worker):
-    """A worker died between handing over and removing the mark."""
-    keep(worker, 1, SyncState.SYNCED)
-    worker.shelf.journal.add(digest_of(key(0)))
-
-    worker.failback.run()
-
-    assert not worker.failback.is_due()
-
-
 # -- the cluster forgot --------------------------------------------------------------------------
 
 

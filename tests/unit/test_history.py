@@ -103,10 +103,6 @@ def test_a_node_that_does_not_tell_leaves_it_unknown(word):
     assert made.evictions_per_minute() is None
 
 
-def test_one_point_tells_no_rate():
-    assert history({"evictions": 9}).evictions_per_minute() == 0.0
-
-
 def test_a_clock_that_goes_back_makes_no_negative_rate():
     made = History()
     for at, evictions in ((1000, 1), (0, 5), (30, 9)):

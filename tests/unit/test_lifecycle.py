@@ -5,9 +5,8 @@ from __future__ import annotations
 import threading
 
 import pytest
-from flask import flash, get_flashed_messages, session, stream_with_context
+from flask import session
 from flask.sessions import NullSession, SecureCookieSession
-from markupsafe import Markup
 from support.apps import LIFE, make_app, set_cookie
 
 from flask_msm import Session
@@ -209,18 +208,6 @@ def test_reload_shows_what_a_parallel_request_wrote(shop):
     assert slow.session.modified is False
 
 
-def test_a_saved_value_is_the_one_to_compare_with(shop):
-    slow = shop.under_way()
-    slow.session["cart"]["items"].append(2)
-    slow.session.save()
-    shop.do(write(name="eve"))
-    slow.session["cart"]["items"].append(3)
-
-    slow.end()
-
-    assert shop.ask(contents) == {"name": "eve", "cart": {"items": [1, 2, 3]}}
-
-
 # -- unplanned calls of save_session -------------------------------------------------------------
 
 
@@ -242,45 +229,7 @@ def test_a_session_that_stands_for_itself_is_left_alone(shop):
     assert "Set-Cookie" not in response.headers
 
 
-def test_saving_the_same_session_twice_writes_once_and_answers_the_same(shop):
-    request = shop.under_way()
-    request.session["name"] = "eve"
-
-    first, second = request.end(), request.end()
-
-    assert shop.operations() == ["cas", "cas", "gets", "gets"]
-    assert first.headers.getlist("Set-Cookie") == second.headers.getlist("Set-Cookie")
-
-
 # -- the ways of Flask ---------------------------------------------------------------------------
-
-
-def test_session_transaction_reads_and_writes(shop):
-    with shop.client.session_transaction() as opened:
-        assert opened["name"] == "anna"
-        opened["name"] = "eve"
-
-    assert shop.ask(contents) == {"name": "eve", "cart": {"items": [1]}}
-
-
-def test_a_test_request_context_has_a_session_and_saves_nothing(shop):
-    with shop.app.test_request_context():
-        session["name"] = "eve"
-
-        assert dict(session) == {"name": "eve"}
-    assert shop.operations() == []
-
-
-def test_a_generator_may_save_after_the_response_began(shop):
-    def body():
-        session["name"] = "eve"
-        session.save()
-        yield "done"
-
-    response = shop.do(lambda: shop.app.response_class(stream_with_context(body())))
-
-    assert response.text == "done"
-    assert shop.ask(lambda: session["name"]) == "eve"
 
 
 def test_an_async_view_reads_and_writes():
@@ -295,16 +244,6 @@ def test_an_async_view_reads_and_writes():
 
     assert shop.client.get("/async").text == "anna"
     assert "thread" in shop.ask(contents)
-
-
-def test_flashed_messages_keep_their_markup(shop):
-    shop.do(lambda: (flash(Markup("<b>hi</b>"), "info"), flash("<i>")))
-
-    messages = shop.ask(lambda: get_flashed_messages(with_categories=True))
-
-    assert messages == [("info", Markup("<b>hi</b>")), ("message", "<i>")]
-    assert [type(text) for _, text in messages] == [Markup, str]
-    assert shop.ask(get_flashed_messages) == []
 
 
 def test_without_a_secret_key_it_is_flasks_null_session():

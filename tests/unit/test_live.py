@@ -53,22 +53,6 @@ def test_a_session_without_objects_takes_no_room():
     assert len(live) == 0
 
 
-def test_objects_not_used_for_the_life_of_a_session_are_removed():
-    live, clock = make()
-    keep(live, "one", lock=1)
-    clock.advance(LIFE - 1)
-    assert values(live, "one") == {"lock": 1}
-    clock.advance(LIFE - 1)
-    assert values(live, "one") == {"lock": 1}
-    clock.advance(LIFE + 1)
-
-    keep(live, "other", lock=2)
-
-    assert len(live) == 1
-    assert values(live, "one") == {}
-    assert live.dropped == 0  # their session has ended as well
-
-
 def test_nothing_stays_for_longer_than_a_day():
     live, clock = make()
     keep(live, "one", lock=1, life=31 * 24 * 3600)

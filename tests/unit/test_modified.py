@@ -112,19 +112,6 @@ def test_saving_encodes_each_value_once_also_when_modified_is_read():
     assert codec.encoded.count({"items": [1, 2]}) == 1
 
 
-def test_a_change_found_once_stays_found_in_the_request():
-    shop, _ = start()
-
-    def view():
-        cart = session["cart"]
-        cart["items"].append(2)
-        session.save()
-        assert session.modified
-        return True
-
-    assert shop.ask(view)
-
-
 def test_a_suppressed_state_is_compared_with_from_then_on():
     shop, _ = start()
 

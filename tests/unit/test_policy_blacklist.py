@@ -22,7 +22,6 @@ from flask_msm import (
     SessionTooLargeError,
     attribute_blacklisted,
     read_only,
-    regenerate,
 )
 from flask_msm.sessions.blacklist import MAX_ENTRIES
 from flask_msm.sessions.pins import Pin
@@ -258,17 +257,6 @@ def test_a_value_stored_as_none_is_not_stored_again_by_a_second_save():
     assert shop.ask(contents) == {"big": None}
 
 
-def test_a_session_that_is_moved_and_too_large_moves():
-    shop = start(MSM_MAX_RECORD_SIZE=1024)
-    old = shop.key()
-
-    shop.do(lambda: (write(big="x" * 2_000)(), regenerate()))
-
-    assert shop.key() != old
-    assert shop.ask(contents) == {"name": "anna", "big": None}
-    assert len(shop.live_keys()) == 1
-
-
 def test_a_large_attribute_of_a_parallel_request_may_become_none_and_is_not_removed():
     shop = make_app(**SMALL)
     shop.do(write(name="anna"))
@@ -346,17 +334,6 @@ def test_an_attribute_outside_the_filter_stays_out_of_the_cluster_and_in_the_pro
     assert visit(other, contents, one.cookie())[0] == {"name": "anna"}
     assert one.token().local
     assert warnings(caplog) == []
-
-
-def test_a_change_of_it_writes_nothing():
-    (shop,) = make_workers(1, **FILTER)
-    shop.do(write(name="anna", tmp=[1]))
-    shop.operations()
-
-    shop.do(lambda: session["tmp"].append(2))
-
-    assert shop.operations() == ["gets"]
-    assert shop.ask(lambda: session["tmp"]) == [1, 2]
 
 
 def test_an_attribute_outside_the_filter_is_gone_when_the_application_removes_it():

@@ -89,16 +89,6 @@ def test_a_local_value_is_gone_when_the_application_removes_it():
     assert len(live(shop)) == 0
 
 
-def test_removing_the_only_attribute_ends_it_as_flask_does():
-    shop = make_app(**LOCAL)
-    shop.do(write(lock=LOCK))
-
-    shop.do(lambda: session.pop("lock"))
-
-    assert shop.cookie() is None
-    assert len(live(shop)) == 0
-
-
 @pytest.mark.parametrize("end", [destroy, lambda: session.clear()], ids=["destroy", "clear"])
 def test_the_end_of_a_session_is_the_end_of_its_objects(end):
     shop = start()
@@ -153,21 +143,6 @@ def test_a_request_that_changes_nothing_saves_nothing_and_sends_no_cookie():
 
     assert shop.operations() == ["gets"]
     assert set_cookie(response) is None
-
-
-def test_a_read_only_view_may_look_at_it(caplog):
-    def setup(app):
-        @app.get("/report")
-        @read_only
-        def report():
-            return str(session["lock"] is LOCK)
-
-    shop = start(setup=setup)
-    shop.do(write(lock=LOCK))
-    caplog.clear()
-
-    assert shop.client.get("/report").text == "True"
-    assert warnings(caplog) == []
 
 
 def test_a_name_that_json_cannot_write_stays_too():
@@ -288,15 +263,6 @@ def test_of_a_session_that_is_too_large_the_largest_change_stays_here():
 
     assert one.ask(contents) == {"name": "anna", "small": 1, "big": "x" * 2_000}
     assert visit(other, contents, one.cookie())[0] == {"name": "anna", "small": 1}
-
-
-def test_a_new_session_that_is_too_large_is_kept_here():
-    one, other = make_workers(**SMALL)
-
-    one.do(write(**{f"n{number}": "x" * 600 for number in range(20)}))
-
-    assert len(one.ask(contents)) == 20
-    assert len(visit(other, contents, one.cookie())[0]) <= 1
 
 
 def test_a_session_that_fits_again_is_stored_again():

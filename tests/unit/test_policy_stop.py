@@ -46,16 +46,6 @@ def test_the_first_failure_asks_to_stop_and_says_why(asked, caplog):
     assert not any("4111" in text or shop.token().sid in text for text in logged)
 
 
-def test_an_unserializable_attribute_stays_here_and_the_rest_is_stored(asked):
-    one, other = start(asked, 2)
-
-    one.do(write(lock=LOCK, cart=[1]))
-
-    assert one.ask(contents) == {"name": "anna", "lock": LOCK, "cart": [1]}
-    assert one.token().local
-    assert visit(other, contents, one.cookie())[0] == {"name": "anna", "cart": [1]}
-
-
 def test_the_stop_is_requested_before_the_rest_is_stored(asked):
     (shop,) = start([])
     shop.operations()

@@ -8,7 +8,7 @@ import threading
 import pytest
 from apscheduler.schedulers.background import BackgroundScheduler
 from flask import session
-from support.apps import FakeManager, make_app
+from support.apps import make_app
 from support.clock import FakeClock
 
 from flask_msm.cluster.health import NodeState, Observation
@@ -270,40 +270,6 @@ def test_looking_at_the_dashboard_starts_the_probes_behind_the_request(shops):
     wait_until(
         lambda: "No node was asked yet" not in shop.client.get("/msm-admin/").text, "the nodes"
     )
-
-
-def test_two_applications_of_one_process_have_two_jobs():
-    theirs = BackgroundScheduler(timezone="UTC")
-    clock = SystemClock()
-    manager = FakeManager(clock=clock, scheduler=theirs)
-    apps = [
-        make_app(name=name, manager=manager, clock=clock, testing=False, MSM_PROBE_INTERVAL=3600)
-        for name in ("a", "b")
-    ]
-    clusters = [shop.state.parts.cluster for shop in apps]
-    for cluster in clusters:
-        cluster.runtime.on_load()
-        cluster.runtime.on_load()
-    assert len(theirs.get_jobs()) == 2
-
-    apps[0].state.close()
-    assert len(theirs.get_jobs()) == 1
-    apps[1].state.close()
-
-    assert theirs.get_jobs() == []
-    assert theirs.running
-    theirs.shutdown(wait=False)
-
-
-def test_an_application_under_test_has_no_thread():
-    before = threading.enumerate()
-    shop = make_app(nodes=0, clock=SystemClock(), MSM_NODES="n1:127.0.0.1:1", MSM_REPLICAS=1)
-    shop.use_fleet()
-
-    shop.do(write(name="anna"))
-
-    assert shop.state.settings.probe_interval == 0
-    assert own_threads(before) == []
 
 
 # -- without a thread ----------------------------------------------------------------------------
