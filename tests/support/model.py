@@ -471,6 +471,15 @@ class Worker:
 # -- browsers and their requests -----------------------------------------------------------------
 
 
+def shown(session):
+    """Return what *session* shows, and leave what is not decoded yet as it is."""
+    if session.undecoded is None:
+        return session.peek()
+    loads = session.backing.tracker.codec.loads
+    stored = {name: loads(raw) for name, (_, raw) in session.undecoded.items() if raw is not None}
+    return {**stored, **session.decoded()}
+
+
 class Sent(RequestContext):
     """What a ``UnitOfWork`` has to know of its request."""
 
@@ -818,7 +827,9 @@ class World:
             session.load()
             self._check(request, unit, session)
             self._act(request, session)
-            action = unit.finish(session)
+            plain = unit.tracker.plain_changes(session)
+            self.counts["plain"] += plain is not None
+            action = unit.finish(session, plain)
         if request.browser is not None:
             self._answer(request, unit, action)
 
@@ -911,7 +922,7 @@ class World:
     # -- checking --------------------------------------------------------------------------------
 
     def _check(self, request, unit, session) -> None:
-        seen = session.peek()
+        seen = shown(session)
         self.counts["reads"] += 1
         if session.detached:
             self.counts["detached"] += 1

@@ -33,6 +33,7 @@ from support.model import (
     Worker,
     World,
     settings_for,
+    shown,
     world,
 )
 
@@ -516,15 +517,15 @@ class HostWorld(World):
     # -- checks ----------------------------------------------------------------------------------
 
     def _check(self, request, unit, session) -> None:
-        request.seen, request.unseen = dict(session.peek()), session.detached
+        request.seen, request.unseen = dict(shown(session)), session.detached
         if request.gone is not None or not self._disturbed(request):
             if request.gone is None and request.browser is not None:
-                self._check_user(request, session.peek())
+                self._check_user(request, shown(session))
             super()._check(request, unit, session)
             return
         self.counts["reads while disturbed"] += 1
         self.counts["detached"] += session.detached
-        browser, seen = request.browser, session.peek()
+        browser, seen = request.browser, shown(session)
         if request.token is None or browser.ending or self._may_have_expired(request):
             return
         if request.kind == "outdated" or request.token.sid != browser.cookie.sid:

@@ -19,6 +19,7 @@ from support.apps import FakeManager, make_app
 
 from flask_msm import read_only
 from flask_msm.record.codec import MsgpackCodec
+from flask_msm.sessions.pins import Pin
 
 
 class Text(str):
@@ -95,6 +96,22 @@ def test_a_value_that_is_set_unseen_is_encoded_and_nothing_is_decoded(shop):
 
     assert (shop.codec.decoded, shop.codec.encoded) == (0, 1)
     assert shop.ask(lambda: (session["a7"], session["a8"])) == ("seven", {"n": 8})
+
+
+def test_what_is_set_to_what_is_stored_is_not_written(shop):
+    shop.operations()
+
+    shop.do(lambda: session.update(a7={"n": 7}))
+
+    assert shop.operations() == ["gets"]
+
+
+def test_what_is_pinned_while_a_request_runs_is_not_stored_any_more(shop):
+    pins = shop.state.repository.serialization.pins
+
+    shop.do(lambda: (session["a7"], pins.set_chosen([Pin("a8")]), session.update(a8="secret")))
+
+    assert shop.ask(lambda: session["a8"]) is None
 
 
 def test_the_first_look_at_all_decodes_each_attribute_once(shop):
