@@ -129,7 +129,7 @@ def test_the_limit_of_a_small_node_is_known_before_the_first_request(memcached, 
 
 def test_meta_commands_go_to_nodes_that_make_room_only(memcached, shop):
     one = shop([memcached(), memcached("-M")])
-    one.browser()
+    one.browser(10)
     cluster = one.state.parts.cluster
     wait_until(lambda: len(cluster.prober.numbers) == 2, "both nodes are probed")
 
