@@ -124,7 +124,8 @@ class WorkerRegistry:
         self.shared.put(self.worker, json.dumps(entry).encode())
         self._remove_old(now)
         left = self.shared.values("")
-        self._heard = {name: heard for name, heard in self._heard.items() if name in left}
+        # A copy: other threads may ask at this moment who lives.
+        self._heard = {name: heard for name, heard in list(self._heard.items()) if name in left}
 
     def leave(self) -> None:
         """Announce that this worker ends."""
