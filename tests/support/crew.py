@@ -129,7 +129,7 @@ class AtOnce:
     def __init__(self, *_, **__) -> None:
         self.kept, self.takes = None, True
 
-    def put(self, job) -> bool:
+    def put(self, job, *, after=0.0) -> bool:
         if not self.takes:
             return False
         if self.kept is None:

@@ -30,6 +30,7 @@ from support.storage import (
 
 from flask_msm.record.keys import digest_of, keyring
 from flask_msm.storage.local.file_cache import ABANDONED
+from flask_msm.storage.local.files import CHUNK
 from flask_msm.storage.local.sync_state import Entry, SyncState
 from flask_msm.storage.store import LocalStorageError, Outcome
 
@@ -504,3 +505,11 @@ def test_keys_of_sessions_are_found_again_by_their_prefix(host):
 
     assert sorted(found) == sorted(map(key, range(5))) == sorted(host.local.dirty_keys())
     assert all(one.startswith(PREFIX) for one in found)
+
+
+def test_a_note_that_is_larger_than_one_read_is_read_whole(files):
+    data = os.urandom(3 * CHUNK)
+
+    files.local.put_blob("large", data)
+
+    assert files.local.get_blob("large") == data

@@ -138,6 +138,23 @@ def test_when_the_folder_fails_the_event_says_which(tmp_path):
     assert failed[0].text.startswith(f"local storage in {local.shelf.place}: ")
 
 
+def test_when_the_folder_works_again_there_is_an_event(tmp_path):
+    shop = make_app(MSM_LOCAL_CACHE="filesystem", MSM_LOCAL_DIR=str(tmp_path), MSM_MIRROR=True)
+    shop.do(lambda: session.update(name="anna"))
+    settle(shop.app)
+    sessions = shop.state.parts.local.shelf.place / "sessions"
+    shutil.rmtree(sessions)
+    shop.do(lambda: session.update(name="bob"))
+    settle(shop.app)
+    sessions.mkdir(mode=0o700)
+
+    shop.do(lambda: session.update(name="carla"))
+    settle(shop.app)
+
+    kinds = [event.kind for event in shop.state.parts.events.newest()]
+    assert kinds.index("local_storage_works") < kinds.index("local_storage_failed")
+
+
 def test_changes_of_many_sessions_are_copied_by_one_job():
     worker = Nearby()
     for number in range(5):

@@ -180,3 +180,14 @@ def test_nothing_waits_for_a_session_that_the_last_change_left():
     turns.leave(KEY, one)
 
     assert turns.take(KEY, one) == [one]
+
+
+def test_a_change_that_waited_before_a_fork_is_written_by_the_parent_alone(monkeypatch):
+    turns = Turns()
+    before, own = object(), object()
+    turns.add(KEY, before)
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+
+    turns.add(KEY, own)
+
+    assert turns.take(KEY, own) == [own]
