@@ -160,13 +160,13 @@ class FastPath:
         record = self._known.find(key, item.value, keys) or self._opened(key, item.value, keys)
         if record is None or record.version < at_least or record.created == PARTIAL:
             return None
-        copies = {first: new(Copy, (record, item.token))}
+        copies = {first: new(Copy, (record, item.token, None))}
         if others or len(item.value) >= LARGE:
             for node_id, other in others.items():
                 # The same record may be other bytes: encrypted anew by a rebuild, for example.
                 if other.value != item.value and self._opened(key, other.value, keys) != record:
                     return None
-                copies[node_id] = new(Copy, (record, other.token))
+                copies[node_id] = new(Copy, (record, other.token, None))
             if was_read:
                 tokens = {node_id: copy.token for node_id, copy in copies.items() if copy.token}
                 self._known.note(key, item.value, keys, record, tokens)

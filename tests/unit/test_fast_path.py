@@ -27,11 +27,12 @@ from support.storage import (
 import flask_msm.storage.fast_path
 import flask_msm.storage.known_records
 from flask_msm.cluster.mode import Mode
+from flask_msm.memcached.protocol import CasToken
 from flask_msm.record.envelope import Envelope
 from flask_msm.record.record import PARTIAL
 from flask_msm.storage.local.sync_state import SyncState
 from flask_msm.storage.second_looks import EVERY
-from flask_msm.storage.store import Outcome, RecordTooLargeError
+from flask_msm.storage.store import Copy, Loaded, Outcome, RecordTooLargeError, Saved
 
 
 OLD, NEW = record(10, name=b"old"), record(20, name=b"new")
@@ -475,3 +476,18 @@ def test_a_large_record_that_was_changed_on_the_usual_way_is_read_at_once(near, 
     load(large)
 
     assert "mg" not in sent
+
+
+def test_what_it_returns_has_all_that_its_kind_has(near, fast):
+    """It is made without the call that would add what is missing."""
+    fill(near, "a new copy", "a new copy")
+
+    found = load(fast)
+    saved = save(fast, changing(name=b"newer"), known=found)
+
+    assert (fast.reads, fast.writes) == (1, 1)
+    assert found == Loaded(Outcome.FOUND, found.record, found.copies)
+    for copy in found.copies.values():
+        assert copy == Copy(copy.record, copy.token)
+        assert len(copy.token) == len(CasToken._fields)
+    assert saved == Saved(saved.record, saved.holders)
