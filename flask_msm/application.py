@@ -465,6 +465,8 @@ class Cluster:
                 **asdict(self.store.nodes.counters),
                 "mirror_dropped": self.mirror.dropped if self.mirror else 0,
                 "clock_ahead": self._application.stamps.clock_ahead,
+                "journals_taken_over": self._application.local.journals.taken,
+                "journal_damaged": self._application.local.journals.damaged,
                 "kept_late": self.store.late,
                 "fast_reads": self.fast_path.reads,
                 "other_reads": self.fast_path.other_reads,

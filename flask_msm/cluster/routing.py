@@ -47,6 +47,7 @@ class Router:
 
     Attributes:
         now: The routing. A request looks at it once.
+        renewed: Called when it was made anew, which is when something happened.
     """
 
     def __init__(
@@ -66,12 +67,14 @@ class Router:
         self._notice = notice
         self._max_size = max_size
         self._lock = ProcessLock()
+        self.renewed: Callable[[], object] = lambda: None
         self.now = self._made()
 
     def renew(self) -> None:
         """Look at everything again. Called after each change: the last call sees all of them."""
         with self._lock:
             self.now = self._made()
+        self.renewed()
 
     def _made(self) -> Routing:
         mode = self._mode

@@ -151,6 +151,8 @@ COUNTED = {
     "other_writes": "Changes that did not.",
     "kept_late": "Changes kept on the host because nodes did not take them in time.",
     "mirror_dropped": "Copies for local storage that were left out because too many waited.",
+    "journals_taken_over": "Journals of workers that ended without handing over what was in them.",
+    "journal_damaged": "Places in such journals that were damaged and not used.",
     "corrupt": "Records that were damaged and not used.",
     "unknown_records": "Records of another secret or a newer version, which were left alone.",
     "detached": "Sessions that no store could be asked for.",

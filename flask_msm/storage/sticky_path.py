@@ -88,13 +88,7 @@ class StickyPath:
     ) -> None:
         self.reads = self.other_reads = self.writes = self.other_writes = 0
         self.near = NearCopies(most)
-        self.behind = WriteBehind(
-            store,
-            queue,
-            clock=clock,
-            timeout=timeout,
-            given=self._learn,
-        )
+        self.behind = WriteBehind(store, queue, clock=clock, timeout=timeout)
         self._store = store
         self._enabled = enabled and most > 0
         self._mode = store.mode
@@ -105,6 +99,8 @@ class StickyPath:
         self._envelope = store.nodes.envelope
         self._marks = _NONE
         self.backgrounds = (self.behind,)
+        # What waits does not wait when a node fails or sessions go elsewhere.
+        router.renewed = self.behind.soon
         self.forget()
         forget_in_children(self)
 
@@ -229,14 +225,3 @@ class StickyPath:
                 waiting = self.behind.waiting(key)
                 found = join(record, waiting) if waiting else record
                 self.near.put(key, found, look.at, look.seen)
-
-    def _learn(self, key: str, record: Record, since: float) -> None:
-        """Take note that the cluster has *record*, with what other hosts changed."""
-        with self.behind.lock:
-            near = self.near.get(key)
-            if near is None:
-                return
-            if record.kind is Kind.DATA:
-                self.near.put(key, join(near.record, record), since, near.seen)
-            else:
-                self.near.drop(key)

@@ -26,8 +26,6 @@ from .store import RecordRefusedError, RecordTooLargeError, joined_with
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from flask_msm.process.background import Background
     from flask_msm.process.clock import Clock
     from flask_msm.record.record import Record
@@ -48,8 +46,6 @@ class WriteBehind:
         store: Hands over, and keeps what nodes do not take.
         queue: Has a thread behind the responses.
         timeout: Time in seconds the hand-over of one session may take.
-        given: Called with what the cluster has of a session, and the time (seconds since the
-            epoch) since which it has it.
 
     Attributes:
         lock: Held while a change is made, from the record it is based on to the journal.
@@ -64,7 +60,6 @@ class WriteBehind:
         *,
         clock: Clock,
         timeout: float,
-        given: Callable[[str, Record, float], object],
     ) -> None:
         self.handed_over = self.kept = 0
         self._store = store
@@ -72,7 +67,6 @@ class WriteBehind:
         self._mode = store.mode
         self._clock = clock
         self._timeout = timeout
-        self._given = given
         self._journal: WorkerJournal | None = None
         #: Only one thread hands over.
         self._handing = ProcessLock()
@@ -176,7 +170,6 @@ class WriteBehind:
 
     def _give(self, key: str, record: Record, deadline: float) -> bool:
         """Join *record* into the cluster; return whether it is there and here."""
-        since = self._clock.time()
         try:
             given = self._store.give(key, record, deadline)
         except (RecordTooLargeError, RecordRefusedError, UnknownRecordError):
@@ -184,7 +177,6 @@ class WriteBehind:
         if given is None:
             return False
         self.handed_over += 1
-        self._given(key, given.record, since)
         return given.kept
 
     def _keep(self, key: str, record: Record) -> bool:

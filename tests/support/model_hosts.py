@@ -174,7 +174,7 @@ class HostWorker(Worker):
         self.lanes: dict[str, Lane] = {}
         super().__init__(world, number)
         shelves = host.shelves_of_a_worker()
-        self.parts.local._shelves = self.parts.local._journals._shelves = shelves
+        self.parts.local._shelves = self.parts.local.journals._shelves = shelves
 
     def queue(self, name, **_):
         return self.lanes.setdefault(name, Lane(self))

@@ -26,7 +26,8 @@ from support.storage import (
     values,
 )
 
-from flask_msm.record.keys import keyring
+from flask_msm.record.encryption import encryption_of
+from flask_msm.record.keys import EncryptionKeys, keyring
 from flask_msm.record.record import PARTIAL, Kind
 from flask_msm.storage.local.change_marks import ChangeMarks
 from flask_msm.storage.local.store import LOCAL
@@ -102,6 +103,12 @@ def test_a_session_in_memory_that_is_older_than_the_browser_has_seen_is_not_enou
 
     assert values(load(worker.path, at_least=version)) == {"a": b"1", "b": b"2"}
     assert worker.asked() == 0
+
+
+def test_a_session_that_another_host_changed_is_read_from_the_nodes(worker):
+    version = save(worker.cluster, changing(b=b"2")).record.version
+
+    assert values(load(worker.path, at_least=version)) == {"a": b"1", "b": b"2"}
 
 
 def test_a_change_of_another_worker_is_read_at_once_also_with_an_older_cookie(worker, folder):
@@ -310,6 +317,23 @@ def test_a_change_during_the_hand_over_is_handed_over_next(worker, monkeypatch):
     assert worker.files() == []
 
 
+def test_what_was_handed_over_stays_here_beside_what_waits_in_another_journal(
+    worker, folder, monkeypatch
+):
+    other = beside(worker, folder)
+    load(other.path)
+    worker.change(b=b"2")
+    with monkeypatch.context() as patch:
+        # As if both changed it at the same moment.
+        patch.setattr(ChangeMarks, "seen", lambda *_: other.path.near.get(KEY).seen)
+        save(other.path, changing(c=b"3"))
+
+    worker.behind.run()
+
+    assert len(worker.files()) == 1
+    assert values(worker.local.find(KEY)) == {"a": b"1", "b": b"2", "c": b"3"}
+
+
 def test_a_new_session_is_at_the_nodes_before_the_response(worker):
     assert save(worker.path, adding(record(1, a=b"1")), key(3), known=FRESH).copies == 2
 
@@ -341,6 +365,18 @@ def test_a_change_that_no_disk_takes_is_at_the_nodes_before_the_response(worker,
     assert values(saved) == {"a": b"1", "b": b"2", "c": b"3"}
     assert worker.in_cluster() == saved.record
     assert values(load(worker.path, at_least=saved.record.version)) == values(saved)
+
+
+def test_a_change_past_the_journal_does_not_hide_what_waits_in_it(worker, monkeypatch):
+    worker.change(b=b"2")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", mock.Mock(side_effect=OSError))
+        saved = save(worker.path, changing(c=b"3"))
+    assert saved.copies == 2
+
+    loaded = load(worker.path, at_least=saved.record.version)
+
+    assert values(loaded) == {"a": b"1", "b": b"2", "c": b"3"}
 
 
 def test_a_change_that_cannot_be_marked_for_other_workers_is_still_read_by_them(
@@ -436,6 +472,30 @@ def test_in_an_outage_what_waits_is_read_and_goes_to_local_storage(worker):
     assert values(worker.local.find(KEY)) == {"a": b"1", "b": b"2", "c": b"3"}
 
 
+def test_what_waits_is_handed_over_at_once_when_a_node_fails(worker):
+    worker.change(b=b"2")
+
+    worker.renewed()
+    worker.renewed()
+
+    assert worker.behind.rests[-2:] == [TICK, 0.0]
+    worker.behind.run()
+    worker.renewed()
+    assert worker.behind.jobs == []
+
+
+def test_a_journal_is_encrypted_when_sessions_are(worker, monkeypatch):
+    key_of_ours = bytes(range(32))
+    encryption = encryption_of(EncryptionKeys(key_of_ours, (key_of_ours,)))
+    monkeypatch.setattr(ENVELOPE, "_encryption", encryption)
+    worker.change(b=b"a secret of anna")
+
+    assert b"anna" not in worker.files()[0].read_bytes()
+    worker.die()
+    worker.local.settle()
+    assert values(worker.local.find(KEY))["b"] == b"a secret of anna"
+
+
 def test_what_neither_nodes_nor_files_take_stays_in_the_journal(worker, monkeypatch):
     worker.change(b=b"2")
     for node in worker.nodes.values():
@@ -451,10 +511,13 @@ def test_what_neither_nodes_nor_files_take_stays_in_the_journal(worker, monkeypa
     assert worker.local.dirty_keys() == [KEY]
 
 
-def test_a_worker_that_leaves_leaves_no_journal(worker):
+@pytest.mark.parametrize("has_thread", [True, False])
+def test_a_worker_that_leaves_leaves_no_journal(worker, has_thread):
     worker.change(b=b"2")
     for node in worker.nodes.values():
         node.fail()
+    if not has_thread:
+        worker.behind.jobs.clear()
 
     worker.path.behind.close()
 

@@ -93,7 +93,7 @@ class LocalStore:
         self._alone = alone
         self._trouble = trouble
         self._later = later
-        self._journals = HostJournals(shelves, envelope, prefix, keep=self._keep, report=report)
+        self.journals = HostJournals(shelves, envelope, prefix, keep=self._keep, report=report)
         self._turns = Turns()
         #: By storage key what was written without the lock of its session. The holder of the lock
         #: may write over it; so it is kept here until it is written under the lock.
@@ -147,7 +147,7 @@ class LocalStore:
         """
         shelf = self._shelves.open()
         # Journals first: what leaves them is in the cache by then.
-        journaled = self._journals.find(key)
+        journaled = self.journals.find(key)
         data = self._guarded(shelf.cache.get, key)
         entry = self._owed.get(key)
         if data is not None:
@@ -205,7 +205,7 @@ class LocalStore:
     def settle(self) -> None:
         """Take over what dead workers left, and write again what was written without its lock."""
         shelf = self._shelves.open()
-        self._journals.take_over()
+        self.journals.take_over()
         shelf.marks.renew()
         for key in list(self._owed):
             with (
@@ -354,10 +354,8 @@ class LocalStore:
     def all_keys(self) -> list[str]:
         """Return the storage keys of everything that is here."""
         try:
-            return [
-                self._prefix + digest
-                for digest in self._guarded(self._shelves.open().cache.digests)
-            ]
+            digests = self._guarded(self._shelves.open().cache.digests)
+            return [self._prefix + digest for digest in digests]
         except LocalStorageError:
             return []
 
