@@ -69,6 +69,8 @@ class HostJournals:
         if shelf.changes is None:
             return
         takeover = self._takeover = self._takeover or Takeover(shelf.changes, self._join)
+        if not takeover.names():
+            return
         with shelf.locks.alone("journals") as alone:
             # Another one who is at it reports what is found.
             found = takeover.run() if alone else TakenOver()

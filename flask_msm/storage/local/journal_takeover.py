@@ -70,17 +70,20 @@ class Takeover:
         #: Size in bytes, by inode, of journals whose worker is stopped, as they were joined last.
         self._seen: dict[int, int] = {}
 
+    def names(self) -> list[str]:
+        """Return the names of all journals; as a rule there is none when no session changes."""
+        try:
+            names = os.listdir(self._folder)
+        except OSError:
+            return []
+        return sorted(name for name in names if name.endswith((SUFFIX, UNFINISHED)))
+
     def run(self) -> TakenOver:
         """Join what the dead left, and what the stopped keep, into local storage."""
         total = TakenOver()
         seen, self._seen = self._seen, {}
-        try:
-            paths = sorted(self._folder.iterdir())
-        except OSError:
-            return total
-        for path in paths:
-            if path.suffix not in (SUFFIX, UNFINISHED):
-                continue
+        for name in self.names():
+            path = self._folder / name
             try:
                 file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
             except OSError:
