@@ -101,13 +101,17 @@ class Clients:
             for visitor, wanted in left:
                 visitor.look(browser, wanted, "after the return")
 
-    def look_back(self, ports: Sequence[int]) -> None:
+    def look_back(self, ports: Sequence[int], *, lag: float) -> None:
         """Check, when all is well and clicks pause, that all is there and no logout was undone.
 
         Args:
             ports: Those of all sites, each of which is asked directly.
+            lag: Time in seconds in which other sites see a change, on a machine that is busy.
         """
         self.seen.phase = "at the end"
+        if lag:
+            for port in ports:
+                self.look_from(port, time.monotonic() + lag)
         browsers = [Browser(port, self.seen, self.gate) for port in ports]
         for visitor in self._visitors:
             for browser in browsers:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 BEFORE = "before"
 #: Seconds a request may take in a worker: the deadline and a fifth of a second.
 SLOWEST = REQUEST_DEADLINE + 0.2
+#: Seconds in which a change of a sticky session is on the nodes, on a machine that is busy.
+STICKY_LAG = 10.0
 #: Seconds it may take once the worker keeps sessions on its host.
 SLOWEST_LOCAL = 0.05
 
@@ -161,7 +163,9 @@ def play(
         scene = Scene(stage, clients, seconds, across=across)
         scene.lasts(BEFORE)
         act.play(scene)
-    clients.look_back([*sites.values(), stage.fresh.port])
+    # Sticky sessions are written to the nodes within half a second.
+    lag = STICKY_LAG if act.settings.get("MSM_STICKY") else 0.0
+    clients.look_back([*sites.values(), stage.fresh.port], lag=lag)
     sent_again = stage.balancer.sent_again() - sent_before + len(clients.seen.broken)
     troubles = [f"failed: {line}" for line in stage.troubles()[troubles_before:]]
     return _played(
