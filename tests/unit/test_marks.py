@@ -12,6 +12,7 @@ import pytest
 from support.storage import KEY, Nearby, changing, key
 
 from flask_msm.record.keys import digest_of
+from flask_msm.storage.local import journal
 from flask_msm.storage.local.bell import Bell
 from flask_msm.storage.local.journal import FileJournal
 from flask_msm.storage.local.sync_state import SyncState
@@ -126,6 +127,18 @@ def test_workers_hear_each_other_again_with_the_next_tick_when_the_bell_was_remo
 
     assert here.may_contain(ONE)
     assert there.may_contain(ONE)
+
+
+def test_of_many_marks_a_request_asks_for_one(here, there, monkeypatch):
+    monkeypatch.setattr(journal, "MANY", 1)
+    for number in range(3, 6):
+        there.add(digest_of(key(number)))
+    assert not here.may_contain(ONE)
+    there.add(ONE)
+    monkeypatch.setattr(os, "listdir", None)
+
+    assert here.may_contain(ONE)
+    assert not here.may_contain(OTHER)
 
 
 def unmapped(*_, **__):

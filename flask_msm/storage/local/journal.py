@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+#: More marks are not listed by a request.
+MANY = 200
+
+
 class Journal(Protocol):
     """A set of hashes of storage keys."""
 
@@ -113,6 +117,8 @@ class FileJournal:
         if number is None:
             return digest in self
         if seen is None or seen[0] != number[0]:
+            if seen is not None and len(seen[1]) > MANY:
+                return digest in self  # after an outage; with the next tick they are listed anew
             seen = self._look(number)
         # Marks that were removed since are not looked for.
         return digest in seen[1] and digest in self
