@@ -287,3 +287,51 @@ def test_no_worker_waits_beyond_the_deadline_of_its_request(tmp_path):
 
     assert values(found) == {"a": b"1"}
     assert pair.rests == 0
+
+
+def test_a_copy_that_could_not_be_queued_is_counted_and_queued_with_the_next_change(monkeypatch):
+    worker = Nearby()
+    monkeypatch.setattr(worker.mirroring, "put", lambda job, **_: False)
+    worker.mirror.note(KEY, record(1, a=b"1"))
+    assert worker.mirror.dropped == 1
+
+    monkeypatch.undo()
+    worker.mirror.note(KEY, record(1, a=b"1"))
+    worker.mirroring.run()
+
+    assert worker.local.find(KEY).record == record(1, a=b"1")
+
+
+def test_an_end_that_could_not_be_queued_waits_with_what_is_queued_already(monkeypatch):
+    worker = Nearby()
+    worker.mirror.note(key(1), record(1, a=b"1"))
+    monkeypatch.setattr(worker.mirroring, "put", lambda job, **_: False)
+
+    worker.mirror.note(KEY, tombstone(2))
+    assert worker.mirror.dropped == 0
+    worker.mirroring.run()
+
+    assert worker.local.find(KEY).record.version == 2
+
+
+def test_what_waited_before_a_fork_is_copied_by_the_parent_alone(monkeypatch):
+    worker = Nearby()
+    worker.mirror.note(key(1), record(1, a=b"1"))
+    worker.mirroring.jobs.clear()
+    monkeypatch.setattr("os.getpid", lambda: 1)
+
+    worker.mirror.note(key(2), record(1, a=b"1"))
+    worker.mirroring.run()
+
+    assert worker.local.find(key(1)) is None
+    assert worker.local.find(key(2)) is not None
+
+
+def test_a_mirror_remembers_no_more_sessions_than_its_bound(monkeypatch):
+    monkeypatch.setattr("flask_msm.storage.mirror.REMEMBERED", 2)
+    worker = Nearby()
+
+    for number in range(4):
+        worker.mirror.note(key(number), record(1, a=b"1"))
+
+    assert list(worker.mirror.recent) == [key(2), key(3)]

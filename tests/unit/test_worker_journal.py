@@ -6,11 +6,12 @@ import errno
 import os
 
 import pytest
-from support.storage import ENVELOPE, KEY, Host, age, key, record
+from support.storage import ENVELOPE, FOREIGN, KEY, Host, age, key, record
 
 from flask_msm.record.keys import digest_of
 from flask_msm.storage.local import journal_takeover
 from flask_msm.storage.local.journal_frames import HEAD, frame, scan
+from flask_msm.storage.local.journal_tails import JournalTails
 from flask_msm.storage.local.journal_takeover import Joined, Takeover
 from flask_msm.storage.local.worker_journal import WorkerJournal
 
@@ -349,3 +350,40 @@ def test_a_damaged_file_of_a_session_does_not_hide_what_a_journal_has(host):
     host.local.write(KEY, lambda seen: seen._replace(version=9), 1)
 
     assert host.local.find(KEY).record.version == 9
+
+
+def test_a_change_that_no_worker_could_read_for_a_day_is_reported_as_lost(host):
+    data = FOREIGN.seal(record(7, a=b"7"), KEY)
+    left(host, frame(digest_of(KEY), data))
+    host.local.settle()
+    assert host.reports == []
+    (path,) = files(host.shelf.changes)
+    age(path, journal_takeover.FOREIGN + 1)
+
+    host.local.settle()
+
+    assert host.reports == [
+        ("journal_damaged", "1 changes of workers that ended are signed with unknown keys")
+    ]
+
+
+def test_where_no_other_worker_uses_local_storage_there_is_no_journal_to_take_over(tmp_path):
+    alone = Host(tmp_path / "local", "simple", alone=False)
+
+    alone.local.settle()
+
+    assert alone.shelf.changes is None
+    assert alone.reports == []
+
+
+def test_a_forked_child_reads_journals_through_files_of_its_own(tmp_path, journal, monkeypatch):
+    journal.append(FRAMES[0])
+    tails = JournalTails(tmp_path)
+    in_parent = tails.find(DIGESTS[0])
+    closed = []
+    close = os.close
+    monkeypatch.setattr(os, "close", lambda file: (closed.append(file), close(file)))
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+
+    assert tails.find(DIGESTS[0]) == in_parent == [sealed(0, key(0))]
+    assert len(closed) == 1
