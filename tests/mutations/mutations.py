@@ -313,8 +313,8 @@ MUTATIONS = [
     Mutation(
         "a rebuild goes on under the lease of another worker",
         "maintenance/rebuild.py",
-        "if lease is None or not lease.acquire():",
-        "if lease is None or lease.acquire() is None:",
+        "if not lease.acquire():",
+        "if lease.acquire() is None:",
         REBUILDER,
     ),
     Mutation(
