@@ -9,7 +9,6 @@ import threading
 from pathlib import Path
 
 import pytest
-from support.sites import COOKIE
 
 from flask_msm.testing.memcached import wait_until
 
@@ -179,31 +178,6 @@ def test_an_attribute_that_stops_the_fleet_and_the_return_of_what_was_kept(sites
         )
     # Choosing the policy again stops nothing: only the next failure does.
     assert all(site.obeys(mode="distributed") for site in both.sites)
-
-
-def test_a_session_begun_while_distribution_is_stopped_keeps_its_id_on_every_host(sites_of):
-    both = sites_of()
-    north, south = both.sites
-    north.command("stop", "--reason", "a look at the nodes")
-    both.wait(mode="stopped")
-
-    cookie = north.store({"name": "anna"})
-    there = south.ask("/set", {"city": "Ulm"}, cookie=cookie).cookies().get(COOKIE)
-    assert sid(there) == sid(cookie)
-    cookie = north.store({"cart": "full"}, cookie=there)
-    assert sid(cookie) == sid(there)
-
-    south.command("resume")
-    both.wait(mode="distributed")
-    for site in both.sites:
-        site.wait(
-            lambda found: all(
-                one["values"] == {"name": "anna", "city": "Ulm", "cart": "full"} for one in found
-            ),
-            "every worker has what both hosts kept",
-            path="/shown",
-            cookie=cookie,
-        )
 
 
 def test_without_nodes_the_command_line_says_what_it_sees_and_makes_nothing(

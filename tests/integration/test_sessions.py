@@ -62,14 +62,6 @@ def session_keys(node):
     return {key for key in node.all_keys() if len(key.rpartition(":")[2]) == 40}
 
 
-def test_a_session_written_by_one_worker_is_read_by_another(workers):
-    browser = Browser()
-
-    browser.ask(workers[0], "/set", {"name": "anna"})
-
-    assert browser.read(workers[1]) == {"name": "anna"}
-
-
 def test_exactly_two_nodes_hold_a_session(nodes, workers):
     before = [session_keys(node) for node in nodes]
     browser = Browser()
@@ -95,22 +87,6 @@ def test_a_dump_of_the_nodes_holds_no_usable_cookie(nodes, workers):
     assert b"anna" in dump
     assert sid.encode() not in dump
     assert cookie.split(".")[4].encode() not in dump
-
-
-@pytest.mark.parametrize("restarted", [False, True], ids=["killed", "killed and restarted empty"])
-def test_no_node_is_missed(own_nodes, own_workers, restarted):
-    browsers = [Browser() for _ in range(6)]
-    for number, browser in enumerate(browsers):
-        browser.ask(own_workers[0], "/set", {"number": number})
-    for node in own_nodes[:1]:
-        node.kill()
-        if restarted:
-            node.restart()
-
-    for number, browser in enumerate(browsers):
-        assert browser.read(own_workers[number % 2]) == {"number": number}
-        browser.ask(own_workers[0], "/set", {"more": number})
-        assert browser.read(own_workers[1]) == {"number": number, "more": number}
 
 
 @pytest.fixture

@@ -243,20 +243,6 @@ def test_a_session_of_many_large_values_is_refused_after_some_tries():
     assert shop.all_keys() == set()
 
 
-def test_a_value_stored_as_none_is_not_stored_again_by_a_second_save():
-    shop = make_app(**SMALL)
-
-    def view():
-        session["big"] = ["x" * 2_000]
-        session.save()
-        shop.operations()
-
-    shop.do(view)
-
-    assert set(shop.operations()) == {"gets"}
-    assert shop.ask(contents) == {"big": None}
-
-
 def test_a_large_attribute_of_a_parallel_request_may_become_none_and_is_not_removed():
     shop = make_app(**SMALL)
     shop.do(write(name="anna"))
@@ -334,16 +320,6 @@ def test_an_attribute_outside_the_filter_stays_out_of_the_cluster_and_in_the_pro
     assert visit(other, contents, one.cookie())[0] == {"name": "anna"}
     assert one.token().local
     assert warnings(caplog) == []
-
-
-def test_an_attribute_outside_the_filter_is_gone_when_the_application_removes_it():
-    (shop,) = make_workers(1, **FILTER)
-    shop.do(write(name="anna", tmp=1))
-
-    shop.do(lambda: session.pop("tmp"))
-
-    assert shop.ask(contents) == {"name": "anna"}
-    assert not shop.token().local
 
 
 def test_a_value_stored_before_there_was_a_filter_is_left_alone():

@@ -84,18 +84,6 @@ def test_the_error_handler_sees_what_happened_and_answers_with_the_last_good_ses
     assert shop.ask(contents) == {"name": "anna"}
 
 
-@pytest.mark.parametrize(("view", "kind", "attribute"), BAD.values(), ids=BAD.keys())
-def test_a_new_session_that_cannot_be_stored_leaves_nothing_behind(view, kind, attribute):
-    shop = make_app(testing=False, MSM_MAX_RECORD_SIZE=1024)
-    shop.app.logger.disabled = True
-
-    response = shop.do(view)
-
-    assert response.status_code == 500
-    assert "Set-Cookie" not in response.headers
-    assert shop.all_keys() == set()
-
-
 def test_a_view_that_saves_itself_can_mend_what_was_refused():
     shop = start()
 
