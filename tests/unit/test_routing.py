@@ -6,6 +6,7 @@ from math import inf
 from types import SimpleNamespace
 
 import pytest
+from support.apps import make_app
 from support.clock import FakeClock
 from support.fake_node import FakeNode
 
@@ -94,3 +95,23 @@ def test_the_largest_record_is_what_the_smallest_node_takes(worker):
     worker.router.renew()
 
     assert worker.router.now.limit == worker.nodes["n2"].largest
+
+
+def test_an_application_makes_its_routing_anew_with_each_change():
+    cluster = make_app().state.parts.cluster
+    nodes = frozenset(cluster.nodes)
+
+    cluster.state.learn(FleetFacts(trusted=nodes))
+    assert cluster.router.now.alone == nodes
+
+    cluster.mode.signal(ModeSignal.CLUSTER_DOWN)
+    assert cluster.router.now.alone == frozenset()
+
+    cluster.mode.signal(ModeSignal.CLUSTER_UP)
+    assert cluster.router.now.alone == nodes
+    assert cluster.router.now.settled_at > cluster.mode.back_at
+    assert cluster.store.returning()
+
+    cluster.membership.others_keep = True
+    cluster.membership.changed()
+    assert cluster.router.now.settled_at == inf
