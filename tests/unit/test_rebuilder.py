@@ -385,6 +385,7 @@ def test_a_rebuild_under_the_lease_of_another_worker_is_not_begun(site):
 
     assert not site.rebuild()
     assert site.target.items == {}
+    assert site.reported == []
 
 
 def test_a_lease_that_another_worker_has_by_now_ends_the_rebuild_and_is_reported(site):
