@@ -110,7 +110,7 @@ def test_a_secret_among_the_fallbacks_is_not_foreign(operator_of):
     assert said["looked_at"] >= 20
 
 
-def test_what_another_program_keeps_under_the_prefix_is_found_and_the_rest_left_alone(operator_of):
+def test_records_of_another_program_under_the_prefix_are_found_and_the_rest_left_alone(operator_of):
     operator = operator_of()
     put(operator.nodes[1], storage_key(PREFIX, new_sid()), b"not a record")
     put(operator.nodes[1], "elsewhere:" + storage_key(PREFIX, new_sid()), b"not looked at")

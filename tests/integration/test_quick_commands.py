@@ -135,7 +135,7 @@ NO_ANSWERS = {
 
 
 @pytest.mark.parametrize("reply", NO_ANSWERS.values(), ids=NO_ANSWERS)
-def test_what_is_not_the_item_is_no_answer_and_closes_the_connection(reply, peer, node_at):
+def test_a_reply_that_is_not_the_item_is_no_answer_and_closes_the_connection(reply, peer, node_at):
     node = node_at(peer(behaviours.answers(ITEM, reply)), pool_size=1)
     assert node.start_gets("k", soon()).result().value == b"value"
 

@@ -88,7 +88,7 @@ def test_an_empty_name_is_no_order_to_clear_everything(crew, run, listed):
     assert "a" in listed()
 
 
-def test_what_the_configuration_pins_is_unpinned_there(run):
+def test_a_pin_of_the_configuration_is_removed_in_the_configuration(run):
     refused = run("blacklist", "unpin", "configured")
 
     assert refused.exit_code == 2
@@ -178,7 +178,7 @@ def test_without_a_secret_key_nothing_is_said_of_workers(crew):
     assert "SECRET_KEY is not set" in refused.output
 
 
-def test_what_a_command_finds_is_printed_once_and_not_logged_as_news(crew, run, caplog):
+def test_a_finding_of_a_command_is_printed_once_and_not_logged_as_news(crew, run, caplog):
     crew.nodes["n1"].fail()
     run("stop")
     crew.tick()

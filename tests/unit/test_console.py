@@ -50,7 +50,7 @@ def facts_of(worker):
 # -- the view ------------------------------------------------------------------------------------
 
 
-def test_it_shows_nodes_workers_and_how_much_it_sees(one, other):
+def test_a_view_has_nodes_workers_and_how_much_of_them_is_seen(one, other):
     view = one.console.view()
 
     assert [node.id for node in view.nodes] == ["n1", "n2"]
@@ -224,7 +224,7 @@ def test_a_large_fleet_is_put_together_once_and_costs_no_more_per_worker_than_a_
     assert gathered < 5 * of_few
 
 
-def test_what_was_put_together_is_made_anew_when_something_else_was_gathered(one, other):
+def test_a_view_is_made_anew_when_other_reports_were_gathered(one, other):
     facts = facts_of(other)
     show(one, {other.name: facts})
     before = one.console.view()
@@ -261,7 +261,7 @@ def test_every_worker_says_what_happened_in_it_since_it_started():
     assert "mirror_dropped" not in counts[one.name]
 
 
-def test_what_is_counted_has_a_meaning_and_nothing_else_is_shown(one, other):
+def test_every_counter_has_a_meaning_and_nothing_else_is_shown(one, other):
     facts = one.cluster.reporter.facts({})
     counted = [*facts["sessions"], *facts["serialization"], *facts["cluster"]]
     assert sorted(counted) == sorted(COUNTED)
@@ -276,7 +276,7 @@ def test_what_is_counted_has_a_meaning_and_nothing_else_is_shown(one, other):
 # -- events --------------------------------------------------------------------------------------
 
 
-def test_what_several_workers_saw_within_five_seconds_is_one_event(crew, one, other):
+def test_events_of_several_workers_within_five_seconds_are_one(crew, one, other):
     for worker in (one, other):
         worker.state.parts.events.add("warning", "node_down", "n1 is down", node="n1")
         crew.clock.advance(1)
@@ -288,7 +288,7 @@ def test_what_several_workers_saw_within_five_seconds_is_one_event(crew, one, ot
     assert event.level == "warning"
 
 
-def test_what_happens_again_later_is_another_event(crew, one):
+def test_an_event_that_happens_again_later_is_another_one(crew, one):
     for _ in range(2):
         one.state.parts.events.add("warning", "node_down", "n1 is down", node="n1")
         crew.clock.advance(6)
@@ -296,7 +296,7 @@ def test_what_happens_again_later_is_another_event(crew, one):
     assert len([e for e in one.console.view().events if e.kind == "node_down"]) == 2
 
 
-def test_what_an_operator_did_is_among_the_events_however_often(one):
+def test_every_change_of_an_operator_is_among_the_events_however_often(one):
     ids = {one.console.probe("n1", **BY).event for _ in range(3)}
     ids |= {one.console.note("action_denied", "no", actor="eve").event for _ in range(3)}
 
@@ -340,7 +340,7 @@ def test_back_to_config_is_shown_as_nobodys_choice(one):
     assert int(chosen.stamp) > int(stamp)
 
 
-def test_what_was_shown_is_what_a_command_is_based_on(crew, one, other):
+def test_a_command_is_based_on_the_value_that_was_shown(crew, one, other):
     view = one.console.view()
     other.console.stop(actor="ben", reason="", based_on=view.distribution.stamp)
     other.console.drain("n1", actor="ben", reason="", based_on=view.nodes[0].stamp)
@@ -354,7 +354,7 @@ def test_what_was_shown_is_what_a_command_is_based_on(crew, one, other):
     assert one.console.view().nodes[0].drain.set_by == "ben"
 
 
-def test_what_a_command_line_changed_is_an_event_of_the_workers_that_obey_it(crew, one, other):
+def test_a_change_by_the_command_line_is_an_event_of_the_workers_that_obey_it(crew, one, other):
     visitor = crew.hire()
     visitor.console.set_policy("local", actor="anna", reason="a release", based_on=None)
     crew.tick()
@@ -410,7 +410,7 @@ def test_a_worker_that_is_gone_is_forgotten_at_once(crew, one, other):
 # -- the blacklist -------------------------------------------------------------------------------
 
 
-def test_what_workers_met_is_added_up(crew, one, other):
+def test_counters_of_workers_are_added_up(crew, one, other):
     for _ in range(3):
         visit(one, write(cart=threading.Lock()), None)
     visit(other, write(cart=threading.Lock()), None)
@@ -432,7 +432,7 @@ def test_pins_are_shown_also_if_nothing_was_seen_of_them(one):
     assert one.console.view().blacklist == ()
 
 
-def test_what_the_configuration_pins_is_not_unpinned_here():
+def test_a_pin_of_the_configuration_is_not_removed_by_an_operator():
     (worker,) = Crew(1, MSM_BLACKLIST=["job"]).workers
 
     with pytest.raises(CommandError, match="MSM_BLACKLIST pins 'job'"):

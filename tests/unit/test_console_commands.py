@@ -96,7 +96,7 @@ def test_a_later_choice_wins_whoever_makes_it(crew, one, other):
 
 
 @pytest.mark.parametrize("value", ["", "RAISE", "Local", "blacklist\n", "\x1b[31m", "x" * 10_000])
-def test_what_is_not_allowed_is_refused_and_said_what_is(one, value):
+def test_a_value_that_is_not_allowed_is_refused_with_those_that_are(one, value):
     with pytest.raises(CommandError) as refused:
         choose(one, value)
 
@@ -195,7 +195,7 @@ def test_a_choice_of_a_newer_version_is_shown_bounded_and_breaks_nothing(crew, o
 
 
 @pytest.mark.parametrize("name", ["", "Policy", "pin:cart", "x\x1b" * 10_000])
-def test_what_cannot_be_chosen_has_no_value(one, name):
+def test_a_name_that_cannot_be_chosen_has_no_value(one, name):
     with pytest.raises(CommandError, match="policy, on_reconnect, distribution") as refused:
         one.console.value(name)
 
@@ -431,7 +431,7 @@ def test_every_change_is_one_line_of_audit_with_who_what_from_to_and_why(one, sa
     ]
 
 
-def test_what_an_operator_types_cannot_forge_a_line(one, said):
+def test_text_of_an_operator_cannot_forge_a_line(one, said):
     choose(one, "local", by("eve\nroot: all is well", "x\r\n\x1b[2J" + "y" * 5000))
 
     (line,) = said()

@@ -512,7 +512,7 @@ def test_a_change_of_a_record_that_both_hold_is_joined_as_well(site):
     assert set(site.held(site.target, 1).attributes.entries) == {"a", "b"}
 
 
-def test_what_others_write_meanwhile_and_only_they_can_read_is_left_to_the_next_pass(site):
+def test_records_that_others_write_meanwhile_and_only_they_can_read_are_left_to_the_next_pass(site):
     site.holds(site.source, 1, record(2, a=b"2"))
     site.holds(site.target, 1, record(1, a=b"1"))
     theirs = record(9, b=b"9")

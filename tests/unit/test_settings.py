@@ -428,7 +428,7 @@ VALUES = {
 
 
 @pytest.mark.parametrize("key", VALUES)
-def test_what_a_key_may_be_is_taken(key):
+def test_a_value_that_a_key_may_have_is_taken(key):
     for raw, expected in VALUES[key]:
         assert value_of(key, raw) == expected
 
@@ -469,7 +469,7 @@ NOT_VALUES = {
 
 
 @pytest.mark.parametrize("key", NOT_VALUES)
-def test_what_a_key_may_not_be_is_refused(key):
+def test_a_value_that_a_key_may_not_have_is_refused(key):
     for raw in NOT_VALUES[key]:
         assert_refused(key, raw)
 
