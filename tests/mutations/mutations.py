@@ -403,6 +403,27 @@ MUTATIONS = [
         f"{FLEET} test_rebuild_starter.py",
     ),
     Mutation(
+        "a map that was verified with a secret that is gone is believed",
+        "cluster/shared_map.py",
+        "if known is None or known.keyring is not keyring:",
+        "if known is None:",
+        FLEET,
+    ),
+    Mutation(
+        "a map that was cut is not learned again",
+        "cluster/shared_map.py",
+        "elif known.within is self.record.attributes:",
+        "else:",
+        FLEET,
+    ),
+    Mutation(
+        "others wait for a tick when a host has given everything back",
+        "maintenance/monitor.py",
+        "due = self.failback.is_due() or self._is_given_back()",
+        "due = self.failback.is_due()",
+        "test_returning_hosts.py",
+    ),
+    Mutation(
         "two ids of one memory count as two",
         "maintenance/membership.py",
         "self._twins = frozenset(twins)",
