@@ -97,7 +97,6 @@ class StickyPath:
         self._clock = clock
         self._max_age = store.near_max_age or 0.0
         self._envelope = store.nodes.envelope
-        self._marks = _NONE
         self.backgrounds = (self.behind,)
         # What waits does not wait when a node fails or sessions go elsewhere.
         router.renewed = self.behind.soon
@@ -107,6 +106,8 @@ class StickyPath:
     def forget(self) -> None:
         """Be as new, in a forked child."""
         self.near.clear()
+        #: Of this host; taken when they are needed, for each process has one of its own.
+        self._marks = _NONE
         #: By storage key who looks beside the memory, and may keep what is found: a change that
         #: is made in memory meanwhile ends that.
         self._looking: dict[str, object] = {}

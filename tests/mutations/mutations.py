@@ -827,8 +827,8 @@ MUTATIONS = [
     Mutation(
         "workers share one mark",
         "storage/local/change_marks.py",
-        "at, mark = self._lane * _SIZE, os.urandom(_SIZE)",
-        "at, mark = 0, os.urandom(_SIZE)",
+        "at, mark = self._lane * _SIZE, self._mark.to_bytes(_SIZE)",
+        "at, mark = 0, self._mark.to_bytes(_SIZE)",
         "test_sticky_path.py",
     ),
 ]

@@ -29,6 +29,7 @@ from support.storage import (
 from flask_msm.record.encryption import encryption_of
 from flask_msm.record.keys import EncryptionKeys, keyring
 from flask_msm.record.record import PARTIAL, Kind
+from flask_msm.storage.local import change_marks
 from flask_msm.storage.local.change_marks import ChangeMarks
 from flask_msm.storage.local.store import LOCAL
 from flask_msm.storage.local.sync_state import SyncState
@@ -574,10 +575,10 @@ def test_a_forked_child_has_a_journal_of_its_own(worker):
     if not child:
         try:
             worker.change(c=b"3")
-            os._exit(len(worker.files()))
+            os._exit(10 * worker.path.writes + len(worker.files()))
         finally:
             os._exit(99)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 22
 
     assert values(load(worker.path)) == {"a": b"1", "b": b"2", "c": b"3"}
     worker.local.settle()
@@ -587,6 +588,24 @@ def test_a_forked_child_has_a_journal_of_its_own(worker):
 
     assert worker.files() == []
     assert worker.in_cluster().attributes.alive() == {"a": b"1", "b": b"2", "c": b"3"}
+
+
+def test_a_worker_for_which_there_is_no_mark_goes_the_usual_way_until_there_is(
+    worker, folder, monkeypatch
+):
+    monkeypatch.setattr(change_marks, "LANES", 2)  # one of them is that of the first worker
+    other = beside(worker, folder)
+    other.change(b=b"2")
+    assert values(load(other.path)) == values(load(worker.path)) == {"a": b"1", "b": b"2"}
+    assert (other.path.reads, other.path.writes) == (0, 0)
+
+    worker.die()
+    other.local.settle()
+    load(other.path)
+    other.change(b=b"3")
+
+    assert other.path.writes == 1
+    other.die()
 
 
 def test_files_that_a_cleaner_removed_are_made_anew(worker, folder):
