@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from flask_msm.record.record import Record
 
     from .failover import FailoverStore
+    from .local.worker_journal import Turned
 
 
 #: So long changes are collected, seconds.
@@ -78,6 +79,8 @@ class WriteBehind:
         # A plain lock, for it is taken by every change, and taking it calls no function.
         self.lock = threading.Lock()
         self._waiting: dict[str, Record] = {}
+        #: What is being handed over.
+        self._giving: dict[str, Record] = {}
         #: Whether a job will hand over what waits, and whether it will do so at once.
         self._scheduled = self._hurries = False
 
@@ -121,35 +124,61 @@ class WriteBehind:
     def close(self, timeout: float = 1.0) -> None:
         """Hand over what waits, then end the thread; what nodes do not take in time stays here."""
         self._queue.close(timeout)
-        self.hand_over(self._clock.monotonic() + timeout)
+        if not self.hand_over(self._clock.monotonic() + timeout, patience=0.0):
+            self._keep_all()
         atexit.unregister(self.close)
 
-    def hand_over(self, until: float | None = None) -> bool:
+    def hand_over(self, until: float | None = None, *, patience: float | None = None) -> bool:
         """Hand over all that waits.
 
         Args:
             until: When nodes are not asked any more, monotonic time in seconds.
+            patience: How long to wait for another thread that is at it, seconds, if not as long as
+                one session may take.
 
         Returns:
             Whether nothing is left in the journal; otherwise the next time goes on.
         """
         journal = self._journal
-        if journal is None or not self._handing.acquire(timeout=self._timeout):
-            return journal is None
+        if journal is None:
+            return True
+        if not self._handing.acquire(timeout=self._timeout if patience is None else patience):
+            return False
         try:
             with self.lock:
-                waiting, self._waiting = self._waiting, {}
+                self._giving, self._waiting = self._waiting, {}
                 turned = journal.turn()
-            left = self._give_all(waiting, until)
-            with self.lock:
-                for key, record in left.items():
-                    newer = self._waiting.get(key)
-                    self._waiting[key] = join(record, newer) if newer else record
-                if not left:
-                    journal.remove(turned)
+            left = self._giving
+            try:
+                left = self._give_all(left, until)
+            finally:
+                self._put_back(left, turned)
+                self._giving = {}
         finally:
             self._handing.release()
         return not left
+
+    def _keep_all(self) -> None:
+        """Bring to local storage all that waits, also for a hand-over that hangs."""
+        assert self._journal is not None  # noqa: S101  (otherwise nothing is left)
+        with self.lock:
+            waiting, self._waiting = self._waiting, {}
+            turned = self._journal.turn()
+        records = [*self._giving.items(), *waiting.items()]
+        left: dict[str, Record] = {}
+        for key, record in records:
+            if not self._keep(key, record):
+                left[key] = join(left[key], record) if key in left else record
+        self._put_back(left, turned)
+
+    def _put_back(self, left: dict[str, Record], turned: list[Turned]) -> None:
+        """Let *left* wait, or remove the journals that it was in."""
+        with self.lock:
+            for key, record in left.items():
+                newer = self._waiting.get(key)
+                self._waiting[key] = join(record, newer) if newer else record
+            if not left and self._journal is not None:
+                self._journal.remove(turned)
 
     def _give_all(self, waiting: dict[str, Record], until: float | None) -> dict[str, Record]:
         """Bring each record to the nodes, or to local storage; return those that neither took."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 
 import pytest
+from support.sites import Browser, Sites
 from support.storage import age
-from support.workers import Browser, Worker
 
 from flask_msm.storage.local.journal_takeover import STOPPED
 from flask_msm.testing.memcached import wait_until
@@ -18,68 +17,52 @@ pytestmark = pytest.mark.memcached
 
 
 class Staff:
-    """The workers of one host."""
+    """The workers of one host, each behind a port of its own."""
 
-    def __init__(self, nodes, folder) -> None:
-        self.nodes = nodes
-        self.folder = folder
-        self.all: list[Worker] = []
+    def __init__(self, sites) -> None:
+        self.sites = sites
+        self.folder = sites.folder / "host"
 
-    def hire(self, *, host="host", **config) -> Worker:
-        worker = Worker(
-            {
-                "SECRET_KEY": "sticky " * 6,
-                "MSM_NODES": [f"n{n}:127.0.0.1:{node.port}" for n, node in enumerate(self.nodes)],
+    def hire(self, *, host="host", **config):
+        (worker,) = self.sites.add(
+            f"worker {len(self.sites.sites)}",
+            **{
                 "MSM_STICKY": True,
                 "MSM_NEAR_MAX_AGE": 600,
-                "MSM_PROBE_INTERVAL": 0.5,
                 "MSM_LOCAL_DIR": str(self.folder.with_name(host)),
                 **config,
             },
-            WORKER_LOG="INFO",
         )
-        self.all.append(worker)
-        worker.wait_ready()
+        worker.open()
         worker.pid = int(Browser().ask(worker, "/pid").text)
         return worker
 
     def journals(self):
         return sorted(self.folder.glob("*/changes/*.changes"))
 
+    def signal_nodes(self, number) -> None:
+        for node in self.sites.nodes:
+            os.kill(node.pid, number)
+
     def pause_nodes(self) -> None:
-        for node in self.nodes:
-            os.kill(node.pid, signal.SIGSTOP)
+        self.signal_nodes(signal.SIGSTOP)
 
     def resume_nodes(self) -> None:
-        for node in self.nodes:
-            os.kill(node.pid, signal.SIGCONT)
+        self.signal_nodes(signal.SIGCONT)
 
-    def kill(self, worker: Worker) -> None:
-        """Kill a worker, and what would start another one in its place."""
-        worker.process.kill()
-        os.kill(worker.pid, signal.SIGKILL)
-        worker.stop(signal.SIGKILL)
-
-    def said(self, kind: str) -> list[str]:
-        """End all workers; return what they reported of that kind."""
-        for worker in self.all:
-            worker.stop()
-        text = "".join(worker.log.decode() for worker in self.all)
-        return re.findall(rf"{kind}: .*", text)
-
-    def close(self) -> None:
-        self.resume_nodes()
-        for worker in self.all:
-            if worker.process.poll() is None:
-                os.kill(worker.pid, signal.SIGCONT)
-                worker.stop(signal.SIGKILL)
+    def reported(self, kind: str) -> list[str]:
+        """Return what all workers reported of that kind."""
+        return [text for site in self.sites.sites for text in site.logged(f"{kind}: ")]
 
 
 @pytest.fixture
 def staff(memcached, tmp_path):
-    made = Staff([memcached() for _ in range(2)], tmp_path / "host")
-    yield made
-    made.close()
+    with Sites([memcached() for _ in range(2)], tmp_path) as sites:
+        made = Staff(sites)
+        try:
+            yield made
+        finally:
+            made.resume_nodes()
 
 
 def begin(staff, worker) -> Browser:
@@ -106,7 +89,7 @@ def test_the_last_change_of_a_killed_worker_is_shown_by_the_next_and_taken_over_
     killed, one, other = staff.hire(), staff.hire(), staff.hire()
     browser = begin(staff, killed)
     leave_change(staff, killed, browser)
-    staff.kill(killed)
+    killed.kill()
     staff.resume_nodes()
 
     assert browser.read(one) == EVERYTHING
@@ -114,7 +97,7 @@ def test_the_last_change_of_a_killed_worker_is_shown_by_the_next_and_taken_over_
     wait_until(lambda: not staff.journals(), "the journal is taken over")
     far = staff.hire(host="far", MSM_STICKY=False)
     wait_until(lambda: browser.read(far) == EVERYTHING, "the nodes have it")
-    assert staff.said("journal_taken_over") == [
+    assert staff.reported("journal_taken_over") == [
         "journal_taken_over: 1 changes of workers that ended or were stopped were taken over"
     ]
 
@@ -147,7 +130,7 @@ def test_what_all_workers_of_a_host_left_is_there_after_its_restart(staff, enabl
     first = staff.hire()
     browser = begin(staff, first)
     leave_change(staff, first, browser)
-    staff.kill(first)
+    first.kill()
     staff.resume_nodes()
 
     second = staff.hire(MSM_FAST_PATH=enabled)

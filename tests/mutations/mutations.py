@@ -729,8 +729,8 @@ MUTATIONS = [
     Mutation(
         "a journal goes although something in it is nowhere else",
         "storage/write_behind.py",
-        "                if not left:\n                    journal.remove(turned)",
-        "                journal.remove(turned)",
+        "            if not left and self._journal is not None:",
+        "            if self._journal is not None:",
         "test_sticky_path.py",
     ),
     Mutation(
@@ -743,8 +743,8 @@ MUTATIONS = [
     Mutation(
         "a worker that ends leaves its journal",
         "storage/write_behind.py",
-        "        self.hand_over(self._clock.monotonic() + timeout)\n",
-        "",
+        "            self._keep_all()\n",
+        "            pass\n",
         "test_sticky_path.py",
     ),
     Mutation(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import threading
 import time
@@ -18,7 +17,6 @@ manager = MemcachedSessionManager()
 
 
 def create_app() -> Flask:
-    logging.basicConfig(level=os.environ.get("WORKER_LOG", "WARNING"))
     app = Flask("worker")
     app.config.update(json.loads(os.environ["WORKER_CONFIG"]))
     manager.init_app(app)

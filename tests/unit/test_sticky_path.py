@@ -512,6 +512,40 @@ def test_what_neither_nodes_nor_files_take_stays_in_the_journal(worker, monkeypa
     assert worker.local.dirty_keys() == [KEY]
 
 
+def test_a_worker_that_leaves_during_a_hand_over_that_hangs_leaves_no_journal(worker, monkeypatch):
+    worker.change(b=b"2")
+    give = worker.store.give
+
+    def leave(*arguments, **options):
+        monkeypatch.setattr(worker.store, "give", give)
+        worker.change(c=b"3")
+        worker.path.behind.close()
+        assert worker.files() == []
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(worker.store, "give", leave)
+    monkeypatch.setattr(worker.behind, "close", lambda _: None)
+    with pytest.raises(KeyboardInterrupt):
+        worker.path.behind.hand_over()
+
+    assert values(worker.local.find(KEY)) == {"a": b"1", "b": b"2", "c": b"3"}
+    assert worker.local.dirty_keys() == [KEY]
+
+
+def test_a_hand_over_that_fails_in_the_middle_goes_on_next_time(worker, monkeypatch):
+    worker.change(b=b"2")
+    with monkeypatch.context() as patch:
+        patch.setattr(worker.store, "give", mock.Mock(side_effect=ZeroDivisionError))
+        with pytest.raises(ZeroDivisionError):
+            worker.path.behind.hand_over()
+    assert len(worker.files()) == 1
+
+    worker.path.behind.hand_over()
+
+    assert worker.files() == []
+    assert worker.in_cluster().attributes.alive() == {"a": b"1", "b": b"2"}
+
+
 @pytest.mark.parametrize("has_thread", [True, False])
 def test_a_worker_that_leaves_leaves_no_journal(worker, has_thread):
     worker.change(b=b"2")
