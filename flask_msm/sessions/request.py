@@ -17,6 +17,7 @@ from .repository import Budget, Repository
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from flask_msm.record.attributes import Entries
     from flask_msm.record.record import Record
     from flask_msm.record.token import Token
     from flask_msm.storage.store import Loaded
@@ -205,6 +206,31 @@ class RequestContext(Budget):
         if loaded.record is None or not self.is_alive(loaded.record):
             return Rank.OVER
         return Rank.LIVES if loaded.record.kind is Kind.DATA else Rank.MOVED
+
+    def plain_entries(self, token: Token, loaded: Loaded) -> Entries | None:
+        """Return the attributes if they may be decoded one by one, as nearly always.
+
+        The session lives, it was seen as a whole, and each attribute is what is stored.
+        """
+        record, repository = loaded.record, self.repository
+        if record is None or record.kind is not Kind.DATA or record.created == PARTIAL:
+            return None
+        if token.local or not (loaded.certain or record.version >= token.version):
+            return None
+        # No life is over that is not over now.
+        now = repository.clock.time()
+        lives = record.expires_at >= now and token.renewed >= now - self.life * SLACK
+        lives = lives and repository.rules.absolute_timeout is None
+        if not lives and not self.is_alive(record):
+            return None
+        entries, weak, _ = record.attributes
+        serialization = repository.serialization
+        if weak or serialization.attribute_filter is not None or serialization.pins.names:
+            return None
+        for _, encoded in entries.values():
+            if encoded is not None:
+                return entries
+        return None
 
     def is_old(self, record: Record) -> bool:
         """Return whether the rest of a part is over by now, wherever it is.

@@ -172,8 +172,8 @@ class Session(dict[str, Any]):
         """Whether the session outlives the browser."""
         if not self.loaded and self.backing is not None:
             return bool(self.backing.request.token_permanent)
-        value = dict.get(self, PERMANENT, False)
-        if self.undecoded is not None and PERMANENT in self.undecoded and value is False:
+        value = dict.get(self, PERMANENT, _MISSING)
+        if value is _MISSING and PERMANENT in (self.undecoded or ()):
             value = self._decode(PERMANENT)
         return value is not _MISSING and bool(value)
 
@@ -296,11 +296,9 @@ class Session(dict[str, Any]):
                 value = tracker.codec.loads(encoded)
             except Exception as error:  # noqa: BLE001  (a codec of the application may raise anything)
                 tracker.note_undecodable(key, error)
-                # Once is enough; and what is set in its place is a change.
                 self.undecoded = {**self.undecoded, key: (entry[0], None)}
                 return _MISSING
-            tracker.encoded[key] = encoded
-            tracker.originals[key] = value
+            tracker.encoded[key], tracker.originals[key] = encoded, value
             dict.__setitem__(self, key, value)
             return value
 
@@ -448,10 +446,8 @@ class Session(dict[str, Any]):
         dict.__setitem__(self, key, value)
 
     def __delitem__(self, key: str) -> None:
-        self.load()
-        self._decode_all()
-        if not dict.__contains__(self, key):
-            self._absent(key)
+        if key in self:
+            self._decode_all()
         dict.__delitem__(self, key)
         self.marked = True
 

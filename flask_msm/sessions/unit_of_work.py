@@ -18,14 +18,12 @@ from flask_msm.record.token import Token, new_sid
 from flask_msm.storage.store import Loaded, Outcome, Saved
 
 from .changes import ChangeTracker
-from .record_builder import SLACK, Changes
+from .record_builder import Changes
 from .session import ALL, PERMANENT, Contents
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from flask_msm.record.attributes import Entries
 
     from .record_builder import RecordBuilder
     from .request import RequestContext
@@ -112,7 +110,7 @@ class UnitOfWork:
         loaded = self.repository.load(key, budget, at_least=token.version)
         if request.is_open:
             token, loaded = self.request.choose(token, loaded)
-        encoded = self._plain(token, loaded)
+        encoded = request.plain_entries(token, loaded)
         if encoded is not None:
             self._loaded, self.record = loaded, loaded.record
             return tuple.__new__(Contents, ({}, False, encoded))
@@ -142,31 +140,6 @@ class UnitOfWork:
         sure = record.version >= token.version
         values = self.tracker.restore(record, live, sure=sure, life=request.life)
         return Contents(values, detached=partial or behind)
-
-    def _plain(self, token: Token, loaded: Loaded) -> Entries | None:
-        """Return the attributes if they may be decoded one by one, as nearly always.
-
-        The session lives, it was seen as a whole, and each attribute is what is stored.
-        """
-        record, request, repository = loaded.record, self.request, self.repository
-        if record is None or record.kind is not Kind.DATA or record.created == PARTIAL:
-            return None
-        if token.local or not (loaded.certain or record.version >= token.version):
-            return None
-        # No life is over that is not over now.
-        now = repository.clock.time()
-        lives = record.expires_at >= now and token.renewed >= now - request.life * SLACK
-        lives = lives and repository.rules.absolute_timeout is None
-        if not lives and not request.is_alive(record):
-            return None
-        entries, weak, _ = record.attributes
-        serialization = repository.serialization
-        if weak or serialization.attribute_filter is not None or serialization.pins.names:
-            return None
-        for _, encoded in entries.values():
-            if encoded is not None:
-                return entries
-        return None
 
     # -- requests of the application -----------------------------------------------------------
 
