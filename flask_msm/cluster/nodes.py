@@ -100,7 +100,7 @@ class NodeTable:
 
     Attributes:
         doubted: Nodes that failed softly: an answer of one of them is worth reporting.
-        changed: Called when nodes are seen otherwise than before.
+        changed: Called when nodes are seen otherwise than before, or take other sizes.
     """
 
     def __init__(

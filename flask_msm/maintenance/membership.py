@@ -83,7 +83,7 @@ class Membership:
     Attributes:
         others_keep: Whether other hosts have changes of an outage that nodes do not know yet, or
             may have: an answer of nodes that a session is not there does not count.
-        changed: Called when that, or what is known of the nodes, may have changed.
+        changed: Called when that has changed.
     """
 
     nodes: Mapping[str, MemcachedNode]
@@ -182,8 +182,10 @@ class Membership:
         # Asked in any case: the first call counts.
         unheard = self.workers.has_unheard()
         is_new = now - self._began < self.notice
+        before = self.others_keep
         self.others_keep = self.workers.kept_elsewhere() or (is_new and unheard)
-        self.changed()
+        if self.others_keep is not before:
+            self.changed()
 
     def _note_twins(self, shown: Mapping[str, str | None]) -> None:
         """See which ids lead to one memory: they are one copy, so only the first of them counts."""

@@ -103,6 +103,7 @@ class Prober:
                 node.takes_meta = takes_meta(numbers.version, settings)
             said = numbers_from(settings, at=0.0, latency=0.0)
             node.item_size_max = said.item_size_max or node.item_size_max
+            self.table.changed()
         self._watch.look(node.id, before, numbers, now=clock.monotonic())
         self.table.note_complete(node.id, complete=numbers.complete)
         self.numbers[node.id] = numbers._replace(item_size_max=node.item_size_max)

@@ -115,3 +115,13 @@ def test_an_application_makes_its_routing_anew_with_each_change():
     cluster.membership.others_keep = True
     cluster.membership.changed()
     assert cluster.router.now.settled_at == inf
+
+
+def test_a_probe_that_finds_a_smaller_node_lowers_the_limit():
+    cluster = make_app().state.parts.cluster
+    node_id, node = next(iter(cluster.nodes.items()))
+    node.item_size_max = 2_000
+
+    cluster.prober.probe(node_id)
+
+    assert cluster.router.now.limit == node.largest
