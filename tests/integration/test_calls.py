@@ -113,7 +113,7 @@ def test_a_session_adds_no_more_calls_to_a_request_than_it_needs(
     assert calls(app, path) - bare <= most
 
 
-@pytest.mark.parametrize(("path", "most"), [("/read", 46), ("/write", 130)])
+@pytest.mark.parametrize(("path", "most"), [("/read", 35), ("/write", 86)])
 def test_a_sticky_session_adds_no_more_calls_to_a_request_than_it_needs(
     sticky: Flask, bare: int, path: str, most: int
 ) -> None:
