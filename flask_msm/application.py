@@ -390,6 +390,7 @@ class Cluster:
             second_looks=second_looks,
             keys=environment.keys,
             queue=environment.background,
+            record_format=application.record_format.current,
         )
         self.backgrounds = (copies, self.bulk, self.urgent, *self.fast_path.backgrounds)
 

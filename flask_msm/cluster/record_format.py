@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 #: What a worker announces that it reads, see ``record/envelope.py``.
 _NEEDED = f"format:{SEGMENTED}"
-#: Whether any worker writes it: not in this release, which is the one in front of that which does.
-WRITTEN = False
 
 
 class RecordFormat:
@@ -39,7 +37,7 @@ class RecordFormat:
 
     def look(self, workers: WorkerRegistry) -> None:
         """See what the workers read, which was just read from nodes."""
-        allowed = WRITTEN and self._enabled and workers.all_read(_NEEDED)
+        allowed = self._enabled and workers.all_read(_NEEDED)
         self._until = self._monotonic() + self._valid_for if allowed else -inf
 
     def current(self) -> int:

@@ -26,10 +26,12 @@ class Routing(NamedTuple):
         alone: Nodes whose answers count alone; none while sessions are kept elsewhere.
         settled_at: Since when workers agree on where sessions are, or from when on they will,
             seconds since the epoch; before it some may read and write local storage only.
+        growing: Nodes to whose items changes may be appended.
         limit: The largest record that every node takes, bytes.
     """
 
     alone: frozenset[str]
+    growing: frozenset[str]
     settled_at: float
     limit: int
 
@@ -80,6 +82,9 @@ class Router:
         mode = self._mode
         return Routing(
             alone=self._table.alone if mode.mode is Mode.DISTRIBUTED else frozenset(),
+            growing=frozenset(
+                [node_id for node_id, node in self._nodes.items() if node.takes_meta]
+            ),
             settled_at=inf if self._others_keep() else mode.back_at + self._notice,
             limit=min(self._max_size, *(node.largest for node in self._nodes.values())),
         )

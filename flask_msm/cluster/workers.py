@@ -201,9 +201,14 @@ class WorkerRegistry:
 
     def all_read(self, need: str) -> bool:
         """Return whether this worker and all others that live announce that they read *need*."""
-        if self.worker not in self.names():
-            return False  # not announced yet, so others do not know of this one either
-        return all(need in one.facts.texts("reads") for one in self._entries() if self._lives(one))
+        me, announced = self.worker, False
+        for one in self._entries():
+            if need in one.facts.texts("reads"):
+                announced |= one.name == me
+            elif self._lives(one):
+                return False
+        # Before that others do not know of this one.
+        return announced
 
     def _remove_old(self, now: float) -> None:
         """Remove workers that are gone for long, or too many of those that are gone."""

@@ -149,6 +149,11 @@ class QuickCommands:
         self.pool.give(asked[0], asked[1])
         return line
 
+    def receive_appended(self, asked: Asked) -> CasToken | None:
+        """Return what replaces an item that was appended to; ``None`` if it was another one."""
+        line = self.receive_line(asked)
+        return new(CasToken, (line[4:-2], asked[2])) if line.startswith(b"HD c") else None
+
     def abandon(self, asked: Asked) -> None:
         """Close the connection, on which there may be a reply."""
         asked[0].close()

@@ -128,6 +128,13 @@ def cas(key: bytes, value: bytes, ttl: int, unique: bytes) -> bytes:
     return CAS % (key, ttl, len(value), unique, value)
 
 
+#: Puts a value behind what is there; it refuses and never deletes. Key, length and value.
+APPEND = b"append %b 0 0 %d\r\n%b\r\n"
+#: The same, if it still is what a cas id was read with. Key, length, cas id and value. A server
+#: without memory for the value deletes what was there: for those only that evict.
+APPEND_IF = b"ms %b %d MA C%b c\r\n%b\r\n"
+
+
 def look(key: bytes) -> bytes:
     """Return the command that asks for the cas id of an item, without its value."""
     return b"mg %b c\r\n" % key

@@ -413,7 +413,7 @@ class Console:
         Raises:
             CommandError: It cannot be known now whether it ended, or there is no such session.
         """
-        ref = self._lookups.end(handle)
+        ref = self._lookups.end(handle, by=actor)
         return self.note("revoked", f"session {ref} was ended", actor=actor, reason=reason)
 
     # -- what commands share -------------------------------------------------------------------

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 #: A cookie longer than this is none of ours, characters.
 LONGEST = 4096
 
+#: How a session ends that an operator ends.
+BY_OPERATOR = "ended by an operator"
+
 
 class SessionLookup:
     """Finds sessions by their public name or their cookie.
@@ -66,8 +69,8 @@ class SessionLookup:
             )
         return self._facts(storage_key(self._settings.key_prefix, token.sid))
 
-    def end(self, handle: str) -> str:
-        """End a session everywhere; return its ref.
+    def end(self, handle: str, *, by: str) -> str:
+        """End a session everywhere, as the operator *by* wants; return its ref.
 
         Raises:
             CommandError: Nodes that may know cannot be asked, or there is no such session.
@@ -79,7 +82,7 @@ class SessionLookup:
             raise CommandError(f"there is no session {ref_of(key)}")
         repository = self._parts.repository
         budget = Budget(self._settings.request_deadline)
-        repository.end(key, budget, repository.builder(self._life()))
+        repository.end(key, budget, repository.builder(self._life()), how=BY_OPERATOR, by=by)
         return ref_of(key)
 
     def _key_of(self, ref: str) -> str | None:

@@ -172,10 +172,11 @@ class Envelope:
         """
         if data[2:3] == _FORMAT_1:
             record = self._record(data, key, HEADER)
-            return Segments(record, record)
+            return Segments(record, record, len(data))
         base = _base_of(data)
         record = self._record(base, key, BASE_HEADER)
-        return self.grown(Segments(record, record, growing=True), data, len(base), key)
+        whole = Segments(record, record, len(base), growing=True)
+        return self.grown(whole, data, len(base), key)
 
     def _record(self, data: bytes, key: str, layout: Struct) -> Record:
         """Return the record in *data*, behind which there are no changes."""
@@ -299,6 +300,8 @@ class Envelope:
         flags, key_id = data[4], data[_KEY_ID]
         if key_id != self.keys().current.id or data[2] != self._writes():
             return False
+        if data[2] != FORMAT and segment_at(data, 0, BASE) != data:
+            return False  # it has changes behind it
         if self._encryption is None or not self._encryption.encrypts:
             return not flags & _ENCRYPTED
         layout = HEADER if data[2] == FORMAT else BASE_HEADER

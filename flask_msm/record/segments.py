@@ -22,7 +22,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from . import attributes as attribute_map
-from .attributes import Attributes, Entries
+from .attributes import NOTHING, Attributes, Entries
 from .record import Kind, Record
 
 
@@ -43,6 +43,8 @@ _SHORTEST = {
 }
 #: By how many bytes a record is longer for an empty change.
 CHANGE_OVERHEAD = _SHORTEST[CHANGE]
+#: Makes named tuples without the call of a Python function that their class needs.
+_new = tuple.__new__
 
 
 class Change(NamedTuple):
@@ -64,7 +66,8 @@ class Segments(NamedTuple):
 
     Attributes:
         record: The join of all that could be read.
-        base: The record that the changes were appended to.
+        base: The record that the changes were appended to; what it holds is not kept.
+        size: Length of that, bytes.
         links: ``after`` and ``version`` of each change that could be read, as they came.
         damaged: Something behind them could not be read.
         growing: Its format has room for changes.
@@ -72,6 +75,7 @@ class Segments(NamedTuple):
 
     record: Record
     base: Record
+    size: int
     links: tuple[tuple[int, int], ...] = ()
     damaged: bool = False
     growing: bool = False
@@ -97,10 +101,13 @@ class Segments(NamedTuple):
 
     def with_change(self, change: Change) -> Segments:
         """Return these segments with *change* behind them."""
-        return self._replace(
-            record=changed(self.record, change),
-            links=(*self.links, (change.after, change.version)),
-        )
+        return self.grown(changed(self.record, change), change)
+
+    def grown(self, record: Record, change: Change) -> Segments:
+        """Return these segments with *change* behind them, which make *record* together."""
+        base = self.base if self.links else self.base._replace(attributes=NOTHING)
+        links = (*self.links, (change.after, change.version))
+        return _new(Segments, (record, base, self.size, links, self.damaged, self.growing))
 
 
 def changed(record: Record, change: Change) -> Record:
@@ -114,14 +121,20 @@ def changed(record: Record, change: Change) -> Record:
 
 
 def change_between(base: Record, record: Record) -> Change | None:
-    """Return what turns *base* into *record*; ``None`` if no change does."""
-    entries = {
-        name: entry
-        for name, entry in record.attributes.entries.items()
-        if base.attributes.entries.get(name) != entry
-    }
-    change = Change(base.version, record.version, entries)
-    return change if entries and changed(base, change) == record else None
+    """Return what turns *base* into *record* but for its times; ``None`` if no change does."""
+    before, now = base.attributes, record.attributes
+    version, old = record.version, before.entries
+    if version <= base.version or now.floor != before.floor or now.weak or before.weak:
+        return None
+    entries = {name: entry for name, entry in now.entries.items() if old.get(name) != entry}
+    kept = len(now.entries) - len(old)
+    for name, entry in entries.items():
+        kept -= name not in old
+        if entry[0] != version:
+            return None  # it might be beaten by what is there
+    if not entries or kept:
+        return None
+    return _new(Change, (base.version, version, entries))
 
 
 def segment_at(data: bytes, start: int, magic: bytes) -> bytes | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from flask_msm.record.attributes import NOTHING, write
 from flask_msm.record.hybrid_clock import WORKER_BITS, weak
-from flask_msm.record.record import PARTIAL, Kind, Pointer, Record, join_optional
+from flask_msm.record.record import PARTIAL, Ending, Kind, Pointer, Record, join_optional
 
 
 if TYPE_CHECKING:
@@ -154,21 +154,24 @@ class RecordBuilder:
 
         return place
 
-    def tombstone(self, record: Record | None, met: Callable[[Pointer], object]) -> Rewrite:
+    def tombstone(
+        self, record: Record | None, met: Callable[[Pointer], object], how: str, by: str
+    ) -> Rewrite:
         """Return what ends the session.
 
         The tombstone lives as long as a copy, a mirror or a slow request could bring it back.
 
-        *met* is called with where the session had moved to, if it had.
+        *met* is called with where the session had moved to, if it had; *how* it ends and *by* whom,
+        if that is not its own browser, is kept.
         """
         now = self._clock.time()
+        ending = Ending.of(now, how, by)
 
         def bury(seen: Record | None) -> Record:
             base = join_optional(record, seen)
             if base is None:
-                return Record(
-                    Kind.DESTROYED, now, now, now + self.life * SLACK, self._stamps.next(), NOTHING
-                )
+                until, version = now + self.life * SLACK, self._stamps.next()
+                return Record(Kind.DESTROYED, now, now, until, version, NOTHING, None, ending)
             if base.pointer:
                 met(base.pointer)
             if base.kind is Kind.DESTROYED:
@@ -176,6 +179,8 @@ class RecordBuilder:
             version = self._stamps.next(base.version)
             until = max(base.expires_at, now + self.life * SLACK)
             renewed = max(base.renewed, now)
-            return Record(Kind.DESTROYED, base.created, renewed, until, version, NOTHING)
+            return Record(
+                Kind.DESTROYED, base.created, renewed, until, version, NOTHING, None, ending
+            )
 
         return bury

@@ -37,6 +37,8 @@ logger = logging.getLogger("flask_msm")
 COMMIT_TIME = 0.1
 #: Longest chain of aliases that is followed.
 MAX_HOPS = 4
+#: How a session ends that its own browser gives up.
+SIGNED_OUT = "signed out"
 _NOT_STORED = "a session could not be stored: nothing takes it"
 
 #: Called with what happened (``created``, ``destroyed``, ``relocated``) and the session's ref.
@@ -211,17 +213,22 @@ class Repository:
         *,
         known: Loaded | None = None,
         hops: int = MAX_HOPS,
+        how: str = SIGNED_OUT,
+        by: str = "",
     ) -> None:
-        """Put a tombstone in place of the session, and of the one it moved to."""
+        """Put a tombstone in place of the session, and of the one it moved to.
+
+        It keeps *how* the session ended, and *by* whom if that was not its own browser.
+        """
         moved_to: set[str] = set()
 
         def on_alias(pointer: Pointer) -> None:
             moved_to.add(pointer.key)
 
-        if self.save(key, budget, builder.tombstone(record, on_alias), known=known):
+        if self.save(key, budget, builder.tombstone(record, on_alias, how, by), known=known):
             self.notify("destroyed", ref_of(key))
         for target in moved_to if hops else ():
-            self.end(target, budget, builder, hops=hops - 1)
+            self.end(target, budget, builder, hops=hops - 1, how=how, by=by)
 
     def move(
         self,

@@ -19,7 +19,9 @@ from flask_msm.memcached.wire import RELATIVE_TTL_LIMIT, checked_ttl, ttl_for
 from flask_msm.process.clock import ender
 from flask_msm.record.keys import DIGEST_LENGTH
 from flask_msm.record.record import PARTIAL, Kind
+from flask_msm.record.segments import SEGMENTED, Segments
 
+from .appending import Appender
 from .known_records import LARGE
 from .store import ABSENT, Copy, Loaded, Outcome, Saved
 
@@ -63,6 +65,7 @@ class FastPath:
         second_looks: Decides which reads ask both homes.
         known: Records that were verified already.
         keys: Returns the keyring of the application's secrets as they are now.
+        record_format: Returns the format that records are written in.
 
     Attributes:
         reads: How many reads took the fast path.
@@ -85,6 +88,7 @@ class FastPath:
         second_looks: SecondLooks,
         known: KnownRecords,
         keys: Callable[[], Keyring],
+        record_format: Callable[[], int],
     ) -> None:
         self.reads = self.other_reads = self.writes = self.other_writes = 0
         self._store = store
@@ -95,12 +99,14 @@ class FastPath:
         self._second_looks = second_looks
         self._known = known
         self._keys = keys
+        self._format = record_format
         self._envelope = store.nodes.envelope
         self._clock = store.nodes.clock
         self._ends_lives = ender(self._clock)
         self._clients = store.nodes.clients
         self._homes = store.nodes.placement.homes
         self._quick = {node_id: client.quick for node_id, client in self._clients.items()}
+        self._appender = Appender(self._envelope, self._quick, known)
 
     def load(self, key: str, *, at_least: int, deadline: float) -> Loaded:
         """Return the record of *key*."""
@@ -123,9 +129,12 @@ class FastPath:
         """Store what *rewrite* makes of the record."""
         if self._takes_writes and known is not None:
             saved = self._write(key, rewrite, known, deadline)
-            if saved is not None:
+            if saved is not None and saved.holders:
                 self.writes += 1
                 return saved
+            if saved is not None:
+                # Something was appended: none of the tokens fits any more.
+                known = known._replace(copies={})
         self.other_writes += 1
         self._known.large.pop(key, None)
         # The token of a copy that was replaced by now does not fit, so that it is read again.
@@ -203,21 +212,29 @@ class FastPath:
         return items
 
     def _opened(self, key: str, data: bytes, keys: Keyring) -> Record | None:
+        begin = self._known.beginning(key, data, keys)
         try:
-            record = self._envelope.open(data, key)
+            if begin is None:
+                segments = self._envelope.read(data, key)
+            else:
+                segments = self._envelope.grown(begin[1], data, begin[0], key)
         except (CorruptRecordError, UnknownRecordError):
             return None
-        self._known.note(key, data, keys, record)
-        return record
+        if not segments.complete:
+            return None
+        self._known.note(key, data, keys, segments.record, segments=segments)
+        return segments.record
 
     # -- writing -------------------------------------------------------------------------------
 
-    def _write(self, key: str, rewrite: Rewrite, known: Loaded, deadline: float) -> Saved | None:
+    def _write(  # noqa: PLR0911  (flat, for it is in the way of every change)
+        self, key: str, rewrite: Rewrite, known: Loaded, deadline: float
+    ) -> Saved | None:
         """Replace all copies by what *rewrite* makes of the record.
 
         Returns:
             What was stored; ``None`` if anything is not as on a good day. Some copies may have
-            been replaced by then.
+            been replaced by then; without holders, it was appended to some of them.
         """
         routing, homes, base = self._router.now, self._homes(key), known.record
         if (
@@ -231,11 +248,18 @@ class FastPath:
         mine = rewrite(base)
         if mine.kind is not _DATA:
             return None
+        keys = self._keys()
+        if self._format() == SEGMENTED and routing.growing.issuperset(homes):
+            first = known.copies.get(homes[0], ABSENT)
+            what = self._appender.addition(key, first, mine, routing.limit)
+            if what is not None and first.record is base:
+                if not self._appender.append(what, homes, deadline, keys):
+                    return Saved(mine, _NONE)
+                return self._saved(key, what.after.record, homes)
         data = self._envelope.seal(mine, key)
         if len(data) > LARGEST or len(data) > routing.limit:
             return None
         ttl = ttl_for(mine.expires_at, self._ends_lives())
-        keys = self._keys()
         written: dict[str, CasToken] = {}
         todo = self._todo(key, homes, known)
         # What must be read first is read while others are replaced, then it is replaced.
@@ -252,7 +276,11 @@ class FastPath:
                     todo.append((node_id, item.token))
                 elif item is not None and item.value == data:
                     written[node_id] = item.token
-        self._known.note(key, data, keys, mine, written)
+        whole = Segments(mine, mine, len(data), growing=data[2] == SEGMENTED)
+        self._known.note(key, data, keys, mine, written, segments=whole)
+        return self._saved(key, mine, homes)
+
+    def _saved(self, key: str, mine: Record, homes: tuple[str, ...]) -> Saved:
         if self._store.mirror is not None:
             self._store.mirror.note(key, mine)
         return new(Saved, (mine, frozenset(homes), False, _NONE, _NONE))

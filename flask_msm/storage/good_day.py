@@ -29,10 +29,12 @@ def good_day(
     second_looks: SecondLooks,
     keys: Callable[[], Keyring],
     queue: Callable[[str], Background],
+    record_format: Callable[[], int],
 ) -> FastPath | StickyPath:
     """Return the path for sessions that any host may serve, or that one host does.
 
-    *queue* makes a queue behind responses with a thread of that name.
+    *queue* makes a queue behind responses with a thread of that name; *record_format* returns the
+    format that records are written in.
     """
     if settings.sticky:
         return StickyPath(
@@ -54,4 +56,5 @@ def good_day(
         second_looks=second_looks,
         known=KnownRecords(settings.record_cache_bytes),
         keys=keys,
+        record_format=record_format,
     )

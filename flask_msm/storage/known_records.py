@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from flask_msm.memcached.protocol import CasToken
     from flask_msm.record.keys import Keyring
     from flask_msm.record.record import Record
+    from flask_msm.record.segments import Segments
 
 #: From this size on a node is asked first whether it has the known copy still, bytes: if not, it is
 #: asked twice.
@@ -34,6 +35,8 @@ class _Known(NamedTuple):
     record: Record
     #: Of the nodes that were seen to hold the record, in any bytes.
     tokens: Mapping[str, CasToken]
+    #: What the bytes contain, if that is known.
+    segments: Segments | None
 
 
 _NO_TOKENS: Mapping[str, CasToken] = {}
@@ -82,6 +85,20 @@ class KnownRecords:
             return {}
         return {node_id: Item(known.data, known.tokens[node_id]) for node_id in nodes}
 
+    def segments(self, key: str, record: Record) -> tuple[bytes, Segments] | None:
+        """Return the bytes of *record* and what they contain, if that is known."""
+        known = self._known.get(key)
+        if known is None or known.record is not record or known.segments is None:
+            return None
+        return known.data, known.segments
+
+    def beginning(self, key: str, data: bytes, keys: Keyring) -> tuple[int, Segments] | None:
+        """Return how much of *data* was verified before, and what that contains, if any was."""
+        known = self._known.get(key)
+        if known is None or known.segments is None or known.keys is not keys:
+            return None
+        return (len(known.data), known.segments) if data.startswith(known.data) else None
+
     def note(
         self,
         key: str,
@@ -89,6 +106,8 @@ class KnownRecords:
         keys: Keyring,
         record: Record,
         tokens: Mapping[str, CasToken] = _NO_TOKENS,
+        *,
+        segments: Segments | None = None,
     ) -> None:
         """Take note that *data* was verified for *key* with *keys*, and is *record*.
 
@@ -98,6 +117,7 @@ class KnownRecords:
             keys: What it was sealed with.
             record: What it is.
             tokens: Of nodes that were seen to hold it.
+            segments: What *data* contains; of the same bytes it is known already.
         """
         size = 2 * len(data) + _ENTRY_OVERHEAD
         if size > self._most:
@@ -110,8 +130,10 @@ class KnownRecords:
         try:
             before = self._known.pop(key, None)
             if before is not None:
+                if segments is None and before.data == data:
+                    segments = before.segments
                 self.size -= 2 * len(before.data) + _ENTRY_OVERHEAD
-            self._known[key] = _new(_Known, (data, keys, record, tokens))
+            self._known[key] = _new(_Known, (data, keys, record, tokens, segments))
             if tokens and len(data) >= LARGE:
                 self.large[key] = None
             else:

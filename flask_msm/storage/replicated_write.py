@@ -46,6 +46,8 @@ class _Write:
         self.active: list[CopyWriter] = []
         self.failed: set[str] = set()
         self.refused: set[str] = set()
+        #: How often a node turned out to know more.
+        self.conflicts = 0
         self._sealed: tuple[Record, bytes, int] | None = None
 
     def seal(self, record: Record) -> tuple[bytes, int]:
@@ -65,9 +67,18 @@ class _Write:
     def send(self, mine: Record, *, may_put: bool) -> list[CopyWriter]:
         busy = []
         for writer in self.active:  # a loop, for this is in the way of every write
-            if writer.start(mine, self.base, self.seal, self.deadline, may_put=may_put):
-                busy.append(writer)  # noqa: PERF401
+            # Two writers that write all copies in every round could answer each other for ever.
+            waits = (
+                self.conflicts > 1 and writer is not self.active[0] and not self.first_holds(mine)
+            )
+            may = may_put and not waits
+            if writer.start(mine, self.base, self.seal, self.deadline, may_put=may):
+                busy.append(writer)
         return busy
+
+    def first_holds(self, mine: Record) -> bool:
+        """Return whether the first copy is written already."""
+        return self.active[0].holds(mine, self.base)
 
     def is_blind(self) -> bool:
         """Return whether a node must be read before it can be written."""
@@ -123,10 +134,12 @@ class _Write:
         gone = False
         for writer in busy:
             gone |= writer.gone
-            if writer.read and writer.record == self.base:
+            if writer.read and writer.part:
+                known = join_optional(known, writer.part)
+            elif writer.read and writer.record == self.base:
                 writer.record = self.base
             elif writer.read:
-                known = join_optional(known, writer.record or writer.part)
+                known = join_optional(known, writer.record)
         if gone:
             known = join_optional(known, self.ask_other_homes())
         self.seen = known
@@ -153,6 +166,7 @@ class _Write:
                 self.active += islice(candidates, 1)
             if self.learn(busy, mine):
                 self.nodes.counters.conflicts += 1
+                self.conflicts += 1
                 mine = self.draft()
         return self.account(mine)
 

@@ -831,4 +831,47 @@ MUTATIONS = [
         "at, mark = 0, self._mark.to_bytes(_SIZE)",
         "test_sticky_path.py",
     ),
+    # -- appending ---------------------------------------------------------------------------
+    Mutation(
+        "a change beside a newer record counts",
+        "storage/appending.py",
+        "and there.base.version <= what.before.record.version",
+        "",
+        "test_appending.py",
+    ),
+    Mutation(
+        "a change counts though another of the same attribute beats it",
+        "storage/appending.py",
+        "entries.get(name) == entry",
+        "name in entries",
+        "test_appending.py",
+    ),
+    Mutation(
+        "a change counts behind an incomplete record",
+        "storage/appending.py",
+        "there.complete\n            and",
+        "True\n            and",
+        "test_appending.py",
+    ),
+    Mutation(
+        "a change that is due to renew the session is appended",
+        "storage/appending.py",
+        "or mine.expires_at - base.expires_at >= left * RENEWED_AFTER",
+        "",
+        "test_appending.py",
+    ),
+    Mutation(
+        "the newer format is written beside a worker that does not read it",
+        "cluster/workers.py",
+        "elif self._lives(one):\n                return False",
+        "elif False:\n                return False",
+        "test_record_format.py",
+    ),
+    Mutation(
+        "a worker that slept writes the newer format at once",
+        "cluster/record_format.py",
+        "return SEGMENTED if self._monotonic() < self._until else FORMAT",
+        "return SEGMENTED if self._until > 0 else FORMAT",
+        "test_record_format.py",
+    ),
 ]

@@ -40,9 +40,16 @@ class FakeQuickCommands:
         name, key, *words = line.decode().split()
         if name in ("gets", "mg"):
             return [self._node.start_gets(key, deadline)]
-        assert name == "cas"
-        _, ttl, size, unique = words
+        size = words[{"ms": 0}.get(name, 2)]
         value, after = rest[: int(size)], rest[int(size) + 2 :]
+        if name in {"ms", "append"}:
+            unique = words[2].removeprefix("C").encode() if name == "ms" else None
+            return [
+                self._node.start_append(name, key, value, unique, deadline),
+                *(self.send(after, deadline) if after else ()),
+            ]
+        assert name == "cas"
+        _, ttl, _, unique = words
         token = CasToken(unique.encode(), opened_by or 0)
         return [
             self._node.start_cas(key, value, int(ttl), token, deadline),
@@ -66,7 +73,13 @@ class FakeQuickCommands:
             return b""
         if isinstance(answer, Item):
             return b"HD c%b\r\n" % answer.token.unique
+        if isinstance(answer, bytes):
+            return b"HD c%b\r\n" % answer
         return {True: b"STORED\r\n", False: b"EXISTS\r\n"}.get(answer, b"EN\r\n")
+
+    def receive_appended(self, asked: list[FakeExchange]) -> CasToken | None:
+        line = self.receive_line(asked)
+        return CasToken(line[4:-2], 0) if line.startswith(b"HD c") else None
 
     def abandon(self, asked: list[FakeExchange]) -> None:
         for one in asked:
@@ -166,6 +179,18 @@ class FakeNode:
             return True
 
         return self._exchange("cas", key, cas)
+
+    def start_append(
+        self, name: str, key: str, value: bytes, unique: bytes | None, deadline: float
+    ) -> FakeExchange:
+        def append():
+            found = self.items.get(key)
+            if found is None or (unique is not None and str(found[1]).encode() != unique):
+                return None if name == "ms" else False
+            self.put(key, found[0] + value)
+            return str(self.items[key][1]).encode() if name == "ms" else True
+
+        return self._exchange(name, key, append)
 
     def _refuse(self, key: str, value: bytes) -> None:
         if key in self.refuses or self.too_much(key, value):

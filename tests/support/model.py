@@ -242,6 +242,15 @@ class Link:
         act = partial(memory.put_for, ttl, memory.start_cas, key, value, ttl, token, deadline)
         return self._exchange(act, deadline)
 
+    def start_append(self, name, key, value, unique, deadline):
+        memory = self.memory
+
+        def act():
+            memory.forget_expired([key])
+            return memory.start_append(name, key, value, unique, deadline).result()
+
+        return self._exchange(act, deadline)
+
     def add_many(self, items, deadline):
         return {
             key: self.start_add(key, value, ttl, deadline).result()
@@ -257,8 +266,8 @@ class Link:
         return self.item_size_max - 512
 
     def stats(self, deadline, *arguments):
-        settings = {"item_size_max": str(self.item_size_max)}
-        general = {"version": "model", "uptime": "1", "evictions": "0"}
+        settings = {"item_size_max": str(self.item_size_max), "evictions": "on"}
+        general = {"version": "1.6.18", "uptime": "1", "evictions": "0"}
         return self._send(lambda: settings if arguments else general, deadline)()
 
     def metadump(self, prefix, deadline):

@@ -278,6 +278,8 @@ class Nearby(Host):
     def __init__(self, folder: Path | None = None, *, near_max_age=None, nodes=None, **options):
         kind = "filesystem" if folder else "simple"
         super().__init__(folder, options.pop("kind", kind), alone=False, **options)
+        #: In which its records are written.
+        self.format = 1
         self.mode, self.drops, self.remembers = Mode.DISTRIBUTED, False, True
         self.returning = False
         self.ended = set()
@@ -316,6 +318,7 @@ class Nearby(Host):
         """The routing."""
         return Routing(
             alone=frozenset(self.views.alone if self.mode is Mode.DISTRIBUTED else ()),
+            growing=frozenset(node_id for node_id, node in self.nodes.items() if node.takes_meta),
             settled_at=inf if self.returning else 0.0,
             limit=MAX_SIZE,
         )
@@ -366,6 +369,7 @@ def fast_path(near: Nearby, *, enabled: bool = True) -> FastPath:
         second_looks=looks,
         known=KnownRecords(100_000),
         keys=RING,
+        record_format=lambda: near.format,
     )
 
 

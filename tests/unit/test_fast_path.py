@@ -328,8 +328,8 @@ def test_a_copy_is_made_on_this_host_as_by_any_other_read(near, fast):
 def test_the_same_bytes_are_verified_once(near, fast, monkeypatch):
     fill(near, "a new copy", "a new copy")
     opened = []
-    usual = ENVELOPE.open
-    monkeypatch.setattr(ENVELOPE, "open", lambda *args: opened.append(args) or usual(*args))
+    usual = ENVELOPE.read
+    monkeypatch.setattr(ENVELOPE, "read", lambda *args: opened.append(args) or usual(*args))
 
     for _ in range(5):
         assert load(fast).outcome is Outcome.FOUND

@@ -7,14 +7,8 @@ from flask import session
 from support.crew import BY, INTERVAL, Crew
 from support.policies import contents, visit, write
 
-from flask_msm.cluster import record_format
 from flask_msm.cluster.workers import GONE_AFTER
 from flask_msm.record.segments import Change
-
-
-@pytest.fixture(autouse=True)
-def _written(monkeypatch):
-    monkeypatch.setattr(record_format, "WRITTEN", True)
 
 
 @pytest.fixture
@@ -173,3 +167,29 @@ def test_a_check_looks_at_every_part_of_a_record(crew):
             node.put(one.key(), node.items[one.key()][0] + b"rubbish")
 
     assert {trouble.what for trouble in one.console.inspect(one.homes()).troubles} == {"damaged"}
+
+
+def test_a_tombstone_keeps_how_a_session_ended_and_the_name_of_the_operator(crew):
+    one, _ = crew.workers
+    store(one, number=1)
+    facts = one.console.lookup(one.cookie(), actor="anna", reason="a call")
+    key, began = one.key(), crew.clock.time()
+
+    one.console.revoke(facts.handle, **BY)
+
+    for home in facts.home_nodes:
+        ending = one.state.parts.envelope.open(crew.nodes[home].items[key][0], key).ending
+        assert (ending.how, ending.by) == ("ended by an operator", "anna")
+        assert ending.at == began
+
+
+def test_a_tombstone_of_a_session_that_its_browser_ended_names_no_operator(crew):
+    one, _ = crew.workers
+    store(one, number=1)
+    key = one.key()
+
+    one.do(lambda: session.destroy())
+
+    held = [node.items[key][0] for node in crew.nodes.values() if key in node.items]
+    endings = {one.state.parts.envelope.open(data, key).ending for data in held}
+    assert {(ending.how, ending.by) for ending in endings} == {("signed out", "")}

@@ -221,26 +221,37 @@ def test_verify_finds_what_opening_refuses():
 
 @given(chains())
 def test_the_change_between_two_records_turns_one_into_the_other(chain):
-    later = expected(chain)
-    change = change_between(record(), later)
+    for change in chain:
+        before = expected([])
+        later = changed(before, change)._replace(renewed=9.0)
 
-    assert change is None or changed(record(), change) == later
-    assert change is not None or later.attributes == record().attributes
+        assert change_between(before, later) == change._replace(after=before.version)
+
+
+#: Of a higher version, and with nothing changed.
+LATER = record()._replace(version=8)
 
 
 @pytest.mark.parametrize(
     "later",
     [
         record(),
-        record()._replace(renewed=9.0),
-        record({"cart": b"2"})._replace(kind=Kind.DESTROYED, attributes=NOTHING),
-        record()._replace(attributes=record().attributes._replace(floor=5)),
-        record()._replace(attributes=record().attributes._replace(weak={"a": (-1, b"")})),
-        record()._replace(attributes=NOTHING),
+        LATER,
+        LATER._replace(version=7, attributes=LATER.attributes._replace(entries={"a": (7, b"")})),
+        LATER._replace(attributes=LATER.attributes._replace(floor=5)),
+        LATER._replace(attributes=LATER.attributes._replace(weak={"a": (-1, b"")})),
+        LATER._replace(attributes=LATER.attributes._replace(entries={"a": (8, b"")})),
+        changed(record(), Change(7, 9, {"a": (8, b"")})),
     ],
 )
 def test_what_is_more_than_changed_attributes_is_no_change(later):
     assert change_between(record(), later) is None
+
+
+def test_a_change_of_the_fewest_parts_is_one():
+    change = Change(7, 8, {"a": (8, b"")})
+
+    assert change_between(record(), changed(record(), change)) == change
 
 
 def tombstone(ending):

@@ -144,11 +144,11 @@ class Request:
         order = [node for node in range(self.rules.nodes) if node not in avoid]
         order = order or list(range(self.rules.nodes))
         queue = (Writer(node, known.get(node)) for node in order)
-        active, mine, put_before = list(islice(queue, self.rules.homes)), rewrite(seen), False
+        active, mine, conflicts = list(islice(queue, self.rules.homes)), rewrite(seen), 0
         for number in range(ROUNDS):
             blind = any(writer.standing == BLIND for writer in active)
             primary = active[0] if active else None
-            busy, commands, puts = [], [], False
+            busy, commands = [], []
             for writer in active:
                 if writer.holds(mine):
                     continue
@@ -157,14 +157,13 @@ class Request:
                     commands.append(Ask("gets", writer.node, key))
                 # Then two writers cannot answer each other for ever.
                 elif (not number or not blind) and not (
-                    put_before and writer is not primary and primary and not primary.holds(mine)
+                    conflicts > 1 and writer is not primary and primary and not primary.holds(mine)
                 ):
-                    writer.sent, puts = join(writer.record, mine), True
+                    writer.sent = join(writer.record, mine)
                     commands.append(Ask("put", writer.node, key, writer.sent, writer.token))
                 else:
                     continue
                 busy.append(writer)
-            put_before |= puts
             if not busy:
                 break
             replies, _ = yield tuple(commands)
@@ -190,7 +189,7 @@ class Request:
                     (reply,), _ = yield (Ask("gets", node, key),)
                     news = join(news, self.read(reply).record) if reply != ERROR else news
             if news != seen:
-                seen = news
+                seen, conflicts = news, conflicts + 1
                 mine = rewrite(seen)
         return mine, frozenset(writer.node for writer in active if writer.holds(mine))
 
