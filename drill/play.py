@@ -163,7 +163,7 @@ def play(
         scene = Scene(stage, clients, seconds, across=across)
         scene.lasts(BEFORE)
         act.play(scene)
-    # Sticky sessions are written to the nodes within half a second.
+    # Sticky sessions are written to the nodes within a tenth of a second.
     lag = STICKY_LAG if act.settings.get("MSM_STICKY") else 0.0
     clients.look_back([*sites.values(), stage.fresh.port], lag=lag)
     sent_again = stage.balancer.sent_again() - sent_before + len(clients.seen.broken)

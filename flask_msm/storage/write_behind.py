@@ -1,8 +1,8 @@
 """Changes of sticky sessions on their way to the nodes: in a journal first, behind in one go.
 
-Before the response a change is appended to the journal of this worker. Up to half a second later
-all that waits is handed over, of each session the newest record only; then the journal goes. What
-nodes do not take then goes to local storage with a mark, as any change of an outage.
+Before the response a change is appended to the journal of this worker. A tenth of a second later,
+at most, all that waits is handed over, of each session the newest record only; then the journal
+goes. What nodes do not take goes to local storage with a mark, as any change of an outage.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 #: So long changes are collected, seconds.
-TICK = 0.5
+TICK = 0.1
 #: So many failures in a row, and nodes are not asked to take the rest.
 MOST_FAILURES = 3
 
