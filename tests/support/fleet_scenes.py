@@ -91,7 +91,6 @@ def node(number, *, items=184_220, share=0.61, latency=0.0014, ratio=0.991, work
             expired_unfetched=40_122,
             connections=72,
             max_connections=1024,
-            reserved=10,
             refused_connections=0,
             latency=latency * 0.8,
             latency_p50=latency * 0.5,
