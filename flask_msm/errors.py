@@ -151,11 +151,14 @@ class IncompleteRecordError(CorruptRecordError):
 
     Attributes:
         part: What could be read, a ``Record``.
+        damaged: The rest is damaged. Otherwise a change is missing, which is usual for a moment
+            where several requests change one session.
     """
 
-    def __init__(self, message: str, part: Any) -> None:
+    def __init__(self, message: str, part: Any, *, damaged: bool = True) -> None:
         super().__init__(message)
         self.part = part
+        self.damaged = damaged
 
 
 class UnknownRecordError(RecordError):

@@ -161,7 +161,9 @@ class Envelope:
         segments = self.read(data, key)
         if segments.complete:
             return segments.record
-        raise IncompleteRecordError("a change is missing or damaged", segments.record)
+        is_damaged = segments.damaged
+        message = f"a change is {'damaged' if is_damaged else 'missing'}"
+        raise IncompleteRecordError(message, segments.record, damaged=is_damaged)
 
     def read(self, data: bytes, key: str) -> Segments:
         """Return what *data* contains, also if that is not complete.

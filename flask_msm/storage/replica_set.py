@@ -81,12 +81,18 @@ class ReplicaSet:
             return ABSENT
         try:
             return Copy(self.envelope.open(item.value, key), item.token)
+        except IncompleteRecordError as error:
+            if error.damaged:
+                self._note_corrupt(key, error)
+            return Copy(None, item.token, error.part)
         except CorruptRecordError as error:
-            self.counters.corrupt += 1
-            logger.warning("session %s: a copy is corrupt (%s)", ref_of(key), error)
-            part = error.part if isinstance(error, IncompleteRecordError) else None
-            return Copy(None, item.token, part)
+            self._note_corrupt(key, error)
+            return Copy(None, item.token)
         except UnknownRecordError as error:
             self.counters.unknown_records += 1
             logger.warning("session %s: a copy is left alone (%s)", ref_of(key), error)
             raise
+
+    def _note_corrupt(self, key: str, error: CorruptRecordError) -> None:
+        self.counters.corrupt += 1
+        logger.warning("session %s: a copy is corrupt (%s)", ref_of(key), error)

@@ -167,7 +167,7 @@ def test_the_fleet_is_shown_for_any_content_of_a_report(report):
 def test_any_signed_control_state_is_obeyed_and_shown(found):
     worker = CREW.workers[0]
     control = worker.cluster.control.shared
-    control._record = control._record._replace(attributes=NOTHING, version=0)
+    control.record = control.record._replace(attributes=NOTHING, version=0)
     control.absorb(sealed(control.key, found, keys=KEYS))
 
     worker.cluster.overrides.apply()

@@ -97,6 +97,18 @@ def test_an_incomplete_copy_is_joined_with_others_and_written_anew(site, behind)
     assert stored(site.first) == stored(site.second) == loaded.record
 
 
+@pytest.mark.parametrize(("behind", "corrupt"), [(b"rubbish", 1), (b"", 0)])
+def test_a_copy_is_called_corrupt_if_a_change_is_damaged_and_not_if_one_is_missing(
+    site, behind, corrupt, caplog
+):
+    site.first.put(KEY, grown(TWO, behind=behind))
+    site.second.put(KEY, grown(ONE, TWO))
+
+    assert site.load().record.attributes.alive() == ALL
+    assert site.store.nodes.counters.corrupt == corrupt
+    assert len(caplog.records) == corrupt
+
+
 def test_what_can_be_read_of_incomplete_copies_alone_is_found_and_not_certain(site):
     site.first.put(KEY, grown(TWO))
 
