@@ -141,9 +141,10 @@ def _measured(condition: Condition, requests: int) -> Iterator[str]:
             wires = [slow_wire(port, condition.delay) for port in ports]
             ports = [closing.enter_context(wire) for wire in wires]
         contenders = _contenders(condition, ports, closing, **tls)
+        # A worker begins with its first request.
+        groups = [_group(act, contenders) for act in ACTS]
         for one in contenders:
             one.wait_ready()
-        groups = [_group(act, contenders) for act in ACTS]
         for one in contenders:
             if one.manager is not None:
                 condition.prepare(one)
