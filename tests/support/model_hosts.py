@@ -582,10 +582,12 @@ class HostWorld(World):
             for host, at in browser.acked_on.items()
         )
 
-    def _is_rest_dropped(self, request) -> bool:
-        """Return whether a part of a session is left, that its host wrote while others dropped.
+    def _is_part_left(self, request) -> bool:
+        """Return whether every place that has the session calls it a part.
 
-        It is *detached* until the rest, had there been one, would have expired.
+        Its host wrote it while others dropped theirs; or a browser came back from another host in
+        an outage, whose changes this host could not know. It is *detached* until the rest, had
+        there been one, would have expired.
         """
         key = storage_key(PREFIX, request.token.sid)
         held = [*self._in_nodes(key), *(self._on_shelf(host, key) for host in self.hosts)]
@@ -594,7 +596,7 @@ class HostWorld(World):
     def _violated(self, kind, request, text) -> None:
         if kind == "detached" and self._elsewhere(request, request.browser):
             return
-        if kind == "detached" and self.drops and self._is_rest_dropped(request):
+        if kind == "detached" and self._is_part_left(request):
             self.counts["a part is left"] += 1
             return
         if request.gone is not None:
