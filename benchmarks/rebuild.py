@@ -20,6 +20,7 @@ from flask import session
 from flask_msm.record.attributes import Attributes
 from flask_msm.record.keys import storage_key
 from flask_msm.record.record import Kind, Record
+from flask_msm.testing.memcached import wait_until
 
 from .contenders import keep_by_ours
 from .nodes import MemcachedError, running
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from flask_msm import MemcachedSessionManager
+    from flask_msm.cluster.events import Event, Events
     from harness.memcached import Memcached
 
 NODES, BYTES, ATTRIBUTES = 3, 500, 6
@@ -113,21 +115,13 @@ def _measured(
         times.clear()
     nodes[0].restart()
     events = manager.state(app).parts.events
-    began = time.monotonic()
     used = time.process_time()
-    finished = None
-    while finished is None and time.monotonic() - began < PATIENCE:
-        time.sleep(0.05)
-        finished = next((one for one in events.newest() if one.kind == "rebuild_finished"), None)
+    wait_until(lambda: bool(_finished(events)), "the end of the rebuild", PATIENCE)
     used = time.process_time() - used
     over.set()
     for browser in browsers:
         browser.join()
-    if finished is None:
-        raise MemcachedError(
-            "the rebuild did not end: " + str([one.text for one in events.newest()])
-        )
-    copied, seconds = _figures(finished.text)
+    copied, seconds = _figures(_finished(events)[0].text)
     return alone, Outcome(copied, seconds, used, [one for times in taken for one in times])
 
 
@@ -149,6 +143,10 @@ def fill(manager: MemcachedSessionManager, app: Flask, sessions: int) -> None:
             batches.setdefault(node_id, {})[key] = data, int(LIFE)
     for node_id, items in batches.items():
         cluster.nodes[node_id].add_many(items, time.monotonic() + PATIENCE)
+
+
+def _finished(events: Events) -> list[Event]:
+    return [one for one in events.newest() if one.kind == "rebuild_finished"]
 
 
 def _browse(app: Flask, times: list[float], over: threading.Event) -> None:

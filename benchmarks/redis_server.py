@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import shutil
-import time
 from typing import TYPE_CHECKING
 
 from redis import Redis
 from redis.exceptions import RedisError
 
+from flask_msm.testing.memcached import wait_until
 from harness.processes import HOST, bound, end, port_of, start
 
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
-
-#: Time in seconds until it has to answer.
-PATIENCE = 10.0
 
 
 def redis(closing: ExitStack) -> Redis | None:
@@ -30,12 +27,13 @@ def redis(closing: ExitStack) -> Redis | None:
     closing.callback(end, process)
     client = Redis(HOST, port)
     closing.callback(client.close)
-    until = time.monotonic() + PATIENCE
-    while process.poll() is None and time.monotonic() < until:
-        try:
-            client.ping()
-        except RedisError:
-            time.sleep(0.02)
-        else:
-            return client
-    return None
+    wait_until(lambda: _answers(client), "an answer of redis-server")
+    return client
+
+
+def _answers(client: Redis) -> bool:
+    try:
+        client.ping()
+    except RedisError:
+        return False
+    return True

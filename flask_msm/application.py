@@ -54,7 +54,7 @@ from .sessions.pins import Pins
 from .sessions.repository import Repository, Rules
 from .sessions.serialization import Serialization
 from .storage.failover import FailoverStore
-from .storage.good_day import good_day
+from .storage.good_day import counts, good_day
 from .storage.local.from_settings import local_store
 from .storage.mirror import Mirror
 from .storage.replica_set import ReplicaSet
@@ -469,10 +469,7 @@ class Cluster:
                 "journals_taken_over": self._application.local.journals.taken,
                 "journal_damaged": self._application.local.journals.damaged,
                 "kept_late": self.store.late,
-                "fast_reads": self.fast_path.reads,
-                "other_reads": self.fast_path.other_reads,
-                "fast_writes": self.fast_path.writes,
-                "other_writes": self.fast_path.other_writes,
+                **counts(self.fast_path),
             },
         }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 
 if TYPE_CHECKING:
@@ -22,11 +22,7 @@ def files_called(act: Callable[[], object]) -> list[str]:
         if event == "call":
             files.append(frame.f_code.co_filename)
 
-    sys.setprofile(note)
-    try:
-        act()
-    finally:
-        sys.setprofile(None)
+    _watched(act, note)
     return files
 
 
@@ -49,9 +45,14 @@ def count_waits(act: Callable[[], object]) -> int:
             waits += sent
             sent = False
 
+    _watched(act, note)
+    return waits
+
+
+def _watched(act: Callable[[], object], note: Callable[[FrameType, str, Any], object]) -> None:
+    """Do *act*; *note* is called at each call in this thread."""
     sys.setprofile(note)
     try:
         act()
     finally:
         sys.setprofile(None)
-    return waits

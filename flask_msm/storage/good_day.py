@@ -58,3 +58,13 @@ def good_day(
         keys=keys,
         record_format=record_format,
     )
+
+
+def counts(path: FastPath | StickyPath) -> dict[str, int]:
+    """Return how many reads and changes took *path*, and how many were left to its store."""
+    return {
+        "fast_reads": path.reads,
+        "other_reads": path.other_reads,
+        "fast_writes": path.writes,
+        "other_writes": path.other_writes,
+    }
