@@ -23,7 +23,7 @@ from flask_msm.record.segments import SEGMENTED, Segments
 
 from .appending import Appender
 from .known_records import LARGE
-from .store import ABSENT, Copy, Loaded, Outcome, Saved
+from .store import ABSENT, FRESH, Copy, Loaded, Outcome, Saved
 
 
 if TYPE_CHECKING:
@@ -69,9 +69,10 @@ class FastPath:
 
     Attributes:
         reads: How many reads took the fast path.
-        other_reads: How many were left to *store*.
+        other_reads: How many reads of sessions that go on were left to *store*.
         writes: How many changes took the fast path.
-        other_writes: How many were left to *store*.
+        other_writes: How many were left to *store*, the first one and the last of a session aside:
+            no session can begin, end or move on a fast path.
         backgrounds: What of it is done behind responses: nothing.
     """
 
@@ -122,8 +123,9 @@ class FastPath:
                 self.reads += 1
                 return loaded
             self._second_looks.take_back(key)
-        self.other_reads += 1
-        return self._store.load(key, at_least=at_least, deadline=deadline)
+        loaded = self._store.load(key, at_least=at_least, deadline=deadline)
+        self.other_reads += not loaded.is_over
+        return loaded
 
     def save(self, key: str, rewrite: Rewrite, *, known: Loaded | None, deadline: float) -> Saved:
         """Store what *rewrite* makes of the record."""
@@ -135,10 +137,11 @@ class FastPath:
             if saved is not None:
                 # Something was appended: none of the tokens fits any more.
                 known = known._replace(copies={})
-        self.other_writes += 1
         self._known.large.pop(key, None)
         # The token of a copy that was replaced by now does not fit, so that it is read again.
-        return self._store.save(key, rewrite, known=known, deadline=deadline)
+        saved = self._store.save(key, rewrite, known=known, deadline=deadline)
+        self.other_writes += known is not FRESH and saved.record.kind is _DATA
+        return saved
 
     def holders(self, key: str, deadline: float) -> tuple[str, ...]:
         """Return where *key* is held now: ids of nodes, and ``local``."""

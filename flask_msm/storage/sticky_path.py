@@ -19,7 +19,7 @@ from flask_msm.record.record import PARTIAL, Kind, join
 from .local.change_marks import ChangeMarks
 from .local.store import LOCAL
 from .near_copies import NearCopies
-from .store import Loaded, Outcome, Saved
+from .store import FRESH, Loaded, Outcome, Saved
 from .write_behind import WriteBehind
 
 
@@ -66,9 +66,9 @@ class StickyPath:
 
     Attributes:
         reads: How many reads were answered from memory.
-        other_reads: How many were left to *store*.
+        other_reads: How many reads of sessions that go on were not.
         writes: How many changes went to the journal.
-        other_writes: How many were left to *store*.
+        other_writes: How many were left to *store*, the first one and the last of a session aside.
         behind: Changes on their way to the nodes.
         backgrounds: What of it is done behind responses.
         near: Sessions in memory.
@@ -129,11 +129,12 @@ class StickyPath:
                 ):
                     self.reads += 1
                     return Loaded(Outcome.FOUND, record, {})
-            self.other_reads += 1
-            return self._load(key, at_least, deadline)
-        self.other_reads += 1
-        self.behind.soon()
-        return self._store.load(key, at_least=at_least, deadline=deadline)
+            loaded = self._load(key, at_least, deadline)
+        else:
+            self.behind.soon()
+            loaded = self._store.load(key, at_least=at_least, deadline=deadline)
+        self.other_reads += not loaded.is_over
+        return loaded
 
     def save(self, key: str, rewrite: Rewrite, *, known: Loaded | None, deadline: float) -> Saved:
         """Store what *rewrite* makes of the record."""
@@ -142,9 +143,9 @@ class StickyPath:
             if saved is not None:
                 self.writes += 1
                 return saved
-        self.other_writes += 1
         look = self._begin(key)
         saved = self._store.save(key, rewrite, known=known, deadline=deadline)
+        self.other_writes += known is not FRESH and saved.record.kind is Kind.DATA
         self._end(key, look, saved.record if saved.copies and saved.holders != _HERE else None)
         return saved
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from flask_msm.record.record import join_optional
+from flask_msm.record.record import Kind, join_optional
 
 
 if TYPE_CHECKING:
@@ -67,6 +67,13 @@ class Loaded(NamedTuple):
     failed: frozenset[str] = frozenset()
     nowhere_else: bool = False
     said_no: frozenset[str] = frozenset()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is no session that goes on: it ended, it moved, or nothing has it."""
+        if self.record is None:
+            return self.outcome is Outcome.MISSING
+        return self.record.kind is not Kind.DATA
 
 
 #: What is known of a session whose id was just made up: no store can have it.

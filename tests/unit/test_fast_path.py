@@ -32,7 +32,7 @@ from flask_msm.record.envelope import Envelope
 from flask_msm.record.record import PARTIAL
 from flask_msm.storage.local.sync_state import SyncState
 from flask_msm.storage.second_looks import EVERY
-from flask_msm.storage.store import Copy, Loaded, Outcome, RecordTooLargeError, Saved
+from flask_msm.storage.store import FRESH, Copy, Loaded, Outcome, RecordTooLargeError, Saved
 
 
 OLD, NEW = record(10, name=b"old"), record(20, name=b"new")
@@ -192,6 +192,52 @@ def test_a_good_day_asks_the_first_home_once_and_every_so_often_both(near, fast)
 
     assert asked == [2, *[1] * (EVERY - 1)] * 2
     assert (fast.reads, fast.other_reads) == (2 * EVERY, 0)
+
+
+@pytest.mark.parametrize("held", ["nothing", "a tombstone", "an alias"])
+def test_a_read_of_a_session_that_is_over_is_none_that_the_path_could_have_taken(near, fast, held):
+    fill(near, held, held)
+    has_ended(near)
+
+    load(fast)
+
+    assert (fast.reads, fast.other_reads) == (0, 0)
+
+
+def test_a_read_that_no_home_answers_is_one_that_did_not_take_the_path(near, fast):
+    fill(near, "a new copy", "a new copy")
+    first_fails(near)
+    second_fails(near)
+
+    load(fast)
+
+    assert (fast.reads, fast.other_reads) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("made", "others"),
+    [
+        pytest.param(changing(name=b"newer"), 1, id="changed"),
+        pytest.param(lambda _: tombstone(30), 0, id="ended"),
+        pytest.param(lambda _: alias(30, "msm:test:other", name=b"new"), 0, id="moved"),
+    ],
+)
+def test_the_last_change_of_a_session_is_none_that_the_path_could_have_taken(
+    near, fast, made, others
+):
+    fill(near, "a new copy", "a new copy")
+    found = load(fast)
+    second_fails(near)
+
+    fast.save(KEY, made, known=found, deadline=DEADLINE)
+
+    assert (fast.writes, fast.other_writes) == (0, others)
+
+
+def test_the_first_change_of_a_session_is_none_that_the_path_could_have_taken(fast):
+    fast.save(KEY, changing(name=b"first"), known=FRESH, deadline=DEADLINE)
+
+    assert (fast.writes, fast.other_writes) == (0, 0)
 
 
 def operations(near):

@@ -98,6 +98,14 @@ def test_a_session_in_memory_is_read_without_files_and_nodes(worker, monkeypatch
     assert (worker.path.reads, worker.path.other_reads) == (1, 0)
 
 
+def test_first_and_last_changes_and_reads_of_what_is_over_do_not_count_as_left_to_the_store(worker):
+    save(worker.path, adding(record(1, a=b"1")), known=FRESH, at=key(1))
+    save(worker.path, lambda _: tombstone(9), known=load(worker.path, at_least=1))
+    load(worker.path)
+
+    assert (worker.path.other_reads, worker.path.other_writes) == (0, 0)
+
+
 def test_a_session_in_memory_that_is_older_than_the_browser_has_seen_is_not_enough(worker, folder):
     other = beside(worker, folder)
     version = other.change(b=b"2").record.version
