@@ -9,14 +9,14 @@ from urllib.parse import urlencode
 from flask import Response, current_app, request
 
 from flask_msm.errors import CommandError, ConflictError
+from flask_msm.operations.state.formatting import cut
+from flask_msm.operations.state.texts import _
 
 from .actions import ACTIONS, SMALL, Action
 from .base import MsmView
-from .formatting import cut
 from .limits import Limits
 from .responses import exposed, see_other
 from .security import is_same_origin
-from .texts import _
 from .views import applied_event
 
 

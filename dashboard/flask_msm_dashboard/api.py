@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from flask import Response, request
 
+from flask_msm.operations.state import facts
+from flask_msm.operations.state.document import document
+from flask_msm.operations.state.texts import _
+
 from . import metrics
 from .base import MsmView
 from .context import DashboardContext
 from .limits import Limits
-from .presenters import facts
 from .responses import exposed, json_response
-from .state import document
-from .texts import _
 
 
 #: Downloads of an operator that are written down.

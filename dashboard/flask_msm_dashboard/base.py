@@ -8,11 +8,12 @@ from flask import Response, request
 from flask_admin import BaseView
 from werkzeug.exceptions import HTTPException
 
+from flask_msm.operations.state.document import SCHEMA
+from flask_msm.operations.state.texts import _
+
 from .access import Access
 from .context import ENDPOINT, DashboardContext, PageContext, revision, theme
 from .responses import json_response
-from .state import SCHEMA
-from .texts import _
 
 
 if TYPE_CHECKING:

@@ -14,25 +14,26 @@ from flask import current_app, request, url_for
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from . import formatting
-from .formatting import quoted
+from flask_msm.operations.state import facts, formatting
+from flask_msm.operations.state.attention import attention
+from flask_msm.operations.state.texts import _, listed, plural
+from flask_msm.operations.state.verdict import verdict
+
+from . import tags
 from .limits import Limiter
-from .presenters import facts
-from .presenters.attention import attention
-from .presenters.verdict import verdict
+from .script_texts import script_texts
 from .security import Tokens
 from .sparkline import bar, icon, sparkline
-from .texts import _, listed, plural, script_texts
 
 
 if TYPE_CHECKING:
     from flask_msm.commands import Console
     from flask_msm.operations.snapshot import Snapshot
+    from flask_msm.operations.state.attention import Item
+    from flask_msm.operations.state.verdict import Verdict
     from flask_msm.settings import Settings
 
     from .access import Access, AccessControl
-    from .presenters.attention import Item
-    from .presenters.verdict import Verdict
 
 
 FOLDER = Path(__file__).parent
@@ -182,22 +183,22 @@ def _environment() -> Environment:
         loader=FileSystemLoader(FOLDER / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
-        finalize=formatting.finalized,
+        finalize=tags.finalized,
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
     )
     environment.globals.update(
         _=_,
-        age=formatting.age_tag,
+        age=tags.age_tag,
         bar=bar,
-        clock=formatting.clock_tag,
+        clock=tags.clock_tag,
         cut=formatting.cut,
         duration=formatting.duration,
-        fresh=formatting.fresh_tag,
+        fresh=tags.fresh_tag,
         icon=icon,
         iso=formatting.iso,
-        left=formatting.left_tag,
+        left=tags.left_tag,
         listed=listed,
         milliseconds=formatting.milliseconds,
         number=formatting.number,
@@ -207,7 +208,7 @@ def _environment() -> Environment:
         size=formatting.size,
         sparkline=sparkline,
     )
-    environment.filters["quoted"] = quoted
+    environment.filters["quoted"] = formatting.quoted
     return environment
 
 

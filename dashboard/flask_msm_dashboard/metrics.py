@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from .presenters import facts
+from flask_msm.operations.state import facts
 
 
 if TYPE_CHECKING:

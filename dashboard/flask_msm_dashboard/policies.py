@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .texts import _
+from flask_msm.operations.state.texts import _
 
 
 POLICIES = ("raise", "local", "blacklist", "stop")

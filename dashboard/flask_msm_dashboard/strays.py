@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, TooManyRequests
 
-from .texts import _
+from flask_msm.operations.state.texts import _
 
 
 if TYPE_CHECKING:

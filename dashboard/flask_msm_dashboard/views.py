@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 from flask import Response, request
 
+from flask_msm.operations.state import facts
+from flask_msm.operations.state.formatting import cut
+from flask_msm.operations.state.numbers import latencies, numbers
+from flask_msm.operations.state.texts import _
+
 from .base import MsmView
-from .formatting import cut
 from .policies import POLICIES, RECONNECTS, consequence, policy_name, reconnect_consequence, summary
-from .presenters import facts
 from .presenters.events import event_page, event_row
-from .presenters.nodes import circuit_of, failures_text, node_row
-from .presenters.numbers import latencies, numbers
+from .presenters.nodes import failures_text, node_row
 from .presenters.workers import (
     agreements,
     by_host,
@@ -25,7 +27,6 @@ from .presenters.workers import (
     workers_note,
 )
 from .responses import exposed
-from .texts import _
 
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ class NodesView(MsmView):
                 "banner": {"applied": applied_event(page)},
                 "node": {
                     "row": node_row(node, page.snapshot),
-                    "circuit": circuit_of(node),
+                    "circuit": facts.circuit_of(node),
                     "failures": failures_text(node),
                     "opinions": worker_opinions(node_row(node, page.snapshot)),
                 },

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 
 from flask_msm.operations import observer
+from flask_msm.operations.state import facts
 from flask_msm_dashboard import Access, action_views, context
-from flask_msm_dashboard.presenters import facts
 
 
 #: Environment variable with the time in seconds between two polls of a page, and between two looks

@@ -13,8 +13,8 @@ from support.fake_console import FakeConsole
 from support.fleet_scenes import all_down, all_well, node_down, partial, stopped
 
 from flask_msm.operations.snapshot import Event, Opinion, SessionFacts
+from flask_msm.operations.state.document import document
 from flask_msm_dashboard import Access
-from flask_msm_dashboard.state import document
 
 
 # -- what it says when others fail -----------------------------------------------------------------

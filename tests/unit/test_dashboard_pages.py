@@ -13,11 +13,11 @@ from support.fake_console import FakeConsole
 from support.fleet_scenes import SCENES, all_well, large, node_down, partial
 
 from flask_msm.operations.snapshot import BlacklistEntry, SessionFacts
+from flask_msm.operations.state.formatting import UNKNOWN
 from flask_msm.operations.statistics import Histogram, Traffic
 from flask_msm_dashboard import Access
 from flask_msm_dashboard.context import STATIC
-from flask_msm_dashboard.formatting import UNKNOWN
-from flask_msm_dashboard.texts import script_texts
+from flask_msm_dashboard.script_texts import script_texts
 
 
 PAGES = ["", "nodes/", "nodes/n1", "workers/", "blacklist/", "sessions/", "events/", "policy/"]

@@ -8,13 +8,12 @@ import pytest
 from support.fleet_scenes import NOW, SCENES, all_down, all_well, draining, node_down, partial
 
 from flask_msm.operations.snapshot import LocalStorage, Snapshot
+from flask_msm.operations.state import facts, formatting
+from flask_msm.operations.state.attention import attention
+from flask_msm.operations.state.numbers import numbers
+from flask_msm.operations.state.verdict import verdict
 from flask_msm.operations.statistics import Histogram
-from flask_msm_dashboard import formatting
-from flask_msm_dashboard.presenters import facts
-from flask_msm_dashboard.presenters.attention import attention
 from flask_msm_dashboard.presenters.nodes import node_row
-from flask_msm_dashboard.presenters.numbers import numbers
-from flask_msm_dashboard.presenters.verdict import verdict
 from flask_msm_dashboard.sparkline import bar, sparkline
 
 

@@ -6,9 +6,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from flask_msm.errors import CommandError
+from flask_msm.operations.state.formatting import cut
+from flask_msm.operations.state.texts import _, listed, plural
 
-from ..formatting import cut
-from ..texts import _, listed, plural
 from .confirmation import Confirmation, reach
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flask_msm.errors import CommandError
+from flask_msm.operations.state import facts
+from flask_msm.operations.state.texts import _
 
 from ..policies import POLICIES, RECONNECTS, consequence, policy_name
-from ..presenters import facts
-from ..texts import _
 from .confirmation import Confirmation, Form, reach
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..presenters import facts
-from ..texts import _
+from flask_msm.operations.state import facts
+from flask_msm.operations.state.texts import _
 
 
 if TYPE_CHECKING:

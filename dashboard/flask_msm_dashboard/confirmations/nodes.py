@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flask_msm.errors import CommandError
+from flask_msm.operations.state.formatting import number, percent
+from flask_msm.operations.state.texts import _, listed
 
-from ..formatting import number, percent
-from ..texts import _, listed
 from .confirmation import Confirmation, Form, reach
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flask_msm.errors import CommandError
+from flask_msm.operations.state.formatting import cut
+from flask_msm.operations.state.texts import _
 
-from ..formatting import cut
-from ..texts import _
 from .confirmation import Confirmation, Form
 
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from ..formatting import cut
-from ..texts import _, plural
+from flask_msm.operations.state.formatting import cut
+from flask_msm.operations.state.texts import _, plural
 
 
 if TYPE_CHECKING:

@@ -7,11 +7,20 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from ..formatting import UNKNOWN, clock, left_tag, milliseconds, number, percent, size
+from flask_msm.operations.state import facts
+from flask_msm.operations.state.attention import rebuild_text
+from flask_msm.operations.state.formatting import (
+    UNKNOWN,
+    clock,
+    milliseconds,
+    number,
+    percent,
+    size,
+)
+from flask_msm.operations.state.texts import _, plural
+
 from ..sparkline import bar, sparkline
-from ..texts import _, plural
-from . import facts
-from .attention import rebuild_text
+from ..tags import left_tag
 
 
 if TYPE_CHECKING:
@@ -66,13 +75,6 @@ class NodeRow:
     nothing: str | None = None
 
 
-def circuit_of(node: Node) -> str:
-    """Return the state of the circuit: a word of this page for how a node is treated."""
-    if node.state == "down":
-        return _("open")
-    return _("half-open") if node.state == "recovering" else _("closed")
-
-
 def failures_text(node: Node) -> str:
     """Return in words how often *node* failed the workers that can be seen."""
     counted = [o for o in node.opinions if o.timeouts is not None and o.breaks is not None]
@@ -107,7 +109,7 @@ def node_row(node: Node, snapshot: Snapshot) -> NodeRow:
         word=word,
         detail=detail,
         retry=retry,
-        circuit=circuit_of(node),
+        circuit=facts.circuit_of(node),
         latency=_("No answer") if node.state == "down" else _latency(stats),
         spark=sparkline(
             stats.latencies if stats else (),

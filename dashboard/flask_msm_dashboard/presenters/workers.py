@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..formatting import UNKNOWN, number, quoted
-from ..texts import _, listed, plural
-from . import facts
+from flask_msm.operations.state import facts
+from flask_msm.operations.state.formatting import UNKNOWN, number, quoted
+from flask_msm.operations.state.texts import _, listed, plural
 
 
 if TYPE_CHECKING:

@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from markupsafe import Markup
-
-from ..formatting import UNKNOWN, duration, milliseconds, number, percent
-from ..sparkline import sparkline
-from ..texts import _, plural
 from . import facts
+from .formatting import UNKNOWN, duration, milliseconds, number, percent
+from .texts import _, plural
 
 
 if TYPE_CHECKING:
@@ -37,7 +34,7 @@ class Number:
         note: A line of context.
         level: ``warn`` when the note is a warning.
         series: Where it came from, oldest first.
-        spark: A line of that.
+        dead: Whether what is missing at the end of *series* is an outage.
     """
 
     id: str
@@ -48,7 +45,7 @@ class Number:
     note: str
     level: str = ""
     series: Sequence[float | None] = ()
-    spark: Markup
+    dead: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +120,6 @@ def _rate(snapshot: Snapshot, traffic: Traffic | None, waiting: str) -> Number:
         unit=_("per second"),
         note=waiting or note,
         series=series,
-        spark=sparkline(series),
     )
 
 
@@ -155,7 +151,7 @@ def _hits(snapshot: Snapshot, traffic: Traffic | None, waiting: str, *, alone: b
         note=note,
         level=level,
         series=series,
-        spark=sparkline(series, level, dead=alone),
+        dead=alone,
     )
 
 
@@ -186,7 +182,7 @@ def _latency(snapshot: Snapshot, traffic: Traffic | None, waiting: str, *, alone
         unit="ms",
         note=note,
         series=series,
-        spark=sparkline(series, dead=alone and value is None),
+        dead=alone and value is None,
     )
 
 
@@ -209,5 +205,4 @@ def _failed(traffic: Traffic | None, waiting: str) -> Number:
         unit=_("in 15 minutes"),
         note=note,
         series=series,
-        spark=sparkline(series),
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from ...texts import _, listed, plural
 from .. import facts
+from ..texts import _, listed, plural
 from .item import Item
 
 

@@ -8,12 +8,11 @@ from dataclasses import asdict
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
+from . import facts
+from .attention import attention
 from .formatting import MAX_NAME, MAX_TEXT, cut, iso
-from .presenters import facts
-from .presenters.attention import attention
-from .presenters.nodes import circuit_of
-from .presenters.numbers import numbers
-from .presenters.verdict import verdict
+from .numbers import numbers
+from .verdict import verdict
 
 
 if TYPE_CHECKING:
@@ -156,7 +155,7 @@ def _node(node: Node) -> dict[str, Any]:
         "seen_up": up,
         "seen_by": len(node.opinions),
         "circuit": {
-            "state": circuit_of(node),
+            "state": facts.circuit_of(node),
             "failures": node.failures,
             "retry_at": _at(node.retry_at),
         },

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..formatting import cut
-from ..texts import _, listed, plural
+from .formatting import cut
+from .texts import _, listed, plural
 
 
 if TYPE_CHECKING:
@@ -141,6 +141,13 @@ def is_slow(node: Node) -> bool:
 def is_rebuilding(node: Node) -> bool:
     """Return whether the node answers but lacks sessions."""
     return node.state == "recovering" or (node.state in ANSWERING and node.trusted is False)
+
+
+def circuit_of(node: Node) -> str:
+    """Return the state of the circuit: a word of this page for how a node is treated."""
+    if node.state == "down":
+        return _("open")
+    return _("half-open") if node.state == "recovering" else _("closed")
 
 
 def is_new(snapshot: Snapshot) -> bool:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...texts import _, listed, plural
 from .. import facts
+from ..texts import _, listed, plural
 from .item import Item
 
 

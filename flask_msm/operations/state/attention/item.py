@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ...formatting import quoted
+from ..formatting import quoted
 
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..texts import _, listed, plural
 from . import facts
+from .texts import _, listed, plural
 
 
 if TYPE_CHECKING:

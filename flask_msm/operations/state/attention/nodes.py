@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...formatting import number
-from ...texts import _, listed, plural
 from .. import facts
+from ..formatting import number
+from ..texts import _, listed, plural
 from .item import Item, node_href
 
 

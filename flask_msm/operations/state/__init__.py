@@ -1,0 +1,1 @@
+"""What the fleet is like, in words and figures: one document for pages, programs and the shell."""
