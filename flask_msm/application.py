@@ -18,6 +18,7 @@ from .cluster.control import DISTRIBUTION, ON_RECONNECT, POLICY, RUNNING, Contro
 from .cluster.ended_sessions import EndedSessions
 from .cluster.events import Events
 from .cluster.health import Thresholds
+from .cluster.lost_sessions import LostSessions
 from .cluster.mode import Mode, ModeState
 from .cluster.node_identity import Identities
 from .cluster.nodes import NodeTable
@@ -25,6 +26,7 @@ from .cluster.placement import Placement
 from .cluster.record_format import RecordFormat
 from .cluster.reports import Reports
 from .cluster.routing import Router
+from .cluster.session_log import SessionLog
 from .cluster.shared_map import SharedMap, shared_envelope
 from .cluster.trust import hold_off
 from .cluster.workers import WorkerRegistry
@@ -220,6 +222,13 @@ class Application:
             ),
             notify=environment.notify,
             serialization=serialization,
+            losses=LostSessions(
+                clock,
+                keys=environment.keys,
+                key_prefix=settings.key_prefix,
+                has_ended=cluster.ended_sessions.has if cluster else lambda _: False,
+                log=SessionLog(clock),
+            ),
         )
         if cluster:
             cluster.add_maintenance(self.repository)
@@ -462,6 +471,7 @@ class Cluster:
             "policy": lambda: serialization.policy.name,
             "sessions": lambda: asdict(repository.counters),
             "serialization": lambda: asdict(serialization.counts),
+            "lost": lambda: repository.losses.report(repository.meter.asked_for()),
             "cluster": lambda: {
                 **asdict(self.store.nodes.counters),
                 "mirror_dropped": self.mirror.dropped if self.mirror else 0,

@@ -419,7 +419,10 @@ class FlaskRequest(RequestContext):
         texts = self._interface.cookie_texts(app, self.request)
         if len(texts) == 1 and (token := signer.known.get(texts[0])) is not None:
             return (token,)
-        return tuple(islice(filter(None, map(signer.loads, texts)), MAX_COOKIES))
+        tokens = tuple(islice(filter(None, map(signer.loads, texts)), MAX_COOKIES))
+        if texts and not tokens:
+            self.repository.losses.refused(texts[:MAX_COOKIES])
+        return tokens
 
     def read_life(self) -> float:
         """Return the time in seconds a session lives without a request."""

@@ -115,6 +115,7 @@ def status_lines(
         up = f"up for {_up(node)} of {len(live)} workers"
         lines.append((node.id, f"{state}, {trusted}, {up}"))
     lines.append(("kept on hosts", f"{_kept(live)} sessions that the cluster does not know yet"))
+    lines.append(("sessions lost", _lost(view)))
     failing = _failing(live)
     if failing:
         lines.append(("local storage", failing))
@@ -125,6 +126,7 @@ def status_lines(
         len(live) == modes["distributed"] > 0
         and view.observer.complete
         and not failing
+        and not (view.lost and view.lost.too_many)
         and not any(condition.error for condition in conditions)
         and all(node.trusted and _up(node) == len(live) for node in view.nodes)
     )
@@ -168,6 +170,25 @@ def _kept(live: list[Worker]) -> int:
         else:
             by_host[worker.host] = max(by_host.get(worker.host, 0), dirty)
     return own + sum(by_host.values())
+
+
+def _lost(view: Snapshot) -> str:
+    """Return how many sessions were lost, of how many, and why."""
+    found = view.lost
+    if found is None or not found.lost:
+        return "0 in 15 min"
+    why = [
+        f"{count} {text}"
+        for count, text in (
+            (found.key_unknown, "signed with a key that is not known here"),
+            (found.not_found, "not found"),
+            (found.not_known, "whose nodes cannot be asked"),
+        )
+        if count
+    ]
+    verdict = ": too many" if found.too_many else ""
+    asked = f"of about {found.asked} asked for"
+    return f"{found.lost} in 15 min {asked}, {', '.join(why)}{verdict}"
 
 
 def _failing(live: list[Worker]) -> str:

@@ -15,6 +15,7 @@ from flask_msm.storage.metrics import STEP, STEPS
 from flask_msm.version import VERSION
 
 from . import snapshot as doc
+from .losses import build_copies, build_lost
 from .project_nodes import build_node, build_rebuild, read_nodes
 from .project_workers import build_traffic, build_worker, common_mode, with_status
 
@@ -145,6 +146,10 @@ class SnapshotBuilder:
             window=STEP * STEPS,
             step=STEP,
             local=own.local if own else None,
+            lost=build_lost(
+                [one.fields.section("lost") for one in reports], limit=settings.lost_sessions_limit
+            ),
+            copies=build_copies([one.fields.section("copies") for one in reports]),
             replicas=self._application.placement.replicas,
             interval=settings.probe_interval,
             blacklist_total=len(blacklist),

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from .losses import Copies, Lost
 from .statistics import NodeStats, Traffic
 
 
@@ -366,6 +367,9 @@ class Snapshot:
         window: Length of the window in seconds.
         step: Length of one step of a series in seconds.
         local: Local storage of the observer's host.
+        lost: Cookies that found no session, in the window; ``None`` without a cluster.
+        copies: How many sessions have one copy only, as it was counted last; ``None`` while it was
+            not.
         replicas: Copies of each session.
         interval: Time in seconds between two reports of a worker; 0 when there are none.
         blacklist_total: Entries there are, *blacklist* may be cut.
@@ -387,6 +391,8 @@ class Snapshot:
     window: float = 900.0
     step: float = 30.0
     local: LocalStorage | None = None
+    lost: Lost | None = None
+    copies: Copies | None = None
     replicas: int = 1
     interval: float = 0.0
     blacklist_total: int = 0

@@ -75,6 +75,18 @@ def peek_flags(text: str) -> str | None:
     return parts[3] if len(parts) > 4 else None
 
 
+def sid_of(text: str) -> str | None:
+    """Return the session id in a cookie that was *not* verified; ``None`` if it is none of ours.
+
+    Any stranger can write one: to be used for counting only.
+    """
+    parts = text.split(".")
+    if not (5 <= len(parts) <= 6 and len(text) <= MAX_LENGTH and text.isascii()):
+        return None
+    match = _SHAPE.fullmatch(".".join(parts[:4]))
+    return match[1] if match else None
+
+
 class TokenSigner:
     """Signs with the first of *secrets*, verifies with all of them."""
 

@@ -11,17 +11,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from flask_msm.cluster.lost_sessions import Reason
 from flask_msm.errors import SessionTooLargeError
 from flask_msm.process.clock import over_before
 from flask_msm.record.keys import ref_of
 from flask_msm.record.record import Kind, Pointer, Record, join
-from flask_msm.storage.metrics import LatencyMetrics
+from flask_msm.storage.metrics import SAMPLE, LatencyMetrics
 from flask_msm.storage.store import FRESH, Loaded, Outcome, RecordTooLargeError, Rewrite, Saved
 
 from .record_builder import RecordBuilder
 
 
 if TYPE_CHECKING:
+    from flask_msm.cluster.lost_sessions import LostSessions
     from flask_msm.process.clock import Clock
     from flask_msm.record.codec.msgpack import Codec
     from flask_msm.record.hybrid_clock import HybridLogicalClock
@@ -118,8 +120,10 @@ class Repository:
         rules: Rules,
         notify: Notify,
         serialization: Serialization,
+        losses: LostSessions,
     ) -> None:
         self.store = store
+        self.losses = losses
         self.codec = codec
         self.clock = clock
         #: Returns the time, in seconds since the epoch, before which lives are over.
@@ -154,7 +158,16 @@ class Repository:
         outcome = loaded.outcome
         found = None if outcome is Outcome.UNKNOWN else outcome is Outcome.FOUND
         budget.left -= self.meter.loaded(began, found)
+        if key[-1] == SAMPLE:
+            self.meter.asked.add(key)
         return loaded
+
+    def lost(self, key: str, record: Record | None) -> None:
+        """Count a cookie whose session does not live: *record* is what is left of it."""
+        if record is None:
+            self.losses.missing(key)
+        else:
+            self.losses.note(Reason.EXPIRED if record.kind is Kind.DATA else Reason.ENDED, key)
 
     def save(
         self,
@@ -227,6 +240,8 @@ class Repository:
 
         if self.save(key, budget, builder.tombstone(record, on_alias, how, by), known=known):
             self.notify("destroyed", ref_of(key))
+            whom = f" by {by}" if by else ""
+            self.losses.log.write("session %s ended: %s", ref_of(key), f"{how}{whom}")
         for target in moved_to if hops else ():
             self.end(target, budget, builder, hops=hops - 1, how=how, by=by)
 
@@ -262,6 +277,7 @@ class Repository:
                 return Moved(lost=True)
             self.end(to, budget, builder)
             return Moved(over=True)
+        self.losses.log.write("session %s ended: it got a new id, %s", ref_of(key), ref_of(to))
         if final.attributes == record.attributes:
             return Moved()
         # Parallel requests wrote between this request's load and the move: take it along.

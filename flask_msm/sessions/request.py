@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from flask_msm.cluster.lost_sessions import Reason
 from flask_msm.record.hybrid_clock import milliseconds
 from flask_msm.record.keys import storage_key
 from flask_msm.record.record import PARTIAL, Kind
@@ -106,10 +107,12 @@ class RequestContext(Budget):
         repository = self.repository
         if tokens[1:] or (tokens and tokens[0].renewed < repository.clock.time() - life * SLACK):
             oldest = repository.over_before() - life * SLACK
-            several = len(tokens) > 1
+            several, first = len(tokens) > 1, tokens[0]
             tokens = _newest([token for token in tokens if token.renewed >= oldest])
             if several:
                 self.several, self.others, self.is_open = True, tokens[1:], len(tokens) > 1
+            if not tokens:
+                repository.losses.note(Reason.EXPIRED, self.key(first.sid))
         self.token = self._verdict = tokens[0] if tokens else None
         return self.token
 

@@ -6,6 +6,7 @@ import logging
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from flask_msm.cluster.lost_sessions import Reason
 from flask_msm.errors import (
     ConfigError,
     SerializationError,
@@ -116,6 +117,7 @@ class UnitOfWork:
             return tuple.__new__(Contents, ({}, False, encoded))
         if loaded.outcome is Outcome.UNKNOWN:
             self.repository.counters.detached += 1
+            self.repository.losses.note(Reason.NOT_KNOWN, request.key(token.sid))
             if self.repository.rules.on_unknown == "error":
                 message = "no store knows what the session holds (MSM_ON_UNKNOWN is 'error')"
                 raise SessionUnavailableError(message)
@@ -124,6 +126,7 @@ class UnitOfWork:
         if loaded.record is None or not request.is_alive(loaded.record):
             if token.local:
                 self.repository.serialization.live.discard(request.key(token.sid))
+            self.repository.lost(request.key(token.sid), loaded.record)
             self._forget()
             return Contents({}, detached=False)
         record = loaded.record

@@ -312,6 +312,12 @@ class Settings:
         meaning="Time in seconds after which a session ends although it is used; at least"
         " MSM_IDLE_TIMEOUT. None: never.",
     )
+    lost_sessions_limit: int = setting(
+        default=10,
+        kind=whole(at_least=1),
+        meaning="From so many sessions lost in 15 minutes on, if they are at least 2 % of those"
+        " that were asked for, the dashboard is red and 'flask msm status' fails.",
+    )
     admin: bool = setting(
         default=True, kind=BOOLEAN, meaning="Whether there is a dashboard at all."
     )

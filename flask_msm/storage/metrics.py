@@ -35,30 +35,39 @@ BOUNDS = (
 )
 STEP = 30.0
 STEPS = 30
+#: One session of so many is counted: storage keys are hashes, and these end in this digit.
+SAMPLED, SAMPLE = 16, "0"
 
 
 class Window:
     """What happened in thirty seconds.
 
     *loads* and *saves* are latencies by class; *failed* are reads that no store answered and writes
-    that none took.
+    that none took; *asked* are storage keys of some of the sessions that were read.
     """
 
-    __slots__ = ("failed", "hits", "loads", "misses", "number", "saves")
+    __slots__ = ("asked", "failed", "hits", "loads", "misses", "number", "saves")
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.loads = [0] * (len(BOUNDS) + 1)
         self.saves = [0] * (len(BOUNDS) + 1)
         self.hits = self.misses = self.failed = 0
+        self.asked: set[str] = set()
 
 
 class LatencyMetrics:
-    """Counts what the sessions of one worker cost."""
+    """Counts what the sessions of one worker cost.
+
+    Attributes:
+        asked: Takes the storage keys of the sessions that are read, of one of ``SAMPLED``: so that
+            sessions can be counted, not only requests. Those whose key ends in ``SAMPLE``.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._windows: deque[Window] = deque([Window(0)], maxlen=STEPS)
+        self.asked = self._windows[-1].asked
 
     def newest(self) -> int:
         """Return how many reads and writes the newest window has: another number after each."""
@@ -99,9 +108,15 @@ class LatencyMetrics:
         by_number = {window.number: window for window in list(self._windows)}
         return [by_number.get(number) for number in range(now - STEPS + 1, now + 1)]
 
+    def asked_for(self) -> list[tuple[int, set[str]]]:
+        """Return what was put into *asked* in the last fifteen minutes, by number of the window."""
+        windows = self.windows()
+        return [(window.number, window.asked) for window in windows if window and window.asked]
+
     def _begun(self, number: int) -> Window:
         window = Window(number)
         self._windows.append(window)
+        self.asked = window.asked
         return window
 
 

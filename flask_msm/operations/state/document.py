@@ -16,6 +16,7 @@ from .verdict import verdict
 
 
 if TYPE_CHECKING:
+    from flask_msm.operations.losses import Lost
     from flask_msm.operations.snapshot import (
         BlacklistEntry,
         Choice,
@@ -103,6 +104,10 @@ def document(snapshot: Snapshot, *, poll_after: float) -> dict[str, Any]:
         "on_reconnect": _choice(snapshot.on_reconnect),
         "distribution": _choice(snapshot.distribution),
         "local": _local(snapshot.local),
+        "lost": _lost(snapshot.lost),
+        "copies": None
+        if snapshot.copies is None
+        else {**asdict(snapshot.copies), "at": _at(snapshot.copies.at)},
         "blacklist": [_entry(entry) for entry in snapshot.blacklist[:MOST_ENTRIES]],
         "blacklist_total": max(snapshot.blacklist_total, len(snapshot.blacklist)),
         "events": [_event(event) for event in snapshot.events[:MOST_EVENTS]],
@@ -249,6 +254,12 @@ def _worker(worker: Worker, seen: dict[str, str], *, here: bool) -> dict[str, An
 
 def _total(*histograms: Histogram | None) -> int:
     return sum(sum(histogram.counts) for histogram in histograms if histogram is not None)
+
+
+def _lost(lost: Lost | None) -> dict[str, Any] | None:
+    if lost is None:
+        return None
+    return {**asdict(lost), "since": _at(lost.since), "too_many": lost.too_many}
 
 
 def _local(local: LocalStorage | None) -> dict[str, Any] | None:

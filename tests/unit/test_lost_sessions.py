@@ -1,0 +1,188 @@
+"""Cookies of ours that found no session: counted by reason, each once for the fleet."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from flask import session
+from support.crew import Crew
+
+from flask_msm.cluster.distinct import DIGITS, KEPT, Distinct
+from flask_msm.cluster.lost_sessions import STEP, STEPS
+from flask_msm.cluster.session_log import MOST_LINES
+from flask_msm.record.token import Token, TokenSigner, new_sid
+
+
+QUARTER = STEP * STEPS
+
+
+@pytest.fixture
+def crew():
+    made = Crew(2, nodes=3)
+    made.tick()
+    return made
+
+
+def cookie_of(worker, *, age=0.0, signer=None):
+    """Return a cookie that is signed well, of a session that nothing has."""
+    now = int(worker.clock.time() - age)
+    return (signer or TokenSigner((worker.app.secret_key,))).dumps(Token(new_sid(), 1, now))
+
+
+def ask(worker, cookie):
+    """Read the session of *cookie* in a request."""
+    with worker.app.test_request_context(headers={"Cookie": f"session={cookie}"}):
+        return dict(session)
+
+
+def lost(crew):
+    """Return what the first worker shows of the fleet."""
+    crew.tick()
+    worker = crew.workers[0]
+    worker.console.observer.refresh()
+    return worker.console.view().lost
+
+
+def test_a_cookie_that_finds_nothing_counts_once_however_often_and_wherever_it_is_sent(crew):
+    first, second = crew.workers
+    cookie = cookie_of(first)
+    for worker in (first, second, first):
+        assert ask(worker, cookie) == {}
+
+    found = lost(crew)
+    assert (found.lost, found.not_found, found.asked >= 1) == (1, 1, True)
+    assert not found.too_many
+
+
+def test_sessions_that_are_found_are_not_lost(crew):
+    (worker, other) = crew.workers
+    worker.do(lambda: session.update(name="anna"))
+    assert ask(other, worker.cookie()) == {"name": "anna"}
+
+    assert lost(crew).lost == 0
+
+
+def test_from_the_limit_on_too_many_are_lost(crew):
+    first, second = crew.workers
+    for number in range(10):
+        assert not lost(crew).too_many
+        ask((first, second)[number % 2], cookie_of(first))
+
+    found = lost(crew)
+    assert (found.lost, found.limit, found.too_many) == (10, 10, True)
+    assert found.since is not None
+
+
+def test_what_is_lost_is_forgotten_after_a_quarter_of_an_hour(crew):
+    ask(crew.workers[0], cookie_of(crew.workers[0]))
+    assert lost(crew).lost == 1
+
+    crew.clock.advance(QUARTER)
+
+    assert lost(crew).lost == 0
+
+
+def test_a_cookie_that_was_not_used_for_too_long_has_expired(crew):
+    worker = crew.workers[0]
+    life = worker.app.permanent_session_lifetime.total_seconds()
+    ask(worker, cookie_of(worker, age=life * 2))
+
+    found = lost(crew)
+    assert (found.expired, found.lost) == (1, 0)
+
+
+def test_a_session_that_was_signed_out_has_ended(crew):
+    worker = crew.workers[0]
+    worker.do(lambda: session.update(name="anna"))
+    cookie = worker.cookie()
+    worker.do(lambda: session.clear())
+
+    assert ask(worker, cookie) == {}
+
+    found = lost(crew)
+    assert (found.ended, found.lost) == (1, 0)
+
+
+def test_a_session_whose_nodes_do_not_answer_counts_as_lost(crew):
+    first, *_ = crew.workers
+    cookie = cookie_of(first)
+    crew.outage()
+    ask(first, cookie)
+
+    found = first.state.repository.losses.report([])
+    assert set(found) == {"not_known", "since"}
+
+
+@pytest.mark.parametrize("count", [1, 1000])
+def test_cookies_that_strangers_forge_are_shown_and_never_lost(crew, count):
+    forger = TokenSigner(("another secret",))
+    worker = crew.workers[0]
+    for _ in range(count):
+        ask(worker, cookie_of(worker, signer=forger))
+
+    found = lost(crew)
+    assert (found.lost, found.too_many) == (0, False)
+    assert count * 0.6 <= found.refused <= count * 1.5
+
+
+@pytest.mark.parametrize("text", ["x" * 60, "eyJh.eyJi.c" * 6, "a.b.c.d.e" + "x" * 50])
+def test_a_cookie_that_was_never_one_of_ours_is_not_counted(crew, text):
+    ask(crew.workers[0], text)
+
+    assert lost(crew).refused == 0
+
+
+def test_a_report_holds_no_id_and_not_the_name_under_which_a_session_is_kept(crew):
+    worker = crew.workers[0]
+    cookie = cookie_of(worker)
+    ask(worker, cookie)
+
+    text = str(worker.state.repository.losses.report(worker.state.repository.meter.asked_for()))
+    assert cookie[:20] not in text
+    digests = worker.state.repository.losses.report([])["not_found"]["digests"]
+    assert len(digests) == DIGITS
+
+
+def test_each_session_that_was_not_found_is_one_line_and_at_most_sixty_a_minute(crew, caplog):
+    worker = crew.workers[0]
+    cookie = cookie_of(worker)
+    with caplog.at_level(logging.INFO, "flask_msm.sessions"):
+        ask(worker, cookie)
+        ask(worker, cookie)
+        assert len(caplog.records) == 1
+        for _ in range(2 * MOST_LINES):
+            ask(worker, cookie_of(worker))
+        assert len(caplog.records) == MOST_LINES
+        crew.clock.advance(60.0)
+        lost(crew)
+
+    sid = cookie.split(".")[0]
+    assert sid not in caplog.text
+    assert f"{MOST_LINES + 1} more sessions" in caplog.records[-1].getMessage()
+
+
+# -- counting together -----------------------------------------------------------------------
+
+
+def digests(*numbers):
+    return [f"{number:0{DIGITS}x}" for number in numbers]
+
+
+def test_up_to_sixty_four_the_union_of_several_workers_is_exact():
+    first = Distinct.of(digests(*range(40)))
+    second = Distinct.of(digests(*range(20, KEPT)))
+
+    assert Distinct.together([first, second]).count == KEPT
+
+
+def test_above_that_it_is_about_right():
+    step = 16**DIGITS // 10_000
+    many = [Distinct.of(digests(*range(n * step, 16**DIGITS, 3 * step))) for n in range(3)]
+
+    assert 9_000 < Distinct.together(many).count < 11_000
+
+
+@pytest.mark.parametrize("text", [None, "", "x" * DIGITS, "0" * (DIGITS + 1), "0" * 10_000])
+def test_what_is_odd_in_the_report_of_another_worker_counts_as_nothing(text):
+    assert Distinct.read(7, text).count == 0
