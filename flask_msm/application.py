@@ -420,6 +420,7 @@ class Cluster:
                 timeout=timeout,
                 pause=environment.rest,
                 requests=repository.meter.newest,
+                connections=settings.pool_size,
             ),
             key_prefix=settings.key_prefix,
         )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 
 class Placement:
@@ -29,16 +29,46 @@ class Placement:
         self._ids = tuple(sorted(set(node_ids)))
         self._last = frozenset(last)
         self.replicas = min(replicas, len(self._ids))
+        self._hashes = {id_: blake2b(key=id_.encode(), digest_size=8) for id_ in self._ids}
         self.rank = lru_cache(maxsize=4096)(self._rank)
         self.homes = lru_cache(maxsize=4096)(self._homes)
+
+    def home_test(self, node_id: str) -> Callable[[bytes], bool]:
+        """Return what tells whether *node_id* is home to a storage key: for millions of them."""
+        hashes, replicas = self._hashes, self.replicas
+        mine = hashes[node_id]
+        # Of the same rank but for their hashes; which of two has the greater id counts last.
+        rivals = [
+            (hashes[other], other > node_id)
+            for other in self._ids
+            if other != node_id and (other in self._last) == (node_id in self._last)
+        ]
+        before = sum(other not in self._last for other in self._ids) if node_id in self._last else 0
+
+        def is_home(key: bytes) -> bool:
+            mac = mine.copy()
+            mac.update(key)
+            weight, above = mac.digest(), before
+            for rival, is_greater in rivals:
+                mac = rival.copy()
+                mac.update(key)
+                other = mac.digest()
+                above += other > weight or (is_greater and other == weight)
+                if above >= replicas:
+                    return False
+            return above < replicas
+
+        return is_home
 
     def _rank(self, key: str) -> tuple[str, ...]:
         """Return all node ids, best first, the same in every process."""
         raw = key.encode()
 
         def weight(node_id: str) -> tuple[bool, bytes, str]:
-            digest = blake2b(raw, key=node_id.encode(), digest_size=8).digest()
-            return node_id not in self._last, digest, node_id
+            # A copy of a hash that has its key costs half of a new one.
+            mac = self._hashes[node_id].copy()
+            mac.update(raw)
+            return node_id not in self._last, mac.digest(), node_id
 
         return tuple(sorted(self._ids, key=weight, reverse=True))
 

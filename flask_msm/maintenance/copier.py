@@ -22,21 +22,25 @@ from flask_msm.record.record import Kind, Record, join_optional
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from flask_msm.memcached.client import MemcachedNode
-    from flask_msm.memcached.protocol import Exchange, Item
+    from flask_msm.memcached.protocol import Exchange, Item, Values
     from flask_msm.process.clock import Clock
-    from flask_msm.record.envelope import Envelope
+    from flask_msm.record.envelope import Envelope, Head
+
+    #: Keys, and the node that they are copied to.
+    Batches = Iterable[tuple[MemcachedNode, Sequence[str]]]
 
 
-BATCH = 100
+#: Records that are looked at together; of large ones fewer, to keep a reply near so many bytes.
+BATCH, REPLY = 100, 1_048_576
 #: Writes that are on their way at once; fewer than a pool has connections, for requests need some.
 WINDOW = 4
 MAX_TRIES = 8
-#: Part of a processor's time that a copier takes while its process has nothing else to do, and
-#: records at a time; the same beside requests, which wait for the interpreter while it works.
-DUTY, BUSY_DUTY, BUSY_BATCH = 0.9, 0.1, 20
+#: Part of the time that a copier may spend at work, by its processor time: while its process has
+#: nothing else to do, and beside requests, which wait for the interpreter meanwhile.
+DUTY, BUSY_DUTY = 0.9, 0.1
 
 
 class Tally:
@@ -44,14 +48,14 @@ class Tally:
 
     Attributes:
         refused: How many the target refused; it is well all the same.
-        foreign: Those only others can read, and that the target does not have.
+        foreign: Those only others can read, and that the target does not have, by its id.
         unread: How many could not be joined with what the target holds, by what reading both
             takes (see ``record/envelope.py``).
     """
 
     def __init__(self) -> None:
         self.written = self.refused = 0
-        self.foreign: list[str] = []
+        self.foreign: dict[str, list[str]] = {}
         self.unread: Counter[frozenset[str]] = Counter()
 
 
@@ -72,6 +76,18 @@ class _Found(NamedTuple):
 NOTHING = _Found(None, frozenset(), stays=False)
 
 
+class _Asked(NamedTuple):
+    """Values that were asked for on both nodes, before those of the batch before are looked at."""
+
+    target: MemcachedNode
+    there: Exchange[Values]
+    here: Exchange[Values]
+
+    def abandon(self) -> None:
+        self.there.abandon()
+        self.here.abandon()
+
+
 @dataclass(eq=False, kw_only=True)
 class RecordCopier:
     """Copies records between nodes.
@@ -81,6 +97,7 @@ class RecordCopier:
         pause: Called with the time in seconds to rest after a batch.
         requests: Returns another number after each session that this process read or wrote.
         processor: Returns the processor time of this thread, seconds.
+        connections: How many it may use to each node, and leave one to requests.
     """
 
     envelope: Envelope
@@ -89,20 +106,36 @@ class RecordCopier:
     pause: Callable[[float], object]
     requests: Callable[[], int] = lambda: 0
     processor: Callable[[], float] = time.thread_time
+    connections: int = 8
 
     def __post_init__(self) -> None:
         self._seen = 0
+        self._began = self._spent = 0.0
+        self._size = BATCH
+        # Values are asked for ahead of time if that does not take the last connection.
+        self._ahead = self.connections > 2
+        self._window = max(1, min(WINDOW, self.connections - 2))
 
-    def copy(
-        self, keys: Sequence[str], source: MemcachedNode, target: MemcachedNode, tally: Tally
-    ) -> None:
-        """Join what *source* holds of *keys* into *target*.
+    def copy(self, batches: Batches, source: MemcachedNode, tally: Tally) -> None:
+        """Join what *source* holds of the keys in *batches* into the nodes that go with them.
 
         Raises:
-            NodeError: One of the two failed; what was written until then stays.
+            NodeError: A node failed; what was written until then stays.
         """
-        for batch in self._paced(keys):
-            self._copy_batch(batch, source, target, tally)
+        asked: _Asked | None = None
+        try:
+            for target, keys in self._paced(batches):
+                before, asked = asked, self._ask(keys, source, target)
+                if not self._ahead:
+                    before, asked = asked, None
+                if before is not None:
+                    self._copy_batch(before, tally)
+            if asked is not None:
+                self._copy_batch(asked, tally)
+        except BaseException:
+            if asked is not None:
+                asked.abandon()
+            raise
 
     def copy_as_is(
         self,
@@ -118,13 +151,13 @@ class RecordCopier:
         Raises:
             NodeError: One of the two failed; what was written until then stays.
         """
-        for batch in self._paced(list(expiries)):
-            found = source.get_many(batch, self._deadline())
+        for _, batch in self._paced([(target, list(expiries))]):
+            found = source.start_get_values(batch, self._deadline()).result().by_key()
             now = earliest(self.clock)
             added = target.add_many(
                 {
-                    key: (item.value, None if at < 0 else ttl_for(at, now))
-                    for key, item in found.items()
+                    key: (data, None if at < 0 else ttl_for(at, now))
+                    for key, data in found.items()
                     if (at := expiries[key]) < 0 or at > now
                 },
                 self._deadline(),
@@ -135,45 +168,108 @@ class RecordCopier:
                 else:
                     tally.written += answer
 
-    def _paced(self, keys: Sequence[str]) -> Iterator[Sequence[str]]:
-        """Yield *keys* in batches, and rest after each: longer while requests come in."""
-        start = 0
-        while start < len(keys):
-            requests = self.requests()
-            is_busy, self._seen = requests != self._seen, requests
-            size, duty = (BUSY_BATCH, BUSY_DUTY) if is_busy else (BATCH, DUTY)
-            began = self.processor()
-            yield keys[start : start + size]
-            self.pause((self.processor() - began) * (1 / duty - 1))
-            start += size
+    def _paced(self, batches: Batches) -> Iterator[tuple[MemcachedNode, Sequence[str]]]:
+        """Yield *batches*, none too large, and rest after each: longer while requests come in."""
+        self._begin()
+        for target, keys in batches:
+            start = 0
+            while start < len(keys):
+                size = self._size
+                yield target, keys[start : start + size]
+                start += size
+                self._rest()
 
-    def _copy_batch(
-        self, keys: Sequence[str], source: MemcachedNode, target: MemcachedNode, tally: Tally
-    ) -> None:
-        deadline = self._deadline()
-        there = source.get_many(keys, deadline)
-        here = target.get_many(there, deadline)
-        # Records that are equal on both need no look; after a restart no record is.
-        todo = [
-            (key, item)
-            for key, item in there.items()
-            if key not in here
-            or here[key].value != item.value
-            or self.envelope.is_to_fold(item.value)
-        ]
+    def _begin(self) -> None:
+        self._began, self._spent = self.clock.monotonic(), self.processor()
+
+    def _rest(self) -> None:
+        """Rest for as long as the work since the last time asks for.
+
+        A wait for a node, or for the interpreter, is a rest as well.
+        """
+        requests = self.requests()
+        duty = DUTY if requests == self._seen else BUSY_DUTY
+        self._seen = requests
+        spent = self.processor() - self._spent
+        taken = max(self.clock.monotonic() - self._began, spent)
+        self.pause(max(0.0, spent / duty - taken))
+        self._begin()
+
+    def _ask(self, keys: Sequence[str], source: MemcachedNode, target: MemcachedNode) -> _Asked:
+        there = source.start_get_values(keys, self._deadline())
+        try:
+            return _Asked(target, there, target.start_get_values(keys, self._deadline()))
+        except BaseException:
+            there.abandon()
+            raise
+
+    def _copy_batch(self, asked: _Asked, tally: Tally) -> None:
+        target = asked.target
+        try:
+            there, here = asked.there.result(), asked.here.result()
+        except BaseException:
+            asked.abandon()
+            raise
+        # About as many of the next ones as keep the reply small.
+        each = len(there.reply) // (len(there.places) or 1)
+        self._size = max(1, min(BATCH, REPLY // (each or 1)))
+        if there.reply == here.reply and not self._may_fold(there):
+            return
+        held = here.by_key()
+        lacking: dict[str, bytes] = {}
+        differing: dict[str, bytes] = {}
+        for key, data in there.by_key().items():
+            found = held.get(key)
+            if found is None:
+                lacking[key] = data
+            elif found != data or self.envelope.is_to_fold(data):
+                differing[key] = data
+        self._add(lacking, target, tally)
+        self._join(differing, target, tally)
+
+    def _may_fold(self, values: Values) -> bool:
+        """Return whether one of the *values* may be in a format that is not to be written."""
+        fold, reply = self.envelope.is_to_fold, values.reply
+        return any(fold(reply[start : start + 3]) for start, _ in values.places.values())
+
+    def _add(self, values: Mapping[str, bytes], target: MemcachedNode, tally: Tally) -> None:
+        """Write what *target* lacks: as the bytes it is, where these may stay."""
+        now, head_of = earliest(self.clock), self.envelope.head
+        items: dict[str, tuple[bytes, int | None]] = {}
+        for key, data in values.items():
+            head: Head | Record | None = head_of(data, key)
+            value = data
+            if head is None:
+                record = self._readable(key, data, None, target, tally)
+                if record is None:
+                    continue
+                head, value = record, self.envelope.seal(record, key)
+            if head.expires_at > now:
+                items[key] = value, ttl_for(head.expires_at, now)
+        for key, answer in target.add_many(items, self._deadline()).items():
+            if answer is True:
+                tally.written += 1
+            elif (record := self._opened(key, values[key]).record) is None:
+                continue
+            elif isinstance(answer, NodeError):
+                self._refused(key, record, target, tally)
+            else:
+                tally.written += self._again(key, record, target)
+
+    def _join(self, values: Mapping[str, bytes], target: MemcachedNode, tally: Tally) -> None:
+        """Join *values* into others that *target* holds."""
+        if not values:
+            return
+        here = target.get_many(values, self._deadline())
         readable = [
             (key, record)
-            for key, item in todo
-            if (record := self._readable(key, item, here.get(key), tally)) is not None
+            for key, data in values.items()
+            if (record := self._readable(key, data, here.get(key), target, tally)) is not None
         ]
-        self._add(
-            {key: record for key, record in readable if key not in here}, there, target, tally
-        )
-        readable = [(key, record) for key, record in readable if key in here]
-        for start in range(0, len(readable), WINDOW):
+        for start in range(0, len(readable), self._window):
             window = [
                 (key, record, self._write(key, record, here.get(key), target))
-                for key, record in readable[start : start + WINDOW]
+                for key, record in readable[start : start + self._window]
             ]
             try:
                 for key, record, exchange in window:
@@ -184,27 +280,6 @@ class RecordCopier:
                     if exchange is not None:
                         exchange.abandon()
                 raise
-
-    def _add(
-        self,
-        records: Mapping[str, Record],
-        there: Mapping[str, Item],
-        target: MemcachedNode,
-        tally: Tally,
-    ) -> None:
-        """Write *records*, which *target* lacks: as the bytes they are, where these may stay."""
-        now = earliest(self.clock)
-        items: dict[str, tuple[bytes, int | None]] = {}
-        for key, record in records.items():
-            if record.expires_at > now:
-                stays = self.envelope.is_current(there[key].value)
-                data = there[key].value if stays else self.envelope.seal(record, key)
-                items[key] = data, ttl_for(record.expires_at, now)
-        for key, answer in target.add_many(items, self._deadline()).items():
-            if isinstance(answer, NodeError):
-                self._refused(key, records[key], target, tally)
-            else:
-                tally.written += answer or self._again(key, records[key], target)
 
     def _refused(self, key: str, record: Record, target: MemcachedNode, tally: Tally) -> None:
         tally.refused += 1
@@ -226,14 +301,16 @@ class RecordCopier:
         except NodeValueError:
             self._refused(key, record, target, tally)
 
-    def _readable(self, key: str, item: Item, there: Item | None, tally: Tally) -> Record | None:
-        """Return the record in *item* if it can be read, and joined with what is *there*."""
-        found = self._opened(key, item)
-        needs_there = self._opened(key, there).needs if there else frozenset()
+    def _readable(
+        self, key: str, data: bytes, there: Item | None, target: MemcachedNode, tally: Tally
+    ) -> Record | None:
+        """Return the record in *data* if it can be read, and joined with what is *there*."""
+        found = self._opened(key, data)
+        needs_there = self._opened(key, there.value).needs if there else frozenset()
         if not found.needs and not needs_there:
             return found.record
         if there is None:
-            tally.foreign.append(key)
+            tally.foreign.setdefault(target.id, []).append(key)
         else:
             tally.unread[found.needs | needs_there] += 1
         return None
@@ -243,7 +320,7 @@ class RecordCopier:
     ) -> Exchange[bool | None] | Exchange[bool] | None:
         """Send the join of *record* and *item*; ``None`` when there is nothing to write."""
         token = item.token if item else None
-        current = self._opened(key, item) if item else NOTHING
+        current = self._opened(key, item.value) if item else NOTHING
         if current.needs:
             return None  # written by others since it was looked at: the next pass finds it
         joined = join_optional(current.record, record)
@@ -269,16 +346,16 @@ class RecordCopier:
                 return True
         raise NodeBusyError(target.id, "a session changes faster than it can be copied")
 
-    def _opened(self, key: str, item: Item) -> _Found:
+    def _opened(self, key: str, data: bytes) -> _Found:
         try:
-            record = self.envelope.open(item.value, key)
-            return _Found(record, frozenset(), not self.envelope.is_to_fold(item.value))
+            record = self.envelope.open(data, key)
+            return _Found(record, frozenset(), not self.envelope.is_to_fold(data))
         except IncompleteRecordError as error:
             return NOTHING._replace(record=error.part)
         except CorruptRecordError:
             return NOTHING
         except UnknownRecordError:
-            return NOTHING._replace(needs=needs_of(item.value))
+            return NOTHING._replace(needs=needs_of(data))
 
     def _deadline(self) -> float:
         return self.clock.monotonic() + self.timeout

@@ -11,16 +11,17 @@ from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.errors import NodeError, NodeValueError
-from flask_msm.record.keys import is_digest
+from flask_msm.record.keys import DIGEST_LENGTH
 
-from .copier import Tally
+from .copier import BATCH, Tally
 from .lease import Lease, LeaseLostError
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from flask_msm.cluster.placement import Placement
+    from flask_msm.memcached.client import MemcachedNode
 
     from .copier import RecordCopier
     from .membership import Membership
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 MAX_PASSES = 4
 #: Time in seconds a node may take to list its keys.
 LIST_TIME = 30.0
-#: Keys copied between two looks at the lease.
-CHUNK = 2000
+#: What the digest of a session may begin with.
+DIGITS = "0123456789abcdef"
 
 
 class Progress(NamedTuple):
@@ -83,9 +84,10 @@ class Rebuilder:
 
         If one of them fails the pass does not count, for it may hold the only copy.
         """
+        is_home = self.placement.home_test(node_id)
 
-        def target_of(key: str) -> list[str]:
-            return [node_id] if node_id in self.placement.homes(key) else []
+        def target_of(key: bytes) -> list[str]:
+            return [node_id] if is_home(key) else []
 
         # Just above what is known to be missed, not the time of this clock: a miss that happens
         # during the pass is newer, also if the clock of the worker that notices it is behind.
@@ -116,14 +118,16 @@ class Rebuilder:
         """Copy what *node_id* holds to *others*, which may be written; return whether it is."""
         usable = set(others)
 
-        def target_of(key: str) -> list[str]:
-            ranked = [other for other in self.placement.rank(key) if other in usable]
+        def target_of(key: bytes) -> list[str]:
+            ranked = [
+                other for other in self.placement.rank(key.decode("ascii")) if other in usable
+            ]
             return ranked[: self.placement.replicas]
 
         return self._guarded("drain", node_id, [node_id], target_of)
 
     def _guarded(
-        self, what: str, node_id: str, sources: list[str], target_of: Callable[[str], list[str]]
+        self, what: str, node_id: str, sources: list[str], target_of: Callable[[bytes], list[str]]
     ) -> bool:
         """Do the passes under the node's lease."""
         keepers = sorted(other for other in self._nodes if other != node_id)
@@ -159,7 +163,7 @@ class Rebuilder:
         return Lease(self._nodes[reachable[0]], key, clock=self._clock, timeout=timeout)
 
     def _passes(
-        self, sources: list[str], target_of: Callable[[str], list[str]], lease: Lease
+        self, sources: list[str], target_of: Callable[[bytes], list[str]], lease: Lease
     ) -> Tally:
         """Copy until nothing is left to copy; return what the last pass met.
 
@@ -168,7 +172,7 @@ class Rebuilder:
         """
         tally = Tally()
         for _ in range(MAX_PASSES):
-            tally = Tally()
+            tally, self._counted = Tally(), 0
             for source in sources:
                 self._pass(source, target_of, lease, tally)
             if not tally.written:
@@ -180,44 +184,65 @@ class Rebuilder:
         return tally
 
     def _pass(
-        self, source: str, target_of: Callable[[str], list[str]], lease: Lease, tally: Tally
+        self, source: str, target_of: Callable[[bytes], list[str]], lease: Lease, tally: Tally
     ) -> None:
         """Copy what *source* holds."""
+        listed, prefix = self._listed(source), self.key_prefix.encode()
+
+        def batches() -> Iterator[tuple[MemcachedNode, list[str]]]:
+            waiting: dict[str, list[str]] = {}
+            for start in range(0, len(listed), DIGEST_LENGTH):
+                key = prefix + listed[start : start + DIGEST_LENGTH]
+                for target in target_of(key):
+                    if target == source:
+                        continue
+                    keys = waiting.setdefault(target, [])
+                    keys.append(key.decode("ascii"))
+                    if len(keys) == BATCH:
+                        yield self._begun(waiting.pop(target), target, lease, tally)
+            for target, keys in waiting.items():
+                yield self._begun(keys, target, lease, tally)
+
+        self.copier.copy(batches(), self._nodes[source], tally)
+        while tally.foreign:
+            lease.check()
+            self._copy_foreign(source, *tally.foreign.popitem(), tally)
+
+    def _listed(self, source: str) -> bytearray:
+        """Return the digests of the sessions that *source* holds, one behind another."""
+        listed = bytearray()
         try:
-            listed = self._nodes[source].metadump(
-                self.key_prefix, self._clock.monotonic() + LIST_TIME
+            self._nodes[source].list_digests(
+                self.key_prefix,
+                DIGITS,
+                DIGEST_LENGTH,
+                lambda names: listed.extend(b"".join(names)),
+                self._clock.monotonic() + LIST_TIME,
             )
         except NodeValueError:
             self.unlisted.add(source)
             raise
         self.unlisted.discard(source)
-        by_target: dict[str, list[str]] = {}
-        for key in listed:
-            if is_digest(key[len(self.key_prefix) :]):
-                for target in target_of(key):
-                    if target != source:
-                        by_target.setdefault(target, []).append(key)
-        for target, keys in by_target.items():
-            for start in range(0, len(keys), CHUNK):
-                lease.check()
-                chunk = keys[start : start + CHUNK]
-                before = tally.written
-                self.copier.copy(chunk, self._nodes[source], self._nodes[target], tally)
-                self._go_on(len(chunk), tally.written - before)
-            if tally.foreign:
-                lease.check()
-                self._copy_foreign(source, target, tally)
+        return listed
 
-    def _copy_foreign(self, source: str, target: str, tally: Tally) -> None:
+    def _begun(
+        self, keys: list[str], target: str, lease: Lease, tally: Tally
+    ) -> tuple[MemcachedNode, list[str]]:
+        """Return a batch that is copied next."""
+        lease.check()
+        self._go_on(len(keys), tally)
+        return self._nodes[target], keys
+
+    def _copy_foreign(self, source: str, target: str, keys: list[str], tally: Tally) -> None:
         """Copy what only others can read as it is; the listing contains how long it lives."""
-        foreign, tally.foreign = tally.foreign, []
-        node, before = self._nodes[source], tally.written
-        deadline = self._clock.monotonic() + LIST_TIME
-        expiries = node.expiries(self.key_prefix, foreign, deadline)
+        node, deadline = self._nodes[source], self._clock.monotonic() + LIST_TIME
+        expiries = node.expiries(self.key_prefix, keys, deadline)
         self.copier.copy_as_is(expiries, node, self._nodes[target], tally)
-        self._go_on(0, tally.written - before)
+        self._go_on(0, tally)
 
-    def _go_on(self, looked_at: int, copied: int) -> None:
+    def _go_on(self, looked_at: int, tally: Tally) -> None:
+        copied = tally.written - self._counted
+        self._counted = tally.written
         if self.progress is not None:
             self.progress = self.progress._replace(
                 looked_at=self.progress.looked_at + looked_at,

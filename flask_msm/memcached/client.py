@@ -8,6 +8,7 @@ whole operation; ``pymemcache.Client`` does none of the three.
 
 from __future__ import annotations
 
+import math
 import socket
 import time
 from dataclasses import replace
@@ -19,9 +20,9 @@ from . import wire
 from .endpoint import Endpoint
 from .exchange import CasExchange, FailedReply, PendingReply
 from .failures import OF_A_VALUE, classify
-from .listing import Expiries, Listing
+from .listing import Digests, Expiries, Listing
 from .pool import Pool
-from .protocol import Answer, ManyAnswers, ManyItems, OneItem, Statistics
+from .protocol import Answer, ManyAnswers, ManyItems, ManyValues, OneItem, Statistics
 from .quick import QuickCommands
 from .resolver import Resolver, UnixSocket
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from flask_msm.process.clock import Clock
 
     from .endpoint import ConnectionCounters
-    from .protocol import CasToken, Exchange, Item, Reply
+    from .protocol import CasToken, Exchange, Item, Reply, Values
 
 T = TypeVar("T")
 
@@ -48,6 +49,8 @@ IDLE = 60.0
 
 # A crawl that another client started is over soon; then the keys can be listed.
 BUSY_RETRIES = 50
+# Time in seconds between two tries of a client that waits for its turn.
+BUSY_DELAY = 0.05
 
 _ADDED = {b"STORED": True, b"NOT_STORED": False}
 _REPLACED = {b"STORED": True, b"EXISTS": False, b"NOT_FOUND": None}
@@ -170,6 +173,18 @@ class MemcachedNode:
             self._endpoint, command, Answer(_REPLACED), deadline, opened_by=token.horizon
         ).begin()
 
+    def start_get_values(self, keys: Collection[str], deadline: float) -> Exchange[Values]:
+        """Read the values among *keys*, ``BATCH`` at most, that the node has; none can be replaced.
+
+        Deadlines are monotonic time, seconds.
+        """
+        try:
+            command = wire.get(keys)
+        except wire.WireError as exc:
+            return FailedReply(classify(self.id, exc))
+        reply = ManyValues(frozenset(command.split()[1:]))
+        return self._start(command, reply, deadline, self._endpoint.retry_attempts)
+
     def get_many(self, keys: Iterable[str], deadline: float) -> dict[str, Item]:
         """Return the items among *keys* that the node has.
 
@@ -248,6 +263,30 @@ class MemcachedNode:
         """
         return self._listed(Listing(prefix), deadline)
 
+    def list_digests(
+        self,
+        prefix: str,
+        digits: str,
+        length: int,
+        take: Callable[[list[bytes]], object],
+        deadline: float,
+    ) -> None:
+        """Hand on which keys the node holds that are *prefix* and a digest, as they come.
+
+        Listings of others have their turn before; it is waited for until *deadline*.
+
+        Args:
+            prefix: What keys begin with.
+            digits: What digests may begin with, of the hexadecimal digits.
+            length: How many digits a digest has.
+            take: Called with some digests at a time; some may come twice.
+            deadline: Monotonic time in seconds by which all have to be there.
+
+        Raises:
+            NodeValueError: The node does not list its keys.
+        """
+        self._listed(Digests(prefix, digits, length, take), deadline, patient=True)
+
     def expiries(self, prefix: str, keys: Collection[str], deadline: float) -> dict[str, int]:
         """Return when those of *keys* that the node lists expire; all begin with *prefix*.
 
@@ -276,9 +315,14 @@ class MemcachedNode:
                 raise
             return listing.outcome(0)
 
-    def _listed(self, listing: Listing, deadline: float) -> list[str]:
-        patient = replace(self._endpoint, timeout=max(0.0, deadline - self._endpoint.monotonic()))
-        exchange = PendingReply(patient, wire.METADUMP, listing, deadline, retries=BUSY_RETRIES)
+    def _listed(self, listing: Listing, deadline: float, *, patient: bool = False) -> list[str]:
+        left = max(0.0, deadline - self._endpoint.monotonic())
+        endpoint = replace(self._endpoint, timeout=left)
+        retries = BUSY_RETRIES
+        if patient:
+            endpoint = replace(endpoint, retry_delay=BUSY_DELAY)
+            retries = math.ceil(left / BUSY_DELAY)
+        exchange = PendingReply(endpoint, wire.METADUMP, listing, deadline, retries=retries)
         return exchange.begin().result()
 
     def resolve(self) -> None:

@@ -1,23 +1,29 @@
-"""The reply to ``lru_crawler metadump``: which keys a node holds."""
+"""The reply to ``lru_crawler metadump``: which keys a node holds.
+
+Lines are looked at by the block, as they come, and nothing of them is kept but what is asked for:
+a node may hold millions.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
-from urllib.parse import unquote
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote_to_bytes
 
 from .wire import LimitReachedError, ProtocolError, ServerError, UnsupportedError
 
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
 
 #: A line holds a key of up to 250 bytes, each as ``%xx``, and some numbers.
 LINE_LIMIT = 4096
-#: More keys than this are not listed at once; memory has to stay bounded.
+#: More keys than this are not collected at once; memory has to stay bounded.
 KEY_LIMIT = 5_000_000
-_EXPIRES = re.compile(rb" exp=(-?[0-9]{1,19}) ")
+#: Complete lines about keys: "key=app%3A1 exp=... la=... cas=...", the key is URL-encoded.
+_LINES = re.compile(rb"(?:key=[^\n]*\n)*")
+_KEY, _EXPIRES = rb"([^ \n]*)", rb" exp=(-?[0-9]{1,19}) "
 
 
 class Listing:
@@ -27,33 +33,37 @@ class Listing:
         listing: The node has begun to list its keys.
     """
 
-    __slots__ = ("_found", "_limit", "_prefix", "_received", "listing")
+    __slots__ = ("_found", "_limit", "_pattern", "_prefix", "_received", "listing")
 
-    def __init__(self, prefix: str, limit: int | None = None) -> None:
+    def __init__(self, prefix: str, limit: int | None = None, *, rest: bytes = _KEY) -> None:
         self.listing = False
         self._prefix = prefix
+        self._pattern = re.compile(b"key=" + re.escape(quote(prefix, safe="").encode()) + rest)
         self._limit = limit
         self._received = b""
         self._found: list[str] = []
 
     def feed(self, data: bytes) -> bool:
         """Take the next bytes; return whether the reply is complete."""
-        lines = (self._received + data).split(b"\n")
-        self._received = lines.pop()
+        data = self._received + data
+        end = data.rfind(b"\n") + 1
+        self._received = data[end:]
         if len(self._received) > LINE_LIMIT:
             raise ProtocolError("a line without an end")
-        for position, line in enumerate(lines):
-            if line.startswith(b"key="):
-                self.listing = True
-                self._add(line)
-                continue
-            text = line.rstrip(b"\r")
-            if text == b"END":
-                if position != len(lines) - 1 or self._received:
-                    raise ProtocolError("more than was asked for")
-                return True
+        lines = _LINES.match(data, 0, end)
+        keys = lines.end() if lines else 0
+        if keys:
+            self.listing = True
+            self._take(self._pattern.findall(data, 0, keys))
+        if keys == end:
+            return False
+        behind = data.index(b"\n", keys) + 1
+        text = data[keys:behind].rstrip(b"\r\n")
+        if text != b"END":
             raise _refusal(text)
-        return False
+        if behind != len(data):
+            raise ProtocolError("more than was asked for")
+        return True
 
     def outcome(self, horizon: int) -> list[str]:  # noqa: ARG002  (part of the protocol)
         """Return the keys."""
@@ -64,14 +74,39 @@ class Listing:
         self._received = b""
         self._found = []
 
-    def _add(self, line: bytes) -> None:
-        key = _key(line)
-        if key.startswith(self._prefix):
-            self._found.append(key)
+    def _take(self, found: list[Any]) -> None:
+        """Take what the pattern found behind the prefix in some lines."""
+        names = [self._prefix + _unquoted(name) for name in found]
+        if self._limit is not None:
+            self._found += names[: self._limit - len(self._found)]
             if len(self._found) == self._limit:
                 raise LimitReachedError
-            if len(self._found) > KEY_LIMIT:
-                raise ProtocolError("more keys than can be listed")
+            return
+        self._found += names
+        if len(self._found) > KEY_LIMIT:
+            raise ProtocolError("more keys than can be listed")
+
+
+class Digests(Listing):
+    """Hands on the digests of sessions as they come, and keeps none.
+
+    Args:
+        digits: What a digest may begin with.
+        take: Is called with some digests, hexadecimal digits; if the reply began anew, some come
+            twice.
+    """
+
+    __slots__ = ("_hand_on",)
+
+    def __init__(
+        self, prefix: str, digits: str, length: int, take: Callable[[list[bytes]], object]
+    ) -> None:
+        rest = rb"([%b][0-9a-f]{%d}) " % (digits.encode(), length - 1)
+        super().__init__(prefix, rest=rest)
+        self._hand_on = take
+
+    def _take(self, found: list[Any]) -> None:
+        self._hand_on(found)
 
 
 class Expiries(Listing):
@@ -80,7 +115,7 @@ class Expiries(Listing):
     __slots__ = ("_expiries", "_wanted")
 
     def __init__(self, prefix: str, wanted: Collection[str]) -> None:
-        super().__init__(prefix)
+        super().__init__(prefix, rest=_KEY + _EXPIRES)
         self._wanted = frozenset(wanted)
         self._expiries: dict[str, int] = {}
 
@@ -93,16 +128,15 @@ class Expiries(Listing):
         super().reset()
         self._expiries = {}
 
-    def _add(self, line: bytes) -> None:
-        key = _key(line)
-        expires = _EXPIRES.search(line)
-        if key in self._wanted and expires:
-            self._expiries[key] = int(expires[1])
+    def _take(self, found: list[Any]) -> None:
+        for name, expires in found:
+            key = self._prefix + _unquoted(name)
+            if key in self._wanted:
+                self._expiries[key] = int(expires)
 
 
-def _key(line: bytes) -> str:
-    # "key=app%3A1 exp=... la=... cas=...": the key is URL-encoded.
-    return unquote(line[4:].partition(b" ")[0].decode("ascii", "replace"))
+def _unquoted(name: bytes) -> str:
+    return unquote_to_bytes(name).decode("utf-8", "replace")
 
 
 def _refusal(text: bytes) -> Exception:

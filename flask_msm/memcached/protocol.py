@@ -13,7 +13,7 @@ from .wire import ProtocolError, ServerError, UnsupportedError, WireError
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -25,6 +25,7 @@ STATS_LIMIT = 1024 * 1024
 END = b"END\r\n"
 _ITEM_TRAILER = b"\r\n" + END
 _ITEM = re.compile(rb"VALUE ([!-~]{1,250}) [0-9]{1,10} ([0-9]{1,10}) ([0-9]{1,20})\r\n")
+_VALUE = re.compile(rb"VALUE ([!-~]{1,250}) [0-9]{1,10} ([0-9]{1,10})\r\n")
 _STATISTIC = re.compile(rb"STAT ([!-~]+) ([^\r\n]*)")
 
 
@@ -141,6 +142,11 @@ class ManyAnswers(Generic[T]):
     def feed(self, data: bytes) -> bool:
         """Take the next bytes; return whether all replies are there."""
         received = self._received = self._received + data
+        lines = received.split(b"\r\n")
+        if len(lines) == self._count + 1 and not self._found and not lines.pop():
+            # All there at once, as a rule.
+            self._found = [self._meaning(line) for line in lines]
+            return True
         position = 0
         while len(self._found) < self._count:
             end = _line_end(received, position)
@@ -276,6 +282,72 @@ class ManyItems:
         self._received = bytearray()
         self._found: dict[bytes, tuple[bytes, bytes]] = {}
         self._size = 0
+
+
+class Values(NamedTuple):
+    """Values without what it takes to replace them, as the reply that they came in.
+
+    Attributes:
+        reply: All of it; nodes that hold the same values of the same keys reply the same.
+        places: Where the value of each key that is there begins and ends.
+    """
+
+    reply: bytes
+    places: dict[bytes, tuple[int, int]]
+
+    def by_key(self) -> dict[str, bytes]:
+        """Return the values that are there."""
+        reply = self.reply
+        return {key.decode("ascii"): reply[start:end] for key, (start, end) in self.places.items()}
+
+
+class ManyValues:
+    """The reply to ``get`` of several keys: the values that are there."""
+
+    __slots__ = ("_keys", "_places", "_position", "_received")
+
+    def __init__(self, keys: Collection[bytes]) -> None:
+        self._keys = keys
+        self._position = 0
+        self.reset()
+
+    def feed(self, data: bytes) -> bool:
+        """Take the next bytes; return whether the reply is complete."""
+        received = self._received
+        received += data
+        position, places = self._position, self._places
+        while not received.startswith(END, position):
+            head = _VALUE.match(received, position)
+            if head is None:
+                _check_line(received, position)
+                break
+            key, start = head[1], head.end()
+            end = start + int(head[2])
+            if key not in self._keys or key in places:
+                raise ProtocolError("an item that was not asked for")
+            if end > VALUE_LIMIT:
+                raise ProtocolError("values beyond every limit")
+            if len(received) < end + 2:
+                break
+            if not received.startswith(b"\r\n", end):
+                raise ProtocolError("a value that does not end where it should")
+            places[key] = start, end
+            position = end + 2
+        else:
+            _expect_end(received, position + len(END))
+            return True
+        self._position = position
+        return False
+
+    def outcome(self, horizon: int) -> Values:  # noqa: ARG002
+        """Return the values."""
+        return Values(bytes(self._received), self._places)
+
+    def reset(self) -> None:
+        """Forget what came in."""
+        self._received = bytearray()
+        self._places: dict[bytes, tuple[int, int]] = {}
+        self._position = 0
 
 
 class Statistics:

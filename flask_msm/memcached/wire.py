@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 _KEY = re.compile("[!-~]{1,250}")
+_KEYS = re.compile("[!-~]{1,250}(?: [!-~]{1,250})*")
 TTL_LIMIT = 2**31
 
 
@@ -111,6 +112,18 @@ def checked_ttl(ttl: int | None, ahead: float = 0.0) -> int:
 def gets(keys: Iterable[bytes]) -> bytes:
     """Return the command that reads *keys* with their cas ids."""
     return b"gets %b\r\n" % b" ".join(keys)
+
+
+def get(keys: Collection[str]) -> bytes:
+    """Return the command that reads *keys*.
+
+    Raises:
+        IllegalKeyError: One of them cannot be sent, or there is none.
+    """
+    line = " ".join(keys)
+    if _KEYS.fullmatch(line) is None or line.count(" ") != len(keys) - 1:
+        raise IllegalKeyError
+    return b"get %b\r\n" % line.encode("ascii")
 
 
 def add(key: bytes, value: bytes, ttl: int) -> bytes:

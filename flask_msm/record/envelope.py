@@ -16,7 +16,7 @@ from __future__ import annotations
 import zlib
 from math import inf
 from struct import Struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.errors import CorruptRecordError, IncompleteRecordError, UnknownRecordError
 
@@ -55,12 +55,30 @@ OVERHEAD = HEADER.size + HASH_SIZE
 _SEGMENTED_MAGIC = MAGIC + bytes([SEGMENTED])
 _FORMAT_1 = bytes([FORMAT])
 _MOMENTS = Struct(">dddq")
+#: Where they stand, by format.
+_MOMENTS_OF = {
+    FORMAT: HEADER.size - _MOMENTS.size,
+    SEGMENTED: BASE_HEADER.size - _MOMENTS.size,
+}
 _KEY_ID = slice(6, 10)
+#: Makes named tuples without the call of a Python function that their class needs.
+_new = tuple.__new__
 _COMPRESSED = 1
 _ENCRYPTED = 2
 #: A body may inflate to this many times ``MSM_MAX_RECORD_SIZE``.
 INFLATE_FACTOR = 16
 _LAST_KIND = int(max(Kind))
+
+
+class Head(NamedTuple):
+    """What can be read of a record without its body.
+
+    Attributes:
+        expires_at: Seconds since the epoch.
+    """
+
+    kind: Kind
+    expires_at: float
 
 
 class Envelope:
@@ -210,6 +228,28 @@ class Envelope:
         return Record(
             _KINDS[kind], created, renewed, expires_at, version, attributes, pointer, ending
         )
+
+    def head(self, data: bytes, key: str) -> Head | None:
+        """Return the head of a record that may be stored elsewhere as the bytes it is.
+
+        Returns:
+            ``None`` if it is not as it would be written today, or not signed for *key*, or nothing
+            this process can read: ``open`` knows which.
+        """
+        if len(data) < OVERHEAD or data[:2] != MAGIC or not self.is_current(data):
+            return None
+        kind, flags, codec = data[3], data[4], data[5]
+        known = codec == self.codec_id and kind <= _LAST_KIND
+        if not known or flags & ~(_COMPRESSED | _ENCRYPTED):
+            return None
+        if not is_signed(data, key, self.keys().current.secret):
+            return None
+        moments = _MOMENTS_OF[data[2]]
+        created, renewed, expires_at, version = _MOMENTS.unpack_from(data, moments)
+        times = -inf < renewed < inf and -inf < expires_at < inf and -inf < created <= inf
+        if not (times and -WEAK_OFFSET <= version < WEAK_OFFSET):
+            return None
+        return _new(Head, (_KINDS[kind], expires_at))
 
     def grown(self, segments: Segments, data: bytes, start: int, key: str) -> Segments:
         """Return *segments* with what stands in *data* behind them, from *start* on.

@@ -6,12 +6,13 @@ from hypothesis import strategies as st
 from support.fuzzing import fuzz
 from support.mutation import mutated
 
-from flask_msm.memcached.listing import Listing
+from flask_msm.memcached.listing import Digests, Listing
 from flask_msm.memcached.protocol import (
     LINE_LIMIT,
     STATS_LIMIT,
     Answer,
     ManyItems,
+    ManyValues,
     OneItem,
     Statistics,
 )
@@ -21,15 +22,18 @@ from flask_msm.memcached.wire import WireError
 MAKERS = {
     "one": lambda: OneItem(b"k"),
     "many": lambda: ManyItems({b"a": "a", b"b": "b"}),
+    "values": lambda: ManyValues({b"a", b"k"}),
     "answer": lambda: Answer({b"STORED": True, b"NOT_STORED": False}),
     "statistics": Statistics,
     "listing": lambda: Listing("msm:"),
+    "digests": lambda: Digests("msm:", "0123456789abcdef", 1, lambda _: None),
 }
 REPLIES = [
     b"END\r\n",
     b"STORED\r\n",
     b"VALUE k 0 5 7\r\nv\r\nEN\r\nEND\r\n",
     b"VALUE b 0 0 1\r\n\r\nVALUE a 4294967295 4 18446744073709551615\r\nEND\r\r\nEND\r\n",
+    b"VALUE k 0 5\r\nv\r\nEN\r\nVALUE a 1 0\r\n\r\nEND\r\n",
     b"STAT pid 12\r\nSTAT version 1.6 (x y)\r\nSTAT high \xff\r\nEND\r\n",
     b"key=msm%3Aa exp=-1 la=1 cas=2 fetch=no cls=1 size=63\nkey=other exp=1\nEND\r\n",
     b"SERVER_ERROR out of memory\r\n",

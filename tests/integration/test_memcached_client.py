@@ -227,6 +227,31 @@ def test_an_answer_that_is_none_fails_the_values_that_were_sent_with_it(node, se
         node.add_many({"k": (b"v", TTL)}, soon())
 
 
+def test_values_are_read_without_what_it_takes_to_replace_them(node):
+    for key, data in (("a", b"1"), ("b", b"END\r\n"), ("c", b"x" * 300_000)):
+        add(node, data, key=key)
+
+    found = node.start_get_values(["c", "missing", "b", "a"], soon()).result()
+
+    assert found.by_key() == {"a": b"1", "b": b"END\r\n", "c": b"x" * 300_000}
+    with pytest.raises(NodeValueError):
+        node.start_get_values(["a b"], soon()).result()
+
+
+def test_digests_are_handed_on_as_a_node_lists_them(node):
+    digests = [f"{number % 16:x}{number:039x}" for number in range(2000)]
+    for digest in digests:
+        add(node, b"1", key=f"m:{digest}")
+    for key in ("m:fleet:control", f"m:{digests[0]}0", f"o:{digests[0]}", "m:abc", f"m:{'G' * 40}"):
+        add(node, b"1", key=key)
+    handed = []
+
+    node.list_digests("m:", "3a", 40, handed.append, soon())
+
+    found = [name.decode() for names in handed for name in names]
+    assert sorted(found) == sorted(digest for digest in digests if digest[0] in "3a")
+
+
 def test_a_server_out_of_memory_refuses_the_value(memcached, node_at):
     node = node_at(memcached("-M", "-m", "2"))
     with pytest.raises(NodeValueError, match="out of memory"):

@@ -247,6 +247,20 @@ def test_half_an_answer_is_forgotten_before_the_read_is_sent_again(read, peer, n
     assert server.calls == 2
 
 
+def test_a_listing_waits_for_its_turn_while_others_are_read(peer, node_at):
+    busy = behaviours.answers(b"BUSY currently processing crawler request\r\n")
+    digest = b"a" * 40
+    listed = b"key=m%%3A%b exp=-1 la=1 cas=2 fetch=no cls=1 size=63\nEND\r\n" % digest
+    pauses, handed = [], []
+    server = peer(behaviours.in_turn(*[busy] * 60, behaviours.answers(listed)))
+    node = node_at(server, sleep=pauses.append)
+
+    node.list_digests("m:", "a", 40, handed.append, soon())
+
+    assert handed == [[digest]]
+    assert len(pauses) == 60
+
+
 def test_failures_to_send_come_out_of_the_result(node_at):
     """A caller that starts two commands must get to the second one."""
     node = node_at(host="127.0.0.1", port=free_port())

@@ -334,7 +334,7 @@ MUTATIONS = [
     Mutation(
         "records that only others can read are not copied",
         "maintenance/copier.py",
-        "tally.foreign.append(key)",
+        "tally.foreign.setdefault(target.id, []).append(key)",
         "pass",
         REBUILDER,
     ),

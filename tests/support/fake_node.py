@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
 from flask_msm.errors import NodeBusyError, NodeError, NodeUnreachableError, NodeValueError
-from flask_msm.memcached.protocol import CasToken, Item
+from flask_msm.memcached.protocol import CasToken, Item, Values
+
+
+def values_of(found: dict[str, bytes]) -> Values:
+    """Return what a node that holds *found* replies."""
+    reply, places = bytearray(), {}
+    for key, data in found.items():
+        reply += b"VALUE %b 0 %d\r\n" % (key.encode(), len(data))
+        places[key.encode()] = len(reply), len(reply) + len(data)
+        reply += data + b"\r\n"
+    return Values(bytes(reply + b"END\r\n"), places)
+
+
+def hand_on_digests(listed, prefix: str, digits: str, length: int, take) -> None:
+    """Hand on the digests among the keys *listed*, as a node does."""
+    named = re.compile(f"{re.escape(prefix)}([{digits}][0-9a-f]{{{length - 1}}})")
+    take([found[1].encode() for key in listed if (found := named.fullmatch(key))])
 
 
 class FakeExchange:
@@ -204,6 +221,13 @@ class FakeNode:
         found = {key: self.start_gets(key, deadline).result() for key in keys}
         return {key: item for key, item in found.items() if item is not None}
 
+    def start_get_values(self, keys, deadline: float) -> FakeExchange:
+        def read():
+            found = [(key, self.start_gets(key, deadline).result()) for key in keys]
+            return values_of({key: item.value for key, item in found if item is not None})
+
+        return FakeExchange(read)
+
     @property
     def largest(self) -> int:
         return self.item_size_max - 512
@@ -219,6 +243,9 @@ class FakeNode:
         if self.failing is not None:
             raise self.failing
         return [key for key in self.items if key.startswith(prefix)]
+
+    def list_digests(self, prefix, digits, length, take, deadline: float) -> None:
+        hand_on_digests(self.metadump(prefix, deadline), prefix, digits, length, take)
 
     def sample(self, prefix: str, limit: int, deadline: float) -> list[str]:
         return self.metadump(prefix, deadline)[:limit]

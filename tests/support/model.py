@@ -26,7 +26,7 @@ from types import SimpleNamespace
 from unittest import mock
 
 from support.clock import FakeClock
-from support.fake_node import FakeNode, FakeQuickCommands
+from support.fake_node import FakeNode, FakeQuickCommands, hand_on_digests, values_of
 
 from flask_msm.application import Application, Environment
 from flask_msm.cluster.health import NodeState
@@ -261,6 +261,13 @@ class Link:
         found = self._send(lambda: {key: self.memory.get(key) for key in keys}, deadline)()
         return {key: item for key, item in found.items() if item is not None}
 
+    def start_get_values(self, keys, deadline):
+        def read():
+            found = [(key, self.memory.get(key)) for key in keys]
+            return values_of({key: item.value for key, item in found if item is not None})
+
+        return self._exchange(read, deadline)
+
     @property
     def largest(self) -> int:
         return self.item_size_max - 512
@@ -272,6 +279,9 @@ class Link:
 
     def metadump(self, prefix, deadline):
         return self._send(lambda: self.memory.keys(prefix), deadline)()
+
+    def list_digests(self, prefix, digits, length, take, deadline):
+        hand_on_digests(self.metadump(prefix, deadline), prefix, digits, length, take)
 
     def expiries(self, prefix, keys, deadline):
         listed = self.metadump(prefix, deadline)

@@ -62,7 +62,7 @@ class Site:
     def copy(self):
         """Bring what the first home has to the second; return how many were written."""
         tally = Tally()
-        self.copier.copy([KEY], self.first, self.second, tally)
+        self.copier.copy([(self.second, [KEY])], self.first, tally)
         return tally.written
 
 

@@ -74,6 +74,16 @@ def test_the_order_of_the_configuration_does_not_matter():
     assert all(one.rank(key) == other.rank(key) for key in KEYS[:500])
 
 
+@pytest.mark.parametrize("last", [(), ("n1",), ("n2", "n4"), IDS])
+@pytest.mark.parametrize("replicas", [1, 2, 5])
+def test_whether_a_node_is_home_is_what_the_homes_say(replicas, last):
+    placement = Placement(IDS, replicas=replicas, last=last)
+    for node_id in IDS:
+        is_home = placement.home_test(node_id)
+        for key in KEYS[:300]:
+            assert is_home(key.encode()) == (node_id in placement.homes(key))
+
+
 def test_failover_nodes_come_behind_all_others_in_every_ranking():
     placement = Placement(IDS, replicas=2, last=("n1", "n4"))
     plain = Placement(IDS, replicas=2)

@@ -13,9 +13,9 @@ from flask_msm.cluster.placement import Placement
 from flask_msm.errors import NodeBusyError, NodeValueError
 from flask_msm.maintenance.copier import (
     BATCH,
-    BUSY_BATCH,
     BUSY_DUTY,
     DUTY,
+    REPLY,
     RecordCopier,
     Tally,
 )
@@ -112,7 +112,8 @@ class Site:
 
     def copy(self, *numbers):
         tally = Tally()
-        self.copier.copy([key(number) for number in numbers], self.source, self.target, tally)
+        batches = [(self.target, [key(number) for number in numbers])]
+        self.copier.copy(batches, self.source, tally)
         return tally
 
 
@@ -144,20 +145,85 @@ def test_a_record_that_would_be_written_otherwise_today_is_written_anew(site):
     assert site.held(site.target, 1) == record(a=b"1")
 
 
-def test_a_copier_takes_less_at_a_time_and_rests_longer_while_requests_come_in(site):
-    requests, spent, rests, taken = iter([0, 0, 5]), count(), [], []
+def test_a_copier_rests_longer_while_requests_come_in(site):
+    requests, spent, rests = iter([0, 5, 5]), count(), []
     site.copier.requests = lambda: next(requests)
     site.copier.processor = lambda: float(next(spent))
     site.copier.pause = rests.append
-    get_many = site.source.get_many
-    site.source.get_many = lambda keys, deadline: (
-        taken.append(len(keys)) or get_many(keys, deadline)
+
+    site.copy(*range(3 * BATCH))
+
+    assert rests == pytest.approx([1 / duty - 1 for duty in (DUTY, BUSY_DUTY, DUTY)])
+
+
+def test_a_wait_for_a_node_is_a_rest_of_the_copier_as_well(site):
+    spent, rests = count(), []
+    site.copier.processor = lambda: float(next(spent))
+    site.copier.pause = rests.append
+    answer = site.source.start_get_values
+
+    def slow(keys, deadline):
+        site.clock.advance(2 / DUTY)
+        return answer(keys, deadline)
+
+    site.source.start_get_values = slow
+    site.copy(1)
+
+    assert rests == [0.0]
+
+
+@pytest.mark.parametrize("connections", [1, 2, 3, 8])
+def test_a_copier_leaves_a_connection_to_requests(site, connections):
+    used, most = [0], [0]
+
+    def counted(start):
+        def begun(*arguments):
+            exchange = start(*arguments)
+            used[0] += 1
+            most[0] = max(most[0], used[0])
+            result = exchange.result
+
+            def ended():
+                used[0] -= 1
+                return result()
+
+            exchange.result = ended
+            return exchange
+
+        return begun
+
+    site.copier = RecordCopier(
+        envelope=OURS,
+        clock=site.clock,
+        timeout=1.0,
+        pause=lambda _: None,
+        connections=connections,
     )
+    for number in range(3 * BATCH):
+        site.holds(site.source, number, record(2, a=b"2"))
+        site.holds(site.target, number, record(1, a=b"1"))
+    site.target.start_get_values = counted(site.target.start_get_values)
+    site.target.start_cas = counted(site.target.start_cas)
+    site.copy(*range(3 * BATCH))
 
-    site.copy(*range(2 * BATCH + BUSY_BATCH))
+    assert used == [0]
+    assert most[0] <= max(1, connections - 1)
 
-    assert taken == [BATCH, BATCH, BUSY_BATCH]
-    assert rests == pytest.approx([1 / DUTY - 1, 1 / DUTY - 1, 1 / BUSY_DUTY - 1])
+
+def test_of_large_records_fewer_are_asked_for_at_a_time(site):
+    asked = []
+    answer = site.source.start_get_values
+    site.source.start_get_values = lambda keys, deadline: (
+        asked.append(len(keys)) or answer(keys, deadline)
+    )
+    for number in range(3 * BATCH):
+        site.holds(site.source, number, record(a=b"x" * (REPLY // 10)))
+
+    site.copy(*range(3 * BATCH))
+
+    assert asked[:2] == [BATCH, BATCH]
+    assert max(asked[2:]) <= 10
+    assert len(site.target.items) == 3 * BATCH
 
 
 # -- what is copied ------------------------------------------------------------------------------

@@ -14,8 +14,10 @@ from flask_msm.memcached.protocol import (
     CasToken,
     Item,
     ManyItems,
+    ManyValues,
     OneItem,
     Statistics,
+    Values,
 )
 
 
@@ -31,12 +33,17 @@ def many():
     return ManyItems({b"a": "a", b"b": "b"})
 
 
+def values():
+    return ManyValues({b"a", b"b"})
+
+
 def answer():
     return Answer(STORED)
 
 
 ITEM = b"VALUE k 0 5 7\r\nv\r\nEN\r\nEND\r\n"
 ITEMS = b"VALUE b 0 0 1\r\n\r\nVALUE a 4294967295 4 18446744073709551615\r\nEND\r\r\nEND\r\n"
+VALUES = b"VALUE b 0 0\r\n\r\nVALUE a 4294967295 4\r\nEND\r\r\nEND\r\n"
 STATS = b"STAT pid 12\r\nSTAT version 1.6 (x y)\r\nSTAT empty \r\nSTAT high \xff\r\nEND\r\n"
 
 COMPLETE = [
@@ -52,6 +59,8 @@ COMPLETE = [
             "a": Item(b"END\r", CasToken(b"18446744073709551615", 3)),
         },
     ),
+    (values, b"END\r\n", Values(b"END\r\n", {})),
+    (values, VALUES, Values(VALUES, {b"b": (13, 13), b"a": (37, 41)})),
     (answer, b"STORED\r\n", True),
     (answer, b"NOT_STORED\r\n", False),
     (Statistics, b"END\r\n", {}),
@@ -65,6 +74,7 @@ COMPLETE = [
 
 def test_commands_are_what_memcached_takes():
     assert wire.gets([b"a", b"b"]) == b"gets a b\r\n"
+    assert wire.get(["a", "b"]) == b"get a b\r\n"
     assert wire.add(b"k", b"v\r\n", 60) == b"add k 0 60 3\r\nv\r\n\r\n"
     assert wire.cas(b"k", b"", 60, b"7") == b"cas k 0 60 0 7\r\n\r\n"
     assert wire.delete(b"k") == b"delete k\r\n"
@@ -103,6 +113,18 @@ def test_a_legal_key_is_sent_as_it_is(key):
 def test_an_illegal_key_is_not_sent(key):
     with pytest.raises(wire.IllegalKeyError):
         wire.key_bytes(key)
+
+
+@pytest.mark.parametrize("keys", [[], [""], ["a", ""], ["a", "k" * 251], ["a\nb"], ["a b"], ["ä"]])
+def test_many_keys_of_which_one_is_illegal_are_not_sent(keys):
+    with pytest.raises(wire.IllegalKeyError):
+        wire.get(keys)
+
+
+def test_values_are_named_by_their_keys():
+    reply = values()
+    assert reply.feed(VALUES)
+    assert reply.outcome(0).by_key() == {"b": b"", "a": b"END\r"}
 
 
 @pytest.mark.parametrize("ttl", [1, 60, 30 * 86400, 2**31 - 1])
@@ -169,6 +191,13 @@ GARBAGE = [
     (many, b"VALUE a 0 1 7\r\nv\r\nVALUE a 0 1 7\r\nv\r\nEND\r\n"),
     (many, b"VALUE a 0 %d 7\r\n" % (VALUE_LIMIT + 1)),
     (many, b"VALUE a 0 1 7\r\nv\r\nVALUE b 0 %d 7\r\n" % VALUE_LIMIT),
+    (values, b"VALUE c 0 1\r\nv\r\nEND\r\n"),
+    (values, b"VALUE a 0 1 7\r\nv\r\nEND\r\n"),
+    (values, b"VALUE a 0 1\r\nvv\r\nEND\r\n"),
+    (values, b"VALUE a 0 1\r\nv\r\nVALUE a 0 1\r\nv\r\nEND\r\n"),
+    (values, b"VALUE a 0 %d\r\n" % (VALUE_LIMIT + 1)),
+    (values, b"STORED\r\n"),
+    (values, b"x" * (LINE_LIMIT + 1)),
     (answer, b"DELETED\r\n"),
     (answer, b"stored\r\n"),
     (answer, b"STORED\n" + b"x" * LINE_LIMIT),
@@ -185,7 +214,7 @@ def test_data_that_is_no_answer_to_the_command_is_a_protocol_error(make, data):
         make().feed(data)
 
 
-@pytest.mark.parametrize("make", [one, many, answer, Statistics])
+@pytest.mark.parametrize("make", [one, many, values, answer, Statistics])
 @pytest.mark.parametrize(
     ("line", "kind", "text"),
     [
@@ -203,7 +232,7 @@ def test_an_error_line_says_what_it_is(make, line, kind, text):
     assert (caught.value.kind, caught.value.text) == (kind, text)
 
 
-@pytest.mark.parametrize("make", [one, many, answer])
+@pytest.mark.parametrize("make", [one, many, values, answer])
 def test_an_unknown_command_is_refused_when_more_errors_follow(make):
     """memcached answers to the lines of a value as well when it took no command before it."""
     with pytest.raises(wire.ServerError, match=r"^ERROR$"):
@@ -215,7 +244,7 @@ def test_a_server_may_give_no_statistics():
         Statistics().feed(b"ERROR\r\n")
 
 
-@pytest.mark.parametrize("make", [one, many, answer, Statistics])
+@pytest.mark.parametrize("make", [one, many, values, answer, Statistics])
 @pytest.mark.parametrize("prefix", [b"", b"ERROR ", b"CLIENT_ERROR ", b"VALUE ", b"STAT"])
 def test_no_message_repeats_what_the_peer_said(make, prefix):
     with pytest.raises(wire.WireError) as caught:
