@@ -6,17 +6,14 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flask import Flask, current_app
 from flask import session as current_session
 
 from flask_msm.memcached.client import MemcachedNode
-from flask_msm.operations.checks import Report
-from flask_msm.operations.cli import msm_commands
-from flask_msm.operations.console import Console
-from flask_msm.operations.lookup import SessionLookup
+from flask_msm.operations.command_group import msm_commands
 from flask_msm.process.clock import Clock, FleetClock, SystemClock
 from flask_msm.record.codec.msgpack import Codec, MsgpackCodec
 from flask_msm.record.codec.names import text_of
@@ -42,6 +39,8 @@ from .version import VERSION
 
 if TYPE_CHECKING:
     from flask_msm.cluster.events import Event
+    from flask_msm.operations.checks import Report
+    from flask_msm.operations.console import Console
     from flask_msm.sessions.repository import Repository
     from flask_msm.settings.node_address import NodeAddress
     from flask_msm.storage.store import SessionStore
@@ -88,14 +87,19 @@ class SessionInfo:
     attributes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class AppState:
     """What belongs to one application; ``app.extensions["msm"]``."""
 
     settings: Settings
     parts: Application
     interface: MsmSessionInterface
-    console: Console
+    make_console: Callable[[], Console]
+
+    @cached_property
+    def console(self) -> Console:
+        """What operators see and change."""
+        return self.make_console()
 
     @property
     def store(self) -> SessionStore:
@@ -189,23 +193,17 @@ class MemcachedSessionManager:
             route=settings.route,
             on_load=parts.cluster.runtime.on_load if parts.cluster else None,
         )
-        lookups = SessionLookup(
-            parts,
-            settings,
-            secrets=lambda: secrets_of(app) or ("",),
-            clock=clock,
-            life=lambda: interface.life(app),
-        )
-        console = Console(parts, settings, app_name=app.name, clock=clock, lookups=lookups)
-        app.extensions[EXTENSION] = AppState(
-            settings=settings, parts=parts, interface=interface, console=console
+        state = app.extensions[EXTENSION] = AppState(
+            settings=settings,
+            parts=parts,
+            interface=interface,
+            make_console=partial(_console, app, parts, settings, clock),
         )
         app.session_interface = interface
         if settings.admin:
-            # Only applications with the dashboard import Flask-Admin.
             from flask_msm_dashboard import mount  # noqa: PLC0415
 
-            mount(app, console, settings)
+            mount(app, lambda: state.console, settings)
         app.register_error_handler(SessionUnavailableError, _unavailable)
         app.cli.add_command(msm_commands)
         if not settings.nodes:
@@ -416,6 +414,21 @@ def _checked_interface(interface: type[MsmSessionInterface]) -> type[MsmSessionI
 def _unavailable(error: Exception) -> tuple[str, int]:
     logger.warning("503: %s", error)
     return "Your session cannot be reached at the moment. Please try again.", 503
+
+
+def _console(app: Flask, parts: Application, settings: Settings, clock: Clock) -> Console:
+    """Return what operators see and change; imported here, because most workers need none."""
+    from .operations.console import Console  # noqa: PLC0415
+    from .operations.lookup import SessionLookup  # noqa: PLC0415
+
+    lookups = SessionLookup(
+        parts,
+        settings,
+        secrets=lambda: secrets_of(app) or ("",),
+        clock=clock,
+        life=lambda: app.extensions[EXTENSION].interface.life(app),
+    )
+    return Console(parts, settings, app_name=app.name, clock=clock, lookups=lookups)
 
 
 def _node(address: NodeAddress, settings: Settings, clock: Clock) -> MemcachedNode:

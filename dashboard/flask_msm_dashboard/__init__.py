@@ -1,7 +1,7 @@
 """The operator's dashboard at ``/msm-admin``."""
 
 from .access import Access
-from .mounting import mount
+from .front import mount
 from .sign_in import basic_auth, loopback_only
 
 

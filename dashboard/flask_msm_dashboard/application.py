@@ -13,6 +13,9 @@ from flask.sessions import NullSession, SessionInterface
 from werkzeug.local import LocalProxy
 from werkzeug.test import run_wsgi_app
 
+from flask_msm.process.locks import ProcessLock
+
+from .access import AccessControl
 from .security import harden
 
 
@@ -22,8 +25,15 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
     from flask.ctx import RequestContext
 
+    from flask_msm.commands import Console
+    from flask_msm.settings import Settings
+
+    from .context import DashboardContext
+
 
 logger = logging.getLogger("flask_msm.admin")
+
+ENDPOINT = "msm_admin"
 
 #: What belongs to the body of a request, or to the request that was made of it first.
 _OF_THE_BODY = ("werkzeug.request", "HTTP_TRANSFER_ENCODING", "wsgi.input_terminated")
@@ -46,33 +56,58 @@ class Dashboard(Flask):
 
     No method of Flask that handles a request is overridden: Flask 3.2 changes what they take.
 
+    Its pages, Flask-Admin and all that they need are imported by the first request to it.
+
     Args:
         host: The application that the dashboard belongs to.
+        console: Returns what shows and changes the fleet.
+        options: The settings.
+
+    Raises:
+        ConfigError: ``MSM_ADMIN_ACCESS`` cannot be used.
     """
 
-    def __init__(self, host: Flask) -> None:
+    def __init__(self, host: Flask, console: Callable[[], Console], options: Settings) -> None:
         super().__init__("flask_msm_dashboard", static_folder=None, template_folder=None)
         self.host = host
+        self.console = console
+        self.options = options
+        self.access = AccessControl(options.admin_access, self.ask)
         self.config = host.config
         self.session_interface = _NoSessions()
-        self.after_request(harden)
+        self._context: DashboardContext | None = None
+        self._lock = ProcessLock()
 
     @cached_property
     def logger(self) -> logging.Logger:
         """The host's: found when it is needed, after the host has set its logging up."""
         return self.host.logger
 
-    def complete(self) -> None:
-        """Do what is left when all pages are there."""
+    @property
+    def context(self) -> DashboardContext:
+        """What the pages share; they are made if they are not there yet."""
+        if self._context is None:
+            with self._lock:
+                if self._context is None:
+                    self._context = self._complete()
+        return self._context
+
+    def _complete(self) -> DashboardContext:
+        from .pages import add_pages  # noqa: PLC0415
+
+        self.after_request(harden)
+        context = add_pages(self)
         self.extensions = self.host.extensions
         for rule in self.url_map.iter_rules():
             if rule.methods is not None:
                 # Flask answers it before access is checked.
                 rule.methods.discard("OPTIONS")
+        return context
 
     def answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request, as a WSGI application does; every failure is a 500."""
         try:
+            _ = self.context
             # In a copy: no context of ours is left in the thread after an error. The
             # response starts after it, since what wraps ``start_response`` may look for the
             # host's request and would find ours.

@@ -12,7 +12,8 @@ from flask_msm.operations.state.document import SCHEMA
 from flask_msm.operations.state.texts import _
 
 from .access import Access
-from .context import ENDPOINT, DashboardContext, PageContext, revision, theme
+from .application import ENDPOINT
+from .context import DashboardContext, PageContext, revision, theme
 from .responses import json_response
 
 

@@ -20,6 +20,7 @@ from flask_msm.operations.state.texts import _, listed, plural
 from flask_msm.operations.state.verdict import verdict
 
 from . import tags
+from .application import ENDPOINT
 from .limits import Limiter
 from .script_texts import script_texts
 from .security import Tokens
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent
 STATIC = FOLDER / "static"
-ENDPOINT = "msm_admin"
 THEME_COOKIE = "msm_admin_theme"
 #: Time in seconds between two polls.
 POLL = 3.0

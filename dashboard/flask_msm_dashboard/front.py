@@ -10,13 +10,16 @@ from flask import Flask, Response, request
 
 from flask_msm.interface import PASSIVE_VIEW
 
+from .application import ENDPOINT, Dashboard
+
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-    from .application import Dashboard
+    from flask_msm.commands import Console
+    from flask_msm.settings import Settings
 
 
 logger = logging.getLogger("flask_msm.admin")
@@ -26,19 +29,24 @@ _MOST_OBJECTS = 100
 _LEAVES = (type, FunctionType, BuiltinFunctionType, MethodType, Flask)
 
 
-def put_in_front(host: Flask, dashboard: Dashboard, prefix: str) -> None:
-    """Let *dashboard* answer what is below *prefix*, and the host the rest.
+def mount(host: Flask, console: Callable[[], Console], settings: Settings) -> Dashboard:
+    """Put the dashboard at ``MSM_ADMIN_URL`` of *host*, out of reach of its hooks.
 
     The place is the innermost one: middleware of the host stands before the dashboard, whether it
-    was added before or is added later. The host gets the rules of the dashboard as well, for
-    ``url_for`` and ``flask routes``; they answer where the place was lost.
+    was added before or is added later. The host gets two rules as well, for ``url_for`` and
+    ``flask routes``; they answer where the place was lost.
 
     Args:
-        host: Its pages stay as they are.
-        dashboard: Its rules are complete.
-        prefix: Path of the dashboard, without a slash at its end.
+        host: Has not answered a request yet. Its pages stay as they are.
+        console: Returns what shows and changes the fleet; called by the first request.
+        settings: The settings of the application.
+
+    Raises:
+        ConfigError: ``MSM_ADMIN_ACCESS`` cannot be used.
     """
-    _mirror(host, dashboard)
+    dashboard = Dashboard(host, console, settings)
+    prefix = settings.admin_url
+    _add_rules(host, dashboard, prefix)
     places = list(_places(host))
     inner: WSGIApplication = host.wsgi_app
     if places:
@@ -60,12 +68,13 @@ def put_in_front(host: Flask, dashboard: Dashboard, prefix: str) -> None:
             nonlocal shadowed_is_known
             if not shadowed_is_known:
                 shadowed_is_known = True
-                _say_what_is_shadowed(host, dashboard, prefix)
+                _say_what_is_shadowed(host, prefix)
             return dashboard.answer(environ, start_response)
         return inner(environ, start_response)
 
     for holder, name in places or [(host, "wsgi_app")]:
         setattr(holder, name, front)
+    return dashboard
 
 
 def _is_own(host: Flask, found: object) -> bool:
@@ -120,7 +129,7 @@ def _can_set(holder: object, name: str, value: object) -> bool:
     return True
 
 
-def _mirror(host: Flask, dashboard: Dashboard) -> None:
+def _add_rules(host: Flask, dashboard: Dashboard, prefix: str) -> None:
     warned = False
 
     def delegate(**_values: Any) -> Response:
@@ -134,18 +143,18 @@ def _mirror(host: Flask, dashboard: Dashboard) -> None:
         return cast("Response", Response.from_app(dashboard.answer, request.environ))
 
     setattr(delegate, PASSIVE_VIEW, True)
-    for rule in dashboard.url_map.iter_rules():
+    for path, name in (("/", "index"), ("/<path:page>", "page")):
         host.add_url_rule(
-            rule.rule,
-            rule.endpoint,
+            prefix + path,
+            f"{ENDPOINT}.{name}",
             delegate,
-            methods=(rule.methods or set()) - {"HEAD"},
+            methods=("GET", "POST"),
             provide_automatic_options=False,
         )
 
 
-def _say_what_is_shadowed(host: Flask, dashboard: Dashboard, prefix: str) -> None:
+def _say_what_is_shadowed(host: Flask, prefix: str) -> None:
     for rule in host.url_map.iter_rules():
         below = rule.rule == prefix or rule.rule.startswith(prefix + "/")
-        if below and rule.endpoint not in dashboard.view_functions:
+        if below and not rule.endpoint.startswith(f"{ENDPOINT}."):
             logger.warning("%s is below the dashboard and never reached", rule.rule)

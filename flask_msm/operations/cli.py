@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import click
-from flask.cli import AppGroup
 
 from flask_msm.cluster.control import DISTRIBUTION, ON_RECONNECT, POLICY, RUNNING, STOPPED
 
@@ -21,6 +20,7 @@ from .cli_fleet import (
     visiting,
     worker_rows,
 )
+from .command_group import msm_commands
 from .console import POLICIES, RECONNECTS
 
 
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from .checks import Report
     from .console import Console, Outcome
     from .inspection import Inspection
-
-
-msm_commands = AppGroup("msm", help="Look after the sessions in memcached.")
 
 
 def _command(

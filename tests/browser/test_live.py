@@ -190,7 +190,7 @@ def test_after_an_upgrade_it_asks_for_a_reload(open_page, served):
     page = open_page()
     page.goto(server.url)
 
-    server.app.extensions["dashboard"].build = "another"
+    server.app.extensions["dashboard"].context.build = "another"
 
     expect(page.locator("#bar")).to_contain_text("A new version is running.")
     expect(page.locator("#bar a")).to_have_text("Reload")

@@ -57,7 +57,7 @@ def make_app(console=None, *, session=True, url_prefix_first=False, **options):
     if session:
         app.session_interface = BrokenSessions()
     console = console or FakeConsole()
-    app.extensions["dashboard"] = mount(app, console, Options(**options))
+    app.extensions["dashboard"] = mount(app, lambda: console, Options(**options))
     return app, console
 
 
@@ -86,7 +86,7 @@ def post(client, path, data, **headers):
 def token_of(client, action, operator="anna.k"):
     """Return the token of a form of *operator*."""
     app = client.application
-    return app.extensions["dashboard"].tokens.make(app, operator, action)
+    return app.extensions["dashboard"].context.tokens.make(app, operator, action)
 
 
 def review(client, path):

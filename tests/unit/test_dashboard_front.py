@@ -26,7 +26,7 @@ def walled(app_class=Flask):
 def mounted(app, **options):
     """Put the dashboard into *app*; return its console."""
     console = FakeConsole()
-    mount(app, console, Options(**options))
+    mount(app, lambda: console, Options(**options))
     return console
 
 

@@ -14,7 +14,7 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from flask_msm import MemcachedSessionManager
 from flask_msm_dashboard import mount
-from flask_msm_dashboard.mounting import MsmAdmin
+from flask_msm_dashboard.pages import MsmAdmin
 from flask_msm_dashboard.views import OverviewView
 
 
@@ -37,7 +37,7 @@ def test_the_dashboard_works_beside_an_admin_of_the_application(url, first):
     app.secret_key = "x"
     steps = [
         lambda: Admin(app, index_view=Index(url=url), url=url),
-        lambda: mount(app, FakeConsole(), Options()),
+        lambda: mount(app, FakeConsole, Options()),
     ]
     for step in steps if first == "theirs" else steps[::-1]:
         step()
@@ -76,7 +76,7 @@ def test_a_change_leads_back_under_the_prefix():
 
 def test_views_that_would_be_open_are_refused():
     app, _ = make_app()
-    index = OverviewView(app.extensions["dashboard"], path="", name="Overview")
+    index = OverviewView(app.extensions["dashboard"].context, path="", name="Overview")
     admin = MsmAdmin(url="/msm-admin", endpoint="msm_admin", index_view=index)
 
     with pytest.raises(TypeError, match="MsmView"):

@@ -1,4 +1,4 @@
-"""Brings the dashboard into an application."""
+"""The pages of the dashboard, made when the first of them is asked for."""
 
 from __future__ import annotations
 
@@ -8,23 +8,19 @@ from flask_admin import Admin
 from flask_admin.theme import Theme
 from werkzeug.exceptions import HTTPException
 
-from .access import AccessControl
 from .action_views import ActView, SessionsView
 from .api import ApiView
-from .application import Dashboard
+from .application import ENDPOINT
 from .base import MsmView
-from .context import ENDPOINT, STATIC, DashboardContext
-from .front import put_in_front
+from .context import STATIC, DashboardContext
 from .strays import Strays
 from .views import BlacklistView, EventsView, NodesView, OverviewView, PolicyView, WorkersView
 
 
 if TYPE_CHECKING:
-    from flask import Flask
     from flask_admin import BaseView
 
-    from flask_msm.commands import Console
-    from flask_msm.settings import Settings
+    from .application import Dashboard
 
 
 class MsmAdmin(Admin):  # type: ignore[misc]
@@ -41,25 +37,13 @@ class MsmAdmin(Admin):  # type: ignore[misc]
         super().add_view(view)
 
 
-def mount(app: Flask, console: Console, settings: Settings) -> DashboardContext:
-    """Put the dashboard at ``MSM_ADMIN_URL`` of *app*, out of reach of its hooks.
-
-    Args:
-        app: Has not answered a request yet.
-        console: Shows and changes the fleet.
-        settings: The settings of the application.
-
-    Raises:
-        ConfigError: ``MSM_ADMIN_ACCESS`` cannot be used.
-    """
-    dashboard = Dashboard(app)
-    context = DashboardContext(
-        console, settings, AccessControl(settings.admin_access, dashboard.ask)
-    )
+def add_pages(dashboard: Dashboard) -> DashboardContext:
+    """Give *dashboard* its pages; return what they share."""
+    context = DashboardContext(dashboard.console(), dashboard.options, dashboard.access)
     overview = OverviewView(context, path="", name="Overview", static_folder=str(STATIC))
     admin = MsmAdmin(
         name="Sessions",
-        url=settings.admin_url,
+        url=context.options.admin_url,
         endpoint=ENDPOINT,
         # Required by the constructor; no page of Flask-Admin's own is ever rendered.
         theme=Theme(folder="bootstrap4", base_template="flask_msm/base.html"),
@@ -79,6 +63,4 @@ def mount(app: Flask, console: Console, settings: Settings) -> DashboardContext:
         admin.add_view(view)
     admin.init_app(dashboard)
     dashboard.register_error_handler(HTTPException, Strays(overview, api))
-    dashboard.complete()
-    put_in_front(app, dashboard, settings.admin_url)
     return context
