@@ -35,6 +35,8 @@ BESIDE = {
     ),
     "flask_msm_dashboard": ("Access", "basic_auth", "loopback_only"),
 }  # fmt: skip
+#: Classes of this package that are one half of a public one.
+HALVES = {"ConsoleView"}
 #: Members of public classes that only this package uses.
 INTERNAL = {
     "Console": {"application", "conditions", "operations", "settings", "survey", "visit"},
@@ -110,11 +112,18 @@ def _entry(found: Any) -> Iterator[str]:
 
 def _members(found: Any) -> list[Any]:
     hidden = INTERNAL.get(found.name, set()) | set(dir(dict))
+    members = {**_half(found), **found.members}
     return [
         member
-        for name, member in sorted(found.members.items())
+        for name, member in sorted(members.items())
         if not name.startswith("_") and name not in hidden and not _is_field(member)
     ]
+
+
+def _half(found: Any) -> dict[str, Any]:
+    """Return what a class inherits that is written in two halves."""
+    halves = [found.module.members[base] for base in map(str, found.bases) if base in HALVES]
+    return {name: member for half in halves for name, member in half.final_target.members.items()}
 
 
 def _is_field(member: Any) -> bool:
@@ -146,7 +155,9 @@ def _line(item: Any) -> str:
 
 
 def _code(found: Any) -> str:
-    signature = str(found.signature())
+    init = _half(found).get("__init__") if found.is_class else None
+    signature = str(found.signature() or (init and init.signature(name=found.name)))
+    signature = signature.removesuffix(" -> None") if found.is_class else signature
     if len(signature) > 100:
         # At each comma that another argument follows.
         signature = re.sub(r", (?=\*,|\w+: )", ",\n    ", signature)

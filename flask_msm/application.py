@@ -30,6 +30,7 @@ from .cluster.session_log import SessionLog
 from .cluster.shared_map import SharedMap, shared_envelope
 from .cluster.trust import hold_off
 from .cluster.workers import WorkerRegistry
+from .maintenance.audit_log import AuditLog
 from .maintenance.copier import RecordCopier
 from .maintenance.failback import Failback
 from .maintenance.host_copy import HostCopy
@@ -451,6 +452,7 @@ class Cluster:
             ),
             reporter=self.reporter,
             host_log=HostLog(self.control.shared, self._application.local),
+            audit_log=AuditLog(self.control, self._application.local, clock),
             urgent=self.urgent,
             deadline=settings.request_deadline,
         )

@@ -10,12 +10,14 @@ Facts about a node stand under ``<fact>:<node id>`` in one shared map:
 * ``drain``: an operator's order, ``draining`` or ``drained``.
 
 What operators chose at run time stands under ``choice:<name>``: it holds until it is taken back,
-and takes the place of what is configured.
+and takes the place of what is configured. The lines that tell of it, for the log of every host,
+stand under ``audit:<any name>``.
 """
 
 from __future__ import annotations
 
 import json
+import secrets
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -39,11 +41,13 @@ POLICY, ON_RECONNECT, PIN, CLEAR = "policy", "on_reconnect", "pin:", "clear:"
 DISTRIBUTION, STOPPED, RUNNING = "distribution", "stopped", "running"
 #: Longest text that is taken from an entry, characters.
 MAX_TEXT = 200
+#: So many lines for the audit log are shared, of at most so many characters.
+ANNOUNCED, MAX_LINE = 16, 500
 
 _KNOWN, _MISSED, _REBUILT, _DRAIN, _LOST = "known:", "missed:", "rebuilt:", "drain:", "lost:"
 _IDENTITY = "identity:"
 _FACTS = (_KNOWN, _IDENTITY, _MISSED, _REBUILT, _DRAIN, _LOST)
-_CHOICE = "choice:"
+_CHOICE, _AUDIT = "choice:", "audit:"
 
 
 def rank(name: str) -> int:
@@ -154,6 +158,22 @@ class Control:
             name[len(whole) :]: _choice(entry)
             for name, entry in self.shared.attributes.entries.items()
             if name.startswith(whole)
+        }
+
+    def announce(self, line: str) -> str:
+        """Share *line* for the audit log of every host; return its name."""
+        name = _AUDIT + secrets.token_hex(4)
+        self.shared.put(name, json.dumps({"line": line[:MAX_LINE]}).encode())
+        lines = self.shared.values(_AUDIT)
+        for old in sorted(lines, key=lambda one: lines[one][0])[:-ANNOUNCED]:
+            self.shared.put(_AUDIT + old, None)
+        return name.removeprefix(_AUDIT)
+
+    def announced(self) -> dict[str, tuple[int, str]]:
+        """Return the lines for the audit log and their stamps, by name."""
+        return {
+            name: (stamp, facts_in(raw).line("line", MAX_LINE))
+            for name, (stamp, raw) in self.shared.values(_AUDIT).items()
         }
 
     def lost(self) -> dict[str, int]:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.process.locks import ProcessLock
 
+from .event_log import EventLog
+
 
 if TYPE_CHECKING:
     from flask_msm.process.clock import Clock
@@ -43,9 +45,6 @@ class Event(NamedTuple):
     result: str | None = None
 
 
-_LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-
-
 class Events:
     """Keeps the newest events of this process and hands each of them on."""
 
@@ -56,6 +55,7 @@ class Events:
         self._ids = count(1)
         self._lock = ProcessLock()
         self._visits = False
+        self.log = EventLog(clock)
 
     def visit(self) -> None:
         """Log errors only, for a command line, which prints what it found.
@@ -71,17 +71,22 @@ class Events:
         text: str,
         *,
         logged: bool = True,
+        begins: str | None = None,
+        ends: str | None = None,
+        loud: bool = False,
         **more: str | None,
     ) -> int:
         """Record an event, log it, and call the listener; return its id.
 
         *more* are further fields of it. Without *logged* it has its line of the log from elsewhere.
+        What it *begins* or *ends* is a word for a trouble with its node: see ``event_log.py``.
+        One that is *loud* is logged at WARNING, though nothing is wrong.
         """
         with self._lock:
             event = Event(next(self._ids), self._clock.time(), level, kind, text, **more)
             self._ring.append(event)
         if logged and (not self._visits or level == "error"):
-            logger.log(_LEVELS[level], "%s: %s", kind, text)
+            self.log.write(event, begins=begins, ends=ends, loud=loud)
         if self._listener is None:
             return event.id
         try:

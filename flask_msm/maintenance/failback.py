@@ -176,7 +176,7 @@ class Failback:
                 seconds = self.membership.clock.monotonic() - began
                 what = "kept on this host" if dirty else "that the cluster had forgotten"
                 text = f"{done} of {len(found)} sessions {what} were handed over in {seconds:.1f} s"
-                self.membership.events.add("info", "handed_over", text)
+                self.membership.events.add("info", "handed_over", text, loud=True)
         return done + left == len(found)
 
     def _say_late(self) -> None:

@@ -84,7 +84,7 @@ class HostLog:
         """
         if now is None:
             if since:
-                logger.info("%s_over: over: %s", kind, text)
+                logger.warning("%s_over: over: %s", kind, text)
             return stamp, 0.0, kind, text
         if now.since != since:
             logger.log(_LEVELS[now.level], "%s: %s", now.kind, now.text)

@@ -218,7 +218,9 @@ class Membership:
                 if differ
                 else "all workers use the same nodes again"
             )
-            self.events.add("warning" if differ else "info", "layouts_differ", text)
+            begins, ends = ("layouts", None) if differ else (None, "layouts")
+            level = "warning" if differ else "info"
+            self.events.add(level, "layouts_differ", text, begins=begins, ends=ends)
 
     # -- what follows from what is known -------------------------------------------------------
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from flask_msm.process.background import Background
 
+    from .audit_log import AuditLog
     from .failback import Failback
     from .host_log import HostLog
     from .membership import Membership
@@ -55,6 +56,7 @@ class Monitor:
     Args:
         rejoin: Brings all copies of a key together; returns the nodes that confirmed theirs.
         host_log: Logs what is wrong once for the host.
+        audit_log: Logs what operators changed once for the host.
         urgent: Queue for what must not wait for a rebuild.
         deadline: Time in seconds the first look at the fleet may take, in a request.
     """
@@ -67,6 +69,7 @@ class Monitor:
     rebuilds: RebuildStarter
     reporter: StatusReporter
     host_log: HostLog
+    audit_log: AuditLog
     urgent: Background
     deadline: float
 
@@ -96,6 +99,7 @@ class Monitor:
             if not in_request:
                 self.reporter.publish(self.prober.numbers)
             self.prober.rest()
+            self.membership.events.log.settle()
         except Exception:  # the scheduler must outlive any fault
             logger.exception("a tick failed")
         finally:
@@ -111,6 +115,7 @@ class Monitor:
         self.reactions.obey()
         failback.mark_ended(news.ended)
         self.host_log.write()
+        self.audit_log.write()
         self._start_return()
 
     def probe(self, node_id: str) -> str | None:

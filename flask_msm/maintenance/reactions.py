@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from .retries import RetryQueue
 
 
+#: Of which trouble of a node the log tells when it is over.
+_TROUBLES = {NodeState.SUSPECT: "down", NodeState.DOWN: "down"}
+
+
 @dataclass(eq=False)
 class Reactions:
     """Records what changed, and reports to the fleet what a node misses.
@@ -172,7 +176,14 @@ class Reactions:
             level = "info"
             texts[after] = "distribution goes on once a node answers: until then on this host"
         text = f"{texts[after]} (mode {after.value}, was {before.value})"
-        self.membership.events.add(level, f"mode_{after.value}", text)
+        back = after is Mode.DISTRIBUTED
+        self.membership.events.add(
+            level,
+            f"mode_{after.value}",
+            text,
+            begins=None if back else "mode",
+            ends="mode" if back else None,
+        )
 
     def _node_changed(self, change: Transition) -> None:
         node_id, before, after = change
@@ -180,7 +191,17 @@ class Reactions:
             level = "warning" if after.state in (NodeState.DOWN, NodeState.SUSPECT) else "info"
             reason = f" ({after.health.error})" if level == "warning" else ""
             text = f"{node_id} is {after.state.value}, was {before.state.value}{reason}"
-            self.membership.events.add(level, f"node_{after.state.value}", text, node=node_id)
+            self.membership.events.add(
+                level,
+                f"node_{after.state.value}",
+                text,
+                node=node_id,
+                begins=_TROUBLES.get(after.state),
+                ends="down" if after.state is NodeState.UP else None,
+            )
         if after.trusted != before.trusted:
             text = f"{node_id} is {'' if after.trusted else 'not '}trusted by the fleet"
-            self.membership.events.add("info", "node_trust", text, node=node_id)
+            begins, ends = (None, "trust") if after.trusted else ("trust", None)
+            self.membership.events.add(
+                "info", "node_trust", text, node=node_id, begins=begins, ends=ends
+            )

@@ -97,7 +97,7 @@ class Rebuilder:
             return False
         if self._memory(node_id) != memory:
             text = f"rebuild of {node_id} does not count: it lost its memory meanwhile"
-            self._events.add("warning", "rebuild_failed", text, node=node_id)
+            self._events.add("warning", "rebuild_failed", text, node=node_id, begins="rebuild")
             return False
         self._control.set_rebuilt(node_id, began)
         return True
@@ -260,10 +260,10 @@ class Rebuilder:
         if unread := last.unread.total():
             text += f"; {unread} were left that no worker can read"
         level = "warning" if last.refused or unread else "info"
-        self._events.add(level, f"{what}_finished", text, node=node_id)
+        self._events.add(level, f"{what}_finished", text, node=node_id, ends=what)
 
     def _failed(self, what: str, node_id: str, error: Exception) -> None:
         text = f"{what} of {node_id} was broken off: {error}"
         if isinstance(error, NodeValueError):
             text += "; the node stays in use and is read together with others"
-        self._events.add("warning", f"{what}_failed", text, node=node_id)
+        self._events.add("warning", f"{what}_failed", text, node=node_id, begins=what)

@@ -27,29 +27,20 @@ from flask_msm.errors import (
     quoted,
     short_name,
 )
-from flask_msm.sessions.overrides import BLACKLIST_NOTE
 from flask_msm.sessions.pins import MAX_PINS
 from flask_msm.settings.settings import OnReconnect, PolicyName
 
-from .checks import Report, wait_for_nodes
-from .inspection import inspect
-from .observer import REFRESH, Observer
-from .projection import SnapshotBuilder, event_id
+from .console_view import ConsoleView
+from .projection import event_id
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
-    from flask_msm.application import Application, Cluster
-    from flask_msm.cluster.conditions import Condition
     from flask_msm.cluster.control import Control
     from flask_msm.cluster.shared_map import SharedMap
-    from flask_msm.process.clock import Clock
-    from flask_msm.settings.settings import Settings
 
-    from .inspection import Inspection
-    from .lookup import SessionLookup
-    from .snapshot import SessionFacts, Snapshot
+    from .snapshot import SessionFacts
 
 
 audit = logging.getLogger("flask_msm.audit")
@@ -92,7 +83,7 @@ class _Change(NamedTuple):
     after: str | None = None
 
 
-class Console:
+class Console(ConsoleView):
     """Shows the fleet and changes it.
 
     Every command takes:
@@ -111,99 +102,6 @@ class Console:
     A command may do I/O and takes a few seconds at most. It writes an event and a line of the
     ``flask_msm.audit`` log itself, also when nothing had to be changed.
     """
-
-    def __init__(
-        self,
-        application: Application,
-        settings: Settings,
-        *,
-        app_name: str,
-        clock: Clock,
-        lookups: SessionLookup,
-    ) -> None:
-        self.application = application
-        self.settings = settings
-        self._lookups = lookups
-        self._clock = clock
-        self._builder = SnapshotBuilder(application, settings, app_name=app_name, clock=clock)
-        self._visits = False
-        cluster, local = application.cluster, application.local
-        self.observer = Observer(cluster, local, clock, settings.timeout) if cluster else None
-
-    def visit(self) -> None:
-        """Be used by a process that is no worker, a command line: nothing is started or made."""
-        self._visits = True
-        self._observer().visit()
-        self.application.events.visit()
-        for background in self._cluster().backgrounds:
-            background.refuse()
-        self.application.local.visit()
-        # A visitor has to look for the folder; a worker has it open.
-        self.application.local.get_blob(BLACKLIST_NOTE)
-
-    # -- what is shown -------------------------------------------------------------------------
-
-    def view(self) -> Snapshot:
-        """Return the fleet as it is known here. Never blocks on I/O, never raises."""
-        if self.observer is None:
-            return self._builder.without_cluster()
-        seen = self.observer.seen()
-        # Longer than usual after a while in which the fleet was not shown.
-        delay = max(REFRESH, self._clock.time() - seen.at)
-        return self._builder.snapshot(seen, self._cluster(), delay=delay)
-
-    def look(self) -> Snapshot:
-        """Return the fleet after the nodes were asked what operators have changed.
-
-        For an operator who is about to change it: *based_on* is the newest then, also if another
-        worker made the last change a moment ago. Takes a quarter of a second at most, also when a
-        node hangs, and is ``view()`` if no node answers. Never raises.
-        """
-        if (cluster := self.application.cluster) is not None:
-            cluster.reactions.look(within=0.25)
-        return self.view()
-
-    def survey(self) -> Snapshot:
-        """Return the fleet as it can be seen from outside, after all nodes were asked."""
-        cluster = self._cluster()
-        cluster.reactions.look()
-        return self._builder.snapshot(self._observer().refresh(), cluster)
-
-    def conditions(self) -> list[Condition]:
-        """Return what is wrong for a while, oldest first."""
-        return self._cluster().conditions.lasting()
-
-    def value(self, name: str) -> str:
-        """Return what holds, as this worker knows: *policy*, *on_reconnect* or *distribution*.
-
-        Raises:
-            CommandError: There is no such choice, or no cluster.
-        """
-        cluster = self._cluster()
-        if name not in cluster.configured:
-            known = ", ".join(cluster.configured)
-            raise CommandError(f"there is no choice {quoted(name)}; there are {known}")
-        return cluster.control.choice(name).value or cluster.configured[name]
-
-    def check(self, timeout: float = 0.0) -> Report:
-        """Return whether every node is up and trusted, so that the next one may be restarted.
-
-        Args:
-            timeout: Time in seconds to wait for that.
-        """
-        if (cluster := self.application.cluster) is None:
-            return Report(all_up=True, nodes=())
-        node_time = self.settings.connect_timeout + self.settings.timeout
-        return wait_for_nodes(cluster, self._clock, timeout, node_time)
-
-    def inspect(self, nodes: Iterable[str]) -> Inspection:
-        """Return what is wrong with the records on *nodes*; takes at most 5 seconds for each.
-
-        Raises:
-            CommandError: There is no such node.
-        """
-        found = [self._cluster(node).nodes[node] for node in nodes]
-        return inspect(found, self.application.envelope, self.settings.key_prefix, self._clock)
 
     def note(
         self, kind: str, text: str, *, actor: str, reason: str = "", level: str = "info"
@@ -413,23 +311,12 @@ class Console:
         Raises:
             CommandError: It cannot be known now whether it ended, or there is no such session.
         """
-        ref = self._lookups.end(handle, by=actor)
-        return self.note("revoked", f"session {ref} was ended", actor=actor, reason=reason)
+        text = f"session {self._lookups.end(handle, by=actor)} was ended"
+        if self.application.cluster is None:
+            return self.note("revoked", text, actor=actor, reason=reason)
+        return self._carry_out("revoked", lambda _: _Change(text), _by(actor, reason))
 
     # -- what commands share -------------------------------------------------------------------
-
-    def _observer(self) -> Observer:
-        if self.observer is None:
-            raise CommandError("MSM_NODES is not set: there is no cluster to look after")
-        return self.observer
-
-    def _cluster(self, node: str | None = None) -> Cluster:
-        """Return the cluster, if *node* is one of its nodes."""
-        cluster = self._observer().cluster
-        if node is not None and node not in cluster.nodes:
-            known = ", ".join(cluster.nodes)
-            raise CommandError(f"there is no node {quoted(node)}; there are {known}")
-        return cluster
 
     def _carry_out(
         self,
@@ -441,14 +328,21 @@ class Console:
         also: SharedMap | None = None,
     ) -> Outcome:
         """Let *change* judge and act after all nodes were read; write down what it did."""
+        cluster = self._cluster()
         done: list[_Change] = []
-        reached = self._cluster().reactions.command(
-            lambda control: done.append(change(control)), also=also
-        )
+        announced: list[str] = []
+
+        def act(control: Control) -> None:
+            done.append(change(control))
+            announced.append(control.announce(_line(kind, done[0].text, by)))
+
+        reached = cluster.reactions.command(act, also=also)
         shelf = self.application.local.shelf
         # What a worker changed holds in its memory; the memory of a visitor ends with the command.
         if self._visits and not reached and (shelf is None or shelf.place is None):
             raise UnreachedError("no node could be reached, nothing was changed")
+        if not self._visits:
+            cluster.monitor.audit_log.wrote(announced)
         return self._write_down(kind, done[0], by, node=node, reached=tuple(reached))
 
     def _write_down(
@@ -461,7 +355,10 @@ class Console:
         node: str | None = None,
         reached: tuple[str, ...] | None = None,
     ) -> Outcome:
-        """Write an event and a line of the audit log: the only place that does."""
+        """Write an event and a line of the audit log: the only place that does.
+
+        What a visitor changed for the fleet has its line from the workers of each host.
+        """
         who, why = by["who"], by["why"]
         because = f" ({why})" if why else ""
         result = None if reached is None else f"told to {', '.join(reached) or 'this host only'}"
@@ -478,7 +375,11 @@ class Console:
             result=result,
         )
         last = f"; {result}" if result else ""
-        audit.info("%s: %s, by %s%s%s", kind, change.text, who, because, last)
+        if not self._visits:
+            audit.warning("%s%s", _line(kind, change.text, by), last)
+        elif result is None:
+            # A terminal shows warnings of Python's default logging.
+            audit.info("%s", _line(kind, change.text, by))
         cluster = self.application.cluster
         return Outcome(
             text=change.text,
@@ -491,6 +392,12 @@ class Console:
 def _by(actor: str, reason: str) -> dict[str, str]:
     """Return operator and reason as they are kept: at most 200 characters of each."""
     return {"who": one_line(actor, 200), "why": one_line(reason, 200)}
+
+
+def _line(kind: str, text: str, by: dict[str, str]) -> str:
+    """Return the line of the audit log for what was done."""
+    because = f" ({by['why']})" if by["why"] else ""
+    return f"{kind}: {text}, by {by['who']}{because}"
 
 
 def _check_unchanged(name: str, stamp: int, based_on: str | None) -> None:

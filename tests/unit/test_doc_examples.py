@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import subprocess
 import tomllib
@@ -43,6 +44,22 @@ def commands(text):
 PROGRAMS = [name for name in PAGES if name not in NO_PROGRAMS and blocks(PAGES[name], "python")]
 
 
+@pytest.fixture
+def own_logging(monkeypatch):
+    """Let a page set logging up for itself alone."""
+    loggers = [logging.getLogger(name) for name in ("flask_msm", "flask_msm.audit")]
+    for logger in loggers:
+        for what in ("level", "propagate"):
+            monkeypatch.setattr(logger, what, getattr(logger, what))
+        monkeypatch.setattr(logger, "handlers", list(logger.handlers))
+    before = {id(handler) for logger in loggers for handler in logger.handlers}
+    yield
+    for handler in [handler for logger in loggers for handler in logger.handlers]:
+        if id(handler) not in before:
+            handler.close()
+
+
+@pytest.mark.usefixtures("own_logging")
 @pytest.mark.parametrize("page", PROGRAMS)
 def test_the_programs_of_a_page_run(page, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)

@@ -169,5 +169,5 @@ def test_each_look_and_each_end_is_written_down_with_who_and_why(shop, caplog):
     assert lines == [
         f"looked_up: session {facts.ref} was looked up, by anna (a call)",
         "looked_up: session that does not exist was looked up, by anna (a call)",
-        f"revoked: session {facts.ref} was ended, by anna (a test)",
+        f"revoked: session {facts.ref} was ended, by anna (a test); told to n1, n2, n3",
     ]

@@ -34,12 +34,12 @@ def local_store(
 
     def trouble(reason: str | None) -> None:
         if reason is None:
-            events.add("info", "local_storage_works", "local storage works again")
+            events.add("info", "local_storage_works", "local storage works again", ends="storage")
         else:
             where, shelf = "local storage", shelves.opened
             if shelf is not None and shelf.kind == "filesystem":
                 where = f"local storage in {shelf.place}"
-            events.add("error", "local_storage_failed", f"{where}: {reason}")
+            events.add("error", "local_storage_failed", f"{where}: {reason}", begins="storage")
 
     def report(kind: str, text: str) -> None:
         level = "info" if kind == "journal_taken_over" else "error"

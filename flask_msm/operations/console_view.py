@@ -1,0 +1,134 @@
+"""What can be seen of the fleet, and whether the next node may be restarted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flask_msm.errors import CommandError, quoted
+from flask_msm.sessions.overrides import BLACKLIST_NOTE
+
+from .checks import Report, wait_for_nodes
+from .inspection import inspect
+from .observer import REFRESH, Observer
+from .projection import SnapshotBuilder
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from flask_msm.application import Application, Cluster
+    from flask_msm.cluster.conditions import Condition
+    from flask_msm.process.clock import Clock
+    from flask_msm.settings.settings import Settings
+
+    from .inspection import Inspection
+    from .lookup import SessionLookup
+    from .snapshot import Snapshot
+
+
+class ConsoleView:
+    """Shows the fleet: the half of the console that changes nothing."""
+
+    def __init__(
+        self,
+        application: Application,
+        settings: Settings,
+        *,
+        app_name: str,
+        clock: Clock,
+        lookups: SessionLookup,
+    ) -> None:
+        self.application = application
+        self.settings = settings
+        self._lookups = lookups
+        self._clock = clock
+        self._builder = SnapshotBuilder(application, settings, app_name=app_name, clock=clock)
+        self._visits = False
+        cluster, local = application.cluster, application.local
+        self.observer = Observer(cluster, local, clock, settings.timeout) if cluster else None
+
+    def visit(self) -> None:
+        """Be used by a process that is no worker, a command line: nothing is started or made."""
+        self._visits = True
+        self._observer().visit()
+        self.application.events.visit()
+        for background in self._cluster().backgrounds:
+            background.refuse()
+        self.application.local.visit()
+        # A visitor has to look for the folder; a worker has it open.
+        self.application.local.get_blob(BLACKLIST_NOTE)
+
+    def view(self) -> Snapshot:
+        """Return the fleet as it is known here. Never blocks on I/O, never raises."""
+        if self.observer is None:
+            return self._builder.without_cluster()
+        seen = self.observer.seen()
+        # Longer than usual after a while in which the fleet was not shown.
+        delay = max(REFRESH, self._clock.time() - seen.at)
+        return self._builder.snapshot(seen, self._cluster(), delay=delay)
+
+    def look(self) -> Snapshot:
+        """Return the fleet after the nodes were asked what operators have changed.
+
+        For an operator who is about to change it: *based_on* is the newest then, also if another
+        worker made the last change a moment ago. Takes a quarter of a second at most, also when a
+        node hangs, and is ``view()`` if no node answers. Never raises.
+        """
+        if (cluster := self.application.cluster) is not None:
+            cluster.reactions.look(within=0.25)
+        return self.view()
+
+    def survey(self) -> Snapshot:
+        """Return the fleet as it can be seen from outside, after all nodes were asked."""
+        cluster = self._cluster()
+        cluster.reactions.look()
+        return self._builder.snapshot(self._observer().refresh(), cluster)
+
+    def conditions(self) -> list[Condition]:
+        """Return what is wrong for a while, oldest first."""
+        return self._cluster().conditions.lasting()
+
+    def value(self, name: str) -> str:
+        """Return what holds, as this worker knows: *policy*, *on_reconnect* or *distribution*.
+
+        Raises:
+            CommandError: There is no such choice, or no cluster.
+        """
+        cluster = self._cluster()
+        if name not in cluster.configured:
+            known = ", ".join(cluster.configured)
+            raise CommandError(f"there is no choice {quoted(name)}; there are {known}")
+        return cluster.control.choice(name).value or cluster.configured[name]
+
+    def check(self, timeout: float = 0.0) -> Report:
+        """Return whether every node is up and trusted, so that the next one may be restarted.
+
+        Args:
+            timeout: Time in seconds to wait for that.
+        """
+        if (cluster := self.application.cluster) is None:
+            return Report(all_up=True, nodes=())
+        node_time = self.settings.connect_timeout + self.settings.timeout
+        return wait_for_nodes(cluster, self._clock, timeout, node_time)
+
+    def inspect(self, nodes: Iterable[str]) -> Inspection:
+        """Return what is wrong with the records on *nodes*; takes at most 5 seconds for each.
+
+        Raises:
+            CommandError: There is no such node.
+        """
+        found = [self._cluster(node).nodes[node] for node in nodes]
+        return inspect(found, self.application.envelope, self.settings.key_prefix, self._clock)
+
+    def _observer(self) -> Observer:
+        if self.observer is None:
+            raise CommandError("MSM_NODES is not set: there is no cluster to look after")
+        return self.observer
+
+    def _cluster(self, node: str | None = None) -> Cluster:
+        """Return the cluster, if *node* is one of its nodes."""
+        cluster = self._observer().cluster
+        if node is not None and node not in cluster.nodes:
+            known = ", ".join(cluster.nodes)
+            raise CommandError(f"there is no node {quoted(node)}; there are {known}")
+        return cluster
