@@ -32,9 +32,11 @@ from .cluster.trust import hold_off
 from .cluster.workers import WorkerRegistry
 from .maintenance.audit_log import AuditLog
 from .maintenance.copier import RecordCopier
+from .maintenance.copy_count import CopyCount
 from .maintenance.failback import Failback
 from .maintenance.host_copy import HostCopy
 from .maintenance.host_log import HostLog
+from .maintenance.lost_watch import LostWatch
 from .maintenance.membership import Membership
 from .maintenance.monitor import Monitor
 from .maintenance.probe import Prober
@@ -436,6 +438,12 @@ class Cluster:
             sources=self._sources(repository),
             version=environment.version,
         )
+        self.copies = CopyCount(
+            membership=self.membership,
+            placement=self._application.placement,
+            bulk=self.bulk,
+            key_prefix=settings.key_prefix,
+        )
         self.monitor = Monitor(
             prober=self.prober,
             membership=self.membership,
@@ -450,6 +458,10 @@ class Cluster:
                 hold_off=hold_off(environment.interval, settings.request_deadline),
                 rebuilds=bool(settings.probe_interval),
             ),
+            lost=LostWatch(
+                losses=repository.losses, store=self.store, clock=clock, timeout=timeout
+            ),
+            copies=self.copies,
             reporter=self.reporter,
             host_log=HostLog(self.control.shared, self._application.local),
             audit_log=AuditLog(self.control, self._application.local, clock),
@@ -474,6 +486,7 @@ class Cluster:
             "policy": lambda: serialization.policy.name,
             "sessions": lambda: asdict(repository.counters),
             "serialization": lambda: asdict(serialization.counts),
+            "copies": lambda: self.copies.found,
             "lost": lambda: repository.losses.report(repository.meter.asked_for()),
             "cluster": lambda: {
                 **asdict(self.store.nodes.counters),

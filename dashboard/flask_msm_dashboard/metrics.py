@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_LOST = ("key_unknown", "not_found", "not_known")
 _STATES = ("up", "suspect", "recovering", "draining", "drained", "down")
 
 
@@ -69,6 +70,32 @@ def _metrics(snapshot: Snapshot) -> Iterator[Metric]:
         [([], snapshot.observer.workers_known)],
     )
     yield _counted(snapshot)
+    lost, copies = snapshot.lost, snapshot.copies
+    if lost is not None:
+        yield gauge(
+            "sessions_lost",
+            "Sessions lost in the window, by why; for one that counts by several, by each.",
+            ["reason"],
+            (([reason], getattr(lost, reason)) for reason in _LOST),
+        )
+        yield gauge(
+            "cookies_without_session",
+            "Cookies in the window that found no session, and none was lost.",
+            ["reason"],
+            (([reason], getattr(lost, reason)) for reason in ("refused", "expired", "ended")),
+        )
+        yield gauge(
+            "sessions_lost_too_many", "1 from the limit on.", [], [([], float(lost.too_many))]
+        )
+        yield gauge("sessions_asked", "Sessions asked for in the window.", [], [([], lost.asked)])
+    if copies is not None:
+        yield gauge("sessions", "Sessions on the nodes.", [], [([], copies.sessions)])
+        yield gauge(
+            "sessions_one_copy",
+            "Sessions that one node alone has.",
+            [],
+            [([], copies.one_copy)],
+        )
     nodes = snapshot.nodes
     yield gauge(
         "node_state",

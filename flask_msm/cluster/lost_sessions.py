@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 STEP, STEPS = 30.0, 30
 #: Cookies of each kind that are looked at again; of more, those that came first.
 MOST_OPEN = 1000
-#: Cookies that were logged as not found are remembered, so many at most.
-MOST_LOGGED = 4096
+#: So many cookies are remembered at most that were logged, or looked at again.
+MOST_REMEMBERED = 4096
 _PERSON = b"flask_msm lost"
 #: Not the cached one: strangers choose these ids, and could push those of sessions out.
 _storage_key: Callable[[str, str], str] = storage_key.__wrapped__
@@ -100,6 +100,8 @@ class LostSessions:
         self._has_ended = has_ended
         self._windows: deque[_Window] = deque(maxlen=STEPS)
         self._logged: set[str] = set()
+        #: What refused cookies turned out to be.
+        self._looked_at: dict[str, Reason] = {}
         #: Digests of the sessions that were asked for, by window.
         self._asked: dict[int, list[str]] = {}
 
@@ -119,17 +121,36 @@ class LostSessions:
     def note(self, reason: Reason, key: str) -> None:
         """Count the cookie of the session that would be kept under *key*."""
         digest = self._digest(key)
+        if reason is Reason.REFUSED and digest in self._looked_at:
+            reason = self._looked_at[digest]
         if reason is not Reason.NOT_KNOWN and digest in self.open[Reason.NOT_KNOWN]:
             self.settle(Reason.NOT_KNOWN, digest)
         self._add(reason, digest)
         waiting = self.open.get(reason)
-        if waiting is not None and len(waiting) < MOST_OPEN:
+        if waiting is not None and len(waiting) < MOST_OPEN and digest not in self._looked_at:
             waiting[digest] = key
         if reason is Reason.NOT_FOUND and digest not in self._logged:
-            if len(self._logged) >= MOST_LOGGED:
+            if len(self._logged) >= MOST_REMEMBERED:
                 self._logged.clear()
             self._logged.add(digest)
             self.log.write("session %s was not found: its nodes do not have it", ref_of(key))
+
+    def looked_at(self, digest: str, key: str, *, foreign: bool) -> None:
+        """Take note that the nodes of a refused cookie were asked for its session.
+
+        *foreign*: they have it, signed with a key that is not known here.
+        """
+        if len(self._looked_at) >= MOST_REMEMBERED:
+            self._looked_at.clear()
+        self._looked_at[digest] = Reason.KEY_UNKNOWN if foreign else Reason.REFUSED
+        if foreign:
+            self.settle(Reason.REFUSED, digest, Reason.KEY_UNKNOWN)
+            self.log.write(
+                "session %s was not found: it is signed with a key that is not known here",
+                ref_of(key),
+            )
+        else:
+            self.open[Reason.REFUSED].pop(digest, None)
 
     def settle(self, reason: Reason, digest: str, now: Reason | None = None) -> None:
         """Count a cookie as *now*, not as *reason* any more; ``None``: its session was found."""

@@ -10,10 +10,11 @@ Rule 1: a tick goes one way, and what a step finds is handed to the next ones:
     fail back  sessions that ended elsewhere end here, and those of an outage go back
     retry      single writes that did not reach a node
     rebuild    one node that lacks something, or is to be drained
+    look again at cookies that found no session; copies are counted now and then
     report     what this worker knows, for people
     rest       connections that are idle are closed
 
-Rule 2: before the first session is read, all but the last four are done once.
+Rule 2: before the first session is read, all but the last five are done once.
 Rule 3: what may take long (names, rebuilds, the return of sessions) is done in a queue behind.
 """
 
@@ -34,8 +35,10 @@ if TYPE_CHECKING:
     from flask_msm.process.background import Background
 
     from .audit_log import AuditLog
+    from .copy_count import CopyCount
     from .failback import Failback
     from .host_log import HostLog
+    from .lost_watch import LostWatch
     from .membership import Membership
     from .probe import Prober
     from .reactions import Reactions
@@ -67,6 +70,8 @@ class Monitor:
     failback: Failback
     rejoin: Callable[[str], frozenset[str]]
     rebuilds: RebuildStarter
+    lost: LostWatch
+    copies: CopyCount
     reporter: StatusReporter
     host_log: HostLog
     audit_log: AuditLog
@@ -97,6 +102,8 @@ class Monitor:
             self.reactions.give_up(self.reactions.retries.run(self.rejoin))
             self.rebuilds.start()
             if not in_request:
+                self.lost.look()
+                self.copies.start()
                 self.reporter.publish(self.prober.numbers)
             self.prober.rest()
             self.membership.events.log.settle()

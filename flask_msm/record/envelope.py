@@ -321,6 +321,11 @@ class Envelope:
             raise UnknownRecordError("encrypted, and there is no key here")
         return self._encryption.decrypt(body, key, header)
 
+    def is_of_unknown_key(self, data: bytes) -> bool:
+        """Return whether *data* is a record that names a key which is not known here."""
+        is_record = len(data) >= OVERHEAD and data[:2] == MAGIC and data[2] in (FORMAT, SEGMENTED)
+        return is_record and data[_KEY_ID] not in self.keys().by_id
+
     def reads(self) -> list[str]:
         """Return what this process can read, as ``needs_of`` names it."""
         encryption = self._encryption.key_ids if self._encryption else []

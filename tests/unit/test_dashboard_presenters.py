@@ -96,10 +96,17 @@ def test_different_versions_are_worth_a_look():
     assert codes(mixed) == ["versions"]
 
 
+def hit_ratio(snapshot):
+    return next(number for number in numbers(snapshot) if number.id == "hit_ratio")
+
+
 def test_numbers_that_are_not_known_are_a_dash():
     values = {number.id: number.value for number in numbers(SCENES["empty"]())}
 
     assert values == {
+        "sessions_lost": formatting.UNKNOWN,
+        "one_copy": formatting.UNKNOWN,
+        "kept": "0",
         "operations": "0",
         "hit_ratio": formatting.UNKNOWN,
         "latency": formatting.UNKNOWN,
@@ -111,12 +118,12 @@ def test_a_hit_ratio_is_steady_only_for_as_long_as_it_is_known():
     snapshot = all_well()
     young = replace(snapshot.traffic, hit_ratio_series=(*[None] * 26, 0.99, None, 0.99, 0.99))
 
-    assert numbers(snapshot)[1].note == "Steady for 15 min"
-    assert numbers(replace(snapshot, traffic=young))[1].note == "Steady for 2 min"
+    assert hit_ratio(snapshot).note == "Steady for 15 min"
+    assert hit_ratio(replace(snapshot, traffic=young)).note == "Steady for 2 min"
 
 
 def test_a_hit_ratio_that_fell_says_from_where():
-    number = numbers(node_down())[1]
+    number = hit_ratio(node_down())
 
     assert number.level == "warn"
     assert "a quarter of an hour ago" in number.note

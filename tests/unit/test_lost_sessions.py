@@ -11,6 +11,9 @@ from support.crew import Crew
 from flask_msm.cluster.distinct import DIGITS, KEPT, Distinct
 from flask_msm.cluster.lost_sessions import STEP, STEPS
 from flask_msm.cluster.session_log import MOST_LINES
+from flask_msm.errors import NodeValueError
+from flask_msm.maintenance import copy_count
+from flask_msm.maintenance.copy_count import FIRST, Hashes, counted
 from flask_msm.record.token import Token, TokenSigner, new_sid
 
 
@@ -186,3 +189,95 @@ def test_above_that_it_is_about_right():
 @pytest.mark.parametrize("text", [None, "", "x" * DIGITS, "0" * (DIGITS + 1), "0" * 10_000])
 def test_what_is_odd_in_the_report_of_another_worker_counts_as_nothing(text):
     assert Distinct.read(7, text).count == 0
+
+
+# -- looked at again -------------------------------------------------------------------------
+
+
+def test_refused_cookies_are_lost_if_nodes_hold_their_sessions_under_an_unknown_key():
+    crew = Crew(1, nodes=3)
+    crew.tick()
+    (before,) = crew.workers
+    cookies = []
+    for _ in range(12):
+        before.do(lambda: session.update(name="anna"))
+        cookies.append(before.cookie())
+        before.client.delete_cookie("session")
+    after = crew.hire(SECRET_KEY="changed " * 4)
+    forger = TokenSigner(("another secret",))
+    for cookie in [*cookies, *[cookie_of(after, signer=forger) for _ in range(30)]]:
+        assert ask(after, cookie) == {}
+
+    crew.tick(after)
+    found = after.console.view().lost
+    assert (found.key_unknown, found.lost, found.too_many) == (12, 12, True)
+    assert found.refused == 30
+    # Sent again they are the same sessions.
+    ask(after, cookies[0])
+    crew.tick(after)
+    assert after.console.view().lost == found
+
+
+def test_a_session_of_which_no_store_knew_is_not_lost_once_it_is_found(crew):
+    first, second = crew.workers
+    first.do(lambda: session.update(name="anna"))
+    for node in crew.nodes.values():
+        node.fail()
+    assert ask(second, first.cookie()) == {}
+    assert second.state.repository.losses.report([])["not_known"]["count"] == 1
+
+    for node in crew.nodes.values():
+        node.heal()
+    crew.tick()
+    crew.tick()
+    crew.tick()
+
+    assert "not_known" not in second.state.repository.losses.report([])
+
+
+# -- copies ----------------------------------------------------------------------------------
+
+
+def test_sessions_that_one_node_alone_has_are_counted_by_one_worker(crew):
+    worker, other = crew.workers
+    keys = []
+    for _ in range(6):
+        worker.do(lambda: session.update(name="anna"))
+        keys.append(worker.key())
+        worker.client.delete_cookie("session")
+    for key in keys[:2]:
+        holder = next(node for node in crew.nodes.values() if key in node.items)
+        del holder.items[key]
+    crew.clock.advance(FIRST)
+    crew.tick()
+    lost(crew)
+
+    found = worker.console.view().copies
+    assert (found.sessions, found.one_copy, found.about) == (6, 2, False)
+    assert sum(bool(one.cluster.copies.found) for one in (worker, other)) == 1
+
+
+def test_a_node_that_lists_no_keys_leaves_the_number_unknown(crew):
+    def refused(*_):
+        raise NodeValueError("n2", "no")
+
+    crew.nodes["n2"].list_digests = refused
+    crew.clock.advance(FIRST)
+    crew.tick()
+    lost(crew)
+
+    found = crew.workers[0].console.view().copies
+    assert (found.sessions, found.one_copy, found.unlisted) == (None, None, ("n2",))
+
+
+def test_of_very_many_keys_the_same_part_is_counted_on_every_node(monkeypatch):
+    monkeypatch.setattr(copy_count, "MOST", 100)
+    both, alone = Hashes(), Hashes()
+    for number in range(256 * 4):
+        name = f"{number % 256:02x}{number:038x}".encode()
+        both.take([name])
+        if number < 512:
+            alone.take([name])
+
+    assert both.thinned
+    assert counted([both, alone]) == {"sessions": 1024, "one_copy": 512, "about": True}

@@ -81,6 +81,8 @@ def document(snapshot: Snapshot, *, poll_after: float) -> dict[str, Any]:
                 "text": item.text,
                 "since": _at(item.since),
                 "href": item.href,
+                "hurt": item.hurt or None,
+                "steps": list(item.steps),
             }
             for item in attention(snapshot)[:20]
         ],

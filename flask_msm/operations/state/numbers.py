@@ -1,4 +1,4 @@
-"""The four numbers of the overview."""
+"""The numbers of the overview: what people feel first, then what it costs."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from . import facts
+from .attention.lost import number_of
+from .attention.storage import dirty_sessions
 from .formatting import UNKNOWN, duration, milliseconds, number, percent
-from .texts import _, plural
+from .texts import _, listed, plural
 
 
 if TYPE_CHECKING:
@@ -87,16 +89,72 @@ def latencies(snapshot: Snapshot) -> list[Latencies]:
 
 
 def numbers(snapshot: Snapshot) -> list[Number]:
-    """Return the four numbers, in their order."""
+    """Return the numbers, in their order."""
     waiting = _("Waiting for the first session") if facts.is_new(snapshot) else ""
     traffic = snapshot.traffic
     alone = bool(snapshot.nodes) and not facts.answering(snapshot)
     return [
+        _lost(snapshot),
+        _one_copy(snapshot),
+        _kept(snapshot),
+        _latency(snapshot, traffic, waiting, alone=alone),
         _rate(snapshot, traffic, waiting),
         _hits(snapshot, traffic, waiting, alone=alone),
-        _latency(snapshot, traffic, waiting, alone=alone),
         _failed(traffic, waiting),
     ]
+
+
+def _lost(snapshot: Snapshot) -> Number:
+    lost = snapshot.lost
+    note = _("No cookie was read yet")
+    if lost is not None and lost.lost:
+        note = number_of(lost)
+    elif lost is not None and lost.asked:
+        note = _("Of about {n} that were asked for", n=number(lost.asked))
+    return Number(
+        id="sessions_lost",
+        label=_("Sessions lost"),
+        raw=None if lost is None else lost.lost,
+        value=number(lost.lost if lost else None),
+        unit=_("in 15 minutes"),
+        note=note,
+        level="warn" if lost and lost.too_many else "",
+    )
+
+
+def _one_copy(snapshot: Snapshot) -> Number:
+    copies, total = snapshot.copies, None
+    note = _("Not counted yet")
+    if snapshot.replicas < 2:
+        note = _("Each session has one copy: MSM_REPLICAS is 1")
+    elif copies is not None and copies.unlisted:
+        note = _("Not known: {names} lists no keys", names=listed(list(copies.unlisted)))
+    elif copies is not None:
+        total, about = copies.sessions, _("about ") if copies.about else ""
+        age = duration(max(0.0, snapshot.at - copies.at))
+        note = _("Of {about}{n}, counted {age} ago", about=about, n=number(total), age=age)
+    alone = copies.one_copy if copies is not None and snapshot.replicas > 1 else None
+    return Number(
+        id="one_copy",
+        label=_("Only one copy left"),
+        raw=alone,
+        value=number(alone),
+        unit=_("sessions"),
+        note=note,
+        level="warn" if alone else "",
+    )
+
+
+def _kept(snapshot: Snapshot) -> Number:
+    kept = dirty_sessions(snapshot.workers)
+    return Number(
+        id="kept",
+        label=_("Waiting on hosts"),
+        raw=kept,
+        value=number(kept),
+        unit=_("changes"),
+        note=_("Not copied to the nodes yet") if kept else _("All are on the nodes"),
+    )
 
 
 def _rate(snapshot: Snapshot, traffic: Traffic | None, waiting: str) -> Number:

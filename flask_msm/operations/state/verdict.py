@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from . import facts
+from .formatting import number
 from .texts import _, listed, plural
 
 
@@ -34,7 +35,16 @@ class Verdict:
 
 def verdict(snapshot: Snapshot) -> Verdict:
     """Return the first of these that holds, the gravest first."""
-    for rule in (_stopped, _without_nodes, _no_answer, _degraded, _recovering, _drained, _strained):
+    for rule in (
+        _stopped,
+        _without_nodes,
+        _no_answer,
+        _losing,
+        _degraded,
+        _recovering,
+        _drained,
+        _strained,
+    ):
         found = rule(snapshot)
         if found is not None:
             return found
@@ -109,6 +119,25 @@ def _no_answer(snapshot: Snapshot) -> Verdict | None:
             else _("another host"),
         ),
         since=snapshot.since or _first(facts.down(snapshot)),
+    )
+
+
+def _losing(snapshot: Snapshot) -> Verdict | None:
+    lost = snapshot.lost
+    if lost is None or not lost.too_many:
+        return None
+    if lost.key_unknown >= max(lost.not_found, lost.not_known):
+        text = _("The nodes hold these sessions. The workers refuse the cookies.")
+    elif lost.not_found >= lost.not_known:
+        text = _("Users are signed out: no node and no host has their sessions.")
+    else:
+        text = _("Users look signed out: the nodes of their sessions cannot be asked.")
+    return Verdict(
+        level="bad",
+        code="sessions_lost",
+        title=_("Sessions are being lost: {n} in 15 minutes", n=number(lost.lost)),
+        text=text,
+        since=lost.since,
     )
 
 

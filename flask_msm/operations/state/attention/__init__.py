@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from .fleet import disagreements, partial, stopped
 from .item import Item
+from .lost import lost_sessions
 from .nodes import nodes_down, odd_nodes, rebuild_text
 from .storage import broken_storage, kept_here
 from .workers import odd_workers
@@ -23,6 +24,7 @@ _ORDER = {"bad": 0, "off": 1, "warn": 2, "info": 3}
 def attention(snapshot: Snapshot) -> list[Item]:
     """Return everything worth a look, worst first."""
     items = [
+        *lost_sessions(snapshot),
         *stopped(snapshot),
         *nodes_down(snapshot),
         *broken_storage(snapshot),

@@ -24,6 +24,8 @@ class Item:
         since: Since when, seconds since the epoch.
         href: Where to go, relative to the dashboard.
         link: Words for the link.
+        hurt: Who is hurt; empty where *text* is all there is.
+        steps: What to do, one after another.
     """
 
     level: str
@@ -33,6 +35,8 @@ class Item:
     since: float | None = None
     href: str
     link: str
+    hurt: str = ""
+    steps: tuple[str, ...] = ()
 
 
 def node_href(node: Node) -> str:

@@ -1,0 +1,147 @@
+"""How many sessions have one copy only: counted by one worker, at most once a minute.
+
+From the keys that nodes list, without reading a session. A node that does not answer has no copies:
+what only one other node has is lost with that one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from flask_msm.errors import NodeError, NodeValueError
+from flask_msm.record.keys import DIGEST_LENGTH
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from flask_msm.cluster.placement import Placement
+    from flask_msm.process.background import Background
+
+    from .membership import Membership
+
+
+#: Time in seconds between two counts of a worker; the first one comes earlier.
+EVERY, FIRST = 60.0, 10.0
+#: For so many seconds other workers leave it to the one that counts. A little less than a minute,
+#: else each second try of a worker that is alone would come too early.
+LEFT_FOR = 55
+#: Of its time a worker spends at most one part of so many on it.
+PARTS = 50
+#: Time in seconds a node may take to list its keys.
+LIST_TIME = 30.0
+#: Of more sessions than this, one of so many is counted: those whose hashes begin with these.
+MOST, ONE_OF = 200_000, 64
+_DIGITS = "0123456789abcdef"
+_PART = frozenset({b"00", b"40", b"80", b"c0"})
+
+
+class Hashes:
+    """Collects the hashes in the keys of sessions on one node.
+
+    Attributes:
+        names: The hashes: all, or one of ``ONE_OF`` when there were too many.
+        thinned: There were too many.
+    """
+
+    def __init__(self) -> None:
+        self.names: set[bytes] = set()
+        self.thinned = False
+
+    def take(self, found: list[bytes]) -> None:
+        """Take some hashes; one may come twice."""
+        self.names.update(self._part(found) if self.thinned else found)
+        if len(self.names) > MOST and not self.thinned:
+            self.names, self.thinned = self.thin(), True
+
+    def thin(self) -> set[bytes]:
+        """Return one of ``ONE_OF`` of the hashes: on all nodes the same ones."""
+        return set(self._part(self.names))
+
+    def _part(self, names: Iterable[bytes]) -> list[bytes]:
+        return [name for name in names if name[:2] in _PART]
+
+
+@dataclass(eq=False, kw_only=True)
+class CopyCount:
+    """Counts copies, for one worker.
+
+    Attributes:
+        found: What was counted last, as JSON takes it; empty while nothing was.
+    """
+
+    membership: Membership
+    placement: Placement
+    bulk: Background
+    key_prefix: str
+
+    def __post_init__(self) -> None:
+        self.found: dict[str, Any] = {}
+        self._clock = self.membership.clock
+        self._due_at = self._clock.monotonic() + FIRST
+
+    def start(self) -> None:
+        """Begin to count if it is time, behind the tick."""
+        now = self._clock.monotonic()
+        if now >= self._due_at:
+            self._due_at = now + EVERY
+            if self.placement.replicas > 1:
+                self.bulk.put(lambda _: self._count())
+
+    def _count(self) -> None:
+        usable = [
+            node_id
+            for node_id in self.membership.nodes
+            if self.membership.table.rights(node_id).joined
+        ]
+        began = self._clock.monotonic()
+        try:
+            if not usable or not self._is_mine(usable[0]):
+                return
+            listed, unlisted = self._listed(usable)
+        except NodeError:
+            return  # what it has is not known: the next count follows
+        took = self._clock.monotonic() - began
+        self._due_at = max(self._due_at, began + took * PARTS)
+        self.found = {
+            "at": self._clock.time(),
+            **({"unlisted": unlisted} if unlisted else counted(listed)),
+        }
+
+    def _is_mine(self, node_id: str) -> bool:
+        """Return whether this worker counts now, not another one."""
+        node = self.membership.nodes[node_id]
+        deadline = self._clock.monotonic() + self.membership.timeout
+        key = f"{self.key_prefix}fleet:lease:copies"
+        return node.start_add(key, b"1", LEFT_FOR, deadline).result()
+
+    def _listed(self, usable: list[str]) -> tuple[list[Hashes], list[str]]:
+        """Return what nodes hold, and which ones do not list their keys."""
+        listed, unlisted = [], []
+        for node_id in usable:
+            try:
+                hashes = Hashes()
+                self.membership.nodes[node_id].list_digests(
+                    self.key_prefix,
+                    _DIGITS,
+                    DIGEST_LENGTH,
+                    hashes.take,
+                    self._clock.monotonic() + LIST_TIME,
+                )
+                listed.append(hashes)
+            except NodeValueError:
+                unlisted.append(node_id)
+        return listed, unlisted
+
+
+def counted(listed: list[Hashes]) -> dict[str, Any]:
+    """Return how many sessions nodes hold, and how many of them one node alone."""
+    about = any(found.thinned for found in listed)
+    nodes = Counter[bytes]()
+    for found in listed:
+        nodes.update(found.thin() if about else found.names)
+    factor = ONE_OF if about else 1
+    alone = sum(count == 1 for count in nodes.values())
+    return {"sessions": len(nodes) * factor, "one_copy": alone * factor, "about": about}
