@@ -17,12 +17,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flask import session
 
-from flask_msm.record.attributes import Attributes
-from flask_msm.record.keys import storage_key
-from flask_msm.record.record import Kind, Record
 from flask_msm.testing.memcached import wait_until
 
 from .contenders import keep_by_ours
+from .filling import fill
 from .nodes import MemcachedError, running
 from .shapes import application, content_of
 from .visitors import Visitor
@@ -38,8 +36,9 @@ if TYPE_CHECKING:
     from harness.memcached import Memcached
 
 NODES, BYTES, ATTRIBUTES = 3, 500, 6
-#: Time in seconds a session lives, and a rebuild may take.
-LIFE, PATIENCE = 86_400.0, 600.0
+_CONTENT = {name: value.encode() for name, value in content_of(ATTRIBUTES, BYTES).items()}
+#: Time in seconds a rebuild may take.
+PATIENCE = 600.0
 MEMORY = ("-m", "2048", "-t", "4")
 
 
@@ -101,7 +100,7 @@ def _measured(
 
     Visitor(app, "/").request()
     manager.check(app, timeout=30.0)
-    fill(manager, app, sessions)
+    fill(manager, app, map(str, range(sessions)), _CONTENT)
     over = threading.Event()
     taken: list[list[float]] = [[] for _ in range(threads)]
     browsers = [
@@ -123,26 +122,6 @@ def _measured(
         browser.join()
     copied, seconds = _figures(_finished(events)[0].text)
     return alone, Outcome(copied, seconds, used, [one for times in taken for one in times])
-
-
-def fill(manager: MemcachedSessionManager, app: Flask, sessions: int) -> None:
-    """Put *sessions* records onto their homes."""
-    parts = manager.state(app).parts
-    cluster = parts.cluster
-    assert cluster is not None  # noqa: S101  (there are nodes)
-    now = time.time()
-    values: dict[str, tuple[int, bytes | None]] = {
-        name: (1, value.encode()) for name, value in content_of(ATTRIBUTES, BYTES).items()
-    }
-    record = Record(Kind.DATA, now, now, now + LIFE, 1, Attributes(values, {}, 0))
-    batches: dict[str, dict[str, tuple[bytes, int | None]]] = {}
-    for number in range(sessions):
-        key = storage_key(app.config["MSM_KEY_PREFIX"], str(number))
-        data = parts.envelope.seal(record, key)
-        for node_id in parts.placement.homes(key):
-            batches.setdefault(node_id, {})[key] = data, int(LIFE)
-    for node_id, items in batches.items():
-        cluster.nodes[node_id].add_many(items, time.monotonic() + PATIENCE)
 
 
 def _finished(events: Events) -> list[Event]:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import secrets
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from harness.haproxy import haproxy
 
@@ -16,6 +20,11 @@ from . import report
 from .acts import ACTS, SHORT, TOGETHER
 from .earlier import has_earlier
 from .play import Played, play, stage_of
+from .soak import soak
+
+
+if TYPE_CHECKING:
+    from .stage import Stage
 
 
 def main() -> int:
@@ -27,26 +36,37 @@ def main() -> int:
     logging.getLogger("flask_msm").addHandler(logging.NullHandler())
     played: list[Played] = []
     try:
+        if arguments.soak:
+            return soak(
+                arguments.soak,
+                arguments.seed,
+                fault=arguments.seconds,
+                visitors=arguments.visitors,
+                logs=arguments.logs,
+            )
         for group in arguments.acts or (SHORT if arguments.short else tuple(ACTS)):
             names = group.split(TOGETHER)
             if missing := lacking(names[0]):
                 print(f"{group} ... skipped: {missing}", file=sys.stderr, flush=True)
                 continue
             with stage_of(
-                names[0],
+                ACTS[names[0]],
                 tls=arguments.tls,
                 encrypted=arguments.encrypted,
                 fast_path=not arguments.no_fast_path,
             ) as stage:
                 for name in names:
                     print(f"{ACTS[name].title} ...", end=" ", file=sys.stderr, flush=True)
-                    one = play(
-                        name,
-                        stage,
-                        seconds=arguments.seconds,
-                        visitors=arguments.visitors,
-                        judge_times=not arguments.any_speed,
-                    )
+                    with _logs_kept(stage, arguments.logs, name) as went:
+                        one = play(
+                            name,
+                            ACTS[name],
+                            stage,
+                            seconds=arguments.seconds,
+                            visitors=arguments.visitors,
+                            judge_times=not arguments.any_speed,
+                        )
+                        went.append(one)
                     print("well" if one.is_well else "NOT WELL", file=sys.stderr, flush=True)
                     played.append(one)
     # What was waited for did not come, or something is not installed.
@@ -56,6 +76,17 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     return _tell(played, arguments)
+
+
+@contextmanager
+def _logs_kept(stage: Stage, folder: Path | None, name: str) -> Iterator[list[Played]]:
+    """Keep the logs of an act in *folder* unless what the block yields went well."""
+    went: list[Played] = []
+    try:
+        yield went
+    finally:
+        if folder and not (went and went[0].is_well):
+            stage.keep_logs(folder / name)
 
 
 def lacking(name: str) -> str | None:
@@ -112,6 +143,20 @@ def _arguments() -> argparse.Namespace:
         "--acts", type=_acts, metavar="A,B", help=f"some of {', '.join(ACTS)}; A+B: on one stage"
     )
     parser.add_argument(
+        "--soak",
+        type=float,
+        metavar="SECONDS",
+        help="faults at random for so long instead of acts; memory, descriptors and threads of"
+        " workers are compared",
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=secrets.randbelow(2**32),
+        metavar="N",
+        help="of the faults of a soak (default: another one each time)",
+    )
+    parser.add_argument(
         "--any-speed",
         action="store_true",
         help="print times and judge none, for a machine that does other work beside",
@@ -133,6 +178,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--tls", action="store_true", help="nodes speak TLS (memcached -Z)")
     parser.add_argument("--encrypted", action="store_true", help="records are encrypted")
     parser.add_argument("--no-fast-path", action="store_true", help="MSM_FAST_PATH is off")
+    parser.add_argument(
+        "--logs", type=Path, metavar="FOLDER", help="keep what sites logged in acts that went wrong"
+    )
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there")
     return parser.parse_args()

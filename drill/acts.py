@@ -23,6 +23,7 @@ from .deploys import (
     upgraded,
 )
 from .earlier import FORMAT_1, LONG_AGO
+from .fleets import PATIENT, fleet_started, more_workers_than_connections, worker_cut_off
 from .scene import Scene
 from .stage import EAST, WEST
 
@@ -424,6 +425,33 @@ def _all_acts() -> Iterator[tuple[str, Act]]:
     yield (
         "shifted-at-once",
         Act(title="ids shifted under running workers, a node killed", play=ids_shifted_at_once),
+    )
+    yield (
+        "cut-off",
+        Act(
+            title="one worker cut off from a node that comes back empty",
+            play=worker_cut_off,
+            workers=1,
+        ),
+    )
+    yield (
+        "crowded",
+        Act(
+            title="60 workers, nodes of -c 40",
+            play=more_workers_than_connections,
+            settings=PATIENT,
+            workers=30,
+            memcached=(*OPTIONS, "-c", "40"),
+        ),
+    )
+    yield (
+        "at-once",
+        Act(
+            title="100 workers start at once on empty nodes",
+            play=fleet_started,
+            settings=PATIENT,
+            workers=50,
+        ),
     )
     yield "worker", Act(title="a worker killed", play=worker_killed)
     yield "site", Act(title="a site killed", play=site_killed)

@@ -13,7 +13,7 @@ from .browser import Browser, Gate
 from .heavy import HeavyVisitor
 from .leaver import Leavers
 from .observations import Observations
-from .visitor import Visitor
+from .visitor import PAUSE, Visitor
 
 
 #: Of so many visitors one uses two tabs at the same time.
@@ -29,16 +29,25 @@ class Clients:
         port: Where the balancer is.
         sites: Port by name of each site.
         visitors: How many there are.
+        pause: Seconds between two clicks of one, at least and at most.
 
     Attributes:
         seen: What they saw.
         gate: Holds their requests back.
     """
 
-    def __init__(self, port: int, sites: Mapping[str, int], *, visitors: int) -> None:
+    def __init__(
+        self,
+        port: int,
+        sites: Mapping[str, int],
+        *,
+        visitors: int,
+        pause: tuple[float, float] = PAUSE,
+    ) -> None:
         self.seen = Observations()
         self.gate = Gate()
         self._port = port
+        self._pause = pause
         self._sites = dict(sites)
         self._visitors = [self._visitor(number) for number in range(visitors)]
         self._heavy: list[HeavyVisitor] = []
@@ -123,4 +132,4 @@ class Clients:
     def _visitor(self, number: int) -> Visitor:
         tabs = 2 if number % _TWO_TABS == 0 else 1
         name = f"visitor {number}"
-        return Visitor(name, self._port, tabs, seen=self.seen, gate=self.gate)
+        return Visitor(name, self._port, tabs, seen=self.seen, gate=self.gate, pause=self._pause)

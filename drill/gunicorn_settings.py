@@ -15,6 +15,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+from werkzeug.test import create_environ, run_wsgi_app
+
 from drill.processor import Starvation
 
 
@@ -22,6 +24,8 @@ from drill.processor import Starvation
 SPENT = "X-Spent"
 #: Header: monotonic time in seconds; the worker must know of every logout before it.
 INFORMED = "X-Informed"
+#: What a worker asks itself when it starts.
+FIRST = "/worker"
 #: Ticks after which a worker knows of a logout: two, and a request of one second may have begun
 #: four ticks of the drill before. Seconds would say nothing of a machine that is busy.
 _TICKS = 6
@@ -65,10 +69,15 @@ def post_fork(server: Any, worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Take the time of what *worker* answers, and have events written where gunicorn writes."""
-    worker.wsgi = timed(worker.wsgi)
+    """Take the time of what *worker* answers, and have events written where gunicorn writes.
+
+    Its first request is one of its own, which begins its upkeep: workers that are started at once
+    begin at once.
+    """
     logging.basicConfig(format="%(created).3f %(name)s %(levelname)s %(message)s")
     logging.getLogger("flask_msm").setLevel(logging.INFO)
+    run_wsgi_app(worker.wsgi, create_environ(FIRST))
+    worker.wsgi = timed(worker.wsgi)
 
 
 def timed(application: Application) -> Application:

@@ -8,16 +8,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .acts import ACTS
 from .clients import Clients
 from .scene import Scene
 from .stage import REQUEST_DEADLINE, Stage
+from .visitor import PAUSE
 from .wrong_clock import AN_HOUR_AHEAD
 
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from .acts import Act
     from .observations import Observations
 
 #: What it is called while nothing is the matter yet.
@@ -111,17 +112,16 @@ class Played(NamedTuple):
 
 @contextmanager
 def stage_of(
-    name: str, *, tls: bool = False, encrypted: bool = False, fast_path: bool = True
+    act: Act, *, tls: bool = False, encrypted: bool = False, fast_path: bool = True
 ) -> Iterator[Stage]:
     """Give the stage that an act needs, for it and for others that need the same.
 
     Args:
-        name: The act's name.
+        act: The act.
         tls: The nodes speak TLS.
         encrypted: Records are encrypted.
         fast_path: Requests may take the fast path; an earlier version has none.
     """
-    act = ACTS[name]
     way: dict[str, object] = {} if fast_path or act.earlier else {"MSM_FAST_PATH": False}
     options: dict[str, Any] = {
         "one_site": act.one_site,
@@ -143,22 +143,30 @@ def stage_of(
 
 
 def play(
-    name: str, stage: Stage, *, seconds: float, visitors: int, judge_times: bool = True
+    name: str,
+    act: Act,
+    stage: Stage,
+    *,
+    seconds: float,
+    visitors: int,
+    judge_times: bool = True,
+    pause: tuple[float, float] = PAUSE,
 ) -> Played:
     """Play an act.
 
     Args:
         name: Its name.
+        act: The act.
         stage: What it is played on; all is well there.
         seconds: Time in seconds a fault lasts.
         visitors: Number of browsers that click.
         judge_times: Whether a slow request is a complaint; on a machine that does other work beside
             its times have no meaning.
+        pause: Seconds between two clicks of a browser, at least and at most.
     """
-    act = ACTS[name]
     sites = {site.name: site.port for site in stage.sites.values()}
     sent_before, troubles_before = stage.balancer.sent_again(), len(stage.troubles())
-    with Clients(stage.balancer.port, sites, visitors=visitors) as clients:
+    with Clients(stage.balancer.port, sites, visitors=visitors, pause=pause) as clients:
         across = not act.affinity and not act.one_site
         scene = Scene(stage, clients, seconds, across=across)
         scene.lasts(BEFORE)
@@ -170,6 +178,7 @@ def play(
     troubles = [f"failed: {line}" for line in stage.troubles()[troubles_before:]]
     return _played(
         name,
+        act.title,
         scene,
         clients.seen,
         sent_again=sent_again,
@@ -180,6 +189,7 @@ def play(
 
 def _played(
     name: str,
+    title: str,
     scene: Scene,
     seen: Observations,
     *,
@@ -197,7 +207,7 @@ def _played(
         slow.append(f"slow: {slowest_local:.3f} s in a local worker, allowed {SLOWEST_LOCAL} s")
     return Played(
         act=name,
-        title=ACTS[name].title,
+        title=title,
         remark=scene.remark,
         requests=len(seen.clicks),
         errors=len(seen.failed) + len(troubles),

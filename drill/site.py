@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import signal
@@ -11,7 +10,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from flask_msm.testing.memcached import wait_until
-from harness.client import Client
 from harness.gunicorn import Gunicorn
 from harness.processes import ROOT
 
@@ -65,24 +63,21 @@ class Site(Gunicorn):
         super().start()
 
     def wait_used(self) -> None:
-        """Wait until each worker has answered, which begins its upkeep."""
+        """Wait until each worker has met a session, which begins its upkeep."""
 
-        def all_answered() -> bool:
-            self._visit()
+        def all_began() -> bool:
             modes = self.modes()
             return len(modes) == self.workers and None not in modes.values()
 
-        wait_until(all_answered, f"the workers of {self.name} to answer")
+        wait_until(all_began, f"the workers of {self.name} to begin")
 
     def modes(self) -> dict[int, str | None]:
-        """Return by process id in which mode each worker is, ``None`` for one that was not used."""
+        """Return by process id in which mode each worker is, ``None`` for one that has to begin."""
         return {pid: self._mode(pid) for pid in self.pids()}
 
     def is_in(self, mode: str) -> bool:
-        """Return whether all workers are in *mode*; has those that were not used yet used."""
+        """Return whether all workers are in *mode*."""
         modes = self.modes()
-        if None in modes.values():
-            self._visit()
         return len(modes) == self.workers and set(modes.values()) == {mode}
 
     def kill_worker(self) -> None:
@@ -92,18 +87,13 @@ class Site(Gunicorn):
     def deploy(
         self, config: Mapping[str, object], meanwhile: Callable[[], None] | None = None
     ) -> None:
-        """Start it again with other settings, and wait until its workers answer."""
+        """Start it again with other settings, and wait until its workers have begun."""
         self.kill()
         if meanwhile:
             meanwhile()
         self._config |= config
         self.start()
         self.wait_used()
-
-    def _visit(self) -> None:
-        """Send a request to a worker that is free."""
-        with suppress(OSError, http.client.HTTPException):
-            Client(limit=HANGS).send(self.port, "/worker")
 
     def _mode(self, pid: int) -> str | None:
         with suppress(OSError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -149,6 +150,21 @@ class Stage:
             for line in site.log.read_text().splitlines()
             if any(word in line for word in _TROUBLES)
         ]
+
+    def reported(self, kind: str) -> list[str]:
+        """Return the events of a kind that workers have logged, by which site."""
+        return [
+            f"{site.name}: {line}"
+            for site in self.all_sites().values()
+            for line in site.log.read_text().splitlines()
+            if f" {kind}: " in line
+        ]
+
+    def keep_logs(self, folder: Path) -> None:
+        """Copy what sites have logged to *folder*."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for site in self.all_sites().values():
+            shutil.copy(site.log, folder)
 
     @contextmanager
     def _outside(self) -> Iterator[tuple[MemcachedSessionManager, Flask]]:

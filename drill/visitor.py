@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .observations import Observations
 
 #: Seconds between two clicks, at least and at most.
-_PAUSE = (0.02, 0.1)
+PAUSE = (0.02, 0.1)
 #: Each tab changes a counter, and so many attributes in turn.
 _ITEMS = 12
 _NAME = "name"
@@ -38,17 +38,28 @@ class Visitor:
         tabs: How many tabs it uses at the same time.
         seen: Told of everything.
         gate: Holds requests back and signals the end.
+        pause: Seconds between two clicks, at least and at most.
 
     Attributes:
         cookie: What the tabs share.
     """
 
-    def __init__(self, name: str, port: int, tabs: int, *, seen: Observations, gate: Gate) -> None:
+    def __init__(
+        self,
+        name: str,
+        port: int,
+        tabs: int,
+        *,
+        seen: Observations,
+        gate: Gate,
+        pause: tuple[float, float] = PAUSE,
+    ) -> None:
         self.cookie = ""
         self._name = name
         self._port = port
         self._seen = seen
         self._gate = gate
+        self._pause = pause
         self._ledgers = [Ledger() for _ in range(tabs)]
         self._threads = [
             threading.Thread(target=self._click_on, args=(ledger, tab), daemon=True)
@@ -98,7 +109,7 @@ class Visitor:
     def _click_on(self, ledger: Ledger, tab: int) -> None:
         number = 0
         browser = Browser(self._port, self._seen, self._gate)
-        while not self._gate.ending.wait(random.uniform(*_PAUSE)):
+        while not self._gate.ending.wait(random.uniform(*self._pause)):
             number += 1
             change = {}
             if random.random() < 0.5:

@@ -53,8 +53,9 @@ if TYPE_CHECKING:
 #: What is written there later comes from a browser that has the old cookie only.
 IN_FLIGHT = 2.0
 #: A change that a node confirmed to a worker of this host is in its local storage by then, seconds:
-#: it is collected first, then copied. In such steps others look for it, seconds.
-COPIED, STEP = 4 * COLLECTED, 0.005
+#: it is collected first, then copied, on a machine that is busy. In such steps others that see the
+#: sign of that worker look for it, seconds.
+COPIED, STEP = 10 * COLLECTED, 0.005
 #: Longest chain of moves that is followed.
 MAX_HOPS = 4
 #: The answer for a session that is known to have ended. It holds against copies of the session: on
@@ -234,15 +235,19 @@ class FailoverStore:
         """
         if self.mirror is None or self.near_max_age is not None:
             return None  # what a sticky session was changed to is here before the response
-        until = milliseconds(at_least) / 1000 + COPIED
+        age = self._clock.time() - milliseconds(at_least) / 1000
+        # Who made it may have waited for nodes before one took it, as long as this request may.
+        if not -STEP <= age < COPIED + deadline - self._clock.monotonic():
+            return None
+        sign = self.local.sign()
         for _ in range(round(COPIED / STEP)):
-            is_new = 0.0 < until - self._clock.time() <= COPIED + STEP
-            if not is_new or self._clock.monotonic() + STEP >= deadline:
-                break
-            self._rest(STEP)
+            is_made = not sign.is_shown()
             entry = self.near(key)
             if entry is not None and entry.record.version >= at_least:
                 return entry
+            if is_made or self._clock.monotonic() + STEP >= deadline:
+                break
+            self._rest(STEP)
         return None
 
     def _catch_up(self, key: str) -> None:

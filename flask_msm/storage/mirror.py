@@ -80,6 +80,8 @@ class Mirror:
             if len(self.recent) > REMEMBERED:
                 self.recent.popitem(last=False)
             is_queued, self._queued = self._queued, True
+            if not is_queued:
+                self._local.sign().show()
         is_last = record.kind is not _DATA
         if is_queued and not is_last:
             return
@@ -112,6 +114,9 @@ class Mirror:
                 self.catch_up(key)
             except Exception as error:  # noqa: BLE001  (raised when the others are copied)
                 failure = error
+        with self._lock.inner:
+            if not self._waiting:
+                self._local.sign().hide()
         # Here only: it takes long, and no request is to wait for it.
         if self._local.is_trim_due():
             self._local.trim()
@@ -141,3 +146,5 @@ class Mirror:
         with self._lock.inner:
             self._waiting.pop(key, None)
             self.recent.pop(key, None)
+            if not self._waiting:
+                self._local.sign().hide()

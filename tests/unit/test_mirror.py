@@ -258,12 +258,40 @@ def test_it_waits_as_well_if_some_nodes_are_left(tmp_path):
     assert pair.rests == 3
 
 
-@pytest.mark.parametrize("ago", [COPIED + 0.01, -1.0], ids=["long ago", "by another clock"])
+#: Time in seconds a request may take.
+A_REQUEST = 1.0
+
+
+def test_it_waits_for_a_change_that_nodes_took_as_late_as_a_request_may_be(tmp_path):
+    pair = Pair(tmp_path / "local", made_at=A_REQUEST + COPIED / 2)
+    pair.other.outage()
+    deadline = pair.one.clock.monotonic() + A_REQUEST
+
+    found = pair.other.store.load(KEY, at_least=pair.seen, deadline=deadline)
+
+    assert values(found) == {"a": b"2"}
+    assert pair.rests == 3
+
+
+def test_no_worker_waits_for_a_copy_that_none_of_its_host_is_about_to_make(tmp_path):
+    pair = Pair(tmp_path / "local")
+    pair.one.mirroring.run()
+    pair.other.outage()
+    seen = pair.seen + 1
+
+    assert values(load(pair.other.store, at_least=seen)) == {"a": b"2"}
+    assert pair.rests == 0
+
+
+@pytest.mark.parametrize(
+    "ago", [A_REQUEST + COPIED + 0.01, -1.0], ids=["long ago", "by another clock"]
+)
 def test_for_a_change_that_would_be_here_by_now_no_worker_waits(tmp_path, ago):
     pair = Pair(tmp_path / "local", made_at=ago)
     pair.other.outage()
+    deadline = pair.one.clock.monotonic() + A_REQUEST
 
-    found = load(pair.other.store, at_least=pair.seen)
+    found = pair.other.store.load(KEY, at_least=pair.seen, deadline=deadline)
 
     assert values(found) == {"a": b"1"}
     assert pair.rests == 0

@@ -9,6 +9,7 @@ from flask_msm.storage.store import LocalStorageError
 
 from .cache import Limits, RecordCache
 from .change_marks import ChangeMarks
+from .copy_sign import CopySign
 from .file_cache import FileCache
 from .files import is_private, memory_cache
 from .folder import Folder, default_size, open_folder
@@ -41,6 +42,7 @@ class LocalBackend(NamedTuple):
     locks: KeyLocks
     limits: Limits
     marks: ChangeMarks
+    sign: CopySign
     place: Path | None
     changes: Path | None = None
 
@@ -111,7 +113,8 @@ class BackendOpener:
         if self._kind != kind:
             kind = type(self._kind).__name__
         marks, place = ChangeMarks(folder.changes), folder.sessions.parent
-        return LocalBackend(kind, cache, journal, locks, limits, marks, place, folder.changes)
+        sign = CopySign(folder.locks)
+        return LocalBackend(kind, cache, journal, locks, limits, marks, sign, place, folder.changes)
 
     def _cache(
         self, folder: Folder, limits: Limits, dirty: Container[str], locks: KeyLocks
@@ -127,7 +130,8 @@ class BackendOpener:
         cache = cache or memory_cache(self._sessions)
         locks = KeyLocks()
         indexed = IndexedCache(cache, limits, self._dirty(journal), locks)
-        return LocalBackend(kind, indexed, journal, locks, limits, ChangeMarks(None), None)
+        marks, sign = ChangeMarks(None), CopySign(None)
+        return LocalBackend(kind, indexed, journal, locks, limits, marks, sign, None)
 
     def _dirty(self, journal: Journal) -> Container[str]:
         return _Everything() if self._alone else journal

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from .backend import BackendOpener, LocalBackend
     from .change_marks import ChangeMarks
+    from .copy_sign import CopySign
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -397,6 +398,10 @@ class LocalStore:
     def marks(self) -> ChangeMarks:
         """Return the marks on what changed, for workers that have sessions in memory."""
         return self._shelves.open().marks
+
+    def sign(self) -> CopySign:
+        """Return what shows the workers of this host whether one has copies to make."""
+        return self._shelves.open().sign
 
     def is_trim_due(self) -> bool:
         """Return whether what has expired or is too much should be removed."""
