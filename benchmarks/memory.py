@@ -26,9 +26,9 @@ from flask_msm.record.codec.msgpack import MsgpackCodec
 from flask_msm.record.token import Token, signer_for
 from flask_msm.settings.secret_keys import secrets_of
 from flask_msm.testing.memcached import wait_until
+from harness.filling import VERSION, fill
 from harness.memcached import addresses
 
-from .filling import VERSION, fill
 from .nodes import MemcachedError, memory, running
 from .visitors import Visitor
 
@@ -153,7 +153,6 @@ def _is_seen(visitor: Visitor) -> bool:
 def _config(nodes: Sequence[Memcached], folder: Path, cache: str) -> dict[str, object]:
     return {
         "SECRET_KEY": "benchmark",
-        "MSM_KEY_PREFIX": "memory:",
         "MSM_NODES": addresses(nodes),
         "MSM_LOCAL_CACHE": cache,
         "MSM_LOCAL_DIR": str(folder / "local"),

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from flask import session
 
 from flask_msm.testing.memcached import wait_until
+from harness.filling import fill
 
 from .contenders import keep_by_ours
-from .filling import fill
 from .nodes import MemcachedError, running
 from .shapes import application, content_of
 from .visitors import Visitor

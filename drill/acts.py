@@ -23,7 +23,13 @@ from .deploys import (
     upgraded,
 )
 from .earlier import FORMAT_1, LONG_AGO
-from .fleets import PATIENT, fleet_started, more_workers_than_connections, worker_cut_off
+from .fleets import (
+    PATIENT,
+    fleet_started,
+    more_workers_than_connections,
+    rebuilder_killed,
+    worker_cut_off,
+)
 from .scene import Scene
 from .stage import EAST, WEST
 
@@ -432,6 +438,14 @@ def _all_acts() -> Iterator[tuple[str, Act]]:
             title="one worker cut off from a node that comes back empty",
             play=worker_cut_off,
             workers=1,
+        ),
+    )
+    yield (
+        "rebuilder",
+        Act(
+            title="100,000 sessions rebuilt, the worker that does it killed",
+            play=rebuilder_killed,
+            memcached=("-m", "512"),
         ),
     )
     yield (

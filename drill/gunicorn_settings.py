@@ -74,7 +74,7 @@ def post_worker_init(worker: Any) -> None:
     Its first request is one of its own, which begins its upkeep: workers that are started at once
     begin at once.
     """
-    logging.basicConfig(format="%(created).3f %(name)s %(levelname)s %(message)s")
+    logging.basicConfig(format="%(created).3f %(process)d %(name)s %(levelname)s %(message)s")
     logging.getLogger("flask_msm").setLevel(logging.INFO)
     run_wsgi_app(worker.wsgi, create_environ(FIRST))
     worker.wsgi = timed(worker.wsgi)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
@@ -140,6 +142,15 @@ class Scene:
         """Kill a worker of the first site; connections to it break."""
         self._seen.may_break = True
         self.stage.sites[EAST].kill_worker()
+
+    def kill_rebuilder(self) -> None:
+        """Kill the worker that began a rebuild last; connections to it break."""
+        self._seen.may_break = True
+        os.kill(self.stage.rebuilder(), signal.SIGKILL)
+
+    def call_wrong(self, text: str) -> None:
+        """Call something a failure, in words."""
+        self._seen.failed.append(text)
 
     def kill_site(self, name: str) -> None:
         """Kill a site; connections to it break, and are refused until it is started again."""

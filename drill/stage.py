@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Self
 from flask import Flask
 
 from flask_msm import MemcachedSessionManager
+from flask_msm.record.codec.msgpack import MsgpackCodec
 from flask_msm.testing.memcached import PATIENCE, wait_until
+from harness.filling import fill
 from harness.processes import ROOT
 
 from .balancer import Rule, balancer
@@ -125,11 +127,17 @@ class Stage:
         """Wait until every worker keeps sessions on its host."""
         self._wait_mode("local")
 
-    def wait_all_up(self) -> None:
-        """Wait until every worker uses the nodes and losing any one of them would lose nothing."""
+    def wait_all_up(self, patience: float = PATIENCE) -> None:
+        """Wait until every worker uses the nodes and losing any one of them would lose nothing.
+
+        Args:
+            patience: Seconds that may take.
+        """
         self._wait_mode("distributed")
         with self._outside() as (manager, app):
-            wait_until(lambda: manager.check(app, timeout=PATIENCE).all_up, "all nodes to be up")
+            wait_until(
+                lambda: manager.check(app, timeout=PATIENCE).all_up, "all nodes to be up", patience
+            )
 
     def stop_distribution(self) -> None:
         """Stop distribution as an operator does, and wait until every worker obeys."""
@@ -159,6 +167,19 @@ class Stage:
             for line in site.log.read_text().splitlines()
             if f" {kind}: " in line
         ]
+
+    def rebuilder(self) -> int:
+        """Return the process that began a rebuild last."""
+        lines = [line.partition(": ")[2].split() for line in self.reported("rebuild_began")]
+        _, pid = max((float(words[0]), int(words[1])) for words in lines)
+        return pid
+
+    def fill(self, sessions: int) -> None:
+        """Put so many sessions onto their nodes, of which no browser knows."""
+        with self._outside() as (manager, app):
+            manager.check(app, timeout=PATIENCE)
+            content = {"name": MsgpackCodec().dumps("idle" * 100)}
+            fill(manager, app, (f"{number:043}" for number in range(sessions)), content)
 
     def keep_logs(self, folder: Path) -> None:
         """Copy what sites have logged to *folder*."""

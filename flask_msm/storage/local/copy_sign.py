@@ -1,6 +1,6 @@
 """Whether a worker has copies to make that other workers of its host may need.
 
-A lock on a file, which is gone with its process, whatever becomes of that. It is held for a batch
+A lock on a file, which is gone with its process, however that ends. It is held for a batch
 of copies, not for each: a request that changes a session pays next to nothing for it.
 """
 

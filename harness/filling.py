@@ -29,7 +29,8 @@ def fill(
     manager: MemcachedSessionManager, app: Flask, sids: Iterable[str], content: Mapping[str, bytes]
 ) -> None:
     """Put a session onto its homes for each of *sids*; *content* has encoded values."""
-    parts = manager.state(app).parts
+    state = manager.state(app)
+    parts, prefix = state.parts, state.settings.key_prefix
     cluster = parts.cluster
     assert cluster is not None  # noqa: S101  (there are nodes)
     now = time.time()
@@ -44,7 +45,7 @@ def fill(
         cluster.nodes[node_id].add_many(batch, time.monotonic() + PATIENCE)
 
     for sid in sids:
-        key = storage_key(app.config["MSM_KEY_PREFIX"], sid)
+        key = storage_key(prefix, sid)
         data = parts.envelope.seal(record, key)
         for node_id in parts.placement.homes(key):
             batches[node_id][key] = data, int(LIFE)
