@@ -11,8 +11,10 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
+from threading import Thread
 from typing import Any
 
 from werkzeug.test import create_environ, run_wsgi_app
@@ -76,7 +78,9 @@ def post_worker_init(worker: Any) -> None:
     """
     logging.basicConfig(format="%(created).3f %(process)d %(name)s %(levelname)s %(message)s")
     logging.getLogger("flask_msm").setLevel(logging.INFO)
-    run_wsgi_app(worker.wsgi, create_environ(FIRST))
+    first = partial(run_wsgi_app, worker.wsgi, create_environ(FIRST))
+    # Not here: gunicorn ends a worker that takes long to start.
+    Thread(target=first, daemon=True).start()
     worker.wsgi = timed(worker.wsgi)
 
 

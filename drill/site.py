@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from flask_msm.testing.memcached import wait_until
+from flask_msm.testing.memcached import PATIENCE, wait_until
 from harness.gunicorn import Gunicorn
 from harness.processes import ROOT
 
@@ -18,6 +18,8 @@ from .app import CONFIG, NOTES, SITE
 
 #: Seconds a request may take before it counts as one that hangs.
 HANGS = 20.0
+#: Seconds that each of many workers may take to begin.
+_EACH = 10.0
 _SETTINGS = ("--config", str(ROOT / "drill" / "gunicorn_settings.py"))
 
 
@@ -69,7 +71,8 @@ class Site(Gunicorn):
             modes = self.modes()
             return len(modes) == self.workers and None not in modes.values()
 
-        wait_until(all_began, f"the workers of {self.name} to begin")
+        patience = PATIENCE + _EACH * self.workers
+        wait_until(all_began, f"the workers of {self.name} to begin", patience)
 
     def modes(self) -> dict[int, str | None]:
         """Return by process id in which mode each worker is, ``None`` for one that has to begin."""
