@@ -31,9 +31,12 @@ from .cluster.shared_map import SharedMap, shared_envelope
 from .cluster.trust import hold_off
 from .cluster.workers import WorkerRegistry
 from .maintenance.audit_log import AuditLog
+from .maintenance.collecting import Collector
 from .maintenance.copier import RecordCopier
 from .maintenance.copy_count import CopyCount
 from .maintenance.failback import Failback
+from .maintenance.history_keeper import HistoryKeeper
+from .maintenance.history_records import HistoryRecords
 from .maintenance.host_copy import HostCopy
 from .maintenance.host_log import HostLog
 from .maintenance.lost_watch import LostWatch
@@ -434,6 +437,7 @@ class Cluster:
             rebuilder=self.rebuilder,
             failback=self.failback,
             meter=repository.meter,
+            losses=repository.losses,
             before=self.overrides.keep,
             sources=self._sources(repository),
             version=environment.version,
@@ -443,6 +447,22 @@ class Cluster:
             placement=self._application.placement,
             bulk=self.bulk,
             key_prefix=settings.key_prefix,
+        )
+        self.collector = Collector(self.reports, self.state, self._application.local)
+        self.history = HistoryKeeper(
+            HistoryRecords(
+                settings.key_prefix,
+                nodes=self.nodes,
+                placement=self._application.placement,
+                usable=self.reports.usable,
+                envelope=self._shared_envelope,
+                local=self._application.local,
+                clock=clock,
+            ),
+            collector=self.collector,
+            membership=self.membership,
+            urgent=self.urgent,
+            interval=environment.interval,
         )
         self.monitor = Monitor(
             prober=self.prober,
@@ -465,6 +485,7 @@ class Cluster:
             reporter=self.reporter,
             host_log=HostLog(self.control.shared, self._application.local),
             audit_log=AuditLog(self.control, self._application.local, clock),
+            history=self.history,
             urgent=self.urgent,
             deadline=settings.request_deadline,
         )

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
 from flask import Response, request
 
 from flask_msm.operations.state import facts
 from flask_msm.operations.state.document import document
-from flask_msm.operations.state.texts import _
+from flask_msm.operations.state.history_document import RANGES, history_document
+from flask_msm.operations.state.texts import _, listed
 
 from . import metrics
 from .base import MsmView
 from .context import DashboardContext
 from .limits import Limits
 from .responses import exposed, json_response
+
+
+if TYPE_CHECKING:
+    from flask_msm.operations.history import RangeName
 
 
 #: Downloads of an operator that are written down.
@@ -26,7 +33,9 @@ class ApiView(MsmView):
     def index(self) -> Response:
         """Say what there is."""
         base = self.context.base() + "api/v1/"
-        return json_response({name: base + name for name in ("state", "metrics", "health")})
+        return json_response(
+            {name: base + name for name in ("state", "history", "metrics", "health")}
+        )
 
     @exposed("/state")
     def state(self) -> Response:
@@ -52,6 +61,17 @@ class ApiView(MsmView):
             return
         if not self.context.limiter.take(f"exported:{who}", _DOWNLOADS):
             self.context.console.note("exported", _("diagnostics were downloaded"), actor=who)
+
+    @exposed("/history")
+    def history(self) -> Response:
+        """Return what happened in the range the query asks for: ``15m``, ``24h`` or ``7d``."""
+        name = request.args.get("range", "24h")
+        if name not in RANGES:
+            known = listed(list(RANGES))
+            return self.refusal(400, _("There is no such range; there are {known}.", known=known))
+        response = json_response(history_document(self.context.history(cast("RangeName", name))))
+        response.headers["Cache-Control"] = "no-cache, private"
+        return response
 
     @exposed("/metrics")
     def metrics(self) -> Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -29,6 +29,7 @@ from .sparkline import bar, icon, sparkline
 
 if TYPE_CHECKING:
     from flask_msm.commands import Console
+    from flask_msm.operations.history import History, RangeName
     from flask_msm.operations.snapshot import Snapshot
     from flask_msm.operations.state.attention import Item
     from flask_msm.operations.state.verdict import Verdict
@@ -136,6 +137,14 @@ class DashboardContext:
             addresses=self.options.admin_hide_addresses,
             errors=self.options.admin_hide_errors,
         )
+
+    def history(self, name: RangeName) -> History:
+        """Return what happened in a range, without what settings hide."""
+        found = self.console.history(name)
+        if not (self.options.admin_hide_addresses or self.options.admin_hide_errors):
+            return found
+        hidden = tuple(replace(one, text=facts.without_error(one.text)) for one in found.incidents)
+        return replace(found, incidents=hidden)
 
     def base(self) -> str:
         """Return the URL under which the dashboard is mounted: a path of this host."""

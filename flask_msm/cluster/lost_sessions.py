@@ -211,6 +211,17 @@ class LostSessions:
             report["since"] = self._clock.time() - (now - min(lost_at))
         return report
 
+    def lost_by_window(self) -> list[tuple[int, set[str], bool]]:
+        """Return the sessions that were lost in each window: number, digests, if some are cut."""
+        return [
+            (
+                window.number,
+                set[str]().union(*[window.digests[reason] for reason in LOST]),
+                any(reason in window.cut for reason in LOST),
+            )
+            for window in list(self._windows)
+        ]
+
     def _asked_for(self, asked: Iterable[tuple[int, set[str]]]) -> tuple[set[str], bool] | None:
         """Return digests of the sessions that were asked for, and whether some are left out."""
         known, self._asked = self._asked, {}

@@ -136,6 +136,10 @@ class WorkerRegistry:
         """Return the names of all workers in the map, also of those that are gone."""
         return sorted(self.shared.values(""))
 
+    def all_names(self) -> list[str]:
+        """Return the names of all workers in the map, and of those that left it lately."""
+        return sorted(self.shared.attributes.entries)
+
     def living(self) -> set[str]:
         """Return the names of the workers that were seen lately, and of this one."""
         me = self.worker

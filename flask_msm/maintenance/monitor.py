@@ -12,6 +12,7 @@ Rule 1: a tick goes one way, and what a step finds is handed to the next ones:
     rebuild    one node that lacks something, or is to be drained
     look again at cookies that found no session; copies are counted now and then
     report     what this worker knows, for people
+    remember   what happened, a few times an hour
     rest       connections that are idle are closed
 
 Rule 2: before the first session is read, all but the last five are done once.
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from .audit_log import AuditLog
     from .copy_count import CopyCount
     from .failback import Failback
+    from .history_keeper import HistoryKeeper
     from .host_log import HostLog
     from .lost_watch import LostWatch
     from .membership import Membership
@@ -60,6 +62,7 @@ class Monitor:
         rejoin: Brings all copies of a key together; returns the nodes that confirmed theirs.
         host_log: Logs what is wrong once for the host.
         audit_log: Logs what operators changed once for the host.
+        history: Keeps what happened, for people.
         urgent: Queue for what must not wait for a rebuild.
         deadline: Time in seconds the first look at the fleet may take, in a request.
     """
@@ -75,6 +78,7 @@ class Monitor:
     reporter: StatusReporter
     host_log: HostLog
     audit_log: AuditLog
+    history: HistoryKeeper
     urgent: Background
     deadline: float
 
@@ -105,6 +109,7 @@ class Monitor:
                 self.lost.look()
                 self.copies.start()
                 self.reporter.publish(self.prober.numbers)
+                self.history.look()
             self.prober.rest()
             self.membership.events.log.settle()
         except Exception:  # the scheduler must outlive any fault
@@ -135,6 +140,8 @@ class Monitor:
 
     def leave(self) -> None:
         """Sign off: workers that end must not look like workers with other nodes."""
+        # What it counted last is added to the history by another one.
+        self.reporter.publish(self.prober.numbers)
         self.membership.workers.leave()
         self.reactions.leave()
         self.membership.leave()

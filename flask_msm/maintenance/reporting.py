@@ -9,18 +9,21 @@ from collections import defaultdict
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any
 
+from flask_msm.cluster.health import NodeState
 from flask_msm.cluster.reports import note_name
-from flask_msm.storage.metrics import quantile, summed
+from flask_msm.storage.metrics import STEP, STEPS, quantile, summed
 
-from .history import History
+from .points import Counted
+from .recent_statistics import RecentStatistics
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
+    from flask_msm.cluster.lost_sessions import LostSessions
     from flask_msm.cluster.reports import Reports
     from flask_msm.storage.failover import FailoverStore
-    from flask_msm.storage.metrics import LatencyMetrics
+    from flask_msm.storage.metrics import LatencyMetrics, Window
 
     from .failback import Failback
     from .membership import Membership
@@ -34,6 +37,8 @@ EVENTS = 50
 PERCENTS = 50, 95, 99
 #: Time in seconds between two warnings of records that are not believed.
 PAUSE = 3600.0
+#: Length in seconds of the slots that numbers are reported for; a few of the last ones are.
+SLOT = 300
 
 
 @dataclass(eq=False)
@@ -52,15 +57,19 @@ class StatusReporter:
     rebuilder: Rebuilder
     failback: Failback
     meter: LatencyMetrics
+    losses: LostSessions
     before: Callable[[], object]
     sources: Mapping[str, Callable[[], Any]]
     version: str
 
     def __post_init__(self) -> None:
-        self.histories: defaultdict[str, History] = defaultdict(History)
+        self.histories: defaultdict[str, RecentStatistics] = defaultdict(RecentStatistics)
         self._clock = self.membership.clock
         self._started = self._clock.monotonic()
         self._refused, self._refused_at = 0, -math.inf
+        #: By node: when it was last seen not up, and when it last lacked sessions, monotonic.
+        self._down_at: dict[str, float] = {}
+        self._lacking_at: dict[str, float] = {}
 
     def publish(self, numbers: Mapping[str, Numbers]) -> None:
         """Bring the report of this worker to two nodes and to its host."""
@@ -130,6 +139,10 @@ class StatusReporter:
         health, now = view.health, self._clock.monotonic()
         # Other hosts have other monotonic clocks: reports contain the time of day.
         wall = self._clock.time() - now
+        if view.health.state in (NodeState.DOWN, NodeState.RECOVERING):
+            self._down_at[node_id] = now
+        elif not view.trusted and self.membership.may_believe():
+            self._lacking_at[node_id] = now
         facts: dict[str, Any] = {
             "state": view.state.value,
             "trusted": view.trusted,
@@ -140,6 +153,10 @@ class StatusReporter:
             "retry_at": wall + health.retry_at if health.retry_at > now else None,
             **self.membership.table.failures(node_id)._asdict(),
         }
+        if node_id in self._down_at:
+            facts["down_at"] = wall + self._down_at[node_id]
+        if node_id in self._lacking_at:
+            facts["lacking_at"] = wall + self._lacking_at[node_id]
         if numbers is not None:
             history = self.histories[node_id]
             facts["numbers"] = numbers._asdict()
@@ -164,7 +181,30 @@ class StatusReporter:
             "failures": [w and w.failed for w in windows],
             "kept_locally": self.store.saved_locally,
             "found": [w and [w.hits, w.misses] for w in windows],
+            "classes": [w and summed((w.loads, w.saves)) for w in windows],
+            "slots": self._slots(known),
         }
+
+    def _slots(self, windows: Sequence[Window]) -> dict[str, dict[str, Any]]:
+        """Return what was counted in each slot that the windows cover, by the time it begins."""
+        now, mono = self._clock.time(), self._clock.monotonic()
+        wall = now - mono
+        whole = math.ceil((now - STEP * (STEPS - 1)) / SLOT) * SLOT
+        first = max(whole, int((self._started + wall) // SLOT) * SLOT)
+        slots = {begin: Counted() for begin in range(first, int(now) + 1, SLOT)}
+
+        def slot(number: int) -> Counted | None:
+            # The first window may have begun before this worker did.
+            begin = max(number * STEP, self._started) + wall
+            return slots.get(int(begin // SLOT) * SLOT)
+
+        for window in windows:
+            if counted := slot(window.number):
+                counted.add(window)
+        for number, digests, cut in self.losses.lost_by_window():
+            if counted := slot(number):
+                counted.add_lost(digests, cut=cut)
+        return {str(begin): counted.facts() for begin, counted in slots.items()}
 
     def _kept(self) -> dict[str, Any]:
         shelf = self.store.local.shelf

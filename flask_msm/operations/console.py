@@ -381,6 +381,17 @@ class Console(ConsoleView):
             # A terminal shows warnings of Python's default logging.
             audit.info("%s", _line(kind, change.text, by))
         cluster = self.application.cluster
+        if cluster is not None and reached is not None:
+            cluster.history.add_change(
+                self._clock.time(),
+                kind=kind,
+                text=change.text,
+                node=node,
+                who=who,
+                why=why,
+                before=change.before,
+                after=change.after,
+            )
         return Outcome(
             text=change.text,
             event=event_id(cluster.workers.worker if cluster else "", number),

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flask_msm.errors import CommandError, quoted
+from flask_msm.maintenance.history_records import Book
 from flask_msm.sessions.overrides import BLACKLIST_NOTE
 
 from .checks import Report, wait_for_nodes
+from .history import build_history
 from .inspection import inspect
 from .observer import REFRESH, Observer
 from .projection import SnapshotBuilder
@@ -21,9 +23,13 @@ if TYPE_CHECKING:
     from flask_msm.process.clock import Clock
     from flask_msm.settings.settings import Settings
 
+    from .history import History, RangeName
     from .inspection import Inspection
     from .lookup import SessionLookup
     from .snapshot import Snapshot
+
+#: Time in seconds a look at the nodes may take.
+LOOK = 0.25
 
 
 class ConsoleView:
@@ -67,6 +73,21 @@ class ConsoleView:
         delay = max(REFRESH, self._clock.time() - seen.at)
         return self._builder.snapshot(seen, self._cluster(), delay=delay)
 
+    def history(self, name: RangeName = "24h") -> History:
+        """Return what happened in the last minutes, hours or days.
+
+        Asks three nodes, which takes a quarter of a second at most; what does not answer by then
+        is left out. Without nodes there is no history but of the last fifteen minutes. Never
+        raises.
+
+        Args:
+            name: ``15m``, ``24h`` or ``7d``.
+        """
+        cluster, book = self.application.cluster, Book()
+        if cluster is not None:
+            book = cluster.history.records.read(self._clock.monotonic() + LOOK)
+        return build_history(name, book, self.view())
+
     def look(self) -> Snapshot:
         """Return the fleet after the nodes were asked what operators have changed.
 
@@ -75,7 +96,7 @@ class ConsoleView:
         node hangs, and is ``view()`` if no node answers. Never raises.
         """
         if (cluster := self.application.cluster) is not None:
-            cluster.reactions.look(within=0.25)
+            cluster.reactions.look(within=LOOK)
         return self.view()
 
     def survey(self) -> Snapshot:

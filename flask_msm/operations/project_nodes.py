@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from flask_msm.cluster.phases import BAD, Sight, phase, worst_of_most
+
 from . import snapshot as doc
 from .statistics import NodeStats
 
@@ -15,10 +17,6 @@ if TYPE_CHECKING:
     from flask_msm.cluster.facts import Facts
     from flask_msm.settings.node_address import NodeAddress
     from flask_msm.settings.settings import Settings
-
-
-#: How bad each state is.
-_BAD = {"down": 5, "suspect": 4, "recovering": 3, "draining": 2, "drained": 1, "up": 0}
 
 
 class NodeReport(NamedTuple):
@@ -44,12 +42,14 @@ def read_nodes(worker: str, fields: Facts) -> dict[str, NodeReport]:
                 retry_at=node.number("retry_at"),
                 timeouts=node.integer("timeouts"),
                 breaks=node.integer("breaks"),
+                down_at=node.number("down_at"),
+                lacking_at=node.number("lacking_at"),
             ),
             node.section("numbers").number("at") or 0.0,
             node,
         )
         for node_id in nodes.names()
-        if (state := (node := nodes.section(node_id)).text("state")) in _BAD
+        if (state := (node := nodes.section(node_id)).text("state")) in BAD
     }
 
 
@@ -60,17 +60,21 @@ def build_node(
     rebuild: doc.Rebuild | None,
     control: Control,
     settings: Settings,
+    now: float,
+    interval: float,
 ) -> doc.Node:
     """Return a node, from what each worker that is not silent reported of it."""
     opinions = tuple(report.opinion for report in reports)
     ordered = control.drain(address.id)
     drain = _drain(ordered)
-    state = drain.value if drain else _worst_of_most([o.state for o in opinions])
+    state = drain.value if drain else worst_of_most([o.state for o in opinions])
     failing = max(opinions, key=lambda o: o.since or 0.0 if o.error else 0.0, default=None)
     shows_error = bool(failing and failing.error) and state not in ("up", "drained")
     newest = max(reports, key=lambda report: report.read_at, default=None)
     stats = _stats(newest.fields) if newest and newest.read_at else None
     unread = state == "up" and stats is None and bool(opinions)
+    sights = [Sight(o.state, o.trusted, o.since, o.down_at, o.lacking_at) for o in opinions]
+    found = phase(sights, drained=drain is not None, now=now, interval=interval)
     return doc.Node(
         id=address.id,
         address=None
@@ -79,6 +83,8 @@ def build_node(
         state=cast("doc.NodeStateName | None", state),
         trusted=all(o.trusted for o in opinions) if opinions else None,
         since=min((o.since for o in opinions if o.state == state and o.since), default=None),
+        phase=found.name if found else None,
+        phase_since=found.since if found else None,
         opinions=opinions,
         error=failing.error if failing and shows_error else None,
         error_at=failing.since if failing and shows_error else None,
@@ -100,12 +106,6 @@ def _drain(drain: Choice) -> doc.Drain | None:
     return doc.Drain(
         value=value, set_by=drain.who or None, set_at=drain.at, reason=drain.why or None
     )
-
-
-def _worst_of_most(states: list[doc.NodeStateName]) -> str | None:
-    if not states:
-        return None
-    return max(set(states), key=lambda state: (states.count(state), _BAD[state]))
 
 
 def _stats(fields: Facts) -> NodeStats:

@@ -108,6 +108,23 @@ def build_traffic(sections: list[Facts]) -> Traffic | None:
         hit_ratio_series=ratios,
         p95_series=_by_step([fields.series("p95") for fields in sections], max),
         failed_series=_by_step([fields.series("failures") for fields in sections], sum),
+        classes_series=_classes([fields.rows_of_numbers("classes") for fields in sections]),
+        found_series=tuple(
+            None if hit is None else (int(hit), int(miss or 0))
+            for hit, miss in zip(hits, misses, strict=False)
+        ),
+    )
+
+
+def _classes(rows: list[list[list[float]]]) -> tuple[tuple[int, ...] | None, ...]:
+    """Put the classes of several workers for each step together."""
+    size = len(BOUNDS) + 1
+    complete = [row for row in rows if len(row) == STEPS]
+    steps = zip(*complete, strict=True)
+    known = [[counts for counts in step if len(counts) == size] for step in steps]
+    return tuple(
+        tuple(int(sum(column)) for column in zip(*step, strict=True)) if step else None
+        for step in known
     )
 
 

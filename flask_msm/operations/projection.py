@@ -136,6 +136,8 @@ class SnapshotBuilder:
                     rebuild=rebuilds.get(address.id),
                     control=cluster.control,
                     settings=settings,
+                    now=now,
+                    interval=cluster.interval,
                 )
                 for address in settings.nodes
             ),

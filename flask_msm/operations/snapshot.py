@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from flask_msm.cluster.phases import PhaseName
+
 from .losses import Copies, Lost
 from .statistics import NodeStats, Traffic
 
@@ -34,6 +36,8 @@ class Opinion:
         retry_at: When it asks a node that is down again.
         timeouts: How often it waited in vain since it was started, requests and probes.
         breaks: How often the node refused, closed or could not be reached.
+        down_at: When it last saw the node not up, since it was started.
+        lacking_at: When it last knew the node to lack sessions, since it was started.
     """
 
     worker: str
@@ -45,6 +49,8 @@ class Opinion:
     retry_at: float | None = None
     timeouts: int | None = None
     breaks: int | None = None
+    down_at: float | None = None
+    lacking_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +96,10 @@ class Node:
         trusted: Whether the fleet accepts "missing" from it; a node that is up and not trusted is
             being rebuilt, or waits for it.
         since: Since when it is in that state.
+        phase: What it is in one word: ``up``, ``filling`` (it answers, and lacks sessions, or did
+            until a moment ago), ``down``, ``drained``, or ``unreached`` (some workers do not reach
+            it, and most do).
+        phase_since: Since when, as far as that is known.
         opinions: How each worker sees it, by name of the worker.
         error: Class and reason of the last failure, the newest of all workers.
         failures: Failures in a row, the most of all workers.
@@ -105,6 +115,8 @@ class Node:
     state: NodeStateName | None = None
     trusted: bool | None = None
     since: float | None = None
+    phase: PhaseName | None = None
+    phase_since: float | None = None
     opinions: tuple[Opinion, ...] = ()
     error: str | None = None
     error_at: float | None = None

@@ -75,6 +75,8 @@ class Traffic:
         kept_locally: Writes that went to local storage only.
         operations_series: Reads and writes in each step.
         p95_series: 95 of 100 operations took at most so many seconds.
+        classes_series: Reads and writes in each class of time, as in a histogram.
+        found_series: Reads that found a session, and reads that found none.
     """
 
     loads: Histogram | None = None
@@ -87,3 +89,5 @@ class Traffic:
     hit_ratio_series: tuple[float | None, ...] = ()
     p95_series: tuple[float | None, ...] = ()
     failed_series: tuple[float | None, ...] = ()
+    classes_series: tuple[tuple[int, ...] | None, ...] = ()
+    found_series: tuple[tuple[int, int] | None, ...] = ()

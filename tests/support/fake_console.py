@@ -10,6 +10,8 @@ from support.fleet_scenes import all_well
 
 from flask_msm.commands import Outcome
 from flask_msm.errors import CommandError, ConflictError
+from flask_msm.maintenance.history_records import Book
+from flask_msm.operations.history import build_history
 from flask_msm.operations.snapshot import Choice, Drain, Event, SessionFacts, Snapshot
 
 
@@ -24,6 +26,8 @@ class FakeConsole:
         self.fails: Exception | None = None
         #: What ``lookup`` returns.
         self.found: SessionFacts | None = None
+        #: What ``history`` is made of.
+        self.book = Book()
         self._moving = moving
         self._ids = itertools.count(1000)
         self._stamps = itertools.count(500)
@@ -31,6 +35,9 @@ class FakeConsole:
     def view(self) -> Snapshot:
         self.views += 1
         return replace(self.snapshot, at=self._now())
+
+    def history(self, name="24h"):
+        return build_history(name, self.book, self.view())
 
     def look(self) -> Snapshot:
         self.looks += 1

@@ -145,3 +145,61 @@ def test_a_worker_that_alone_reaches_no_node_is_unwell():
 )
 def test_a_load_balancer_does_not_turn_an_outage_of_memcached_into_one_of_the_site(snapshot):
     assert health(snapshot).status_code == 200
+
+
+# -- history -------------------------------------------------------------------------------------
+
+HISTORY = "/msm-admin/api/v1/history"
+
+
+def test_the_history_of_a_range_has_points_outages_and_changes():
+    console = FakeConsole(node_down())
+    now = console.view().at
+    counts = {"classes": [0, 3] + [0] * 12, "hits": 2, "misses": 1, "lost": 4, "kept": 5}
+    slot = int(now // 300 - 2) * 300
+    console.book.add_point("day", slot, 8, {**counts, "workers": 8, "of": 8})
+    console.book.add(now - 7200, "state", "n3", {"node": "n3", "state": "up"})
+    console.book.add(slot, "state", "n3", {"node": "n3", "state": "down"})
+    console.book.add(now - 60, "change", "1", {"kind": "k", "text": "t", "who": "a", "after": "x"})
+    client, _ = client_of(console)
+
+    found = client.get(f"{HISTORY}?range=24h").json
+
+    (point,) = [point for point in found["points"] if point]
+    assert (point["operations"], point["lost"], point["hit_ratio"]) == (3, 4, 2 / 3)
+    assert point["latency_ms"] == {"p50": 0.5, "p95": 0.5, "p99": 0.5}
+    n3 = [span for span in found["spans"] if span["node"] == "n3"]
+    assert [(span["state"], span["end"] is None) for span in n3] == [("up", False), ("down", True)]
+    (outage,) = found["outages"]
+    assert (outage["nodes"], outage["lost"], outage["kept"], outage["end"]) == (["n3"], 4, 5, None)
+    assert [(change["who"], change["after"]) for change in found["changes"]] == [("a", "x")]
+
+
+def test_sessions_lost_while_every_node_was_up_are_an_outage_without_nodes():
+    console = FakeConsole(all_well())
+    slot = int(console.view().at // 300 - 2) * 300
+    console.book.add_point("day", slot, 8, {"classes": [], "lost": 4, "workers": 8, "of": 8})
+    client, _ = client_of(console)
+
+    (outage,) = client.get(HISTORY).json["outages"]
+
+    assert (outage["nodes"], outage["lost"]) == ([], 4)
+
+
+@pytest.mark.parametrize("name", ["15m", "24h", "7d"])
+def test_every_range_can_be_asked_for_where_nothing_is_known(name):
+    client, _ = client_of(FakeConsole(all_well()))
+
+    found = client.get(f"{HISTORY}?range={name}").json
+
+    assert found["range"] == name
+    assert not any(found["points"])
+
+
+def test_a_range_that_is_not_known_is_refused_with_those_that_are():
+    client, _ = client_of(FakeConsole(all_well()))
+
+    response = client.get(f"{HISTORY}?range=1y")
+
+    assert response.status_code == 400
+    assert "15m, 24h and 7d" in response.json["error"]["text"]

@@ -74,7 +74,12 @@ def _without_error(event: Event) -> str:
     text, who, reason = event.text.rpartition(f", by {event.actor}")
     if not who:
         text, reason = event.text, ""
-    return _ERROR.sub(r"\1\2", text) + who + reason
+    return without_error(text) + who + reason
+
+
+def without_error(text: str) -> str:
+    """Return *text* with the class of an error and without what that error says."""
+    return _ERROR.sub(r"\1\2", text)
 
 
 def _working(local: LocalStorage | None) -> LocalStorage | None:

@@ -29,7 +29,7 @@ class Point(NamedTuple):
     evictions: int | None
 
 
-class History:
+class RecentStatistics:
     """Points of one node."""
 
     def __init__(self) -> None:
