@@ -17,6 +17,7 @@ from werkzeug.http import dump_cookie
 from werkzeug.sansio.response import Response as WerkzeugResponse
 
 from flask_msm.sessions.request import RequestContext
+from flask_msm.sessions.session import PERMANENT as SESSION_PERMANENT
 from flask_msm.sessions.session import Session
 from flask_msm.sessions.unit_of_work import Action, UnitOfWork
 from flask_msm.settings.secret_keys import secrets_of
@@ -83,7 +84,7 @@ class MsmSessionInterface(SessionInterface):
         #: Called before a session is read or written.
         self.before_load: Callable[[], object] = on_load or _nothing
         self._cookie: SessionCookie | None = None
-        self._names_cookie_itself = any(
+        self.names_cookie_itself = any(
             getattr(type(self), f"get_cookie_{what}")
             is not getattr(SessionInterface, f"get_cookie_{what}")
             for what in _PARTS
@@ -150,7 +151,19 @@ class MsmSessionInterface(SessionInterface):
             is_known = app.config["PERMANENT_SESSION_LIFETIME"] is known[0]
             context.life = known[1] if is_known else context.read_life()
             plain = unit.tracker.plain_changes(session)
-            if saves and plain is not None and not plain and self._is_done(app, session, unit):
+            # Nothing differs, as of most sessions, and neither session nor cookie is due.
+            if (
+                saves
+                and plain is not None
+                and not (plain or session.marked or self._decides_itself)
+                and unit.action is Action.KEEP
+                and not context.is_refresh_due(unit.record)
+                and not (
+                    app.config["SESSION_REFRESH_EACH_REQUEST"]
+                    and SESSION_PERMANENT in (session.undecoded or ())
+                    and session.permanent
+                )
+            ):
                 return
             if not saves and (changed := unit.changed_names(session, plain)):
                 self._refuse_changes(app, changed, request.endpoint)
@@ -188,7 +201,9 @@ class MsmSessionInterface(SessionInterface):
             plain: What ``ChangeTracker.plain_changes`` returned.
         """
         # A wrong parameter raises here, before anything is written.
-        cookie = self._cookie_of(app)
+        cookie = self._cookie
+        if cookie is None or self.names_cookie_itself or cookie.source != _configured(app.config):
+            cookie = self._cookie = self._cookie_of(app)
         loaded = session.loaded
         if not loaded:
             request.judge()
@@ -208,9 +223,8 @@ class MsmSessionInterface(SessionInterface):
             response.delete_cookie(cookie.name, **cookie.parameters)
             return True
         token = request.token
-        if token is None or unit.frozen or request.is_open:
-            return False
-        if session.loaded and dict.__len__(session) == 0:
+        is_empty = session.loaded and dict.__len__(session) == 0
+        if token is None or unit.frozen or request.is_open or is_empty:
             return False
         unit.cookie_due = token != before or action is Action.SET
         # Unless the application overrides it, the same as calling ``should_set_cookie``.
@@ -222,21 +236,27 @@ class MsmSessionInterface(SessionInterface):
             # First, for the browser that takes both cookies for one.
             response.delete_cookie(cookie.name, **{**cookie.parameters, "domain": None})
         value, expires = request.signer.dumps(token, self._route), None
-        if self._expires_itself or session.permanent:
+        # What was just stored is as permanent as the session, without asking it.
+        permanent = session.permanent if token is before else token.permanent
+        if self._expires_itself or permanent:
             expires = self.get_expiration_time(app, session)  # type: ignore[arg-type]
-        cookie.set(response, value, expires)
+        if type(response).set_cookie is not WerkzeugResponse.set_cookie:
+            response.set_cookie(cookie.name, value, expires=expires, **cookie.parameters)
+            return True
+        start, end = cookie.texts if expires is None else cookie.expiring(expires)
+        response.headers.add("Set-Cookie", start + value + end)
         return True
 
     def _cookie_of(self, app: Flask) -> SessionCookie:
         """Return the cookie as the application is configured now."""
-        cookie, source = self._cookie, _configured(app.config)
-        if self._names_cookie_itself:
+        source = _configured(app.config)
+        if self.names_cookie_itself:
             source = self._cookie_parts(app)
-        if cookie is None or cookie.source != source:
-            name, *rest = self._cookie_parts(app)
-            parameters = dict(zip(_PARTS[1:], rest, strict=True))
-            cookie = self._cookie = SessionCookie(name, parameters, source)
-        return cookie
+            if self._cookie is not None and self._cookie.source == source:
+                return self._cookie
+        name, *rest = self._cookie_parts(app)
+        parameters = dict(zip(_PARTS[1:], rest, strict=True))
+        return SessionCookie(name, parameters, source)
 
     def _cookie_parts(self, app: Flask) -> tuple[Any, ...]:
         """Return what the cookie has beside its value, in the order of ``_PARTS``."""
@@ -258,14 +278,6 @@ class MsmSessionInterface(SessionInterface):
         if unit is not None and unit.cookie_due:
             return True
         return super().should_set_cookie(app, session)
-
-    def _is_done(self, app: Flask, session: Session, unit: UnitOfWork) -> bool:
-        """Return whether a session in which nothing differs is left alone, and its cookie, too."""
-        if session.marked or self._decides_itself or unit.action is not Action.KEEP:
-            return False
-        if unit.request.is_refresh_due(unit.record):
-            return False
-        return not (app.config["SESSION_REFRESH_EACH_REQUEST"] and session.permanent)
 
     def _nothing_to_do(self, app: Flask, session: Session, request: Request) -> bool:
         """Return whether a request that did not touch its session is done with it.
@@ -290,7 +302,7 @@ class MsmSessionInterface(SessionInterface):
     def cookie_texts(self, app: Flask, request: Request) -> list[str]:
         """Return what may be cookies of ours, without parsing every other cookie."""
         header = request.environ.get("HTTP_COOKIE", "")
-        own = self._names_cookie_itself
+        own = self.names_cookie_itself
         name = self.get_cookie_name(app) if own else app.config["SESSION_COOKIE_NAME"]
         return cookie_pattern(name).findall(header) if name in header else []
 
@@ -336,6 +348,10 @@ class SessionCookie:
         parameters: What ``set_cookie`` takes beside name, value and expiry.
         source: What they follow from: while it is the same, so are they.
 
+    Attributes:
+        texts: What stands before and behind the value, which needs no quotes, if it does not
+            expire.
+
     Raises:
         ValueError: A parameter is not possible, in the words of Werkzeug.
     """
@@ -344,23 +360,22 @@ class SessionCookie:
         self.name = name
         self.parameters = parameters
         self.source = source
-        #: An expiry, seconds since the epoch, and what stands before and behind the value with it.
-        self._texts = self._written(None)
+        self.texts = self._written(None)
+        #: An expiry, seconds since the epoch, and the texts with it.
+        self._expiring: tuple[int | None, tuple[str, str]] = None, self.texts
 
-    def set(self, response: Response, value: str, expires: datetime | None) -> None:
-        """Set the cookie to *value*, which needs no quotes."""
-        if type(response).set_cookie is not WerkzeugResponse.set_cookie:
-            response.set_cookie(self.name, value, expires=expires, **self.parameters)
-            return
-        texts = self._texts
-        if texts[0] != (int(expires.timestamp()) if expires else None):
-            texts = self._texts = self._written(expires)
-        response.headers.add("Set-Cookie", texts[1] + value + texts[2])
+    def expiring(self, expires: datetime) -> tuple[str, str]:
+        """Return the texts of a cookie that expires."""
+        second, (known, texts) = int(expires.timestamp()), self._expiring
+        if known != second:
+            texts = self._written(expires)
+            self._expiring = second, texts
+        return texts
 
-    def _written(self, expires: datetime | None) -> tuple[int | None, str, str]:
+    def _written(self, expires: datetime | None) -> tuple[str, str]:
         header = dump_cookie(self.name, "", expires=expires, **self.parameters)
         start, equals, end = header.partition("=")
-        return int(expires.timestamp()) if expires else None, start + equals, end
+        return start + equals, end
 
 
 @cache
@@ -416,7 +431,14 @@ class FlaskRequest(RequestContext):
         app = self._app
         secrets = secrets_of(app) if app.config["SECRET_KEY_FALLBACKS"] else (self._secret,)
         signer = self.signer = signer_for(secrets or ("",))
-        texts = self._interface.cookie_texts(app, self.request)
+        interface = self._interface
+        if interface.names_cookie_itself:
+            texts = interface.cookie_texts(app, self.request)
+        else:
+            # As cookie_texts(), which is a call more for each request.
+            name = app.config["SESSION_COOKIE_NAME"]
+            header = self.request.environ.get("HTTP_COOKIE", "")
+            texts = cookie_pattern(name).findall(header) if name in header else []
         if len(texts) == 1 and (token := signer.known.get(texts[0])) is not None:
             return (token,)
         tokens = tuple(islice(filter(None, map(signer.loads, texts)), MAX_COOKIES))

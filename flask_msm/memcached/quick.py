@@ -139,14 +139,24 @@ class QuickCommands:
 
     def receive_line(self, asked: Asked) -> bytes:
         """Return a reply of one line, its end included; nothing for any other answer, or none."""
+        connection, permit, _, until = asked
         try:
-            line = self._received(asked)
+            left = until - self._monotonic()
+            if left < self._least:
+                # What arrived while another node was waited for is read however late it is.
+                connection.arm(max(left, GRACE))
+            line = connection.socket.recv(RECEIVE_SIZE)
         except OSError:
             line = b""
+        pool = self.pool
         if _LINE.fullmatch(line) is None:
             self.abandon(asked)
             return b""
-        self.pool.give(asked[0], asked[1])
+        if connection.process == pool.process:
+            pool.unused.append(connection)
+            pool.places.free.put(permit)
+        else:
+            pool.give(connection, permit)
         return line
 
     def receive_appended(self, asked: Asked) -> CasToken | None:
@@ -158,13 +168,6 @@ class QuickCommands:
         """Close the connection, on which there may be a reply."""
         asked[0].close()
         asked[1].give_back()
-
-    def _received(self, asked: Asked) -> bytes:
-        left = asked[3] - self._monotonic()
-        if left < self._least:
-            # What arrived while another node was waited for is read however late it is.
-            asked[0].arm(max(left, GRACE))
-        return asked[0].socket.recv(RECEIVE_SIZE)
 
     def _completed(self, asked: Asked, data: bytes, size: int) -> bytes:
         """Return a reply of *size* bytes that begins with *data*.

@@ -25,11 +25,14 @@ if TYPE_CHECKING:
 def pack_body(record: Record, record_format: int) -> bytes:
     """Return the body of *record*; format 1 has no place for its ending."""
     attributes = record.attributes
+    flat: list[object] = []
+    for name, (stamp, value) in attributes.entries.items():
+        flat += (name, stamp, value)  # as _flat(), which is a call more for each change
     parts: list[object] = [
         attributes.floor,
         list(record.pointer) if record.pointer else None,
-        _flat(attributes.entries),
-        _flat(attributes.weak),
+        flat,
+        _flat(attributes.weak) if attributes.weak else [],
     ]
     if record_format > 1:
         parts.append(list(record.ending) if record.ending else None)
@@ -72,8 +75,11 @@ def unpack_body(
 
 def pack_entries(entries: Entries) -> bytes:
     """Return the body of a change."""
+    flat: list[object] = []
+    for name, (stamp, value) in entries.items():
+        flat += (name, stamp, value)  # as _flat(), which is a call more for each change
     try:
-        return pack(_flat(entries))
+        return pack(flat)
     except TypeError:
         return pack(_flat(entries, as_bytes=True))
 

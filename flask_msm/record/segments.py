@@ -126,12 +126,16 @@ def change_between(base: Record, record: Record) -> Change | None:
     version, old = record.version, before.entries
     if version <= base.version or now.floor != before.floor or now.weak or before.weak:
         return None
-    entries = {name: entry for name, entry in now.entries.items() if old.get(name) != entry}
+    entries: Entries = {}
     kept = len(now.entries) - len(old)
-    for name, entry in entries.items():
-        kept -= name not in old
+    for name, entry in now.entries.items():
+        before_it = old.get(name)
+        if before_it is entry or before_it == entry:
+            continue
         if entry[0] != version:
             return None  # it might be beaten by what is there
+        kept -= before_it is None
+        entries[name] = entry
     if not entries or kept:
         return None
     return _new(Change, (base.version, version, entries))

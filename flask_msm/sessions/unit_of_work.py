@@ -13,7 +13,7 @@ from flask_msm.errors import (
     SessionTooLargeError,
     SessionUnavailableError,
 )
-from flask_msm.record.keys import ref_of
+from flask_msm.record.keys import ref_of, storage_key
 from flask_msm.record.record import PARTIAL, Kind, Record
 from flask_msm.record.token import Token, new_sid
 from flask_msm.storage.store import Loaded, Outcome, Saved
@@ -190,7 +190,16 @@ class UnitOfWork:
             return Action.KEEP
         earlier, self.action = self.action, Action.KEEP
         try:
-            action = None if plain is None else self._store_plain(session, plain)
+            action = None
+            if plain is not None:
+                session.marked = session.marked or bool(plain)
+                if not session.marked and not self.request.is_refresh_due(self.record):
+                    action = Action.KEEP  # it was read, as most sessions are
+                else:
+                    try:
+                        action = self._update(session, plain)
+                    except SessionTooLargeError:
+                        action = None  # what is left out for it may be any attribute
             if action is None:
                 action = self._store(session)
         except (SerializationError, ConfigError):
@@ -247,17 +256,6 @@ class UnitOfWork:
             if local is not None and token is not None:
                 request.token = token._replace(local=local)
         return action
-
-    def _store_plain(self, session: Session, changes: Changes) -> Action | None:
-        """Store plain changes; ``None`` if it is not as plain as that: nothing was done."""
-        if changes:
-            session.marked = True
-        elif not session.marked and not self.request.is_refresh_due(self.record):
-            return Action.KEEP  # it was read, as most sessions are
-        try:
-            return self._update(session, changes)
-        except SessionTooLargeError:
-            return None
 
     def _store_values(self, session: Session) -> Action:
         changes = self.tracker.changes(session)
@@ -339,7 +337,14 @@ class UnitOfWork:
         if not changes and not self.request.is_refresh_due(self.record):
             return Action.SET if session.modified else Action.KEEP
         weak_names = self._weak_names(session, changes) if session.detached else _NO_NAMES
-        saved = self._write(changes, weak_names, behind=session.detached)
+        # As _write(), which is a call more for each change.
+        request, known = self.request, self.record
+        rewrite = self.repository.builder(request.life).rewrite(
+            known, changes, weak_names, after=token.version, behind=session.detached
+        )
+        # Stores were asked before, so that this is the place.
+        key = storage_key(self.repository.rules.key_prefix, token.sid)
+        saved = self.repository.save(key, request, rewrite, known=self._loaded)
         if saved is None:
             return Action.SET
         if saved.record.kind is Kind.DATA:
@@ -462,7 +467,12 @@ class UnitOfWork:
         request, record = self.request, saved.record
         self.record, self._loaded = record, None
         self.tracker.accept(changes, session)
-        permanent = session.permanent if session.loaded else token.permanent
+        permanent = token.permanent
+        if session.loaded:
+            # Asked only if there is something to see, for this is in the way of every change.
+            names = session if session.undecoded is None else session.undecoded
+            permanent = dict.__contains__(names, PERMANENT) or dict.__contains__(session, PERMANENT)
+            permanent = permanent and session.permanent
         if request.token is None or token.sid != request.token.sid:
             request.is_open = False  # a new session: that one counts
         version = max(token.version, record.version)

@@ -73,7 +73,9 @@ class Appender:
         self._quick = quick
         self._known = known
 
-    def addition(self, key: str, first: Copy, mine: Record, limit: int) -> Addition | None:
+    def addition(
+        self, key: str, first: Copy, mine: Record, limit: int, keys: Keyring
+    ) -> Addition | None:
         """Return what turns a copy into *mine* but for its times, if that may be appended.
 
         Args:
@@ -81,14 +83,15 @@ class Appender:
             first: What was read from the first home.
             mine: What is to be stored.
             limit: Size of the largest record that all nodes take, bytes.
+            keys: Sign it.
         """
         base, token = first.record, first.token
         if base is None or token is None:
             return None
-        read = self._known.segments(key, base)
-        if read is None:
+        read = self._known.by_key.get(key)
+        if read is None or read.record is not base or read.segments is None:
             return None
-        data, before = read
+        data, before = read.data, read.segments
         left = mine.expires_at - mine.renewed
         if (
             not before.growing
@@ -100,7 +103,7 @@ class Appender:
         change = change_between(base, mine)
         if change is None:
             return None
-        sealed = self._envelope.seal_change(change, key)
+        sealed = self._envelope.seal_change(change, key, current=keys.current)
         size = len(data) + len(sealed)
         if len(sealed) > LARGEST or size > limit or size > 2 * before.size:
             return None

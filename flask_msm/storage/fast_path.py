@@ -109,54 +109,21 @@ class FastPath:
         self._quick = {node_id: client.quick for node_id, client in self._clients.items()}
         self._appender = Appender(self._envelope, self._quick, known)
 
-    def load(self, key: str, *, at_least: int, deadline: float) -> Loaded:
+    def load(  # noqa: PLR0912  (flat, for it is in the way of every read)
+        self, key: str, *, at_least: int, deadline: float
+    ) -> Loaded:
         """Return the record of *key*."""
         homes = self._homes(key)
-        if (
+        if not (
             self._takes_reads
             and self._router.now.alone.issuperset(homes)
             # The list names sessions by the hash in their keys. What is in it is looked at there.
             and key[-DIGEST_LENGTH:] not in self._ended.shared.record.attributes.entries
         ):
-            loaded = self._read(key, homes, at_least, deadline)
-            if loaded is not None:
-                self.reads += 1
-                return loaded
-            self._second_looks.take_back(key)
-        loaded = self._store.load(key, at_least=at_least, deadline=deadline)
-        self.other_reads += not loaded.is_over
-        return loaded
-
-    def save(self, key: str, rewrite: Rewrite, *, known: Loaded | None, deadline: float) -> Saved:
-        """Store what *rewrite* makes of the record."""
-        if self._takes_writes and known is not None:
-            saved = self._write(key, rewrite, known, deadline)
-            if saved is not None and saved.holders:
-                self.writes += 1
-                return saved
-            if saved is not None:
-                # Something was appended: none of the tokens fits any more.
-                known = known._replace(copies={})
-        self._known.large.pop(key, None)
-        # The token of a copy that was replaced by now does not fit, so that it is read again.
-        saved = self._store.save(key, rewrite, known=known, deadline=deadline)
-        self.other_writes += known is not FRESH and saved.record.kind is _DATA
-        return saved
-
-    def holders(self, key: str, deadline: float) -> tuple[str, ...]:
-        """Return where *key* is held now: ids of nodes, and ``local``."""
-        return self._store.holders(key, deadline)
-
-    # -- reading -------------------------------------------------------------------------------
-
-    def _read(
-        self, key: str, homes: tuple[str, ...], at_least: int, deadline: float
-    ) -> Loaded | None:
-        """Return what the homes have, ``None`` if anything is not as on a good day."""
-        name, first = key.encode(), homes[0]
-        both = self._second_looks.due(key)
+            return self._left(key, at_least, deadline)
+        both, name, first, known = self._second_looks.due(key), key.encode(), homes[0], self._known
         others: dict[str, Item] = {}
-        if key in self._known.large:
+        if key in known.large:
             others = self._unchanged(key, name, homes if both else homes[:1], deadline)
         was_read = not others
         if both and was_read:
@@ -167,28 +134,84 @@ class FastPath:
             asked = node.send(b"gets %b\r\n" % name, deadline)
             item = node.receive_item(asked, b"VALUE %b " % name) if asked else None
         if item is None:
-            return None
-        keys = self._keys()
-        record = self._known.find(key, item.value, keys) or self._opened(key, item.value, keys)
+            return self._left_again(key, at_least, deadline)
+        keys, seen = self._keys(), known.by_key.get(key)
+        if seen is not None and seen.data == item.value and seen.keys is keys:
+            record: Record | None = seen.record  # as find(), which is a call more for each read
+        else:
+            record = self._opened(key, item.value, keys)
         if record is None or record.version < at_least or record.created == PARTIAL:
-            return None
+            return self._left_again(key, at_least, deadline)
         copies = {first: new(Copy, (record, item.token, None))}
         if others or len(item.value) >= LARGE:
             for node_id, other in others.items():
                 # The same record may be other bytes: encrypted anew by a rebuild, for example.
                 if other.value != item.value and self._opened(key, other.value, keys) != record:
-                    return None
+                    return self._left_again(key, at_least, deadline)
                 copies[node_id] = new(Copy, (record, other.token, None))
             if was_read:
                 tokens = {node_id: copy.token for node_id, copy in copies.items() if copy.token}
-                self._known.note(key, item.value, keys, record, tokens)
+                known.note(key, item.value, keys, record, tokens)
         # What this host has yet to hand over may be newer, or a logout.
         if self._store.local.may_be_dirty(key):
-            return None
+            return self._left_again(key, at_least, deadline)
         mirror = self._store.mirror
         if mirror is not None and mirror.recent.get(key) != (record.version, record.renewed):
             mirror.note(key, record)
+        self.reads += 1
         return new(Loaded, (_FOUND, record, copies, True, _NONE, False, _NONE))
+
+    def save(self, key: str, rewrite: Rewrite, *, known: Loaded | None, deadline: float) -> Saved:
+        """Store what *rewrite* makes of the record."""
+        routing, homes = self._router.now, self._homes(key)
+        base = known.record if known is not None else None
+        if (
+            not self._takes_writes
+            or known is None
+            or base is None
+            or base.kind is not _DATA
+            or base.created == PARTIAL
+            or not routing.alone.issuperset(homes)
+            or self._clock.time() < routing.settled_at
+        ):
+            return self._save_left(key, rewrite, known, deadline)
+        mine = rewrite(base)
+        if mine.kind is not _DATA:
+            return self._save_left(key, rewrite, known, deadline)
+        keys, what = self._keys(), None
+        if self._format() == SEGMENTED and routing.growing.issuperset(homes):
+            first = known.copies.get(homes[0], ABSENT)
+            if first.record is base:
+                what = self._appender.addition(key, first, mine, routing.limit, keys)
+        if what is not None:
+            if not self._appender.append(what, homes, deadline, keys):
+                # Something was appended: none of the tokens fits any more.
+                return self._save_left(key, rewrite, known._replace(copies={}), deadline)
+            mine = what.after.record
+        elif not self._replace(key, mine, known, routing.limit, deadline):
+            # The token of a copy that was replaced by now does not fit, so that it is read again.
+            return self._save_left(key, rewrite, known, deadline)
+        if self._store.mirror is not None:
+            self._store.mirror.note(key, mine)
+        self.writes += 1
+        return new(Saved, (mine, frozenset(homes), False, _NONE, _NONE))
+
+    def holders(self, key: str, deadline: float) -> tuple[str, ...]:
+        """Return where *key* is held now: ids of nodes, and ``local``."""
+        return self._store.holders(key, deadline)
+
+    # -- reading -------------------------------------------------------------------------------
+
+    def _left(self, key: str, at_least: int, deadline: float) -> Loaded:
+        """Leave a read to the store."""
+        loaded = self._store.load(key, at_least=at_least, deadline=deadline)
+        self.other_reads += not loaded.is_over
+        return loaded
+
+    def _left_again(self, key: str, at_least: int, deadline: float) -> Loaded:
+        """Leave a read to the store that was begun here."""
+        self._second_looks.take_back(key)
+        return self._left(key, at_least, deadline)
 
     def _unchanged(
         self, key: str, name: bytes, homes: tuple[str, ...], deadline: float
@@ -230,38 +253,24 @@ class FastPath:
 
     # -- writing -------------------------------------------------------------------------------
 
-    def _write(  # noqa: PLR0911  (flat, for it is in the way of every change)
-        self, key: str, rewrite: Rewrite, known: Loaded, deadline: float
-    ) -> Saved | None:
-        """Replace all copies by what *rewrite* makes of the record.
+    def _save_left(
+        self, key: str, rewrite: Rewrite, known: Loaded | None, deadline: float
+    ) -> Saved:
+        """Leave a change to the store."""
+        self._known.large.pop(key, None)
+        saved = self._store.save(key, rewrite, known=known, deadline=deadline)
+        self.other_writes += known is not FRESH and saved.record.kind is _DATA
+        return saved
 
-        Returns:
-            What was stored; ``None`` if anything is not as on a good day. Some copies may have
-            been replaced by then; without holders, it was appended to some of them.
+    def _replace(self, key: str, mine: Record, known: Loaded, limit: int, deadline: float) -> bool:
+        """Replace all copies by *mine*; return whether they were as on a good day.
+
+        Some of them may have been replaced, if not.
         """
-        routing, homes, base = self._router.now, self._homes(key), known.record
-        if (
-            base is None
-            or base.kind is not _DATA
-            or base.created == PARTIAL
-            or not routing.alone.issuperset(homes)
-            or self._clock.time() < routing.settled_at
-        ):
-            return None
-        mine = rewrite(base)
-        if mine.kind is not _DATA:
-            return None
-        keys = self._keys()
-        if self._format() == SEGMENTED and routing.growing.issuperset(homes):
-            first = known.copies.get(homes[0], ABSENT)
-            what = self._appender.addition(key, first, mine, routing.limit)
-            if what is not None and first.record is base:
-                if not self._appender.append(what, homes, deadline, keys):
-                    return Saved(mine, _NONE)
-                return self._saved(key, what.after.record, homes)
+        keys, base, homes = self._keys(), known.record, self._homes(key)
         data = self._envelope.seal(mine, key)
-        if len(data) > LARGEST or len(data) > routing.limit:
-            return None
+        if base is None or len(data) > LARGEST or len(data) > limit:
+            return False
         ttl = ttl_for(mine.expires_at, self._ends_lives())
         written: dict[str, CasToken] = {}
         todo = self._todo(key, homes, known)
@@ -269,24 +278,19 @@ class FastPath:
         while todo:
             items = self._exchanged(key.encode(), todo, deadline, data, ttl)
             if items is None:
-                return None
+                return False
             unread, todo = todo, []
             for node_id, token in unread:
                 item = items.get(node_id)
                 if token is None:
                     if item is None or not self._is(base, key, item.value, keys):
-                        return None
+                        return False
                     todo.append((node_id, item.token))
                 elif item is not None and item.value == data:
                     written[node_id] = item.token
         whole = Segments(mine, mine, len(data), growing=data[2] == SEGMENTED)
         self._known.note(key, data, keys, mine, written, segments=whole)
-        return self._saved(key, mine, homes)
-
-    def _saved(self, key: str, mine: Record, homes: tuple[str, ...]) -> Saved:
-        if self._store.mirror is not None:
-            self._store.mirror.note(key, mine)
-        return new(Saved, (mine, frozenset(homes), False, _NONE, _NONE))
+        return True
 
     def _todo(self, key: str, homes: tuple[str, ...], known: Loaded) -> Todo:
         """Return what is to be done with each home, given what this request has read."""

@@ -29,7 +29,9 @@ LARGE = 64 * 1024
 _ENTRY_OVERHEAD = 2_000
 
 
-class _Known(NamedTuple):
+class KnownRecord(NamedTuple):
+    """A record that was verified."""
+
     data: bytes
     keys: Keyring
     record: Record
@@ -50,13 +52,14 @@ class KnownRecords:
 
     Attributes:
         size: How much they take now, bytes, about.
+        by_key: The records by their storage keys.
         large: Keys of large records, of which a node was seen to hold a copy.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
         self.size = 0
-        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self.by_key: OrderedDict[str, KnownRecord] = OrderedDict()
         self.large: dict[str, None] = {}
         self._lock = ProcessLock()
 
@@ -65,7 +68,7 @@ class KnownRecords:
 
         The keys are part of it because an application may rotate its secrets while it runs.
         """
-        known = self._known.get(key)
+        known = self.by_key.get(key)
         if known is not None and known.data == data and known.keys is keys:
             return known.record
         return None
@@ -75,26 +78,19 @@ class KnownRecords:
 
         They may hold another one by now: then a ``cas`` fails.
         """
-        known = self._known.get(key)
+        known = self.by_key.get(key)
         return known.tokens if known is not None and known.record is record else _NO_TOKENS
 
     def seen_on(self, key: str, nodes: Iterable[str]) -> dict[str, Item]:
         """Return what *nodes* were seen to hold, if all of them were seen to hold the record."""
-        known = self._known.get(key)
+        known = self.by_key.get(key)
         if known is None or not known.tokens.keys() >= set(nodes):
             return {}
         return {node_id: Item(known.data, known.tokens[node_id]) for node_id in nodes}
 
-    def segments(self, key: str, record: Record) -> tuple[bytes, Segments] | None:
-        """Return the bytes of *record* and what they contain, if that is known."""
-        known = self._known.get(key)
-        if known is None or known.record is not record or known.segments is None:
-            return None
-        return known.data, known.segments
-
     def beginning(self, key: str, data: bytes, keys: Keyring) -> tuple[int, Segments] | None:
         """Return how much of *data* was verified before, and what that contains, if any was."""
-        known = self._known.get(key)
+        known = self.by_key.get(key)
         if known is None or known.segments is None or known.keys is not keys:
             return None
         return (len(known.data), known.segments) if data.startswith(known.data) else None
@@ -128,19 +124,19 @@ class KnownRecords:
         if not lock.acquire(blocking=False):
             return
         try:
-            before = self._known.pop(key, None)
+            before = self.by_key.pop(key, None)
             if before is not None:
                 if segments is None and before.data == data:
                     segments = before.segments
                 self.size -= 2 * len(before.data) + _ENTRY_OVERHEAD
-            self._known[key] = _new(_Known, (data, keys, record, tokens, segments))
+            self.by_key[key] = _new(KnownRecord, (data, keys, record, tokens, segments))
             if tokens and len(data) >= LARGE:
                 self.large[key] = None
             else:
                 self.large.pop(key, None)
             self.size += size
             while self.size > self._most:
-                old, gone = self._known.popitem(last=False)
+                old, gone = self.by_key.popitem(last=False)
                 self.large.pop(old, None)
                 self.size -= 2 * len(gone.data) + _ENTRY_OVERHEAD
         finally:

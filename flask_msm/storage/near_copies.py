@@ -36,22 +36,23 @@ class NearCopies:
 
     Attributes:
         size: How much they take now, bytes, about.
+        by_key: The copies by storage key.
     """
 
     def __init__(self, most: int) -> None:
         self.size = 0
         self._most = most
-        self._found: OrderedDict[str, NearCopy] = OrderedDict()
+        self.by_key: OrderedDict[str, NearCopy] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._found)
+        return len(self.by_key)
 
     def get(self, key: str) -> NearCopy | None:
         """Return the copy of *key*. Any thread may ask at any time."""
-        found = self._found.get(key)
+        found = self.by_key.get(key)
         if found is not None:
             try:
-                self._found.move_to_end(key)
+                self.by_key.move_to_end(key)
             except KeyError:
                 return None  # another thread has just removed it
         return found
@@ -61,26 +62,30 @@ class NearCopies:
     ) -> None:
         """Keep *record*, if there is room for it; *size* in bytes, as far as it is known."""
         needs = _ENTRY + 2 * size if size is not None else _size(record)
-        before = self._found.pop(key, None)
+        before = self.by_key.pop(key, None)
         if before is not None:
             self.size -= before.size
         if needs > self._most:
             return
-        self._found[key] = NearCopy(record, checked_at, seen, needs)
+        self.by_key[key] = _new(NearCopy, (record, checked_at, seen, needs))
         self.size += needs
         while self.size > self._most:
-            self.size -= self._found.popitem(last=False)[1].size
+            self.size -= self.by_key.popitem(last=False)[1].size
 
     def drop(self, key: str) -> None:
         """Forget *key*."""
-        before = self._found.pop(key, None)
+        before = self.by_key.pop(key, None)
         if before is not None:
             self.size -= before.size
 
     def clear(self) -> None:
         """Forget all of them."""
-        self._found.clear()
+        self.by_key.clear()
         self.size = 0
+
+
+#: Makes named tuples without the call of a Python function that their class needs.
+_new = tuple.__new__
 
 
 def _size(record: Record) -> int:

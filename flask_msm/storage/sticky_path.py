@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.cluster.mode import Mode
+from flask_msm.memcached.quick import new
 from flask_msm.process.forks import forget_in_children
 from flask_msm.record.keys import DIGEST_LENGTH
 from flask_msm.record.record import PARTIAL, Kind, join
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 #: Most looks beside the memory that are remembered.
 MOST_LOOKING = 1000
 _HERE = frozenset({LOCAL})
+_NOWHERE: frozenset[str] = frozenset()
 _NONE = ChangeMarks(None)
 
 
@@ -128,7 +130,7 @@ class StickyPath:
                     and self._marks.seen(key) == near.seen
                 ):
                     self.reads += 1
-                    return Loaded(Outcome.FOUND, record, {})
+                    return new(Loaded, (Outcome.FOUND, record, {}, True, _NOWHERE, False, _NOWHERE))
             loaded = self._load(key, at_least, deadline)
         else:
             self.behind.soon()
@@ -159,7 +161,7 @@ class StickyPath:
         """Store a change in the journal, ``None`` if anything is not as on a good day."""
         behind = self.behind
         with behind.lock:
-            near = self.near.get(key)
+            near = self.near.by_key.get(key)
             if near is not None and self._marks.seen(key) == near.seen:
                 mine = rewrite(near.record)
                 if mine.kind is not Kind.DATA or mine.created == PARTIAL:
@@ -171,7 +173,7 @@ class StickyPath:
                 seen = self._marks.note_own(key, near.seen)
                 if seen is not None:
                     self.near.put(key, mine, near.checked_at, seen, len(sealed))
-                    return Saved(mine, _HERE)
+                    return new(Saved, (mine, _HERE, False, _NOWHERE, _NOWHERE))
                 # Others must see it: it is written once more, where they look.
                 self.near.drop(key)
                 near = None

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import copy
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import ormsgpack
@@ -217,13 +218,10 @@ class MsgpackCodec:
         return bytes([_TREE]) + packed if flattener.marked else packed
 
 
-def pack(obj: object) -> bytes:
-    """Return *obj*, made of lists, bytes, ints, None and str, as MessagePack.
-
-    Raises:
-        TypeError: It holds something else, a str with lone surrogates, or an int beyond 64 bits.
-    """
-    return ormsgpack.packb(obj, None, _PASS_ALL)
+#: Returns what it is given, made of lists, bytes, ints, None and str, as MessagePack. Raises
+#: ``TypeError`` if that holds something else, a str with lone surrogates, or an int beyond 64 bits.
+#: No function of its own, for each change of a session is packed.
+pack: Callable[[object], bytes] = partial(ormsgpack.packb, option=_PASS_ALL)
 
 
 def unpack(data: bytes) -> object:
