@@ -10,6 +10,7 @@ from flask import Response, current_app, request
 
 from flask_msm.errors import CommandError, ConflictError
 from flask_msm.operations.state.formatting import cut
+from flask_msm.operations.state.session import answer
 from flask_msm.operations.state.texts import _
 
 from .actions import ACTIONS, SMALL, Action
@@ -238,27 +239,32 @@ class SessionsView(ActingView):
         except CommandError as error:
             return self._page(page, fault=str(error), status=400)
         if found is None:
-            return self._page(page, fault=_("There is no such session."), status=404)
+            fault = _(
+                "Ended or expired: no trace of it is left. The log of the workers may name its end."
+            )
+            return self._page(page, fault=fault, status=404)
         return self._page(page, found=found)
 
     def _found(self, asked: list[str], actor: str, reason: str) -> SessionFacts | None:
-        """Return what is known of the first session in *asked* that exists.
+        """Return what is known of the first session in *asked* that lives, or else of the first.
 
         Raises:
             CommandError: None was found, and one of them could not be looked up.
         """
         fault: CommandError | None = None
+        first: SessionFacts | None = None
         for text in asked:
             try:
                 found = self.context.console.lookup(text, actor=actor, reason=reason)
             except CommandError as error:
                 fault = error
                 continue
-            if found is not None:
+            if found is not None and found.fate == "lives":
                 return found
-        if fault is not None:
+            first = first or found
+        if fault is not None and first is None:
             raise fault
-        return None
+        return first
 
     @exposed("/revoke", methods=("POST",))
     def revoke(self) -> Response:
@@ -299,7 +305,8 @@ class SessionsView(ActingView):
             sections={"banner": {"applied": applied_event(page)}, "footer": {}},
             live=False,
             status=status,
-            found=context.get("found"),
+            found=(found := context.get("found")),
+            answer=answer(found) if found else None,
             fault=context.get("fault"),
             look_up_token=self.context.token("look-up"),
             revoke_token=self.context.token("revoke") if page.operator.can_write else "",

@@ -292,7 +292,10 @@ class Console(ConsoleView):
     # -- single sessions -----------------------------------------------------------------------
 
     def lookup(self, ref_or_cookie: str, *, actor: str, reason: str) -> SessionFacts | None:
-        """Return what is known of a session; ``None`` when it certainly does not exist.
+        """Return what is known of a session; ``None`` when nothing is left of that ref.
+
+        Of a cookie that was signed here it is known what became of its session: whether it ended,
+        and by whom, expired, or was lost (``SessionFacts.fate``).
 
         *ref_or_cookie* is its ref (ten hexadecimal digits) or the value of its cookie. It is kept
         nowhere, the event names the ref only.
@@ -311,7 +314,8 @@ class Console(ConsoleView):
         Raises:
             CommandError: It cannot be known now whether it ended, or there is no such session.
         """
-        text = f"session {self._lookups.end(handle, by=actor)} was ended"
+        ref = self._lookups.end(handle, by=actor, reason=one_line(reason, 200))
+        text = f"session {ref} was ended"
         if self.application.cluster is None:
             return self.note("revoked", text, actor=actor, reason=reason)
         return self._carry_out("revoked", lambda _: _Change(text), _by(actor, reason))

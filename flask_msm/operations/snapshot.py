@@ -23,6 +23,7 @@ NodeStateName = Literal["up", "suspect", "recovering", "draining", "drained", "d
 Mode = Literal["distributed", "local", "stopped"]
 Level = Literal["info", "warning", "error"]
 Source = Literal["fleet", "host", "self"]
+Fate = Literal["lives", "ended", "moved", "expired", "lost", "key_unknown"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -346,6 +347,13 @@ class SessionFacts:
         expires_at: When it ends if it is not used before.
         destroyed: Whether it was ended: what is stored is the mark of that.
         attributes: Names of its attributes and the types they are stored as, if known.
+        fate: What became of it. *lost*: its cookie is good, and nothing of it is left;
+            *key_unknown*: nodes have it, signed with a key that is not known here.
+        ended_at: When it ended, or got a new id.
+        ended_how: What ended it: *signed out*, or *revoked*.
+        ended_by: Who did, if that was not its own browser.
+        ended_reason: Why, in their words.
+        moved_to: The ref of its new id.
     """
 
     ref: str
@@ -361,6 +369,12 @@ class SessionFacts:
     expires_at: float | None = None
     destroyed: bool = False
     attributes: tuple[tuple[str, str | None], ...] = ()
+    fate: Fate = "lives"
+    ended_at: float | None = None
+    ended_how: str | None = None
+    ended_by: str | None = None
+    ended_reason: str | None = None
+    moved_to: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,11 @@ import pytest
 from flask import session
 from support.crew import BY, Crew
 
+from flask_msm import regenerate
 from flask_msm.errors import CommandError
+from flask_msm.operations.state.session import answer
 from flask_msm.record.keys import digest_of
+from flask_msm.record.segments import SEGMENTED
 
 
 SECRET_VALUE = "4111111111111111"
@@ -19,6 +22,7 @@ SECRET_VALUE = "4111111111111111"
 def crew():
     made = Crew(1, nodes=3)
     made.tick()
+    made.tick()
     return made
 
 
@@ -27,6 +31,13 @@ def shop(crew):
     (worker,) = crew.workers
     worker.do(lambda: session.update(card=SECRET_VALUE, name="anna"))
     return worker
+
+
+@pytest.fixture
+def growing(shop):
+    """The same, of a fleet that writes format 2: that keeps how a session ended."""
+    assert shop.state.parts.record_format.current() == SEGMENTED
+    return shop
 
 
 def ref(shop):
@@ -171,3 +182,115 @@ def test_each_look_and_each_end_is_written_down_with_who_and_why(shop, caplog):
         "looked_up: session that does not exist was looked up, by anna (a call)",
         f"revoked: session {facts.ref} was ended, by anna (a test); told to n1, n2, n3",
     ]
+
+
+# -- why it is not there -------------------------------------------------------------------------
+
+
+def revoked(shop):
+    shop.console.revoke(find(shop, shop.cookie()).handle, **BY)
+    return shop.cookie()
+
+
+def signed_out(shop):
+    cookie = shop.cookie()
+    shop.do(lambda: session.clear())
+    return cookie
+
+
+def regenerated(shop):
+    cookie = shop.cookie()
+    shop.do(lambda: regenerate())
+    return cookie
+
+
+def unused(crew, shop):
+    crew.clock.advance(shop.app.permanent_session_lifetime.total_seconds() * 1.2)
+    return shop.cookie()
+
+
+def emptied(crew, shop):
+    for node in crew.nodes.values():
+        node.items.pop(shop.key(), None)
+    local = shop.state.parts.local
+    for key in list(local.all_keys()):
+        local.shelf.cache.delete(key)
+    return shop.cookie()
+
+
+@pytest.mark.parametrize("by_ref", [False, True])
+def test_a_revoked_session_says_when_by_whom_and_why(growing, by_ref):
+    name, began = ref(growing), growing.clock.time()
+    cookie = revoked(growing)
+
+    found = find(growing, name if by_ref else cookie)
+
+    assert (found.fate, found.ended_how, found.ended_by) == ("ended", "revoked", "anna")
+    assert (found.ended_at, found.ended_reason) == (began, "a test")
+    assert answer(found).title.startswith("Ended by anna at ")
+    assert "because of “a test”" in answer(found).title
+
+
+def test_a_session_that_was_signed_out_says_so(growing):
+    found = find(growing, signed_out(growing))
+
+    assert (found.fate, found.ended_how, found.ended_by) == ("ended", "signed out", None)
+    assert "Signed out by its owner" in answer(found).title
+
+
+def test_a_session_that_got_a_new_id_names_the_ref_of_that(growing):
+    found = find(growing, regenerated(growing))
+
+    assert (found.fate, found.moved_to) == ("moved", ref(growing))
+    assert ref(growing) in answer(found).title
+
+
+def test_an_expired_session_is_told_from_its_cookie_only(crew, shop):
+    name = ref(shop)
+    found = find(shop, unused(crew, shop))
+
+    assert found.fate == "expired"
+    assert "unused since" in answer(found).title
+    emptied(crew, shop)
+    assert find(shop, shop.cookie()).fate == "expired"
+    assert find(shop, name) is None
+
+
+def test_a_good_cookie_of_which_nothing_is_left_is_that_of_a_lost_session(crew, shop):
+    found = find(shop, emptied(crew, shop))
+
+    assert (found.fate, found.holders) == ("lost", ())
+    assert answer(found).title.startswith("Lost: ")
+
+
+def test_a_session_whose_key_was_changed_is_found_by_its_cookie(crew, shop):
+    other = crew.hire(SECRET_KEY="changed " * 4)
+
+    found = find(other, shop.cookie())
+
+    assert (found.fate, set(found.holders)) == ("key_unknown", set(shop.homes()))
+    assert "SECRET_KEY was changed" in answer(found).text
+
+
+def test_a_long_reason_leaves_room_for_the_name_of_the_operator(growing):
+    handle = find(growing, growing.cookie()).handle
+    growing.console.revoke(handle, actor="anna", reason="why " * 50, based_on=None)
+
+    found = find(growing, growing.cookie())
+    assert (found.ended_by, len(found.ended_reason) > 90) == ("anna", True)
+
+
+def test_attributes_are_named_with_their_types(shop):
+    shop.do(lambda: session.update(number=1, cart=["a"], at=(1, 2)))
+
+    shown = dict(find(shop, shop.cookie()).attributes)
+    assert shown == {"at": "tuple", "card": "str", "cart": "list", "name": "str", "number": "int"}
+
+
+def test_each_end_is_one_line_with_the_ref(shop, caplog):
+    name = ref(shop)
+    with caplog.at_level(logging.INFO, "flask_msm.sessions"):
+        revoked(shop)
+
+    lines = [line.getMessage() for line in caplog.records if line.name == "flask_msm.sessions"]
+    assert lines == [f"session {name} ended: revoked: a test by anna"]

@@ -179,7 +179,7 @@ def test_a_tombstone_keeps_how_a_session_ended_and_the_name_of_the_operator(crew
 
     for home in facts.home_nodes:
         ending = one.state.parts.envelope.open(crew.nodes[home].items[key][0], key).ending
-        assert (ending.how, ending.by) == ("ended by an operator", "anna")
+        assert (ending.how, ending.by) == ("revoked: a test", "anna")
         assert ending.at == began
 
 
