@@ -45,6 +45,8 @@ class ChangeMarks:
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
+        #: As a text: each change behind a response opens it.
+        self._path = "" if folder is None else str(folder / _NAME)
         self._memory = bytearray(ROWS * _SIZE)
         #: Whether this process wants a mark of its own.
         self._claims = False
@@ -98,7 +100,7 @@ class ChangeMarks:
             self._memory[row * _SIZE : row * _SIZE + _SIZE] = mark
             return
         with suppress(OSError):  # without a file no worker compares
-            file = os.open(self._folder / _NAME, os.O_WRONLY | os.O_CLOEXEC)
+            file = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
             try:
                 os.pwrite(file, mark, row * ROW)
             finally:
