@@ -1,32 +1,19 @@
-"""The route in the cookie, with a real HAProxy and the lines of the documentation."""
+"""The route in the cookie, with the real load balancers and the samples in contrib."""
 
 from __future__ import annotations
-
-import re
 
 import pytest
 from support.sites import Browser, Sites
 
 from flask_msm.testing.memcached import wait_until
 from harness.haproxy import HAProxy, haproxy
+from harness.nginx import Nginx, nginx
 from harness.processes import ROOT
 
 
-pytestmark = [
-    pytest.mark.memcached,
-    pytest.mark.skipif(haproxy() is None, reason="haproxy is not installed"),
-]
-
-#: What the documentation leaves to the operator.
-AROUND = """\
-    timeout connect 2s
-    timeout client 20s
-    timeout server 20s
-    timeout check 2s
-    default-server inter 100ms fall 1 rise 1
-    option redispatch 1
-    retry-on conn-failure empty-response"""
+pytestmark = pytest.mark.memcached
 ROUTES = {"north": "10.0.0.11:8000", "south": "10.0.0.12:8000"}
+FOUND = {"haproxy.cfg": haproxy(), "nginx.conf": nginx()}
 
 
 @pytest.fixture
@@ -35,26 +22,43 @@ def workers(memcached, tmp_path):
     nodes = [memcached() for _ in range(3)]
     with Sites(nodes, tmp_path, MSM_STICKY=True) as made:
         for route in ROUTES:
-            made.add(route, MSM_ROUTE=route)
+            made.add(route, MSM_ROUTE=route, MSM_ADMIN=True, MSM_ADMIN_HEALTH_PUBLIC=True)
         made.start()
         yield dict(zip(ROUTES, made.sites, strict=True))
 
 
-@pytest.fixture
-def proxy(workers, tmp_path):
-    lines = documented("haproxy")
+@pytest.fixture(params=FOUND)
+def proxy(request, workers, tmp_path):
+    if FOUND[request.param] is None:
+        pytest.skip(f"{request.param.partition('.')[0]} is not installed")
+    lines = (ROOT / "contrib" / request.param).read_text()
     for route, worker in workers.items():
         assert ROUTES[route] in lines
         lines = lines.replace(ROUTES[route], f"127.0.0.1:{worker.port}")
-    with HAProxy(tmp_path, defaults=AROUND, backend=lines) as made:
+    folder = tmp_path / "balancer"
+    folder.mkdir()
+    if request.param == "nginx.conf":
+        made = Nginx(folder, lines)
+    else:
+        # The port of a worker that was killed stays taken here, and says nothing.
+        lines = lines.replace("conn-failure", "conn-failure empty-response")
+        _, defaults, backend = lines.partition("defaults\n")
+        defaults, _, backend = backend.partition("frontend")
+        made = HAProxy(
+            folder,
+            defaults=defaults.replace("    mode http\n", ""),
+            backend="backend" + backend.partition("\nbackend")[2],
+        )
+    with made:
+        # The balancer may not have found all of them well yet.
+        missing = {str(pid) for pid in pids(workers)}
+
+        def finds_all() -> bool:
+            missing.discard(Browser().send(made.port, "/pid").text)
+            return not missing
+
+        wait_until(finds_all, "the balancer finds both workers")
         yield made
-
-
-def documented(language):
-    """Return the block of docs/operating.md in *language*."""
-    text = (ROOT / "docs" / "operating.md").read_text()
-    (block,) = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
-    return block
 
 
 def cookie_of(browser):
