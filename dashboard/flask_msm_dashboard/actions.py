@@ -81,6 +81,12 @@ def _run_clear(console: Console, form: Any, order: dict[str, Any]) -> Outcome:
     return console.clear_blacklist(attributes_of(form), **_unstamped(order))
 
 
+def _run_drain(console: Console, form: Form, order: dict[str, Any]) -> Outcome:
+    # Whether the id had to be typed, and was, has been looked at before.
+    force = form.get("word", "").strip() == form["node"]
+    return console.drain(form["node"], **order, force=force)
+
+
 ACTIONS: dict[str, Action] = {
     action.name: action
     for action in (
@@ -116,7 +122,7 @@ ACTIONS: dict[str, Action] = {
             name="drain",
             back="nodes/",
             confirmation=drain_confirmation,
-            run=lambda console, form, order: console.drain(form["node"], **order),
+            run=_run_drain,
         ),
         Action(
             name="undrain",

@@ -1,94 +1,22 @@
-"""What the commands share: a look at the fleet from outside, and tables of it."""
+"""The fleet in lines and tables, as the command line prints it."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Callable
-from functools import wraps
 from typing import TYPE_CHECKING, Any
 
-import click
-from flask import current_app
-from flask.cli import with_appcontext
-
 from flask_msm.cluster.control import DISTRIBUTION, ON_RECONNECT, POLICY
-from flask_msm.errors import CommandError, UnreachedError, one_line
-from flask_msm.sessions.overrides import BLACKLIST_NOTE
+
+from .state.formatting import iso
 
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from flask_msm.cluster.conditions import Condition
 
     from .checks import Report
-    from .console import Console
-    from .snapshot import Node, Snapshot, Worker
-
-
-#: Longest line that is printed, characters.
-LONGEST_LINE = 1000
-
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-reason_option = click.option("--reason", default="", help="Kept with the change.")
-
-
-def blacklist_rows(console: Console) -> list[dict[str, Any]]:
-    """Return the entries of all workers that can be seen, and what is pinned."""
-    application, cluster = console.application, console.application.cluster
-    console.survey()
-    if noted := application.local.get_blob(BLACKLIST_NOTE):
-        application.repository.serialization.blacklist.merge(noted)
-    if cluster is not None:
-        cluster.overrides.apply()
-    return [
-        {
-            "attribute": entry.attribute,
-            "type": entry.type_name,
-            "path": entry.path,
-            "count": entry.count,
-            "workers": len(entry.workers),
-            "pinned": entry.pinned,
-            "added_by": entry.added_by,
-        }
-        for entry in console.view().blacklist
-    ]
-
-
-def visiting(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Hand the console of the current application to *command*: a visitor's, no worker's."""
-
-    @with_appcontext
-    @wraps(command)
-    def visited(*args: Any, **options: Any) -> Any:
-        state = current_app.extensions.get("msm")
-        if state is None:
-            raise click.UsageError(f"{current_app.name} does not keep its sessions in memcached")
-        console: Console = state.console
-        cluster = console.application.cluster
-        if cluster is None:
-            raise click.UsageError("MSM_NODES is not set: there is no cluster to look after")
-        if not current_app.secret_key:
-            raise click.UsageError("SECRET_KEY is not set: what workers say cannot be verified")
-        console.visit()
-        try:
-            return command(console, *args, **options)
-        except UnreachedError as error:
-            raise click.ClickException(str(error)) from None
-        except CommandError as error:
-            raise click.UsageError(str(error)) from None
-        finally:
-            for node in cluster.nodes.values():
-                node.close()
-
-    return visited
-
-
-def show(facts: dict[str, Any], lines: list[str], json_wanted: bool) -> None:  # noqa: FBT001
-    """Print *facts* as JSON or *lines* as text, without anything a terminal would obey."""
-    text = "\n".join(one_line(line, LONGEST_LINE) for line in lines)
-    click.echo(json.dumps(facts) if json_wanted else text)
+    from .snapshot import BlacklistEntry, Event, Node, SessionFacts, Snapshot, Worker
 
 
 def status_lines(
@@ -132,15 +60,6 @@ def status_lines(
     )
     lines.append(("all is well", "yes" if well else "no"))
     return lines, well
-
-
-def status_facts(
-    lines: list[tuple[str, str]], conditions: Sequence[Condition], *, well: bool
-) -> dict[str, Any]:
-    """Return what ``status_lines`` said as JSON takes it; there may be several conditions."""
-    several = {condition.level for condition in conditions}
-    facts = {name: text for name, text in lines if name not in several}
-    return {**facts, "conditions": [condition._asdict() for condition in conditions], "well": well}
 
 
 def _live(view: Snapshot) -> list[Worker]:
@@ -233,6 +152,48 @@ def worker_rows(view: Snapshot) -> list[dict[str, Any]]:
         }
         for worker in view.workers
     ]
+
+
+def blacklist_rows(entries: Iterable[BlacklistEntry]) -> list[dict[str, Any]]:
+    """Return one row for each attribute."""
+    return [
+        {
+            "attribute": entry.attribute,
+            "type": entry.type_name,
+            "path": entry.path,
+            "count": entry.count,
+            "workers": len(entry.workers),
+            "pinned": entry.pinned,
+            "added_by": entry.added_by,
+        }
+        for entry in entries
+    ]
+
+
+def event_line(event: Event) -> str:
+    """Return an event with its time."""
+    return f"{iso(event.at)} {event.level:<7} {event.text}"
+
+
+def session_lines(found: SessionFacts) -> list[str]:
+    """Return what is known of a session: where it is and how old, never what is in it."""
+    lines = [
+        ("session", found.ref + (" has ended" if found.destroyed else "")),
+        ("kept on", ", ".join(found.holders) or "no node"),
+        ("belongs on", ", ".join(found.home_nodes)),
+        ("older on", ", ".join(found.behind)),
+        ("on this host", {True: "yes", False: "no"}.get(found.local)),  # type: ignore[arg-type]
+        ("began", _moment(found.created)),
+        ("last written", _moment(found.renewed)),
+        ("ends unused", _moment(found.expires_at)),
+        ("size", None if found.size is None else f"{found.size} bytes"),
+        ("attributes", ", ".join(name for name, _ in found.attributes)),
+    ]
+    return [f"{name:<14} {text}" for name, text in lines if text]
+
+
+def _moment(at: float | None) -> str | None:
+    return None if at is None else iso(at)
 
 
 def fact_rows(rows: list[dict[str, Any]]) -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from importlib import import_module
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 from flask.cli import AppGroup
 
@@ -12,7 +14,13 @@ if TYPE_CHECKING:
     import click
 
 
-class _Commands(AppGroup):
+#: How JSON is asked for.
+_WANTS_JSON = ("--json", "-ojson", "--output=json")
+
+
+class MsmGroup(AppGroup):
+    """The group, which answers programs that made a mistake with JSON as well."""
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands."""
         _register()
@@ -23,10 +31,35 @@ class _Commands(AppGroup):
         _register()
         return super().get_command(ctx, cmd_name)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take note of whether JSON is wanted, before anything can be wrong."""
+        pairs = pairwise(args)
+        by_pair = any(pair in (("-o", "json"), ("--output", "json")) for pair in pairs)
+        ctx.meta[__name__] = by_pair or any(arg in _WANTS_JSON for arg in args)
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; say what is wrong as JSON where that is wanted."""
+        import click  # noqa: PLC0415 - only where a command is run
+
+        try:
+            return super().invoke(ctx)
+        except click.ClickException as error:
+            if not ctx.meta[__name__]:
+                raise
+            code = getattr(error, "code", "usage" if error.exit_code == 2 else "failed")
+            click.echo(json.dumps({"error": {"code": code, "text": error.format_message()}}))
+            ctx.exit(error.exit_code)
+
 
 def _register() -> None:
     """Import what adds itself to the group: a worker does not need it."""
     import_module("flask_msm.operations.cli")
+    import_module("flask_msm.operations.cli_changes")
 
 
-msm_commands = _Commands("msm", help="Look after the sessions in memcached.")
+msm_commands = MsmGroup(
+    "msm",
+    help="Look after the sessions in memcached.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)

@@ -32,6 +32,7 @@ from flask_msm.settings.settings import OnReconnect, PolicyName
 
 from .console_view import ConsoleView
 from .projection import event_id
+from .state.facts import few_copies
 
 
 if TYPE_CHECKING:
@@ -159,8 +160,13 @@ class Console(ConsoleView):
 
     # -- nodes and workers ---------------------------------------------------------------------
 
-    def drain(self, node: str, *, actor: str, reason: str, based_on: str | None) -> Outcome:
-        """Take a node out of use; refused for the last one in use."""
+    def drain(
+        self, node: str, *, actor: str, reason: str, based_on: str | None, force: bool = False
+    ) -> Outcome:
+        """Take a node out of use; refused for the last one in use.
+
+        Also refused when fewer nodes are left than there shall be copies, unless with *force*.
+        """
         by, nodes = _by(actor, reason), self._cluster(node).nodes
 
         def change(control: Control) -> _Change:
@@ -171,6 +177,8 @@ class Console(ConsoleView):
                 if not [other for other in nodes if other != node and other not in drains]:
                     text = f"{node} is the last node in use; draining it would leave no cluster"
                     raise CommandError(text)
+                if not force and (trouble := few_copies(self.view(), node)):
+                    raise CommandError(trouble)
                 control.set_drain(node, "draining", **by)
             stamp, held = control.drain(node).stamp, before.value or _IN_USE
             return _Change(f"{node} is being drained", stamp, held, "draining")

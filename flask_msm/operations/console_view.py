@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .history import History, RangeName
     from .inspection import Inspection
     from .lookup import SessionLookup
-    from .snapshot import Snapshot
+    from .snapshot import BlacklistEntry, Snapshot
 
 #: Time in seconds a look at the nodes may take.
 LOOK = 0.25
@@ -104,6 +104,15 @@ class ConsoleView:
         cluster = self._cluster()
         cluster.reactions.look()
         return self._builder.snapshot(self._observer().refresh(), cluster)
+
+    def listed(self) -> tuple[BlacklistEntry, ...]:
+        """Return the attributes that all workers and hosts know, for a visitor."""
+        application, cluster = self.application, self._cluster()
+        self.survey()
+        if noted := application.local.get_blob(BLACKLIST_NOTE):
+            application.repository.serialization.blacklist.merge(noted)
+        cluster.overrides.apply()
+        return self.view().blacklist
 
     def conditions(self) -> list[Condition]:
         """Return what is wrong for a while, oldest first."""

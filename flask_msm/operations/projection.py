@@ -156,6 +156,7 @@ class SnapshotBuilder:
             interval=settings.probe_interval,
             blacklist_total=len(blacklist),
             events_total=events_total,
+            conditions=tuple(cluster.conditions.lasting()),
         )
 
     def _parsed_others(self, seen: CollectedReports, me: str, now: float) -> _ParsedReports:
@@ -339,12 +340,12 @@ def _choice(name: str, cluster: Cluster, live: Sequence[doc.Worker]) -> doc.Choi
         set_at=chosen.at if made else None,
         reason=chosen.why or None if made else None,
         stamp=str(chosen.stamp),
-        applied_by=sum(_applied(worker) >= chosen.stamp for worker in live),
+        applied_by=sum(applied(worker) >= chosen.stamp for worker in live),
         of=len(live),
     )
 
 
-def _applied(worker: doc.Worker) -> int:
+def applied(worker: doc.Worker) -> int:
     """Return the newest stamp a worker has obeyed, 0 if it reported none."""
     text = worker.control or "0"
     return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from flask_msm.cluster.conditions import Condition
 from flask_msm.cluster.phases import PhaseName
 
 from .losses import Copies, Lost
@@ -400,6 +401,7 @@ class Snapshot:
         interval: Time in seconds between two reports of a worker; 0 when there are none.
         blacklist_total: Entries there are, *blacklist* may be cut.
         events_total: Events there are, *events* may be cut.
+        conditions: What is wrong for a while, oldest first.
     """
 
     at: float
@@ -423,3 +425,4 @@ class Snapshot:
     interval: float = 0.0
     blacklist_total: int = 0
     events_total: int = 0
+    conditions: tuple[Condition, ...] = ()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from flask_msm.operations.cli_frame import operator
 from flask_msm.testing.memcached import wait_until
 
 
@@ -48,7 +49,7 @@ def test_a_policy_is_obeyed_by_every_worker_of_every_site(sites_of):
 
     wait_until(lambda: "4 distributed" in south.invoke("status").output, "all workers are seen")
     status = south.invoke("status").output
-    assert "blacklist (chosen by command line, applied by 4 of 4)" in status
+    assert f"blacklist (chosen by {operator()}, applied by 4 of 4)" in status
     shown = json.loads(south.invoke("workers", "--json").output)
     assert (shown["complete"], shown["source"]) == (True, "fleet")
     assert [row["mode"] for row in shown["workers"]] == ["distributed"] * 4
@@ -202,7 +203,7 @@ def test_without_nodes_the_command_line_says_what_it_sees_and_makes_nothing(
     # A host without workers: nothing to see, nothing to make.
     south.config["MSM_LOCAL_DIR"] = str(empty / "storage")
     refused = south.type("policy", "local", folder=empty)
-    assert refused.returncode == 1
+    assert refused.returncode == 3
     last = refused.stderr.splitlines()[-1]
     assert last == "Error: no node could be reached, nothing was changed"
     threads = threading.enumerate()
@@ -214,9 +215,9 @@ def test_without_nodes_the_command_line_says_what_it_sees_and_makes_nothing(
         (("policy",), 0),
         (("check",), 1),
         (("probe", "n1"), 1),
-        (("stop",), 1),
-        (("drain", "n1"), 1),
-        (("blacklist", "pin", "cart"), 1),
+        (("stop",), 3),
+        (("drain", "n1", "--force"), 3),
+        (("blacklist", "pin", "cart"), 3),
     ):
         done = south.invoke(*arguments)
         assert done.exit_code == code, (arguments, done.output)

@@ -63,7 +63,7 @@ class FakeConsole:
         self._set_mode("distributed")
         return outcome
 
-    def drain(self, node, *, actor, reason, based_on):
+    def drain(self, node, *, actor, reason, based_on, force=False):
         self._called("drain", node, actor, reason, based_on)
         found = self._node(node, based_on)
         drain = Drain(value="draining", set_by=actor, set_at=self._now(), reason=reason)

@@ -71,7 +71,7 @@ def test_each_host_logs_a_change_that_a_command_line_made_once(crew_in, audit):
     visitor = crew.hire()
     visitor.console.visit()
 
-    visitor.console.drain("n1", **BY)
+    visitor.console.drain("n1", **BY, force=True)
     assert audit.lines() == []
     ticks(crew)
 

@@ -343,7 +343,7 @@ def test_back_to_config_is_shown_as_nobodys_choice(one):
 def test_a_command_is_based_on_the_value_that_was_shown(crew, one, other):
     view = one.console.view()
     other.console.stop(actor="ben", reason="", based_on=view.distribution.stamp)
-    other.console.drain("n1", actor="ben", reason="", based_on=view.nodes[0].stamp)
+    other.console.drain("n1", actor="ben", reason="", based_on=view.nodes[0].stamp, force=True)
 
     by = {"actor": "anna", "reason": ""}
     with pytest.raises(ConflictError):

@@ -57,7 +57,7 @@ def test_who_when_and_why_stay_with_it(crew, one, other):
 
 def test_the_event_of_a_change_says_what_was_before_what_is_after_and_who_was_told(crew, one):
     choose(one, "local")
-    one.console.drain("n1", **ANNA)
+    one.console.drain("n1", **ANNA, force=True)
     crew.outage()
     crew.tick()
     choose(one, None)
@@ -207,18 +207,18 @@ def test_a_name_that_cannot_be_chosen_has_no_value(one, name):
 
 
 def test_the_last_node_in_use_is_not_drained(one, said):
-    one.console.drain("n1", **ANNA)
+    one.console.drain("n1", **ANNA, force=True)
     before = len(said())
 
     with pytest.raises(CommandError, match="n2 is the last node in use"):
-        one.console.drain("n2", **ANNA)
+        one.console.drain("n2", **ANNA, force=True)
 
     assert set(one.cluster.control.drains()) == {"n1"}
     assert len(said()) == before
 
 
 def test_draining_and_taking_back_look_at_what_was_seen(one):
-    stamp = one.console.drain("n1", **by("anna", "", "0")).stamp
+    stamp = one.console.drain("n1", **by("anna", "", "0"), force=True).stamp
 
     for act in (one.console.drain, one.console.undrain):
         with pytest.raises(ConflictError):
@@ -239,7 +239,7 @@ def test_draining_a_drained_node_leaves_it_drained(one):
     """It may be switched off, and then no worker could finish draining it."""
     one.cluster.control.set_drain("n1", "drained", who="drain", why="all copied")
 
-    one.console.drain("n1", **ANNA)
+    one.console.drain("n1", **ANNA, force=True)
 
     assert one.cluster.control.drains() == {"n1": "drained"}
 
@@ -247,7 +247,7 @@ def test_draining_a_drained_node_leaves_it_drained(one):
 @pytest.mark.parametrize("name", ["n9", "", "N1", "n1\x1b", "x" * 10_000])
 def test_a_node_that_does_not_exist_is_refused(one, name):
     for act in (
-        lambda: one.console.drain(name, **ANNA),
+        lambda: one.console.drain(name, **ANNA, force=True),
         lambda: one.console.undrain(name, **ANNA),
         lambda: one.console.probe(name, **ANNA),
         lambda: one.console.reset_circuit(name, **ANNA),
@@ -416,7 +416,7 @@ def test_every_change_is_one_line_of_audit_with_who_what_from_to_and_why(one, sa
     choose(one, "local")
     choose(one, None)
     one.console.stop(**ANNA)
-    one.console.drain("n1", **ANNA)
+    one.console.drain("n1", **ANNA, force=True)
     one.console.pin("cart", **ANNA)
     one.console.clear_blacklist(["cart"], **ANNA)
 

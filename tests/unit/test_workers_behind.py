@@ -90,7 +90,7 @@ STEPS = {
         {ON_RECONNECT: "promote"},
     ),
     "drain and restore": (
-        lambda console, by: console.drain("n1", **by),
+        lambda console, by: console.drain("n1", **by, force=True),
         "undrain?node=n1",
         {"n1": None},
     ),
@@ -106,7 +106,7 @@ steps = pytest.mark.parametrize(("first", "path", "after"), STEPS.values(), ids=
 def ready_for(crew, path):
     """Have every worker know that the first node is drained, where a step restores it first."""
     if path.startswith("drain"):
-        crew.workers[0].console.drain("n1", **BY)
+        crew.workers[0].console.drain("n1", **BY, force=True)
         crew.tick()
         crew.tick()
         crew.clock.advance(PAUSE)
@@ -167,7 +167,7 @@ def test_the_question_names_the_value_that_the_cluster_holds(one, behind):
 
 
 def test_a_node_that_is_in_use_again_lets_a_worker_behind_drain_the_other(crew, one, behind):
-    one.console.drain("n2", **BY)
+    one.console.drain("n2", **BY, force=True)
     crew.tick()
     one.console.undrain("n2", **BY)
 
@@ -179,11 +179,11 @@ def test_a_node_that_is_in_use_again_lets_a_worker_behind_drain_the_other(crew, 
 
 def test_the_last_node_in_use_is_not_drained_by_a_worker_behind(one, behind):
     seen = review(behind, "drain?node=n1")
-    one.console.drain("n2", **BY)
+    one.console.drain("n2", **BY, force=True)
 
     assert confirm(behind, "drain?node=n1", seen).status_code == 400
     with pytest.raises(CommandError, match="n1 is the last node in use"):
-        behind.console.drain("n1", **BY)
+        behind.console.drain("n1", **BY, force=True)
     assert set(behind.cluster.control.drains()) == {"n2"}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flask_msm.errors import CommandError
+from flask_msm.operations.state import facts
 from flask_msm.operations.state.formatting import number, percent
 from flask_msm.operations.state.texts import _, listed
 
@@ -51,12 +52,15 @@ def drain_confirmation(snapshot: Snapshot, form: Form) -> Confirmation:
             )
         )
     large = share is not None and share > _LARGE_SHARE
+    few = facts.few_copies(snapshot, node.id)
+    if few is not None:
+        points.append(_("{text}.", text=few))
     return Confirmation(
         title=_("Take {id} out of use?", id=node.id),
         points=[*points, _("No user is signed out."), reach(snapshot)],
         submit=_("Drain {id}", id=node.id),
-        word=node.id if large else None,
-        danger=large,
+        word=node.id if large or few else None,
+        danger=large or few is not None,
         stamp=node.stamp,
         hidden=(("node", node.id),),
     )

@@ -110,9 +110,20 @@ def document(snapshot: Snapshot, *, poll_after: float) -> dict[str, Any]:
         "copies": None
         if snapshot.copies is None
         else {**asdict(snapshot.copies), "at": _at(snapshot.copies.at)},
-        "blacklist": [_entry(entry) for entry in snapshot.blacklist[:MOST_ENTRIES]],
+        "blacklist": [entry_facts(entry) for entry in snapshot.blacklist[:MOST_ENTRIES]],
         "blacklist_total": max(snapshot.blacklist_total, len(snapshot.blacklist)),
-        "events": [_event(event) for event in snapshot.events[:MOST_EVENTS]],
+        "conditions": [
+            {
+                "kind": condition.kind,
+                "subject": condition.subject,
+                "level": condition.level,
+                "text": cut(condition.text, MAX_TEXT),
+                "node": condition.node,
+                "since": _at(condition.since),
+            }
+            for condition in snapshot.conditions
+        ],
+        "events": [event_facts(event) for event in snapshot.events[:MOST_EVENTS]],
         "events_total": max(snapshot.events_total, len(snapshot.events)),
     }
     state["rev"] = revision(state)
@@ -268,7 +279,8 @@ def _local(local: LocalStorage | None) -> dict[str, Any] | None:
     return None if local is None else asdict(local)
 
 
-def _entry(entry: BlacklistEntry) -> dict[str, Any]:
+def entry_facts(entry: BlacklistEntry) -> dict[str, Any]:
+    """Return an entry of the blacklist as the document has it."""
     return {
         "key": cut(entry.attribute, MAX_NAME),
         "type": cut(entry.type_name, MAX_TEXT),
@@ -285,7 +297,8 @@ def _entry(entry: BlacklistEntry) -> dict[str, Any]:
     }
 
 
-def _event(event: Event) -> dict[str, Any]:
+def event_facts(event: Event) -> dict[str, Any]:
+    """Return an event as the document has it."""
     return {
         "id": event.id,
         "at": _at(event.at),

@@ -224,6 +224,27 @@ def other_copies(snapshot: Snapshot, gone: list[Node]) -> str:
     )
 
 
+def few_copies(snapshot: Snapshot, node_id: str) -> str | None:
+    """Return in words what is wrong with taking a node out of use; ``None`` if nothing is.
+
+    Fewer nodes would be left than there shall be copies; one that is down takes none either.
+    """
+    left = sum(
+        node.drain is None and node.state != "down" and node.id != node_id
+        for node in snapshot.nodes
+    )
+    copies = min(snapshot.replicas, len(snapshot.nodes))
+    if left >= copies:
+        return None
+    return plural(
+        left,
+        "Without {id} {n} node is left for {copies} copies of each session",
+        "Without {id} {n} nodes are left for {copies} copies of each session",
+        id=node_id,
+        copies=copies,
+    )
+
+
 def workers_text(number: int) -> str:
     """Return a number of workers in words."""
     return plural(number, "{n} worker", "{n} workers")
