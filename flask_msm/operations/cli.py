@@ -12,6 +12,7 @@ from .cli_fleet import (
     blacklist_rows,
     event_line,
     fact_rows,
+    history_lines,
     node_rows,
     session_lines,
     status_lines,
@@ -21,6 +22,8 @@ from .cli_frame import PAUSE, Span, answering, complete_nodes, looking, operator
 from .command_group import msm_commands
 from .observer import REFRESH
 from .state.document import document, entry_facts, event_facts
+from .state.history_document import RANGES, history_document
+from .state.session import answer, session_document
 
 
 if TYPE_CHECKING:
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
     from .checks import Report
     from .console import Console
+    from .history import RangeName
     from .inspection import Inspection
     from .snapshot import Event, Snapshot
 
@@ -101,6 +105,15 @@ def events(console: Console, *, since: float | None, follow: bool, as_json: bool
     return show(facts, [*map(event_line, found)] or ["nothing happened"], as_json)
 
 
+@looking("history")
+@click.option("--range", "name", type=click.Choice(RANGES), default="24h", show_default=True)
+def history(console: Console, name: RangeName, *, as_json: bool) -> None:
+    """Say what outages and changes there were."""
+    console.survey()
+    found = console.history(name)
+    show(history_document(found), history_lines(found), as_json)
+
+
 @looking("session")
 @click.argument("ref")
 @click.option("--as", "who", help="Who asks; user@host if not given.")
@@ -114,8 +127,10 @@ def session(console: Console, ref: str, *, who: str | None, as_json: bool) -> No
     if found is None:
         show({"session": None}, ["there is no such session"], as_json)
         raise SystemExit(1)
-    facts = {name: getattr(found, name) for name in found.__slots__ if name != "handle"}
-    show({"session": facts}, session_lines(found), as_json)
+    facts = session_document(found)
+    del facts["handle"]
+    said = answer(found)
+    show({"session": facts}, [said.title, said.text, *session_lines(found)], as_json)
 
 
 @looking("check")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from flask_msm.cluster.conditions import Condition
 
     from .checks import Report
+    from .history import History, Outage
     from .snapshot import BlacklistEntry, Event, Node, SessionFacts, Snapshot, Worker
 
 
@@ -173,6 +174,27 @@ def blacklist_rows(entries: Iterable[BlacklistEntry]) -> list[dict[str, Any]]:
 def event_line(event: Event) -> str:
     """Return an event with its time."""
     return f"{iso(event.at)} {event.level:<7} {event.text}"
+
+
+def history_lines(found: History) -> list[str]:
+    """Return outages and changes, oldest first, and what can be summed up."""
+    rows = [(outage.begin, _outage_line(outage)) for outage in found.outages]
+    for change in found.changes:
+        why = f" ({change.why})" if change.why else ""
+        rows.append((change.at, f"{iso(change.at)} change  {change.text}, by {change.who}{why}"))
+    points = [point for point in found.points if point is not None]
+    lost = sum(point.lost or 0 for point in points)
+    failed = sum(point.failed or 0 for point in points)
+    known = f"known for {len(points)} of {len(found.points)} steps of {found.step:.0f} s"
+    last = f"since {iso(found.begin)}: {len(found.outages)} outages, {lost} sessions lost,"
+    return [*(text for _, text in sorted(rows)), f"{last} {failed} operations failed ({known})"]
+
+
+def _outage_line(outage: Outage) -> str:
+    nodes = ", ".join(outage.nodes) or "no node"
+    end = "goes on" if outage.end is None else f"until {iso(outage.end)}"
+    lost = "an unknown number of" if outage.lost is None else f"{outage.lost}"
+    return f"{iso(outage.begin)} outage  {nodes}, {end}, {lost} sessions lost"
 
 
 def session_lines(found: SessionFacts) -> list[str]:

@@ -195,6 +195,18 @@ def test_events_are_those_of_the_time_that_was_given(crew, run):
     assert run("events", "--since", "soon").exit_code == 2
 
 
+def test_history_has_the_changes_of_operators_and_a_sum(crew, run):
+    crew.workers[0].console.set_policy("local", **BY)
+    for _ in range(3):
+        crew.tick()
+
+    shown = run("history")
+
+    assert shown.exit_code == 0
+    assert "sessions lost" in shown.output
+    assert as_json(run("history", "--json", "--range", "7d"))["range"] == "7d"
+
+
 def test_following_shows_each_event_once(crew, run, monkeypatch):
     looks = []
 
@@ -242,7 +254,7 @@ def test_a_session_is_looked_up_and_ended_by_its_ref_and_by_its_cookie(crew, run
 
     assert ended.exit_code == 0
     assert f"session {ref} was ended" in ended.output
-    assert "has ended" in run("session", ref).output
+    assert "Ended" in run("session", ref).output
 
 
 def test_a_session_that_does_not_exist_exits_with_1(run):
