@@ -12,8 +12,7 @@ ARGS ?=
 
 RUN := .venv/bin/python -m
 # Whole files side by side, those that take longest first (tests/conftest.py puts them in order).
-# Worlds of the model tests follow from the hash seed.
-TESTS := PYTHONHASHSEED=0 $(RUN) pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+TESTS := $(RUN) pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 SITE := $(RUN) sphinx --quiet --fail-on-warning --keep-going --fresh-env --conf-dir docs . build/docs
 
 help:  ## print this list

@@ -26,7 +26,7 @@ from flask_msm.settings.types import switched_on
 from .application import Application, Environment
 from .errors import ConfigError, SessionUnavailableError
 from .interface import READ_ONLY, MsmSessionInterface
-from .record.record import PARTIAL
+from .record.record import BEHIND
 from .signals import (
     SESSION_SIGNALS,
     attribute_blacklisted,
@@ -263,7 +263,7 @@ class MemcachedSessionManager:
             holders=holders,
             size=len(state.parts.envelope.seal(record, key)),
             created=None
-            if record.created == PARTIAL
+            if record.created >= BEHIND
             else datetime.fromtimestamp(record.created, UTC),
             renewed=datetime.fromtimestamp(record.renewed, UTC),
             expires_at=datetime.fromtimestamp(record.expires_at, UTC),

@@ -10,7 +10,7 @@ from flask_msm.record.codec.kinds import kind_of
 from flask_msm.record.codec.msgpack import MsgpackCodec
 from flask_msm.record.hybrid_clock import milliseconds
 from flask_msm.record.keys import DIGEST_LENGTH, REF_LENGTH, digest_of, ref_of, storage_key
-from flask_msm.record.record import ENDING_LENGTH, PARTIAL, Kind, join_optional
+from flask_msm.record.record import BEHIND, ENDING_LENGTH, Kind, join_optional
 from flask_msm.record.token import sid_of, signer_for
 from flask_msm.sessions.record_builder import SLACK
 from flask_msm.sessions.repository import Budget
@@ -204,7 +204,7 @@ class SessionLookup:
             behind=tuple(id_ for id_, copy in copies.items() if copy.version < record.version),
             local=near is not None,
             size=len(parts.envelope.seal(record, key)),
-            created=None if record.created == PARTIAL else record.created,
+            created=None if record.created >= BEHIND else record.created,
             renewed=record.renewed,
             expires_at=record.expires_at,
             destroyed=record.kind is Kind.DESTROYED,

@@ -14,6 +14,7 @@ the header stays readable.
 from __future__ import annotations
 
 import zlib
+from contextlib import suppress
 from hashlib import blake2b
 from math import inf
 from struct import Struct
@@ -54,6 +55,7 @@ MAGIC = BASE
 FORMAT = 1
 OVERHEAD = HEADER.size + HASH_SIZE
 _SEGMENTED_MAGIC = MAGIC + bytes([SEGMENTED])
+_CHANGE_MAGIC = CHANGE + bytes([SEGMENTED])
 _FORMAT_1 = bytes([FORMAT])
 _MOMENTS = Struct(">dddq")
 #: Where they stand, by format.
@@ -69,6 +71,8 @@ _ENCRYPTED = 2
 #: A body may inflate to this many times ``MSM_MAX_RECORD_SIZE``.
 INFLATE_FACTOR = 16
 _LAST_KIND = int(max(Kind))
+#: So many changes are looked for behind a record that none should have been appended to.
+MOST_BEHIND = 4
 
 
 class Head(NamedTuple):
@@ -189,8 +193,6 @@ class Envelope:
             IncompleteRecordError: The same, of a change behind it; or one is missing.
             UnknownRecordError: Only a process with other keys or a newer version can read it.
         """
-        if data[2:3] == _FORMAT_1:
-            return self._record(data, key, HEADER)
         segments = self.read(data, key)
         if segments.complete:
             return segments.record
@@ -206,12 +208,32 @@ class Envelope:
             UnknownRecordError: Only a process with other keys or a newer version can read it.
         """
         if data[2:3] == _FORMAT_1:
-            record = self._record(data, key, HEADER)
-            return Segments(record, record, len(data))
+            return self._read_1(data, key)
         base = _base_of(data)
         record = self._record(base, key, BASE_HEADER)
         whole = Segments(record, record, len(base), growing=True)
         return self.grown(whole, data, len(base), key)
+
+    def _read_1(self, data: bytes, key: str) -> Segments:
+        """Return what a record of format 1 contains.
+
+        A change may stand behind it: that was appended while another worker, which does not append,
+        put this record in place of one that could grow. Both are known then, and it is no copy.
+        """
+        try:
+            record = self._record(data, key, HEADER)
+        except CorruptRecordError:
+            start = len(data)
+            for _ in range(MOST_BEHIND):
+                start = data.rfind(_CHANGE_MAGIC, OVERHEAD, start)
+                if start < 0:
+                    break
+                with suppress(CorruptRecordError):
+                    record = self._record(data[:start], key, HEADER)
+                    found = Segments(record, record, start)
+                    return self.grown(found, data, start, key)._replace(damaged=True)
+            raise
+        return Segments(record, record, len(data))
 
     def _record(self, data: bytes, key: str, layout: Struct) -> Record:
         """Return the record in *data*, behind which there are no changes."""

@@ -9,9 +9,13 @@ from . import attributes as attribute_map
 from .attributes import Attributes
 
 
-#: ``created`` of a partial record, written while the existing session could not be read. Joining
+#: ``created`` of a part: of a record written while the existing session could not be read. Joining
 #: takes the lower ``created``, so joining with a whole record clears the mark.
 PARTIAL = float("inf")
+#: From here on ``created`` marks a part. One that was written on top of a whole record, without the
+#: latest changes that the browser had seen, has this plus when the session began: nothing but those
+#: changes is missing. Far from any time, and within the years that people are shown.
+BEHIND = float(2**37)
 
 
 class Kind(IntEnum):
@@ -69,7 +73,8 @@ class Record(NamedTuple):
 
     Attributes:
         kind: Data, alias or tombstone.
-        created: When the session began, seconds since the epoch; ``PARTIAL`` when unknown.
+        created: When the session began, seconds since the epoch; of a part ``PARTIAL``, or
+            ``BEHIND`` and more.
         renewed: When it was last written or refreshed, seconds since the epoch.
         expires_at: When it ends if it is not refreshed, seconds since the epoch.
         version: Highest stamp of all changes so far.
@@ -86,6 +91,20 @@ class Record(NamedTuple):
     attributes: Attributes
     pointer: Pointer | None = None
     ending: Ending | None = None
+
+
+def lagging(record: Record) -> Record:
+    """Return *record* as one that lacks the latest changes of the session."""
+    created = record.created
+    return record if created >= BEHIND else record._replace(created=created + BEHIND)
+
+
+def as_whole(record: Record) -> Record:
+    """Return *record* as the whole session, of which it may be a part."""
+    created = record.created
+    if created < BEHIND:
+        return record
+    return record._replace(created=record.renewed if created == PARTIAL else created - BEHIND)
 
 
 def join(one: Record, other: Record) -> Record:

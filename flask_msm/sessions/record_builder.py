@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 
 from flask_msm.record.attributes import NOTHING, write
 from flask_msm.record.hybrid_clock import WORKER_BITS, weak
-from flask_msm.record.record import PARTIAL, Ending, Kind, Pointer, Record, join_optional
+from flask_msm.record.record import (
+    PARTIAL,
+    Ending,
+    Kind,
+    Pointer,
+    Record,
+    as_whole,
+    join_optional,
+    lagging,
+)
 
 
 if TYPE_CHECKING:
@@ -67,9 +76,7 @@ class RecordBuilder:
         """
         if known is None:
             return self.first(changes)
-        if known.created == PARTIAL:
-            known = known._replace(created=known.renewed)
-        return self.changed(known, changes, set(), after=after)
+        return self.changed(as_whole(known), changes, set(), after=after)
 
     def changed(
         self, base: Record, changes: Changes, weak_names: set[str], *, after: int
@@ -127,7 +134,7 @@ class RecordBuilder:
                 return base  # the session ended or moved: the change is dropped, or follows
             changed = self.changed(base, changes, weak_names, after=after)
             lacks = behind and changes and base.version < after
-            return changed._replace(created=PARTIAL) if lacks else changed
+            return lagging(changed) if lacks else changed
 
         return rewrite
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from flask_msm.cluster.lost_sessions import Reason
 from flask_msm.record.hybrid_clock import milliseconds
 from flask_msm.record.keys import storage_key
-from flask_msm.record.record import PARTIAL, Kind
+from flask_msm.record.record import BEHIND, PARTIAL, Kind, as_whole
 from flask_msm.storage.store import Outcome
 
 from .record_builder import SLACK
@@ -216,7 +216,7 @@ class RequestContext(Budget):
         The session lives, it was seen as a whole, and each attribute is what is stored.
         """
         record, repository = loaded.record, self.repository
-        if record is None or record.kind is not Kind.DATA or record.created == PARTIAL:
+        if record is None or record.kind is not Kind.DATA or record.created >= BEHIND:
             return None
         if token.local or not (loaded.certain or record.version >= token.version):
             return None
@@ -253,7 +253,7 @@ class RequestContext(Budget):
         if record.renewed < oldest and (token is None or token.renewed < oldest):
             return False
         limit = repository.rules.absolute_timeout
-        created = _beginning(record) if record.created == PARTIAL else record.created
+        created = _beginning(record)
         if limit is not None and created + limit < over:
             return False
         return record.pointer is None or repository.clock.time() < record.pointer.until
@@ -268,6 +268,8 @@ def _newest(tokens: list[Token]) -> tuple[Token, ...]:
     return tuple(by_sid.values())
 
 
-def _beginning(part: Record) -> float:
-    """Return when a part of a session was written first, seconds since the epoch."""
-    return milliseconds(part.attributes.oldest()) / 1000 or part.renewed
+def _beginning(record: Record) -> float:
+    """Return when a session began, seconds since the epoch; or a part, if that is all there is."""
+    if record.created != PARTIAL:
+        return as_whole(record).created
+    return milliseconds(record.attributes.oldest()) / 1000 or record.renewed

@@ -14,7 +14,7 @@ from flask_msm.errors import (
     SessionUnavailableError,
 )
 from flask_msm.record.keys import ref_of, storage_key
-from flask_msm.record.record import PARTIAL, Kind, Record
+from flask_msm.record.record import BEHIND, Kind, Record, as_whole
 from flask_msm.record.token import Token, new_sid
 from flask_msm.storage.store import Loaded, Outcome, Saved
 
@@ -130,10 +130,10 @@ class UnitOfWork:
             self._forget()
             return Contents({}, detached=False)
         record = loaded.record
-        partial = record.created == PARTIAL
+        partial = record.created >= BEHIND
         if partial and (loaded.nowhere_else or (loaded.certain and request.is_old(record))):
             # No store holds the rest of it: from now on this is the whole session.
-            record, partial = record._replace(created=record.renewed), False
+            record, partial = as_whole(record), False
         self._is_partial = partial and loaded.certain
         self._loaded, self.record = loaded, record
         self.frozen = record.kind is Kind.ALIAS

@@ -18,7 +18,7 @@ from flask_msm.errors import CorruptRecordError, UnknownRecordError
 from flask_msm.record.attributes import written_until
 from flask_msm.record.hybrid_clock import milliseconds, stamp_at
 from flask_msm.record.keys import digest_of
-from flask_msm.record.record import PARTIAL, Kind, join
+from flask_msm.record.record import BEHIND, PARTIAL, Kind, join
 
 from .local.store import LOCAL
 from .local.sync_state import SyncState
@@ -161,7 +161,7 @@ class FailoverStore:
             # What this host has yet to hand over may be newer, or a logout; and a node that was
             # away may have an old copy, while no home can be asked. Of what was
             # written without seeing the rest this host may have the rest.
-            doubtful = not loaded.certain or record.created == PARTIAL
+            doubtful = not loaded.certain or record.created >= BEHIND
             waits = doubtful or near is not None or self.local.is_dirty(key)
             if not waits and record.version >= at_least:
                 return loaded
@@ -174,7 +174,19 @@ class FailoverStore:
         behind = _is_behind(found, at_least)
         # Other hosts are handing over what they kept, which no node knows of yet.
         is_early = behind and self.returning() and not self.drops()
-        return _doubted(found) if is_early else found
+        return _doubted(found) if is_early else self._with_all_there_is(found)
+
+    def _with_all_there_is(self, found: Loaded) -> Loaded:
+        """Take note if a part of a session is all that will ever be found of it.
+
+        Every host has handed over what it kept, so latest changes that are missing are gone. The
+        rest of one that was not seen at all may be on a host that is away, if that will promote it.
+        """
+        record = found.record
+        if record is None or record.created < BEHIND or not found.certain or self.returning():
+            return found
+        lacks = record.created == PARTIAL and not self.drops()
+        return found if lacks else found._replace(nowhere_else=True)
 
     def _load_here(self, key: str, mode: Mode, at_least: int, deadline: float) -> Loaded:
         self._catch_up(key)
@@ -202,7 +214,7 @@ class FailoverStore:
             return loaded
         if loaded.record is not None:
             return loaded._replace(record=join(loaded.record, entry.record))
-        counts = not entry.mark or entry.record.created == PARTIAL
+        counts = not entry.mark or entry.record.created >= BEHIND
         missing = counts and loaded.outcome is Outcome.MISSING
         gone = missing and self.remembers(loaded.said_no, deadline)
         if gone and not entry.mark:
@@ -221,7 +233,7 @@ class FailoverStore:
 
     def is_whole_and_fresh(self, near: Entry) -> bool:
         """Return whether the copy of this host may be used without asking the cluster."""
-        if near.record.created == PARTIAL:
+        if near.record.created >= BEHIND:
             return False  # what was written here without seeing the rest, which the cluster has
         limit = self.near_max_age or 0.0
         # What waits to be written is newer than anything that the cluster has.

@@ -18,7 +18,7 @@ from flask_msm.memcached.quick import LARGEST, STORED, new
 from flask_msm.memcached.wire import RELATIVE_TTL_LIMIT, checked_ttl, ttl_for
 from flask_msm.process.clock import ender
 from flask_msm.record.keys import DIGEST_LENGTH
-from flask_msm.record.record import PARTIAL, Kind
+from flask_msm.record.record import BEHIND, Kind
 from flask_msm.record.segments import SEGMENTED, Segments
 
 from .appending import Appender
@@ -140,7 +140,7 @@ class FastPath:
             record: Record | None = seen.record  # as find(), which is a call more for each read
         else:
             record = self._opened(key, item.value, keys)
-        if record is None or record.version < at_least or record.created == PARTIAL:
+        if record is None or record.version < at_least or record.created >= BEHIND:
             return self._left_again(key, at_least, deadline)
         copies = {first: new(Copy, (record, item.token, None))}
         if others or len(item.value) >= LARGE:
@@ -170,7 +170,7 @@ class FastPath:
             or known is None
             or base is None
             or base.kind is not _DATA
-            or base.created == PARTIAL
+            or base.created >= BEHIND
             or not routing.alone.issuperset(homes)
             or self._clock.time() < routing.settled_at
         ):

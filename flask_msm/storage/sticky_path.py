@@ -15,7 +15,7 @@ from flask_msm.cluster.mode import Mode
 from flask_msm.memcached.quick import new
 from flask_msm.process.forks import forget_in_children
 from flask_msm.record.keys import DIGEST_LENGTH
-from flask_msm.record.record import PARTIAL, Kind, join
+from flask_msm.record.record import BEHIND, Kind, join
 
 from .local.change_marks import ChangeMarks
 from .local.store import LOCAL
@@ -164,7 +164,7 @@ class StickyPath:
             near = self.near.by_key.get(key)
             if near is not None and self._marks.seen(key) == near.seen:
                 mine = rewrite(near.record)
-                if mine.kind is not Kind.DATA or mine.created == PARTIAL:
+                if mine.kind is not Kind.DATA or mine.created >= BEHIND:
                     return None
                 sealed = self._envelope.seal(mine, key)
                 if len(sealed) > self._router.now.limit or not behind.add(key, mine, sealed):
@@ -225,7 +225,7 @@ class StickyPath:
             if self._looking.pop(key, None) is not look.mark:
                 return
             self.near.drop(key)
-            if record is not None and record.kind is Kind.DATA and record.created != PARTIAL:
+            if record is not None and record.kind is Kind.DATA and record.created < BEHIND:
                 waiting = self.behind.waiting(key)
                 found = join(record, waiting) if waiting else record
                 self.near.put(key, found, look.at, look.seen)

@@ -461,14 +461,14 @@ MUTATIONS = [
     Mutation(
         "the fast path returns what is older than the token",
         "storage/fast_path.py",
-        "if record is None or record.version < at_least or record.created == PARTIAL:",
-        "if record is None or record.created == PARTIAL:",
+        "if record is None or record.version < at_least or record.created >= BEHIND:",
+        "if record is None or record.created >= BEHIND:",
         "test_fast_path.py",
     ),
     Mutation(
         "the fast path takes a part for the whole",
         "storage/fast_path.py",
-        "if record is None or record.version < at_least or record.created == PARTIAL:",
+        "if record is None or record.version < at_least or record.created >= BEHIND:",
         "if record is None or record.version < at_least:",
         "test_fast_path.py",
     ),
@@ -595,7 +595,7 @@ MUTATIONS = [
     Mutation(
         "a part of a session is taken for the whole",
         "sessions/request.py",
-        "record.kind is not Kind.DATA or record.created == PARTIAL:",
+        "record.kind is not Kind.DATA or record.created >= BEHIND:",
         "record.kind is not Kind.DATA:",
         "test_detached.py",
     ),
@@ -701,8 +701,8 @@ MUTATIONS = [
     Mutation(
         "a logout goes to the journal",
         "storage/sticky_path.py",
-        "if mine.kind is not Kind.DATA or mine.created == PARTIAL:\n                    return",
-        "if mine.created == PARTIAL:\n                    return",
+        "if mine.kind is not Kind.DATA or mine.created >= BEHIND:\n                    return",
+        "if mine.created >= BEHIND:\n                    return",
         "test_sticky_path.py",
     ),
     Mutation(

@@ -18,7 +18,7 @@ import random
 import threading
 import traceback
 from collections import Counter, deque
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
@@ -411,6 +411,8 @@ class Worker:
         self.monitor, self.state = cluster.monitor, cluster.state
         self.repository = self.parts.repository
         self.repository._stamps._worker = number
+        # How long copying takes is not a matter of the time in the world.
+        cluster.rebuilder.copier.processor = lambda: 0.0
         self._forget_what_the_fast_path_gave_up()
         self.parts.cluster.store.cluster._behind = SimpleNamespace(put=self._make_again)
         #: Copies that are being made again behind a response.
@@ -1043,15 +1045,21 @@ class World:
 
 @contextmanager
 def world(seed, kind=World, **options):
-    """Make a ``World`` whose session ids are decided by its seed as well."""
+    """Make a ``World`` in which its seed decides everything: ids, and what the time is."""
     logging.getLogger("flask_msm").setLevel(logging.CRITICAL)
     try:
         made = kind(seed, **options)
-        with mock.patch("flask_msm.sessions.unit_of_work.new_sid", made.new_sid):
-            try:
-                yield made
-            finally:
-                made.close()
+        with ExitStack() as stack:
+            for name, what in {
+                "flask_msm.sessions.unit_of_work.new_sid": made.new_sid,
+                # No thread of its own renews a lease: here no rebuild takes that long.
+                "flask_msm.maintenance.lease.Lease.kept": lambda _: nullcontext(),
+                "flask_msm.storage.local.memory.time": made.clock,
+                "cachelib.simple.time": made.clock.time,
+            }.items():
+                stack.enter_context(mock.patch(name, what))
+            stack.callback(made.close)
+            yield made
     finally:
         logging.getLogger("flask_msm").setLevel(logging.NOTSET)
 

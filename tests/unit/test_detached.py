@@ -9,7 +9,7 @@ from flask import session
 from support.apps import LIFE, NoLocalStorage, make_app, receiving
 
 from flask_msm import destroy, session_relocated
-from flask_msm.record.record import PARTIAL, Kind, join
+from flask_msm.record.record import PARTIAL, Kind, join, lagging
 
 
 def write(**values):
@@ -381,6 +381,20 @@ def test_a_part_ends_as_the_whole_would_that_began_with_it():
     shop.clock.advance(3)
 
     assert shop.ask(contents) == {}
+
+
+def test_a_session_without_changes_that_no_store_has_any_more_is_whole():
+    shop = make_app(MSM_MIRROR=False)
+    shop.do(write(name="anna"))
+    key = shop.key()
+    began = {record.created for record in shop.records().values()}
+    for node_id, held in shop.stored(key).items():
+        shop.nodes[node_id].put(key, shop.state.parts.envelope.seal(lagging(held), key))
+
+    assert not shop.ask(is_detached)
+    shop.do(write(more=1))
+
+    assert {record.created for record in shop.records().values()} == began
 
 
 def test_an_older_copy_lives_on_while_it_is_used_though_the_browser_saw_a_newer_one():

@@ -22,7 +22,7 @@ from support.storage import (
 
 from flask_msm.cluster.mode import Mode
 from flask_msm.record.hybrid_clock import stamp_at
-from flask_msm.record.record import PARTIAL, Kind
+from flask_msm.record.record import PARTIAL, Kind, lagging
 from flask_msm.storage.failover import IN_FLIGHT
 from flask_msm.storage.local.store import LOCAL
 from flask_msm.storage.local.sync_state import SyncState
@@ -380,6 +380,25 @@ def test_no_record_is_marked_as_nowhere_else_while_other_hosts_hand_over():
     worker.returning = True
 
     assert not load(worker.store, at_least=9).nowhere_else
+
+
+def test_latest_changes_that_are_missing_when_every_host_has_handed_over_are_nowhere_else():
+    worker = Nearby()
+    save(worker.cluster, adding(lagging(record(5, a=b"1"))), known=FRESH)
+
+    worker.returning = True
+    assert not load(worker.store, at_least=5).nowhere_else
+    worker.returning = False
+    assert load(worker.store, at_least=5).nowhere_else
+
+
+@pytest.mark.parametrize("drops", [True, False])
+def test_the_rest_of_a_part_may_be_on_a_host_that_is_away_unless_that_will_drop_it(drops):
+    worker = Nearby()
+    worker.drops = drops
+    save(worker.cluster, adding(part(5, b=b"2")), known=FRESH)
+
+    assert load(worker.store, at_least=5).nowhere_else is drops
 
 
 def test_a_session_is_unknown_when_no_node_and_no_local_copy_can_be_read(worker):

@@ -8,7 +8,17 @@ from hypothesis import strategies as st
 
 from flask_msm.memcached.wire import RELATIVE_TTL_LIMIT, ttl_for
 from flask_msm.record.attributes import NOTHING, Attributes
-from flask_msm.record.record import Kind, Pointer, Record, join, join_optional
+from flask_msm.record.record import (
+    BEHIND,
+    PARTIAL,
+    Kind,
+    Pointer,
+    Record,
+    as_whole,
+    join,
+    join_optional,
+    lagging,
+)
 
 
 attributes = st.dictionaries(
@@ -78,6 +88,19 @@ def test_header_fields_join_each_in_its_own_way(one, other):
     assert joined.renewed == max(one.renewed, other.renewed)
     assert joined.expires_at == max(one.expires_at, other.expires_at)
     assert joined.version == max(one.version, other.version)
+
+
+def test_parts_that_lack_each_others_latest_changes_still_know_when_the_session_began():
+    whole = Record(Kind.DATA, 1.8e9, 1.8e9, 1.9e9, 1, NOTHING)
+    one, other = lagging(whole), lagging(whole._replace(created=1.8e9 + 5.0, version=2))
+    unseen = whole._replace(created=PARTIAL, version=3)
+
+    joined = join(join(one, other), unseen)
+
+    assert joined.created >= BEHIND
+    assert lagging(joined) == joined
+    assert as_whole(joined).created == 1.8e9
+    assert join(joined, whole).created == 1.8e9
 
 
 def test_nothing_joined_with_nothing_is_nothing():

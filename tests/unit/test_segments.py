@@ -142,6 +142,33 @@ def test_a_change_behind_a_record_of_format_1_is_refused():
         PLAIN.open(data, KEY)
 
 
+@pytest.mark.parametrize("sealer", [OLD, envelope(SECRETS[0])])
+@pytest.mark.parametrize("kind", [Kind.DATA, Kind.DESTROYED])
+def test_a_change_behind_a_record_that_cannot_grow_leaves_both_known_and_makes_it_no_copy(
+    sealer, kind
+):
+    """Another worker put it in place of the record that the change was meant for."""
+    attributes = NOTHING if kind is Kind.DESTROYED else record().attributes
+    theirs = record()._replace(kind=kind, version=20, attributes=attributes)
+    made = [Change(8, 30, {"cart": (30, b"Md\x02")}), Change(30, 31, {"user": (31, b"1")})]
+
+    with pytest.raises(IncompleteRecordError) as caught:
+        sealer.open(item(made, theirs, sealer), KEY)
+
+    assert caught.value.part == expected(made, theirs)
+
+
+@pytest.mark.parametrize("flipped", [30, -1])
+def test_a_damaged_record_that_cannot_grow_is_no_better_for_a_change_behind_it(flipped):
+    data = bytearray(OLD.seal(record(), KEY))
+    data[flipped] ^= 1
+
+    with pytest.raises(CorruptRecordError) as caught:
+        OLD.open(bytes(data) + OLD.seal_change(Change(8, 30, {}), KEY), KEY)
+
+    assert not isinstance(caught.value, IncompleteRecordError)
+
+
 def test_a_change_of_another_session_is_damage():
     other = storage_key("msm:test:", "b" * 43)
     data = item([]) + PLAIN.seal_change(Change(7, 8, {}), other)
