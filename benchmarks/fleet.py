@@ -26,7 +26,13 @@ if TYPE_CHECKING:
     from harness.memcached import Memcached
 
 #: Workers, and nodes.
-FLEETS = ((10, 3), (100, 3), (300, 3), (10, 10), (100, 10), (10, 30))
+FLEETS = (
+    *((10, 3), (100, 3), (300, 3), (1000, 3), (5000, 3)),
+    *((10, 10), (100, 10), (1000, 10), (5000, 10), (10, 30), (1000, 30), (5000, 30)),
+)
+#: In a fleet of more ways from workers to nodes only so many workers are real; the others stand in
+#: the list of workers, as living ones do.
+MOST_WAYS, REAL = 1000, 3
 #: Ticks of each worker that are measured; workers announce themselves in some of them.
 ROUNDS = 6
 OPTIONS = ("-m", "64", "-t", "1", "-c", "20000")
@@ -83,12 +89,15 @@ def main() -> int:
 def _measured(workers: int, count: int) -> Row:
     with ExitStack() as closing:
         nodes = closing.enter_context(running(count, options=OPTIONS))
-        clusters = list(_workers(workers, [node.port for node in nodes], closing))
+        real = workers if workers * count <= MOST_WAYS else REAL
+        clusters = list(_workers(real, [node.port for node in nodes], closing))
         before = _counted(nodes)
         for _ in range(2):
             for cluster in clusters:
                 cluster.monitor.tick()
         started = _since(before, nodes)
+        if workers > real:
+            _pretend(workers - real, clusters)
         before = _counted(nodes)
         times = [_tick(cluster) for _ in range(ROUNDS) for cluster in clusters]
         counts = {name: value / len(times) for name, value in _since(before, nodes).items()}
@@ -103,7 +112,7 @@ def _measured(workers: int, count: int) -> Row:
             received=counts["bytes_written"] / 1e3,
             sent=counts["bytes_read"] / 1e3,
             lost=started["cas_badval"] / max(writes, 1),
-            connections=connections / workers / count,
+            connections=connections / real / count,
         )
 
 
@@ -126,6 +135,21 @@ def _workers(count: int, ports: Sequence[int], closing: ExitStack) -> Iterator[C
         cluster = manager.state(app).parts.cluster
         assert cluster is not None  # noqa: S101  (there are nodes)
         yield cluster
+
+
+def _pretend(count: int, clusters: Sequence[Cluster]) -> None:
+    """Let *count* more workers stand in the list, each with what a real one announces."""
+    workers = clusters[0].workers
+    _, announced = workers.shared.entry(workers.worker)
+    names = [f"web-{n // 8:03}.eu-west.example.net:{4000 + n}:{n:08x}" for n in range(count)]
+    workers.shared.put_newest([(name, announced or b"") for name in names])
+    if workers.beats is not None:
+        beats = dict.fromkeys(map(workers.beats.key, names), 3600)
+        for node in clusters[0].nodes.values():
+            node.look([], [], time.monotonic() + PATIENCE, beats=beats)
+    for _ in range(3):
+        for cluster in clusters:
+            cluster.monitor.tick()
 
 
 def _tick(cluster: Cluster) -> tuple[float, bool]:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .cluster import control, ended_sessions, workers
+from .cluster.beats import Beats
 from .cluster.conditions import Conditions
 from .cluster.control import DISTRIBUTION, ON_RECONNECT, POLICY, RUNNING, Control
 from .cluster.ended_sessions import EndedSessions
@@ -294,6 +295,18 @@ class Cluster:
                 reads=self._application.envelope.reads,
                 interval=environment.settings.probe_interval,
                 clock=environment.clock,
+                beats=Beats(
+                    environment.settings.key_prefix,
+                    nodes=self.nodes,
+                    placement=self._application.placement,
+                    usable=lambda: [
+                        node_id for node_id, view in self.state.view().items() if view.rights.joined
+                    ],
+                    sealer=self._shared_envelope.sealer,
+                    interval=environment.interval,
+                    clock=environment.clock,
+                ),
+                chance=environment.chance,
             ),
         )
 
@@ -544,4 +557,6 @@ class Cluster:
             stamps=self._application.stamps,
             clock=environment.clock,
             bounds=kind.BOUNDS,
+            pause=environment.rest,
+            chance=environment.chance,
         )

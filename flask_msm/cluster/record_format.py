@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from flask_msm.record.envelope import FORMAT
 from flask_msm.record.segments import SEGMENTED
 
-from .workers import GONE_AFTER
+from .beats import GONE_AFTER
 
 
 if TYPE_CHECKING:

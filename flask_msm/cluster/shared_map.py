@@ -8,6 +8,8 @@ date, so nodes that forgot it get it back from any of them.
 from __future__ import annotations
 
 import logging
+import random
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.errors import CorruptRecordError, UnknownRecordError
@@ -51,6 +53,9 @@ AROUND = 512
 LEAST = 4096
 #: A writer that loses this often lets the next tick try again.
 MAX_TRIES = 8
+#: Before it tries again it waits for up to so long, seconds; twice as long each time, up to the
+#: longest. Else those that met once meet again.
+PAUSE, LONGEST_PAUSE = 0.005, 0.08
 #: So many maps that were read or written last are known by their bytes: all nodes hold the same
 #: ones, until they are changed.
 MOST_KNOWN = 4
@@ -64,6 +69,8 @@ class Fetched(NamedTuple):
         foreign: What it had must be left alone.
         outdated: It was written with a key that was replaced since, and may go soon.
         raw: What it had, if it must be left alone.
+        keyring: The keys it was read with.
+        cuts: How often the map had been cut when it was learned.
     """
 
     found: bool
@@ -72,6 +79,8 @@ class Fetched(NamedTuple):
     token: CasToken | None = None
     outdated: bool = False
     raw: bytes | None = None
+    keyring: Keyring | None = None
+    cuts: int = 0
 
 
 class _Known(NamedTuple):
@@ -126,6 +135,8 @@ class SharedMap:
     Args:
         stamps: Issues stamps for changes.
         bounds: How large it may become.
+        pause: Waits for some seconds before a write that lost against another one is repeated.
+        chance: Returns a number from 0 to 1, to spread such writes.
 
     Attributes:
         cuts: How many names were cut, since the start of this worker, for a node takes no more.
@@ -142,6 +153,8 @@ class SharedMap:
         stamps: HybridLogicalClock,
         clock: Clock,
         bounds: Bounds = USUAL,
+        pause: Callable[[float], object] = time.sleep,
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self.key = key
         #: The last part of its key, for example ``control``.
@@ -154,6 +167,7 @@ class SharedMap:
         self._envelope = envelope
         self._stamps = stamps
         self._clock = clock
+        self._pause, self._chance = pause, chance
         self._lock = ProcessLock()
         now = clock.time()
         # Replaced under the lock.
@@ -161,6 +175,8 @@ class SharedMap:
         #: By bytes that were verified, or written here; and the last that were written.
         self._known: dict[bytes, _Known] = {}
         self._sealed: tuple[Record, Keyring, bytes] | None = None
+        #: Attributes of nodes that were found to lack nothing, and of what.
+        self._enough: dict[int, tuple[Attributes, Attributes]] = {}
 
     @property
     def attributes(self) -> Attributes:
@@ -246,10 +262,31 @@ class SharedMap:
         except UnknownRecordError:
             # Written with a newer secret or by a newer version.
             self.left_alone += 1
-            return Fetched(found=True, foreign=True, token=item.token, raw=item.value)
-        if known is None:
-            return Fetched(found=True, token=item.token)
-        return Fetched(found=True, record=known.record, token=item.token, outdated=known.outdated)
+            read = Fetched(found=True, foreign=True, raw=item.value)
+        else:
+            read = (
+                Fetched(found=True)
+                if known is None
+                else Fetched(found=True, record=known.record, outdated=known.outdated)
+            )
+        return read._replace(token=item.token, keyring=self._envelope.keys(), cuts=self.cuts)
+
+    def keyring(self) -> Keyring:
+        """Return the keys that are used now."""
+        return self._envelope.keys()
+
+    def knows_all(self, pulled: Fetched) -> bool:
+        """Return whether a node that was found to hold that knows all that is known here."""
+        if pulled.record is None or pulled.outdated:
+            return False
+        theirs, mine = pulled.record.attributes, self._ready().attributes
+        # In most ticks the same two, of each node: they are not compared name by name.
+        before = self._enough.get(id(theirs))
+        known = before is not None and before[0] is theirs and before[1] is mine
+        if not known and not self._is_enough(theirs, mine):
+            return False
+        # It would forget soon what it knows.
+        return pulled.record.expires_at - self._clock.time() >= LIFE / 2
 
     def push(self, node: MemcachedNode, pulled: Fetched, deadline: float) -> bool:
         """Bring *node* up to date, given what it was found to hold a moment ago.
@@ -262,12 +299,21 @@ class SharedMap:
         Raises:
             NodeError: The node failed.
         """
-        for _ in range(MAX_TRIES):
-            mine = self._ready()
+        for attempt in range(MAX_TRIES):
+            if attempt:
+                longest = min(PAUSE * 2**attempt, LONGEST_PAUSE)
+                pause = longest * self._chance()
+                if self._clock.monotonic() + pause >= deadline:
+                    return False  # it is not the node that is late
+                self._pause(pause)
+                pulled = self.pull(node, deadline)
+                if not pulled.found:
+                    return False
             if pulled.foreign:
                 return False
-            if pulled.record and not pulled.outdated and not self._lacks(pulled.record, mine):
+            if self.knows_all(pulled):
                 return True
+            mine = self._ready()
             data = self._seal(mine)
             ttl = ttl_for(mine.expires_at, self._clock.time())
             exchange = (
@@ -277,9 +323,6 @@ class SharedMap:
             )
             if exchange.result():
                 return True
-            pulled = self.pull(node, deadline)
-            if not pulled.found:
-                return False
         return False
 
     def absorb(self, data: bytes) -> Attributes | None:
@@ -378,13 +421,15 @@ class SharedMap:
             return None
         return record if record.kind is Kind.DATA else None
 
-    def _lacks(self, theirs: Record, mine: Record) -> bool:
-        """Return whether the node has to be written: it knows less, or would forget soon."""
-        # It may know more than this worker can share with all nodes.
-        known = theirs.attributes
-        if known != mine.attributes and map_state.join(known, mine.attributes) is not known:
-            return True
-        return theirs.expires_at - self._clock.time() < LIFE / 2
+    def _is_enough(self, theirs: Attributes, mine: Attributes) -> bool:
+        """Return whether a node need not be written: it may know more than can be shared."""
+        if theirs != mine and map_state.join(theirs, mine) is not theirs:
+            return False
+        with self._lock:
+            self._enough[id(theirs)] = theirs, mine
+            if len(self._enough) > MOST_KNOWN:
+                del self._enough[next(iter(self._enough))]
+        return True
 
     def _ready(self) -> Record:
         """Return the map as it is written: it fits, and lives on as long as it is shared."""

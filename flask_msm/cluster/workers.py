@@ -2,16 +2,26 @@
 
 Workers with different lists of nodes rank differently: what one writes, another may not find. So
 while lists differ no node is trusted alone, and when they agree again all nodes are rebuilt.
+
+The list of workers changes when one joins, leaves, is found to be gone, or has news: that a worker
+lives is shown by its beats (``beats.py``). It renews its entry in the list instead, as versions
+before did, while one of these lives, which knows nothing of beats; while nodes cannot take them;
+and for a while after it was taken for gone although it lived: then some worker and it share no
+node, and only the list gets from one to the other.
 """
 
 from __future__ import annotations
 
 import json
+import math
+import random
 from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.record.attributes import NOTHING
+from flask_msm.record.envelope import sealer_of
 
-from .facts import Facts, facts_in
+from .beats import GONE_AFTER
+from .roster import Entry, Roster
 from .shared_map import Bounds, SharedMap
 
 
@@ -19,14 +29,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
     from flask_msm.process.clock import Clock
-    from flask_msm.record.attributes import Attributes
+
+    from .beats import Beats, Question
+    from .roster import Announced
 
 
 KEY_SUFFIX = "fleet:workers"
 
-#: A worker is announced anew after so many probe intervals, and counts as gone after so many.
+#: An entry is renewed after so many probe intervals, where beats do not do.
 RENEWED_AFTER = 3
-GONE_AFTER = 10
+#: Each worker watches so many others.
+WATCHED = 4
+#: A worker that was taken for gone although it lives renews its entry for so long, seconds.
+DOUBTED_FOR = 600.0
+#: A worker that joins so many others, and announces what they do, waits for a moment of its own
+#: within the time of an announcement: thousands may start together.
+CROWD = 30
 #: Workers that see different memories under one id for so many probe intervals differ for good:
 #: one that was restarted is seen by all of them after less.
 DIFFER_AFTER = 5
@@ -40,14 +58,6 @@ SHOWN_FOR, MOST_GONE = 3600.0, 20
 #: A worker that was removed and comes back from an old node is not renewed any more, and one that
 #: lives is announced again: so removals are forgotten soon, for workers come and go all day.
 BOUNDS = Bounds(removals=256, kept=60.0)
-
-
-class _Entry(NamedTuple):
-    """What a worker announced, and the stamp of that."""
-
-    name: str
-    stamp: int
-    facts: Facts
 
 
 class _Heard(NamedTuple):
@@ -65,10 +75,14 @@ class WorkerRegistry:
         worker: Returns the name of this worker; another one after a fork.
         reads: Returns what this worker can read, see ``record/envelope.py``.
         interval: Time in seconds between two ticks; 0 without ticks.
+        beats: The signs of life on nodes, if there are any.
+        chance: Returns a number from 0 to 1, to spread what many workers do.
 
     Attributes:
+        beats: The signs of life on nodes, ``None`` where entries are renewed.
         sees: What this worker read on the nodes by id, see ``node_identity.py``.
         keeps: This host has changes of an outage that nodes do not know yet.
+        shared_with: The nodes that knew the list as it is here after the last tick.
     """
 
     def __init__(
@@ -81,60 +95,166 @@ class WorkerRegistry:
         reads: Callable[[], list[str]],
         interval: float,
         clock: Clock,
+        beats: Beats | None = None,
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self.shared = shared
         self._worker = worker
         self._nodes = sorted(nodes)
         self._layout = [*self._nodes, replicas]
+        self._laid_out = json.dumps(self._layout)
         self._reads = reads
         self._interval = interval
         self._clock = clock
-        self._announced_at = 0.0
+        self.beats = beats if interval else None
+        self._chance = chance
         self.sees: Mapping[str, str | None] = {}
         self.keeps = False
+        self.shared_with: Collection[str] = ()
+        #: When this worker was announced and with what, with the stamp of that; and from when on it
+        #: may be, monotonic time in seconds.
+        self._announced_at = 0.0
         self._announced: tuple[object, ...] = ()
+        self._announced_as = 0
+        self._announced_from: float | None = None
+        #: Until when it renews its entry, for it was taken for gone; and until when it announces
+        #: what it sees, for that was not what the fleet had noted. Monotonic time in seconds.
+        self._doubted_until = self._odd_until = -math.inf
         #: Workers that were there when this one began, by name, with their stamps: those that were
         #: not seen since.
-        self._unheard: dict[str, int] | None = None
+        self._unheard: dict[str, tuple[int, float | None]] | None = None
+        self._is_surveyed = False
         #: Since when workers see other memories than this one, monotonic time in seconds.
         self._differing: dict[str, float] = {}
         self._heard: dict[str, _Heard] = {}
-        #: What the map holds, and the map that was looked at last.
-        self._entries_in: tuple[Attributes, list[_Entry]] = NOTHING, []
+        self._roster_of = Roster(NOTHING, {})
 
     @property
     def worker(self) -> str:
         """Name of this worker."""
         return self._worker()
 
+    # -- this worker ---------------------------------------------------------------------------
+
     def announce(self) -> None:
         """Announce this worker, if that is due; without ticks it could not be renewed."""
         if not self._interval:
             return
-        now = self._clock.time()
+        me, now, roster = self.worker, self._clock.time(), self._roster()
+        there = roster.entries.get(me)
+        is_mine = there is not None and there.stamp == self._announced_as
+        if there is not None and there.gone and there.stamp > self._announced_as > 0:
+            self._doubted_until = self._clock.monotonic() + DOUBTED_FOR
+        beats = self._can_beat()
+        sees = self._seen() if not beats or self._is_odd() else None
+        reads = self._reads()
+        news = me, beats, sees, self.keeps, tuple(reads)
         recent = 0 <= now - self._announced_at < RENEWED_AFTER * self._interval
-        sees = self._seen()
-        news = self.worker, sees, self.keeps
-        if recent and self._announced == news:
+        # One that was cut from a list that is too long is announced again, but not at once.
+        if self._announced == news and (is_mine if beats else recent):
+            return
+        if self._announced == news and there is None and recent:
+            return
+        if there is None and self._waits(reads):
             return
         self._announced_at, self._announced = now, news
-        entry = {"at": now, "layout": self._layout, "reads": self._reads(), "sees": sees}
+        entry = {"at": now, "layout": self._layout, "reads": reads, "beats": beats}
+        if sees is not None:
+            entry["sees"] = sees
         if self.keeps:
             entry["keeps"] = True
-        self.shared.put(self.worker, json.dumps(entry).encode())
+        self._announced_as = self.shared.put(me, json.dumps(entry).encode())
         self._remove_old(now)
-        left = self.shared.values("")
-        # A copy: other threads may ask at this moment who lives.
-        self._heard = {name: heard for name, heard in list(self._heard.items()) if name in left}
+
+    def note_odd(self) -> None:
+        """Take note that a node shows something else than the fleet had noted of it."""
+        self._odd_until = self._clock.monotonic() + 2 * DIFFER_AFTER * self._interval
 
     def leave(self) -> None:
         """Announce that this worker ends."""
         self._announced = ()
+        self._announced_as = 0
         self.shared.put(self.worker, None)
+
+    def _can_beat(self) -> bool:
+        """Return whether all others see by beats that this worker lives."""
+        if self.beats is None or not self.beats.places(self.worker):
+            return False
+        if self._clock.monotonic() < self._doubted_until:
+            return False
+        return not any(one.earlier and self._lives(one) for one in self._roster().renewed)
+
+    def _is_odd(self) -> bool:
+        return bool(self._differing) or self._clock.monotonic() < self._odd_until
+
+    def _waits(self, reads: Collection[str]) -> bool:
+        """Return whether this worker has time to announce itself: its presence changes nothing."""
+        roster, now = self._roster(), self._clock.monotonic()
+        if self.keeps or len(roster.entries) < CROWD:
+            return False
+        if not any(
+            one.layout == self._laid_out and one.reads == frozenset(reads) for one in roster.groups
+        ):
+            return False
+        if self._announced_from is None:
+            self._announced_from = now + self._chance() * RENEWED_AFTER * self._interval
+        return now < self._announced_from
+
+    # -- signs of life -------------------------------------------------------------------------
+
+    def questions(self) -> dict[str, Question]:
+        """Return what to ask nodes in this tick: about the workers that are watched here."""
+        if self.beats is None:
+            return {}
+        # Not before what this worker knows is known to others: a sign of life says so as well.
+        beating = bool(self.shared_with) and self._is_announced() and self._can_beat()
+        watched = self._roster().after(self.worker, WATCHED)
+        return self.beats.questions(self.worker, watched, beating=beating)
+
+    def unknown(self) -> list[Entry]:
+        """Return the workers of which nothing is known yet but what the list says.
+
+        At the first look, and while it has to be known whether they live.
+        """
+        if self.beats is None:
+            return []
+        entries = self._roster().entries
+        if not self._is_surveyed:
+            self._is_surveyed = True
+            return [one for one in entries.values() if one.beats and one.name != self.worker]
+        unheard = [entries[name] for name in self._unheard or () if name in entries]
+        return [one for one in unheard if one.beats]
+
+    def survey(self, unknown: Collection[Entry], *, everywhere: bool) -> dict[str, Question]:
+        """Return what to ask nodes about the *unknown* workers."""
+        beats = self.beats
+        return {} if beats is None else beats.survey(unknown, everywhere=everywhere)
+
+    def pulse_of(self, foreign: bytes) -> str:
+        """Return the key that another fleet, which left a *foreign* map, beats under."""
+        return self.beats.pulse(sealer_of(foreign)) if self.beats is not None else ""
+
+    def hear(
+        self, asked: Mapping[str, Question], answered: Mapping[str, Mapping[str, bytes]]
+    ) -> None:
+        """Take note of what nodes answered to questions; mark those that are gone."""
+        if self.beats is None or not asked:
+            return
+        roster = self._roster()
+        self.beats.hear(roster.entries, asked, answered)
+        for one in roster.after(self.worker, WATCHED):
+            if self.beats.is_gone(one):
+                facts = {name: one.facts.value(name) for name in one.facts.names()}
+                facts["gone"] = self._clock.time()
+                self.shared.put(one.name, json.dumps(facts).encode())
+        if roster.gone:
+            self._remove_old(self._clock.time())
+
+    # -- others --------------------------------------------------------------------------------
 
     def names(self) -> list[str]:
         """Return the names of all workers in the map, also of those that are gone."""
-        return sorted(self.shared.values(""))
+        return sorted(self._roster().entries)
 
     def all_names(self) -> list[str]:
         """Return the names of all workers in the map, and of those that left it lately."""
@@ -143,11 +263,13 @@ class WorkerRegistry:
     def living(self) -> set[str]:
         """Return the names of the workers that were seen lately, and of this one."""
         me = self.worker
-        return {one.name for one in self._entries() if one.name == me or self._lives(one)}
+        entries = self._roster().entries.values()
+        return {one.name for one in entries if one.name == me or self._lives(one)}
 
     def lives(self, worker: str) -> bool:
         """Return whether a worker was seen lately."""
-        return any(self._lives(one) for one in self._entries() if one.name == worker)
+        entry = self._roster().entries.get(worker)
+        return entry is not None and self._lives(entry)
 
     def forget(self, worker: str) -> None:
         """Remove a worker that ended without signing off."""
@@ -155,7 +277,7 @@ class WorkerRegistry:
 
     def kept_elsewhere(self) -> bool:
         """Return whether a worker that lives has changes of an outage that nodes do not know."""
-        return any(one.facts.boolean("keeps") and self._lives(one) for one in self._others())
+        return self._any(lambda announced: announced.keeps)
 
     def has_unheard(self) -> bool:
         """Return whether a worker that was there at the first call was not seen since.
@@ -163,19 +285,27 @@ class WorkerRegistry:
         It may be gone; or an outage that this worker has not seen has ended a moment ago, and that
         one has not noticed it yet.
         """
-        stamps = {one.name: one.stamp for one in self._others()}
-        unheard = stamps if self._unheard is None else self._unheard
-        self._unheard = {
-            name: stamp for name, stamp in unheard.items() if stamps.get(name) == stamp
-        }
+        if self._unheard is None:
+            others = [one for one in self._roster().entries.values() if one.name != self.worker]
+            self._unheard = {one.name: self._sign(one) for one in others}
+        elif self._unheard:
+            entries = self._roster().entries
+            signs = {
+                name: (sign, self._sign(entries[name]))
+                for name, sign in self._unheard.items()
+                if name in entries
+            }
+            # Where nothing was known, what is seen first is where it begins.
+            self._unheard = {
+                name: now
+                for name, (then, now) in signs.items()
+                if then == now or then == (now[0], None)
+            }
         return bool(self._unheard)
 
     def layouts_differ(self) -> bool:
         """Return whether a worker that lives uses other nodes, or another number of copies."""
-        return any(
-            one.facts.value("layout") != self._layout and self._lives(one)
-            for one in self._entries()
-        )
+        return self._any(lambda announced: announced.layout != self._laid_out)
 
     def memories_differ(self) -> bool:
         """Return whether a worker that lives reads other identities than this one.
@@ -185,8 +315,10 @@ class WorkerRegistry:
         now, mine = self._clock.monotonic(), self._seen()
         self._differing = {
             one.name: self._differing.get(one.name, now)
-            for one in self._entries()
-            if _differ(one.facts.value("sees"), mine) and self._lives(one)
+            for announced, group in self._roster().groups.items()
+            if _differ(announced.sees, mine)
+            for one in group
+            if self._lives(one)
         }
         patience = DIFFER_AFTER * self._interval
         return any(now - since >= patience for since in self._differing.values())
@@ -198,45 +330,57 @@ class WorkerRegistry:
 
     def is_read_elsewhere(self, needs: Collection[str]) -> bool:
         """Return whether another worker that lives announces that it can read a record."""
-        return any(
-            one.facts.texts("reads").issuperset(needs) and self._lives(one)
-            for one in self._others()
-        )
+        return self._any(lambda announced: announced.reads.issuperset(needs))
 
     def all_read(self, need: str) -> bool:
         """Return whether this worker and all others that live announce that they read *need*."""
-        me, announced = self.worker, False
-        for one in self._entries():
-            if need in one.facts.texts("reads"):
-                announced |= one.name == me
-            elif self._lives(one):
-                return False
-        # Before that others do not know of this one.
-        return announced
+        # Before it is announced others do not know of this one.
+        return self._is_announced(need) and not self._any(
+            lambda announced: need not in announced.reads
+        )
+
+    def _is_announced(self, need: str | None = None) -> bool:
+        me = self._roster().entries.get(self.worker)
+        return me is not None and not me.gone and (need is None or need in me.announced.reads)
+
+    def _any(self, wanted: Callable[[Announced], bool]) -> bool:
+        """Return whether another worker that lives announces what is *wanted*."""
+        me = self.worker
+        return any(
+            one.name != me and self._lives(one)
+            for announced, group in self._roster().groups.items()
+            if wanted(announced)
+            for one in group
+        )
 
     def _remove_old(self, now: float) -> None:
         """Remove workers that are gone for long, or too many of those that are gone."""
+        roster, me = self._roster(), self.worker
+        over = [one for one in roster.renewed if one.name != me and not self._is_recent(one)]
         gone = []
-        for one in self._others():
-            if self._is_recent(self._hear(one)):
-                continue
+        for one in [*over, *roster.gone]:
             # By its own clock: for a worker that is new here all of them were seen just now.
-            age = now - one.facts.time("at")
-            gone.append((age if 0 <= age < SHOWN_FOR else SHOWN_FOR, one.name))
-        for place, (age, name) in enumerate(sorted(gone)):
-            if age >= SHOWN_FOR or place >= MOST_GONE:
-                self.shared.put(name, None)
+            age = now - (one.gone or one.facts.time("at"))
+            gone.append((age if 0 <= age < SHOWN_FOR else SHOWN_FOR, one))
+        for place, (age, one) in enumerate(sorted(gone, key=lambda found: found[0])):
+            is_mine = not one.gone or roster.before(one.name) in (me, None)
+            if is_mine and (age >= SHOWN_FOR or place >= MOST_GONE):
+                self.shared.put(one.name, None)
 
-    def _lives(self, one: _Entry) -> bool:
-        """Return whether a worker was seen lately, by the clock of this one.
+    def _lives(self, one: Entry) -> bool:
+        """Return whether a worker was seen lately.
 
-        The time of another clock is used once only, for a worker that is new to this one:
-        afterwards its stamp has to change.
+        That of an entry that is renewed is judged by the clock of this worker. The time of another
+        clock is used once only, for a worker that is new to this one: afterwards its stamp has to
+        change.
         """
-        heard = self._hear(one)
-        return heard.alive and self._is_recent(heard)
+        if one.gone:
+            return False
+        if one.beats:
+            return self.beats is None or self.beats.lives(one)
+        return self._hear(one).alive and self._is_recent(one)
 
-    def _hear(self, one: _Entry) -> _Heard:
+    def _hear(self, one: Entry) -> _Heard:
         heard = self._heard.get(one.name)
         if heard is None or heard.stamp != one.stamp:
             age = abs(self._clock.time() - one.facts.time("at"))
@@ -244,25 +388,24 @@ class WorkerRegistry:
             heard = self._heard[one.name] = _Heard(one.stamp, self._clock.monotonic(), alive)
         return heard
 
-    def _is_recent(self, heard: _Heard) -> bool:
-        return self._clock.monotonic() - heard.at < GONE_AFTER * self._interval
+    def _is_recent(self, one: Entry) -> bool:
+        return self._clock.monotonic() - self._hear(one).at < GONE_AFTER * self._interval
 
-    def _entries(self) -> list[_Entry]:
-        attributes, entries = self._entries_in
-        if attributes is not self.shared.attributes:
-            # Several times in each tick, and large where there are many workers.
-            attributes = self.shared.attributes
-            entries = [
-                _Entry(name, stamp, facts_in(raw))
-                for name, (stamp, raw) in attributes.entries.items()
-                if raw is not None
-            ]
-            self._entries_in = attributes, entries
-        return entries
+    def _sign(self, one: Entry) -> tuple[int, float | None]:
+        """Return what changes with each sign of life of a worker."""
+        return one.stamp, self.beats.since(one) if self.beats is not None else None
 
-    def _others(self) -> list[_Entry]:
-        me = self.worker
-        return [one for one in self._entries() if one.name != me]
+    def _roster(self) -> Roster:
+        roster = self._roster_of
+        if roster.attributes is not self.shared.attributes:
+            roster = Roster(self.shared.attributes, roster.entries)
+            self._roster_of = roster
+            # A copy: other threads may ask at this moment who lives.
+            heard = list(self._heard.items())
+            self._heard = {name: one for name, one in heard if name in roster.entries}
+            if self.beats is not None:
+                self.beats.keep(roster.entries)
+        return roster
 
 
 def _differ(theirs: object, mine: str) -> bool:

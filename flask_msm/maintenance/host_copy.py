@@ -41,7 +41,8 @@ class HostCopy:
         """Note what is known now, if that is more than was noted."""
         for name, shared in self._maps.items():
             known = shared.attributes
-            if self._noted.get(name, (b"", None))[1] != known:
+            noted = self._noted.get(name, (b"", None))[1]
+            if noted is not known and noted != known:
                 data = shared.sealed()
                 self._noted[name] = data, known
                 self._local.put_blob(name, data)

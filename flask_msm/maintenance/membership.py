@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
 from operator import attrgetter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from flask_msm.cluster.beats import Question
 from flask_msm.cluster.control import DISTRIBUTION, STOPPED
 from flask_msm.cluster.health import NodeState, Observation
 from flask_msm.cluster.mode import Mode, ModeSignal
+from flask_msm.cluster.node_maps import Held, NodeMaps
 from flask_msm.cluster.nodes import FleetFacts
 from flask_msm.errors import NodeError, NodeValueError
 
@@ -41,6 +43,10 @@ if TYPE_CHECKING:
 
     Change = Transition | ModeChange
 
+T = TypeVar("T")
+#: What nodes are asked that have no beat of a worker that is watched.
+NO_QUESTION = Question({}, {})
+
 
 class News(NamedTuple):
     """What a tick found: what changed here, in its order, and which sessions ended elsewhere."""
@@ -57,18 +63,11 @@ class Memory(NamedTuple):
     changes: list[Change]
 
 
-class _Held(NamedTuple):
-    """What a node holds of some maps, and its identity."""
-
-    maps: list[Fetched]
-    identity: str | None
-
-
 class Gathered(NamedTuple):
     """What nodes held of *maps*, by id."""
 
     maps: tuple[SharedMap, ...]
-    held: dict[str, _Held]
+    held: dict[str, Held]
 
 
 @dataclass(eq=False)
@@ -108,6 +107,7 @@ class Membership:
         self.changed: Callable[[], object] = lambda: None
         self._strangers = Strangers(self.conditions, self.events, interval=self.interval)
         self._watch = MapWatch(self.conditions)
+        self._maps = NodeMaps(self.identities)
         #: Whether any node answered in the last tick, whether workers use different nodes or see
         #: different memories under one id, and whether another fleet lives on the nodes.
         self._informed = self._differ = self._foreign = False
@@ -132,8 +132,11 @@ class Membership:
                 changes += self.failed(node_id, reason, probing=True)
         self.ended.share()
         maps = self.control.shared, self.workers.shared, self.ended.shared
-        held, lost = self._fetch(probed.answered, maps, until, probing=True)
+        held, lost = self._ask(probed.answered, maps, until)
         changes += lost
+        pulled = {node_id: found.maps for node_id, found in held.items()}
+        strangers = self._signs_of_strangers(held, until)
+        self._foreign = self._strangers.look(pulled, strangers, now=self.clock.monotonic())
         self._compare(held, keeps=keeps, restoring=restoring)
         # When it is known what others found.
         self.conditions.settle()
@@ -141,18 +144,21 @@ class Membership:
         smallest = min(self.nodes.values(), key=attrgetter("item_size_max"))
         for shared in maps:
             shared.fit(smallest.item_size_max)
-        changes += self._push_all(maps, held, until, probing=True)[1]
+        reached, lost = self._push_all(maps, held, until, probing=True)
+        changes += lost
+        self.workers.shared_with = reached
         self._watch.look(maps, smallest, now=self.clock.monotonic())
         changes += self.apply()
         self.host.write()
         return News(changes, self.ended.fresh())
 
-    def _compare(self, held: Mapping[str, _Held], *, keeps: bool, restoring: bool) -> None:
+    def _compare(self, held: Mapping[str, Held], *, keeps: bool, restoring: bool) -> None:
         """Derive trust from what the nodes hold: all were read, none is written yet."""
         self._informed = bool(held)
+        if self._is_odd(held):
+            self.workers.note_odd()
         pulled = {node_id: found.maps for node_id, found in held.items()}
         shown = {node_id: found.identity for node_id, found in held.items()}
-        self._foreign = self._strangers.look(pulled, now=self.clock.monotonic())
         self._note_found({node_id: maps[0].found for node_id, maps in pulled.items()}, shown)
         # Other workers compare what each of them sees.
         self.workers.sees, self.workers.keeps = shown, keeps
@@ -167,6 +173,14 @@ class Membership:
                     self.control.set_missed(node_id, "is being filled from local storage")
         self._compare_layouts()
 
+    def _is_odd(self, held: Mapping[str, Held]) -> bool:
+        """Return whether a node shows something else than the fleet has noted of it."""
+        noted = {node_id: self.control.identity(node_id) for node_id in held}
+        return any(
+            found.identity and noted[node_id] and found.identity != noted[node_id]
+            for node_id, found in held.items()
+        )
+
     def _note_found(self, found: Mapping[str, bool], shown: Mapping[str, str | None]) -> None:
         """See which nodes lost their memory, before they are given the control state again."""
         # While workers see different memories under one id, each would correct the other.
@@ -177,15 +191,17 @@ class Membership:
 
     def _see_others(self) -> None:
         """See whether other hosts know more than the nodes."""
-        now = self.clock.monotonic()
-        self._began = now if self._began is None else self._began
-        # Asked in any case: the first call counts.
-        unheard = self.workers.has_unheard()
-        is_new = now - self._began < self.notice
         before = self.others_keep
-        self.others_keep = self.workers.kept_elsewhere() or (is_new and unheard)
+        unheard = self._is_new() and self.workers.has_unheard()
+        self.others_keep = self.workers.kept_elsewhere() or unheard
         if self.others_keep is not before:
             self.changed()
+
+    def _is_new(self) -> bool:
+        """Return whether other workers may know of an outage that this one has not seen."""
+        now = self.clock.monotonic()
+        self._began = now if self._began is None else self._began
+        return now - self._began < self.notice
 
     def _note_twins(self, shown: Mapping[str, str | None]) -> None:
         """See which ids lead to one memory: they are one copy, so only the first of them counts."""
@@ -366,37 +382,81 @@ class Membership:
         found = self.nodes[node_id].get_many([one.key for one in maps], self._by(until))
         return [shared.merge(found.get(shared.key)) for shared in maps]
 
-    def _fetch(
+    def _ask(
+        self, node_ids: Iterable[str], maps: Sequence[SharedMap], until: float | None
+    ) -> tuple[dict[str, Held], list[Change]]:
+        """Learn what nodes hold in a tick, and who lives; return it by id, and what changed."""
+        asked = self.workers.questions()
+
+        def ask(node: MemcachedNode, deadline: float) -> Held:
+            question = asked.get(node.id, NO_QUESTION)
+            watched, beats = list(question.watched), question.beats
+            return self._maps.look(node, maps, deadline, watched=watched, beats=beats)
+
+        held, changes = self._each(node_ids, ask, until, probing=True)
+        self.workers.hear(asked, {node_id: found.beats for node_id, found in held.items()})
+        if not held or not self._is_new():
+            return held, changes
+        unknown = self.workers.unknown()
+        for everywhere in (False, True):
+            changes += self._survey(self.workers.survey(unknown, everywhere=everywhere), until)
+            unknown = [one for one in unknown if not self.workers.lives(one.name)]
+        return held, changes
+
+    def _signs_of_strangers(
+        self, held: Mapping[str, Held], until: float | None
+    ) -> dict[str, bytes]:
+        """Return what shows that another fleet lives, by id of the nodes that hold its maps."""
+        pulses = {
+            node_id: self.workers.pulse_of(found.maps[0].raw or b"")
+            for node_id, found in held.items()
+            if found.maps[0].foreign
+        }
+        signs, _ = self._each(
+            pulses, lambda node, by: self._maps.beats(node, [pulses[node.id]], by), until
+        )
+        return {node_id: b"".join(found.values()) for node_id, found in signs.items()}
+
+    def _survey(self, asked: Mapping[str, Question], until: float | None) -> list[Change]:
+        def ask(node: MemcachedNode, deadline: float) -> Mapping[str, bytes]:
+            return self._maps.beats(node, asked[node.id].watched, deadline)
+
+        beats, changes = self._each(asked, ask, until)
+        self.workers.hear(asked, beats)
+        return changes
+
+    def _each(
         self,
         node_ids: Iterable[str],
-        maps: Sequence[SharedMap],
+        ask: Callable[[MemcachedNode, float], T],
         until: float | None = None,
         *,
         probing: bool = False,
-    ) -> tuple[dict[str, _Held], list[Change]]:
-        """Learn what nodes hold, each in one round trip; return it by id, and what changed."""
-        identities = self.identities
-        names = [identities.key, *(shared.key for shared in maps)]
-        held: dict[str, _Held] = {}
+    ) -> tuple[dict[str, T], list[Change]]:
+        """Ask nodes, one after another; return what they answered by id, and what changed."""
+        answers: dict[str, T] = {}
         changes: list[Change] = []
         for node_id in node_ids:
-            node, deadline = self.nodes[node_id], self._by(until)
             try:
-                items = node.get_many(names, deadline)
-                found = [shared.merge(items.get(shared.key)) for shared in maps]
-                identity = identities.shown(node, items.get(identities.key), deadline)
+                answer = ask(self.nodes[node_id], self._by(until))
             except NodeError as error:
                 changes += self.failed(node_id, error, probing=probing)
             else:
-                held[node_id] = _Held(found, identity)
+                answers[node_id] = answer
                 if probing:
                     changes += self.table.observe(node_id, Observation.PROBE_SUCCESS)
-        return held, changes
+        return answers, changes
+
+    def _fetch(
+        self, node_ids: Iterable[str], maps: Sequence[SharedMap], until: float | None = None
+    ) -> tuple[dict[str, Held], list[Change]]:
+        """Learn all that nodes hold, each in one round trip; return it by id, and what changed."""
+        return self._each(node_ids, lambda node, by: self._maps.read(node, maps, by), until)
 
     def _push_all(
         self,
         maps: Sequence[SharedMap],
-        held: Mapping[str, _Held],
+        held: Mapping[str, Held],
         until: float | None = None,
         *,
         probing: bool = False,
@@ -426,7 +486,10 @@ class Membership:
             NodeError: The node failed.
         """
         try:
-            arrived = shared.push(node, there, deadline)
+            arrived = shared.knows_all(there)
+            if not arrived:
+                self._maps.forget(node, shared)
+                arrived = shared.push(node, there, deadline)
         except NodeValueError:
             self._watch.refused(shared, node)
             return False

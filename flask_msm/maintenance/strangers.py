@@ -37,20 +37,25 @@ class Strangers:
         self._conditions = conditions
         self._events = events
         self._patience = STILL_FOR * interval
-        #: What the list of workers was, and since when, by node id.
+        #: What the list of workers and the beats were, and since when, by node id.
         self._seen: dict[str, tuple[bytes, float]] = {}
 
-    def look(self, pulled: Mapping[str, list[Fetched]], *, now: float) -> bool:
+    def look(
+        self, pulled: Mapping[str, list[Fetched]], signs: Mapping[str, bytes], *, now: float
+    ) -> bool:
         """Return whether another fleet lives on a node; let maps be replaced that stand still.
 
         Args:
             pulled: What nodes hold, by node id: the control map first, then the workers. What may
                 be replaced is changed in it.
+            signs: What changes as long as the other fleet beats, by node id.
             now: Monotonic time, seconds.
         """
         present = False
         for node_id, maps in pulled.items():
-            lasts = maps[0].foreign and not self._stands_still(node_id, maps[1], now)
+            lasts = maps[0].foreign and not self._stands_still(
+                node_id, (maps[1].raw or b"") + signs.get(node_id, b""), now
+            )
             present |= lasts
             text = (
                 f"{node_id} holds what another application shares, or this one with other keys:"
@@ -68,8 +73,8 @@ class Strangers:
             self._events.add("warning", "foreign_maps_replaced", said, node=node_id)
         return present
 
-    def _stands_still(self, node_id: str, workers: Fetched, now: float) -> bool:
-        data = blake2b(workers.raw or b"").digest()
+    def _stands_still(self, node_id: str, signs: bytes, now: float) -> bool:
+        data = blake2b(signs).digest()
         before, since = self._seen.get(node_id, (b"", now))
         if before != data:
             self._seen[node_id] = data, now

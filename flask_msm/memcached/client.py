@@ -22,7 +22,7 @@ from .exchange import CasExchange, FailedReply, PendingReply
 from .failures import OF_A_VALUE, classify
 from .listing import Digests, Expiries, Listing
 from .pool import Pool
-from .protocol import Answer, ManyAnswers, ManyItems, ManyValues, OneItem, Statistics
+from .protocol import Answer, ManyAnswers, ManyItems, ManyLooks, ManyValues, OneItem, Statistics
 from .quick import QuickCommands
 from .resolver import Resolver, UnixSocket
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from flask_msm.process.clock import Clock
 
     from .endpoint import ConnectionCounters
-    from .protocol import CasToken, Exchange, Item, Reply, Values
+    from .protocol import CasToken, Exchange, Item, Look, Reply, Values
 
 T = TypeVar("T")
 
@@ -129,6 +129,11 @@ class MemcachedNode:
         return self._endpoint.counters
 
     @property
+    def can_look(self) -> bool:
+        """Whether ``look`` can be asked."""
+        return self.takes_meta
+
+    @property
     def largest(self) -> int:
         """Size in bytes of the largest value that it takes."""
         return self.item_size_max - ITEM_OVERHEAD
@@ -197,6 +202,46 @@ class MemcachedNode:
             batch = dict(wanted[start : start + BATCH])
             retries = self._endpoint.retry_attempts
             found |= self._start(wire.gets(batch), ManyItems(batch), deadline, retries).result()
+        return found
+
+    def look(
+        self,
+        whole: Iterable[str],
+        tokens: Iterable[str],
+        deadline: float,
+        *,
+        beats: Mapping[str, int],
+    ) -> dict[str, Look]:
+        """Return what the node has of *whole*, and of *tokens* only the cas ids, in one round trip.
+
+        Only for a node that ``can_look``. Under the keys of *beats* next to nothing is stored, and
+        first, with these times to live in seconds.
+
+        Raises:
+            NodeError: One of the commands it takes has failed.
+        """
+        try:
+            keys, commands = (
+                [*beats],
+                [
+                    wire.beat(wire.key_bytes(key), wire.checked_ttl(ttl, self.clock_ahead))
+                    for key, ttl in beats.items()
+                ],
+            )
+            for asked, is_whole in ((whole, True), (tokens, False)):
+                for key in asked:
+                    keys.append(key)
+                    commands.append(wire.look_at(key, whole=is_whole))
+        except wire.IllegalKeyError as exc:
+            raise classify(self.id, exc) from exc
+        found: dict[str, Look] = {}
+        retries = self._endpoint.retry_attempts
+        for start in range(0, len(keys), BATCH):
+            reply = ManyLooks(keys[start : start + BATCH], OF_A_VALUE)
+            sent = b"".join(commands[start : start + BATCH])
+            found |= self._start(sent, reply, deadline, retries).result()
+        for key in beats:
+            found.pop(key, None)
         return found
 
     def add_many(

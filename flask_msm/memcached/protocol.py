@@ -26,6 +26,10 @@ END = b"END\r\n"
 _ITEM_TRAILER = b"\r\n" + END
 _ITEM = re.compile(rb"VALUE ([!-~]{1,250}) [0-9]{1,10} ([0-9]{1,10}) ([0-9]{1,20})\r\n")
 _VALUE = re.compile(rb"VALUE ([!-~]{1,250}) [0-9]{1,10} ([0-9]{1,10})\r\n")
+_META_HEAD = re.compile(rb"HD(?: c([0-9]{1,20}))?\r\n")
+_META_ITEM = re.compile(rb"VA ([0-9]{1,10}) c([0-9]{1,20})\r\n")
+#: Nothing is there, or was stored.
+_META_NOTHING = b"EN", b"NS"
 _STATISTIC = re.compile(rb"STAT ([!-~]+) ([^\r\n]*)")
 
 
@@ -48,6 +52,18 @@ class Item(NamedTuple):
 
     value: bytes
     token: CasToken
+
+
+class Look(NamedTuple):
+    """A stored item as it was looked at.
+
+    Attributes:
+        token: Replaces exactly what was seen.
+        value: What it holds, ``None`` if only the cas id was asked for.
+    """
+
+    token: CasToken
+    value: bytes | None = None
 
 
 class Exchange(Protocol[T_co]):
@@ -350,35 +366,121 @@ class ManyValues:
         self._position = 0
 
 
+class ManyLooks:
+    """The replies to several meta commands, in their order: what is there.
+
+    Args:
+        keys: What each command names.
+        refusals: Errors of the server that concern one value: their words.
+    """
+
+    __slots__ = ("_done", "_found", "_keys", "_received", "_refusals", "_size")
+
+    def __init__(self, keys: Sequence[str], refusals: Sequence[str]) -> None:
+        self._keys = keys
+        self._refusals = refusals
+        self._received = b""
+        self._found: dict[str, tuple[bytes | None, bytes | None]] = {}
+        self._done = self._size = 0
+
+    def feed(self, data: bytes) -> bool:
+        """Take the next bytes; return whether all replies are there."""
+        received = self._received = self._received + data
+        position = 0
+        for key in self._keys[self._done :]:
+            head = _META_HEAD.match(received, position) or _META_ITEM.match(received, position)
+            if head is None:
+                end = self._nothing(received, position)
+            elif head.re is _META_HEAD:
+                end = head.end()
+                self._found[key] = head[1], None
+            else:
+                end = self._value(key, head, received)
+            if end < 0:
+                break
+            position = end
+            self._done += 1
+        else:
+            _expect_end(received, position)
+            return True
+        self._received = received[position:]
+        return False
+
+    def _value(self, key: str, head: re.Match[bytes], received: bytes) -> int:
+        """Read an item behind its *head*; return where it ends, -1 if it goes on."""
+        start, length = head.end(), int(head[1])
+        end = start + length
+        if self._size + length > VALUE_LIMIT:
+            raise ProtocolError("values beyond every limit")
+        if len(received) < end + 2:
+            return -1
+        if received[end : end + 2] != b"\r\n":
+            raise ProtocolError("a value that does not end where it should")
+        self._size += length
+        self._found[key] = head[2], received[start:end]
+        return end + 2
+
+    def _nothing(self, received: bytes, position: int) -> int:
+        """Return where the line ends by which nothing is there, -1 if it goes on."""
+        end = _line_end(received, position)
+        if end < 0:
+            return -1
+        line = received[position:end]
+        if line not in _META_NOTHING:
+            error = _not_an_answer(line)
+            of_a_value = isinstance(error, ServerError) and any(
+                text in error.text for text in self._refusals
+            )
+            if not of_a_value:
+                raise error
+        return end + 2
+
+    def outcome(self, horizon: int) -> dict[str, Look]:
+        """Return what is there, by key."""
+        return {
+            key: Look(CasToken(unique or b"", horizon), value)
+            for key, (unique, value) in self._found.items()
+        }
+
+    def reset(self) -> None:
+        """Forget what came in."""
+        self._received = b""
+        self._found = {}
+        self._done = self._size = 0
+
+
 class Statistics:
     """The reply to ``stats``."""
 
     __slots__ = ("_found", "_received", "_size")
 
     def __init__(self) -> None:
-        self.reset()
+        self._received = b""
+        self._found: dict[str, str] = {}
+        self._size = 0
 
     def feed(self, data: bytes) -> bool:
         """Take the next bytes; return whether the reply is complete."""
         self._size += len(data)
         if self._size > STATS_LIMIT:
             raise ProtocolError("statistics beyond every limit")
-        received = self._received
-        received += data
-        position = 0
-        while (end := _line_end(received, position)) >= 0:
-            line = bytes(received[position:end])
-            position = end + 2
+        *lines, rest = (self._received + data).split(b"\r\n")
+        self._received = rest
+        for number, line in enumerate(lines, 1):
             if line == b"END":
-                _expect_end(received, position)
+                if number < len(lines) or rest:
+                    raise ProtocolError("more than was asked for")
                 return True
+            if len(line) > LINE_LIMIT:
+                raise ProtocolError("a line without an end")
             statistic = _STATISTIC.fullmatch(line)
             if statistic is None:
                 # Proxies and guarded servers answer so; sessions can live there all the same.
                 raise UnsupportedError if line == b"ERROR" else _not_an_answer(line)
             name, text = statistic.groups()
             self._found[name.decode("ascii")] = text.decode("ascii", "replace")
-        del received[:position]
+        if len(rest) > LINE_LIMIT:
+            raise ProtocolError("a line without an end")
         return False
 
     def outcome(self, horizon: int) -> dict[str, str]:  # noqa: ARG002
@@ -387,8 +489,8 @@ class Statistics:
 
     def reset(self) -> None:
         """Forget what came in."""
-        self._received = bytearray()
-        self._found: dict[str, str] = {}
+        self._received = b""
+        self._found = {}
         self._size = 0
 
 

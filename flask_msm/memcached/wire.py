@@ -6,6 +6,7 @@ No message here repeats a key, a value or what the peer sent.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 
@@ -151,6 +152,21 @@ APPEND_IF = b"ms %b %d MA C%b c\r\n%b\r\n"
 def look(key: bytes) -> bytes:
     """Return the command that asks for the cas id of an item, without its value."""
     return b"mg %b c\r\n" % key
+
+
+@lru_cache(4096)
+def look_at(key: str, *, whole: bool) -> bytes:
+    """Return the command that asks for the cas id of an item, and for the *whole* of it.
+
+    Raises:
+        IllegalKeyError: See ``key_bytes``.
+    """
+    return b"mg %b c v\r\n" % key_bytes(key) if whole else look(key_bytes(key))
+
+
+def beat(key: bytes, ttl: int) -> bytes:
+    """Return the command that stores next to nothing, to be gone after *ttl* seconds."""
+    return b"ms %b 1 T%d\r\n-\r\n" % (key, ttl)
 
 
 def delete(key: bytes) -> bytes:

@@ -108,7 +108,7 @@ def _look(
 def _is_record(name: str) -> bool:
     """Return whether what is kept under *name*, without the prefix, has to be signed."""
     # Leases and identities are not signed: changing them gains an attacker nothing.
-    unsigned = name.startswith("fleet:lease:") or name == identity.KEY_SUFFIX
+    unsigned = name.startswith(("fleet:lease:", "fleet:beat:")) or name == identity.KEY_SUFFIX
     return is_digest(name) or (name.startswith("fleet:") and not unsigned)
 
 

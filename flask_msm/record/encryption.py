@@ -43,6 +43,11 @@ class Encryption:
         self._current = _id(keys.encrypting or keys.decrypting[0])
 
     @property
+    def id(self) -> bytes:
+        """The id of the key that it encrypts with."""
+        return self._current
+
+    @property
     def key_ids(self) -> list[bytes]:
         """Ids of the keys it decrypts with."""
         return list(self._by_id)

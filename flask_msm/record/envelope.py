@@ -63,7 +63,7 @@ _MOMENTS_OF = {
     FORMAT: HEADER.size - _MOMENTS.size,
     SEGMENTED: BASE_HEADER.size - _MOMENTS.size,
 }
-_KEY_ID = slice(6, 10)
+_FLAGS, _KEY_ID = 4, slice(6, 10)
 #: Makes named tuples without the call of a Python function that their class needs.
 _new = tuple.__new__
 _COMPRESSED = 1
@@ -116,6 +116,13 @@ class Envelope:
         self._writes = writes
         self._compress_above = compress_above
         self._max_body = max_size * INFLATE_FACTOR
+
+    def sealer(self) -> bytes:
+        """Return the ids of the keys that records are sealed with now; see ``sealer_of``."""
+        encryption, sealer = self._encryption, self.keys().current.id
+        if encryption is not None and encryption.encrypts:
+            sealer += encryption.id
+        return sealer
 
     def seal(self, record: Record, key: str) -> bytes:
         """Return *record* as bytes that only open under the storage key *key*."""
@@ -449,3 +456,9 @@ def needs_of(data: bytes) -> frozenset[str]:
         if unknown := flags & ~(_COMPRESSED | _ENCRYPTED):
             needs.add(f"flags:{unknown}")
     return frozenset(needs)
+
+
+def sealer_of(data: bytes) -> bytes:
+    """Return the ids of the keys that a record of format 1 names; they are readable without."""
+    encrypted = len(data) >= HEADER.size and data[_FLAGS] & _ENCRYPTED
+    return data[_KEY_ID] + (key_id_of(data[HEADER.size :]) if encrypted else b"")

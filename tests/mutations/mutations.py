@@ -863,8 +863,8 @@ MUTATIONS = [
     Mutation(
         "the newer format is written beside a worker that does not read it",
         "cluster/workers.py",
-        "elif self._lives(one):\n                return False",
-        "elif False:\n                return False",
+        "lambda announced: need not in announced.reads",
+        "lambda announced: False",
         "test_record_format.py",
     ),
     Mutation(

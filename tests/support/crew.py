@@ -40,6 +40,13 @@ class CountingNode(FakeNode):
         self.asked.append(("metadump", threading.get_ident()))
         return super().metadump(prefix, deadline)
 
+    def look(self, whole, tokens, deadline, *, beats):
+        before = len(self.asked)
+        try:
+            return super().look(whole, tokens, deadline, beats=beats)
+        finally:
+            self.asked[before:] = [("look", threading.get_ident())]
+
     def get_many(self, keys, deadline):
         before = len(self.asked)
         try:

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from flask_msm.errors import NodeBusyError, NodeError, NodeUnreachableError, NodeValueError
-from flask_msm.memcached.protocol import CasToken, Item, Values
+from flask_msm.memcached.protocol import CasToken, Item, Look, Values
 
 
 def values_of(found: dict[str, bytes]) -> Values:
@@ -227,6 +227,21 @@ class FakeNode:
             return values_of({key: item.value for key, item in found if item is not None})
 
         return FakeExchange(read)
+
+    can_look = True
+
+    def look(self, whole, tokens, deadline: float, *, beats):
+        if self.failing is not None:
+            raise self.failing
+        for key, ttl in beats.items():
+            self._store(key, b"-", ttl)
+        whole = set(whole)
+        found = {key: self.start_gets(key, deadline).result() for key in (*whole, *tokens)}
+        return {
+            key: Look(item.token, item.value if key in whole else None)
+            for key, item in found.items()
+            if item is not None
+        }
 
     @property
     def largest(self) -> int:

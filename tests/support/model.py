@@ -32,6 +32,7 @@ from flask_msm.application import Application, Environment
 from flask_msm.cluster.health import NodeState
 from flask_msm.errors import NodeBusyError, NodeUnreachableError, RecordError
 from flask_msm.memcached.failures import NotSentError
+from flask_msm.memcached.protocol import Look
 from flask_msm.record.codec.msgpack import MsgpackCodec
 from flask_msm.record.keys import keyring, ref_of, storage_key
 from flask_msm.record.record import join
@@ -267,6 +268,23 @@ class Link:
             return values_of({key: item.value for key, item in found if item is not None})
 
         return self._exchange(read, deadline)
+
+    can_look = True
+
+    def look(self, whole, tokens, deadline, *, beats):
+        whole = set(whole)
+
+        def act():
+            for key, ttl in beats.items():
+                self.memory.items.pop(key, None)
+                self.memory.put_for(ttl, self.memory.start_add, key, b"-", ttl, deadline)
+            return {key: self.memory.get(key) for key in (*whole, *tokens)}
+
+        return {
+            key: Look(item.token, item.value if key in whole else None)
+            for key, item in self._send(act, deadline)().items()
+            if item is not None
+        }
 
     @property
     def largest(self) -> int:

@@ -31,7 +31,7 @@ def test_a_tick_asks_each_node_once_for_its_statistics_and_once_for_all_maps(cre
 
     asked = Counter(name for name, _ in crew.operations())
     # The report of the worker is kept on two nodes.
-    assert asked == {"stats": 3, "get_many": 3, "gets": 2, "cas": 2}
+    assert asked == {"stats": 3, "look": 3, "gets": 2, "cas": 2}
 
 
 def test_a_tick_that_has_news_writes_them_once_to_each_node(crew, one):
@@ -40,7 +40,7 @@ def test_a_tick_that_has_news_writes_them_once_to_each_node(crew, one):
     one.cluster.monitor.tick()
 
     asked = Counter(name for name, _ in crew.operations())
-    assert asked == {"stats": 3, "get_many": 3, "gets": 2, "cas": 2 + 3}
+    assert asked == {"stats": 3, "look": 3, "gets": 2, "cas": 2 + 3}
 
 
 def test_a_command_reads_and_writes_each_node_once(crew, one):
