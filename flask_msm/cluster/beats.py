@@ -3,7 +3,7 @@
 No map and no ``cas``: a beat travels with the look at the maps. Each worker watches a few others,
 those behind it in a ring (``roster.py``), so what it reads does not grow with the fleet; one that
 was silent for long is marked as gone in the list of workers, where all others see it. There is no
-gatherer that would have to be elected and replaced: whoever is left watches.
+gatherer that would have to be elected and replaced: those that are left watch.
 """
 
 from __future__ import annotations
