@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property, partial
+from math import inf
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flask import Flask, current_app
@@ -255,6 +256,8 @@ class MemcachedSessionManager:
         record = unit.record
         key, budget = unit.request.place(token)
         holders = state.store.holders(key, self._clock.monotonic() + max(budget.left, 0.0))
+        limit = state.settings.absolute_timeout
+        over = inf if limit is None else record.created + limit
         return SessionInfo(
             ref=session.ref,
             version=str(record.version),
@@ -266,7 +269,7 @@ class MemcachedSessionManager:
             if record.created >= BEHIND
             else datetime.fromtimestamp(record.created, UTC),
             renewed=datetime.fromtimestamp(record.renewed, UTC),
-            expires_at=datetime.fromtimestamp(record.expires_at, UTC),
+            expires_at=datetime.fromtimestamp(min(record.expires_at, over), UTC),
             attributes=names,
         )
 

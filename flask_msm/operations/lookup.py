@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf
 from typing import TYPE_CHECKING
 
 from flask_msm.errors import CommandError, CorruptRecordError, NodeError, UnknownRecordError
@@ -206,7 +207,7 @@ class SessionLookup:
             size=len(parts.envelope.seal(record, key)),
             created=None if record.created >= BEHIND else record.created,
             renewed=record.renewed,
-            expires_at=record.expires_at,
+            expires_at=min(record.expires_at, self._over(record)),
             destroyed=record.kind is Kind.DESTROYED,
             attributes=tuple(
                 (name, self._kind(encoded))
@@ -217,9 +218,13 @@ class SessionLookup:
     def _fate(self, record: Record) -> doc.Fate:
         if record.kind is not Kind.DATA:
             return "ended" if record.kind is Kind.DESTROYED else "moved"
-        limit, now = self._settings.absolute_timeout, self._clock.time()
-        is_over = limit is not None and record.created + limit < now
-        return "expired" if is_over or record.expires_at < now else "lives"
+        ends = min(record.expires_at, self._over(record))
+        return "expired" if ends < self._clock.time() else "lives"
+
+    def _over(self, record: Record) -> float:
+        """Return when the session ends although it is used, seconds since the epoch."""
+        limit = self._settings.absolute_timeout
+        return inf if limit is None else record.created + limit
 
     def _kind(self, encoded: bytes) -> str | None:
         """Return the type that a value is stored as, if the built-in codec wrote it."""

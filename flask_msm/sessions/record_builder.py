@@ -40,34 +40,27 @@ Changes = dict[str, "bytes | None"]
 class RecordBuilder:
     """Makes records of sessions that live *life* seconds without a request."""
 
-    __slots__ = ("_absolute_timeout", "_clock", "_stamps", "life")
+    __slots__ = ("_clock", "_stamps", "life")
 
-    def __init__(
-        self,
-        stamps: HybridLogicalClock,
-        clock: Clock,
-        *,
-        life: float,
-        absolute_timeout: float | None,
-    ) -> None:
+    def __init__(self, stamps: HybridLogicalClock, clock: Clock, *, life: float) -> None:
         self._stamps = stamps
         self._clock = clock
         self.life = life
-        self._absolute_timeout = absolute_timeout
 
-    def expiry(self, now: float, created: float) -> float:
-        """Return when a session that is written *now* ends if it is not touched again."""
-        expires_at = now + self.life * SLACK
-        if self._absolute_timeout is None:
-            return expires_at
-        return min(expires_at, created + self._absolute_timeout)
+    def expiry(self, now: float) -> float:
+        """Return when a session that is written *now* ends if it is not touched again.
+
+        Not earlier if it ends regardless before: it stays until its cookie is too old, so that it
+        can be told from a session that was lost.
+        """
+        return now + self.life * SLACK
 
     def first(self, changes: Changes) -> Record:
         """Return the first record of a session."""
         now = self._clock.time()
         stamp = self._stamps.next()
         attributes = write(NOTHING, changes, stamp, weak(stamp), set())
-        return Record(Kind.DATA, now, now, self.expiry(now, now), stamp, attributes)
+        return Record(Kind.DATA, now, now, self.expiry(now), stamp, attributes)
 
     def moved(self, known: Record | None, changes: Changes, *, after: int) -> Record:
         """Return the first record of a session that gets another id.
@@ -87,10 +80,7 @@ class RecordBuilder:
         fill a gap.
         """
         now = self._clock.time()
-        if self._absolute_timeout is None:
-            expires_at = max(base.expires_at, now + self.life * SLACK)
-        else:
-            expires_at = max(base.expires_at, self.expiry(now, base.created))
+        expires_at = max(base.expires_at, now + self.life * SLACK)
         renewed = max(base.renewed, now)
         if not changes:
             return base._replace(renewed=renewed, expires_at=expires_at)
@@ -150,7 +140,7 @@ class RecordBuilder:
             if base.kind is not Kind.DATA:
                 return base
             version = self._stamps.next(base.version)
-            until = max(base.expires_at, self.expiry(now, base.created))
+            until = max(base.expires_at, self.expiry(now))
             return base._replace(
                 kind=Kind.ALIAS,
                 renewed=max(base.renewed, now),

@@ -141,8 +141,7 @@ class Repository:
         """Return what makes records for sessions that live *life* seconds without a request."""
         known = self._builder
         if known is None or known.life != life:
-            timeout = self.rules.absolute_timeout
-            known = RecordBuilder(self._stamps, self.clock, life=life, absolute_timeout=timeout)
+            known = RecordBuilder(self._stamps, self.clock, life=life)
             self._builder = known
         return known
 

@@ -162,10 +162,7 @@ class RequestContext(Budget):
                 return True
         if record is None or record.kind is not Kind.DATA:
             return False
-        if now + life * SLACK - record.expires_at < life / 10:
-            return False  # as of most sessions, also without asking when it ends regardless
-        expires_at = repository.builder(life).expiry(now, record.created)
-        return expires_at - record.expires_at >= life / 10
+        return now + life * SLACK - record.expires_at >= life / 10
 
     # -- which session it is ---------------------------------------------------------------------
 

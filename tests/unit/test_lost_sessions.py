@@ -281,3 +281,23 @@ def test_of_very_many_keys_the_same_part_is_counted_on_every_node(monkeypatch):
 
     assert both.thinned
     assert counted([both, alone]) == {"sessions": 1024, "one_copy": 512, "about": True}
+
+
+def test_a_session_that_ends_although_it_is_used_has_expired_and_is_not_lost():
+    crew = Crew(2, nodes=3, MSM_ABSOLUTE_TIMEOUT=7200.0, MSM_IDLE_TIMEOUT=3600.0)
+    crew.tick()
+    worker, other = crew.workers
+    worker.do(lambda: session.update(name="anna"))
+    for _ in range(3):
+        crew.clock.advance(2000.0)
+        worker.do(lambda: session.update(again=1))
+    crew.clock.advance(1500.0)
+    for node in crew.nodes.values():
+        for key in [key for key, ttl in node.ttls.items() if (ttl or 1e9) < 1500]:
+            node.items.pop(key, None)
+
+    assert ask(other, worker.cookie()) == {}
+
+    found = lost(crew)
+    assert (found.expired, found.lost) == (1, 0)
+    assert worker.console.lookup(worker.cookie(), actor="anna", reason="").fate == "expired"
