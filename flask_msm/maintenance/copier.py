@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from flask_msm.process.clock import Clock
     from flask_msm.record.envelope import Envelope, Head
 
-    #: Keys, and the node that they are copied to.
-    Batches = Iterable[tuple[MemcachedNode, Sequence[str]]]
-
 
 #: Records that are looked at together; of large ones fewer, to keep a reply near so many bytes.
 BATCH, REPLY = 100, 1_048_576
@@ -48,15 +45,25 @@ class Tally:
 
     Attributes:
         refused: How many the target refused; it is well all the same.
-        foreign: Those only others can read, and that the target does not have, by its id.
+        looked_at: How many keys were.
+        foreign: Those only others can read, and that the target lacks, by source and target.
         unread: How many could not be joined with what the target holds, by what reading both
             takes (see ``record/envelope.py``).
     """
 
     def __init__(self) -> None:
-        self.written = self.refused = 0
-        self.foreign: dict[str, list[str]] = {}
+        self.written = self.refused = self.looked_at = 0
+        self.foreign: dict[tuple[str, str], list[str]] = {}
         self.unread: Counter[frozenset[str]] = Counter()
+
+
+class Batch(NamedTuple):
+    """Records that *source* may have, by their storage keys, and what becomes of them."""
+
+    source: MemcachedNode
+    target: MemcachedNode
+    keys: Sequence[str]
+    tally: Tally
 
 
 class _Found(NamedTuple):
@@ -79,7 +86,7 @@ NOTHING = _Found(None, frozenset(), stays=False)
 class _Asked(NamedTuple):
     """Values that were asked for on both nodes, before those of the batch before are looked at."""
 
-    target: MemcachedNode
+    batch: Batch
     there: Exchange[Values]
     here: Exchange[Values]
 
@@ -116,22 +123,22 @@ class RecordCopier:
         self._ahead = self.connections > 2
         self._window = max(1, min(WINDOW, self.connections - 2))
 
-    def copy(self, batches: Batches, source: MemcachedNode, tally: Tally) -> None:
-        """Join what *source* holds of the keys in *batches* into the nodes that go with them.
+    def copy(self, batches: Iterable[Batch]) -> None:
+        """Join what sources hold into targets.
 
         Raises:
             NodeError: A node failed; what was written until then stays.
         """
         asked: _Asked | None = None
         try:
-            for target, keys in self._paced(batches):
-                before, asked = asked, self._ask(keys, source, target)
+            for batch in self._paced(batches):
+                before, asked = asked, self._ask(batch)
                 if not self._ahead:
                     before, asked = asked, None
                 if before is not None:
-                    self._copy_batch(before, tally)
+                    self._copy_batch(before)
             if asked is not None:
-                self._copy_batch(asked, tally)
+                self._copy_batch(asked)
         except BaseException:
             if asked is not None:
                 asked.abandon()
@@ -151,8 +158,8 @@ class RecordCopier:
         Raises:
             NodeError: One of the two failed; what was written until then stays.
         """
-        for _, batch in self._paced([(target, list(expiries))]):
-            found = source.start_get_values(batch, self._deadline()).result().by_key()
+        for batch in self._paced([Batch(source, target, list(expiries), tally)]):
+            found = source.start_get_values(batch.keys, self._deadline()).result().by_key()
             now = earliest(self.clock)
             added = target.add_many(
                 {
@@ -168,22 +175,18 @@ class RecordCopier:
                 else:
                     tally.written += answer
 
-    def _paced(self, batches: Batches) -> Iterator[tuple[MemcachedNode, Sequence[str]]]:
-        """Yield *batches*, none too large, and rest after each: longer while requests come in."""
-        self._begin()
-        for target, keys in batches:
+    def _paced(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """Yield *batches*, none too large, and rest after each."""
+        for batch in batches:
             start = 0
-            while start < len(keys):
-                size = self._size
-                yield target, keys[start : start + size]
-                start += size
-                self._rest()
+            while start < len(batch.keys):
+                part = batch._replace(keys=batch.keys[start : start + self._size])
+                start += len(part.keys)
+                yield part
+                self.rest()
 
-    def _begin(self) -> None:
-        self._began, self._spent = self.clock.monotonic(), self.processor()
-
-    def _rest(self) -> None:
-        """Rest for as long as the work since the last time asks for.
+    def rest(self) -> None:
+        """Rest for as long as the work since the last time asks for: longer beside requests.
 
         A wait for a node, or for the interpreter, is a rest as well.
         """
@@ -193,23 +196,25 @@ class RecordCopier:
         spent = self.processor() - self._spent
         taken = max(self.clock.monotonic() - self._began, spent)
         self.pause(max(0.0, spent / duty - taken))
-        self._begin()
+        self._began, self._spent = self.clock.monotonic(), self.processor()
 
-    def _ask(self, keys: Sequence[str], source: MemcachedNode, target: MemcachedNode) -> _Asked:
-        there = source.start_get_values(keys, self._deadline())
+    def _ask(self, batch: Batch) -> _Asked:
+        there = batch.source.start_get_values(batch.keys, self._deadline())
         try:
-            return _Asked(target, there, target.start_get_values(keys, self._deadline()))
+            here = batch.target.start_get_values(batch.keys, self._deadline())
         except BaseException:
             there.abandon()
             raise
+        return _Asked(batch, there, here)
 
-    def _copy_batch(self, asked: _Asked, tally: Tally) -> None:
-        target = asked.target
+    def _copy_batch(self, asked: _Asked) -> None:
+        batch = asked.batch
         try:
             there, here = asked.there.result(), asked.here.result()
         except BaseException:
             asked.abandon()
             raise
+        batch.tally.looked_at += len(batch.keys)
         # About as many of the next ones as keep the reply small.
         each = len(there.reply) // (len(there.places) or 1)
         self._size = max(1, min(BATCH, REPLY // (each or 1)))
@@ -224,23 +229,24 @@ class RecordCopier:
                 lacking[key] = data
             elif found != data or self.envelope.is_to_fold(data):
                 differing[key] = data
-        self._add(lacking, target, tally)
-        self._join(differing, target, tally)
+        self._add(lacking, batch)
+        self._join(differing, batch)
 
     def _may_fold(self, values: Values) -> bool:
         """Return whether one of the *values* may be in a format that is not to be written."""
         fold, reply = self.envelope.is_to_fold, values.reply
         return any(fold(reply[start : start + 3]) for start, _ in values.places.values())
 
-    def _add(self, values: Mapping[str, bytes], target: MemcachedNode, tally: Tally) -> None:
-        """Write what *target* lacks: as the bytes it is, where these may stay."""
+    def _add(self, values: Mapping[str, bytes], batch: Batch) -> None:
+        """Write what the target lacks: as the bytes it is, where these may stay."""
+        target, tally = batch.target, batch.tally
         now, head_of = earliest(self.clock), self.envelope.head
         items: dict[str, tuple[bytes, int | None]] = {}
         for key, data in values.items():
             head: Head | Record | None = head_of(data, key)
             value = data
             if head is None:
-                record = self._readable(key, data, None, target, tally)
+                record = self._readable(key, data, None, batch)
                 if record is None:
                     continue
                 head, value = record, self.envelope.seal(record, key)
@@ -256,15 +262,16 @@ class RecordCopier:
             else:
                 tally.written += self._again(key, record, target)
 
-    def _join(self, values: Mapping[str, bytes], target: MemcachedNode, tally: Tally) -> None:
-        """Join *values* into others that *target* holds."""
+    def _join(self, values: Mapping[str, bytes], batch: Batch) -> None:
+        """Join *values* into others that the target holds."""
+        target, tally = batch.target, batch.tally
         if not values:
             return
         here = target.get_many(values, self._deadline())
         readable = [
             (key, record)
             for key, data in values.items()
-            if (record := self._readable(key, data, here.get(key), target, tally)) is not None
+            if (record := self._readable(key, data, here.get(key), batch)) is not None
         ]
         for start in range(0, len(readable), self._window):
             window = [
@@ -301,18 +308,17 @@ class RecordCopier:
         except NodeValueError:
             self._refused(key, record, target, tally)
 
-    def _readable(
-        self, key: str, data: bytes, there: Item | None, target: MemcachedNode, tally: Tally
-    ) -> Record | None:
+    def _readable(self, key: str, data: bytes, there: Item | None, batch: Batch) -> Record | None:
         """Return the record in *data* if it can be read, and joined with what is *there*."""
         found = self._opened(key, data)
         needs_there = self._opened(key, there.value).needs if there else frozenset()
         if not found.needs and not needs_there:
             return found.record
         if there is None:
-            tally.foreign.setdefault(target.id, []).append(key)
+            way = batch.source.id, batch.target.id
+            batch.tally.foreign.setdefault(way, []).append(key)
         else:
-            tally.unread[found.needs | needs_there] += 1
+            batch.tally.unread[found.needs | needs_there] += 1
         return None
 
     def _write(

@@ -1,8 +1,8 @@
 """Bringing a node that missed something back to where it holds all it is home to.
 
-One worker at a time for each node, by a lease in memcached. A pass lists the keys of all other
-nodes and joins every record whose home includes the node into it; it compares first, so a pass
-that was cut off is resumed at the price of reading.
+Workers share it by ranges of keys (``ranges.py``). Each lists the keys of all other nodes and joins
+every record whose home includes the node into it; it compares first, so what was cut off is resumed
+at the price of reading.
 """
 
 from __future__ import annotations
@@ -11,32 +11,22 @@ from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.errors import NodeError, NodeValueError
-from flask_msm.record.keys import DIGEST_LENGTH
 
-from .copier import BATCH, Tally
-from .lease import Lease, LeaseLostError
+from .lease import Lease, LeaseLostError, kept
+from .mover import Mover, Task, UnreadableError
+from .ranges import RANGES, Ranges
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from flask_msm.cluster.placement import Placement
-    from flask_msm.memcached.client import MemcachedNode
 
     from .copier import RecordCopier
     from .membership import Membership
-
-
-#: A listing is no snapshot: passes are repeated until one finds nothing, at most so often.
-MAX_PASSES = 4
-#: Time in seconds a node may take to list its keys.
-LIST_TIME = 30.0
-#: What the digest of a session may begin with.
-DIGITS = "0123456789abcdef"
+    from .ranges import Done
 
 
 class Progress(NamedTuple):
-    """How far a rebuild or drain is.
+    """How far this worker is with a rebuild or drain.
 
     Attributes:
         began: Monotonic time, seconds.
@@ -48,21 +38,11 @@ class Progress(NamedTuple):
     began: float
 
 
-class UnreadableError(Exception):
-    """Records are in the way that this worker cannot read, and another one can."""
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-        super().__init__(f"{count} records can be read by other workers only")
-
-
 @dataclass(eq=False)
 class Rebuilder:
     """Rebuilds and drains nodes.
 
     Attributes:
-        progress: Of what is going on now, ``None`` when nothing is.
-        unlisted: Nodes that do not list their keys.
         left_to_others: Nodes of which another worker can read more than this one.
     """
 
@@ -75,14 +55,25 @@ class Rebuilder:
     def __post_init__(self) -> None:
         self._nodes, self._clock = self.membership.nodes, self.membership.clock
         self._control, self._events = self.membership.control, self.membership.events
-        self.progress: Progress | None = None
+        self._now: tuple[Mover, float] | None = None
         self.left_to_others: set[str] = set()
+        #: Nodes that do not list their keys.
         self.unlisted: set[str] = set()
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far it is, ``None`` when nothing is rebuilt or drained."""
+        now = self._now
+        if now is None:
+            return None
+        mover, began = now
+        copied, looked_at = mover.so_far
+        return Progress(mover.task.node_id, looked_at, copied, began)
 
     def rebuild(self, node_id: str, sources: list[str]) -> bool:
         """Bring *node_id* up to date from all others that may hold something; return whether it is.
 
-        If one of them fails the pass does not count, for it may hold the only copy.
+        If one of them fails what was done does not count, for it may hold the only copy.
         """
         is_home = self.placement.home_test(node_id)
 
@@ -90,10 +81,13 @@ class Rebuilder:
             return [node_id] if is_home(key) else []
 
         # Just above what is known to be missed, not the time of this clock: a miss that happens
-        # during the pass is newer, also if the clock of the worker that notices it is behind.
+        # meanwhile is newer, also if the clock of the worker that notices it is behind.
         began = self._control.standing(node_id).missed + 1
         memory = self._memory(node_id)
-        if memory is None or not self._guarded("rebuild", node_id, sources, target_of):
+        if memory is None:
+            return False
+        task = Task("rebuild", node_id, sources, target_of)
+        if not self._share(task, f"{began} {memory}"):
             return False
         if self._memory(node_id) != memory:
             text = f"rebuild of {node_id} does not count: it lost its memory meanwhile"
@@ -116,154 +110,101 @@ class Rebuilder:
 
     def drain(self, node_id: str, others: list[str]) -> bool:
         """Copy what *node_id* holds to *others*, which may be written; return whether it is."""
-        usable = set(others)
+        usable, placement = set(others), self.placement
 
         def target_of(key: bytes) -> list[str]:
-            ranked = [
-                other for other in self.placement.rank(key.decode("ascii")) if other in usable
-            ]
-            return ranked[: self.placement.replicas]
+            ranked = placement.rank(key.decode("ascii"))
+            return [other for other in ranked if other in usable][: placement.replicas]
 
-        return self._guarded("drain", node_id, [node_id], target_of)
+        ordered = self._control.drain(node_id).stamp
+        task = Task("drain", node_id, [node_id], target_of)
+        return self._share(task, f"drain {ordered} {','.join(sorted(others))}")
 
-    def _guarded(
-        self, what: str, node_id: str, sources: list[str], target_of: Callable[[bytes], list[str]]
-    ) -> bool:
-        """Do the passes under the node's lease."""
+    def _share(self, task: Task, goal: str) -> bool:
+        """Do what other workers leave of *task*; return whether all of it is done."""
+        node_id = task.node_id
         keepers = sorted(other for other in self._nodes if other != node_id)
         if not keepers:
             return True  # the only node: there is no other to copy from or to
-        lease = self._lease(node_id, keepers, sources)
+        # The same keeper for every worker that can reach it.
+        keeper = self._nodes[next((one for one in keepers if one in task.sources), keepers[0])]
+        key, clock = f"{self.key_prefix}fleet:lease:{node_id}", self._clock
+        timeout = self.membership.timeout
+        # Workers of a version without ranges have it alone, and leave it to those that share it.
+        whole = Lease(keeper, key, clock=clock, timeout=timeout, shared=True)
+        keys = self.copier.envelope.keys
+        ranges = Ranges(keeper, key, goal, keys=keys, clock=clock, timeout=timeout)
+        mover = Mover(
+            task,
+            nodes=self._nodes,
+            copier=self.copier,
+            ranges=ranges,
+            clock=clock,
+            prefix=self.key_prefix,
+            is_read_elsewhere=self.membership.workers.is_read_elsewhere,
+            unlisted=self.unlisted,
+        )
         try:
-            if not lease.acquire():
+            if not whole.acquire():
                 return False
-        except NodeError:
-            return False
-        self._events.add("info", f"{what}_began", f"{what} of {node_id} began", node=node_id)
-        self.progress = Progress(node_id, 0, 0, self._clock.monotonic())
-        try:
-            with lease.kept():
-                last = self._passes(sources, target_of, lease)
+            with kept(lambda: [whole, *mover.leases.values()]):
+                done = self._move(mover)
         except (LeaseLostError, UnreadableError, NodeError) as error:
             if isinstance(error, UnreadableError):
                 self.left_to_others.add(node_id)
-            self._failed(what, node_id, error)
+            self._failed(task, error, began=bool(self._now))
             return False
-        else:
-            self._finished(what, node_id, self.progress, last)
-            return True
         finally:
-            self.progress = None
-            lease.release()
+            self._now = None
+            mover.release()
+        if len(done) == len(RANGES):
+            whole.release()
+        return len(done) == len(RANGES)
 
-    def _lease(self, node_id: str, keepers: list[str], sources: list[str]) -> Lease:
-        # The same keeper for every worker that can reach it.
-        reachable = [keeper for keeper in keepers if keeper in sources] or keepers
-        key, timeout = f"{self.key_prefix}fleet:lease:{node_id}", self.membership.timeout
-        return Lease(self._nodes[reachable[0]], key, clock=self._clock, timeout=timeout)
-
-    def _passes(
-        self, sources: list[str], target_of: Callable[[bytes], list[str]], lease: Lease
-    ) -> Tally:
-        """Copy until nothing is left to copy; return what the last pass met.
-
-        Raises:
-            UnreadableError: Records are left that another worker can read.
-        """
-        tally = Tally()
-        for _ in range(MAX_PASSES):
-            tally, self._counted = Tally(), 0
-            for source in sources:
-                self._pass(source, target_of, lease, tally)
-            if not tally.written:
+    def _move(self, mover: Mover) -> dict[str, Done]:
+        """Do ranges until none is left; return those that are done, by whichever worker."""
+        task, began = mover.task, self._clock.monotonic()
+        while True:
+            done = mover.take()
+            if not mover.leases:
                 break
-        is_readable = self.membership.workers.is_read_elsewhere
-        readable = sum(count for needs, count in tally.unread.items() if is_readable(needs))
-        if readable:
-            raise UnreadableError(readable)
-        return tally
+            if self._now is None:
+                self._now = mover, began
+                text = f"{task.what} of {task.node_id} began"
+                self._events.add("info", f"{task.what}_began", text, node=task.node_id)
+            mover.move()
+        if self._now is not None:
+            self._finished(mover, done, self._clock.monotonic() - began)
+        return done
 
-    def _pass(
-        self, source: str, target_of: Callable[[bytes], list[str]], lease: Lease, tally: Tally
-    ) -> None:
-        """Copy what *source* holds."""
-        listed, prefix = self._listed(source), self.key_prefix.encode()
-
-        def batches() -> Iterator[tuple[MemcachedNode, list[str]]]:
-            waiting: dict[str, list[str]] = {}
-            for start in range(0, len(listed), DIGEST_LENGTH):
-                key = prefix + listed[start : start + DIGEST_LENGTH]
-                for target in target_of(key):
-                    if target == source:
-                        continue
-                    keys = waiting.setdefault(target, [])
-                    keys.append(key.decode("ascii"))
-                    if len(keys) == BATCH:
-                        yield self._begun(waiting.pop(target), target, lease, tally)
-            for target, keys in waiting.items():
-                yield self._begun(keys, target, lease, tally)
-
-        self.copier.copy(batches(), self._nodes[source], tally)
-        while tally.foreign:
-            lease.check()
-            self._copy_foreign(source, *tally.foreign.popitem(), tally)
-
-    def _listed(self, source: str) -> bytearray:
-        """Return the digests of the sessions that *source* holds, one behind another."""
-        listed = bytearray()
-        try:
-            self._nodes[source].list_digests(
-                self.key_prefix,
-                DIGITS,
-                DIGEST_LENGTH,
-                lambda names: listed.extend(b"".join(names)),
-                self._clock.monotonic() + LIST_TIME,
-            )
-        except NodeValueError:
-            self.unlisted.add(source)
-            raise
-        self.unlisted.discard(source)
-        return listed
-
-    def _begun(
-        self, keys: list[str], target: str, lease: Lease, tally: Tally
-    ) -> tuple[MemcachedNode, list[str]]:
-        """Return a batch that is copied next."""
-        lease.check()
-        self._go_on(len(keys), tally)
-        return self._nodes[target], keys
-
-    def _copy_foreign(self, source: str, target: str, keys: list[str], tally: Tally) -> None:
-        """Copy what only others can read as it is; the listing contains how long it lives."""
-        node, deadline = self._nodes[source], self._clock.monotonic() + LIST_TIME
-        expiries = node.expiries(self.key_prefix, keys, deadline)
-        self.copier.copy_as_is(expiries, node, self._nodes[target], tally)
-        self._go_on(0, tally)
-
-    def _go_on(self, looked_at: int, tally: Tally) -> None:
-        copied = tally.written - self._counted
-        self._counted = tally.written
-        if self.progress is not None:
-            self.progress = self.progress._replace(
-                looked_at=self.progress.looked_at + looked_at,
-                copied=self.progress.copied + copied,
-            )
-
-    def _finished(self, what: str, node_id: str, progress: Progress, last: Tally) -> None:
-        seconds = self._clock.monotonic() - progress.began
+    def _finished(self, mover: Mover, done: dict[str, Done], seconds: float) -> None:
+        task, is_whole = mover.task, len(done) == len(RANGES)
+        copied, looked_at = mover.so_far
+        if is_whole:
+            copied = sum(one.copied for one in done.values())
+            looked_at = sum(one.looked_at for one in done.values())
+        share = "" if is_whole else "a part of the "
         text = (
-            f"{what} of {node_id} finished: {progress.copied} records copied,"
-            f" {progress.looked_at} compared in {seconds:.1f} s"
+            f"{share}{task.what} of {task.node_id} finished: {copied} records copied,"
+            f" {looked_at} compared in {seconds:.1f} s"
         )
-        if last.refused:
-            text += f"; {last.refused} were refused, their other copy counts"
-        if unread := last.unread.total():
-            text += f"; {unread} were left that no worker can read"
-        level = "warning" if last.refused or unread else "info"
-        self._events.add(level, f"{what}_finished", text, node=node_id, ends=what)
+        if mover.refused:
+            text += f"; {mover.refused} were refused, their other copy counts"
+        if mover.unread:
+            text += f"; {mover.unread} were left that no worker can read"
+        level = "warning" if mover.refused or mover.unread else "info"
+        if is_whole:
+            kind = f"{task.what}_finished"
+            self._events.add(level, kind, text, node=task.node_id, ends=task.what)
+        else:
+            self._events.add(level, f"{task.what}_shared", text, node=task.node_id)
 
-    def _failed(self, what: str, node_id: str, error: Exception) -> None:
-        text = f"{what} of {node_id} was broken off: {error}"
+    def _failed(self, task: Task, error: Exception, *, began: bool) -> None:
+        if not began and isinstance(error, NodeError):
+            return  # the node that keeps leases does not answer: the next tick sees to it
+        text = f"{task.what} of {task.node_id} was broken off: {error}"
         if isinstance(error, NodeValueError):
             text += "; the node stays in use and is read together with others"
-        self._events.add("warning", f"{what}_failed", text, node=node_id, begins=what)
+        self._events.add(
+            "warning", f"{task.what}_failed", text, node=task.node_id, begins=task.what
+        )

@@ -305,7 +305,7 @@ MUTATIONS = [
     ),
     Mutation(
         "one pass instead of four",
-        "maintenance/rebuild.py",
+        "maintenance/mover.py",
         "MAX_PASSES = 4",
         "MAX_PASSES = 1",
         REBUILDER,
@@ -313,8 +313,8 @@ MUTATIONS = [
     Mutation(
         "a rebuild goes on under the lease of another worker",
         "maintenance/rebuild.py",
-        "if not lease.acquire():",
-        "if lease.acquire() is None:",
+        "if not whole.acquire():",
+        "if whole.acquire() is None:",
         REBUILDER,
     ),
     Mutation(
@@ -326,7 +326,7 @@ MUTATIONS = [
     ),
     Mutation(
         "a rebuild counts although another worker can read more",
-        "maintenance/rebuild.py",
+        "maintenance/mover.py",
         "if readable:",
         "if False:",
         REBUILDER,
@@ -334,7 +334,7 @@ MUTATIONS = [
     Mutation(
         "records that only others can read are not copied",
         "maintenance/copier.py",
-        "tally.foreign.setdefault(target.id, []).append(key)",
+        "batch.tally.foreign.setdefault(way, []).append(key)",
         "pass",
         REBUILDER,
     ),

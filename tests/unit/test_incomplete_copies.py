@@ -17,7 +17,7 @@ from support.storage import (
     replica_set,
 )
 
-from flask_msm.maintenance.copier import RecordCopier, Tally
+from flask_msm.maintenance.copier import Batch, RecordCopier, Tally
 from flask_msm.record.envelope import Envelope
 from flask_msm.record.segments import Change
 from flask_msm.storage.replicated import ClusterStore
@@ -62,7 +62,7 @@ class Site:
     def copy(self):
         """Bring what the first home has to the second; return how many were written."""
         tally = Tally()
-        self.copier.copy([(self.second, [KEY])], self.first, tally)
+        self.copier.copy([Batch(self.first, self.second, [KEY], tally)])
         return tally.written
 
 
