@@ -195,7 +195,8 @@ class RecordCopier:
         self._seen = requests
         spent = self.processor() - self._spent
         taken = max(self.clock.monotonic() - self._began, spent)
-        self.pause(max(0.0, spent / duty - taken))
+        if spent / duty > taken:
+            self.pause(spent / duty - taken)
         self._began, self._spent = self.clock.monotonic(), self.processor()
 
     def _ask(self, batch: Batch) -> _Asked:

@@ -23,6 +23,8 @@ from flask_msm.storage.store import LocalStorageError, RecordRefusedError, Recor
 
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from flask_msm.cluster.ended_sessions import Ended
     from flask_msm.storage.failover import FailoverStore
     from flask_msm.storage.local.sync_state import Entry
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 MOST_FAILURES = 3
 #: Under this name it is noted on the host which losses of memory have been dealt with.
 HANDLED = "fleet:handled"
+#: Sessions that are handed over together.
+BATCH = 100
 #: A run may take so long before it looks at the nodes again, seconds.
 RUN_TIME = 30.0
 #: Kind of the condition that sessions cannot be handed over.
@@ -148,24 +152,28 @@ class Failback:
         began, failures, done, left = self.membership.clock.monotonic(), 0, 0, 0
         last: Exception | None = None
         try:
-            for key in (*ended, *rest):
-                if failures >= MOST_FAILURES or self.membership.clock.monotonic() > until:
+            for batch in self._batches(ended, rest):
+                if not self._goes_on(until):
                     return False
-                if self.membership.mode.mode is not Mode.DISTRIBUTED:
-                    return False
-                deadline = self.membership.clock.monotonic() + self.membership.timeout
-                try:
-                    taken = self.store.hand_over(key, deadline, fresh=not dirty)
-                except (RecordTooLargeError, RecordRefusedError, UnknownRecordError) as error:
-                    # Nodes do not take it, or only others can read it. It stays on this host, and
-                    # must not keep all others here as well.
-                    left += 1
-                    last = error
-                    continue
-                failures = 0 if taken else failures + 1
-                done += taken
-                if taken and not dirty:
-                    self._given.add(key)
+                taken = frozenset(self.store.hand_over_many(batch, self.membership.timeout))
+                if taken:
+                    failures, done = 0, done + len(taken)
+                    self._given.update(() if dirty else taken)
+                for key in [one for one in batch if one not in taken]:
+                    if failures >= MOST_FAILURES or not self._goes_on(until):
+                        return False
+                    try:
+                        is_taken = self._hand_over_one(key, dirty=dirty)
+                    except (RecordTooLargeError, RecordRefusedError, UnknownRecordError) as error:
+                        # Nodes do not take it, or only others can read it. It stays on this host,
+                        # and must not keep all others here as well.
+                        left += 1
+                        last = error
+                        continue
+                    failures = 0 if is_taken else failures + 1
+                    done += is_taken
+                    if is_taken and not dirty:
+                        self._given.add(key)
                 self.progress = FailbackProgress(len(found), done)
         finally:
             self.progress = None
@@ -178,6 +186,21 @@ class Failback:
                 text = f"{done} of {len(found)} sessions {what} were handed over in {seconds:.1f} s"
                 self.membership.events.add("info", "handed_over", text, loud=True)
         return done + left == len(found)
+
+    def _goes_on(self, until: float) -> bool:
+        """Return whether a run may go on: until then (monotonic, seconds), while nodes are used."""
+        in_time = self.membership.clock.monotonic() <= until
+        return in_time and self.membership.mode.mode is Mode.DISTRIBUTED
+
+    def _batches(self, *groups: Sequence[str]) -> Iterator[Sequence[str]]:
+        """Yield the keys of each of *groups* in parts, never of two together."""
+        for keys in groups:
+            for start in range(0, len(keys), BATCH):
+                yield keys[start : start + BATCH]
+
+    def _hand_over_one(self, key: str, *, dirty: bool) -> bool:
+        deadline = self.membership.clock.monotonic() + self.membership.timeout
+        return self.store.hand_over(key, deadline, fresh=not dirty)
 
     def _say_late(self) -> None:
         """Report that changes wait on this host because nodes did not take them in time."""

@@ -12,7 +12,8 @@ import math
 import socket
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from flask_msm.errors import NodeBusyError, NodeValueError
 
@@ -29,13 +30,14 @@ from .resolver import Resolver, UnixSocket
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from flask_msm.errors import NodeError
     from flask_msm.process.clock import Clock
 
     from .endpoint import ConnectionCounters
     from .protocol import CasToken, Exchange, Item, Look, Reply, Values
+    from .wire import ServerError
 
 T = TypeVar("T")
 
@@ -174,8 +176,9 @@ class MemcachedNode:
         except wire.WireError as exc:
             return FailedReply(classify(self.id, exc))
         command = wire.cas(name, value, wire.checked_ttl(ttl, self.clock_ahead), token.unique)
+        reply = Answer[bool | None](_REPLACED)
         return CasExchange(
-            self._endpoint, command, Answer(_REPLACED), deadline, opened_by=token.horizon
+            self._endpoint, command, reply, deadline, opened_by=token.horizon, outdated=False
         ).begin()
 
     def start_get_values(self, keys: Collection[str], deadline: float) -> Exchange[Values]:
@@ -260,29 +263,84 @@ class MemcachedNode:
             NodeError: The node failed; some may have been stored.
         """
         found: dict[str, bool | NodeError] = {}
-        commands: dict[str, bytes] = {}
-        size = 0
-        for key, (value, ttl) in items.items():
-            try:
-                name = self._checked(key, value)
-            except wire.WireError as exc:
-                found[key] = classify(self.id, exc)
-                continue
-            command = wire.add(name, value, wire.checked_ttl(ttl, self.clock_ahead))
-            if commands and (size + len(command) > BATCH_BYTES or len(commands) == BATCH):
-                found |= self._added(commands, deadline)
-                commands, size = {}, 0
-            commands[key] = command
-            size += len(command)
-        return found | self._added(commands, deadline) if commands else found
+        commands = self._commands(
+            {
+                key: (value, partial(wire.add, value=value, ttl=self._ttl(ttl)))
+                for key, (value, ttl) in items.items()
+            },
+            found,
+        )
+        for batch in _batches(commands):
+            reply = ManyAnswers(len(batch), _ADDED, OF_A_VALUE)
+            answers = self._start(b"".join(batch.values()), reply, deadline).result()
+            found |= self._meanings(batch, answers)
+        return found
 
-    def _added(self, commands: Mapping[str, bytes], deadline: float) -> dict[str, bool | NodeError]:
-        reply = ManyAnswers(len(commands), _ADDED, OF_A_VALUE)
-        answers = self._start(b"".join(commands.values()), reply, deadline).result()
+    def cas_many(
+        self, items: Mapping[str, tuple[bytes, int, CasToken]], deadline: float
+    ) -> dict[str, bool | NodeError | None]:
+        """Replace items, as many with one command as go well.
+
+        Args:
+            items: Values, times to live in seconds and what they were read with, by key.
+            deadline: Monotonic time in seconds by which the answers have to be there.
+
+        Returns:
+            By key what ``start_cas`` answers, or why the node refused the value.
+
+        Raises:
+            NodeError: The node failed; some may have been stored.
+        """
+        found: dict[str, bool | NodeError | None] = {}
+        commands = self._commands(
+            {
+                key: (
+                    value,
+                    partial(wire.cas, value=value, ttl=self._ttl(ttl), unique=token.unique),
+                )
+                for key, (value, ttl, token) in items.items()
+            },
+            found,
+        )
+        oldest = min((token.horizon for _, _, token in items.values()), default=0)
+        for batch in _batches(commands):
+            reply = ManyAnswers[bool | None](len(batch), _REPLACED, OF_A_VALUE)
+            outdated: list[bool | ServerError | None] = [False] * len(batch)
+            exchange = CasExchange(
+                self._endpoint,
+                b"".join(batch.values()),
+                reply,
+                deadline,
+                opened_by=oldest,
+                outdated=outdated,
+            )
+            found |= self._meanings(batch, exchange.begin().result())
+        return found
+
+    def _commands(
+        self,
+        made: Mapping[str, tuple[bytes, Callable[[bytes], bytes]]],
+        refused: dict[str, Any],
+    ) -> dict[str, bytes]:
+        """Return commands with values; *refused* gets why one cannot be sent."""
+        commands = {}
+        for key, (value, command) in made.items():
+            try:
+                commands[key] = command(self._checked(key, value))
+            except wire.WireError as exc:
+                refused[key] = classify(self.id, exc)
+        return commands
+
+    def _meanings(
+        self, commands: Mapping[str, bytes], answers: Sequence[T | ServerError]
+    ) -> dict[str, T | NodeError]:
         return {
-            key: answer if isinstance(answer, bool) else classify(self.id, answer)
+            key: classify(self.id, answer) if isinstance(answer, wire.ServerError) else answer
             for key, answer in zip(commands, answers, strict=True)
         }
+
+    def _ttl(self, ttl: int | None) -> int:
+        return wire.checked_ttl(ttl, self.clock_ahead)
 
     def delete(self, key: str, deadline: float) -> bool:
         """Remove an item; ``False`` when there was none."""
@@ -417,3 +475,17 @@ class MemcachedNode:
             return {wire.key_bytes(key): key for key in keys}
         except wire.IllegalKeyError as exc:
             raise classify(self.id, exc) from exc
+
+
+def _batches(commands: Mapping[str, bytes]) -> Iterator[dict[str, bytes]]:
+    """Yield as many of *commands* at a time as go well together."""
+    batch: dict[str, bytes] = {}
+    size = 0
+    for key, command in commands.items():
+        if batch and (size + len(command) > BATCH_BYTES or len(batch) == BATCH):
+            yield batch
+            batch, size = {}, 0
+        batch[key] = command
+        size += len(command)
+    if batch:
+        yield batch

@@ -206,33 +206,35 @@ class PendingReply(Generic[T]):
             place.give_back()
 
 
-class CasExchange(PendingReply[bool | None]):
+class CasExchange(PendingReply[T]):
     """A ``cas``, which may travel only on a connection that was open before its ``gets``.
 
     The cas ids of a server start anew with it, so that on a later connection an old id may fit
-    an item it was not read from. Instead the answer is ``False``: read again.
+    an item it was not read from. Instead the answer is *outdated*: read again.
     """
 
-    __slots__ = ("_opened_by",)
+    __slots__ = ("_opened_by", "_outdated")
 
     def __init__(
         self,
         endpoint: Endpoint,
         command: bytes,
-        reply: Reply[bool | None],
+        reply: Reply[T],
         deadline: float,
         *,
         opened_by: int,
+        outdated: T,
     ) -> None:
         super().__init__(endpoint, command, reply, deadline)
         self._opened_by = opened_by
+        self._outdated = outdated
 
-    def result(self) -> bool | None:
+    def result(self) -> T:
         """Read the reply. Call it once."""
         try:
             return super().result()
         except OutdatedTokenError:
-            return False
+            return self._outdated
 
     def _check_out(self, endpoint: Endpoint) -> Connection:
         connection = endpoint.pool.take_older(self._opened_by)

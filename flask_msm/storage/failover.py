@@ -14,12 +14,13 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.cluster.mode import Mode
-from flask_msm.errors import CorruptRecordError, UnknownRecordError
+from flask_msm.errors import CorruptRecordError, RecordError, UnknownRecordError
 from flask_msm.record.attributes import written_until
 from flask_msm.record.hybrid_clock import milliseconds, stamp_at
 from flask_msm.record.keys import digest_of
 from flask_msm.record.record import BEHIND, PARTIAL, Kind, join
 
+from . import batch_handover
 from .local.store import LOCAL
 from .local.sync_state import SyncState
 from .mirror import COLLECTED
@@ -37,6 +38,8 @@ from .store import (
 
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from flask_msm.cluster.ended_sessions import EndedSessions
     from flask_msm.cluster.mode import ModeState
     from flask_msm.process.background import Background
@@ -408,6 +411,26 @@ class FailoverStore:
             return True
         return self.give(key, entry.record, deadline, fresh=fresh) is not None
 
+    def hand_over_many(self, keys: Sequence[str], timeout: float) -> Iterable[str]:
+        """Join what this host has of *keys* into the cluster; return those that it knows now.
+
+        The others are not as simple as that, or failed: they are left to ``hand_over``.
+
+        Args:
+            keys: Storage keys, a few hundred at most.
+            timeout: Time in seconds for one command.
+        """
+        here: dict[str, Record] = {}
+        for key in keys:
+            with suppress(RecordError, LocalStorageError):
+                entry = self.local.find(key)
+                if entry is not None:
+                    here[key] = entry.record
+        taken = batch_handover.hand_over(self.nodes, here, timeout)
+        for key, record in taken.items():
+            self._taken(key, record)
+        return taken
+
     def give(self, key: str, here: Record, deadline: float, *, fresh: bool = False) -> Given | None:
         """Join *here*, which this host has of *key*, into the cluster.
 
@@ -430,11 +453,15 @@ class FailoverStore:
             return None
         if not self._take_along(here, saved.record, deadline):
             return None  # it stays marked, and is tried again
-        kept = self.local.confirm(key, saved.record)
-        if saved.record.kind is Kind.DESTROYED:
+        return Given(saved.record, self._taken(key, saved.record))
+
+    def _taken(self, key: str, record: Record) -> bool:
+        """Note that the cluster has *record*; return whether this host has it as well."""
+        kept = self.local.confirm(key, record)
+        if record.kind is Kind.DESTROYED:
             # The worker that ended it may be gone, and other hosts do not know of it.
-            self.ended_sessions.add(digest_of(key) or "", stamp=saved.record.version)
-        return Given(saved.record, kept)
+            self.ended_sessions.add(digest_of(key) or "", stamp=record.version)
+        return kept
 
     def _take_along(self, here: Record, joined: Record, deadline: float) -> bool:
         """Bring to the new id of a session what was written under the old one beside the move.

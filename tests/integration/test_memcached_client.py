@@ -227,6 +227,30 @@ def test_an_answer_that_is_none_fails_the_values_that_were_sent_with_it(node, se
         node.add_many({"k": (b"v", TTL)}, soon())
 
 
+def test_many_values_are_replaced_that_are_what_they_were_read_as(node):
+    for number in range(250):
+        add(node, b"%d" % number, key=f"k{number}")
+    read = node.get_many([f"k{number}" for number in range(250)], soon())
+    cas(node, b"other", read["k7"].token, "k7")
+    node.delete("k8", soon())
+
+    answers = node.cas_many({key: (b"new", TTL, item.token) for key, item in read.items()}, soon())
+
+    assert {key for key, answer in answers.items() if answer is not True} == {"k7", "k8"}
+    assert (answers["k7"], answers["k8"]) == (False, None)
+    assert (value(node, "k7"), value(node, "k249")) == (b"other", b"new")
+
+
+def test_values_read_from_a_server_before_it_was_restarted_are_not_replaced(node, server):
+    add(node, b"1")
+    token = gets(node).token
+    server.restart()
+    add(node, b"2")
+
+    assert node.cas_many({"k": (b"3", TTL, token)}, soon()) == {"k": False}
+    assert value(node) == b"2"
+
+
 def test_values_are_read_without_what_it_takes_to_replace_them(node):
     for key, data in (("a", b"1"), ("b", b"END\r\n"), ("c", b"x" * 300_000)):
         add(node, data, key=key)

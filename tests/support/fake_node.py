@@ -174,13 +174,22 @@ class FakeNode:
         return self._exchange("add", key, add)
 
     def add_many(self, items, deadline: float):
-        answers = {}
-        for key, (value, ttl) in items.items():
-            try:
-                answers[key] = self.start_add(key, value, ttl, deadline).result()
-            except NodeValueError as error:
-                answers[key] = error
-        return answers
+        return {
+            key: self._answered(self.start_add(key, value, ttl, deadline))
+            for key, (value, ttl) in items.items()
+        }
+
+    def cas_many(self, items, deadline: float):
+        return {
+            key: self._answered(self.start_cas(key, value, ttl, token, deadline))
+            for key, (value, ttl, token) in items.items()
+        }
+
+    def _answered(self, exchange: FakeExchange):
+        try:
+            return exchange.result()
+        except NodeValueError as error:
+            return error
 
     def start_cas(
         self, key: str, value: bytes, ttl: int, token: CasToken, deadline: float

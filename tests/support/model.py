@@ -258,6 +258,12 @@ class Link:
             for key, (value, ttl) in items.items()
         }
 
+    def cas_many(self, items, deadline):
+        return {
+            key: self.start_cas(key, value, ttl, token, deadline).result()
+            for key, (value, ttl, token) in items.items()
+        }
+
     def get_many(self, keys, deadline):
         found = self._send(lambda: {key: self.memory.get(key) for key in keys}, deadline)()
         return {key: item for key, item in found.items() if item is not None}
@@ -1071,7 +1077,7 @@ def world(seed, kind=World, **options):
             for name, what in {
                 "flask_msm.sessions.unit_of_work.new_sid": made.new_sid,
                 # No thread of its own renews a lease: here no rebuild takes that long.
-                "flask_msm.maintenance.lease.Lease.kept": lambda _: nullcontext(),
+                "flask_msm.maintenance.rebuild.kept": lambda _: nullcontext(),
                 "flask_msm.storage.local.memory.time": made.clock,
                 "cachelib.simple.time": made.clock.time,
             }.items():

@@ -133,6 +133,7 @@ def test_a_record_that_nodes_do_not_take_is_not_waited_for(crew, old, monkeypatc
         refused.append(hand_over)
         raise RecordRefusedError
 
+    monkeypatch.setattr(old.state.store, "hand_over_many", lambda *_: ())
     monkeypatch.setattr(old.state.store, "hand_over", refuse)
     until(crew, lambda: refused, old)
     for _ in range(3):
