@@ -141,11 +141,15 @@ def _figures(text: str) -> tuple[int, float]:
 
 def _print(sessions: int, threads: int, alone: list[float], outcome: Outcome) -> None:
     rate = outcome.copied / max(outcome.seconds, 0.1)
-    each = outcome.processor / max(outcome.copied, 1) * 1e6
+    each = max(outcome.processor, 1e-6) / max(outcome.copied, 1) * 1e6
     print(
         f"{sessions:,} sessions, {threads} busy threads: {outcome.copied:,} copied in"
         f" {outcome.seconds:.1f} s, {rate:,.0f} a second"
-        + (f", {each:.0f} microseconds of processor each" if not threads else "")
+        + (
+            f", {each:.0f} microseconds of processor each ({1e6 / each:,.0f} in a second of it)"
+            if not threads
+            else ""
+        )
     )
     if alone and outcome.requests:
         p99 = [quantiles(times, n=100)[98] for times in (alone, outcome.requests)]
