@@ -51,6 +51,7 @@ from .maintenance.reporting import StatusReporter
 from .maintenance.retries import RetryQueue
 from .maintenance.runtime import Runtime
 from .maintenance.scheduler import Scheduler
+from .maintenance.totals import SharedTotals
 from .policies import PolicyInForce
 from .process.background import Background
 from .record.encryption import encryption_of
@@ -443,6 +444,14 @@ class Cluster:
             ),
             key_prefix=settings.key_prefix,
         )
+        sources = self._sources(repository)
+        self.totals = SharedTotals(
+            repository.meter,
+            store=self.store,
+            table=self.state,
+            sources=sources,
+            worker=lambda: self.workers.worker,
+        )
         self.reporter = StatusReporter(
             self.reports,
             membership=self.membership,
@@ -452,8 +461,9 @@ class Cluster:
             meter=repository.meter,
             losses=repository.losses,
             before=self.overrides.keep,
-            sources=self._sources(repository),
+            sources=sources,
             version=environment.version,
+            totals=self.totals,
         )
         self.copies = CopyCount(
             membership=self.membership,

@@ -78,7 +78,12 @@ class ApiView(MsmView):
         """Return the state as Prometheus reads it."""
         if not metrics.is_available():
             return self.refusal(501, _("Install flask-msm[prometheus] for metrics."))
-        body = metrics.exposition(self.context.snapshot())
+        whose = request.args.get("workers", "host")
+        if whose not in metrics.WHOSE:
+            return self.refusal(
+                400, _("workers is one of {names}.", names=", ".join(metrics.WHOSE))
+            )
+        body = metrics.exposition(self.context.snapshot(), self.context.console.totals(whose))
         return Response(body, content_type=metrics.CONTENT_TYPE)
 
     @exposed("/health")

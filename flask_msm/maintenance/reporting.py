@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .membership import Membership
     from .node_statistics import Numbers
     from .rebuild import Rebuilder
+    from .totals import SharedTotals
 
 
 #: So many of the newest events go into a report.
@@ -61,6 +62,7 @@ class StatusReporter:
     before: Callable[[], object]
     sources: Mapping[str, Callable[[], Any]]
     version: str
+    totals: SharedTotals
 
     def __post_init__(self) -> None:
         self.histories: defaultdict[str, RecentStatistics] = defaultdict(RecentStatistics)
@@ -80,6 +82,7 @@ class StatusReporter:
         worker = self.membership.workers.worker
         data = self.reports.seal(worker, self.facts(numbers))
         self.store.local.put_blob(note_name(worker), data)
+        self.totals.share(numbers)
         self.reports.publish(worker, data, self._clock.monotonic() + self.membership.timeout)
 
     def facts(self, numbers: Mapping[str, Numbers]) -> dict[str, Any]:
@@ -101,6 +104,7 @@ class StatusReporter:
                 for node_id in self.membership.table.node_ids
             },
             "traffic": self._traffic(),
+            "totals": self.totals.own(),
             "local": self._kept(),
             "events": [_said(event._asdict()) for event in self.membership.events.newest(EVENTS)],
             "rebuild": self._rebuild(),

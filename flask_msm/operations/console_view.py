@@ -13,6 +13,7 @@ from .history import build_history
 from .inspection import inspect
 from .observer import REFRESH, Observer
 from .projection import SnapshotBuilder
+from .worker_totals import parsed
 
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from .inspection import Inspection
     from .lookup import SessionLookup
     from .snapshot import BlacklistEntry, Snapshot
+    from .worker_totals import Whose, WorkerTotals
 
 #: Time in seconds a look at the nodes may take.
 LOOK = 0.25
@@ -87,6 +89,26 @@ class ConsoleView:
         if cluster is not None:
             book = cluster.history.records.read(self._clock.monotonic() + LOOK)
         return build_history(name, book, self.view())
+
+    def totals(self, whose: Whose = "host") -> tuple[WorkerTotals, ...]:
+        """Return what workers counted since they started; nothing without nodes.
+
+        Args:
+            whose: ``host``: of all workers of this host, the same whichever of them is asked;
+                ``self``: of this one; ``fleet``: of all that can be seen.
+        """
+        if (cluster := self.application.cluster) is None:
+            return ()
+        numbers = cluster.prober.numbers
+        if whose == "self":
+            found = [cluster.totals.share(numbers)]
+        else:
+            found = cluster.totals.of_host(numbers)
+        totals = {str(facts.get("worker", "")): facts for facts in found}
+        if whose == "fleet":
+            for name, report in self._observer().seen().reports.items():
+                totals.setdefault(name, report.facts.get("totals", {}))
+        return tuple(parsed(name, facts) for name, facts in sorted(totals.items()))
 
     def look(self) -> Snapshot:
         """Return the fleet after the nodes were asked what operators have changed.

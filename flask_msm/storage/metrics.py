@@ -10,6 +10,8 @@ from bisect import bisect_left
 from collections import deque
 from typing import TYPE_CHECKING
 
+from flask_msm.process.locks import ProcessLock
+
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,17 +45,34 @@ class Window:
     """What happened in thirty seconds.
 
     *loads* and *saves* are latencies by class; *failed* are reads that no store answered and writes
-    that none took; *asked* are storage keys of some of the sessions that were read.
+    that none took, *unknown* and *unsaved* each of them alone; *asked* are storage keys of some of
+    the sessions that were read.
     """
 
-    __slots__ = ("asked", "failed", "hits", "loads", "misses", "number", "saves")
+    __slots__ = (
+        "asked", "failed", "hits", "load_seconds", "loads", "misses", "number", "save_seconds",
+        "saves", "unknown", "unsaved",
+    )  # fmt: skip
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.loads = [0] * (len(BOUNDS) + 1)
         self.saves = [0] * (len(BOUNDS) + 1)
-        self.hits = self.misses = self.failed = 0
+        self.hits = self.misses = self.failed = self.unknown = self.unsaved = 0
+        self.load_seconds = self.save_seconds = 0.0
         self.asked: set[str] = set()
+
+    def add(self, other: Window) -> None:
+        """Add what was counted in another one."""
+        self.loads = summed((self.loads, other.loads))
+        self.saves = summed((self.saves, other.saves))
+        self.hits += other.hits
+        self.misses += other.misses
+        self.failed += other.failed
+        self.unknown += other.unknown
+        self.unsaved += other.unsaved
+        self.load_seconds += other.load_seconds
+        self.save_seconds += other.save_seconds
 
 
 class LatencyMetrics:
@@ -68,6 +87,17 @@ class LatencyMetrics:
         self._clock = clock
         self._windows: deque[Window] = deque([Window(0)], maxlen=STEPS)
         self.asked = self._windows[-1].asked
+        #: What was counted in all windows before the newest.
+        self._before = Window(0)
+        self._turning = ProcessLock()
+
+    def totals(self) -> Window:
+        """Return what was counted since the start: none of it ever falls."""
+        with self._turning:
+            found = Window(0)
+            found.add(self._before)
+            found.add(self._windows[-1])
+            return found
 
     def newest(self) -> int:
         """Return how many reads and writes the newest window has: another number after each."""
@@ -84,10 +114,12 @@ class LatencyMetrics:
         if window.number != number:
             window = self._begun(number)
         window.loads[bisect_left(BOUNDS, now - began)] += 1
+        window.load_seconds += now - began
         if found:
             window.hits += 1
         elif found is None:
             window.failed += 1
+            window.unknown += 1
         else:
             window.misses += 1
         return now - began
@@ -99,7 +131,10 @@ class LatencyMetrics:
         if window.number != number:
             window = self._begun(number)
         window.saves[bisect_left(BOUNDS, now - began)] += 1
-        window.failed += not stored
+        window.save_seconds += now - began
+        if not stored:
+            window.failed += 1
+            window.unsaved += 1
         return now - began
 
     def windows(self) -> list[Window | None]:
@@ -114,10 +149,15 @@ class LatencyMetrics:
         return [(window.number, window.asked) for window in windows if window and window.asked]
 
     def _begun(self, number: int) -> Window:
-        window = Window(number)
-        self._windows.append(window)
-        self.asked = window.asked
-        return window
+        with self._turning:
+            last = self._windows[-1]
+            if last.number == number:  # another thread was first
+                return last
+            self._before.add(last)
+            window = Window(number)
+            self._windows.append(window)
+            self.asked = window.asked
+            return window
 
 
 def quantile(classes: Iterable[int], share: float) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from support.fleet_scenes import all_well
 
@@ -13,6 +13,7 @@ from flask_msm.errors import CommandError, ConflictError
 from flask_msm.maintenance.history_records import Book
 from flask_msm.operations.history import build_history
 from flask_msm.operations.snapshot import Choice, Drain, Event, SessionFacts, Snapshot
+from flask_msm.operations.worker_totals import parsed
 
 
 class FakeConsole:
@@ -38,6 +39,13 @@ class FakeConsole:
 
     def history(self, name="24h"):
         return build_history(name, self.book, self.view())
+
+    def totals(self, whose="host"):
+        nodes = {node.id: asdict(node.stats) for node in self.snapshot.nodes if node.stats}
+        return tuple(
+            parsed(worker.id, {"counts": dict(worker.counts), "nodes": nodes})
+            for worker in self.snapshot.workers
+        )
 
     def look(self) -> Snapshot:
         self.looks += 1

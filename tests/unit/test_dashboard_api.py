@@ -95,7 +95,7 @@ def test_metrics_are_what_prometheus_reads():
     lines = response.text.splitlines()
     assert 'flask_msm_node_state{node="n3",state="down"} 1.0' in lines
     assert 'flask_msm_workers{mode="local"} 1.0' in lines
-    assert 'flask_msm_node_evictions{node="n2"} 4211.0' in lines
+    assert 'flask_msm_node_evictions_total{node="n2"} 4211.0' in lines
     assert 'flask_msm_policy_info{value="blacklist"} 1.0' in lines
 
 
