@@ -100,7 +100,7 @@ coverage:  ## check that unit and contract tests take nine of ten branches of ea
 drill:  ## break everything while people click, and print who noticed
 	@scripts/system-packages.sh venv memcached
 	@# Without HAProxy the drill takes a small balancer of its own; it prints that.
-	@scripts/system-packages.sh haproxy || true
+	@scripts/system-packages.sh haproxy prometheus || true
 	@scripts/venv.sh demo
 	@$(RUN) drill $(ARGS)
 
@@ -117,7 +117,7 @@ clean:  ## remove .venv and everything else that was made here
 packages:
 	@scripts/system-packages.sh venv memcached chromium
 	@# Without HAProxy the tests of the route in the cookie are skipped with that reason.
-	@scripts/system-packages.sh haproxy || true
+	@scripts/system-packages.sh haproxy prometheus || true
 
 third-party:
 	@scripts/system-packages.sh venv

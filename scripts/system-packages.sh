@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Make sure that what pip cannot install is there.
 #
-# Usage: scripts/system-packages.sh WHAT...       WHAT is "venv", "memcached", "haproxy",
+# Usage: scripts/system-packages.sh WHAT...       WHAT is "venv", "memcached", "haproxy", "prometheus",
 #                                                 "redis", "chromium" or "wrk"
 #
 # What is missing is installed where that is possible (root on Debian or a system like it);
@@ -37,11 +37,14 @@ for what in "$@"; do
     redis)
         command -v redis-server >/dev/null || missing+=(redis-server)
         ;;
+    prometheus)
+        command -v promtool >/dev/null || missing+=(prometheus)
+        ;;
     wrk)
         command -v wrk >/dev/null || missing+=(wrk)
         ;;
     *)
-        echo "$0: '$what' is not one of: venv memcached haproxy redis chromium wrk" >&2
+        echo "$0: '$what' is not one of: venv memcached haproxy prometheus redis chromium wrk" >&2
         exit 2
         ;;
     esac

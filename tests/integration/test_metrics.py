@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
+import subprocess
 
 import pytest
+import yaml
 from support.operator import ANNA
 from support.sites import Sites
 
 from flask_msm.testing.memcached import wait_until
+from harness.processes import ROOT
 
 
 pytestmark = pytest.mark.memcached
@@ -81,3 +86,85 @@ def test_one_worker_may_be_asked_for_itself_alone(site):
     assert len(workers_in(series(site, METRICS + "?workers=self"))) == 1
     assert len(workers_in(series(site, METRICS + "?workers=fleet"))) == WORKERS
     assert site.ask(METRICS + "?workers=all").status == 400
+
+
+# -- the samples for Prometheus and Grafana ------------------------------------------------------
+
+ALERTS = ROOT / "contrib" / "prometheus" / "alerts.yml"
+BOARD = ROOT / "contrib" / "grafana" / "flask-msm.json"
+NAME = re.compile(r"flask_msm_\w+")
+
+
+def expressions():
+    rules = yaml.safe_load(ALERTS.read_text())["groups"][0]["rules"]
+    panels = json.loads(BOARD.read_text())["panels"]
+    queries = [target["expr"] for panel in panels for target in panel["targets"]]
+    return [rule["expr"] for rule in rules] + queries
+
+
+def promtool(*arguments, cwd=None):
+    found = shutil.which("promtool")
+    if found is None:
+        pytest.skip("promtool is not installed: scripts/system-packages.sh prometheus")
+    done = subprocess.run(
+        [found, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_alerts_can_be_read_by_prometheus():
+    promtool("check", "rules", ALERTS)
+
+
+def test_every_metric_of_alerts_and_panels_is_in_what_a_fleet_answers(site):
+    answered = {name.split("{")[0] for name in series(site)}
+
+    wanted = {name for expression in expressions() for name in NAME.findall(expression)}
+
+    assert wanted - answered == set()
+
+
+def test_the_death_of_a_node_fires_its_alert_and_no_alert_was_there_before(site, tmp_path):
+    def well():
+        found = series(site)
+        return all(found.get(f'flask_msm_node_trusted{{node="n{n}"}}') == 1 for n in (1, 2, 3))
+
+    after = {}
+
+    def is_down():
+        after.update(series(site))
+        return after['flask_msm_node_state{node="n1",state="down"}'] == 1
+
+    wait_until(well, "all nodes are trusted")
+    before = series(site)
+    site.nodes[0].kill()
+    wait_until(is_down, "n1 is down")
+
+    rule = next(
+        rule
+        for rule in yaml.safe_load(ALERTS.read_text())["groups"][0]["rules"]
+        if rule["alert"] == "NodeDown"
+    )
+    texts = {
+        name: text.replace("{{ $labels.node }}", "n1") for name, text in rule["annotations"].items()
+    }
+    fired = {"exp_labels": {"node": "n1", **rule["labels"]}, "exp_annotations": texts}
+    # Three minutes as it was, then as it is.
+    values = {
+        name: f"{before[name]}+0x3 {after[name]}+0x6" for name in before.keys() & after.keys()
+    }
+    test = {
+        "rule_files": [str(ALERTS)],
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [{"series": n, "values": v} for n, v in values.items()],
+                "alert_rule_test": [
+                    {"eval_time": "3m", "alertname": "NodeDown", "exp_alerts": []},
+                    {"eval_time": "6m", "alertname": "NodeDown", "exp_alerts": [fired]},
+                ],
+            }
+        ],
+    }
+    (tmp_path / "test.yml").write_text(json.dumps(test))
+    promtool("test", "rules", tmp_path / "test.yml")
