@@ -3,6 +3,8 @@
 #
 # Usage: scripts/venv.sh GROUP...                 GROUP as in pyproject.toml
 #
+# Versions are those of constraints.txt; UNPINNED=1 takes the newest ones instead.
+#
 # A stamp in .venv records which groups were installed for which pyproject.toml; where it is
 # right, nothing is done. An environment that was moved, made by another Python, or left half
 # made is made anew.
@@ -11,7 +13,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 python="$(scripts/python.sh)"
 origin="$PWD $("$python" -c 'import sys; print(sys.base_prefix, sys.version)' | tr '\n' ' ')"
-state="$(cksum <pyproject.toml)"
+pinned=scripts/constraints.txt
+[ -z "${UNPINNED:-}" ] || pinned=/dev/null
+state="$(cat pyproject.toml "$pinned" | cksum)"
 
 if [ "$(cat .venv/.origin 2>/dev/null)" != "$origin" ] ||
     ! .venv/bin/python -c 'import sys' >/dev/null 2>&1; then
@@ -32,7 +36,8 @@ done
 [ ${#options[@]} -gt 0 ] || exit 0
 
 echo "Installing into .venv: flask-msm and what it needs ..."
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable . "${options[@]}"
+.venv/bin/python -m pip install --quiet --disable-pip-version-check \
+    --constraint "$pinned" --editable . "${options[@]}"
 for group in "$@"; do
     printf '%s\n' "$state" >".venv/.group-$group"
 done
