@@ -6,6 +6,8 @@ Facts about a node stand under ``<fact>:<node id>`` in one shared map:
 * ``identity``: what was read there, see ``node_identity.py``. When it shows something else it lost
   its memory (restart, flush), or another memory answers: any worker may notice it, at any time.
 * ``missed`` and ``rebuilt``: see ``cluster/trust.py``; their stamps are what counts.
+* ``filled``: until this stamp the node has got what others hold, while some worker went on missing
+  it: a second copy of each session, and no reason to trust it.
 * ``lost``: when that was noticed; every host hands over what it has of the node's sessions.
 * ``drain``: an operator's order, ``draining`` or ``drained``.
 
@@ -45,8 +47,8 @@ MAX_TEXT = 200
 ANNOUNCED, MAX_LINE = 16, 500
 
 _KNOWN, _MISSED, _REBUILT, _DRAIN, _LOST = "known:", "missed:", "rebuilt:", "drain:", "lost:"
-_IDENTITY = "identity:"
-_FACTS = (_KNOWN, _IDENTITY, _MISSED, _REBUILT, _DRAIN, _LOST)
+_IDENTITY, _FILLED = "identity:", "filled:"
+_FACTS = (_KNOWN, _IDENTITY, _MISSED, _REBUILT, _FILLED, _DRAIN, _LOST)
 _CHOICE, _AUDIT = "choice:", "audit:"
 
 
@@ -121,6 +123,14 @@ class Control:
     def set_rebuilt(self, node_id: str, began: int) -> None:
         """Record that the node has all that was written before the stamp *began*."""
         self.shared.put(_REBUILT + node_id, self._entry(), stamp=began)
+
+    def filled(self, node_id: str) -> int:
+        """Return until when the node got what others hold, as a stamp; 0 for never."""
+        return self.shared.stamp(_FILLED + node_id)
+
+    def set_filled(self, node_id: str, began: int) -> None:
+        """Record that the node got what others held at the stamp *began*."""
+        self.shared.put(_FILLED + node_id, self._entry(), stamp=began)
 
     def set_drain(self, node_id: str, value: str | None, *, who: str, why: str) -> None:
         """Record that the node is ``draining``, ``drained`` or, with ``None``, in use."""

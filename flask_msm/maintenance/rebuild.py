@@ -70,10 +70,12 @@ class Rebuilder:
         copied, looked_at = mover.so_far
         return Progress(mover.task.node_id, looked_at, copied, began)
 
-    def rebuild(self, node_id: str, sources: list[str]) -> bool:
+    def rebuild(self, node_id: str, sources: list[str], *, is_missed: bool = False) -> bool:
         """Bring *node_id* up to date from all others that may hold something; return whether it is.
 
-        If one of them fails what was done does not count, for it may hold the only copy.
+        If one of them fails what was done does not count, for it may hold the only copy. While a
+        worker goes on writing past it (*is_missed*), the node gets its copies and is not trusted:
+        what is written past it meanwhile would be missing, and that worker may die without a word.
         """
         is_home = self.placement.home_test(node_id)
 
@@ -87,13 +89,19 @@ class Rebuilder:
         if memory is None:
             return False
         task = Task("rebuild", node_id, sources, target_of)
-        if not self._share(task, f"{began} {memory}"):
+        # While it is missed the stamp of that changes all the time, for each worker at another.
+        control = self._control
+        since = f"fill {control.filled(node_id)} {control.lost().get(node_id)}"
+        if not self._share(task, f"{since if is_missed else began} {memory}"):
             return False
         if self._memory(node_id) != memory:
             text = f"rebuild of {node_id} does not count: it lost its memory meanwhile"
             self._events.add("warning", "rebuild_failed", text, node=node_id, begins="rebuild")
             return False
-        self._control.set_rebuilt(node_id, began)
+        if is_missed:
+            self._control.set_filled(node_id, began)
+        else:
+            self._control.set_rebuilt(node_id, began)
         return True
 
     def _memory(self, node_id: str) -> str | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from flask_msm.cluster.health import NodeState
 from flask_msm.process.locks import ProcessLock
+from flask_msm.record.hybrid_clock import milliseconds
 
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 #: Ticks for which a node is left to workers that can read records which this one cannot.
 LEFT_FOR = 3
+#: A node that some worker goes on missing is filled after so many times the hold-off, and again
+#: after so many seconds, or when it has lost its memory since.
+FILLED_AFTER, FILLED_AGAIN = 3, 600.0
 
 
 @dataclass(eq=False)
@@ -44,6 +48,8 @@ class RebuildStarter:
         self._left: dict[str, int] = {}
         # Stamp of the last miss of each node, and since when this worker knows of it.
         self._missed_since: dict[str, tuple[int, float]] = {}
+        # Since when nodes that are up are not trusted.
+        self._doubted_since: dict[str, float] = {}
 
     def start(self) -> None:
         """Begin what is to be done, unless something is being done."""
@@ -76,9 +82,26 @@ class RebuildStarter:
                 continue  # what only that one holds would be missing
             if view.state is NodeState.DRAINING:
                 return "drain", node_id, [other for other in others if views[other].rights.written]
-            if view.state is NodeState.UP and not view.trusted and self._is_quiet(node_id):
+            if view.state is not NodeState.UP or view.trusted:
+                self._doubted_since.pop(node_id, None)
+            elif self._is_quiet(node_id):
                 return "rebuild", node_id, others
+            elif self._is_to_be_filled(node_id):
+                return "fill", node_id, others
         return None
+
+    def _is_to_be_filled(self, node_id: str) -> bool:
+        """Return whether the node has waited for long, for a worker goes on missing it.
+
+        A bad link of one worker must not leave the sessions of all with one copy.
+        """
+        control, now = self.membership.control, self.membership.clock.monotonic()
+        if now - self._doubted_since.setdefault(node_id, now) < FILLED_AFTER * self.hold_off:
+            return False
+        filled = control.filled(node_id)
+        if filled <= control.lost().get(node_id, 0):
+            return True
+        return self.membership.clock.time() - milliseconds(filled) / 1000 >= FILLED_AGAIN
 
     def _leave_to_others(self) -> None:
         """Leave nodes alone for a while of which another worker can read more than this one."""
@@ -102,7 +125,7 @@ class RebuildStarter:
             if what == "drain":
                 if self.rebuilder.drain(node_id, others):
                     self.membership.control.set_drained(node_id, ordered=ordered)
-            elif not self.rebuilder.rebuild(node_id, others):
+            elif not self.rebuilder.rebuild(node_id, others, is_missed=what == "fill"):
                 return
             self.reactions.publish()
         finally:

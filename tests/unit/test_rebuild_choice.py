@@ -9,7 +9,13 @@ from support.clock import FakeClock
 
 from flask_msm.cluster.health import NodeState
 from flask_msm.cluster.trust import SyncStatus
-from flask_msm.maintenance.rebuild_starter import LEFT_FOR, RebuildStarter
+from flask_msm.maintenance.rebuild_starter import (
+    FILLED_AFTER,
+    FILLED_AGAIN,
+    LEFT_FOR,
+    RebuildStarter,
+)
+from flask_msm.record.hybrid_clock import stamp_at
 
 
 HOLD_OFF = 5.0
@@ -21,10 +27,12 @@ class Site:
     def __init__(self):
         self.clock = FakeClock()
         self.missed = 1
+        self.filled_at = self.lost_at = 0
         self.believes = self.takes = self.succeeds = True
         self.other = NodeState.UP
         self.left_to_others = set()
         self.rebuilt, self.published, self.jobs = [], [], []
+        self.fills = 0
         self.starter = RebuildStarter(
             self,
             membership=SimpleNamespace(
@@ -51,8 +59,17 @@ class Site:
     def drain(self, _):
         return SimpleNamespace(value=None, stamp=0)
 
-    def rebuild(self, node_id, sources):
+    def filled(self, _):
+        return self.filled_at
+
+    def lost(self):
+        return {"n1": self.lost_at}
+
+    def rebuild(self, node_id, sources, *, is_missed):
         self.rebuilt.append((node_id, sources))
+        if is_missed:
+            self.fills += 1
+            self.filled_at = stamp_at(self.clock.time()) + 1
         return self.succeeds
 
     def queue(self, job):
@@ -94,6 +111,24 @@ def test_a_node_that_missed_a_write_lately_is_not_rebuilt_yet(site):
     assert not site.tick()
     site.clock.advance(HOLD_OFF / 2)
     assert site.tick()
+
+
+def test_a_node_that_one_worker_goes_on_missing_gets_its_copies_and_is_not_trusted_for_it(site):
+    def miss(seconds):
+        for _ in range(round(seconds)):
+            site.missed += 1
+            site.tick()
+            site.clock.advance(1.0)
+        return site.fills
+
+    # It has known of the node for one hold-off.
+    assert not miss((FILLED_AFTER - 1) * HOLD_OFF - 1)
+    assert miss(3) == 1
+    assert miss(FILLED_AGAIN / 2) == 1
+    site.lost_at = stamp_at(site.clock.time())
+    assert miss(3) == 2
+    assert miss(FILLED_AGAIN) == 3
+    assert len(site.rebuilt) == site.fills
 
 
 def test_nothing_is_rebuilt_while_what_the_fleet_knows_is_not_complete(site):
