@@ -8,7 +8,7 @@ import time
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from flask_msm.testing.memcached import wait_until
+from flask_msm.testing.memcached import PATIENCE, wait_until
 
 from .browser import Gate
 from .crowd import Crowd
@@ -76,11 +76,15 @@ class Scene:
         self.stage.wait_local()
         self.lasts("local")
 
-    def recover(self) -> None:
-        """Wait until losing any node would lose nothing, and everything is in the cluster."""
+    def recover(self, patience: float = PATIENCE) -> None:
+        """Wait until losing any node would lose nothing, and everything is in the cluster.
+
+        Args:
+            patience: Seconds the first may take.
+        """
         began, seen = time.monotonic(), self._seen
         seen.phase = "back"
-        self.stage.wait_all_up()
+        self.stage.wait_all_up(patience)
         if seen.outage:
             # Asked at a site that no browser used so far: its local storage is empty.
             self._clients.look_from(self.stage.fresh.port, began + _RETURN)

@@ -27,6 +27,8 @@ from .stage import EAST, WEST
 
 #: Faults of one round.
 _FAULTS = 4
+#: Seconds until all is well after a fault, on a machine that does other work beside.
+_PATIENCE = 600.0
 #: Seconds between two clicks of a visitor: others use the machine as well.
 PAUSE = (0.1, 0.4)
 #: What late figures may be above early ones: part of them, and so many (kB, descriptors, threads).
@@ -86,7 +88,7 @@ def soak(
         title="soak", play=partial(_round, chance, faults), small_disk=True, settings=_SETTINGS
     )
     with stage_of(act) as stage:
-        steady = stage.sites[WEST].pids()
+        steady, went_well = stage.sites[WEST].pids(), False
         try:
             while time.monotonic() < until:
                 one = play(
@@ -101,8 +103,9 @@ def soak(
                 played.append(one)
                 figures.append(Figures.of(steady))
                 _print_round(len(played), one, figures[-1])
+            went_well = all(one.is_well for one in played)
         finally:
-            if logs and not (played and all(one.is_well for one in played)):
+            if logs and not went_well:
                 stage.keep_logs(logs / "soak")
     return _conclude(played, figures, faults, seed)
 
@@ -122,14 +125,14 @@ def _killed(chance: random.Random, scene: Scene) -> None:
     scene.stage.cluster.kill([node])
     scene.lasts(f"{node} killed")
     scene.stage.cluster.restart([node])
-    scene.recover()
+    scene.recover(_PATIENCE)
 
 
 def _restarted(chance: random.Random, scene: Scene) -> None:
     node = _node(chance, scene)
     scene.stage.cluster.nodes[node].restart()
     scene.lasts(f"{node} restarted, empty")
-    scene.recover()
+    scene.recover(_PATIENCE)
 
 
 def _stopped(chance: random.Random, scene: Scene) -> None:
@@ -137,7 +140,7 @@ def _stopped(chance: random.Random, scene: Scene) -> None:
     scene.stage.cluster.pause([node])
     scene.lasts(f"{node} stopped")
     scene.stage.cluster.resume([node])
-    scene.recover()
+    scene.recover(_PATIENCE)
 
 
 def _misbehaves(
@@ -147,21 +150,21 @@ def _misbehaves(
     scene.stage.cluster.set_fault(fault, [node], place)
     scene.lasts(f"{node} {fault.value}" + (f", for {place}" if place else ""))
     scene.stage.cluster.set_fault(Fault.NONE, [node], place)
-    scene.recover()
+    scene.recover(_PATIENCE)
 
 
 def _worker(chance: random.Random, scene: Scene) -> None:
     del chance
     scene.kill_worker()
     scene.lasts("a worker killed")
-    scene.recover()
+    scene.recover(_PATIENCE)
 
 
 def _deploy(chance: random.Random, scene: Scene) -> None:
     del chance
     scene.deploy(EAST, {})
     scene.lasts("deployed")
-    scene.recover()
+    scene.recover(_PATIENCE)
 
 
 def _disk(chance: random.Random, scene: Scene) -> None:
@@ -170,7 +173,7 @@ def _disk(chance: random.Random, scene: Scene) -> None:
     assert stage.disk is not None  # noqa: S101  (the act asks for one)
     with stage.disk.full(stage.sites[EAST].pids()):
         scene.lasts("disk full")
-    scene.recover()
+    scene.recover(_PATIENCE)
 
 
 #: By name. The second site is neither deployed nor has workers killed: they are measured.
