@@ -23,7 +23,13 @@ from .deploys import (
     upgraded,
 )
 from .earlier import FORMAT_1, LONG_AGO
-from .fleets import worker_cut_off
+from .fleets import (
+    PATIENT,
+    fleet_started,
+    more_workers_than_connections,
+    rebuilder_killed,
+    worker_cut_off,
+)
 from .scene import Scene
 from .stage import EAST, WEST
 
@@ -432,6 +438,33 @@ def _all_acts() -> Iterator[tuple[str, Act]]:
             title="one worker cut off from a node that comes back empty",
             play=worker_cut_off,
             workers=1,
+        ),
+    )
+    yield (
+        "rebuilder",
+        Act(
+            title="100,000 sessions rebuilt, the worker that does it killed",
+            play=rebuilder_killed,
+            memcached=("-m", "512"),
+        ),
+    )
+    yield (
+        "crowded",
+        Act(
+            title="60 workers, nodes of -c 40",
+            play=more_workers_than_connections,
+            settings=PATIENT,
+            workers=30,
+            memcached=(*OPTIONS, "-c", "40"),
+        ),
+    )
+    yield (
+        "at-once",
+        Act(
+            title="100 workers start at once on empty nodes",
+            play=fleet_started,
+            settings=PATIENT,
+            workers=50,
         ),
     )
     yield "worker", Act(title="a worker killed", play=worker_killed)

@@ -8,7 +8,7 @@ import time
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from flask_msm.testing.memcached import PATIENCE, wait_until
+from flask_msm.testing.memcached import wait_until
 
 from .browser import Gate
 from .crowd import Crowd
@@ -76,11 +76,11 @@ class Scene:
         self.stage.wait_local()
         self.lasts("local")
 
-    def recover(self, patience: float = PATIENCE) -> None:
+    def recover(self, patience: float | None = None) -> None:
         """Wait until losing any node would lose nothing, and everything is in the cluster.
 
         Args:
-            patience: Seconds the first may take.
+            patience: Seconds the first may take; see ``Stage.wait_all_up``.
         """
         began, seen = time.monotonic(), self._seen
         seen.phase = "back"

@@ -19,7 +19,7 @@ from .app import CONFIG, NOTES, SITE
 #: Seconds a request may take before it counts as one that hangs.
 HANGS = 20.0
 #: Seconds that each of many workers may take to begin.
-_EACH = 10.0
+EACH = 10.0
 _SETTINGS = ("--config", str(ROOT / "drill" / "gunicorn_settings.py"))
 
 
@@ -71,7 +71,7 @@ class Site(Gunicorn):
             modes = self.modes()
             return len(modes) == self.workers and None not in modes.values()
 
-        patience = PATIENCE + _EACH * self.workers
+        patience = PATIENCE + EACH * self.workers
         wait_until(all_began, f"the workers of {self.name} to begin", patience)
 
     def modes(self) -> dict[int, str | None]:

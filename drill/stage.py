@@ -22,7 +22,7 @@ from .balancer import Rule, balancer
 from .cluster import OPTIONS, Cluster
 from .disk import SmallDisk
 from .earlier import unpack
-from .site import Site
+from .site import EACH, Site
 from .tls import CERTIFICATE, with_context
 
 
@@ -87,6 +87,7 @@ class Stage:
         self._small_disk = small_disk
         self._workers = workers
         self._environ = {WEST: environ}
+        self._patience = PATIENCE + EACH * workers
         self.disk: SmallDisk | None = None
         self._stack = ExitStack()
         self._config = {
@@ -127,16 +128,18 @@ class Stage:
         """Wait until every worker keeps sessions on its host."""
         self._wait_mode("local")
 
-    def wait_all_up(self, patience: float = PATIENCE) -> None:
+    def wait_all_up(self, patience: float | None = None) -> None:
         """Wait until every worker uses the nodes and losing any one of them would lose nothing.
 
         Args:
-            patience: Seconds that may take.
+            patience: Seconds that may take; by default it depends on how many workers there are.
         """
         self._wait_mode("distributed")
         with self._outside() as (manager, app):
             wait_until(
-                lambda: manager.check(app, timeout=PATIENCE).all_up, "all nodes to be up", patience
+                lambda: manager.check(app, timeout=PATIENCE).all_up,
+                "all nodes to be up",
+                patience or self._patience,
             )
 
     def stop_distribution(self) -> None:
@@ -215,4 +218,4 @@ class Stage:
     def _wait_mode(self, mode: str) -> None:
         for site in self.sites.values():
             are_in = partial(site.is_in, mode)
-            wait_until(are_in, f"the workers of {site.name} to be {mode}")
+            wait_until(are_in, f"the workers of {site.name} to be {mode}", self._patience)
