@@ -26,7 +26,6 @@ from .earlier import FORMAT_1, LONG_AGO
 from .fleets import (
     PATIENT,
     fleet_started,
-    more_workers_than_connections,
     rebuilder_killed,
     worker_cut_off,
 )
@@ -446,16 +445,6 @@ def _all_acts() -> Iterator[tuple[str, Act]]:
             title="100,000 sessions rebuilt, the worker that does it killed",
             play=rebuilder_killed,
             memcached=("-m", "512"),
-        ),
-    )
-    yield (
-        "crowded",
-        Act(
-            title="60 workers, nodes of -c 40",
-            play=more_workers_than_connections,
-            settings=PATIENT,
-            workers=30,
-            memcached=(*OPTIONS, "-c", "40"),
         ),
     )
     yield (

@@ -39,14 +39,6 @@ def fleet_started(scene: Scene) -> None:
     scene.never_reported(*_WRONGED)
 
 
-def more_workers_than_connections(scene: Scene) -> None:
-    """Have more workers than each node has connections: they take turns, and one says so."""
-    scene.lasts("more workers than connections")
-    scene.recover()
-    scene.never_reported(*_WRONGED)
-    scene.reported_once("node_connections")
-
-
 def worker_cut_off(scene: Scene) -> None:
     """Cut one worker off from a node that comes back empty meanwhile."""
     cluster, crowd = scene.stage.cluster, scene.crowd(IDLE)

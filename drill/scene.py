@@ -105,14 +105,6 @@ class Scene:
         """Call it a failure when a worker has logged an event of these kinds."""
         self._seen.failed += [line for kind in kinds for line in self.stage.reported(kind)]
 
-    def reported_once(self, kind: str) -> None:
-        """Call it a failure when not one worker has logged an event of this kind, of each node."""
-        reported = self.stage.reported(kind)
-        for node in self.nodes:
-            lines = [line for line in reported if f" {kind}: {node} " in line]
-            if len(lines) != 1:
-                self._seen.failed.append(f"{kind} of {node} was reported {len(lines)} times")
-
     def phase(self, phase: str) -> None:
         """Say what is the matter from now on."""
         self._seen.phase = phase

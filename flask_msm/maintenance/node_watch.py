@@ -36,8 +36,10 @@ class NodeWatch:
             " close theirs when they are idle, and requests wait for one; start memcached with more"
             " (-c), or lower MSM_POOL_SIZE"
         )
-        short = found.short_of_connections
-        self._conditions.note(CONNECTIONS, node_id, crowded if short else None, node=node_id)
+        # Workers that close theirs make it less than short, until they need them again.
+        if found.short_of_connections:
+            self._last[CONNECTIONS, node_id] = now
+        self._note(CONNECTIONS, node_id, crowded, now)
         if before is None:
             return
         evicts = (
@@ -57,5 +59,8 @@ class NodeWatch:
                 self._last[kind, node_id] = now
             elif has == 0:
                 self._last.pop((kind, node_id), None)
-            lasts = now - self._last.get((kind, node_id), -math.inf) < QUIET
-            self._conditions.note(kind, node_id, text if lasts else None, node=node_id)
+            self._note(kind, node_id, text, now)
+
+    def _note(self, kind: str, node_id: str, text: str, now: float) -> None:
+        lasts = now - self._last.get((kind, node_id), -math.inf) < QUIET
+        self._conditions.note(kind, node_id, text if lasts else None, node=node_id)

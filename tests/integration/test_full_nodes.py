@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from flask import Flask, session
 from support.patience import PATIENT
@@ -171,7 +173,9 @@ def test_workers_that_need_more_connections_than_nodes_have_take_turns_and_lose_
         other.set_cookie("session", browser.get_cookie("session").value)
         assert other.get("/").json["note"] == str(number)
 
-    kinds = {event.kind for worker in workers for event in worker.state.parts.events.newest()}
+    events = [event for worker in workers for event in worker.state.parts.events.newest()]
+    crowded = Counter(event.node for event in events if event.kind == "node_connections")
     assert {worker.state.mode for worker in workers} == {"distributed"}
-    assert "node_connections" in kinds
-    assert not {"node_down", "node_suspect"} & kinds
+    assert crowded
+    assert set(crowded.values()) == {1}
+    assert not {"node_down", "node_suspect", "mode_local"} & {event.kind for event in events}

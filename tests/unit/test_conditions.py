@@ -299,6 +299,18 @@ def test_evictions_of_a_node_are_reported_once_with_what_to_do_and_their_end_too
     assert "no memory" not in status.output
 
 
+def test_a_node_whose_connections_are_short_again_and_again_is_reported_once(crew, caplog):
+    said = crew.nodes["n1"].said
+    said["max_connections"] = "40"
+    for _ in range(ROUNDS):
+        for taken in ("36", "20", "20", "20", "20"):
+            said["curr_connections"] = taken
+            crew.tick()
+
+    (line,) = lines(caplog)
+    assert line.startswith("node_connections: n1 has nearly all")
+
+
 def test_a_node_that_is_full_is_reported_once_by_name(crew, caplog):
     for number in range(1, 4):
         crew.nodes["n2"].said["store_no_memory"] = str(number)
