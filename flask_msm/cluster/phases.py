@@ -24,7 +24,7 @@ BAD = {"down": 5, "suspect": 4, "recovering": 3, "draining": 2, "drained": 1, "u
 _UP, _FILLING, _DOWN = "up", "recovering", "down"
 
 
-class Sight(NamedTuple):
+class SeenNode(NamedTuple):
     """How one worker sees a node. Times are seconds since the epoch.
 
     Attributes:
@@ -57,7 +57,9 @@ def worst_of_most(states: Sequence[str]) -> str | None:
     return max(set(states), key=lambda state: (states.count(state), BAD[state]))
 
 
-def phase(sights: Sequence[Sight], *, drained: bool, now: float, interval: float) -> Phase | None:
+def phase(
+    sights: Sequence[SeenNode], *, drained: bool, now: float, interval: float
+) -> Phase | None:
     """Return what a node is; ``None`` when no worker has seen it.
 
     Args:
@@ -88,7 +90,7 @@ def phase(sights: Sequence[Sight], *, drained: bool, now: float, interval: float
     return Phase("up", max(ended, default=None))
 
 
-def _first(sights: Sequence[Sight]) -> float | None:
+def _first(sights: Sequence[SeenNode]) -> float | None:
     return min((sight.since for sight in sights if sight.since is not None), default=None)
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask_msm.cluster.facts import Facts
 from flask_msm.cluster.health import NodeState
-from flask_msm.cluster.phases import BAD, Phase, Sight, phase
+from flask_msm.cluster.phases import BAD, Phase, SeenNode, phase
 from flask_msm.errors import NodeError
 from flask_msm.process.locks import ProcessLock
 from flask_msm.storage.metrics import STEP
@@ -241,13 +241,13 @@ class HistoryKeeper:
             book.add(at, "event", key, {k: v for k, v in facts.items() if v is not None})
 
 
-def sight_of(report: Facts, node_id: str) -> Sight | None:
+def sight_of(report: Facts, node_id: str) -> SeenNode | None:
     """Return how a worker sees a node; ``None`` if it reported no state that is known."""
     node = report.section("nodes").section(node_id)
     state = node.text("state")
     if state not in BAD:
         return None
-    return Sight(
+    return SeenNode(
         state,
         trusted=node.boolean("trusted"),
         since=node.number("since"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from flask_msm.cluster.phases import BAD, Sight, phase, worst_of_most
+from flask_msm.cluster.phases import BAD, SeenNode, phase, worst_of_most
 
 from . import snapshot as doc
 from .statistics import NodeStats
@@ -73,7 +73,7 @@ def build_node(
     newest = max(reports, key=lambda report: report.read_at, default=None)
     stats = _stats(newest.fields) if newest and newest.read_at else None
     unread = state == "up" and stats is None and bool(opinions)
-    sights = [Sight(o.state, o.trusted, o.since, o.down_at, o.lacking_at) for o in opinions]
+    sights = [SeenNode(o.state, o.trusted, o.since, o.down_at, o.lacking_at) for o in opinions]
     found = phase(sights, drained=drain is not None, now=now, interval=interval)
     return doc.Node(
         id=address.id,
