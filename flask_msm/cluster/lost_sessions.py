@@ -65,7 +65,7 @@ class _Window:
         self.number = number
         self.digests: dict[Reason, set[str]] = {reason: set() for reason in Reason}
         self.cut: set[Reason] = set()
-        #: When the first session was lost, monotonic time in seconds.
+        #: When the first session was lost, seconds since the epoch.
         self.lost_at: float | None = None
 
 
@@ -167,7 +167,7 @@ class LostSessions:
             self._windows.append(_Window(number))
         window = self._windows[-1]
         if reason in LOST and window.lost_at is None:
-            window.lost_at = now
+            window.lost_at = self._clock.time()
         digests = window.digests[reason]
         digests.add(digest)
         if len(digests) > 2 * KEPT:
@@ -208,7 +208,7 @@ class LostSessions:
             if window.lost_at is not None and any(window.digests[reason] for reason in LOST)
         ]
         if lost_at:
-            report["since"] = self._clock.time() - (now - min(lost_at))
+            report["since"] = min(lost_at)
         return report
 
     def lost_by_window(self) -> list[tuple[int, set[str], bool]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from flask_msm.operations.losses import Copies, Lost
 from flask_msm.operations.snapshot import (
     BlacklistEntry,
     Choice,
@@ -528,6 +529,24 @@ def large(*, at=NOW):
     return node_down(at=at, hosts=20, each=10, nodes=50)
 
 
+def lost(*, at=NOW):
+    """Every node is up, and users are signed out: SECRET_KEY was changed."""
+    return replace(
+        all_well(at=at),
+        lost=Lost(
+            lost=2318,
+            key_unknown=2311,
+            not_found=7,
+            refused=12,
+            expired=40,
+            ended=25,
+            asked=2402,
+            since=at - 610,
+        ),
+        copies=Copies(at=at - 20, sessions=48_210, one_copy=0),
+    )
+
+
 SCENES = {
     "all_well": all_well,
     "node_down": node_down,
@@ -536,4 +555,5 @@ SCENES = {
     "empty": empty,
     "partial": partial,
     "draining": draining,
+    "lost": lost,
 }

@@ -182,3 +182,14 @@ def test_gaps_are_gaps_and_an_outage_is_marked():
     assert sparkline([None, 1.0, 2.0, 1.0]) == "", "too few to be a course of anything"
     assert bar(None) == ""
     assert 'width="100"' in bar(7.0)
+
+
+def test_lost_sessions_lead_and_say_who_is_hurt_and_what_to_do():
+    snapshot = SCENES["lost"]()
+
+    assert verdict(snapshot).code == "sessions_lost"
+    assert numbers(snapshot)[0].value == "2,318"
+    first, second = attention(snapshot)
+    assert (first.code, second.code) == ("lost_key_unknown", "refused")
+    assert "SECRET_KEY_FALLBACKS" in first.steps[0]
+    assert "2,311 users" in first.hurt

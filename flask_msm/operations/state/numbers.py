@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from . import facts
 from .attention.lost import number_of
 from .attention.storage import dirty_sessions
-from .formatting import UNKNOWN, duration, milliseconds, number, percent
+from .formatting import UNKNOWN, clock, duration, milliseconds, number, percent
 from .texts import _, listed, plural
 
 
@@ -131,8 +131,9 @@ def _one_copy(snapshot: Snapshot) -> Number:
         note = _("Not known: {names} lists no keys", names=listed(list(copies.unlisted)))
     elif copies is not None:
         total, about = copies.sessions, _("about ") if copies.about else ""
-        age = duration(max(0.0, snapshot.at - copies.at))
-        note = _("Of {about}{n}, counted {age} ago", about=about, n=number(total), age=age)
+        # Not how long ago: a page that polls gets it only when it was counted anew.
+        at = clock(copies.at, snapshot.at)
+        note = _("Of {about}{n}, counted at {at}", about=about, n=number(total), at=at)
     alone = copies.one_copy if copies is not None and snapshot.replicas > 1 else None
     return Number(
         id="one_copy",

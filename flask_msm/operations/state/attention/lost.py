@@ -32,8 +32,10 @@ def lost_sessions(snapshot: Snapshot) -> Iterator[Item]:
             (lost.not_found, _not_found),
             (lost.not_known, _not_known),
         ]
-        for count, cause in sorted(causes, key=lambda one: -one[0]):
-            if count:
+        causes.sort(key=lambda one: -one[0])
+        for place, (count, cause) in enumerate(causes):
+            # A few beside many are in the number, and no cause of their own.
+            if place == 0 or count >= lost.limit:
                 yield cause(snapshot, lost)
     if lost.refused >= lost.limit:
         yield Item(
