@@ -89,10 +89,8 @@ class Rebuilder:
         if memory is None:
             return False
         task = Task("rebuild", node_id, sources, target_of)
-        # While it is missed the stamp of that changes all the time, for each worker at another.
-        control = self._control
-        since = f"fill {control.filled(node_id)} {control.lost().get(node_id)}"
-        if not self._share(task, f"{since if is_missed else began} {memory}"):
+        goal = self._fill(node_id) if is_missed else str(began)
+        if not self._share(task, f"{goal} {memory}"):
             return False
         if self._memory(node_id) != memory:
             text = f"rebuild of {node_id} does not count: it lost its memory meanwhile"
@@ -103,6 +101,11 @@ class Rebuilder:
         else:
             self._control.set_rebuilt(node_id, began)
         return True
+
+    def _fill(self, node_id: str) -> str:
+        """Return what names one fill for all workers, by each of which a miss is renewed."""
+        control = self._control
+        return f"fill {control.filled(node_id)} {control.lost().get(node_id, 0)}"
 
     def _memory(self, node_id: str) -> str | None:
         """Return which memory answers, if the fleet knows it; ``None`` if not, or none answers."""
