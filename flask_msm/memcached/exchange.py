@@ -20,6 +20,8 @@ T = TypeVar("T")
 
 # Extra time, seconds, to read replies that arrived while the reader waited for another node.
 GRACE = 0.005
+# A node without a connection is asked again as long as so much of ``MSM_TIMEOUT`` is left.
+ANSWERED = 0.25
 
 
 class OutdatedTokenError(WireError):
@@ -183,7 +185,9 @@ class PendingReply(Generic[T]):
         It took no command, so that any may be sent again; others close connections all the time.
         """
         endpoint = self._endpoint
-        in_time = endpoint.monotonic() + endpoint.retry_delay < self._patience
+        # Were there next to no time for the answer, a node that answers would seem to hang.
+        latest = self._patience - endpoint.timeout * ANSWERED
+        in_time = endpoint.monotonic() + endpoint.retry_delay < latest
         refused = isinstance(classify(endpoint.node, error), NoConnectionError)
         return refused and in_time and not self._pooled
 

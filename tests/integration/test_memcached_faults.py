@@ -239,6 +239,20 @@ def test_a_busy_node_is_read_from_again_after_a_pause(peer, node_at):
     assert pauses == [0.01]
 
 
+def test_a_node_without_a_connection_is_not_asked_again_when_its_answer_could_not_be_waited_for(
+    peer, node_at
+):
+    """Else it would seem to hang, and be suspect for that."""
+    refuses = behaviours.greets_and_closes(TOO_MANY)
+    server = peer(behaviours.in_turn(refuses, behaviours.is_silent))
+    node = node_at(server, timeout=1, retry_delay=0.8, sleep=lambda _: None)
+
+    with pytest.raises(NoConnectionError):
+        OPERATIONS["gets"](node, soon(1))
+
+    assert server.calls == 1
+
+
 @pytest.mark.parametrize("read", ["gets", "get_many"])
 def test_half_an_answer_is_forgotten_before_the_read_is_sent_again(read, peer, node_at):
     item = b"VALUE k 0 1 7\r\nv\r\nEND\r\n"
