@@ -140,9 +140,10 @@ class Environment:
         """Time in seconds after which every worker has noticed that an outage is over."""
         return self.settings.probe_max_backoff + 2 * self.interval
 
-    def background(self, name: str) -> Background:
+    def background(self, name: str, *, limit: int = 1000) -> Background:
         """Return a queue of work behind requests, with a thread of that name."""
-        return self.queue(name, clock=self.clock, deadline=self.settings.request_deadline)
+        deadline = self.settings.request_deadline
+        return self.queue(name, clock=self.clock, deadline=deadline, limit=limit)
 
 
 class Application:
@@ -278,6 +279,8 @@ class Cluster:
         self.mode = ModeState(clock)
         self.bulk = environment.background("flask-msm-upkeep")
         self.urgent = environment.background("flask-msm-return")
+        #: Tells of what is wrong; it may take long.
+        self.alerts = environment.background("flask-msm-alerts", limit=20)
         self._make_shared_state()
         self._make_store(behind)
 
@@ -421,7 +424,13 @@ class Cluster:
             queue=environment.background,
             record_format=application.record_format.current,
         )
-        self.backgrounds = (copies, self.bulk, self.urgent, *self.fast_path.backgrounds)
+        self.backgrounds = (
+            copies,
+            self.bulk,
+            self.urgent,
+            self.alerts,
+            *self.fast_path.backgrounds,
+        )
 
     def add_maintenance(self, repository: Repository) -> None:
         """Make what keeps nodes and sessions whole, between requests."""

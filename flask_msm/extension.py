@@ -40,6 +40,7 @@ from .version import VERSION
 
 if TYPE_CHECKING:
     from flask_msm.cluster.events import Event
+    from flask_msm.operations.alerts import Alerts
     from flask_msm.operations.checks import Report
     from flask_msm.operations.console import Console
     from flask_msm.sessions.repository import Repository
@@ -101,6 +102,14 @@ class AppState:
     def console(self) -> Console:
         """What operators see and change."""
         return self.make_console()
+
+    @cached_property
+    def alerts(self) -> Alerts:
+        """What tells ``MSM_ON_ALERT`` of changes; imported here, because most workers need none."""
+        from .operations.alerts import Alerts  # noqa: PLC0415
+
+        assert self.parts.cluster is not None  # noqa: S101  (there are no ticks without nodes)
+        return Alerts(self.parts.cluster, self.settings, self.console.view)
 
     @property
     def store(self) -> SessionStore:
@@ -201,6 +210,8 @@ class MemcachedSessionManager:
             make_console=partial(_console, app, parts, settings, clock),
         )
         app.session_interface = interface
+        if settings.on_alert is not None and parts.cluster is not None:
+            parts.cluster.monitor.watchers.append(partial(_look, state))
         if settings.admin:
             from flask_msm_dashboard import mount  # noqa: PLC0415
 
@@ -417,6 +428,10 @@ def _checked_interface(interface: type[MsmSessionInterface]) -> type[MsmSessionI
 def _unavailable(error: Exception) -> tuple[str, int]:
     logger.warning("503: %s", error)
     return "Your session cannot be reached at the moment. Please try again.", 503
+
+
+def _look(state: AppState) -> None:
+    state.alerts.look()
 
 
 def _console(app: Flask, parts: Application, settings: Settings, clock: Clock) -> Console:

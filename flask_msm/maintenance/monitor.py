@@ -84,6 +84,8 @@ class Monitor:
 
     def __post_init__(self) -> None:
         self._ticking = ProcessLock()
+        #: Called after each tick, with what it found.
+        self.watchers: list[Callable[[], object]] = []
         self._returning = ProcessLock()
         self._resolved_at = self.membership.clock.monotonic()
 
@@ -112,6 +114,9 @@ class Monitor:
                 self.history.look()
             self.prober.rest()
             self.membership.events.log.settle()
+            if not in_request:
+                for watch in self.watchers:
+                    watch()
         except Exception:  # the scheduler must outlive any fault
             logger.exception("a tick failed")
         finally:

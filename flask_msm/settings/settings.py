@@ -19,6 +19,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from flask_msm.errors import ConfigError
 from flask_msm.record.keys import EncryptionKeys
 
+from .alert_target import ALERT_TARGET, AlertTarget
 from .encryption_keys import ENCRYPTION_KEYS
 from .loader import PREFIX, is_secret, read, setting
 from .node_address import ID_PATTERN, NODES_ALLOWED, NodeAddress, parse_nodes
@@ -358,6 +359,20 @@ class Settings:
         kind=BOOLEAN,
         meaning="Whether the dashboard leaves out the texts of errors.",
     )
+    on_alert: AlertTarget | None = setting(
+        default=None,
+        kind=optional(ALERT_TARGET),
+        meaning="Told of each change of the verdict on the fleet, once for the fleet: called with a"
+        " dict, or sent it by POST as JSON, which needs MSM_ALERT_SECRET.",
+        secret=True,
+    )
+    alert_secret: str | None = setting(
+        default=None,
+        kind=optional(text(r"[!-~]{16,256}", "16 to 256 printable ASCII characters, no blanks")),
+        meaning="Signs what is sent to MSM_ON_ALERT: HMAC-SHA256 of the body, hexadecimal, in"
+        " X-Msm-Signature.",
+        secret=True,
+    )
     encryption_keys: EncryptionKeys | None = setting(
         default=None,
         kind=optional(ENCRYPTION_KEYS),
@@ -397,6 +412,9 @@ class Settings:
             settings = replace(settings, probe_max_backoff=backoff)
         _check_failover(settings)
         _check_limits(settings)
+        if isinstance(settings.on_alert, str) and not settings.alert_secret:
+            allowed = "a secret, for MSM_ON_ALERT is an address"
+            raise ConfigError("MSM_ALERT_SECRET", None, allowed)
         return _with_possible_replicas(settings)
 
 
