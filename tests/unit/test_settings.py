@@ -25,7 +25,7 @@ DEFAULTS = {
     f"MSM_{f.name.upper()}": getattr(Settings.from_mapping({}, app_name="shop"), f.name)
     for f in fields(Settings)
 }
-SECRETS = {"MSM_AUTH", "MSM_ENCRYPTION_KEYS"}
+SECRETS = {"MSM_ALERT_SECRET", "MSM_AUTH", "MSM_ENCRYPTION_KEYS", "MSM_ON_ALERT"}
 BOOLEANS = [key for key, value in DEFAULTS.items() if isinstance(value, bool)]
 WHOLE = [key for key, value in DEFAULTS.items() if type(value) is int] + ["MSM_LOCAL_MAX_BYTES"]
 TIMEOUTS = ["MSM_IDLE_TIMEOUT", "MSM_ABSOLUTE_TIMEOUT"]
