@@ -303,8 +303,8 @@ class SharedMap:
             if attempt:
                 longest = min(PAUSE * 2**attempt, LONGEST_PAUSE)
                 pause = longest * self._chance()
-                if self._clock.monotonic() + pause >= deadline:
-                    return False  # it is not the node that is late
+                if self._clock.monotonic() + pause + LONGEST_PAUSE >= deadline:
+                    return False  # no time is left for an answer: the node would look late
                 self._pause(pause)
                 pulled = self.pull(node, deadline)
                 if not pulled.found:
