@@ -271,6 +271,17 @@ def test_the_memory_of_a_worker_does_not_grow_with_the_sessions_it_has_seen(tmp_
     assert grown < 100_000
 
 
+@pytest.mark.parametrize("kind", ["simple", "filesystem"])
+def test_what_workers_share_goes_as_sessions_do_when_there_is_too_much(tmp_path, kind):
+    host = beside(tmp_path, kind, sessions=10, later=at_once)
+    host.local.put_blob("fleet:relay", b"x")
+
+    fill(host, 30)
+    host.local.trim()
+
+    assert host.local.find(key(29)) is not None
+
+
 def test_files_cost_a_worker_no_memory(tmp_path):
     host = beside(tmp_path)
     fill(host, 10)

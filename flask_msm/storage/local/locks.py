@@ -56,7 +56,7 @@ class KeyLocks:
                 other, so the locks of two sessions must not be held at once.
             unless: Returns whether the lock is not needed any more, asked after the other threads.
         """
-        stripe = int(key[-2:], 16) % STRIPES
+        stripe = _stripe(key)
         with self._locks[stripe]:
             if unless is not None and unless():
                 yield False
@@ -107,6 +107,13 @@ class KeyLocks:
                 file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
                 self._files[name] = file
         return file
+
+
+def _stripe(key: str) -> int:
+    try:
+        return int(key[-2:], 16) % STRIPES
+    except ValueError:
+        return 0  # what workers share: its name ends with no hash
 
 
 def _lock(file: int, until: float) -> bool:
