@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from flask import session
 from support.crew import Crew
 from support.fake_node import FakeNode
-from support.policies import visit, write
+from support.policies import contents, visit, write
 
 from flask_msm.record.keys import is_digest
 
 
-SESSIONS = 12
+SESSIONS, TRIES = 12, 1000
 
 
 @pytest.fixture
@@ -71,3 +72,27 @@ def test_a_node_is_trusted_when_the_last_worker_reaches_it_again(crew, blind):
         crew.tick()
 
     assert all(trusts(worker) for worker in crew.workers)
+
+
+def test_a_sign_out_at_a_worker_that_is_cut_off_from_one_home_stays_final(crew):
+    """A thousand of them: within two ticks for all workers, and when the node is whole again."""
+    first, second, blind = crew.workers
+    wall, node = FakeNode("n1"), crew.nodes["n1"]
+    cookies = [visit(first, write(number=number), None)[1] for number in range(TRIES)]
+    wall.fail()
+    blind.cluster.nodes["n1"] = wall
+    for number, cookie in enumerate(cookies):
+        visit(blind, lambda: session.clear(), cookie)
+        if number % 100 == 99:
+            crew.tick()
+    crew.tick()
+    crew.tick()
+
+    assert [cookie for cookie in cookies if visit(second, contents, cookie)[0]] == []
+    blind.cluster.nodes["n1"] = node
+    for _ in range(40):
+        crew.tick()
+        for holder in crew.nodes.values():
+            holder.items.pop("msm:shop:fleet:lease:n1", None)
+    assert all(trusts(worker) for worker in crew.workers)
+    assert [cookie for cookie in cookies if visit(second, contents, cookie)[0]] == []
