@@ -38,6 +38,7 @@ _FAILURES = {
 
 MENU = (
     ("", "Overview"),
+    ("history/", "History"),
     ("nodes/", "Nodes"),
     ("workers/", "Workers"),
     ("blacklist/", "Blacklist"),

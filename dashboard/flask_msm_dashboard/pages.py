@@ -14,7 +14,15 @@ from .application import ENDPOINT
 from .base import MsmView
 from .context import STATIC, DashboardContext
 from .strays import Strays
-from .views import BlacklistView, EventsView, NodesView, OverviewView, PolicyView, WorkersView
+from .views import (
+    BlacklistView,
+    EventsView,
+    HistoryView,
+    NodesView,
+    OverviewView,
+    PolicyView,
+    WorkersView,
+)
 
 
 if TYPE_CHECKING:
@@ -51,6 +59,7 @@ def add_pages(dashboard: Dashboard) -> DashboardContext:
     )
     api = ApiView(context, path="api/v1", name="API")
     for view in (
+        HistoryView(context, path="history", name="History"),
         NodesView(context, path="nodes", name="Nodes"),
         WorkersView(context, path="workers", name="Workers"),
         BlacklistView(context, path="blacklist", name="Blacklist"),

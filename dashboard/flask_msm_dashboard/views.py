@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from flask import Response, request
 
 from flask_msm.operations.state import facts
 from flask_msm.operations.state.formatting import cut
 from flask_msm.operations.state.numbers import latencies, numbers
-from flask_msm.operations.state.texts import _
+from flask_msm.operations.state.texts import _, listed
 
 from .base import MsmView
 from .policies import POLICIES, RECONNECTS, consequence, policy_name, reconnect_consequence, summary
 from .presenters.events import event_page, event_row
+from .presenters.history import RANGES, history_page
 from .presenters.nodes import failures_text, node_row
 from .presenters.workers import (
     agreements,
@@ -30,6 +31,7 @@ from .responses import exposed
 
 
 if TYPE_CHECKING:
+    from flask_msm.operations.history import RangeName
     from flask_msm.operations.snapshot import Event
 
     from .context import PageContext
@@ -70,6 +72,40 @@ class OverviewView(MsmView):
                 "attributes": {"entries": snapshot.blacklist[:_SHORT]},
                 "footer": {},
             },
+        )
+
+
+class HistoryView(MsmView):
+    """What happened in the last minutes, hours or days, on one axis."""
+
+    @exposed("/")
+    def index(self) -> Response:
+        """Show the range the query asks for."""
+        chosen = request.args.get("range", "24h")
+        if chosen not in RANGES:
+            known = listed(list(RANGES))
+            text = _("There is no such range; there are {known}.", known=known)
+            return self.refusal(400, text, back="history/")
+        page = self.context.page()
+        history = self.context.history(cast("RangeName", chosen))
+        nodes = page.snapshot.nodes
+        found = history_page(history, [node.id for node in nodes], self.context.options.timeout)
+        rows = [node_row(node, page.snapshot) for node in nodes]
+        # It does not keep itself up to date: each look asks nodes for what they keep.
+        return self.show(
+            "history",
+            _("History"),
+            page=page,
+            sections={
+                "outages": {"shown": found},
+                "lanes": {"shown": found, "rows": rows},
+                "changes": {"shown": found},
+                "footer": {},
+            },
+            live=False,
+            shown=found,
+            ranges=list(RANGES.items()),
+            range=chosen,
         )
 
 

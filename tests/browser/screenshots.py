@@ -21,7 +21,16 @@ from support.fleet_scenes import SCENES  # noqa: E402
 from tour import FOLDER, tour  # noqa: E402
 
 
-PAGES = ("nodes/", "nodes/n3", "workers/", "blacklist/", "sessions/", "events/", "policy/")
+PAGES = (
+    "history/",
+    "nodes/",
+    "nodes/n3",
+    "workers/",
+    "blacklist/",
+    "sessions/",
+    "events/",
+    "policy/",
+)
 SIZES = (1280, 390)
 THEMES = ("light", "dark")
 

@@ -8,6 +8,8 @@ from support.fleet_scenes import SCENES, node_down, partial
 
 
 PATHS = (
+    "history/",
+    "history/?range=7d",
     "nodes/",
     "nodes/n3",
     "workers/",

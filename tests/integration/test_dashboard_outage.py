@@ -28,6 +28,7 @@ pytestmark = pytest.mark.memcached
 
 PAGES = (
     "",
+    "history/",
     "nodes/",
     "nodes/n2",
     "workers/",
@@ -104,8 +105,8 @@ class Shop:
     def pages(self):
         """Return what every page says; none may fail, or ask a node that does not answer.
 
-        Where the session is not read first, those before a change alone may ask nodes, and wait
-        for a moment only.
+        Where the session is not read first, those before a change and the history alone may ask
+        nodes, and wait for a moment only.
         """
         found, here = {}, threading.get_ident()
         for path in PAGES:
@@ -117,7 +118,7 @@ class Shop:
             assert response.status_code == 200, (path, response.text)
             assert not asked.keys() & down, path
             if not self._reads:
-                assert not asked or path.startswith("act/"), path
+                assert not asked or path.startswith(("act/", "history/")), path
                 assert all(left <= MOMENT for left in asked.values()), path
             found[path] = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.text))
         return found
@@ -174,7 +175,7 @@ def test_while_all_nodes_are_down_every_page_says_whom_it_can_see(nodes, shop_ov
     assert "onnection refused" in pages["nodes/n2"]
     assert "Last numbers at" in pages["nodes/"]
     assert "node_down" in pages["events/"]
-    for path in PAGES[:8]:
+    for path in PAGES[:9]:
         assert "through local storage of" in pages[path], path
     review = pages["act/policy?value=local"]
     assert "No node answers: only workers of host" in review, "whom it reaches is said before"

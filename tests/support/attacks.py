@@ -10,6 +10,7 @@ from dataclasses import replace
 
 PAGES = [
     "",
+    "history/",
     "nodes/",
     "nodes/n1",
     "workers/",

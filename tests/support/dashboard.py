@@ -25,6 +25,7 @@ class Options:
     admin_health_public: bool = False
     admin_hide_addresses: bool = False
     admin_hide_errors: bool = False
+    timeout: float = 0.25
 
 
 class BrokenSession(dict, SessionMixin):

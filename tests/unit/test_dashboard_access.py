@@ -22,6 +22,7 @@ from flask_msm_dashboard.sign_in import BasicAuth
 
 PATHS = [
     "",
+    "history/",
     "nodes/",
     "nodes/n1",
     "workers/",

@@ -20,7 +20,17 @@ from flask_msm_dashboard.context import STATIC
 from flask_msm_dashboard.script_texts import script_texts
 
 
-PAGES = ["", "nodes/", "nodes/n1", "workers/", "blacklist/", "sessions/", "events/", "policy/"]
+PAGES = [
+    "",
+    "history/",
+    "nodes/",
+    "nodes/n1",
+    "workers/",
+    "blacklist/",
+    "sessions/",
+    "events/",
+    "policy/",
+]
 READER = {"admin_access": lambda request: Access("read", "bob")}
 
 
