@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
+from support import history_scenes
 from support.fleet_scenes import SCENES, node_down, partial
 
 
 PATHS = (
     "history/",
-    "history/?range=7d",
     "nodes/",
     "nodes/n3",
     "workers/",
@@ -70,9 +70,12 @@ def visits(served):
     pages = [(server, node_down(), path, COLOURS_TOO) for path in ("", *PATHS)]
     reader = served(partial(), admin_access=lambda request: "read")
     closed = served(admin_access=None)
+    eventful = served()
+    eventful.console.book = history_scenes.eventful().book
     return [
         *scenes,
         *pages,
+        (eventful, node_down(), "history/", COLOURS_TOO),
         (reader, partial(), "", CHECKS),
         (reader, partial(), "workers/", CHECKS),
         (closed, node_down(), "", CHECKS),

@@ -11,36 +11,13 @@ from support.attacks import HOSTILE
 from support.dashboard import client_of
 from support.fake_console import FakeConsole
 from support.fleet_scenes import all_well, large, node_down
+from support.history_scenes import eventful
 
 from flask_msm.operations.state.formatting import UNKNOWN
 from flask_msm_dashboard.context import STATIC
 
 
 HISTORY = "/msm-admin/history/"
-STEP = 300
-KNOWN = {"workers": 8, "of": 8}
-
-
-def eventful(scene=node_down):
-    """Return a console whose last day had an outage, changes, losses and a gap."""
-    console = FakeConsole(scene())
-    now = console.view().at
-    for steps in range(1, 280):
-        if 100 < steps < 110:
-            continue
-        slot = int(now // STEP - steps) * STEP
-        classes = [0, 30, 40, steps % 7, steps % 3, steps % 2] + [0] * 8
-        counts = {"classes": classes, "hits": 1000, "misses": steps % 9, "kept": 0}
-        console.book.add_point("day", slot, 8, {**counts, **KNOWN, "lost": 4 if steps == 60 else 0})
-    for node in console.snapshot.nodes:
-        console.book.add(now - 90_000, "state", node.id, {"node": node.id, "state": "up"})
-    down = now - 60 * STEP
-    for at, state in ((down, "down"), (down + 1024, "filling"), (down + 1100, "up")):
-        console.book.add(at, "state", "n1", {"node": "n1", "state": state})
-    for hours, text in ((20, "n2 is being drained"), (5, "policy: raise -> blacklist")):
-        change = {"kind": "k", "text": text, "who": "ops", "why": "ticket 812"}
-        console.book.add(now - hours * 3600, "change", text, change)
-    return console
 
 
 def page(console, query=""):
