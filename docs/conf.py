@@ -21,7 +21,7 @@ html_theme = "furo"
 html_title = "flask_msm"
 
 # The whole repository is the source, so links between any two of its pages are checked.
-include_patterns = ["*.md", "docs/*.md", "drill/*.md", "benchmarks/*.md"]
+include_patterns = ["*.md", "docs/*.md", "drill/*.md", "benchmarks/*.md", "contrib/*.md"]
 root_doc = "README"
 # Headings are linked to by the names GitHub gives them.
 myst_heading_anchors = 4
@@ -57,6 +57,8 @@ MENU = {
     "The project": (
         "CHANGELOG",
         "CONTRIBUTING",
+        "SECURITY",
+        "contrib/README",
         "docs/testing",
         "drill/README",
         "benchmarks/README",

@@ -222,7 +222,7 @@ def is_terminal() -> bool:
 def goes_on(order: Order, follows: str, *, hurts: bool = True) -> bool:
     """Return whether to go on with what *follows* when it is done; ask at a terminal if it hurts.
 
-    Without a terminal nobody can be asked, and it goes on as a script expects.
+    Without a terminal there is no person to ask, and it goes on as a script expects.
     """
     if order.dry_run:
         facts = {"dry_run": True, "follows": follows}
