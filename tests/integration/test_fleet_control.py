@@ -51,16 +51,19 @@ def test_a_policy_is_obeyed_by_every_worker_of_every_site(sites_of):
     status = south.invoke("status").output
     assert f"blacklist (chosen by {operator()}, applied by 4 of 4)" in status
     shown = json.loads(south.invoke("workers", "--json").output)
-    assert (shown["complete"], shown["source"]) == (True, "fleet")
+    assert (shown["observer"]["complete"], shown["observer"]["source"]) == (True, "fleet")
     assert [row["mode"] for row in shown["workers"]] == ["distributed"] * 4
     rows = json.loads(south.invoke("nodes", "--json").output)["nodes"]
-    assert [(row["node"], row["seen_up"]) for row in rows] == [("n1", "4/4"), ("n2", "4/4")]
+    assert [(row["id"], row["seen_up"], row["seen_by"]) for row in rows] == [
+        ("n1", 4, 4),
+        ("n2", 4, 4),
+    ]
 
     def listed():
         return json.loads(south.invoke("blacklist", "--json").output)["blacklist"]
 
     wait_until(lambda: [row["count"] for row in listed()] == [2], "both sites are counted")
-    assert listed()[0]["attribute"] == "cart"
+    assert listed()[0]["key"] == "cart"
     assert "cart[1].lock" in south.invoke("blacklist").output
 
 
@@ -147,8 +150,8 @@ def known(site):
     listed = json.loads(site.invoke("blacklist", "--json").output)["blacklist"]
     return {
         "policy": json.loads(site.invoke("policy", "--json").output)["policy"],
-        "drained": "drained" in nodes[2]["text"],
-        "blacklist": [row["attribute"] for row in listed],
+        "drained": nodes[2]["state"] == "drained",
+        "blacklist": [row["key"] for row in listed],
     }
 
 
@@ -197,7 +200,7 @@ def test_without_nodes_the_command_line_says_what_it_sees_and_makes_nothing(
     assert here.returncode == 1
     assert "of this host only: no node can be reached" in here.stdout
     shown = json.loads(north.invoke("workers", "--json").output)
-    assert (shown["complete"], shown["source"]) == (False, "host")
+    assert (shown["observer"]["complete"], shown["observer"]["source"]) == (False, "host")
     assert len(shown["workers"]) == WORKERS
 
     # A host without workers: nothing to see, nothing to make.
