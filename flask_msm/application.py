@@ -528,7 +528,9 @@ class Cluster:
             leave=self.monitor.leave,
             theirs=environment.scheduler,
         )
-        self.runtime = Runtime(self.monitor, scheduler, state=self.state, clock=clock)
+        self.runtime = Runtime(
+            self.monitor, scheduler, state=self.state, clock=clock, urgent=self.urgent
+        )
 
     def _sources(self, repository: Repository) -> dict[str, Callable[[], Any]]:
         """Return what sessions report beside the cluster, by name."""

@@ -202,6 +202,7 @@ class MemcachedSessionManager:
             ignore=settings.ignore_pattern,
             route=settings.route,
             on_load=parts.cluster.runtime.on_load if parts.cluster else None,
+            on_request=_on_request(parts, settings),
         )
         state = app.extensions[EXTENSION] = AppState(
             settings=settings,
@@ -237,6 +238,19 @@ class MemcachedSessionManager:
     def console(self) -> Console:
         """The ``flask_msm.commands.Console`` of the current application."""
         return self.state().console
+
+    def start(self, app: Flask | None = None) -> None:
+        """Begin what this process does between requests, and let the fleet know of it.
+
+        The first request does the same. A server's hook that runs in each worker, as gunicorn's
+        ``post_worker_init``, makes the worker known before that; not to be called before a fork.
+
+        Args:
+            app: The application, the current one if not given.
+        """
+        cluster = self.state(app).parts.cluster
+        if cluster is not None:
+            cluster.runtime.on_load()
 
     def close(self, app: Flask | None = None) -> None:
         """Finish what is queued, end threads, and close the connections of *app*."""
@@ -308,6 +322,13 @@ class MemcachedSessionManager:
             policy=self._policy,
             blacklisted=partial(_blacklist_signal, app),
         )
+
+
+def _on_request(parts: Application, settings: Settings) -> Callable[[], object] | None:
+    """Return what the first request of a process begins, also one that touches no session."""
+    if parts.cluster is None or not settings.probe_interval:
+        return None  # without ticks no worker reports that it is there
+    return parts.cluster.runtime.begin_behind
 
 
 def regenerate() -> None:

@@ -16,6 +16,7 @@ from flask.sessions import SessionInterface, SessionMixin
 from werkzeug.http import dump_cookie
 from werkzeug.sansio.response import Response as WerkzeugResponse
 
+from flask_msm.process.forks import forget_in_children
 from flask_msm.sessions.request import RequestContext
 from flask_msm.sessions.session import PERMANENT as SESSION_PERMANENT
 from flask_msm.sessions.session import Session
@@ -66,6 +67,7 @@ class MsmSessionInterface(SessionInterface):
         ignore: Requests whose path matches never write a session or set a cookie.
         route: Put behind the cookie's signature for the load balancer.
         on_load: Called before a session is read or written.
+        on_request: Called with the first request of each process; must not wait.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class MsmSessionInterface(SessionInterface):
         ignore: re.Pattern[str] | None = None,
         route: str | None = None,
         on_load: Callable[[], object] | None = None,
+        on_request: Callable[[], object] | None = None,
     ) -> None:
         self.repository = repository
         self._idle_timeout = idle_timeout
@@ -83,6 +86,10 @@ class MsmSessionInterface(SessionInterface):
         self._route = route
         #: Called before a session is read or written.
         self.before_load: Callable[[], object] = on_load or _nothing
+        self._on_request = on_request
+        #: Whether the first request of this process is still to come.
+        self._is_first = on_request is not None
+        forget_in_children(self)
         self._cookie: SessionCookie | None = None
         self.names_cookie_itself = any(
             getattr(type(self), f"get_cookie_{what}")
@@ -107,10 +114,17 @@ class MsmSessionInterface(SessionInterface):
 
     def open_session(self, app: Flask, request: Request) -> Session | None:  # type: ignore[override]
         """Return an unloaded session; ``None`` without a secret key, as Flask does."""
+        if self._is_first and self._on_request is not None:
+            self._is_first = False
+            self._on_request()
         secret = app.secret_key
         if not secret:
             return None
         return Session(backing=UnitOfWork(FlaskRequest(self, app, request, secret)))
+
+    def forget(self) -> None:
+        """Be as new, in a forked child."""
+        self._is_first = self._on_request is not None
 
     def life(self, app: Flask) -> float:
         """Return the time in seconds a session lives without a request."""

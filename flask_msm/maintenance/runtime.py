@@ -13,6 +13,7 @@ from flask_msm.process.locks import ProcessLock
 
 if TYPE_CHECKING:
     from flask_msm.cluster.nodes import NodeTable, NodeView
+    from flask_msm.process.background import Background
     from flask_msm.process.clock import Clock
 
     from .monitor import Monitor
@@ -34,6 +35,7 @@ class Runtime:
     _: KW_ONLY
     state: NodeTable
     clock: Clock
+    urgent: Background
 
     def __post_init__(self) -> None:
         self._lock = ProcessLock()
@@ -52,6 +54,11 @@ class Runtime:
             self._begin()
         elif not self._scheduled and self._is_tick_needed():
             self._tick_now_and_then()
+
+    def begin_behind(self) -> None:
+        """Begin behind the request, if this process has not: it touched no session."""
+        if not self.begun:
+            self.urgent.put(lambda _: self.on_load())
 
     def _is_tick_needed(self) -> bool:
         return any(_needs_tick(view, self.clock) for view in self.state.view().values())

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.cluster.control import (
@@ -394,7 +395,8 @@ class Console(ConsoleView):
             audit.info("%s", _line(kind, change.text, by))
         cluster = self.application.cluster
         if cluster is not None and reached is not None:
-            cluster.history.add_change(
+            note = partial(
+                cluster.history.add_change,
                 self._clock.time(),
                 kind=kind,
                 text=change.text,
@@ -404,6 +406,10 @@ class Console(ConsoleView):
                 before=change.before,
                 after=change.after,
             )
+            if self._visits or not cluster.urgent.put(lambda _: note()):
+                note()
+        if self.observer is not None:
+            self.observer.renew()
         return Outcome(
             text=change.text,
             event=event_id(cluster.workers.worker if cluster else "", number),

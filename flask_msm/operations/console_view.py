@@ -11,7 +11,7 @@ from flask_msm.sessions.overrides import BLACKLIST_NOTE
 from .checks import Report, wait_for_nodes
 from .history import build_history
 from .inspection import inspect
-from .observer import REFRESH, Observer
+from .observer import Observer
 from .projection import SnapshotBuilder
 from .worker_totals import parsed
 
@@ -52,8 +52,11 @@ class ConsoleView:
         self._clock = clock
         self._builder = SnapshotBuilder(application, settings, app_name=app_name, clock=clock)
         self._visits = False
-        cluster, local = application.cluster, application.local
-        self.observer = Observer(cluster, local, clock, settings.timeout) if cluster else None
+        self.observer: Observer | None = None
+        if application.cluster is not None:
+            self.observer = Observer(
+                application, settings, app_name=app_name, clock=clock, builder=self._builder
+            )
 
     def visit(self) -> None:
         """Be used by a process that is no worker, a command line: nothing is started or made."""
@@ -67,13 +70,14 @@ class ConsoleView:
         self.application.local.get_blob(BLACKLIST_NOTE)
 
     def view(self) -> Snapshot:
-        """Return the fleet as it is known here. Never blocks on I/O, never raises."""
+        """Return the fleet, the same from all workers.
+
+        Reads what one of them put together for all, a second ago at most while it is looked at;
+        takes a quarter of a second at most, the first time after a while. Never raises.
+        """
         if self.observer is None:
             return self._builder.without_cluster()
-        seen = self.observer.seen()
-        # Longer than usual after a while in which the fleet was not shown.
-        delay = max(REFRESH, self._clock.time() - seen.at)
-        return self._builder.snapshot(seen, self._cluster(), delay=delay)
+        return self.observer.view()
 
     def history(self, name: RangeName = "24h") -> History:
         """Return what happened in the last minutes, hours or days.

@@ -1,26 +1,52 @@
-"""What can be seen of the fleet from here, for people: gathered in the background."""
+"""What can be seen of the fleet, for people: one worker gathers, and all workers show the same.
+
+Who is asked reads the digest of the fleet (``cluster/digests.py``). When that is older than a
+second, one worker gathers the reports of all of them and puts a newer one in its place: so the
+fleet is asked once a second while it is looked at, and never otherwise.
+"""
 
 from __future__ import annotations
 
+import threading
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from flask_msm.cluster.reports import Report, note_name
+from flask_msm.cluster.digests import Digests
+from flask_msm.cluster.reports import Report
 from flask_msm.process.locks import ProcessLock
+from flask_msm.version import VERSION
+
+from .packing import packed, shape_of, unpacked
+from .snapshot import Snapshot
 
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from flask_msm.application import Cluster
+    from flask_msm.application import Application
     from flask_msm.maintenance.reporting import StatusReporter
     from flask_msm.process.clock import Clock
-    from flask_msm.storage.local.store import LocalStore
+    from flask_msm.settings.settings import Settings
+
+    from .projection import SnapshotBuilder
+    from .snapshot import LocalStorage, Worker
 
 
-#: What was gathered is shown for so long before it is gathered anew, seconds.
-REFRESH = 2.0
-#: What was gathered longer ago than this is too old to be shown, seconds.
-OLD = 30.0
+#: A digest is shown for so long before a newer one is made, seconds.
+REFRESH = 1.0
+#: One that is older is not shown without waiting for a newer one, seconds.
+OLD = 5.0
+#: One that is older than this is not shown at all, seconds.
+GONE = 30.0
+#: Time in seconds a look may wait for the digest, for a newer one, and for the first one.
+READ, WAIT, FIRST = 0.1, 0.1, 0.25
+#: How often a digest that another worker makes is looked for, seconds.
+PAUSE = 0.02
+#: So often a gatherer whose digest came too late makes another one.
+TRIES = 3
+#: Name of the note on this host, where no node can be reached.
+NOTE = "fleet:digest"
 
 
 class CollectedReports(NamedTuple):
@@ -42,69 +68,192 @@ class CollectedReports(NamedTuple):
     heard: Mapping[str, float] = {}
 
 
+class _Shown(NamedTuple):
+    """A digest that was read."""
+
+    version: int
+    at: float
+    snapshot: Snapshot
+
+
 class Observer:
-    """Collects the reports of all workers, behind requests.
+    """Shows the fleet, and gathers it for all workers when it is this one's turn."""
 
-    All nodes together may take *timeout* seconds.
-    """
-
-    def __init__(self, cluster: Cluster, local: LocalStore, clock: Clock, timeout: float) -> None:
+    def __init__(
+        self,
+        application: Application,
+        settings: Settings,
+        *,
+        app_name: str,
+        clock: Clock,
+        builder: SnapshotBuilder,
+    ) -> None:
+        cluster = application.cluster
+        assert cluster is not None  # noqa: S101  (a fleet without nodes is not observed)
         self.cluster = cluster
+        self._settings = settings
+        self._app_name = app_name
+        self._builder = builder
         self._workers = cluster.workers
-        #: Workers of this host leave their reports here as well.
-        self._local = local
+        self._local = application.local
         self._clock = clock
-        self._timeout = timeout
         #: ``None`` for a command line.
         self._reporter: StatusReporter | None = cluster.reporter
-        self._refreshing = ProcessLock()
+        self._digests = Digests(
+            f"{settings.key_prefix}fleet:digest:{shape_of(Snapshot)}",
+            nodes=cluster.nodes,
+            placement=application.placement,
+            usable=cluster.reports.usable,
+            envelope=cluster.reports.envelope,
+            stamps=application.stamps,
+            clock=clock,
+        )
+        self._gathering = ProcessLock()
+        self._done = threading.Event()
+        self._shown: _Shown | None = None
         self._seen: CollectedReports | None = None
-        self._asked_at = 0.0
-        #: Stamp of the newest report of each worker, and when it was seen.
-        self._heard: dict[str, tuple[int, float]] = {}
+        #: Newest report of each worker, and when it was seen.
+        self._heard: dict[str, tuple[Report, float]] = {}
 
     def visit(self) -> None:
         """Be a command line: this process is no worker."""
         self._reporter = None
 
-    def seen(self) -> CollectedReports:
-        """Return what was seen last, with this worker as it is now; never waits."""
-        now = self._clock.monotonic()
-        if now - self._asked_at >= REFRESH and self._refreshing.acquire(blocking=False):
-            self._asked_at = now
-            if not self.cluster.urgent.put(lambda _: self._refresh_and_release()):
-                self._refreshing.release()
-        living = frozenset(self._workers.living())
-        seen = self._seen
-        if seen is None or abs(self._clock.time() - seen.at) > OLD:
-            # The first look after a while shows this worker, and how many others there are.
-            seen = CollectedReports(self._clock.time(), {}, living, "self")
-        # Workers that left or were forgotten since are not shown any more.
-        names = set(self._workers.names())
-        reports = {name: report for name, report in seen.reports.items() if name in names}
-        own = self._own()
-        return seen._replace(
-            reports={**reports, **own},
-            known=seen.known & living,
-            heard={**seen.heard, **dict.fromkeys(own, self._clock.time())},
+    # -- what is shown -------------------------------------------------------------------------
+
+    def view(self) -> Snapshot:
+        """Return the fleet as its newest digest has it; waits a quarter of a second at most."""
+        if self._reporter is None:
+            seen = self._seen or CollectedReports(self._clock.time(), {}, frozenset(), "self")
+            return self._builder.snapshot(seen, self.cluster)
+        if not self._settings.probe_interval:
+            # Workers do not report: there is nothing to gather.
+            return self._alone()
+        self.cluster.runtime.begin_behind()
+        shown = self._read()
+        age = OLD if shown is None else abs(self._clock.time() - shown.at)
+        if age >= REFRESH:
+            shown = self._newer(shown, FIRST if age >= OLD else WAIT)
+        if shown is None:
+            return self._alone()
+        return self._with_observer(shown)
+
+    def renew(self) -> None:
+        """Have a new digest made now: an operator who changed something sees it, on any worker."""
+        if self._reporter is None or not self._settings.probe_interval:
+            return
+        done = threading.Event()
+
+        def gather(_: float) -> None:
+            try:
+                self._gather()
+            finally:
+                done.set()
+
+        if self.cluster.urgent.put(gather):
+            done.wait(FIRST)
+
+    def _newer(self, shown: _Shown | None, within: float) -> _Shown | None:
+        """Have a newer digest made, and return it if it is there in time."""
+        until = time.monotonic() + within
+        if self._gathering.acquire(blocking=False):
+            self._done.clear()
+            if not self.cluster.urgent.put(lambda _: self._gather_and_release()):
+                self._gathering.release()
+        before = shown.version if shown else 0
+        while True:
+            self._done.wait(min(PAUSE, within))
+            newer = self._read()
+            if newer is not None and newer.version > before:
+                return newer
+            if time.monotonic() >= until:
+                age = abs(self._clock.time() - newer.at) if newer else GONE
+                return newer if age < GONE else None
+
+    def _read(self) -> _Shown | None:
+        """Return the newest digest, as far as its homes answer in time."""
+        until = self._clock.monotonic() + READ
+        heads, known = self._digests.heads(until), self._shown
+        if known is not None and known.version >= heads.version > 0:
+            return known
+        digest = self._digests.read(heads, until)
+        if digest is None and not heads.version:
+            note = self._local.get_blob(NOTE) if not self._digests.homes() else None
+            digest = self._digests.opened(note) if note else None
+        if digest is None:
+            # One of its homes was restarted: what was shown before is newer than nothing.
+            return known
+        if known is not None and known.version >= digest.version:
+            return known
+        try:
+            shown = _Shown(digest.version, digest.at, unpacked(Snapshot, digest.body))
+        except ValueError:
+            return known
+        self._shown = shown
+        return shown
+
+    def _alone(self) -> Snapshot:
+        """Return what this worker knows, before there is a digest."""
+        now, living = self._clock.time(), frozenset(self._workers.living())
+        seen = CollectedReports(now, self._own(), living, "self")
+        return self._builder.snapshot(seen, self.cluster)
+
+    def _with_observer(self, shown: _Shown) -> Snapshot:
+        """Return a digest as this worker shows it: what is in it is the same for all of them."""
+        snapshot, name = shown.snapshot, self._workers.worker
+        own = next((worker for worker in snapshot.workers if worker.id == name), None)
+        host = own.host if own and own.host else _host_of(name)
+        observer = replace(
+            snapshot.observer,
+            worker=name,
+            host=host,
+            version=VERSION,
+            app=self._app_name,
+            environment=self._settings.environment,
         )
+        local = _local_of(host, own, snapshot.workers)
+        return replace(snapshot, at=self._clock.time(), observer=observer, local=local)
+
+    # -- gathering -----------------------------------------------------------------------------
+
+    def _gather_and_release(self) -> None:
+        try:
+            # Else a worker that was asked for the dashboard only would know nothing of the fleet.
+            self.cluster.runtime.on_load()
+            until = self._clock.monotonic() + READ
+            if self._digests.lease(until):
+                self._gather()
+                self._digests.release(self._clock.monotonic() + READ)
+        finally:
+            self._done.set()
+            self._gathering.release()
+
+    def _gather(self) -> None:
+        """Ask for the fleet, and replace the digest; again if another worker was faster."""
+        timeout = self._settings.timeout
+        for _ in range(TRIES):
+            heads = self._digests.heads(self._clock.monotonic() + timeout)
+            # What the fleet knows, this worker included, at this moment.
+            self.cluster.reactions.look(within=FIRST)
+            self.cluster.reporter.publish(self.cluster.prober.numbers)
+            body = packed(_shared(self._builder.snapshot(self.refresh(), self.cluster)))
+            if not heads.by_node:
+                self._local.put_blob(NOTE, self._digests.sealed(body))
+                return
+            if self._digests.replace(body, heads, self._clock.monotonic() + timeout):
+                return
 
     def refresh(self) -> CollectedReports:
-        """Ask all nodes, and this host, now; return what was seen."""
-        deadline = self._clock.monotonic() + self._timeout
-        names = self._workers.names()
-        found: dict[str, Report] = {}
-        for name in names:
-            data = self._local.get_blob(note_name(name))
-            report = self.cluster.reports.open(name, data) if data else None
-            if report is not None:
-                found[name] = report
-        usable = any(view.rights.joined for view in self.cluster.state.view().values())
-        if usable:
-            for name, report in self.cluster.reports.collect(names, deadline).items():
-                if name not in found or report.stamp > found[name].stamp:
-                    found[name] = report
-        source = "fleet" if usable else "host"
+        """Ask all nodes, and this host, for the reports of all workers; return what was seen."""
+        collector = self.cluster.collector
+        deadline = self._clock.monotonic() + self._settings.timeout
+        found = collector.collect(self._workers.names(), deadline)
+        for name, report in found.items():
+            # One that lies on nodes that cannot be asked now is not replaced by an older one.
+            last = self._heard.get(name)
+            if last is not None and last[0].stamp > report.stamp:
+                found[name] = last[0]
+        source = "fleet" if collector.reaches_nodes else "host"
         heard = self._hear(found)
         living = frozenset(self._workers.living())
         self._seen = CollectedReports(self._clock.time(), found, living, source, heard)
@@ -119,12 +268,12 @@ class Observer:
         now, looked_at = self._clock.time(), self._seen.at if self._seen else 0.0
         heard = {}
         for name, report in found.items():
-            stamp, at = self._heard.get(name, (0, 0.0))
-            if stamp != report.stamp:
+            last, at = self._heard.get(name, (None, 0.0))
+            if last is None or last.stamp != report.stamp:
                 said = report.facts.get("at")
                 at = float(said) if isinstance(said, int | float) and 0 < said < 1e12 else 0.0
-                at = min(max(at, looked_at if stamp else 0.0), now)
-            heard[name] = report.stamp, at
+                at = min(max(at, looked_at if last else 0.0), now)
+            heard[name] = report, at
         self._heard = heard
         return {name: at for name, (_, at) in heard.items()}
 
@@ -137,10 +286,37 @@ class Observer:
             facts["nodes"] = {}
         return {name: Report(name, 0, facts)}
 
-    def _refresh_and_release(self) -> None:
-        try:
-            # Else a worker that was asked for the dashboard only would know nothing of the fleet.
-            self.cluster.runtime.on_load()
-            self.refresh()
-        finally:
-            self._refreshing.release()
+
+def _shared(snapshot: Snapshot) -> Snapshot:
+    """Return what all workers show: without the series of single workers, which are large."""
+    return replace(snapshot, workers=tuple(map(_short, snapshot.workers)))
+
+
+def _short(worker: Worker) -> Worker:
+    traffic = worker.traffic
+    if traffic is None:
+        return worker
+    short = replace(
+        traffic,
+        operations_series=(),
+        hit_ratio_series=(),
+        p95_series=(),
+        failed_series=(),
+        classes_series=(),
+        found_series=(),
+    )
+    return replace(worker, traffic=short)
+
+
+def _local_of(host: str, own: Worker | None, workers: tuple[Worker, ...]) -> LocalStorage | None:
+    """Return the local storage of a host: its workers share it, and the last report counts."""
+    if own is not None and own.local is not None and own.local.kind == "simple":
+        return own.local
+    here = [worker for worker in workers if worker.host == host and worker.local is not None]
+    newest = max(here, key=lambda worker: (worker.last_heard or 0.0, worker.id), default=own)
+    return newest.local if newest else None
+
+
+def _host_of(worker: str) -> str:
+    """Return the host that the name of a worker begins with."""
+    return worker.rsplit(":", 2)[0]

@@ -121,6 +121,9 @@ class Begun:
     def on_load(self) -> None:
         pass
 
+    def begin_behind(self) -> None:
+        pass
+
     def stop(self) -> None:
         pass
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from flask import Flask, request, session
 
 from flask_msm import MemcachedSessionManager, destroy, regenerate
+from flask_msm_dashboard import Access
 
 
 manager = MemcachedSessionManager()
@@ -19,6 +20,8 @@ manager = MemcachedSessionManager()
 def create_app() -> Flask:
     app = Flask("worker")
     app.config.update(json.loads(os.environ["WORKER_CONFIG"]))
+    # What JSON cannot hold.
+    app.config.setdefault("MSM_ADMIN_ACCESS", lambda _: Access("read", "test"))
     manager.init_app(app)
 
     @app.get("/pid")

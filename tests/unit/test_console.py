@@ -17,7 +17,7 @@ from support.policies import visit, write
 from flask_msm import policy_changed
 from flask_msm.cluster.reports import Report
 from flask_msm.errors import CommandError, ConflictError
-from flask_msm.operations.observer import CollectedReports
+from flask_msm.operations.observer import REFRESH, CollectedReports
 from flask_msm.operations.projection import MOST_EVENTS
 from flask_msm.operations.snapshot import COUNTED, Snapshot
 
@@ -32,13 +32,15 @@ def crew():
 
 def show(worker, reports, *, at=None):
     """Have a worker see *reports* of others, facts by name."""
+    observer, now = worker.console.observer, at or worker.clock.now
     found = {name: Report(name, 1, facts) for name, facts in reports.items()}
     for name in found:
         worker.cluster.workers.shared.put(name, b"{}")
-    worker.cluster.urgent.takes = False
-    worker.console.observer._seen = CollectedReports(
-        at or worker.clock.now, found, frozenset(found), "fleet"
+    own = observer._own()
+    observer.refresh = lambda: CollectedReports(
+        now, {**found, **own}, frozenset(found), "fleet", dict.fromkeys(own, now)
     )
+    observer.renew()
 
 
 def facts_of(worker):
@@ -72,20 +74,19 @@ def test_workers_that_are_not_seen_are_missing_from_what_is_known(one, other):
     assert not view.observer.complete
 
 
-def test_looking_asks_no_node_in_the_thread_of_whoever_looks(crew, one):
-    """Neither directly nor when what was gathered is old: that is done behind."""
+def test_looking_asks_for_what_was_gathered_only_and_the_rest_is_done_behind(crew, one):
     one.cluster.urgent.kept = behind = []
     crew.operations()
     for _ in range(5):
         one.console.view()
         crew.clock.advance(3)
 
-    assert crew.operations() == []
+    assert {name for name, _ in crew.operations()} == {"gets"}
     thread = threading.Thread(target=behind[0], args=(1e12,))
     thread.start()
     thread.join()
     asked = crew.operations()
-    assert asked
+    assert {"get_many"} < {name for name, _ in asked}
     assert threading.get_ident() not in {thread for _, thread in asked}
 
 
@@ -210,7 +211,8 @@ def test_a_large_fleet_is_put_together_once_and_costs_no_more_per_worker_than_a_
     """50 nodes and 200 workers."""
     one = large_fleet(200)
 
-    first, gathered = calls_of(one.console.view)
+    _, gathered = calls_of(one.console.observer.renew)
+    first, read = calls_of(one.console.view)
     again, shown = calls_of(one.console.view)
 
     assert (len(first.workers), len(first.nodes)) == (201, 50)
@@ -219,8 +221,8 @@ def test_a_large_fleet_is_put_together_once_and_costs_no_more_per_worker_than_a_
     assert len(first.nodes[0].opinions) == 201
     assert again.events == first.events
     assert len(again.blacklist) == 60
-    _, of_few = calls_of(large_fleet(50).console.view)
-    assert shown < gathered / 2
+    _, of_few = calls_of(large_fleet(50).console.observer.renew)
+    assert shown < read / 2
     assert gathered < 5 * of_few
 
 
@@ -237,9 +239,10 @@ def test_a_view_is_made_anew_when_other_reports_were_gathered(one, other):
     assert "new" in [event.text for event in after.events]
 
 
-def test_own_facts_are_never_old(one):
+def test_facts_are_at_most_a_second_old(crew, one):
     one.console.view()
     one.do(lambda: session.update(a=1))
+    crew.clock.advance(REFRESH)
 
     assert one.console.view().traffic.misses == 0
     assert sum(one.console.view().traffic.saves.counts) == 1

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from support.clock import FakeClock
-from support.crew import INTERVAL, Crew, report_of, sealed
+from support.crew import BY, INTERVAL, Crew, report_of, sealed
 
 from flask_msm.cluster.workers import SHOWN_FOR
-from flask_msm.operations.observer import OLD, REFRESH
+from flask_msm.operations.observer import GONE, REFRESH
 from flask_msm.record.keys import keyring
 
 
@@ -46,31 +48,68 @@ def test_every_worker_is_seen(one, other):
     assert seen.source == "fleet"
 
 
-def test_a_look_asks_no_node_and_collected_reports_are_shown_for_a_while(crew, one):
-    observer = one.console.observer
+def shown(worker):
+    """Return what a worker shows, without who shows it and when."""
+    view = worker.console.view()
+    return replace(view, at=0.0, observer=replace(view.observer, worker="", host=""), local=None)
+
+
+def version(worker):
+    return worker.console.observer._shown.version
+
+
+def test_all_workers_show_what_one_of_them_gathered(one, other):
+    before = shown(one)
+    other.cluster.urgent.takes = False
+
+    assert shown(other) == before
+    assert before.observer.source == "fleet"
+    assert before.observer.workers_seen == before.observer.workers_known == 2
+
+
+def test_a_look_costs_one_round_trip_while_what_was_gathered_is_young(crew, one, other):
+    one.console.view()
     one.cluster.urgent.kept = jobs = []
     crew.operations()
 
-    for _ in range(10):
-        observer.seen()
+    one.console.view()
+    other.console.view()
 
-    assert crew.operations() == []
+    assert [name for name, _ in crew.operations()] == ["gets"] * 4
+    assert jobs == []
+
+
+def test_a_worker_gathers_once_however_often_it_is_looked_at(crew, one):
+    one.console.view()
+    before = version(one)
+    crew.clock.advance(REFRESH)
+    one.cluster.urgent.kept = jobs = []
+    one.console.view()
+    one.console.view()
     assert len(jobs) == 1
+
     jobs.pop()(0.0)
-    crew.clock.advance(REFRESH)
-    observer.seen()
-    assert len(jobs) == 1
+    one.console.view()
+
+    assert version(one) > before
 
 
-def test_the_next_look_tries_again_when_the_job_was_not_taken(crew, one):
-    observer = one.console.observer
+def test_while_one_worker_gathers_no_other_one_does(crew, one, other):
+    assert one.console.observer._digests.lease(1e12)
+    crew.operations()
+
+    other.console.view()
+
+    assert "get_many" not in [name for name, _ in crew.operations()]
+
+
+def test_the_next_look_tries_again_when_the_job_was_not_taken(one):
     one.cluster.urgent.takes = False
-    observer.seen()
-    crew.clock.advance(REFRESH)
+    one.console.view()
     one.cluster.urgent.takes, asked = True, []
     one.cluster.urgent.kept = asked
 
-    observer.seen()
+    one.console.view()
 
     assert len(asked) == 1
 
@@ -79,35 +118,79 @@ def test_before_anything_was_gathered_a_worker_shows_itself(crew):
     late = crew.hire()
     late.cluster.urgent.kept = []
 
-    seen = late.console.observer.seen()
+    view = late.console.view()
 
-    assert set(seen.reports) == {late.name}
-    assert seen.source == "self"
+    assert [worker.id for worker in view.workers] == [late.name]
+    assert view.observer.source == "self"
 
 
-def test_who_looks_after_a_while_sees_itself_and_how_many_others_there_are(crew, one, other):
-    observer = one.console.observer
-    observer.refresh()
-    assert set(observer.seen().reports) == {one.name, other.name}
+def test_what_was_gathered_long_ago_is_not_shown_as_new(crew, one):
+    one.console.view()
     one.cluster.urgent.kept = []
-    for _ in range(int(OLD / INTERVAL) + 1):
+    for _ in range(int(GONE / INTERVAL) + 1):
         crew.tick()
 
-    seen = observer.seen()
+    view = one.console.view()
 
-    assert set(seen.reports) == {one.name}, "what was gathered long ago is not shown as new"
-    assert (seen.source, seen.known) == ("self", {one.name, other.name})
-    assert not one.console.view().observer.complete
+    assert [worker.id for worker in view.workers] == [one.name]
+    assert (view.observer.source, view.observer.complete) == ("self", False)
 
 
-def test_a_worker_is_not_called_silent_when_no_report_was_collected_for_a_while(crew, one, other):
-    observer = one.console.observer
-    observer.refresh()
-    one.cluster.urgent.kept = []
-    for _ in range(int(OLD / INTERVAL) - 1):
-        crew.tick()
+def test_a_worker_that_gathers_too_late_replaces_nothing_newer(one, other):
+    digests = one.console.observer._digests
+    heads = digests.heads(1e12)
+    other.console.view()
 
-    assert statuses(one) == {one.name: "live", other.name: "live"}
+    assert not digests.replace(b"{}", heads, 1e12)
+    assert digests.heads(1e12).version == version(other)
+
+
+def test_what_an_operator_changed_is_shown_by_every_worker_at_once(one, other):
+    one.console.view()
+    other.console.view()
+
+    one.console.set_policy("local", **BY)
+
+    assert other.console.view().policy.value == one.console.view().policy.value == "local"
+
+
+@pytest.mark.parametrize("node", ["n1", "n2"])
+def test_what_was_shown_last_is_shown_by_all_when_a_home_of_it_dies(crew, one, other, node):
+    one.console.view()
+    before = version(one)
+    crew.nodes[node].fail()
+    for worker in (one, other):
+        worker.cluster.urgent.kept = []
+        worker.console.view()
+
+    assert version(one) == version(other) == before
+
+
+def test_a_digest_that_fits_no_item_lies_in_parts(crew, one, other):
+    for node in crew.nodes.values():
+        node.item_size_max = 1500
+    view = shown(one)
+
+    heads = one.console.observer._digests.heads(1e12)
+
+    assert "parts" in next(iter(heads.by_node.values())).record.attributes.entries
+    other.cluster.urgent.kept = []
+    assert shown(other) == view
+
+
+@pytest.mark.parametrize("kind", ["rubbish", "another key", "another shape", "no parts"])
+def test_a_digest_that_is_not_believed_is_replaced(crew, one, kind):
+    digests = one.console.observer._digests
+    body = {
+        "rubbish": b"rubbish",
+        "another key": sealed(digests.key, {"body": (1, b"x")}, keys=keyring(("other",))),
+        "another shape": digests.sealed(b"[1, 2]"),
+        "no parts": sealed(digests.key, {"parts": (1, b"3")}),
+    }[kind]
+    crew.put(digests.key, body)
+
+    assert one.console.view().observer.workers_seen == 2
+    assert one.console.observer._shown is not None
 
 
 def test_a_visitor_is_no_worker_and_starts_nothing(one, other):
@@ -115,9 +198,7 @@ def test_a_visitor_is_no_worker_and_starts_nothing(one, other):
     one.cluster.urgent.kept = taken = []
     one.console.visit()
 
-    seen = observer.seen()
-
-    assert (seen.reports, taken) == ({}, [])
+    assert (one.console.view().workers, taken) == ((), [])
     assert set(observer.refresh().reports) == {one.name, other.name}
 
 
@@ -138,7 +219,7 @@ def test_a_worker_that_removed_itself_is_not_shown_any_more(crew, one, other):
     other.cluster.monitor.leave()
     crew.tick(one)
 
-    assert set(one.console.observer.seen().reports) == {one.name}
+    assert [worker.id for worker in one.console.view().workers] == [one.name]
 
 
 # -- clocks --------------------------------------------------------------------------------------

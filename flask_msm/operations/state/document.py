@@ -169,6 +169,7 @@ def _node(node: Node) -> dict[str, Any]:
         "address": node.address,
         "state": node.state,
         "trusted": node.trusted,
+        "phase": node.phase,
         "since": _at(node.since),
         "seen_up": up,
         "seen_by": len(node.opinions),

@@ -144,7 +144,9 @@ def is_slow(node: Node) -> bool:
 
 
 def is_rebuilding(node: Node) -> bool:
-    """Return whether the node answers but lacks sessions."""
+    """Return whether the node answers but lacks sessions, or did until a moment ago."""
+    if node.phase is not None:
+        return node.phase == "filling"
     return node.state == "recovering" or (node.state in ANSWERING and node.trusted is False)
 
 

@@ -41,6 +41,7 @@ def verdict(snapshot: Snapshot) -> Verdict:
         _no_answer,
         _losing,
         _degraded,
+        _unreached,
         _recovering,
         _drained,
         _strained,
@@ -183,6 +184,24 @@ def _degraded(snapshot: Snapshot) -> Verdict | None:
             (w.mode_since for w in facts.living(snapshot) if w.mode == "local" and w.mode_since),
             default=snapshot.since,
         ),
+    )
+
+
+def _unreached(snapshot: Snapshot) -> Verdict | None:
+    nodes = [node for node in snapshot.nodes if node.phase == "unreached"]
+    if not nodes:
+        return None
+    return Verdict(
+        level="warn",
+        code="unreached",
+        title=plural(
+            len(nodes),
+            "Degraded: some workers do not reach {names}",
+            "Degraded: some workers do not reach {names}",
+            names=_names(nodes),
+        ),
+        text=_("Every session is served. These workers use the other nodes."),
+        since=min((n.phase_since for n in nodes if n.phase_since is not None), default=None),
     )
 
 
