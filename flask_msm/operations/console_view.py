@@ -110,7 +110,7 @@ class ConsoleView:
             found = cluster.totals.of_host(numbers)
         totals = {str(facts.get("worker", "")): facts for facts in found}
         if whose == "fleet":
-            for name, report in self._observer().seen().reports.items():
+            for name, report in self._observer().refresh().reports.items():
                 totals.setdefault(name, report.facts.get("totals", {}))
         return tuple(parsed(name, facts) for name, facts in sorted(totals.items()))
 
