@@ -18,8 +18,6 @@ from flask_msm.record.hybrid_clock import stamp_at
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from flask_msm.cluster.control import Control
     from flask_msm.process.clock import Clock
     from flask_msm.storage.local.store import LocalStore
@@ -74,13 +72,13 @@ class AuditLog:
             self._note(logged)
         self._seen = settled
 
-    def wrote(self, names: Iterable[str]) -> None:
-        """Take note that the changes of these *names* have their line from this worker."""
+    def wrote(self, name: str) -> None:
+        """Take note that the change of that *name* has its line from this worker."""
         now = stamp_at(self._clock.time())
         for _ in range(TRIES):
             with self._local.alone_at(TASK) as alone:
                 if alone:
-                    self._note({**(self._noted() or {}), **dict.fromkeys(names, now)})
+                    self._note({**(self._noted() or {}), name: now})
                     return
             time.sleep(PAUSE)
 

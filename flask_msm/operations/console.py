@@ -343,19 +343,19 @@ class Console(ConsoleView):
         """Let *change* judge and act after all nodes were read; write down what it did."""
         cluster = self._cluster()
         done: list[_Change] = []
-        announced: list[str] = []
 
         def act(control: Control) -> None:
             done.append(change(control))
-            announced.append(control.announce(_line(kind, done[0].text, by)))
+            name = control.announce(_line(kind, done[0].text, by))
+            if not self._visits:
+                # Before any other worker of the host learns of it.
+                cluster.monitor.audit_log.wrote(name)
 
         reached = cluster.reactions.command(act, also=also)
         shelf = self.application.local.shelf
         # What a worker changed holds in its memory; the memory of a visitor ends with the command.
         if self._visits and not reached and (shelf is None or shelf.place is None):
             raise UnreachedError("no node could be reached, nothing was changed")
-        if not self._visits:
-            cluster.monitor.audit_log.wrote(announced)
         return self._write_down(kind, done[0], by, node=node, reached=tuple(reached))
 
     def _write_down(
