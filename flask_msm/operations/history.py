@@ -285,14 +285,22 @@ def _spans(log: Sequence[Logged], snapshot: Snapshot, begin: float) -> tuple[Spa
 
 def _outages(spans: Iterable[Span], points: Sequence[Point], step: float) -> tuple[Outage, ...]:
     """Return the times in which something was wrong; those that touch are one."""
-    parts = [
+    down = _joined(
         Outage(begin=span.begin, end=span.end, nodes=(span.node,))
         for span in spans
         if span.state in ("down", "filling")
-    ]
-    parts += [
-        Outage(begin=point.at, end=point.at + step, nodes=()) for point in points if point.lost
-    ]
+    )
+    # A step is as long as an hour: it does not make the outage longer in which sessions were lost.
+    alone = _joined(
+        Outage(begin=point.at, end=point.at + step)
+        for point in points
+        if point.lost and not any(_is_within(point, outage, step) for outage in down)
+    )
+    found = sorted((*down, *alone), key=lambda outage: outage.begin)
+    return tuple(_with_numbers(outage, points, step) for outage in found)
+
+
+def _joined(parts: Iterable[Outage]) -> list[Outage]:
     found: list[Outage] = []
     for part in sorted(parts, key=lambda part: (part.begin, part.end or 0.0)):
         last = found[-1] if found else None
@@ -302,15 +310,15 @@ def _outages(spans: Iterable[Span], points: Sequence[Point], step: float) -> tup
             found[-1] = replace(last, end=end, nodes=tuple(nodes))
         else:
             found.append(part)
-    return tuple(_with_numbers(outage, points, step) for outage in found)
+    return found
+
+
+def _is_within(point: Point, outage: Outage, step: float) -> bool:
+    return point.at + step > outage.begin and (outage.end is None or point.at < outage.end)
 
 
 def _with_numbers(outage: Outage, points: Sequence[Point], step: float) -> Outage:
-    within = [
-        point
-        for point in points
-        if point.at + step > outage.begin and (outage.end is None or point.at < outage.end)
-    ]
+    within = [point for point in points if _is_within(point, outage, step)]
     lost = [point.lost for point in within if point.lost is not None]
     kept = [point.kept for point in within if point.kept is not None]
     return replace(outage, lost=sum(lost) if lost else None, kept=max(kept) if kept else None)

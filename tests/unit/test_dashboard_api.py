@@ -9,6 +9,8 @@ from support.dashboard import client_of
 from support.fake_console import FakeConsole
 from support.fleet_scenes import SCENES, all_down, all_well, large, node_down
 
+from flask_msm.operations.state.formatting import iso
+
 
 STATE = "/msm-admin/api/v1/state"
 
@@ -184,6 +186,21 @@ def test_sessions_lost_while_every_node_was_up_are_an_outage_without_nodes():
     (outage,) = client.get(HISTORY).json["outages"]
 
     assert (outage["nodes"], outage["lost"]) == ([], 4)
+
+
+@pytest.mark.parametrize("name", ["24h", "7d"])
+def test_an_outage_is_not_longer_for_the_step_in_which_sessions_were_lost(name):
+    console = FakeConsole(all_well())
+    slot = int(console.view().at // 3600 - 2) * 3600 + 1800
+    console.book.add_point("day", slot, 8, {"classes": [], "lost": 4, "workers": 8, "of": 8})
+    for at, state in ((slot - 9000, "up"), (slot + 60, "down"), (slot + 120, "up")):
+        console.book.add(at, "state", "n1", {"node": "n1", "state": state})
+    client, _ = client_of(console)
+
+    (outage,) = client.get(f"{HISTORY}?range={name}").json["outages"]
+
+    assert (outage["begin"], outage["end"]) == (iso(slot + 60), iso(slot + 120))
+    assert (outage["nodes"], outage["lost"]) == (["n1"], 4)
 
 
 @pytest.mark.parametrize("name", ["15m", "24h", "7d"])

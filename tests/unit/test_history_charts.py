@@ -201,6 +201,18 @@ def test_an_outage_has_begin_end_length_nodes_and_what_it_cost():
     assert label.text + label.more == "00:00 n2 down 17 min 4 s, 0 lost"
 
 
+def test_losses_of_a_step_that_two_outages_share_are_counted_once_in_all():
+    outages = [
+        Outage(begin=MIDNIGHT + at, end=MIDNIGHT + at + 60, nodes=("n2",), lost=4)
+        for at in (60, 180)
+    ]
+    point = Point(at=MIDNIGHT, lost=4)
+
+    text = page(history(outages=tuple(outages), points=(point,))).outages_text
+
+    assert text == "2, 2 min in all · 4 sessions lost"
+
+
 def test_an_outage_that_lasts_or_began_before_is_called_so():
     lasting = Outage(begin=MIDNIGHT - 10 * DAY, nodes=("n2",))
     found = history()

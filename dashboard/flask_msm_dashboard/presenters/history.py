@@ -275,7 +275,8 @@ def _outages_text(history: History) -> str:
     outages = history.outages
     if not outages:
         return ""
-    lost = [one.lost for one in outages if one.lost is not None]
+    # Not the sum of the rows: two outages of one hour both have its losses.
+    lost = [one.lost for one in history.points if one is not None and one.lost is not None]
     length = sum((history.end if one.end is None else one.end) - one.begin for one in outages)
     return _(
         "{n}, {length} in all · {lost} sessions lost",
