@@ -194,21 +194,22 @@ def steps(
 
     Its x runs from 0 to ``WIDE``.
     """
+
+    def x(at: float) -> str:
+        return f"{axis.x(at) * WIDE / 100:g}"
+
     path: list[str] = []
-    height: float | None = None
+    last: float | None = None
+    end = axis.begin
     for at, value in values:
-        if value is None:
-            height = None
-            continue
-        left, right = axis.x(at) * WIDE / 100, axis.x(at + step) * WIDE / 100
-        if height is None:
-            path.append(f"M{left:g} {y(value):g}")
-        elif y(value) != height:
-            path.append(f"V{y(value):g}")
-        height = y(value)
-        if path[-1].startswith("H"):
-            path.pop()
-        path.append(f"H{right:g}")
+        if value != last:
+            if last is not None:
+                path.append(f"H{x(end)}")
+            if value is not None:
+                path.append(f"M{x(at)} {y(value):g}" if last is None else f"V{y(value):g}")
+        last, end = value, at + step
+    if last is not None:
+        path.append(f"H{x(end)}")
     return "".join(path)
 
 
