@@ -77,6 +77,7 @@ bench-scale:  ## measure what grows with workers, nodes and sessions
 	@scripts/system-packages.sh venv memcached
 	@scripts/venv.sh bench
 	@$(RUN) benchmarks.fleet
+	@$(RUN) benchmarks.host
 	@$(RUN) benchmarks.rebuild
 
 fuzz:  ## feed all that is parsed with broken input; ARGS="--examples 100000"

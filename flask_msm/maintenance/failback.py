@@ -93,7 +93,7 @@ class Failback:
         """Return whether nodes do not know yet all that was changed here in an outage."""
         if self.membership.mode.mode is not Mode.DISTRIBUTED:
             self._waits = True
-        elif self._waits and not self.store.local.dirty_keys():
+        elif self._waits and not self.store.local.dirty_count():
             self._waits = False
         return self._waits
 
@@ -105,7 +105,7 @@ class Failback:
             return False
         forgotten = self._forgotten() is not None
         self.is_restoring = forgotten and not self.store.drops()
-        dirty = bool(self.store.local.dirty_keys())
+        dirty = bool(self.store.local.dirty_count())
         if not dirty:
             self._say_left(None)
         return forgotten or dirty

@@ -219,7 +219,7 @@ class StatusReporter:
             "kind": shelf.kind,
             "sessions": usage.sessions,
             "bytes": usage.size,
-            "dirty": len(shelf.journal.digests()),
+            "dirty": shelf.journal.count(),
             "limit_sessions": shelf.limits.sessions,
             "limit_bytes": shelf.limits.size,
             "error": self.store.local.failing,

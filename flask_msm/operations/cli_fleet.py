@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from .snapshot import BlacklistEntry, Event, Node, SessionFacts, Snapshot, Worker
 
 
+#: The least that a session takes in a folder, bytes: a file takes a page.
+FILE_TAKES = 4096
+
+
 def status_lines(
     view: Snapshot, conditions: Sequence[Condition] = ()
 ) -> tuple[list[tuple[str, str]], bool]:
@@ -48,6 +52,7 @@ def status_lines(
     failing = _failing(live)
     if failing:
         lines.append(("local storage", failing))
+    lines += [("room on hosts", text) for text in _cramped(live)]
     for condition in conditions:
         lasts = _span(view.at - condition.since)
         lines.append((condition.level, f"{condition.text} (for {lasts})"))
@@ -115,6 +120,25 @@ def _failing(live: list[Worker]) -> str:
     """Return what is wrong with local storage, and for how many workers; empty if nothing is."""
     found = [worker.local.error for worker in live if worker.local and worker.local.error]
     return f"fails for {len(found)} of {len(live)} workers: {found[0]}" if found else ""
+
+
+def _cramped(live: list[Worker]) -> list[str]:
+    """Return which hosts have room for fewer sessions than they may keep, and what to do."""
+    rooms: dict[tuple[int, int], set[str]] = {}
+    for worker in live:
+        local = worker.local
+        if local is None or local.kind != "filesystem" or not local.limit_bytes:
+            continue
+        room = local.limit_bytes // FILE_TAKES
+        if room < (local.limit_sessions or 0):
+            hosts = rooms.setdefault((local.limit_bytes, room), set())
+            hosts.add(worker.host or "unknown host")
+    return [
+        f"{room:,} sessions at most on {', '.join(sorted(hosts))}: {size // 2**20} MB, and each"
+        f" takes {FILE_TAKES // 1024} kB at least; see MSM_LOCAL_MAX_BYTES, MSM_LOCAL_DIR, or"
+        " --shm-size of Docker"
+        for (size, room), hosts in sorted(rooms.items())
+    ]
 
 
 def _way(view: Snapshot) -> str:

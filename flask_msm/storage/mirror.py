@@ -118,8 +118,7 @@ class Mirror:
             if not self._waiting:
                 self._local.sign().hide()
         # Here only: it takes long, and no request is to wait for it.
-        if self._local.is_trim_due():
-            self._local.trim()
+        self._local.trim_if_due()
         if failure is not None:
             raise failure
 

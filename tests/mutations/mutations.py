@@ -545,8 +545,9 @@ MUTATIONS = [
     Mutation(
         "the bell is read after the marks",
         "storage/local/journal.py",
-        "self._seen = seen = number[0], frozenset(self._names())",
-        "self._seen = seen = tuple(reversed((frozenset(self._names()), number[0])))",
+        "        names = frozenset(self._names())\n        marks",
+        "        names = frozenset(self._names())\n"
+        "        number = None if bell is None else bell[0]\n        marks",
         "test_marks.py",
     ),
     Mutation(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tracemalloc
 
 import pytest
@@ -16,11 +17,14 @@ from support.storage import (
     load,
     record,
     save,
+    write_in_order,
 )
 
 from flask_msm.record.keys import digest_of
-from flask_msm.storage.local.store import TRIM_EVERY
+from flask_msm.storage.local import files
+from flask_msm.storage.local.journal import FileJournal
 from flask_msm.storage.local.sync_state import SyncState
+from flask_msm.storage.local.trims import TRIM_EVERY
 
 
 def fill(host, count, mark=SyncState.SYNCED, *, begin=0, size=1):
@@ -33,9 +37,9 @@ def there(host):
 
 
 def let_age(host, *numbers):
-    """Let files of sessions look as if they were written one after another, long ago."""
-    for place, number in enumerate(numbers):
-        age(host.shelf.place / "sessions" / digest_of(key(number)), 10_000 - place)
+    """Let files of sessions look as if they were written one after another."""
+    sessions = host.shelf.place / "sessions"
+    write_in_order(*(sessions / digest_of(key(number)) for number in numbers))
 
 
 def beside(tmp_path, kind="filesystem", **options):
@@ -184,6 +188,133 @@ def test_a_read_is_never_followed_by_a_trim(tmp_path):
     load(host.local)
 
     assert behind.jobs == []
+
+
+def test_workers_of_a_host_trim_once_a_minute_between_them(tmp_path):
+    workers = [beside(tmp_path, later=at_once) for _ in range(3)]
+    fill(workers[0], 1)
+    path = workers[0].shelf.place / "sessions" / digest_of(key(0))
+    lock = path.parent.parent / "locks" / "trim"
+
+    def minute():
+        """Return how many workers looked at the files."""
+        trims = 0
+        for number, worker in enumerate(workers, 1):
+            path.write_bytes(b"\1\0\0\0")
+            worker.clock.advance(TRIM_EVERY)
+            fill(worker, 1, begin=number)
+            trims += not path.exists()
+        return trims
+
+    assert minute() == 1
+    assert minute() == 0
+    age(lock, TRIM_EVERY)
+    assert minute() == 1
+
+
+def test_a_worker_whose_host_was_looked_at_looks_again_a_minute_after_that(tmp_path):
+    one, other = (beside(tmp_path, later=at_once) for _ in range(2))
+    fill(one, 1)
+    one.local.trim()
+    age(one.shelf.place / "locks" / "trim", TRIM_EVERY - 10)
+    other.clock.advance(TRIM_EVERY)
+
+    fill(other, 1)
+
+    assert not other.local.is_trim_due()
+    other.clock.advance(15)
+    assert other.local.is_trim_due()
+
+
+def test_a_worker_that_wrote_much_trims_although_another_one_just_did(tmp_path):
+    one, other = (beside(tmp_path, size=100_000, later=at_once) for _ in range(2))
+    fill(one, 1)
+    one.local.trim()
+
+    fill(other, 100, size=4000)
+
+    assert other.shelf.cache.usage().size <= 100_000
+
+
+def test_a_trim_before_the_clock_was_set_back_does_not_count(tmp_path):
+    host = beside(tmp_path)
+    host.local.trim()
+    age(host.shelf.place / "locks" / "trim", -1000)
+
+    assert host.shelf.cache.trimmed_ago() > TRIM_EVERY
+
+
+def test_every_worker_knows_how_much_the_one_that_trimmed_found(tmp_path):
+    one, other = beside(tmp_path), beside(tmp_path)
+    fill(one, 3)
+
+    one.local.trim()
+
+    assert other.shelf.cache.usage() == one.shelf.cache.usage() != (0, 0)
+
+
+# -- what it asks the system ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """The files that were opened to see when they expire."""
+    paths = []
+    look = files.has_expired
+    monkeypatch.setattr(
+        files, "has_expired", lambda path, now: (paths.append(path), look(path, now))[1]
+    )
+    return paths
+
+
+def test_a_trim_opens_no_session_that_has_not_expired(tmp_path, opened):
+    host = beside(tmp_path)
+    fill(host, 10)
+
+    host.local.trim()
+
+    assert opened == []
+    assert len(there(host)) == 10
+
+
+def test_a_file_of_the_version_before_is_opened_and_stays_until_it_expires(tmp_path, opened):
+    host = beside(tmp_path)
+    fill(host, 2)
+    path = host.shelf.place / "sessions" / digest_of(key(0))
+    path.write_bytes(path.read_bytes())
+
+    host.local.trim()
+
+    assert opened == [str(path)]
+    assert there(host) == {0, 1}
+
+
+def test_a_file_whose_time_is_over_is_removed_only_if_its_content_agrees(tmp_path):
+    host = beside(tmp_path)
+    fill(host, 2)
+    over, wrong = (host.shelf.place / "sessions" / digest_of(key(number)) for number in range(2))
+    over.write_bytes(b"\1\0\0\0")
+    for path in (over, wrong):
+        os.utime(path, ns=(0, 10**9 + files._STAMP))
+
+    host.local.trim()
+
+    assert not over.exists()
+    assert wrong.exists()
+
+
+def test_a_trim_looks_at_single_marks_only_of_what_it_removes(tmp_path, monkeypatch):
+    host = beside(tmp_path, sessions=10)
+    fill(host, 12, SyncState.OUTAGE)
+    asked = []
+    contains = FileJournal.__contains__
+    monkeypatch.setattr(
+        FileJournal, "__contains__", lambda self, at: (asked.append(at), contains(self, at))[1]
+    )
+
+    host.local.trim()
+
+    assert host.local.lost == len(asked) == 3
 
 
 # -- memory --------------------------------------------------------------------------------------

@@ -7,7 +7,18 @@ from contextlib import contextmanager
 
 import pytest
 from cachelib import SimpleCache
-from support.storage import KEY, Host, Nearby, adding, age, changing, key, record, values
+from support.storage import (
+    KEY,
+    Host,
+    Nearby,
+    adding,
+    age,
+    changing,
+    key,
+    record,
+    values,
+    write_in_order,
+)
 
 from flask_msm.record.keys import digest_of
 from flask_msm.storage.local import locks as key_locks
@@ -102,8 +113,7 @@ def test_an_expired_session_written_anew_while_a_trim_runs_stays(folder):
 
 def test_a_trim_leaves_alone_what_another_process_holds_the_lock_of(folder):
     folder.path(0).write_bytes(EXPIRED)
-    for number in range(1, 10):
-        age(folder.path(number), 1000 - number)
+    write_in_order(*map(folder.path, range(1, 10)))
     unfinished = folder.path(0).with_name(f"{folder.path(0).name}.1.2.__wz_cache")
     unfinished.write_bytes(b"half")
     age(unfinished, ABANDONED + 1)

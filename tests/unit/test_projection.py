@@ -137,6 +137,25 @@ def test_a_session_in_a_folder_of_a_host_is_counted_once_for_all_its_workers(pic
     assert dict(status_lines(view)[0])["kept on hosts"].startswith("137 sessions")
 
 
+def test_hosts_with_room_for_fewer_sessions_than_they_may_keep_are_shown(picture):
+    def keeping(size, kind="filesystem", **facts):
+        local = {"kind": kind, "limit_sessions": 50_000, "limit_bytes": size}
+        return saying(local=local, **facts)
+
+    view = picture(
+        {
+            "a": keeping(16 * 2**20, host="one"),
+            "b": keeping(16 * 2**20, host="one"),
+            "c": keeping(256 * 2**20, host="other"),
+            "d": keeping(2**20, "simple", host="third"),
+        }
+    )
+
+    rooms = [text for name, text in status_lines(view)[0] if name == "room on hosts"]
+    assert len(rooms) == 1
+    assert rooms[0].startswith("4,096 sessions at most on one: 16 MB, and each takes 4 kB at least")
+
+
 # -- what was chosen -----------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ from support.storage import ENVELOPE, FOREIGN, KEY, Host, age, key, record
 
 from flask_msm.record.keys import digest_of
 from flask_msm.storage.local import journal_takeover
+from flask_msm.storage.local.folder_stamp import SETTLED
 from flask_msm.storage.local.journal_frames import HEAD, frame, scan
 from flask_msm.storage.local.journal_tails import JournalTails
 from flask_msm.storage.local.journal_takeover import Joined, Takeover
@@ -387,3 +388,32 @@ def test_a_forked_child_reads_journals_through_files_of_its_own(tmp_path, journa
 
     assert tails.find(DIGESTS[0]) == in_parent == [sealed(0, key(0))]
     assert len(closed) == 1
+
+
+def test_a_folder_is_listed_for_its_journals_only_after_it_changed(tmp_path, journal, monkeypatch):
+    tails = JournalTails(tmp_path)
+    age(tmp_path, 2 * SETTLED)
+    tails.find(DIGESTS[0])
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", None)
+    assert tails.find(DIGESTS[0]) == []
+    monkeypatch.setattr(os, "scandir", scandir)
+
+    journal.append(FRAMES[0])
+    assert tails.find(DIGESTS[0]) == [sealed(0, key(0))]
+    age(tmp_path, 2 * SETTLED)
+    tails.find(DIGESTS[0])
+    monkeypatch.setattr(os, "scandir", None)
+    journal.append(FRAMES[1])
+
+    assert tails.find(DIGESTS[1]) == [sealed(1, key(1))]
+
+
+def test_a_journal_made_within_a_step_of_the_clock_is_found(tmp_path, journal):
+    tails = JournalTails(tmp_path)
+    found = tmp_path.stat()
+    tails.find(DIGESTS[0])
+    journal.append(FRAMES[0])
+    os.utime(tmp_path, ns=(found.st_atime_ns, found.st_mtime_ns))
+
+    assert tails.find(DIGESTS[0]) == [sealed(0, key(0))]

@@ -10,7 +10,7 @@ from flask_msm.storage.store import LocalStorageError
 from .cache import Limits, RecordCache
 from .change_marks import ChangeMarks
 from .copy_sign import CopySign
-from .file_cache import FileCache
+from .file_cache import FileCache, Marks
 from .files import is_private, memory_cache
 from .folder import Folder, default_size, open_folder
 from .journal import FileJournal, Journal, MemoryJournal
@@ -116,9 +116,7 @@ class BackendOpener:
         sign = CopySign(folder.locks)
         return LocalBackend(kind, cache, journal, locks, limits, marks, sign, place, folder.changes)
 
-    def _cache(
-        self, folder: Folder, limits: Limits, dirty: Container[str], locks: KeyLocks
-    ) -> RecordCache:
+    def _cache(self, folder: Folder, limits: Limits, dirty: Marks, locks: KeyLocks) -> RecordCache:
         if self._kind == "filesystem":
             return FileCache(folder.sessions, limits, dirty, locks)
         assert not isinstance(self._kind, str)  # noqa: S101  (the settings allow no other text)
@@ -133,10 +131,13 @@ class BackendOpener:
         marks, sign = ChangeMarks(None), CopySign(None)
         return LocalBackend(kind, indexed, journal, locks, limits, marks, sign, None)
 
-    def _dirty(self, journal: Journal) -> Container[str]:
+    def _dirty(self, journal: Journal) -> Marks:
         return _Everything() if self._alone else journal
 
 
 class _Everything:
     def __contains__(self, _: object) -> bool:
         return True
+
+    def marked(self) -> Container[str]:
+        return self

@@ -57,6 +57,10 @@ class RecordCache(Protocol):
         """Remove what has expired and what is too much; return how many dirty sessions went."""
         ...
 
+    def trimmed_ago(self) -> float:
+        """Return how long ago a worker of this host did that for all, seconds."""
+        ...
+
     def usage(self) -> Usage:
         """Return how much is stored, as of the last ``trim``, or now if that costs nothing."""
         ...

@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 import struct
 import time
-from collections.abc import Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from math import inf
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from flask_msm.record.keys import is_digest
 from flask_msm.storage.store import LocalStorageError
 
 from .cache import Limits, Usage, as_bytes, reason_of
-from .files import Files, has_expired
+from .files import Files, has_expired, may_have_expired
 
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Container, Iterator
     from pathlib import Path
 
     from .locks import KeyLocks
@@ -25,19 +25,34 @@ if TYPE_CHECKING:
 
 #: A file that was being written for longer than this belongs to a process that died, seconds.
 ABANDONED = 60.0
+#: What the worker that trims does, and notes of it for all: sessions, and their bytes.
+TRIM = "trim"
+_NOTE = struct.Struct("QQ")
 
 
 class _File(NamedTuple):
     """A session in the folder, as it was when the folder was listed; sorted, the first goes first.
 
-    *size* is what the disk gives away for it; *inode* is another one when it was written anew.
+    *written_at* is when the file became what it is, for its other time is when it expires; *size*
+    is what the disk gives away for it; *inode* is another one when it was written anew.
     """
 
-    is_dirty: bool
     written_at: int
     size: int
     digest: str
     inode: int
+
+
+class Marks(Protocol):
+    """Which sessions are nowhere else."""
+
+    def __contains__(self, digest: object) -> bool:
+        """Return whether a session is nowhere else."""
+        ...
+
+    def marked(self) -> Container[str]:
+        """Return what answers that for all sessions, as it is now."""
+        ...
 
 
 class FileCache:
@@ -46,9 +61,7 @@ class FileCache:
     Those in *dirty* are nowhere else: they go last.
     """
 
-    def __init__(
-        self, folder: Path, limits: Limits, dirty: Container[str], locks: KeyLocks
-    ) -> None:
+    def __init__(self, folder: Path, limits: Limits, dirty: Marks, locks: KeyLocks) -> None:
         self._folder = folder
         self._limits = limits
         self._dirty = dirty
@@ -94,28 +107,40 @@ class FileCache:
             try:
                 if not is_digest(entry.name):
                     self._remove_abandoned(entry, now)
-                elif has_expired(entry.path, now):
+                    continue
+                stat = entry.stat()
+                if may_have_expired(entry.path, stat.st_mtime_ns, now):
                     self._remove_expired(entry)
-                else:
-                    file = self._look(entry.name, entry.path)
-                    size += file.size
-                    kept.append(file)
+                    continue
+                file = _seen(entry.name, stat)
+                size += file.size
+                kept.append(file)
             except (OSError, ValueError):
                 continue  # another worker was faster, or it is no file of ours
         sessions, lost = len(kept), 0
         if sessions > limits.sessions or size > limits.size:
-            kept.sort()
+            marked = self._dirty.marked()
+            kept.sort(key=lambda file: (file.digest in marked, file))
             for file in kept:
                 if sessions <= limits.sessions * 0.9 and size <= limits.size * 0.9:
                     break
-                if self._remove(file):
-                    sessions, size, lost = sessions - 1, size - file.size, lost + file.is_dirty
+                is_dirty = file.digest in marked
+                if self._remove(file, is_dirty=is_dirty):
+                    sessions, size, lost = sessions - 1, size - file.size, lost + is_dirty
         self._usage = Usage(sessions, size)
+        self._locks.note(TRIM, _NOTE.pack(sessions, size))
         return lost
 
+    def trimmed_ago(self) -> float:
+        """Return how long ago a worker of this host did that for all, seconds."""
+        noted = self._locks.noted(TRIM, _NOTE.size)
+        ago = inf if noted is None else time.time() - noted[0]
+        return ago if ago >= 0 else inf  # the clock was set back
+
     def usage(self) -> Usage:
-        """Return how much there was at the last ``trim``."""
-        return self._usage
+        """Return how much there was at the last ``trim`` by any worker of this host."""
+        noted = self._locks.noted(TRIM, _NOTE.size)
+        return Usage(*_NOTE.unpack(noted[1])) if noted else self._usage
 
     def _entries(self) -> Iterator[os.DirEntry[str]]:
         try:
@@ -124,17 +149,12 @@ class FileCache:
         except OSError as error:
             raise LocalStorageError(reason_of(error)) from None
 
-    def _look(self, digest: str, path: str) -> _File:
-        stat = os.stat(path)
-        # What the disk really gives away for it, not the length of the file.
-        taken = max(stat.st_blocks * 512, stat.st_size)
-        return _File(digest in self._dirty, stat.st_mtime_ns, taken, digest, stat.st_ino)
-
-    def _remove(self, file: _File) -> bool:
-        """Remove *file*, if it is still what was seen; return whether it went."""
+    def _remove(self, file: _File, *, is_dirty: bool) -> bool:
+        """Remove *file*, if it and its mark are still what was seen; return whether it went."""
         path = os.path.join(self._folder, file.digest)
         with self._locks.hold(file.digest, wait=False) as held, suppress(OSError):
-            if held and self._look(file.digest, path) == file:
+            is_same = held and _seen(file.digest, os.stat(path)) == file
+            if is_same and (file.digest in self._dirty) is is_dirty:
                 os.unlink(path)
                 return True
         return False
@@ -147,9 +167,16 @@ class FileCache:
     def _remove_abandoned(self, entry: os.DirEntry[str], now: float) -> None:
         if not entry.name.endswith(Files.unfinished):
             return
-        if now - entry.stat().st_mtime <= ABANDONED:
+        stat = entry.stat()
+        # The one may be when it expires already.
+        if now - min(stat.st_mtime, stat.st_ctime) <= ABANDONED:
             return
         # A process that was merely stopped holds the lock; its file is not abandoned.
         with self._locks.hold(entry.name.split(".")[0], wait=False) as held:
             if held:
                 os.unlink(entry.path)
+
+
+def _seen(digest: str, stat: os.stat_result) -> _File:
+    # What the disk really gives away for it, not the length of the file.
+    return _File(stat.st_ctime_ns, max(stat.st_blocks * 512, stat.st_size), digest, stat.st_ino)

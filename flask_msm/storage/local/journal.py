@@ -7,21 +7,27 @@ other way round: a mark is set before the session is written and removed after i
 from __future__ import annotations
 
 import os
+import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from flask_msm.record.keys import is_digest
 from flask_msm.storage.store import LocalStorageError
 
 from .bell import Bell
+from .folder_stamp import settled_stamp
 
 
 if TYPE_CHECKING:
+    from collections.abc import Container
     from pathlib import Path
 
 
 #: More marks are not listed by a request.
 MANY = 200
+#: While marks come and go they are counted again after so many seconds for each of them: of 50,000
+#: the number is ten seconds old at most, and counting takes a hundredth of the time.
+REST = 0.0002
 
 
 class Journal(Protocol):
@@ -45,6 +51,14 @@ class Journal(Protocol):
 
     def digests(self) -> list[str]:
         """Return all marked sessions."""
+        ...
+
+    def marked(self) -> Container[str]:
+        """Return what answers for all sessions whether they are marked now."""
+        ...
+
+    def count(self) -> int:
+        """Return how many are marked: 0 if none is, and of many about how many."""
         ...
 
 
@@ -74,19 +88,42 @@ class MemoryJournal:
         """Return all marked sessions."""
         return list(self._marked)
 
+    def marked(self) -> Container[str]:
+        """Return all marked sessions."""
+        return frozenset(self._marked)
+
+    def count(self) -> int:
+        """Return how many are marked."""
+        return len(self._marked)
+
+
+class _Listed(NamedTuple):
+    """The folder as it was listed.
+
+    *number* is that of the bell before, ``None`` if names may be missing since; *stamp* see
+    ``settled_stamp``; *at* is monotonic time in seconds.
+    """
+
+    number: int | None
+    names: frozenset[str]
+    marks: int
+    stamp: tuple[int, int] | None
+    at: float
+
 
 class FileJournal:
     """One empty file for each session: any worker of the host hands over what a dead one left.
 
-    Which ones there are is read anew when a worker has set a mark, and rings; and with each tick,
-    for a worker of an earlier version does not ring, and files of old age may be removed.
+    Which ones there are is read anew when a worker has set a mark, and rings; and with a tick that
+    finds the folder changed, for a worker of an earlier version does not ring, and files of old age
+    may be removed.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = str(folder)
         self._bell = Bell(folder.with_name("marked"))
-        #: The number of the bell, and what was marked when it was read; replaced as a whole.
-        self._seen: tuple[int, frozenset[str]] | None = None
+        #: What was marked when it was read; replaced as a whole.
+        self._seen: _Listed | None = None
 
     def add(self, digest: str) -> None:
         """Put a mark on a session."""
@@ -116,24 +153,52 @@ class FileJournal:
         number, seen = self._bell.number, self._seen
         if number is None:
             return digest in self
-        if seen is None or seen[0] != number[0]:
-            if seen is not None and len(seen[1]) > MANY:
-                return digest in self  # after an outage; with the next tick they are listed anew
+        if seen is None or seen.number != number[0]:
+            if seen is not None and len(seen.names) > MANY:
+                return digest in self  # after an outage; when they are counted they are listed
             seen = self._look(number)
         # Marks that were removed since are not looked for.
-        return digest in seen[1] and digest in self
+        return digest in seen.names and digest in self
 
     def digests(self) -> list[str]:
         """Return all marked sessions; none when the folder cannot be read."""
         self._bell.hang()
-        number = self._bell.number
-        names = self._names() if number is None else self._look(number)[1]
-        return [name for name in names if is_digest(name)]
+        return [name for name in self._look(self._bell.number).names if is_digest(name)]
 
-    def _look(self, number: memoryview) -> tuple[int, frozenset[str]]:
+    def marked(self) -> Container[str]:
+        """Return all marked sessions."""
+        return self._look(self._bell.number).names
+
+    def count(self) -> int:
+        """Return how many are marked: 0 if none is, and of many about how many."""
+        self._bell.hang()
+        bell, seen = self._bell.number, self._seen
+        number = None if bell is None else bell[0]
+        if seen is not None:
+            stamp = settled_stamp(self._folder)
+            if stamp is not None and stamp == seen.stamp:
+                self._seen = seen._replace(number=number)
+                return seen.marks
+            rest = seen.marks * REST if seen.marks > MANY else 0.0
+            if time.monotonic() - seen.at < rest and self._any():
+                self._seen = seen._replace(number=None)
+                return seen.marks
+        return self._look(bell).marks
+
+    def _look(self, bell: memoryview | None) -> _Listed:
         # The number first: a mark that is set after it rings once more.
-        self._seen = seen = number[0], frozenset(self._names())
+        number, stamp = None if bell is None else bell[0], settled_stamp(self._folder)
+        names = frozenset(self._names())
+        marks = sum(map(is_digest, names))
+        self._seen = seen = _Listed(number, names, marks, stamp, time.monotonic())
         return seen
+
+    def _any(self) -> bool:
+        try:
+            with os.scandir(self._folder) as entries:
+                return any(is_digest(entry.name) for entry in entries)
+        except OSError:
+            return False
 
     def _names(self) -> list[str]:
         try:

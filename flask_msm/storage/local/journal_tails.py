@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from flask_msm.process.locks import ProcessLock
 
+from .folder_stamp import settled_stamp
 from .journal_frames import Place, scan
 from .worker_journal import SUFFIX
 
@@ -44,6 +45,8 @@ class JournalTails:
     def __init__(self, folder: Path) -> None:
         self._folder = str(folder)
         self._tails: dict[int, _Tail] = {}
+        #: Of the folder when it was listed; ``None`` if it is to be listed anew.
+        self._stamp: tuple[int, int] | None = None
         self._lock = ProcessLock()
         self._pid = os.getpid()
 
@@ -79,18 +82,31 @@ class JournalTails:
         if self._pid != os.getpid():
             # Half of a look may have been under way in another thread of the parent.
             inherited, self._tails, self._pid = self._tails, {}, os.getpid()
+            self._stamp = None
             for tail in inherited.values():
                 os.close(tail.file)
+        stamp = settled_stamp(self._folder)
+        if stamp is None or stamp != self._stamp:
+            self._stamp = stamp if self._list() else None
+        for tail in self._tails.values():
+            with suppress(OSError):
+                tail.read_on()
+
+    def _list(self) -> bool:
+        """Open new journals, close those that are gone; return whether that could be done."""
         try:
             with os.scandir(self._folder) as entries:
                 found = sorted((e.path, e.inode()) for e in entries if e.name.endswith(SUFFIX))
+            whole = True
         except OSError:
-            found = []
+            found, whole = [], False
         there = {inode: path for path, inode in found}
         for inode in self._tails.keys() - there.keys():
             os.close(self._tails.pop(inode).file)
         for inode, path in there.items():
-            with suppress(OSError):
+            try:
                 if inode not in self._tails:
                     self._tails[inode] = _Tail(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
-                self._tails[inode].read_on()
+            except OSError:
+                whole = False
+        return whole

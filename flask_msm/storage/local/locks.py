@@ -86,6 +86,29 @@ class KeyLocks:
             if locked:
                 fcntl.flock(file, fcntl.LOCK_UN)
 
+    def note(self, task: str, text: bytes) -> None:
+        """Note on the host that *task* was done now, and *text* of it, always as long."""
+        file = self._file(task) if self._folder else None
+        if file is not None:
+            with suppress(OSError):
+                os.pwrite(file, text, 0)
+                # The time of this process: a folder may be on a machine that has another one.
+                os.utime(file, (now := time.time(), now))
+
+    def noted(self, task: str, size: int) -> tuple[float, bytes] | None:
+        """Return when a worker of the host noted *task*, and its *size* bytes of text.
+
+        The time is in seconds since the epoch. Without a folder, or a note, there is ``None``.
+        """
+        file = self._file(task) if self._folder else None
+        if file is None:
+            return None
+        try:
+            text, found = os.pread(file, size, 0), os.fstat(file)
+        except OSError:
+            return None
+        return (found.st_mtime, text) if len(text) == size else None
+
     def _lock(self, file: int, stripe: int, *, wait: bool) -> bool:
         if not wait:
             return _lock(file, 0.0)
@@ -104,8 +127,10 @@ class KeyLocks:
         if file is None:
             with suppress(OSError):
                 path = os.path.join(str(self._folder), name)
-                file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-                self._files[name] = file
+                made = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                file = self._files.setdefault(name, made)
+                if file != made:
+                    os.close(made)  # another thread was faster
         return file
 
 

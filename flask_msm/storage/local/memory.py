@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from itertools import islice
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from flask_msm.process.locks import ProcessLock
@@ -116,6 +117,10 @@ class IndexedCache:
                         self._forget(key)
                     self._call(self._cache.delete, key)
         return lost
+
+    def trimmed_ago(self) -> float:
+        """Return infinity: each process does it, for its own index."""
+        return inf
 
     def usage(self) -> Usage:
         """Return how much is stored."""

@@ -30,6 +30,7 @@ from .host_journals import HostJournals
 from .notes import LIFE as NOTES_LIFE
 from .notes import note_in, sealed_note
 from .sync_state import Entry, SyncState, packed, unpacked
+from .trims import Trims
 from .turns import Turn, Turns
 
 
@@ -53,8 +54,6 @@ Ts = TypeVarTuple("Ts")
 LOCAL = "local"
 #: The limit of what was acknowledged: it is kept, also if it became larger by joining.
 ANY_SIZE = 2**30
-#: Time in seconds between two removals of what has expired.
-TRIM_EVERY = 60.0
 #: Most sessions that are remembered to have been written without their lock: where lock files
 #: cannot be opened all are.
 MOST_OWED = 256
@@ -99,8 +98,7 @@ class LocalStore:
         #: By storage key what was written without the lock of its session. The holder of the lock
         #: may write over it; so it is kept here until it is written under the lock.
         self._owed: dict[str, Entry] = {}
-        self._trimmed_at = clock.monotonic()
-        self._written = 0
+        self._trims = Trims(shelves, clock, self._trim)
 
     # -- as a store of sessions ----------------------------------------------------------------
 
@@ -199,8 +197,8 @@ class LocalStore:
         if self._owed:
             self._later(lambda _: self.settle())
         if self.is_trim_due():
-            self._note_trim()
-            self._later(lambda _: self.trim())
+            trim = self._trims.take()
+            self._later(lambda _: trim())
         return turn.result()
 
     def settle(self) -> None:
@@ -332,6 +330,12 @@ class LocalStore:
         marked = [self._prefix + digest for digest in self._shelves.open().journal.digests()]
         return [*marked, *(key for key in list(self._owed) if key not in marked)]
 
+    def dirty_count(self) -> int:
+        """Return how many those are: 0 if there are none, and of many about how many."""
+        journal = self._shelves.open().journal
+        owed = [digest_of(key) or "" for key in list(self._owed)]
+        return journal.count() + sum(digest not in journal for digest in owed)
+
     def is_dirty(self, key: str) -> bool:
         """Return whether there may be more of *key* here than the cluster knows."""
         backend = self._shelves.opened or self._shelves.open()
@@ -405,28 +409,25 @@ class LocalStore:
 
     def is_trim_due(self) -> bool:
         """Return whether what has expired or is too much should be removed."""
-        if self.clock.monotonic() - self._trimmed_at >= TRIM_EVERY:
-            return True
-        shelf = self._shelves.opened
-        return shelf is not None and self._written > shelf.limits.size // 10
+        return self._trims.is_due()
+
+    def trim_if_due(self) -> None:
+        """Remove what should be, unless a worker of this host did in the last minute."""
+        if self.is_trim_due():
+            self._trims.take()()
 
     def trim(self) -> None:
         """Remove what has expired and what is too much, unless another worker is at it."""
-        self._note_trim()
-        shelf = self._shelves.open()
-        with shelf.locks.alone("trim") as alone:
-            if not alone:
-                return
-            try:
-                lost = self._guarded(shelf.cache.trim)
-            except LocalStorageError:
-                return
+        self._trims.run()
+
+    def _trim(self, shelf: LocalBackend) -> None:
+        try:
+            lost = self._guarded(shelf.cache.trim)
+        except LocalStorageError:
+            return
         if lost:
             self.lost += lost
             self._trouble(f"it is full: {lost} sessions were thrown out that exist nowhere else")
-
-    def _note_trim(self) -> None:
-        self._trimmed_at, self._written = self.clock.monotonic(), 0
 
     @contextmanager
     def _changing(
@@ -479,7 +480,7 @@ class LocalStore:
         self._guarded(shelf.cache.set, key, data, ttl if ttl < now else int(ttl - now))
         if entry.record != before:
             shelf.marks.note(key)
-        self._written += len(data)
+        self._trims.written += len(data)
         if held:
             self._owed.pop(key, None)
         else:
