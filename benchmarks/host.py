@@ -22,6 +22,7 @@ from flask_msm import MemcachedSessionManager
 from flask_msm.record.attributes import Attributes
 from flask_msm.record.keys import storage_key
 from flask_msm.record.record import Kind, Record
+from flask_msm.storage.local.folder_stamp import SETTLED
 from flask_msm.storage.local.sync_state import SyncState
 from flask_msm.storage.local.trims import TRIM_EVERY
 
@@ -60,14 +61,6 @@ class Audit:
         return spent * 1e3, self.counts["open"], lists
 
 
-class LaterClock:
-    """The clocks of *clock* after so many seconds."""
-
-    def __init__(self, clock: Any, seconds: float) -> None:
-        self.time = clock.time
-        self.monotonic = lambda: clock.monotonic() + seconds
-
-
 def main() -> int:
     """Measure, print, and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.host", description=__doc__)
@@ -81,12 +74,14 @@ def main() -> int:
         with ExitStack() as closing:
             folder = closing.enter_context(TemporaryDirectory(prefix="flask_msm-bench-"))
             workers = [_worker(number, folder, closing) for number in range(arguments.workers)]
+            for parts in workers:
+                parts.local.settle()
             for number in range(sessions):
                 _write(workers[0], number)
             rows = {
                 "a trim": audit.of(workers[0].local.trim),
                 "a minute of all workers": audit.of(partial(_minute, workers)),
-                **_ticks(audit, workers[0]),
+                **_ticks(audit, workers[0], sessions),
             }
         for name, (spent, opened, listed) in rows.items():
             print(f"{sessions:7,}  {name:26} {spent:9.1f} {opened:8,} {listed:5,}", flush=True)
@@ -125,17 +120,27 @@ def _minute(workers: Sequence[Application]) -> None:
     then = time.time() - TRIM_EVERY
     os.utime(shelf.place / "locks" / "trim", (then, then))
     for parts in workers:
-        parts.local.clock = LaterClock(parts.local.clock, TRIM_EVERY)
+        monotonic = parts.local.clock.monotonic
+        vars(parts.local.clock)["monotonic"] = lambda now=monotonic: now() + TRIM_EVERY
         parts.local.trim_if_due()
 
 
-def _ticks(audit: Audit, parts: Application) -> dict[str, tuple[float, int, int]]:
+def _ticks(audit: Audit, parts: Application, sessions: int) -> dict[str, tuple[float, int, int]]:
     cluster = parts.cluster
     assert cluster is not None  # noqa: S101  (there is a node)
+    changing = []
+    for number in range(sessions, sessions + TICKS):
+        _write(parts, number)
+        changing.append(audit.of(cluster.monitor.tick))
+    time.sleep(SETTLED)
     cluster.monitor.tick()
-    still = [audit.of(cluster.monitor.tick) for _ in range(TICKS)]
-    spent, opened, listed = (median(column) for column in zip(*still, strict=True))
-    return {"a tick": (spent, int(opened), int(listed))}
+    quiet = [audit.of(cluster.monitor.tick) for _ in range(TICKS)]
+    return {"a tick while some change": _middle(changing), "a tick while none does": _middle(quiet)}
+
+
+def _middle(rows: Sequence[tuple[float, int, int]]) -> tuple[float, int, int]:
+    spent, opened, listed = (median(column) for column in zip(*rows, strict=True))
+    return spent, int(opened), int(listed)
 
 
 if __name__ == "__main__":
