@@ -49,8 +49,9 @@ def test_no_request_that_makes_its_own_copy_waits_for_the_removal_of_what_is_too
     worker = Nearby()
     trimmed = []
     monkeypatch.setattr(worker.local, "is_trim_due", lambda: True)
-    monkeypatch.setattr(worker.local, "trim", lambda: trimmed.append(1))
     save(worker.store, adding(record(1, a=b"1")), known=FRESH)
+    shelf = worker.local._shelves.open()
+    monkeypatch.setattr(shelf.cache, "trim", lambda: trimmed.append(1) or 0)
     worker.outage()
 
     assert values(load(worker.store)) == {"a": b"1"}
