@@ -7,6 +7,7 @@ import struct
 import time
 from contextlib import suppress
 from math import inf
+from string import hexdigits
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from flask_msm.record.keys import is_digest
@@ -165,14 +166,15 @@ class FileCache:
                 os.unlink(entry.path)
 
     def _remove_abandoned(self, entry: os.DirEntry[str], now: float) -> None:
-        if not entry.name.endswith(Files.unfinished):
-            return
+        name = entry.name.split(".")[0]
+        if not entry.name.endswith(Files.unfinished) or name.strip(hexdigits):
+            return  # no file of ours: sessions and notes have hashes for names
         stat = entry.stat()
         # The one may be when it expires already.
         if now - min(stat.st_mtime, stat.st_ctime) <= ABANDONED:
             return
         # A process that was merely stopped holds the lock; its file is not abandoned.
-        with self._locks.hold(entry.name.split(".")[0], wait=False) as held:
+        with self._locks.hold(name, wait=False) as held:
             if held:
                 os.unlink(entry.path)
 
