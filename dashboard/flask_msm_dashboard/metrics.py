@@ -50,13 +50,26 @@ def exposition(snapshot: Snapshot, totals: Iterable[WorkerTotals]) -> bytes:
 
     class Fleet:
         def collect(self) -> Iterable[Metric]:
-            yield from _counted(workers)
-            yield from _nodes(snapshot, workers)
-            yield from _states(snapshot)
+            for made in (_counted(workers), _nodes(snapshot, workers), _states(snapshot)):
+                yield from map(_sendable, made)
 
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Fleet())
     return generate_latest(registry)
+
+
+def _sendable(metric: Metric) -> Metric:
+    """Return *metric* with labels that can be sent: half a surrogate pair in a name cannot."""
+    metric.samples = [
+        sample._replace(
+            labels={
+                name: value.encode(errors="replace").decode()
+                for name, value in sample.labels.items()
+            }
+        )
+        for sample in metric.samples
+    ]
+    return metric
 
 
 def _counted(workers: list[WorkerTotals]) -> Iterator[Metric]:

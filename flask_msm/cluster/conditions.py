@@ -142,26 +142,24 @@ class Conditions:
             found = dict(self._found)
         there = lasting(self.shared)
         living = self.living() if there else set()
-        for name, mine in found.items():
-            theirs = there.get(name)
-            if theirs is None:
-                if len(there) < MOST:
-                    there[name] = mine
-                    stamp = self._put(name, mine)
-                    self._unsaid[name] = _Words(stamp, mine.level, mine.kind, mine.text, mine.node)
-            elif not self._is_answered_for(theirs, living):
-                self._put(name, theirs)
+        new = {name: mine for name, mine in found.items() if name not in there}
+        for name, mine in list(new.items())[: max(0, MOST - len(there))]:
+            stamp = self._put(name, mine)
+            self._unsaid[name] = _Words(stamp, mine.level, mine.kind, mine.text, mine.node)
         left = {}
         for name, theirs in there.items():
-            if name in found:
-                continue
             if theirs.by == self.worker():
-                self._put(name, theirs, by="")
+                if name not in found:
+                    self._put(name, theirs, by="")
             elif not self._is_answered_for(theirs, living):
                 stamp = self.shared.stamp(name)
                 before, rounds = self._left.get(name, (0, 0))
                 rounds = rounds + 1 if before == stamp else 1
-                if rounds < ROUNDS:
+                # A worker that has just joined is known by its entry here first: it gets a tick
+                # to show that it lives. Who finds the same takes over before others call it over.
+                if name in found and (not theirs.by or rounds > 1):
+                    self._put(name, theirs)
+                elif rounds < ROUNDS:
                     left[name] = stamp, rounds
                 else:
                     self._end(name, theirs)

@@ -92,6 +92,7 @@ class Handle:
             replicas.views, replicas.report = self.views, self.views.failed
             replicas.answered = replicas.left_out = lambda *_: None
             self.state.interface.before_load = lambda: None
+            self.state.interface._is_first = False
             # As if the nodes had been asked what time it is.
             self.state.repository.clock.correct(())
             # Which reads ask both homes is shown elsewhere; here operations are counted.
@@ -108,6 +109,7 @@ class Handle:
             cluster.reactions.left_out,
         )
         self.state.interface.before_load = cluster.runtime.on_load
+        self.state.interface.forget()
 
     # -- requests ------------------------------------------------------------------------------
 
