@@ -158,7 +158,7 @@ def test_the_fleet_is_shown_for_any_content_of_a_report(report):
     body = json.dumps(report).encode()
     CREW.put(key, sealed(key, {"report": (stamp, body)}, stamp=stamp, keys=KEYS))
     CREW.tick()
-    worker.console.observer.seen()
+    worker.console.look()
 
     assert worker.console.view() is not None
 

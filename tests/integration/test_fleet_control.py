@@ -72,12 +72,13 @@ def test_without_nodes_the_host_obeys_and_afterwards_the_newest_word_wins_everyw
     north, south = both.sites
     both.outage()
 
-    output = north.command("policy", "blacklist")
+    told = north.type("policy", "blacklist")
     wait_until(lambda: north.obeys(policy="blacklist"), "the host obeys")
 
-    assert "only workers of this host hear of it" in output
+    assert told.returncode == 3
+    assert "only workers of this host hear of it" in told.stdout
     assert south.obeys(policy="raise")
-    assert south.invoke("policy", "local").exit_code == 0
+    assert south.invoke("policy", "local").exit_code == 3
     wait_until(lambda: south.obeys(policy="local"), "the host obeys")
     both.back()
     both.wait(policy="local")

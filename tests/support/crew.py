@@ -78,7 +78,7 @@ class Crew:
         self._hired += 1
         name = f"process {self._hired}"
         # What is behind a request is done at once, and no thread is left over.
-        brought = {"queue": AtOnce, "worker": lambda: name}
+        brought = {"queue": AtOnce, "worker": lambda: name, "rest": lambda _: None}
         if listener is not None:
             brought["listener"] = listener
         manager = SharedNodes(self.nodes, clock=clock, brought=brought)
