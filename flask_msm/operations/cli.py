@@ -125,7 +125,11 @@ def session(console: Console, ref: str, *, who: str | None, as_json: bool) -> No
     """
     found = console.lookup(ref_of(ref), actor=who or operator(), reason="")
     if found is None:
-        show({"session": None}, ["there is no such session"], as_json)
+        show(
+            {"session": None},
+            ["ended or expired, or there never was one: no trace of it is left"],
+            as_json,
+        )
         raise SystemExit(1)
     facts = session_document(found)
     del facts["handle"]
