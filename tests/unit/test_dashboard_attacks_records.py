@@ -62,8 +62,10 @@ def test_reports_forged_with_the_key_break_no_page(odd):
     found = {name: Report(name, 1, said) for name, said in reports.items()}
     for name in found:
         one.cluster.workers.shared.put(name, b"{}")
+    seen = CollectedReports(crew.clock.now, found, frozenset(found), "fleet")
+    one.console.observer.refresh = lambda: seen
+    one.console.observer._gather()
     one.cluster.urgent.takes = False
-    one.console.observer._seen = CollectedReports(crew.clock.now, found, frozenset(found), "fleet")
 
     html = told_by_all_pages(client, html_pages)
 
