@@ -107,9 +107,9 @@ class Beats:
         return self._places(name, self._usable())
 
     def _places(self, name: str, usable: Container[str]) -> list[str]:
-        ranked = self._placement.rank(self.key(name))
-        places = [id_ for id_ in ranked if id_ in usable and self._nodes[id_].can_look]
-        return places[:COPIES]
+        return self._placement.first(
+            COPIES, self.key(name), lambda id_: id_ in usable and self._nodes[id_].can_look
+        )
 
     def questions(self, me: str, watched: Iterable[Entry], *, beating: bool) -> dict[str, Question]:
         """Return what to ask nodes about *watched*, and where *me* is to beat now, by id."""

@@ -108,7 +108,7 @@ class Digests:
 
     def homes(self) -> list[str]:
         """Return the nodes that have it, as far as they may be asked."""
-        return [one for one in self.placement.rank(self.key) if self.usable(one)][:COPIES]
+        return self.placement.first(COPIES, self.key, self.usable)
 
     def heads(self, deadline: float) -> Heads:
         """Return what its homes have: one round trip."""

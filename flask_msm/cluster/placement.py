@@ -33,6 +33,10 @@ class Placement:
         self.rank = lru_cache(maxsize=4096)(self._rank)
         self.homes = lru_cache(maxsize=4096)(self._homes)
 
+    def first(self, count: int, key: str, usable: Callable[[str], bool]) -> list[str]:
+        """Return the first *count* nodes in the ranking of *key* that are *usable*."""
+        return [node_id for node_id in self.rank(key) if usable(node_id)][:count]
+
     def home_test(self, node_id: str) -> Callable[[bytes], bool]:
         """Return what tells whether *node_id* is home to a storage key: for millions of them."""
         hashes, replicas = self._hashes, self.replicas

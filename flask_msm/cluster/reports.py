@@ -138,7 +138,7 @@ class Reports:
         names = {self.key(worker): worker for worker in workers}
         asked: dict[str, list[str]] = {node_id: [] for node_id in usable}
         for key in names:
-            for node_id in [one for one in self.placement.rank(key) if one in asked][:COPIES]:
+            for node_id in self.placement.first(COPIES, key, asked.__contains__):
                 asked[node_id].append(key)
         found: dict[str, Report] = {}
         self._collect(asked, names, found, deadline)

@@ -148,8 +148,7 @@ class HistoryRecords:
 
     def homes(self) -> list[str]:
         """Return the nodes that have the records, as far as they may be asked."""
-        ranked = self.placement.rank(self.key(""))
-        return [node_id for node_id in ranked if self.usable(node_id)][:COPIES]
+        return self.placement.first(COPIES, self.key(""), self.usable)
 
     def read(self, deadline: float, kinds: Collection[str] = tuple(LIVES)) -> Book:
         """Return what the nodes that answer by *deadline* know of *kinds*, and this host."""

@@ -7,24 +7,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from .dashboard import PAGES as SHOWN
 
-PAGES = [
-    "",
-    "history/",
-    "nodes/",
-    "nodes/n1",
-    "workers/",
-    "blacklist/",
-    "sessions/",
-    "events/",
-    "policy/",
+
+#: Those with forms to confirm among them.
+HTML_PAGES = [
+    *SHOWN,
     "act/stop",
     "act/resume",
     "act/policy?value=local",
     "act/clear?attribute=%22upload%22",
-    "api/v1/state",
-    "api/v1/metrics",
 ]
+PAGES = [*HTML_PAGES, "api/v1/state", "api/v1/metrics"]
 
 HOSTILE = [
     "<img src=x onerror=alert(1)>",

@@ -14,6 +14,19 @@ from flask_msm_dashboard import Access, mount
 
 ORIGIN = "http://localhost"
 
+#: Every page that shows something, below the dashboard.
+PAGES = [
+    "",
+    "history/",
+    "nodes/",
+    "nodes/n1",
+    "workers/",
+    "blacklist/",
+    "sessions/",
+    "events/",
+    "policy/",
+]
+
 
 @dataclass
 class Options:

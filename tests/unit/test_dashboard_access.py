@@ -9,7 +9,7 @@ from unittest.mock import ANY
 import pytest
 from flask import Flask, Response
 from support.clock import FakeClock
-from support.dashboard import client_of, make_app, post, review
+from support.dashboard import PAGES, client_of, make_app, post, review
 from werkzeug.security import generate_password_hash
 
 from flask_msm import ConfigError
@@ -21,15 +21,7 @@ from flask_msm_dashboard.sign_in import BasicAuth
 
 
 PATHS = [
-    "",
-    "history/",
-    "nodes/",
-    "nodes/n1",
-    "workers/",
-    "blacklist/",
-    "sessions/",
-    "events/",
-    "policy/",
+    *PAGES,
     "act/",
     "act/stop",
     "api/v1/",

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from support.dashboard import client_of, make_app
+from support.dashboard import PAGES, client_of, make_app
 from support.fake_console import FakeConsole
 from support.fleet_scenes import SCENES, all_well, large, node_down, partial
 
@@ -20,17 +20,6 @@ from flask_msm_dashboard.context import STATIC
 from flask_msm_dashboard.script_texts import script_texts
 
 
-PAGES = [
-    "",
-    "history/",
-    "nodes/",
-    "nodes/n1",
-    "workers/",
-    "blacklist/",
-    "sessions/",
-    "events/",
-    "policy/",
-]
 READER = {"admin_access": lambda request: Access("read", "bob")}
 
 

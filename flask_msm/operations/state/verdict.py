@@ -194,12 +194,7 @@ def _unreached(snapshot: Snapshot) -> Verdict | None:
     return Verdict(
         level="warn",
         code="unreached",
-        title=plural(
-            len(nodes),
-            "Degraded: some workers do not reach {names}",
-            "Degraded: some workers do not reach {names}",
-            names=_names(nodes),
-        ),
+        title=_("Degraded: some workers do not reach {names}", names=_names(nodes)),
         text=_("Every session is served. These workers use the other nodes."),
         since=min((n.phase_since for n in nodes if n.phase_since is not None), default=None),
     )
