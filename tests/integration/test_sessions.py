@@ -114,7 +114,8 @@ def test_a_slow_request_does_not_undo_a_logout_when_a_node_was_restarted(
     for node in own_nodes:
         # Two nodes that lose their memory before the first one is filled lose a sign-out as well.
         for worker in own_workers:
-            assert worker.invoke("check", "--all-up", "--timeout", "90").exit_code == 0
+            checked = worker.invoke("check", "--all-up", "--timeout", "90")
+            assert checked.exit_code == 0, checked.output
         browser = Browser()
         browser.ask(own_workers[0], "/set", {"name": "anna"})
         cookie = browser.cookie()
