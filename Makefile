@@ -4,19 +4,24 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo check test test-demo test-neighbours test-min lint docs fuzz mutate bench bench-all bench-scale drill screenshots clean packages static third-party
+.PHONY: help demo check test test-all lint docs audit bench drill clean packages static third-party
+.PHONY: .buttons .neighbours .oldest .coverage .mutate .fuzz
 
 # PYTHON names the Python that makes .venv; scripts/python.sh finds one when it is not given.
 # ARGS are options for what a target runs, for example: make demo ARGS="--port 9000"
 ARGS ?=
+# PART names one of the parts of a target that has several: make audit PART=fuzz
+PART ?=
 
 RUN := .venv/bin/python -m
 # Whole files side by side, those that take longest first (tests/conftest.py puts them in order).
-TESTS := $(RUN) pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+TESTS := $(RUN) pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 SITE := $(RUN) sphinx --quiet --fail-on-warning --keep-going --fresh-env --conf-dir docs . build/docs
+BENCHES := "" " --bad-attribute" .mirror .conditions .throughput ".scale --plot docs/plots/scale.png" \
+	.imports .memory .fleet .host .rebuild
 
-help:  ## print this list
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
+help:
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
 
 demo:  ## open the example shop on this machine, over three memcached nodes
 	@scripts/system-packages.sh venv
@@ -32,19 +37,8 @@ check: static  ## the checks of every day: style, types, layers, unit and contra
 test: packages static third-party  ## check everything: style, types, layers, links, tests
 	@$(TESTS) $(ARGS)
 
-test-demo: packages  ## click every button of the demo and of the dashboard in a browser
-	@EVERY_BUTTON=1 $(RUN) pytest tests/browser/test_demo.py tests/browser/test_buttons.py $(ARGS)
-
-test-neighbours: third-party  ## run the tests of Flask-Security and Flask-JWT-Extended as well
-	@scripts/venv-third-party.sh neighbours
-	@NEIGHBOURS=1 $(RUN) pytest --numprocesses 2 tests/third_party $(ARGS)
-
-test-min:  ## run unit and contract tests with the oldest versions of what is needed
-	@scripts/system-packages.sh venv memcached
-	@scripts/venv.sh min
-	@scripts/venv-min.sh
-	@.venv-min/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile \
-		tests/unit tests/contract $(ARGS)
+# Its parts are what takes too long for make test: buttons, neighbours (suites of others), oldest.
+test-all: $(if $(PART),.$(PART),test .buttons .neighbours .oldest)  ## the same, and what takes longer; PART=oldest one part of that
 
 lint: static  ## check without running the code: style, types, layers, links
 
@@ -55,48 +49,13 @@ docs:  ## build the documentation in build/docs; a broken link fails
 	@ln -sf README.html build/docs/index.html
 	@echo "Built: build/docs/index.html"
 
-bench:  ## measure what sessions add to a request
-	@scripts/system-packages.sh venv memcached
+# PART is a file of benchmarks/; its first lines tell what it measures.
+bench:  ## measure what sessions add to a request; PART=fleet something else, PART=all all
+	@scripts/system-packages.sh venv memcached $(if $(filter all throughput,$(PART)),wrk)
 	@# Without Redis one contender is missing; the tables show that.
 	@scripts/system-packages.sh redis || true
 	@scripts/venv.sh bench
-	@$(RUN) benchmarks $(ARGS)
-
-bench-all: bench  ## the same, then other conditions, throughput, scale, memory, imports; draws docs/plots
-	@scripts/system-packages.sh wrk
-	@$(RUN) benchmarks --bad-attribute
-	@$(RUN) benchmarks.mirror
-	@$(RUN) benchmarks.conditions
-	@$(RUN) benchmarks.throughput
-	@mkdir -p docs/plots
-	@$(RUN) benchmarks.scale --plot docs/plots/scale.png
-	@$(RUN) benchmarks.imports
-	@$(RUN) benchmarks.memory
-
-bench-scale:  ## measure what grows with workers, nodes and sessions
-	@scripts/system-packages.sh venv memcached
-	@scripts/venv.sh bench
-	@$(RUN) benchmarks.fleet
-	@$(RUN) benchmarks.host
-	@$(RUN) benchmarks.rebuild
-
-fuzz:  ## feed all that is parsed with broken input; ARGS="--examples 100000"
-	@scripts/system-packages.sh venv
-	@scripts/venv.sh tests
-	@.venv/bin/python tests/fuzz/run.py $(ARGS)
-
-mutate:  ## check that tests notice small changes of meaning
-	@scripts/system-packages.sh venv
-	@scripts/venv.sh tests
-	@.venv/bin/python tests/mutations/run.py $(ARGS)
-
-coverage:  ## check that unit and contract tests take nine of ten branches of each inner file
-	@scripts/system-packages.sh venv memcached
-	@scripts/venv.sh coverage
-	@# What measures memory finds that of the measuring.
-	@$(TESTS) tests/unit tests/contract --cov --cov-report=json:build/coverage.json --cov-report= \
-		--deselect "tests/unit/test_local_bounds.py::test_the_memory_of_a_worker_does_not_grow_with_the_sessions_it_has_seen" $(ARGS)
-	@.venv/bin/python scripts/branches.py build/coverage.json
+	@$(if $(filter all,$(PART)),for part in $(BENCHES); do $(RUN) benchmarks$$part; done,$(RUN) benchmarks$(PART:%=.%) $(ARGS))
 
 drill:  ## break everything while people click, and print who noticed
 	@scripts/system-packages.sh venv memcached
@@ -105,15 +64,46 @@ drill:  ## break everything while people click, and print who noticed
 	@scripts/venv.sh demo
 	@$(RUN) drill $(ARGS)
 
-screenshots:  ## take the pictures of the dashboard; ARGS="--url ..." of one that runs
-	@scripts/system-packages.sh venv chromium
-	@scripts/venv.sh tests
-	@.venv/bin/python tests/browser/screenshots.py $(ARGS)
+# coverage: nine of ten branches of each inner file; mutate: whether tests notice small changes of
+# meaning; fuzz: broken input for all that is parsed.
+audit: $(if $(PART),.$(PART),.coverage .mutate .fuzz)  ## check what the tests see: branches, small mistakes, broken input
 
 clean:  ## remove .venv and everything else that was made here
 	@rm -rf .venv .venv-min .venv-third-party build dist .coverage
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.buttons: packages
+	@EVERY_BUTTON=1 $(RUN) pytest tests/browser/test_demo.py tests/browser/test_buttons.py $(ARGS)
+
+.neighbours: third-party
+	@scripts/venv-third-party.sh neighbours
+	@NEIGHBOURS=1 $(RUN) pytest --numprocesses 2 tests/third_party $(ARGS)
+
+.oldest:
+	@scripts/system-packages.sh venv memcached
+	@scripts/venv.sh min
+	@scripts/venv-min.sh
+	@.venv-min/bin/python -m pytest --numprocesses auto --dist loadfile \
+		tests/unit tests/contract $(ARGS)
+
+.coverage:
+	@scripts/system-packages.sh venv memcached
+	@scripts/venv.sh coverage
+	@# What measures memory finds that of the measuring.
+	@$(TESTS) tests/unit tests/contract --cov --cov-report=json:build/coverage.json --cov-report= \
+		--deselect "tests/unit/test_local_bounds.py::test_the_memory_of_a_worker_does_not_grow_with_the_sessions_it_has_seen"
+	@.venv/bin/python scripts/branches.py build/coverage.json
+
+.mutate:
+	@scripts/system-packages.sh venv
+	@scripts/venv.sh tests
+	@.venv/bin/python tests/mutations/run.py $(if $(PART),$(ARGS))
+
+.fuzz:
+	@scripts/system-packages.sh venv
+	@scripts/venv.sh tests
+	@.venv/bin/python tests/fuzz/run.py $(if $(PART),$(ARGS))
 
 packages:
 	@scripts/system-packages.sh venv memcached chromium

@@ -19,7 +19,7 @@ from flask_msm.testing.memcached import HOW_TO_INSTALL
 from harness.memcached import Memcached
 
 
-# The same examples in every run, however busy the machine; ``make fuzz`` looks for others.
+# The same examples in every run, however busy the machine; ``make audit`` looks for others.
 settings.register_profile("steady", derandomize=True, deadline=None, database=None)
 settings.load_profile("steady")
 
@@ -33,6 +33,11 @@ keep_ignored_signals_to_this_process()
 #: Folders in which files take longest, in the order in which they begin: one that began last would
 #: run alone.
 SLOW = ("acceptance", "third_party", "browser", "model", "release", "integration", "fuzz")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Run in one process more than there are processors: many tests wait for other processes."""
+    return min(len(os.sched_getaffinity(0)) + 1, 4)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

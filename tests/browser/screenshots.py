@@ -1,4 +1,4 @@
-"""Takes the pictures of the documentation: ``make screenshots``.
+"""Takes the pictures of the documentation: ``python tests/browser/screenshots.py``.
 
 Without an option it shows scenes of a fleet in memory; with ``--url``, the overview of a dashboard
 that runs; with ``--tour``, the example shop with people in it, for ``docs/dashboard-tour.md``.

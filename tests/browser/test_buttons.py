@@ -17,7 +17,7 @@ from flask_msm.operations.snapshot import SessionFacts
 
 
 takes_minutes = pytest.mark.skipif(
-    "EVERY_BUTTON" not in os.environ, reason="make test-demo clicks every button"
+    "EVERY_BUTTON" not in os.environ, reason="make test-all clicks every button"
 )
 BASE = "/msm-admin/"
 PATHS = (

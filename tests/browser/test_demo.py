@@ -20,7 +20,7 @@ from flask_msm.testing.memcached import wait_until
 pytestmark = [pytest.mark.browser, pytest.mark.memcached]
 #: Waiting for nodes to come back and workers to be missed takes minutes.
 takes_minutes = pytest.mark.skipif(
-    "EVERY_BUTTON" not in os.environ, reason="make test-demo clicks every button"
+    "EVERY_BUTTON" not in os.environ, reason="make test-all clicks every button"
 )
 
 #: Milliseconds in which something gets from a node through two workers to a page.

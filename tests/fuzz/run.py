@@ -19,7 +19,7 @@ EXAMPLES = 5_000
 
 def main() -> int:
     """Run the tests of this folder; return 0 when nothing was found."""
-    parser = argparse.ArgumentParser(description=__doc__, prog="make fuzz")
+    parser = argparse.ArgumentParser(description=__doc__, prog="make audit PART=fuzz")
     parser.add_argument(
         "--examples", type=int, default=EXAMPLES, help=f"inputs of each test ({EXAMPLES})"
     )

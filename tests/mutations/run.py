@@ -1,4 +1,4 @@
-"""Try whether tests notice small changes of meaning: ``make mutate``.
+"""Try whether tests notice small changes of meaning: ``make audit PART=mutate``.
 
 Each change of ``mutations.py`` is made in a copy of the project, and the tests named with it are
 run there. A change that they pass is a *survivor*: a test is missing.

@@ -60,7 +60,7 @@ SUITES = {
     ),
     "flask-socketio": Suite("test_socketio.py", 1),
 }
-#: These take minutes: ``make test-neighbours``.
+#: These take minutes: ``make test-all PART=neighbours``.
 NEIGHBOURS = {
     # Not the tests of a second factor, of webauthn and of forms: not compared yet.
     "flask-security": Suite(
@@ -136,7 +136,7 @@ def test_the_suite_of_another_project_ends_as_over_flasks_own_session(name, tmp_
     compare(name, SUITES[name], tmp_path)
 
 
-@pytest.mark.skipif(not os.environ.get("NEIGHBOURS"), reason="make test-neighbours runs these")
+@pytest.mark.skipif(not os.environ.get("NEIGHBOURS"), reason="make test-all runs these")
 @pytest.mark.parametrize("name", NEIGHBOURS)
 def test_the_suite_of_a_neighbour_ends_as_over_flasks_own_session(name, tmp_path):
     look_for("requirements-neighbours")

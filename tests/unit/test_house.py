@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -28,8 +29,27 @@ def test_every_target_named_is_there():
         re.findall(r"run: make ([a-z-]+)", steps())
     )
 
-    assert {"test", "test-min"} <= named
+    assert {"test", "test-all"} <= named
     assert named <= TARGETS
+
+
+def test_every_part_of_a_target_that_is_named_is_there():
+    benchmarks = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
+
+    named = set(re.findall(r"PART=([a-z]+)", GUIDE + steps() + MAKEFILE)) - {"all"}
+
+    assert {"oldest", "fuzz", "fleet"} <= named
+    assert named <= set(re.findall(r"^\.([a-z]+):", MAKEFILE, re.MULTILINE)) | benchmarks
+
+
+def test_make_alone_lists_at_most_ten_targets():
+    command = ["make", "--no-print-directory"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+
+    listed = re.findall(r"^  make ([a-z-]+) +\S", done.stdout, re.MULTILINE)
+
+    assert len(listed) == len(done.stdout.splitlines()) <= 10
+    assert set(listed) <= TARGETS
 
 
 @pytest.mark.parametrize(
