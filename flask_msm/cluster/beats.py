@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from .roster import Entry
 
 
+#: What the names of all beats begin with. Beats are not signed.
+BEATS = "fleet:beat:"
 #: Beats are kept on so many nodes.
 COPIES = 2
 #: A worker beats after so many probe intervals, is late after so many, and counts as gone after so
@@ -96,11 +98,11 @@ class Beats:
     def key(self, name: str) -> str:
         """Return where the beat of a worker is kept."""
         digest = blake2b(name.encode(errors="surrogatepass"), digest_size=8).hexdigest()
-        return f"{self._prefix}fleet:beat:{digest}"
+        return f"{self._prefix}{BEATS}{digest}"
 
     def pulse(self, sealer: bytes) -> str:
         """Return the key of the beat of the whole fleet that seals so, which is on every node."""
-        return f"{self._prefix}fleet:beat:of-{sealer.hex()}"
+        return f"{self._prefix}{BEATS}of-{sealer.hex()}"
 
     def places(self, name: str) -> list[str]:
         """Return the nodes on which a worker beats."""

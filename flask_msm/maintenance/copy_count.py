@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from flask_msm.errors import NodeError, NodeValueError
 from flask_msm.record.keys import DIGEST_LENGTH
 
+from . import lease
+
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -114,7 +116,7 @@ class CopyCount:
         """Return whether this worker counts now, not another one."""
         node = self.membership.nodes[node_id]
         deadline = self._clock.monotonic() + self.membership.timeout
-        key = f"{self.key_prefix}fleet:lease:copies"
+        key = self.key_prefix + lease.COPIES
         return node.start_add(key, b"1", LEFT_FOR, deadline).result()
 
     def _listed(self, usable: list[str]) -> tuple[list[Hashes], list[str]]:

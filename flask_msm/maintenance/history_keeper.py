@@ -21,6 +21,7 @@ from flask_msm.errors import NodeError
 from flask_msm.process.locks import ProcessLock
 from flask_msm.storage.metrics import STEP
 
+from . import lease
 from .history_records import DAY_STEP, WEEK_STEP
 from .points import joined, point_of
 
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
 
 #: Name of the note, and of what only one worker of a host does at a time.
 NOTE = TASK = "history"
-#: One worker adds for the fleet: it has so many seconds, and a node knows it under this name.
-LEASE, LEASE_NAME = 5, "fleet:history:lease"
+#: One worker adds for the fleet: it has so many seconds.
+LEASE = 5
 #: Time in seconds that everything may take.
 PATIENCE = 2.0
 #: While a node is seen otherwise than it is written down, that is looked into at most so seldom.
@@ -153,7 +154,7 @@ class HistoryKeeper:
 
     def _may_add(self, deadline: float) -> bool:
         """Return whether this worker adds for the fleet; always while it reaches no node."""
-        key = self.records.prefix + LEASE_NAME
+        key = self.records.prefix + lease.HISTORY
         for node_id in self.records.homes():
             try:
                 node = self.records.nodes[node_id]
@@ -165,7 +166,7 @@ class HistoryKeeper:
     def _release(self, deadline: float) -> None:
         for node_id in self.records.homes()[:1]:
             with suppress(NodeError):
-                self.records.nodes[node_id].delete(self.records.prefix + LEASE_NAME, deadline)
+                self.records.nodes[node_id].delete(self.records.prefix + lease.HISTORY, deadline)
 
     def _add(self, book: Book, slot: int, deadline: float) -> None:
         workers = self.membership.workers

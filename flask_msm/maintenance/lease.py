@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from flask_msm.process.clock import Clock
 
 
+#: What the names of all leases begin with; the id of a node follows, or, with a colon before it,
+#: what one worker of the fleet does. Leases are not signed.
+LEASES = "fleet:lease:"
+COPIES, HISTORY = f"{LEASES}:copies", f"{LEASES}:history"
 #: Time in seconds a lease is valid, and after which it is renewed.
 LEASE, RENEW = 15, 5.0
 #: What the workers that have a lease together write there; one of them alone writes random digits.

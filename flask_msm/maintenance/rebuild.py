@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.errors import NodeError, NodeValueError
 
-from .lease import Lease, LeaseLostError, kept
+from .lease import LEASES, Lease, LeaseLostError, kept
 from .mover import Mover, Task, UnreadableError
 from .ranges import RANGES, Ranges
 
@@ -139,7 +139,7 @@ class Rebuilder:
             return True  # the only node: there is no other to copy from or to
         # The same keeper for every worker that can reach it.
         keeper = self._nodes[next((one for one in keepers if one in task.sources), keepers[0])]
-        key, clock = f"{self.key_prefix}fleet:lease:{node_id}", self._clock
+        key, clock = f"{self.key_prefix}{LEASES}{node_id}", self._clock
         timeout = self.membership.timeout
         # Workers of a version without ranges have it alone, and leave it to those that share it.
         whole = Lease(keeper, key, clock=clock, timeout=timeout, shared=True)

@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.cluster import node_identity as identity
+from flask_msm.cluster.beats import BEATS
 from flask_msm.errors import CorruptRecordError, NodeError, NodeValueError, UnknownRecordError
+from flask_msm.maintenance.lease import LEASES
 from flask_msm.record.keys import is_digest
 
 
@@ -108,8 +110,8 @@ def _look(
 def _is_record(name: str) -> bool:
     """Return whether what is kept under *name*, without the prefix, has to be signed."""
     # Leases and identities are not signed: changing them gains an attacker nothing.
-    unsigned = name.startswith(("fleet:lease:", "fleet:beat:")) or name == identity.KEY_SUFFIX
-    return is_digest(name) or (name.startswith("fleet:") and not unsigned)
+    unsigned = (LEASES, BEATS, identity.KEY_SUFFIX)
+    return is_digest(name) or (name.startswith("fleet:") and not name.startswith(unsigned))
 
 
 NOT_LISTED = (

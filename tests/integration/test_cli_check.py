@@ -8,9 +8,12 @@ import time
 import pytest
 from support.cli_operator import PREFIX, Operator
 
+from flask_msm.maintenance.history_keeper import HistoryKeeper
+from flask_msm.maintenance.lease import COPIES, HISTORY
 from flask_msm.operations import inspection
 from flask_msm.record.keys import storage_key
 from flask_msm.record.token import new_sid
+from flask_msm.testing.memcached import wait_until
 
 
 pytestmark = pytest.mark.memcached
@@ -122,6 +125,24 @@ def test_records_of_another_program_under_the_prefix_are_found_and_the_rest_left
     assert code == 1
     assert [(one["node"], one["what"]) for one in said["troubles"]] == [("n2", "damaged")]
     assert said["troubles"][0]["text"].startswith("1 of ")
+
+
+def test_what_one_worker_of_the_fleet_does_at_the_moment_is_no_damaged_record(
+    operator_of, monkeypatch
+):
+    monkeypatch.setattr(HistoryKeeper, "_release", lambda *_: None)
+    operator = operator_of()
+    operator.cluster.copies._is_mine("n1")
+    operator.cluster.history.look()
+
+    def leases():
+        return {key for node in operator.nodes for key in node.all_keys() if ":lease" in key}
+
+    wait_until(lambda: len(leases()) == len({COPIES, HISTORY}), "both are at work")
+
+    code, said = checked(operator)
+
+    assert (code, said["troubles"]) == (0, [])
 
 
 def test_a_drained_node_is_not_looked_at(operator_of):
