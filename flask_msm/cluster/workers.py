@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.record.attributes import NOTHING
 from flask_msm.record.envelope import sealer_of
+from flask_msm.record.hybrid_clock import stamp_at
 
 from .beats import GONE_AFTER
 from .roster import Entry, Roster
@@ -265,6 +266,11 @@ class WorkerRegistry:
         me = self.worker
         entries = self._roster().entries.values()
         return {one.name for one in entries if one.name == me or self._lives(one)}
+
+    def joined_within(self, seconds: float) -> set[str]:
+        """Return the names of the workers that announced themselves, or news, so lately."""
+        since = stamp_at(self._clock.time() - seconds)
+        return {one.name for one in self._roster().entries.values() if one.stamp > since}
 
     def lives(self, worker: str) -> bool:
         """Return whether a worker was seen lately."""

@@ -41,6 +41,8 @@ OLD = 5.0
 GONE = 30.0
 #: Time in seconds a look may wait for the digest, for a newer one, and for the first one.
 READ, WAIT, FIRST = 0.1, 0.1, 0.25
+#: A worker that has not reported so many probe intervals after it joined is missing.
+JOINING = 2
 #: How often a digest that another worker makes is looked for, seconds.
 PAUSE = 0.02
 #: So often a gatherer whose digest came too late makes another one.
@@ -255,7 +257,9 @@ class Observer:
                 found[name] = last[0]
         source = "fleet" if collector.reaches_nodes else "host"
         heard = self._hear(found)
-        living = frozenset(self._workers.living())
+        # One that has just joined sends its first report in a moment: it is not missing.
+        joining = self._workers.joined_within(JOINING * self.cluster.interval)
+        living = frozenset(self._workers.living() - (joining - found.keys()))
         self._seen = CollectedReports(self._clock.time(), found, living, source, heard)
         return self._seen
 

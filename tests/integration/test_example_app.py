@@ -90,6 +90,25 @@ def worker_of(page: str) -> int:
     return int(re.search(r'id="worker">(\d+)<', page)[1])
 
 
+@pytest.mark.memcached
+@needs_memcached
+def test_the_dashboard_shows_all_workers_of_a_shop_that_just_opened_and_misses_none(
+    tmp_path: Path,
+) -> None:
+    with launched(tmp_path, "--nodes", "2", "--workers", "3") as shop:
+        admin = {"auth": ("ops", shop.password), "timeout": 60}
+        pages = []
+
+        def all_are_seen() -> bool:
+            pages.append(requests.get(f"{shop.url}/msm-admin/", **admin).text)
+            return "3 of 3 reporting" in pages[-1]
+
+        # None of them has served a visitor.
+        wait_until(all_are_seen, "all workers are seen")
+
+    assert [page for page in pages if "workers visible" in page] == []
+
+
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
     with launched(tmp_path_factory.mktemp("shop")) as started:

@@ -99,7 +99,8 @@ def test_a_worker_without_reports_of_others_does_not_call_itself_the_only_one():
     observer = replace(snapshot.observer, source="self", workers_seen=1, workers_known=8)
     text = words(page("", replace(snapshot, observer=observer, workers=snapshot.workers[:1])))
 
-    assert "1 of 8 reporting" in text
+    assert "Asking the other workers" in text
+    assert "1 of 8" not in text
     assert text.count("What the others say is being gathered.") == 2
     assert "Only this worker reports" not in text
 

@@ -124,6 +124,27 @@ def test_before_anything_was_gathered_a_worker_shows_itself(crew):
     assert view.observer.source == "self"
 
 
+def test_a_worker_that_joined_a_moment_ago_is_not_missing_before_its_first_report(crew, one, other):
+    late = crew.hire()
+    late.cluster.monitor.begin()
+
+    observer = one.console.view().observer
+    assert (observer.workers_seen, observer.workers_known, observer.complete) == (2, 2, True)
+    crew.tick(one, other, late)
+    assert one.console.view().observer.workers_seen == 3
+
+
+def test_a_worker_that_joined_and_never_reports_is_missing(crew, one, other):
+    late = crew.hire()
+    late.cluster.monitor.begin()
+    late.cluster.reporter.publish = lambda _: None
+    for _ in range(4):
+        crew.tick(one, other, late)
+
+    observer = one.console.view().observer
+    assert (observer.workers_seen, observer.workers_known, observer.complete) == (2, 3, False)
+
+
 def test_what_was_gathered_long_ago_is_not_shown_as_new(crew, one):
     one.console.view()
     one.cluster.urgent.kept = []

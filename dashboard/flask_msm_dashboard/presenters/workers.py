@@ -130,6 +130,8 @@ def reporting(snapshot: Snapshot) -> str:
         )
     if known is None:
         return _("{k} reporting", k=seen)
+    if observer.source == "self" and seen < known:
+        return _("Asking the other workers")
     return _("{k} of {n} reporting", k=seen, n=max(seen, known))
 
 

@@ -82,7 +82,7 @@ def partial(snapshot: Snapshot) -> Iterator[Item]:
             href="workers/",
             link=_("Workers"),
         )
-    elif known is not None and seen < known:
+    elif observer.source == "fleet" and known is not None and seen < known:
         yield Item(
             level="info",
             code="partial",
