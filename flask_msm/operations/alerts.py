@@ -20,6 +20,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 from flask_msm.cluster.facts import facts_in
 
 from .state.attention import attention
+from .state.document import item_facts
 from .state.formatting import iso
 from .state.verdict import verdict
 
@@ -153,8 +154,5 @@ def _alert(snapshot: Snapshot, found: Verdict, before: _Told | None) -> dict[str
         "text": f"{observer.app}: {found.title}. {found.text}",
         "since": None if found.since is None else iso(found.since),
         "before": None if before is None else before._asdict(),
-        "attention": [
-            {"level": item.level, "title": item.title, "text": item.text}
-            for item in attention(snapshot)[:10]
-        ],
+        "attention": [item_facts(item) for item in attention(snapshot)[:10]],
     }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask_msm.cluster.control import DISTRIBUTION, ON_RECONNECT, POLICY
 
+from .cli_causes import cause_lines
 from .state.formatting import iso
 
 
@@ -56,6 +57,7 @@ def status_lines(
     for condition in conditions:
         lasts = _span(view.at - condition.since)
         lines.append((condition.level, f"{condition.text} (for {lasts})"))
+    lines += cause_lines(view)
     well = (
         len(live) == modes["distributed"] > 0
         and view.observer.complete

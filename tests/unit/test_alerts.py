@@ -92,6 +92,8 @@ def test_an_outage_and_its_end_are_told_once_for_the_fleet():
     (down,) = [alert for alert in told if alert["code"] == "nodes_down"]
     assert down["level"] in ("warn", "bad")
     assert "n1" in down["title"] + down["text"]
+    (cause,) = [item for item in down["attention"] if item["code"] == "node_down"]
+    assert (cause["href"], cause["since"] is not None) == ("nodes/n1", True)
     assert down["before"] == {"level": "ok", "code": told[0]["before"]["code"]}
 
     crew.nodes["n1"].heal()

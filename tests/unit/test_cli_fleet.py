@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import threading
 
 import pytest
 from support.crew import Crew
 from support.policies import visit, write
 
+from flask_msm.cluster.lost_sessions import Reason
 from flask_msm.operations.cli_frame import operator
 
 
@@ -53,6 +55,27 @@ def test_the_blacklist_of_all_workers_is_listed_however_long(crew, listed):
     assert set(found) == {*names, "configured"}
     assert {found[name]["count"] for name in names} == {2}
     assert {found[name]["workers"] for name in names} == {2}
+
+
+def test_the_status_of_a_fleet_that_lost_sessions_says_since_when_who_is_hurt_and_what_to_do(
+    crew, run
+):
+    for number in range(12):
+        losing = crew.workers[number % 2]
+        losing.state.repository.losses.note(Reason.NOT_FOUND, f"key {number}")
+    crew.tick()
+
+    result = run("status")
+
+    lines = result.output.splitlines()
+    (cause,) = [line for line in lines if "12 sessions are on no node" in line]
+    assert cause.startswith("bad ")
+    assert re.search(r", since \d{4}-\d\d-\d\dT[\d:.]+Z \(\d+ s\)$", cause)
+    hurt, first, second = lines[lines.index(cause) + 1 :][:3]
+    assert hurt.startswith("  who is hurt  12 users were signed out")
+    assert first.startswith("  what to do   1. ")
+    assert second.startswith("               2. ")
+    assert result.exit_code == 1
 
 
 def test_pins_are_listed_with_who_pinned_them(crew, run, listed):

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     )
     from flask_msm.operations.statistics import Histogram
 
+    from .attention import Item
+
 
 #: Rises when something is renamed, removed, or gets another meaning. Additions do not count.
 SCHEMA = 1
@@ -73,19 +75,7 @@ def document(snapshot: Snapshot, *, poll_after: float) -> dict[str, Any]:
             "text": found.text,
             "since": _at(found.since),
         },
-        "attention": [
-            {
-                "level": item.level,
-                "code": item.code,
-                "title": item.title,
-                "text": item.text,
-                "since": _at(item.since),
-                "href": item.href,
-                "hurt": item.hurt or None,
-                "steps": list(item.steps),
-            }
-            for item in attention(snapshot)[:20]
-        ],
+        "attention": [item_facts(item) for item in attention(snapshot)[:20]],
         "kpis": [
             {
                 "id": number.id,
@@ -128,6 +118,20 @@ def document(snapshot: Snapshot, *, poll_after: float) -> dict[str, Any]:
     }
     state["rev"] = revision(state)
     return state
+
+
+def item_facts(item: Item) -> dict[str, Any]:
+    """Return one thing to look at; *href* is relative to the dashboard."""
+    return {
+        "level": item.level,
+        "code": item.code,
+        "title": item.title,
+        "text": item.text,
+        "since": _at(item.since),
+        "href": item.href,
+        "hurt": item.hurt or None,
+        "steps": list(item.steps),
+    }
 
 
 def revision(state: dict[str, Any]) -> str:
