@@ -20,7 +20,9 @@ from . import report
 from .acts import ACTS, SHORT, TOGETHER
 from .earlier import has_earlier
 from .play import Played, play, stage_of
+from .soak import PAUSE as CALM
 from .soak import soak
+from .visitor import PAUSE
 
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ def main() -> int:
                             seconds=arguments.seconds,
                             visitors=arguments.visitors,
                             judge_times=not arguments.any_speed,
+                            pause=CALM if arguments.any_speed else PAUSE,
                         )
                         went.append(one)
                     print("well" if one.is_well else "NOT WELL", file=sys.stderr, flush=True)
@@ -159,7 +162,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--any-speed",
         action="store_true",
-        help="print times and judge none, for a machine that does other work beside",
+        help="print times and judge none, and have people click less often, for a machine that does"
+        " other work beside",
     )
     parser.add_argument(
         "--seconds",

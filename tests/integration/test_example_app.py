@@ -354,3 +354,22 @@ def test_the_command_line_is_checked(tmp_path: Path) -> None:
     with launched(tmp_path, "--nodes", "-1", opens=False) as shop:
         assert shop.process.wait(STOP_LIMIT) == 2
         assert "'-1' is not a number from 0 to 64" in shop.text
+
+
+@pytest.mark.memcached
+@needs_memcached
+def test_with_two_hosts_a_browser_stays_with_one_and_the_other_counts_on_when_that_ends(
+    tmp_path: Path,
+) -> None:
+    with launched(tmp_path, module="example_app.two_hosts", port=None) as hosts:
+        visitor = Visitor(hosts.url)
+        shown = [visitor.get("") for _ in range(4)]
+        first = shown[0].split()[-1]
+        assert shown == [f"{n} visits, served by {first}\n" for n in range(1, 5)]
+
+        os.kill(int(re.search(rf"{first}: gunicorn, pid (\d+)", hosts.text)[1]), signal.SIGTERM)
+        other = "south" if first == "north" else "north"
+        after = [visitor.get("")]
+        wait_until(lambda: after.append(visitor.get("")) or other in after[-1], "it has ended")
+
+    assert [int(answer.split()[0]) for answer in after] == list(range(5, 5 + len(after)))

@@ -52,12 +52,14 @@ def launched(
     folder: Path,
     *options: str,
     environ: dict[str, str] | None = None,
-    port: int = 0,
+    port: int | None = 0,
+    module: str = "example_app",
     opens: bool = True,
 ) -> Iterator[Launched]:
     """Start the launcher and yield it when it prints that the shop is open, or has ended."""
     output = folder / f"output-{time.monotonic_ns()}.txt"
-    command = [sys.executable, "-m", "example_app", "--port", str(port), *options]
+    command = [sys.executable, "-m", module, *options]
+    command += [] if port is None else ["--port", str(port)]
     with output.open("wb") as sink:
         process = subprocess.Popen(
             command,
