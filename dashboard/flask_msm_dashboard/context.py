@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent
 STATIC = FOLDER / "static"
 THEME_COOKIE = "msm_admin_theme"
+#: What is drawn on the overview is drawn anew after so many seconds, or when a node changes.
+REDRAW = 30.0
 #: Time in seconds between two polls.
 POLL = 3.0
 #: The same while no node answers: polls must not add load then.
@@ -102,6 +104,7 @@ class DashboardContext:
     limiter: Limiter = field(default_factory=Limiter)
     tokens: Tokens = field(default_factory=Tokens)
     build: str = ""
+    _recent: tuple[object, History] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         self.build = self.build or _fingerprint()
@@ -145,6 +148,15 @@ class DashboardContext:
             return found
         hidden = tuple(replace(one, text=facts.without_error(one.text)) for one in found.incidents)
         return replace(found, incidents=hidden)
+
+    def recent(self, snapshot: Snapshot) -> History:
+        """Return the last six hours for a page that polls: nodes are asked for them seldom."""
+        phases = tuple((node.id, node.phase) for node in snapshot.nodes)
+        wanted = phases, snapshot.at // REDRAW
+        kept = self._recent
+        if kept is None or kept[0] != wanted:
+            kept = self._recent = wanted, self.history("6h")
+        return kept[1]
 
     def base(self) -> str:
         """Return the URL under which the dashboard is mounted: a path of this host."""

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, cast
 from flask import Response, request
 
 from flask_msm.operations.state import facts
+from flask_msm.operations.state.attention.nodes import share_of
 from flask_msm.operations.state.formatting import cut
-from flask_msm.operations.state.numbers import latencies, numbers
+from flask_msm.operations.state.numbers import latencies, numbers, traffic_text
 from flask_msm.operations.state.texts import _, listed
 
 from .base import MsmView
@@ -16,6 +17,7 @@ from .policies import POLICIES, RECONNECTS, consequence, policy_name, reconnect_
 from .presenters.events import event_page, event_row
 from .presenters.history import RANGES, history_page
 from .presenters.nodes import failures_text, node_row
+from .presenters.overview import foremost, places, sure_of
 from .presenters.workers import (
     agreements,
     by_host,
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
 _REFUSED = frozenset({"action_denied", "action_failed"})
 #: Most rows of a list on the overview.
 _SHORT = 5
+#: The first numbers are what people feel; the others are in the state document.
+_NUMBERS = 4
 #: Most workers on their page.
 _MOST_WORKERS = 200
 #: Most chips on the overview.
@@ -63,9 +67,10 @@ class OverviewView(MsmView):
             page=page,
             sections={
                 "banner": {"applied": applied_event(page)},
-                "verdict": {"modes": facts.modes(snapshot), "mode_name": mode_name},
-                "numbers": {"numbers": numbers(snapshot)},
-                "nodes": nodes_context(page, short=True),
+                "verdict": {"sure": sure_of(snapshot)},
+                "numbers": {"numbers": numbers(snapshot)[:_NUMBERS]},
+                **self._recent(page),
+                "where": {"places": places(snapshot)},
                 "recent": {"rows": [event_row(event) for event in snapshot.events[:_SHORT]]},
                 "policy": {"policy_name": policy_name, "summary": summary},
                 "chips": chips_context(page),
@@ -73,6 +78,21 @@ class OverviewView(MsmView):
                 "footer": {},
             },
         )
+
+    def _recent(self, page: PageContext) -> dict[str, dict[str, object]]:
+        """Return what needs the last hours: the nodes over time, and how long sessions took."""
+        snapshot, nodes = page.snapshot, foremost(page.snapshot)
+        timeout = self.context.options.timeout
+        shown = history_page(self.context.recent(snapshot), [node.id for node in nodes], timeout)
+        more = len(snapshot.nodes) - len(nodes)
+        return {
+            "timeline": {"shown": shown, "rows": rows_of(page), "more": more},
+            "speed": {
+                "shown": shown,
+                "ranges": list(RANGES.items()),
+                "traffic": traffic_text(snapshot),
+            },
+        }
 
 
 class HistoryView(MsmView):
@@ -90,7 +110,6 @@ class HistoryView(MsmView):
         history = self.context.history(cast("RangeName", chosen))
         nodes = page.snapshot.nodes
         found = history_page(history, [node.id for node in nodes], self.context.options.timeout)
-        rows = [node_row(node, page.snapshot) for node in nodes]
         # It does not keep itself up to date: each look asks nodes for what they keep.
         return self.show(
             "history",
@@ -98,7 +117,7 @@ class HistoryView(MsmView):
             page=page,
             sections={
                 "outages": {"shown": found},
-                "lanes": {"shown": found, "rows": rows},
+                "lanes": {"shown": found, "rows": rows_of(page)},
                 "changes": {"shown": found},
                 "footer": {},
             },
@@ -122,7 +141,10 @@ class NodesView(MsmView):
             page=page,
             sections={
                 "banner": {"applied": applied_event(page)},
-                "nodes": nodes_context(page, short=False),
+                "nodes": {
+                    "rows": list(rows_of(page).values()),
+                    "answering": len(facts.answering(page.snapshot)),
+                },
                 "latency": {"rows": latencies(page.snapshot)},
                 "footer": {},
             },
@@ -153,9 +175,16 @@ class NodesView(MsmView):
                 "banner": {"applied": applied_event(page)},
                 "node": {
                     "row": node_row(node, page.snapshot),
-                    "circuit": facts.circuit_of(node),
                     "failures": failures_text(node),
                     "opinions": worker_opinions(node_row(node, page.snapshot)),
+                    "share": share_of(node) if facts.is_rebuilding(node) else None,
+                },
+                "timeline": {
+                    "shown": history_page(
+                        self.context.recent(page.snapshot), [node.id], self.context.options.timeout
+                    ),
+                    "rows": rows_of(page),
+                    "more": 0,
                 },
                 "recent": {
                     "rows": [event_row(e) for e in page.snapshot.events if e.node == node.id][
@@ -266,16 +295,9 @@ class PolicyView(MsmView):
         )
 
 
-def nodes_context(page: PageContext, *, short: bool) -> dict[str, object]:
-    """Return what the table of nodes needs."""
-    snapshot = page.snapshot
-    rows = [node_row(node, snapshot) for node in snapshot.nodes]
-    return {
-        "rows": rows,
-        "answering": len(facts.answering(snapshot)),
-        "short": short,
-        "heading": _("Nodes"),
-    }
+def rows_of(page: PageContext) -> dict[str, NodeRow]:
+    """Return how each node is shown, by its id."""
+    return {node.id: node_row(node, page.snapshot) for node in page.snapshot.nodes}
 
 
 def chips_context(page: PageContext) -> dict[str, object]:

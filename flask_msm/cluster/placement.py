@@ -30,7 +30,7 @@ class Placement:
         self._last = frozenset(last)
         self.replicas = min(replicas, len(self._ids))
         self._hashes = {id_: blake2b(key=id_.encode(), digest_size=8) for id_ in self._ids}
-        self.rank = lru_cache(maxsize=4096)(self._rank)
+        self.rank = lru_cache(maxsize=4096)(self.ranking)
         self.homes = lru_cache(maxsize=4096)(self._homes)
 
     def first(self, count: int, key: str, usable: Callable[[str], bool]) -> list[str]:
@@ -64,8 +64,8 @@ class Placement:
 
         return is_home
 
-    def _rank(self, key: str) -> tuple[str, ...]:
-        """Return all node ids, best first, the same in every process."""
+    def ranking(self, key: str) -> tuple[str, ...]:
+        """Return what ``rank`` does, and do not keep it: for what is asked of many keys once."""
         raw = key.encode()
 
         def weight(node_id: str) -> tuple[bool, bytes, str]:

@@ -17,7 +17,7 @@ from . import lease
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from flask_msm.cluster.placement import Placement
     from flask_msm.process.background import Background
@@ -36,8 +36,14 @@ PARTS = 50
 LIST_TIME = 30.0
 #: Of more sessions than this, one of so many is counted: those whose hashes begin with these.
 MOST, ONE_OF = 200_000, 64
+#: Which of two copies is the first one is asked of so many sessions at most, more by their share.
+MOST_RANKED = 20_000
 _DIGITS = "0123456789abcdef"
 _PART = frozenset({b"00", b"40", b"80", b"c0"})
+
+
+def _in_part(name: bytes) -> bool:
+    return name[:2] in _PART
 
 
 class Hashes:
@@ -63,7 +69,7 @@ class Hashes:
         return set(self._part(self.names))
 
     def _part(self, names: Iterable[bytes]) -> list[bytes]:
-        return [name for name in names if name[:2] in _PART]
+        return [name for name in names if _in_part(name)]
 
 
 @dataclass(eq=False, kw_only=True)
@@ -109,7 +115,7 @@ class CopyCount:
         self._due_at = max(self._due_at, began + took * PARTS)
         self.found = {
             "at": self._clock.time(),
-            **({"unlisted": unlisted} if unlisted else counted(listed)),
+            **({"unlisted": unlisted} if unlisted else counted(listed, self._ranking)),
         }
 
     def _is_mine(self, node_id: str) -> bool:
@@ -119,9 +125,13 @@ class CopyCount:
         key = self.key_prefix + lease.COPIES
         return node.start_add(key, b"1", LEFT_FOR, deadline).result()
 
-    def _listed(self, usable: list[str]) -> tuple[list[Hashes], list[str]]:
+    def _ranking(self, name: bytes) -> tuple[str, ...]:
+        return self.placement.ranking(self.key_prefix + name.decode())
+
+    def _listed(self, usable: list[str]) -> tuple[dict[str, Hashes], list[str]]:
         """Return what nodes hold, and which ones do not list their keys."""
-        listed, unlisted = [], []
+        listed: dict[str, Hashes] = {}
+        unlisted = []
         for node_id in usable:
             try:
                 hashes = Hashes()
@@ -132,18 +142,57 @@ class CopyCount:
                     hashes.take,
                     self._clock.monotonic() + LIST_TIME,
                 )
-                listed.append(hashes)
+                listed[node_id] = hashes
             except NodeValueError:
                 unlisted.append(node_id)
         return listed, unlisted
 
 
-def counted(listed: list[Hashes]) -> dict[str, Any]:
-    """Return how many sessions nodes hold, and how many of them one node alone."""
-    about = any(found.thinned for found in listed)
-    nodes = Counter[bytes]()
-    for found in listed:
-        nodes.update(found.thin() if about else found.names)
+def counted(
+    listed: Mapping[str, Hashes], ranking: Callable[[bytes], tuple[str, ...]]
+) -> dict[str, Any]:
+    """Return how many sessions nodes hold, and how many of them one node alone.
+
+    Args:
+        listed: What each node holds.
+        ranking: Returns the nodes in the order in which they are home to a hash.
+    """
+    about = any(found.thinned for found in listed.values())
+    holding = {node: found.thin() if about else found.names for node, found in listed.items()}
+    copies = Counter[bytes]()
+    for names in holding.values():
+        copies.update(names)
     factor = ONE_OF if about else 1
-    alone = sum(count == 1 for count in nodes.values())
-    return {"sessions": len(nodes) * factor, "one_copy": alone * factor, "about": about}
+    alone = sum(count == 1 for count in copies.values())
+    return {
+        "sessions": len(copies) * factor,
+        "one_copy": alone * factor,
+        "about": about,
+        "nodes": {
+            node: [count * factor for count in parts]
+            for node, parts in _parts(holding, copies, ranking).items()
+        },
+    }
+
+
+def _parts(
+    holding: Mapping[str, set[bytes]],
+    copies: Mapping[bytes, int],
+    ranking: Callable[[bytes], tuple[str, ...]],
+) -> dict[str, tuple[int, int, int]]:
+    """Return for each node how many first, further and only copies it has."""
+    asked = copies if len(copies) <= MOST_RANKED else [name for name in copies if _in_part(name)]
+    ranked, first = Counter[str](), Counter[str]()
+    for name in asked:
+        if copies[name] > 1:
+            holders = [node for node in ranking(name) if name in holding.get(node, ())]
+            ranked.update(holders)
+            first.update(holders[:1])
+    parts = {}
+    for node, names in holding.items():
+        alone = sum(copies[name] == 1 for name in names)
+        shared = len(names) - alone
+        share = first[node] / ranked[node] if ranked[node] else 0.5
+        leading = round(shared * share)
+        parts[node] = leading, shared - leading, alone
+    return parts

@@ -200,7 +200,7 @@ class Reactions:
                 ends="down" if after.state is NodeState.UP else None,
             )
         if after.trusted != before.trusted:
-            text = f"{node_id} is {'' if after.trusted else 'not '}trusted by the fleet"
+            text = f"{node_id} {'has all its sessions' if after.trusted else 'may lack sessions'}"
             begins, ends = (None, "trust") if after.trusted else ("trust", None)
             self.membership.events.add(
                 "info", "node_trust", text, node=node_id, begins=begins, ends=ends

@@ -87,7 +87,7 @@ class ConsoleView:
         raises.
 
         Args:
-            name: ``15m``, ``24h`` or ``7d``.
+            name: ``15m``, ``6h``, ``24h`` or ``7d``.
         """
         cluster, book = self.application.cluster, Book()
         if cluster is not None:

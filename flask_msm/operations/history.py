@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from flask_msm.cluster.facts import Facts
-from flask_msm.maintenance.history_records import DAY, DAY_STEP, WEEK, WEEK_STEP
+from flask_msm.maintenance.history_records import DAY, DAY_STEP, HOUR, WEEK, WEEK_STEP
 from flask_msm.maintenance.points import CLASSES, joined
 from flask_msm.storage.metrics import quantile
 
@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from .snapshot import Level, Snapshot
 
 
-RangeName = Literal["15m", "24h", "7d"]
+RangeName = Literal["15m", "6h", "24h", "7d"]
 RANGES: dict[RangeName, tuple[float, float]] = {
     "15m": (900.0, 30.0),
+    "6h": (6 * HOUR, DAY_STEP),
     "24h": (DAY, DAY_STEP),
     "7d": (WEEK, WEEK_STEP),
 }
@@ -144,7 +145,7 @@ class History:
     """What happened in a range.
 
     Attributes:
-        range: ``15m``, ``24h`` or ``7d``.
+        range: ``15m``, ``6h``, ``24h`` or ``7d``.
         begin: Its left edge.
         end: Its right edge: now.
         step: Length of a step in seconds.
@@ -192,7 +193,7 @@ def _slots(name: RangeName, book: Book, begin: float, end: float) -> tuple[Point
     """Return the points of the steps that are over."""
     step = int(RANGES[name][1])
     days = book.points("day")
-    found = days if name == "24h" else _hours(book.points("week"), days)
+    found = _hours(book.points("week"), days) if name == "7d" else days
     first = int(begin // step + 1) * step
     return tuple(
         _point(at, Facts(found[at])) if at in found else None

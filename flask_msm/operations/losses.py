@@ -11,7 +11,7 @@ from flask_msm.storage.metrics import SAMPLED
 
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from flask_msm.cluster.facts import Facts
 
@@ -58,6 +58,21 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NodeCopies:
+    """The copies on one node: of each session the first one, further ones, and only ones."""
+
+    node: str
+    first: int
+    further: int
+    only: int
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.first + self.further + self.only
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Copies:
     """How many sessions there are, and how many of them one node alone has.
 
@@ -67,6 +82,7 @@ class Copies:
         one_copy: Those that only one node has; ``None`` when a node does not list its keys.
         about: It is an estimate from one of 64.
         unlisted: Ids of nodes that do not list their keys.
+        nodes: What each node that answered holds.
     """
 
     at: float
@@ -74,6 +90,7 @@ class Copies:
     one_copy: int | None = None
     about: bool = False
     unlisted: tuple[str, ...] = ()
+    nodes: tuple[NodeCopies, ...] = ()
 
 
 def build_lost(sections: Sequence[Facts], *, limit: int) -> Lost:
@@ -111,4 +128,12 @@ def build_copies(sections: Sequence[Facts]) -> Copies | None:
         one_copy=newest.integer("one_copy"),
         about=newest.boolean("about"),
         unlisted=tuple(sorted(newest.texts("unlisted"))),
+        nodes=tuple(_on_nodes(newest.section("nodes"))),
     )
+
+
+def _on_nodes(facts: Facts) -> Iterator[NodeCopies]:
+    for node in facts.names():
+        found = [max(0, int(count or 0)) for count in facts.series(node)]
+        if len(found) == len(("first", "further", "only")):
+            yield NodeCopies(node=node, first=found[0], further=found[1], only=found[2])

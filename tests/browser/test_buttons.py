@@ -37,31 +37,31 @@ PATHS = (
 LEADS_TO = {
     ("Back", "nodes/"): "nodes/",
     ("Cancel", ""): "",
+    ("Clear", "act/clear"): ("clear_blacklist", ["cart_pdf"]),
+    ("Clear all listed", "act/clear"): ("clear_blacklist", ["cart_pdf", "upload"]),
     ("Change the failure policy", "policy/"): "policy/",
     ("Drain", "act/drain"): ("drain", "n1"),
     ("Forget", "act/forget"): ("forget_worker", "web-2:11211"),
+    ("Forget failures", "act/reset"): ("reset_circuit", "n1"),
     ("Look it up", "sessions/look-up"): ("lookup", "abcdefghij"),
     ("Look up my own", "sessions/look-up"): ("lookup", "my-cookie"),
     ("Pin", "act/pin"): ("pin", "cart_pdf"),
     ("Probe now", "act/probe"): ("probe", "n1"),
-    ("Remove all listed", "act/clear"): ("clear_blacklist", ["cart_pdf", "upload"]),
-    ("Reset the circuit", "act/reset"): ("reset_circuit", "n1"),
-    ("Restore", "act/undrain"): ("undrain", "n2"),
+    ("Resume distribution", "act/resume"): ("distribute", "running"),
     ("Review the change", "act/on_reconnect"): ("set_on_reconnect", "promote"),
     ("Review the change", "act/policy"): ("set_policy", "blacklist"),
     ("Revoke this session", "sessions/revoke"): ("revoke", "a handle"),
     ("Show", "events/"): "events/",
     ("Show", "workers/"): "workers/",
-    ("Start distribution", "act/resume"): ("distribute", "running"),
     ("Stop distribution", "act/stop"): ("distribute", "stopped"),
-    ("Try again", "act/clear"): ("clear_blacklist", ["cart_pdf"]),
+    ("Undrain", "act/undrain"): ("undrain", "n2"),
     ("Unpin", "act/unpin"): ("unpin", "_trace_cb"),
 }
 #: Other tests click the rest.
 ALWAYS = {
     ("Back", "nodes/"),
     ("Look up my own", "sessions/look-up"),
-    ("Remove all listed", "act/clear"),
+    ("Clear", "act/clear"),
 }
 #: These are clicked in ``test_live.py``: they are for the page itself.
 FOR_THE_PAGE = {"pause", "theme"}

@@ -19,7 +19,7 @@ def test_everything_can_be_read_and_done_without_a_script(open_page, served, mon
     page = open_page(java_script_enabled=False)
     page.goto(server.url)
 
-    expect(page.locator("h1")).to_contain_text("Degraded")
+    expect(page.locator("h1")).to_contain_text("n3 is down")
     expect(page.locator("#live")).to_have_text("Read at 20:54:24 UTC Reload")
     expect(page.locator("#pause")).to_be_hidden()
     expect(page.locator("#theme")).to_be_hidden()
@@ -30,9 +30,9 @@ def test_everything_can_be_read_and_done_without_a_script(open_page, served, mon
     page.get_by_label(re.compile("Type stop")).fill("stop")
     page.get_by_role("button", name="Stop distribution").click()
     expect(page.locator("h1")).to_have_text("Distribution is stopped by an operator")
-    page.get_by_role("link", name="Start again").click()
+    page.get_by_role("link", name="Resume distribution").click()
     page.get_by_label("Reason").fill("done")
-    page.get_by_role("button", name="Start distribution").click()
+    page.get_by_role("button", name="Resume distribution").click()
 
     # A pause has to be between two such changes, and this was faster.
     expect(page.locator("h1")).to_have_text("Too fast")

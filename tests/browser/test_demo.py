@@ -211,8 +211,8 @@ def test_distribution_is_stopped_and_started(operator):
         lambda: state(operator)["distribution"]["value"] == "stopped", "distribution to be stopped"
     )
     operator.open("/policy/")
-    operator.click("Start distribution")
-    operator.confirm("Start distribution")
+    operator.click("Resume distribution")
+    operator.confirm("Resume distribution")
     wait_until(
         lambda: state(operator)["distribution"]["value"] != "stopped", "distribution to go on"
     )
@@ -224,15 +224,15 @@ def test_a_node_is_probed_drained_and_given_back(operator):
     operator.open("/nodes/n2")
     operator.click("Probe now")
     operator.open("/nodes/n2")
-    operator.click("Reset the circuit")
-    operator.confirm("Reset and probe n2")
+    operator.click("Forget failures")
+    operator.confirm("Forget and probe n2")
     operator.open("/nodes/n2")
     operator.click("Drain")
     operator.confirm("Drain n2")
     wait_until(lambda: states(operator)[1] == "drained", "the node to be drained")
     operator.open("/nodes/n2")
-    operator.click("Restore")
-    operator.confirm("Restore n2")
+    operator.click("Undrain")
+    operator.confirm("Undrain n2")
     wait_until(lambda: states(operator) == ["up"] * 3, "all nodes to be up")
 
     assert operator.seen - operator.clicked == {*BY_ID, "Back"}
@@ -262,9 +262,11 @@ def test_an_attribute_gets_onto_the_blacklist_and_off_it(operator, shop):
     wait_until(lambda: pinned() == [True], "it to be pinned")
     operator.open("/blacklist/")
     operator.click("Unpin")
+    operator.confirm("Unpin it")
     wait_until(lambda: pinned() == [False], "it not to be pinned")
     operator.open("/blacklist/")
-    operator.click("Try again")
+    operator.click("Clear")
+    operator.confirm("Clear")
     wait_until(lambda: listed() == [], "nothing to be listed")
     choose(operator, "policy", "raise")
 

@@ -58,13 +58,13 @@ def test_a_node_goes_down_and_comes_back_without_a_reload(open_page, served):
     page = open_page()
     page.goto(server.url)
     page.evaluate("window.same = true")
-    expect(page.locator("h1")).to_have_text("All sessions are distributed")
+    expect(page.locator("h1")).to_have_text("All sessions are safe")
 
     server.console.snapshot = node_down(at=now())
-    expect(page.locator("h1")).to_contain_text("Degraded")
+    expect(page.locator("h1")).to_contain_text("n3 is down")
     expect(page.locator("#n-n3 .word")).to_have_text("Down")
-    assert page.title().startswith("Degraded")
-    expect(page.locator("#say")).to_contain_text("Degraded")
+    assert page.title().startswith("n3 is down")
+    expect(page.locator("#say")).to_contain_text("n3 is down")
 
     server.console.snapshot = all_well(at=now())
     expect(page.locator("#n-n3 .word")).to_have_text("Up")
@@ -107,7 +107,7 @@ def test_text_that_is_selected_stays_while_the_page_is_updated(open_page, served
     page.evaluate("getSelection().selectAllChildren(document.querySelector('#n-n1'))")
 
     server.console.snapshot = node_down(at=now())
-    expect(page.locator("h1")).to_contain_text("Degraded")
+    expect(page.locator("h1")).to_contain_text("n3 is down")
     expect(page.locator("#n-n3 .word")).to_have_text("Up")
 
     page.evaluate("getSelection().removeAllRanges()")
@@ -242,7 +242,7 @@ def test_the_live_page_works_where_only_named_policies_may_make_html(open_page, 
     page.goto(server.url)
     server.console.snapshot = node_down(at=now())
 
-    expect(page.locator("h1")).to_contain_text("Degraded")
+    expect(page.locator("h1")).to_contain_text("n3 is down")
 
 
 def test_a_theme_is_chosen_and_kept_without_a_flash(open_page, served):

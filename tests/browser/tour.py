@@ -79,7 +79,7 @@ def tour(browser, folder):
         wide = {"http_credentials": who, "viewport": {"width": 1280, "height": 800}}
         page = browser.new_page(**wide)
         page.goto(admin)
-        expect(page.locator("h1")).to_have_text("All sessions are distributed", timeout=PATIENCE)
+        expect(page.locator("h1")).to_have_text("All sessions are safe", timeout=PATIENCE)
         all_report(page)
         take(page, folder / "overview.png")
 

@@ -90,7 +90,7 @@ def test_a_death_and_a_return_are_the_same_story_from_all_workers(four):
     for other in ("n1", "n3"):
         assert asker.of(node(other, "phase")) == ["up"]
     titles = asker.of(title)
-    assert [text.split(":")[0] for text in titles[1:3]] == ["Degraded", "Recovering"]
+    assert titles[1:3] == ["n2 is down. No user was signed out", "n2 is being filled"]
     assert len(titles) == 4, titles
     assert len(asker.of(lambda state: state["verdict"]["code"])) == 4
     assert asker.of(lambda state: state["observer"]["workers_seen"]) == [len(four.sites)]

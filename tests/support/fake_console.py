@@ -23,7 +23,7 @@ class FakeConsole:
         self.snapshot = snapshot or all_well()
         self.calls: list[tuple] = []
         self.notes: list[tuple[str, str, str]] = []
-        self.views = self.looks = 0
+        self.views = self.looks = self.histories = 0
         self.fails: Exception | None = None
         #: What ``lookup`` returns.
         self.found: SessionFacts | None = None
@@ -38,7 +38,9 @@ class FakeConsole:
         return replace(self.snapshot, at=self._now())
 
     def history(self, name="24h"):
-        return build_history(name, self.book, self.view())
+        self.histories += 1
+        at = self._now()
+        return build_history(name, self.book, replace(self.snapshot, at=at))
 
     def totals(self, whose="host"):
         nodes = {node.id: asdict(node.stats) for node in self.snapshot.nodes if node.stats}

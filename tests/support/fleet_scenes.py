@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from flask_msm.operations.losses import Copies, Lost
+from flask_msm.operations.losses import Copies, Lost, NodeCopies
 from flask_msm.operations.snapshot import (
     BlacklistEntry,
     Choice,
@@ -73,6 +73,8 @@ def node(number, *, items=184_220, share=0.61, latency=0.0014, ratio=0.991, work
         state="up",
         trusted=True,
         since=at - 2580,
+        phase="up",
+        phase_since=at - 2580,
         opinions=tuple(
             Opinion(worker=worker.id, state="up", timeouts=0, breaks=0) for worker in workers
         ),
@@ -104,6 +106,25 @@ def node(number, *, items=184_220, share=0.61, latency=0.0014, ratio=0.991, work
 
 def event(number, at, level, kind, text, **more):
     return Event(id=f"web-1:2210-{number}", at=at, level=level, kind=kind, text=text, **more)
+
+
+def copies(at, *, down=0):
+    """Return what was counted of 48,210 sessions on three nodes, the last ones of them down."""
+    first = (16_110, 16_050, 16_050)[: 3 - down]
+    return Copies(
+        at=at - 20,
+        sessions=48_210,
+        one_copy=0 if not down else 16_083,
+        nodes=tuple(
+            NodeCopies(
+                node=f"n{number}",
+                first=count,
+                further=count + 90 * number if not down else count // 2,
+                only=count // 2 if down else 0,
+            )
+            for number, count in enumerate(first, 1)
+        ),
+    )
 
 
 def all_well(*, at=NOW, hosts=2, each=4, nodes=3):
@@ -203,6 +224,8 @@ def all_well(*, at=NOW, hosts=2, each=4, nodes=3):
             limit_sessions=50_000,
             limit_bytes=256_000_000,
         ),
+        lost=Lost(asked=71_940),
+        copies=copies(at),
         replicas=2,
         interval=2.0,
         blacklist_total=3,
@@ -260,6 +283,8 @@ def downed(found, at, *, error, since, retry):
         found,
         state="down",
         since=since,
+        phase="down",
+        phase_since=since,
         error=error,
         error_at=at - 3,
         failures=9,
@@ -308,6 +333,7 @@ def node_down(*, at=NOW, **size):
     return replace(
         snapshot,
         nodes=(n1, n2, n3, *rest),
+        copies=copies(at, down=1),
         workers=(*snapshot.workers[:-1], lone),
         since=at - 2580,
         traffic=replace(
@@ -465,6 +491,8 @@ def empty(*, at=NOW):
         since=at - 31,
         workers=(worker,),
         traffic=None,
+        lost=None,
+        copies=None,
         blacklist=(),
         blacklist_total=0,
         events=(),
@@ -496,6 +524,8 @@ def partial(*, at=NOW):
             replace(
                 n2,
                 trusted=False,
+                phase="filling",
+                phase_since=at - 60,
                 rebuild=Rebuild(
                     worker="web-1:2208",
                     looked_at=81_200,
@@ -517,6 +547,8 @@ def draining(*, at=NOW):
     out = replace(
         n2,
         state="draining",
+        phase="drained",
+        phase_since=at - 40,
         stamp="77",
         drain=Drain(value="draining", set_by="anna.k", set_at=at - 40, reason="more memory"),
         rebuild=Rebuild(worker="web-1:2208", looked_at=900, copied=700, began=at - 30),
@@ -543,7 +575,6 @@ def lost(*, at=NOW):
             asked=2402,
             since=at - 610,
         ),
-        copies=Copies(at=at - 20, sessions=48_210, one_copy=0),
     )
 
 

@@ -188,7 +188,7 @@ def test_sessions_lost_while_every_node_was_up_are_an_outage_without_nodes():
     assert (outage["nodes"], outage["lost"]) == ([], 4)
 
 
-@pytest.mark.parametrize("name", ["24h", "7d"])
+@pytest.mark.parametrize("name", ["6h", "24h", "7d"])
 def test_an_outage_is_not_longer_for_the_step_in_which_sessions_were_lost(name):
     console = FakeConsole(all_well())
     slot = int(console.view().at // 3600 - 2) * 3600 + 1800
@@ -203,7 +203,7 @@ def test_an_outage_is_not_longer_for_the_step_in_which_sessions_were_lost(name):
     assert (outage["nodes"], outage["lost"]) == (["n1"], 4)
 
 
-@pytest.mark.parametrize("name", ["15m", "24h", "7d"])
+@pytest.mark.parametrize("name", ["15m", "6h", "24h", "7d"])
 def test_every_range_can_be_asked_for_where_nothing_is_known(name):
     client, _ = client_of(FakeConsole(all_well()))
 
@@ -219,4 +219,4 @@ def test_a_range_that_is_not_known_is_refused_with_those_that_are():
     response = client.get(f"{HISTORY}?range=1y")
 
     assert response.status_code == 400
-    assert "15m, 24h and 7d" in response.json["error"]["text"]
+    assert "15m, 6h, 24h and 7d" in response.json["error"]["text"]

@@ -56,15 +56,20 @@ def test_every_chart_says_what_it_shows_and_none_has_a_style():
     assert not re.search(r"\sstyle=|<style", html)
 
 
-@pytest.mark.parametrize("name", ["15m", "24h", "7d"])
+@pytest.mark.parametrize("name", ["15m", "6h", "24h", "7d"])
 def test_every_range_is_a_plain_link_and_marks_itself(name):
     html = page(eventful(), f"?range={name}")
 
-    assert re.findall(r'href="/msm-admin/history/\?range=(\w+)"', html) == ["15m", "24h", "7d"]
+    assert re.findall(r'href="/msm-admin/history/\?range=(\w+)"', html) == [
+        "15m",
+        "6h",
+        "24h",
+        "7d",
+    ]
     assert f'range={name}" aria-current="true"' in html
 
 
-@pytest.mark.parametrize("name", ["15m", "24h", "7d"])
+@pytest.mark.parametrize("name", ["15m", "6h", "24h", "7d"])
 def test_where_nothing_is_known_no_figure_is_made_up(name):
     text = words(page(FakeConsole(all_well()), f"?range={name}"))
 
@@ -79,7 +84,7 @@ def test_a_range_that_is_not_known_is_refused_with_those_that_are():
     response = client.get(f"{HISTORY}?range=<b>")
 
     assert response.status_code == 400
-    assert "15m, 24h and 7d" in response.text
+    assert "15m, 6h, 24h and 7d" in response.text
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -44,7 +44,7 @@ def test_the_dashboard_works_beside_an_admin_of_the_application(url, first):
     client = app.test_client()
 
     assert client.get("/admin/" if url == "/admin" else "/").text == "theirs"
-    assert "All sessions are distributed" in client.get("/msm-admin/").text
+    assert "All sessions are safe" in client.get("/msm-admin/").text
     with client.get("/msm-admin/static/msm.css") as style:
         assert style.status_code == 200
 

@@ -77,7 +77,7 @@ def test_nodes_that_failed_alike_are_one_item():
 
 def test_changes_on_a_host_are_counted_once_and_of_each_process_once():
     shared = all_down()
-    assert attention(shared)[1].title.startswith("694 sessions have changes")
+    assert attention(shared)[1].title.startswith("694 sessions wait on their hosts")
     own = replace(
         shared,
         workers=tuple(
@@ -85,7 +85,7 @@ def test_changes_on_a_host_are_counted_once_and_of_each_process_once():
         ),
     )
 
-    assert attention(own)[1].title.startswith("20 sessions have changes")
+    assert attention(own)[1].title.startswith("20 sessions wait on their hosts")
 
 
 def test_different_versions_are_worth_a_look():
@@ -144,9 +144,9 @@ def test_a_node_is_shown_with_a_word_for_its_state():
     words = [node_row(node, snapshot).word for node in snapshot.nodes]
     others = [node_row(node, partial()).word for node in partial().nodes]
 
-    assert words == ["Up", "Evicting", "Down"]
-    assert others == ["Up", "Rebuilding", "Not seen yet"]
-    assert node_row(draining().nodes[1], draining()).word == "Draining"
+    assert words == ["Up", "Full", "Down"]
+    assert others == ["Up", "Being filled", "Not seen yet"]
+    assert node_row(draining().nodes[1], draining()).word == "Being drained"
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,8 @@ def test_a_length_of_time_has_one_unit(seconds, text):
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0, "0 B"), (999, "999 B"), (2147483648, "2.15 GB"), (5e13, "50 TB")]
+    ("value", "text"),
+    [(0, "0 B"), (999, "999 B"), (64 << 20, "64 MiB"), (2 << 30, "2 GiB"), (5 << 40, "5 TiB")],
 )
 def test_sizes_have_the_unit_that_fits(value, text):
     assert formatting.size(value) == text

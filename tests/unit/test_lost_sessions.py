@@ -254,6 +254,8 @@ def test_sessions_that_one_node_alone_has_are_counted_by_one_worker(crew):
 
     found = worker.console.view().copies
     assert (found.sessions, found.one_copy, found.about) == (6, 2, False)
+    on_nodes = [(one.first, one.further, one.only) for one in found.nodes]
+    assert tuple(map(sum, zip(*on_nodes, strict=True))) == (4, 4, 2)
     assert sum(bool(one.cluster.copies.found) for one in (worker, other)) == 1
 
 
@@ -280,7 +282,13 @@ def test_of_very_many_keys_the_same_part_is_counted_on_every_node(monkeypatch):
             alone.take([name])
 
     assert both.thinned
-    assert counted([both, alone]) == {"sessions": 1024, "one_copy": 512, "about": True}
+    found = counted({"n1": both, "n2": alone}, lambda _name: ("n2", "n1"))
+    assert found == {
+        "sessions": 1024,
+        "one_copy": 512,
+        "about": True,
+        "nodes": {"n1": [0, 512, 512], "n2": [512, 0, 0]},
+    }
 
 
 def test_a_session_that_ends_although_it_is_used_has_expired_and_is_not_lost():

@@ -38,14 +38,14 @@ def attributes_of(form: Any) -> list[str]:
 
 
 def clear_confirmation(_snapshot: Snapshot, form: Any) -> Confirmation:
-    """Return what follows from removing attributes from the blacklist."""
+    """Return what follows from clearing attributes from the blacklist."""
     names = attributes_of(form)
     quoted = listed([cut(name, 60) or "" for name in names], most=8)
     return Confirmation(
         title=plural(
             len(names),
-            "Remove {n} attribute from the blacklist?",
-            "Remove {n} attributes from the blacklist?",
+            "Clear {n} attribute from the blacklist?",
+            "Clear {n} attributes from the blacklist?",
         ),
         points=[
             quoted,
@@ -54,7 +54,7 @@ def clear_confirmation(_snapshot: Snapshot, form: Any) -> Confirmation:
                 " back with its next failure. Pins stay."
             ),
         ],
-        submit=_("Remove from the blacklist"),
+        submit=_("Clear"),
         reason=False,
         hidden=tuple(("attribute", json.dumps(name)) for name in names),
     )

@@ -105,12 +105,12 @@ def resume_confirmation(snapshot: Snapshot, _form: Form) -> Confirmation:
         else _("What was changed locally meanwhile is dropped (on-reconnect is discard).")
     )
     return Confirmation(
-        title=_("Start distribution again?"),
+        title=_("Resume distribution?"),
         points=[
             _("All workers read and write sessions in memcached again, as far as nodes answer."),
             joined,
             reach(snapshot),
         ],
-        submit=_("Start distribution"),
+        submit=_("Resume distribution"),
         stamp=snapshot.distribution.stamp,
     )

@@ -56,7 +56,7 @@ def drain_confirmation(snapshot: Snapshot, form: Form) -> Confirmation:
     if few is not None:
         points.append(_("{text}.", text=few))
     return Confirmation(
-        title=_("Take {id} out of use?", id=node.id),
+        title=_("Drain {id}?", id=node.id),
         points=[*points, _("No user is signed out."), reach(snapshot)],
         submit=_("Drain {id}", id=node.id),
         word=node.id if large or few else None,
@@ -78,7 +78,7 @@ def undrain_confirmation(snapshot: Snapshot, form: Form) -> Confirmation:
     """Return what follows from taking a node into use again."""
     node = find_node(snapshot, form)
     return Confirmation(
-        title=_("Take {id} into use again?", id=node.id),
+        title=_("Undrain {id}?", id=node.id),
         points=[
             _(
                 "{id} is written again at once. It is filled from the other copies, and then"
@@ -87,7 +87,7 @@ def undrain_confirmation(snapshot: Snapshot, form: Form) -> Confirmation:
             ),
             reach(snapshot),
         ],
-        submit=_("Restore {id}", id=node.id),
+        submit=_("Undrain {id}", id=node.id),
         stamp=node.stamp,
         hidden=(("node", node.id),),
     )
@@ -109,11 +109,11 @@ def reset_confirmation(snapshot: Snapshot, form: Form) -> Confirmation:
     """Return what follows from forgetting the failures of a node."""
     node = find_node(snapshot, form)
     return Confirmation(
-        title=_("Reset the circuit of {id}?", id=node.id),
+        title=_("Forget the failures of {id}?", id=node.id),
         points=[
             _("This worker forgets {id}'s failures and asks it now.", id=node.id),
             _("If it does not answer, requests wait for it again until it counts as down."),
         ],
-        submit=_("Reset and probe {id}", id=node.id),
+        submit=_("Forget and probe {id}", id=node.id),
         hidden=(("node", node.id),),
     )

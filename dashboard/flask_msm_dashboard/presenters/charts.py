@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 
 HOUR, DAY = 3600.0, 86400.0
+#: The step of an axis that is at most so long, seconds.
+_STEPS = ((HOUR, 180.0), (12 * HOUR, HOUR), (2 * DAY, 3 * HOUR), (math.inf, DAY))
 #: Labels of the axis keep so far from its ends, per cent.
 _LEFT, _RIGHT = 2.0, 93.0
 #: From here on a label is too near to the last one where the chart is narrow.
@@ -90,7 +92,7 @@ class Axis:
     def ticks(self) -> tuple[Tick, ...]:
         """Return round times with their labels, in UTC."""
         length = self.end - self.begin
-        step = 180.0 if length <= HOUR else 3 * HOUR if length <= 2 * DAY else DAY
+        step = next(step for longest, step in _STEPS if length <= longest)
         first = int(self.begin // step + 1)
         times = [number * step for number in range(first, math.ceil(self.end / step))]
         found = [(self.x(at), at) for at in times]

@@ -13,6 +13,7 @@ from .history_numbers import (
     BarLane,
     FiguresRow,
     LineLane,
+    drawn,
     figures,
     found_lane,
     kept_lane,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 
 #: What may be shown, and what it is called.
-RANGES = {"15m": "15 min", "24h": "24 h", "7d": "7 d"}
+RANGES = {"15m": "15 min", "6h": "6 h", "24h": "24 h", "7d": "7 d"}
 #: Most outages and changes that are shown: the newest.
 MOST = 50
 #: Least width of what is drawn, per cent: an outage of a minute is seen in a week as well.
@@ -88,6 +89,8 @@ class HistoryPage:
     """All of it."""
 
     title: str
+    begin: float
+    end: float
     step: str
     ticks: tuple[Tick, ...]
     now: str
@@ -106,6 +109,7 @@ class HistoryPage:
     changes: tuple[ChangeRow, ...]
     changes_more: int
     figures: tuple[FiguresRow, ...]
+    numbers: dict[str, dict[str, object]]
     notes: tuple[str, ...]
 
 
@@ -125,6 +129,8 @@ def history_page(history: History, nodes: Sequence[str], timeout: float | None) 
     changed = tuple(axis.x(change.at) for change in changes)
     return HistoryPage(
         title=_("{begin} to {end} UTC", begin=day(history.begin), end=day(now)),
+        begin=round(history.begin, 1),
+        end=round(now, 1),
         step=span_of(history.step),
         ticks=axis.ticks(),
         now=hour(now),
@@ -154,6 +160,7 @@ def history_page(history: History, nodes: Sequence[str], timeout: float | None) 
         ),
         changes_more=len(history.changes) - len(changes),
         figures=figures(history, points),
+        numbers=drawn(points, timeout),
         notes=missing(history),
     )
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 #: Time of a row of the table, seconds, by range.
-_ROW = {"15m": 60.0, "24h": HOUR, "7d": 6 * HOUR}
+_ROW = {"15m": 60.0, "6h": HOUR / 2, "24h": HOUR, "7d": 6 * HOUR}
 #: Floors of the axis of *found*; never tighter than the first.
 _FLOORS = (0.97, 0.9, 0.5, 0.0)
 
@@ -205,6 +205,30 @@ def _cells(points: list[Point | None]) -> tuple[str, ...]:
         joined(sum, lambda point: point.operations),
         _("{k} of {n}", k=len(known), n=len(points)),
     )
+
+
+def drawn(points: Placed, timeout: float | None) -> dict[str, dict[str, object]]:
+    """Return the numbers of each chart, for a script that draws them anew: latencies in ms."""
+
+    def ms(of: Callable[[Point], float | None]) -> list[float | None]:
+        values = _values(points, of)
+        return [None if value is None else round(value * 1000, 3) for _at, value in values]
+
+    def chart(*rows: list[float | None], **more: float | None) -> dict[str, object]:
+        return {"x": [round(at) for at, _point in points], "y": rows, **more}
+
+    lost = [value for _at, value in _values(points, lambda point: point.lost)]
+    kept = [value for _at, value in _values(points, lambda point: point.kept)]
+    return {
+        "latency": chart(
+            ms(lambda point: point.p50),
+            ms(lambda point: point.p95),
+            ms(lambda point: point.p99),
+            limit=None if timeout is None else timeout * 1000,
+        ),
+        "lost": chart(lost),
+        "kept": chart(kept),
+    }
 
 
 def missing(history: History) -> tuple[str, ...]:

@@ -42,7 +42,6 @@ class NodeRow:
         word: Its state in a word.
         detail: What that means.
         retry: When it is asked again, as a countdown.
-        circuit: ``closed``, ``half-open`` or ``open``.
         latency: Of 95 of 100 answers, with its unit.
         spark: A line of it.
         hit_ratio: With its unit.
@@ -61,7 +60,6 @@ class NodeRow:
     word: str
     detail: str
     retry: Markup | None = None
-    circuit: str
     latency: str
     spark: Markup
     hit_ratio: str
@@ -94,7 +92,7 @@ def failures_text(node: Node) -> str:
 
 def node_row(node: Node, snapshot: Snapshot) -> NodeRow:
     """Return how *node* is shown."""
-    level, word, detail = _state(node)
+    level, word, detail = _state(node, snapshot.at)
     now, stats = snapshot.at, node.stats
     answers = node.state not in {"down", None}
     fill = _fill(stats)
@@ -109,7 +107,6 @@ def node_row(node: Node, snapshot: Snapshot) -> NodeRow:
         word=word,
         detail=detail,
         retry=retry,
-        circuit=facts.circuit_of(node),
         latency=_("No answer") if node.state == "down" else _latency(stats),
         spark=sparkline(
             stats.latencies if stats else (),
@@ -130,7 +127,7 @@ def node_row(node: Node, snapshot: Snapshot) -> NodeRow:
     )
 
 
-def _state(node: Node) -> tuple[str, str, str]:  # noqa: PLR0911 - one for each state
+def _state(node: Node, now: float) -> tuple[str, str, str]:  # noqa: PLR0911 - one for each state
     state = node.state
     if node.drain is not None or state in {"draining", "drained"}:
         done = state == "drained" or (node.drain is not None and node.drain.value == "drained")
@@ -141,29 +138,29 @@ def _state(node: Node) -> tuple[str, str, str]:  # noqa: PLR0911 - one for each 
         detail = _("Being copied away")
         if copied is not None:
             detail = plural(copied, "{n} session copied away", "{n} sessions copied away")
-        return "off", _("Draining"), detail
+        return "off", _("Being drained"), detail
     if state is None:
         return "off", _("Not seen yet"), _("No worker has asked it yet")
-    if state == "down":
-        return "bad", _("Down"), _("Circuit open")
-    if state == "recovering":
-        return "warn", _("Recovering"), _("Circuit half-open")
-    if node.trusted is False:
-        return "warn", _("Rebuilding"), rebuild_text(node)
+    if state == "down" and node.phase != "unreached":
+        return "bad", _("Down"), facts.error_text(node.error)
+    if node.phase == "unreached":
+        return "warn", _("Not reached"), _dissent(node)
+    if facts.is_rebuilding(node):
+        return "warn", _("Being filled"), rebuild_text(node, now)
     if facts.is_evicting(node):
-        return "warn", _("Evicting"), _("Removes live sessions")
+        return "warn", _("Full"), _("Throws live sessions out")
     if facts.is_slow(node):
-        return "warn", _("Slow"), _("Circuit closed")
+        return "warn", _("Slow"), _("Requests wait for it")
     if state == "suspect":
         detail = plural(node.failures, "{n} failure in a row", "{n} failures in a row")
-        return "warn", _("Suspect"), detail
-    return "ok", _("Up"), _dissent(node) or _("Circuit closed")
+        return "warn", _("Up, failing"), detail
+    return "ok", _("Up"), _dissent(node) or _("Answers all workers")
 
 
 def _dissent(node: Node) -> str:
     total = len(node.opinions)
     up = sum(opinion.state in facts.ANSWERING for opinion in node.opinions)
-    return "" if up == total else _("Seen up by {k} of {n} workers", k=up, n=total)
+    return "" if up == total else _("Reached by {k} of {n} workers", k=up, n=total)
 
 
 def _latency(stats: NodeStats | None) -> str:

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 _LEVELS = {"distributed": "ok", "local": "warn", "stopped": "off"}
 _SIGNS = {
     "up": ("ok", "up"),
-    "suspect": ("warn", "suspect"),
-    "recovering": ("warn", "recovering"),
-    "draining": ("off", "draining"),
+    "suspect": ("warn", "up, failing"),
+    "recovering": ("warn", "being filled"),
+    "draining": ("off", "being drained"),
     "drained": ("off", "drained"),
     "down": ("bad", "down"),
 }
@@ -30,8 +30,8 @@ _SIGNS = {
 def mode_name(mode: str | None) -> str:
     """Return a mode in words."""
     return {
-        "distributed": _("Distributed"),
-        "local": _("Local fallback"),
+        "distributed": _("On the nodes"),
+        "local": _("Kept on its host"),
         "stopped": _("Stopped"),
     }.get(mode or "", _("Unknown"))
 

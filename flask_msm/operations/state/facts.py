@@ -150,6 +150,14 @@ def is_rebuilding(node: Node) -> bool:
     return node.state == "recovering" or (node.state in ANSWERING and node.trusted is False)
 
 
+def all_up(snapshot: Snapshot) -> bool:
+    """Return whether every node in use is up, so that the next one may be restarted."""
+    return bool(snapshot.nodes) and all(
+        node.phase in {"up", "drained"} if node.phase is not None else node.state in ANSWERING
+        for node in snapshot.nodes
+    )
+
+
 def circuit_of(node: Node) -> str:
     """Return the state of the circuit: a word of this page for how a node is treated."""
     if node.state == "down":

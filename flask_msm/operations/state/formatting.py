@@ -52,6 +52,11 @@ def milliseconds(value: float | None) -> str:
     return f"{found:,.0f}" if found >= 100 else f"{found:.1f}" if found >= 1 else f"{found:.2g}"
 
 
+def class_of(seconds: float | None) -> str:
+    """Return the upper bound of a class of latencies in milliseconds, without false digits."""
+    return UNKNOWN if seconds is None else f"{seconds * 1000:g}"
+
+
 def percent(value: float | None, digits: int = 1) -> str:
     """Return the ratio *value* in percent; almost all is not all."""
     if value is None:
@@ -62,14 +67,14 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 
 def size(value: float | None) -> str:
-    """Return *value* (bytes) in the unit that fits; powers of 1000."""
+    """Return *value* (bytes) in the unit that fits; powers of 1024, as memcached counts them."""
     if value is None:
         return UNKNOWN
-    for unit in ("B", "kB", "MB", "GB"):
+    for unit in ("B", "KiB", "MiB", "GiB"):
         if value < 1000:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.3g} {unit}"
-        value /= 1000
-    return f"{value:.3g} TB"
+        value /= 1024
+    return f"{value:.3g} TiB"
 
 
 def duration(seconds: float) -> str:

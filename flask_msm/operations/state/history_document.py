@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 #: What may be asked for.
-RANGES = ("15m", "24h", "7d")
+RANGES = ("15m", "6h", "24h", "7d")
 #: Rises when something is renamed, removed, or gets another meaning. Additions do not count.
 SCHEMA = 1
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from . import facts
 from .attention.lost import number_of
 from .attention.storage import dirty_sessions
-from .formatting import UNKNOWN, clock, duration, milliseconds, number, percent
+from .formatting import UNKNOWN, class_of, clock, duration, number, percent
 from .texts import _, listed, plural
 
 
@@ -80,9 +80,9 @@ def latencies(snapshot: Snapshot) -> list[Latencies]:
         Latencies(
             label=label,
             count=number(sum(histogram.counts) if histogram else None),
-            p50=milliseconds(facts.quantile([histogram], 0.5)),
-            p95=milliseconds(facts.quantile([histogram], 0.95)),
-            p99=milliseconds(facts.quantile([histogram], 0.99)),
+            p50=class_of(facts.quantile([histogram], 0.5)),
+            p95=class_of(facts.quantile([histogram], 0.95)),
+            p99=class_of(facts.quantile([histogram], 0.99)),
         )
         for label, histogram in kinds
     ]
@@ -97,11 +97,28 @@ def numbers(snapshot: Snapshot) -> list[Number]:
         _lost(snapshot),
         _one_copy(snapshot),
         _kept(snapshot),
-        _latency(snapshot, traffic, waiting, alone=alone),
+        _latency(traffic, waiting, alone=alone),
         _rate(snapshot, traffic, waiting),
         _hits(snapshot, traffic, waiting, alone=alone),
         _failed(traffic, waiting),
     ]
+
+
+def traffic_text(snapshot: Snapshot) -> str:
+    """Return how much was done in the window, and how much of it failed."""
+    traffic = snapshot.traffic
+    if traffic is None:
+        return _("No session was asked for yet.")
+    rate = facts.operations(snapshot) / facts.elapsed(snapshot)
+    reads = traffic.hits + traffic.misses
+    found = percent(traffic.hits / reads) if reads else UNKNOWN
+    return _(
+        "{n} loads and saves a second, {failed} failed in 15 minutes; {found} % of the sessions"
+        " asked for were found.",
+        n=number(rate, 0 if rate >= 10 or not rate else 1),
+        failed=number(traffic.failed),
+        found=found,
+    )
 
 
 def _lost(snapshot: Snapshot) -> Number:
@@ -113,12 +130,12 @@ def _lost(snapshot: Snapshot) -> Number:
         note = _("Of about {n} that were asked for", n=number(lost.asked))
     return Number(
         id="sessions_lost",
-        label=_("Sessions lost"),
+        label=_("Sessions lost, last 15 minutes"),
         raw=None if lost is None else lost.lost,
         value=number(lost.lost if lost else None),
-        unit=_("in 15 minutes"),
+        unit=_("sessions"),
         note=note,
-        level="warn" if lost and lost.too_many else "",
+        level="bad" if lost and lost.too_many else "",
     )
 
 
@@ -214,7 +231,7 @@ def _hits(snapshot: Snapshot, traffic: Traffic | None, waiting: str, *, alone: b
     )
 
 
-def _latency(snapshot: Snapshot, traffic: Traffic | None, waiting: str, *, alone: bool) -> Number:
+def _latency(traffic: Traffic | None, waiting: str, *, alone: bool) -> Number:
     value: float | None = None
     series: Sequence[float | None] = ()
     note = waiting or _("No session was read")
@@ -223,22 +240,14 @@ def _latency(snapshot: Snapshot, traffic: Traffic | None, waiting: str, *, alone
         series = traffic.p95_series
         if value is not None:
             note = _("95 of 100 took no longer")
-    known = [
-        (node.stats.latency_p95, node.id)
-        for node in facts.answering(snapshot)
-        if node.stats and node.stats.latency_p95 is not None
-    ]
-    if not waiting and len(known) > 1:
-        slowest, name = max(known)
-        note = _("Slowest node: {id}, {n} ms", id=name, n=milliseconds(slowest))
-    elif alone and not waiting:
+    if alone and not waiting:
         note = _("No node to ask") if value is None else _("From local storage")
     return Number(
         id="latency",
-        label=_("Latency, p95"),
+        label=_("Session time per request, p95"),
         raw=None if value is None else value * 1000,
-        value=milliseconds(value),
-        unit="ms",
+        value=class_of(value),
+        unit=_("ms at most"),
         note=note,
         series=series,
         dead=alone and value is None,

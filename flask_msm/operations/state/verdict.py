@@ -106,7 +106,7 @@ def _no_answer(snapshot: Snapshot) -> Verdict | None:
     return Verdict(
         level="bad",
         code="no_answer",
-        title=_("Local fallback: no memcached node answers"),
+        title=_("No memcached node answers: sessions are kept on hosts"),
         text=_(
             "No store keeps sessions: local storage fails as well, and what is changed now is lost."
         )
@@ -147,15 +147,16 @@ def _degraded(snapshot: Snapshot) -> Verdict | None:
     local, workers = counts["local"], sum(counts.values())
     if not gone and not local:
         return None
-    in_use = [n for n in snapshot.nodes if n.state not in {"draining", "drained", None}]
-    on = _("{k} of {n} nodes", k=len(in_use) - len(gone), n=len(in_use))
-    if local and gone:
-        share = _("{k} of {n} workers", k=workers - local, n=workers)
-        title = _("Degraded: {share} share sessions, on {on}", share=share, on=on)
-    elif local:
-        title = _("Degraded: {k} of {n} workers share their sessions", k=workers - local, n=workers)
+    names = listed([node.id for node in gone])
+    if gone:
+        title = plural(len(gone), "{names} is down", "{names} are down", names=names)
+        if local:
+            more = _("{k} of {n} workers reach no node", k=local, n=workers)
+            title = _("{down}, and {more}", down=title, more=more)
+        elif snapshot.lost is not None and not snapshot.lost.lost:
+            title += _(". No user was signed out")
     else:
-        title = _("Degraded: sessions run on {on}", on=on)
+        title = _("{k} of {n} workers reach no node", k=local, n=workers)
     texts = [facts.other_copies(snapshot, gone)] if gone else []
     if local:
         texts.append(
@@ -194,7 +195,7 @@ def _unreached(snapshot: Snapshot) -> Verdict | None:
     return Verdict(
         level="warn",
         code="unreached",
-        title=_("Degraded: some workers do not reach {names}", names=_names(nodes)),
+        title=_("Some workers do not reach {names}", names=_names(nodes)),
         text=_("Every session is served. These workers use the other nodes."),
         since=min((n.phase_since for n in nodes if n.phase_since is not None), default=None),
     )
@@ -210,8 +211,8 @@ def _recovering(snapshot: Snapshot) -> Verdict | None:
         code="rebuilding",
         title=plural(
             len(behind),
-            "Recovering: {names} is being filled again",
-            "Recovering: {names} are being filled again",
+            "{names} is being filled",
+            "{names} are being filled",
             names=names,
         ),
         text=_(
@@ -289,8 +290,18 @@ def _fine(snapshot: Snapshot) -> Verdict:
             since=snapshot.since,
         )
     unseen = total - up
-    title = _("All sessions are distributed")
-    if workers > 1:
+    title = _("All sessions are safe")
+    copies = snapshot.copies
+    if copies is not None and copies.sessions and not copies.one_copy and snapshot.replicas > 1:
+        text = _(
+            "Each of {about}{n} sessions has {copies} copies. Any one of the {nodes} nodes may"
+            " fail, and no user is signed out.",
+            about=_("about ") if copies.about else "",
+            n=number(copies.sessions),
+            copies=snapshot.replicas,
+            nodes=total,
+        )
+    elif workers > 1:
         text = (
             _("{k} of {n} nodes answer and all {w} workers agree.", k=up, n=total, w=workers)
             if snapshot.observer.complete

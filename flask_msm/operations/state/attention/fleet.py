@@ -28,7 +28,9 @@ def stopped(snapshot: Snapshot) -> Iterator[Item]:
             text=_("Reason: {reason}", reason=reason),
             since=choice.set_at,
             href="act/resume",
-            link=_("Start again"),
+            link=_("Resume distribution"),
+            hurt=_("Users whose requests reach another host: they look signed out there."),
+            steps=(_("When the work is done: resume distribution."),),
         )
 
 
@@ -46,6 +48,8 @@ def disagreements(snapshot: Snapshot) -> Iterator[Item]:
             text=listed(words),
             href="workers/",
             link=_("Workers"),
+            hurt=_("No user."),
+            steps=(_("Finish the deploy, or roll it back."),),
         )
     for name, choice in (
         (_("The failure policy"), snapshot.policy),
@@ -63,6 +67,8 @@ def disagreements(snapshot: Snapshot) -> Iterator[Item]:
                 since=choice.set_at,
                 href="policy/",
                 link=_("Policy"),
+                hurt=_("No user; the others do as before."),
+                steps=(_("Look at the workers that are missing: they may reach no node."),),
             )
 
 
@@ -81,6 +87,8 @@ def partial(snapshot: Snapshot) -> Iterator[Item]:
             since=snapshot.since,
             href="workers/",
             link=_("Workers"),
+            hurt=_("No user by this alone."),
+            steps=(_("Start the nodes again; look at the pages of the other hosts until then."),),
         )
     elif observer.source == "fleet" and known is not None and seen < known:
         yield Item(
@@ -90,4 +98,6 @@ def partial(snapshot: Snapshot) -> Iterator[Item]:
             text=_("The others did not report yet"),
             href="workers/",
             link=_("Workers"),
+            hurt=_("No user."),
+            steps=(_("Wait some seconds; then look at the workers that are missing."),),
         )

@@ -24,8 +24,9 @@ class Item:
         since: Since when, seconds since the epoch.
         href: Where to go, relative to the dashboard.
         link: Words for the link.
-        hurt: Who is hurt; empty where *text* is all there is.
+        hurt: Who is hurt.
         steps: What to do, one after another.
+        share: How much of it is done, a ratio; ``None`` where nothing goes on.
     """
 
     level: str
@@ -35,8 +36,9 @@ class Item:
     since: float | None = None
     href: str
     link: str
-    hurt: str = ""
-    steps: tuple[str, ...] = ()
+    hurt: str
+    steps: tuple[str, ...]
+    share: float | None = None
 
 
 def node_href(node: Node) -> str:

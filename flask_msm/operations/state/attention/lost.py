@@ -49,6 +49,8 @@ def lost_sessions(snapshot: Snapshot) -> Iterator[Item]:
             text=_("No node has their sessions: old, damaged or forged ones, nothing is lost"),
             href="events/",
             link=_("Events"),
+            hurt=_("No user: any stranger can send such cookies."),
+            steps=(_("Nothing, unless SECRET_KEY was changed."),),
         )
 
 

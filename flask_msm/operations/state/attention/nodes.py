@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .. import facts
-from ..formatting import number
+from ..formatting import duration, number
 from ..texts import _, listed, plural
 from .item import Item, node_href
 
@@ -31,7 +31,37 @@ def nodes_down(snapshot: Snapshot) -> Iterator[Item]:
             since=min((n.since for n in nodes if n.since is not None), default=None),
             href=node_href(nodes[0]) if len(nodes) == 1 else "nodes/",
             link=_("Node {id}", id=nodes[0].id) if len(nodes) == 1 else _("Nodes"),
+            hurt=_hurt(snapshot),
+            steps=(
+                _("Start memcached on {names}.", names=listed([_where(node) for node in nodes])),
+                _("Nothing else: what returns is filled again by itself."),
+                _("Until then restart no other node."),
+            ),
         )
+
+
+def _where(node: Node) -> str:
+    return node.id if node.address is None else f"{node.id} ({node.address})"
+
+
+def _hurt(snapshot: Snapshot) -> str:
+    gone = facts.down(snapshot)
+    if not facts.answering(snapshot) or snapshot.replicas <= len(gone):
+        return facts.other_copies(snapshot, gone)
+    alone = snapshot.copies.one_copy if snapshot.copies is not None else None
+    if alone:
+        return plural(
+            alone,
+            "No user now. But {n} session has only one copy left: its user is signed out if the"
+            " node with that copy fails too.",
+            "No user now. But {n} sessions have only one copy left: their users are signed out if"
+            " the node with that copy fails too.",
+        )
+    return _(
+        "No user now. But sessions of {names} have one copy less: another node that fails may sign"
+        " their users out.",
+        names=listed([node.id for node in gone]),
+    )
 
 
 def odd_nodes(snapshot: Snapshot) -> Iterator[Item]:
@@ -43,10 +73,12 @@ def odd_nodes(snapshot: Snapshot) -> Iterator[Item]:
             yield Item(
                 level="warn",
                 code="evicting",
-                title=_("{id} evicts live sessions", id=node.id),
-                text=_("{n} per minute, these users may be signed out early", n=rate),
+                title=_("{id} is full and throws live sessions out", id=node.id),
+                text=_("{n} copies of sessions per minute, for want of memory", n=rate),
                 href=href,
                 link=link,
+                hurt=_("Users whose last copy is thrown out are signed out early."),
+                steps=(_("Give {id} more memory (-m), or add a node.", id=node.id),),
             )
         if facts.is_slow(node) and node.stats is not None and node.stats.latency_p95 is not None:
             yield Item(
@@ -56,6 +88,8 @@ def odd_nodes(snapshot: Snapshot) -> Iterator[Item]:
                 text=_("95 of 100 answers within {n} ms", n=number(node.stats.latency_p95 * 1000)),
                 href=href,
                 link=link,
+                hurt=_("Requests wait for it. Every session is served."),
+                steps=(_("Look at the load of its machine, and at the network to it."),),
             )
         if node.drain is not None:
             done = node.drain.value == "drained"
@@ -69,26 +103,52 @@ def odd_nodes(snapshot: Snapshot) -> Iterator[Item]:
                 since=node.drain.set_at,
                 href=href,
                 link=link,
+                hurt=_("No user: its sessions are on the other nodes.")
+                if done
+                else _("No user: it is read until its sessions are copied away."),
+                steps=(_("When the work on it is done: undrain it."),),
             )
         elif facts.is_rebuilding(node):
             yield Item(
                 level="warn",
                 code="rebuilding",
-                title=_("{id} lacks sessions", id=node.id),
-                text=rebuild_text(node),
+                title=_("{id} is being filled", id=node.id),
+                text=rebuild_text(node, snapshot.at),
                 since=node.since,
                 href=href,
                 link=link,
+                hurt=_("No user. Until it is full some sessions have one copy less."),
+                steps=(_("Wait. Restart no other node until it is up."),),
+                share=share_of(node),
             )
 
 
-def rebuild_text(node: Node) -> str:
-    """Return in words how far the rebuild of a node is."""
+def rebuild_text(node: Node, now: float) -> str:
+    """Return in words how far a node is filled again."""
     if node.state == "recovering":
         return _("It answers again and is being tested")
     if node.rebuild is None:
-        return _("Waits to be filled from the other copies")
+        return _("It is filled from the other copies")
     done, total = number(node.rebuild.looked_at), node.rebuild.total
     if total is None:
-        return _("Rebuilt {n} sessions so far", n=done)
-    return _("Rebuilt {n} of {total} sessions", n=done, total=number(total))
+        return _("{n} sessions looked at so far", n=done)
+    text = _("{n} of {total} sessions", n=done, total=number(total))
+    left = time_left(node, now)
+    return text if left is None else text + ", " + _("about {time} left", time=duration(left))
+
+
+def share_of(node: Node) -> float | None:
+    """Return how much of a node is filled again, a ratio."""
+    rebuild = node.rebuild
+    if rebuild is None or not rebuild.total:
+        return None
+    return min(1.0, rebuild.looked_at / rebuild.total)
+
+
+def time_left(node: Node, now: float) -> float | None:
+    """Return after how many seconds a node is full again if it goes on as until now."""
+    rebuild = node.rebuild
+    if rebuild is None or rebuild.began is None or not rebuild.total or not rebuild.looked_at:
+        return None
+    took = max(0.0, now - rebuild.began)
+    return took * max(0, rebuild.total - rebuild.looked_at) / rebuild.looked_at

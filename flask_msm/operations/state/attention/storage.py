@@ -32,6 +32,12 @@ def broken_storage(snapshot: Snapshot) -> Iterator[Item]:
         else _("{error}: sessions there would be lost without a node", error=error),
         href="workers/",
         link=_("Workers"),
+        hurt=_("Users of these hosts: what they change now is lost.")
+        if needed
+        else _("No user while nodes answer."),
+        steps=(
+            _("Give MSM_LOCAL_PATH there a folder that can be written, with room on its disk."),
+        ),
     )
 
 
@@ -48,9 +54,14 @@ def kept_here(snapshot: Snapshot) -> Iterator[Item]:
                 "{n} session exists in one worker only",
                 "{n} sessions exist in one worker only",
             ),
-            text=_("A restart or deploy now would lose what cannot be serialized"),
+            text=_("They hold what cannot be serialized"),
             href="workers/",
             link=_("Workers"),
+            hurt=_("No user now. A restart or deploy takes these values from their users."),
+            steps=(
+                _("Mend the attributes that Blacklist lists, then deploy."),
+                _("Until then choose a time with few users for a deploy."),
+            ),
         )
     workers = facts.living(snapshot)
     local = [worker for worker in workers if worker.mode == "local"]
@@ -64,14 +75,18 @@ def kept_here(snapshot: Snapshot) -> Iterator[Item]:
             code="local_changes",
             title=plural(
                 dirty,
-                "{n} session has changes the cluster does not have",
-                "{n} sessions have changes the cluster does not have",
+                "{n} session waits on its host",
+                "{n} sessions wait on their hosts",
             ),
-            text=_("A restart or deploy now would lose them")
-            if simple
-            else _("They are kept on this host and survive a deploy, not the loss of the host"),
+            text=_("The nodes do not have their last changes yet"),
             href="workers/",
             link=_("Workers"),
+            hurt=_("No user now. A restart or deploy loses these changes.")
+            if simple
+            else _("No user now. The changes survive a deploy, not the loss of their host."),
+            steps=(_("Start the nodes again: the changes are copied to them by themselves."),)
+            if facts.down(snapshot)
+            else (_("Wait: they are copied to the nodes by themselves."),),
         )
 
 

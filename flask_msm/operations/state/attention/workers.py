@@ -35,8 +35,8 @@ def odd_workers(snapshot: Snapshot) -> Iterator[Item]:
             code="worker_local",
             title=plural(
                 len(local),
-                "{n} of {all} workers is in local fallback",
-                "{n} of {all} workers are in local fallback",
+                "{n} of {all} workers keeps its sessions on its host",
+                "{n} of {all} workers keep their sessions on their hosts",
                 all=len(workers),
             ),
             text=(f"{first.id} {where}" if len(local) == 1 else listed([w.id for w in local]))
@@ -46,6 +46,13 @@ def odd_workers(snapshot: Snapshot) -> Iterator[Item]:
             link=_("Worker {pid}", pid=first.pid)
             if len(local) == 1 and first.pid
             else _("Workers"),
+            hurt=_("Their users look signed out when another host answers them."),
+            steps=(
+                _("Look at the network from there to {nodes}.", nodes=listed(lost))
+                if lost
+                else _("Look at the network from there to the nodes."),
+                _("Nothing else: what was changed there is copied to the nodes by itself."),
+            ),
         )
     stale = [worker for worker in workers if worker.stale]
     if stale:
@@ -57,6 +64,8 @@ def odd_workers(snapshot: Snapshot) -> Iterator[Item]:
             since=min((w.last_heard for w in stale if w.last_heard is not None), default=None),
             href="workers/",
             link=_("Workers"),
+            hurt=_("Requests that they had taken, if they hang; no user if they were ended."),
+            steps=(_("If they still run, look at the load of their machines."),),
         )
 
 
