@@ -35,6 +35,7 @@ keep_ignored_signals_to_this_process()
 SLOW = ("acceptance", "third_party", "browser", "model", "release", "integration", "fuzz")
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Run in one process more than there are processors: many tests wait for other processes."""
     return min(len(os.sched_getaffinity(0)) + 1, 4)

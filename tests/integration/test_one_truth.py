@@ -75,7 +75,7 @@ def test_a_death_and_a_return_are_the_same_story_from_all_workers(four):
     asker = Asker(four)
     wait_until(
         lambda: four.sites[0].ask(STATE).json()["observer"]["workers_known"] == len(four.sites),
-        "a worker is known from its first request, whatever that is for",
+        "a worker is known from its first request, of any kind",
     )
     asker.ask(is_fine, "all is well")
     four.nodes[1].kill()

@@ -123,7 +123,7 @@ def test_a_node_that_restarts_empty_is_rebuilt_and_trusted_again(fleet):
 
 
 def test_a_restart_between_two_ticks_is_not_hidden_by_news_of_another_node(fleet):
-    """Whoever brings a node the control state must notice that it had it before."""
+    """A worker that brings a node the control state notices that it had it before."""
     one, _ = fleet.worker()
     other, _ = fleet.worker()
     fleet.nodes[0].restart()
@@ -230,7 +230,7 @@ def test_the_gate_opens_only_when_losing_any_node_would_lose_nothing(fleet):
     fleet.nodes[0].kill()
     assert not console.check().all_up
     fleet.nodes[0].restart()
-    # No worker has ticked since: the node is there, and nobody knows yet that it is empty.
+    # No worker has ticked since: the node is there, and no worker knows yet that it is empty.
     assert not console.check().all_up
     cluster.monitor.tick()
     assert not console.check().all_up

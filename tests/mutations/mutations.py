@@ -522,7 +522,7 @@ MUTATIONS = [
         "test_fast_path.py",
     ),
     Mutation(
-        "a large record is believed whatever its cas id",
+        "a large record is believed with any cas id",
         "storage/fast_path.py",
         'if node.receive_line(sent) != b"HD c%b\\r\\n" % unique:',
         "if not node.receive_line(sent):",

@@ -108,7 +108,7 @@ class Crew:
             node.fail()
 
     def put(self, key, data) -> None:
-        """Store *data* under *key* in all nodes, as somebody else would."""
+        """Store *data* under *key* in all nodes, as another program would."""
         for node in self.nodes.values():
             node.put(key, data)
 

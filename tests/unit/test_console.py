@@ -1,4 +1,4 @@
-"""The one door for people: shows the fleet without asking anybody, and changes it in their name."""
+"""The one door for people: shows the fleet without asking a node, and changes it in their name."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import pytest
 from flask import session
 from support.apps import make_app, receiving
 from support.clock import FakeClock
-from support.crew import BY, ODD, Crew
+from support.crew import BY, INTERVAL, ODD, Crew
 from support.policies import visit, write
 
 from flask_msm import policy_changed
 from flask_msm.cluster.reports import Report
 from flask_msm.errors import CommandError, ConflictError
-from flask_msm.operations.observer import REFRESH, CollectedReports
+from flask_msm.operations.observer import JOINING, REFRESH, CollectedReports
 from flask_msm.operations.projection import MOST_EVENTS
 from flask_msm.operations.snapshot import COUNTED, Snapshot
 
@@ -66,7 +66,8 @@ def test_a_view_has_nodes_workers_and_how_much_of_them_is_seen(one, other):
 
 def test_workers_that_are_not_seen_are_missing_from_what_is_known(one, other):
     one.cluster.workers.shared.put("silent", b'{"at": %d}' % one.clock.now)
-    one.clock.advance(2)
+    # One that joined later may not have reported yet.
+    one.clock.advance(JOINING * INTERVAL + 1)
 
     view = one.console.view()
 
@@ -153,7 +154,7 @@ def test_odd_reports_of_others_never_break_the_view(one, other, odd):
 
 
 def check(thing):
-    """Look for texts without bounds, and for numbers nobody can reckon with."""
+    """Look for texts without bounds, and for numbers that cannot be reckoned with."""
     if is_dataclass(thing):
         for name in fields(thing):
             check(getattr(thing, name.name))
@@ -393,7 +394,7 @@ def test_a_worker_that_lives_is_not_forgotten_also_if_it_was_not_seen_yet(one, o
     with pytest.raises(CommandError, match="lives"):
         one.console.forget_worker(other.name, **BY)
     with pytest.raises(CommandError, match="there is no worker"):
-        one.console.forget_worker("nobody\x1b", **BY)
+        one.console.forget_worker("no worker\x1b", **BY)
 
 
 def test_a_worker_that_is_gone_is_forgotten_at_once(crew, one, other):

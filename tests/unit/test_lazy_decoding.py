@@ -1,4 +1,4 @@
-"""What is loaded is decoded when it is asked for, and nobody but the clock can tell.
+"""What is loaded is decoded when it is asked for, and nothing but the clock can tell.
 
 A session of which all attributes are decoded at once does the same, and is the oracle.
 """

@@ -148,7 +148,7 @@ def unmapped(*_, **__):
 
 
 def another(*_, **__):
-    """Show what was there before, whatever is written."""
+    """Show what was there before; anything may be written."""
     return bytes(8)
 
 

@@ -301,7 +301,7 @@ def test_a_look_without_nodes_shows_what_is_known_here(crew, one):
 
 
 def test_a_look_takes_a_moment_however_long_a_node_may_take(crew, one):
-    """Nobody waits for a node that hangs, and it has not failed for being slower than that."""
+    """No request waits for a node that hangs, and it has not failed for being slower than that."""
     deadlines = []
     for node in crew.nodes.values():
         gets = node.start_gets
