@@ -167,7 +167,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--habits",
         action="store_true",
-        help="try what becomes of sessions of each kind instead (docs/comparison.md)",
+        help="try what becomes of sessions of each kind instead (docs/limits.md)",
     )
     return parser.parse_args()
 

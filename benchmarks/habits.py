@@ -1,6 +1,6 @@
 """What becomes of a session where requests overlap and memcached fails, tried and not timed.
 
-The table of ``docs/comparison.md``: every cell is what a real application answered.
+The table of ``docs/limits.md``: every cell is what a real application answered.
 """
 
 from __future__ import annotations

@@ -1,28 +1,18 @@
-"""Writes ``docs/api.md`` from the docstrings of what is public: ``python docs/api_page.py``."""
+"""The reference of all public names, for Sphinx's autodoc: ``python docs/api_page.py``."""
 
 from __future__ import annotations
 
-import re
-from functools import cache
-from pathlib import Path
+import inspect
+import sys
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-import griffe
+import flask_msm
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-
-ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "api.md"
-
-INTRODUCTION = """\
-# Python names
-
-Made from the docstrings by `python docs/api_page.py`; a test compares this page with the code.
-What is not on it is internal and may change without notice.
-"""
 
 #: What is public beside ``flask_msm.__all__``: the names by module.
 BESIDE = {
@@ -35,8 +25,6 @@ BESIDE = {
     ),
     "flask_msm_dashboard": ("Access", "basic_auth", "loopback_only"),
 }  # fmt: skip
-#: Classes of this package that are one half of a public one.
-HALVES = {"ConsoleView"}
 #: Members of public classes that only this package uses.
 INTERNAL = {
     "Console": {"application", "conditions", "operations", "settings", "survey", "visit"},
@@ -51,118 +39,64 @@ INTERNAL = {
         "marked", "peek", "shown", "told_absent", "undecoded",
     },
 }  # fmt: skip
-
-
-TITLES = {"parameters": "Arguments", "attributes": "Attributes", "raises": "Raises"}
+#: Public names by module.
+NAMES = {"flask_msm": tuple(flask_msm.__all__), **BESIDE}
 
 
 def page() -> str:
-    """Return the page."""
-    package = _load("flask_msm")
-    exports = [str(name) for name in package.exports or ()]
-    errors = [name for name in exports if name.endswith("Error")]
-    signals = [name for name in exports if package[name].is_attribute]
-    parts = [INTRODUCTION, "## flask_msm"]
-    for name in exports:
-        if name not in (*errors, *signals):
-            parts += _entry(package[name])
-    parts.append("## Errors")
+    """Return the reference as Markdown with directives of autodoc in it."""
+    return "\n".join(_parts())
+
+
+def _parts() -> Iterator[str]:
+    errors = [name for name in flask_msm.__all__ if name.endswith("Error")]
+    found = [(name, getattr(flask_msm, name)) for name in flask_msm.__all__]
+    signals = [name for name, value in found if not inspect.isclass(value) and not callable(value)]
+    usual = [name for name in flask_msm.__all__ if name not in (*errors, *signals)]
+    yield "## All names: flask_msm\n"
+    for name in usual:
+        yield _entry("flask_msm", name)
+    yield "## Errors\n"
     for name in errors:
-        parts += _entry(package[name])
-    parts += ["## Signals", *_text(_load("flask_msm.signals"))]
-    parts.append("\n".join(f"- `{name}`: {' '.join(_text(package[name]))}" for name in signals))
+        yield _directive("autoexception", f"flask_msm.{name}", "show-inheritance")
+    yield "## Signals\n"
+    for name in signals:
+        yield _directive("autodata", f"flask_msm.signals.{name}", "no-value")
     for module, names in BESIDE.items():
-        parts.append(f"## {module}")
+        yield f"## {module}\n"
         for name in names:
-            parts += _entry(_load(module)[name])
-    return "\n\n".join(part.strip() for part in parts) + "\n"
+            yield _entry(module, name)
 
 
-@cache
-def _load(name: str) -> Any:
-    """Read the source of a module, without importing it."""
-    return griffe.load(
-        name,
-        search_paths=[ROOT, ROOT / "dashboard"],
-        docstring_parser="google",
-        resolve_aliases=True,
-    )
+def _entry(module: str, name: str) -> str:
+    found = getattr(import_module(module), name)
+    if not inspect.isclass(found):
+        return _directive("autofunction", f"{module}.{name}")
+    shown = ", ".join(_members(found))
+    return _directive("autoclass", f"{module}.{name}", *([f"members: {shown}"] if shown else []))
 
 
-def _entry(found: Any) -> Iterator[str]:
-    """Yield the paragraphs on a class, with its members, or on a function."""
-    found = found.final_target if found.is_alias else found
-    yield f"### {found.name}"
-    if not found.is_class:
-        yield _code(found)
-        yield from _text(found)
-        return
-    is_error = found.name.endswith("Error")
-    if is_error:
-        yield f"Inherits {' and '.join(f'`{base}`' for base in found.bases)}."
-    else:
-        yield _code(found)
-    yield from _text(found)
-    for member in [] if is_error else _members(found):
-        yield f"#### {found.name}.{member.name}"
-        if member.is_function:
-            yield _code(member)
-        yield from _text(member)
-
-
-def _members(found: Any) -> list[Any]:
-    hidden = INTERNAL.get(found.name, set()) | set(dir(dict))
-    members = {**_half(found), **found.members}
+def _members(found: type[Any]) -> list[str]:
+    """Return the members of a class that are described."""
+    hidden = INTERNAL.get(found.__name__, set())
+    own = [base for base in found.__mro__ if base.__module__.startswith("flask_msm")]
+    names = sorted({name for base in own for name in vars(base) if not name.startswith("_")})
     return [
-        member
-        for name, member in sorted(members.items())
-        if not name.startswith("_") and name not in hidden and not _is_field(member)
+        name
+        for name in names
+        if name not in hidden
+        and not (issubclass(found, dict) and hasattr(dict, name))
+        and isinstance(inspect.getattr_static(found, name), (property, classmethod, staticmethod))
+        | inspect.isroutine(inspect.getattr_static(found, name))
     ]
 
 
-def _half(found: Any) -> dict[str, Any]:
-    """Return what a class inherits that is written in two halves."""
-    halves = [found.module.members[base] for base in map(str, found.bases) if base in HALVES]
-    return {name: member for half in halves for name, member in half.final_target.members.items()}
-
-
-def _is_field(member: Any) -> bool:
-    """Return whether the docstring of its class describes *member*."""
-    return bool(member.is_attribute and "property" not in member.labels)
-
-
-def _text(found: Any) -> Iterator[str]:
-    if found.docstring is None:
-        raise ValueError(f"{found.path} is public and has no docstring")
-    for section in found.docstring.parsed:
-        kind = section.kind.value
-        if kind == "text":
-            yield section.value
-        elif kind == "returns":
-            yield f"Returns: {' '.join(_line(item) for item in section.value)}"
-        else:
-            items = (f"- `{_name(item)}`: {_line(item)}" for item in section.value)
-            yield f"{TITLES[kind]}:\n\n" + "\n".join(items)
-
-
-def _name(item: Any) -> str:
-    """Return the name of an argument or attribute, or the class of an error."""
-    return str(getattr(item, "name", item.annotation))
-
-
-def _line(item: Any) -> str:
-    return " ".join(item.description.split())
-
-
-def _code(found: Any) -> str:
-    init = _half(found).get("__init__") if found.is_class else None
-    signature = str(found.signature() or (init and init.signature(name=found.name)))
-    signature = signature.removesuffix(" -> None") if found.is_class else signature
-    if len(signature) > 100:
-        # At each comma that another argument follows.
-        signature = re.sub(r", (?=\*,|\w+: )", ",\n    ", signature)
-    return f"```python\n{signature}\n```"
+def _directive(kind: str, name: str, *options: str) -> str:
+    lines = "".join(
+        f"   :{option}\n" if ": " in option else f"   :{option}:\n" for option in options
+    )
+    return f"```{{eval-rst}}\n.. {kind}:: {name}\n{lines}```\n"
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    sys.stdout.write(page())

@@ -1,7 +1,14 @@
-"""Settings of Sphinx for ``make docs``; the pages themselves are plain Markdown, as on GitHub."""
+"""Settings of Sphinx for ``make docs``; the pages themselves are plain Markdown, as on GitHub.
+
+Where a page has a mark ``<!-- made by docs/....py -->``, the text of that program stands there in
+the built site, and diagrams are pictures.
+"""
 
 from __future__ import annotations
 
+import re
+import sys
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,65 +20,72 @@ if TYPE_CHECKING:
 
 
 ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "dashboard"), str(ROOT / "docs")]
 
 project = "flask_msm"
 author = "The flask_msm maintainers"
-extensions = ["myst_parser"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 html_theme = "furo"
 html_title = "flask_msm"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 
 # The whole repository is the source, so links between any two of its pages are checked.
-include_patterns = ["*.md", "docs/*.md", "drill/*.md", "benchmarks/*.md", "contrib/*.md"]
+include_patterns = [
+    "*.md", "docs/*.md", "drill/*.md", "benchmarks/*.md", "contrib/*.md", "tests/PROMISES.md",
+]  # fmt: skip
 root_doc = "README"
 # Headings are linked to by the names GitHub gives them.
 myst_heading_anchors = 4
 
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_preserve_defaults = True
+napoleon_numpy_docstring = False
 #: The menu. GitHub knows none, so the pages do not name one. Sphinx warns of pages not listed here,
 #: and warnings are errors.
 MENU = {
-    "First steps": (
-        "docs/README",
-        "docs/quick-start",
+    "Use it": (
+        "docs/get-started",
         "docs/moving",
-        "docs/coming-from-memcached-session-manager",
-        "docs/comparison",
-    ),
-    "In production": (
+        "docs/testing",
         "docs/operating",
         "docs/failures",
-        "docs/performance",
-        "docs/limits",
-        "docs/security",
-        "docs/dashboard-tour",
         "docs/dashboard",
-        "docs/dashboard-security-review",
-        "docs/command-line",
     ),
-    "Reference": (
-        "docs/configuration",
-        "docs/types",
-        "docs/api",
-        "docs/how-it-works",
-        "docs/states",
-    ),
+    "Look it up": ("docs/settings", "docs/python", "docs/command-line", "docs/events"),
+    "Understand it": ("docs/how-it-works", "docs/limits", "docs/security"),
     "The project": (
+        "docs/README",
         "CHANGELOG",
         "CONTRIBUTING",
         "SECURITY",
         "contrib/README",
-        "docs/testing",
         "drill/README",
         "benchmarks/README",
+        "benchmarks/RESULTS",
+        "tests/PROMISES",
     ),
 }
+#: What is made, up to the mark of its end.
+MADE = re.compile(r"<!-- made by docs/(\w+)\.py -->.*?<!-- end -->", re.DOTALL)
+DIAGRAM = re.compile(r"^```mermaid\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 def setup(app: Sphinx) -> None:
     """Connect what pages that are plain Markdown cannot say themselves."""
     app.connect("source-read", _add_menu)
-    # Shown as they are written; GitHub draws the first.
-    for language in ("mermaid", "haproxy"):
-        app.add_lexer(language, TextLexer)
+    app.connect("source-read", _make)
+    # Shown as it is written.
+    app.add_lexer("haproxy", TextLexer)
+
+
+def _make(app: Sphinx, page: str, source: list[str]) -> None:  # noqa: ARG001  (Sphinx calls it)
+    drawn = import_module("drawing").drawn
+    text = MADE.sub(lambda mark: import_module(mark[1]).page(), source[0])
+    source[0] = DIAGRAM.sub(
+        lambda found: f'```{{raw}} html\n<div class="diagram">{drawn(found[1])}</div>\n```', text
+    )
 
 
 def _add_menu(app: Sphinx, page: str, source: list[str]) -> None:  # noqa: ARG001  (Sphinx calls it)

@@ -1,9 +1,9 @@
-"""Writes ``states.md`` from the tables in the code: ``python docs/diagrams.py``."""
+"""The tables and diagrams of states, made from the code: ``python docs/diagrams.py``."""
 
 from __future__ import annotations
 
+import sys
 from enum import Enum
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flask_msm.cluster.health import TRANSITIONS, NodeState, Permissions, Signal, rights
@@ -14,40 +14,31 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 
-PAGE = Path(__file__).with_name("states.md")
-
-INTRODUCTION = """\
-# States
-
-Made from `flask_msm/cluster/health.py` and `flask_msm/cluster/mode.py` by
-`python docs/diagrams.py`. A test compares this page with the code.
-"""
-
 NODE = """\
-## Of a node
+### States of a node
 
 How one worker sees one node. An operator's word is laid over it: a node that answers is shown as
 *draining*, then as *drained*.
 """
 
 RIGHTS = """\
-## What may be done with a node
+### What may be done with a node
 
-A node is *trusted* while the whole fleet holds that it has everything that was ever written.
+A node is *in sync* (*trusted*) when it has missed no write since its last completed refill.
 """
 
 MODE = """\
-## Of a worker
+### States of a worker
 
 Where a worker keeps sessions. A cluster that lacks a node is still *distributed*.
 """
 
 SIGNALS = {
     Signal.ANSWERED: "an operation of a request succeeded",
-    Signal.SOFT_FAILURE: "a soft failure (time-out, busy), not the last straw",
-    Signal.LOST: "a hard failure, or as many soft ones in a row as it takes",
-    Signal.SEEN: "a good probe, not enough of them in a row",
-    Signal.RECOVERED: "as many good probes in a row as it takes",
+    Signal.SOFT_FAILURE: "a time-out, below `MSM_FAILURE_THRESHOLD`",
+    Signal.LOST: "a refused or broken connection, or `MSM_FAILURE_THRESHOLD` time-outs in a row",
+    Signal.SEEN: "a good probe, below `MSM_RECOVERY_THRESHOLD`",
+    Signal.RECOVERED: "`MSM_RECOVERY_THRESHOLD` good probes in a row",
 }
 
 
@@ -55,7 +46,6 @@ def page() -> str:
     """Return the page."""
     node_signals = {signal.value: text for signal, text in SIGNALS.items()}
     parts = [
-        INTRODUCTION,
         NODE,
         _table(("signal", "what happened"), node_signals.items()),
         _transitions(TRANSITIONS, Signal),
@@ -119,4 +109,4 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    sys.stdout.write(page())

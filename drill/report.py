@@ -61,7 +61,7 @@ def text(played: Sequence[Played], notes: Sequence[str]) -> str:
 
 
 def markdown(played: Sequence[Played], notes: Sequence[str]) -> str:
-    """Return the table as it stands in ``docs/failures.md``."""
+    """Return the table as it stands in ``README.md`` of this folder."""
     head, *rows = _rows(played)
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     table = [f"| {' | '.join(line)} |" for line in lines]

@@ -50,12 +50,18 @@ def exposition(snapshot: Snapshot, totals: Iterable[WorkerTotals]) -> bytes:
 
     class Fleet:
         def collect(self) -> Iterable[Metric]:
-            for made in (_counted(workers), _nodes(snapshot, workers), _states(snapshot)):
-                yield from map(_sendable, made)
+            yield from map(_sendable, families(snapshot, workers))
 
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Fleet())
     return generate_latest(registry)
+
+
+def families(snapshot: Snapshot, workers: list[WorkerTotals]) -> Iterator[Metric]:
+    """Yield all metrics, also those without a value."""
+    yield from _counted(workers)
+    yield from _nodes(snapshot, workers)
+    yield from _states(snapshot)
 
 
 def _sendable(metric: Metric) -> Metric:

@@ -1,7 +1,7 @@
 """Takes the pictures of the documentation: ``python tests/browser/screenshots.py``.
 
 Without an option it shows scenes of a fleet in memory; with ``--url``, the overview of a dashboard
-that runs; with ``--tour``, the example shop with people in it, for ``docs/dashboard-tour.md``.
+that runs; with ``--tour``, the example shop with people in it, for ``docs/dashboard.md``.
 """
 
 from __future__ import annotations

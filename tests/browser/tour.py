@@ -1,4 +1,4 @@
-"""Takes the pictures of ``docs/dashboard-tour.md`` from the example shop, with people in it."""
+"""Takes the pictures of ``docs/dashboard.md`` from the example shop, with people in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The guides do what they say: the quick start, and both ways to move."""
+"""The guides do what they say: the first steps, and both ways to move."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.memcached
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = {
-    name: (DOCS / f"{name}.md").read_text(encoding="utf-8") for name in ("quick-start", "moving")
+    name: (DOCS / f"{name}.md").read_text(encoding="utf-8") for name in ("get-started", "moving")
 }
 
 
@@ -45,12 +45,12 @@ def closing(app):
         app.extensions["msm"].close()
 
 
-# -- quick start ---------------------------------------------------------------------------------
+# -- get started ---------------------------------------------------------------------------------
 
 
 def test_the_quick_start_counts_on_while_nodes_are_killed(memcached):
     nodes = {port: memcached() for port in ("11311", "11312", "11313")}
-    program = block("quick-start", "python", with_text="def count")
+    program = block("get-started", "python", with_text="def count")
     for port, node in nodes.items():
         program = program.replace(port, str(node.port))
     with closing(run(program)) as app:
@@ -62,7 +62,7 @@ def test_the_quick_start_counts_on_while_nodes_are_killed(memcached):
             return app.test_cli_runner().invoke(args=["msm", "status"])
 
         wait_until(lambda: status().exit_code == 0, "the worker has reported")
-        shown = block("quick-start", "text", with_text="all is well")
+        shown = block("get-started", "text", with_text="all is well")
         assert status().output == shown.replace("2 distributed", "1 distributed").replace(
             "2 of 2", "1 of 1"
         )

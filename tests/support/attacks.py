@@ -1,4 +1,4 @@
-"""What an attacker would try at the dashboard; ``docs/dashboard-security-review.md`` lists it.
+"""What an attacker would try at the dashboard; ``tests/PROMISES.md`` lists it.
 
 Pages to try it at, and names that break pages.
 """

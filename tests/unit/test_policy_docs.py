@@ -18,7 +18,6 @@ from flask_msm.policies import VERDICTS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "how-it-works.md").read_text(encoding="utf-8")
-COMMANDS = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
 
 
 def fail(policy, value):
@@ -67,11 +66,3 @@ def test_the_documented_messages_about_a_too_large_session_are_the_real_ones(cap
 @pytest.mark.parametrize("policy", VERDICTS)
 def test_every_policy_has_a_line_in_the_table(policy):
     assert re.search(rf"^\| `{policy}`( \(default\))? \|", PAGE, re.MULTILINE)
-
-
-def test_every_command_of_the_command_line_has_a_line_in_the_table():
-    from flask_msm.operations.cli import msm_commands
-
-    blacklist = msm_commands.commands["blacklist"]
-    for name in (*msm_commands.commands, *(f"blacklist {name}" for name in blacklist.commands)):
-        assert re.search(rf"^\|.*`{name}[ `\[]", COMMANDS, re.MULTILINE), name

@@ -1,4 +1,4 @@
-"""The documented JSON, for tests, scripts and monitoring. See ``docs/dashboard.md``."""
+"""The documented JSON, for tests, scripts and monitoring. See ``docs/events.md``."""
 
 from __future__ import annotations
 

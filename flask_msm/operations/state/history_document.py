@@ -1,4 +1,4 @@
-"""The history as JSON. See ``docs/dashboard.md``."""
+"""The history as JSON. See ``docs/events.md``."""
 
 from __future__ import annotations
 
