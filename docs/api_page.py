@@ -53,7 +53,7 @@ def _parts() -> Iterator[str]:
     found = [(name, getattr(flask_msm, name)) for name in flask_msm.__all__]
     signals = [name for name, value in found if not inspect.isclass(value) and not callable(value)]
     usual = [name for name in flask_msm.__all__ if name not in (*errors, *signals)]
-    yield "## All names: flask_msm\n"
+    yield "## All names\n"
     for name in usual:
         yield _entry("flask_msm", name)
     yield "## Errors\n"
