@@ -66,6 +66,7 @@ from .sessions.serialization import Serialization
 from .storage.failover import FailoverStore
 from .storage.good_day import counts, good_day
 from .storage.local.from_settings import local_store
+from .storage.looks_behind import LooksBehind
 from .storage.mirror import Mirror
 from .storage.replica_set import ReplicaSet
 from .storage.replicated import ClusterStore
@@ -420,6 +421,7 @@ class Cluster:
             settings,
             router=self.router,
             second_looks=second_looks,
+            looks_behind=LooksBehind(self.replicated.nodes, self.replicated.rejoin, copies),
             keys=environment.keys,
             queue=environment.background,
             record_format=application.record_format.current,

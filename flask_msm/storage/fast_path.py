@@ -23,6 +23,7 @@ from flask_msm.record.segments import SEGMENTED, Segments
 
 from .appending import Appender
 from .known_records import LARGE
+from .second_looks import EVERY
 from .store import ABSENT, FRESH, Copy, Loaded, Outcome, Saved
 
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from .failover import FailoverStore
     from .known_records import KnownRecords
+    from .looks_behind import LooksBehind
     from .second_looks import SecondLooks
     from .store import Rewrite
 
@@ -63,6 +65,8 @@ class FastPath:
         router: Has what holds for all sessions.
         ended: Sessions that are known to have ended.
         second_looks: Decides which reads ask both homes.
+        looks_behind: Looks at the other home for all of these but the first one of a session;
+            ``None`` to ask both at once.
         known: Records that were verified already.
         keys: Returns the keyring of the application's secrets as they are now.
         record_format: Returns the format that records are written in.
@@ -87,6 +91,7 @@ class FastPath:
         router: Router,
         ended: EndedSessions,
         second_looks: SecondLooks,
+        looks_behind: LooksBehind | None = None,
         known: KnownRecords,
         keys: Callable[[], Keyring],
         record_format: Callable[[], int],
@@ -98,6 +103,7 @@ class FastPath:
         self._router = router
         self._ended = ended
         self._second_looks = second_looks
+        self._looks_behind = looks_behind
         self._known = known
         self._keys = keys
         self._format = record_format
@@ -121,10 +127,15 @@ class FastPath:
             and key[-DIGEST_LENGTH:] not in self._ended.shared.record.attributes.entries
         ):
             return self._left(key, at_least, deadline)
-        both, name, first, known = self._second_looks.due(key), key.encode(), homes[0], self._known
+        name, first, known, behind = key.encode(), homes[0], self._known, self._looks_behind
         others: dict[str, Item] = {}
+        count = self._second_looks.count(key)
+        both = count % EVERY == 0
         if key in known.large:
             others = self._unchanged(key, name, homes if both else homes[:1], deadline)
+        elif both and count and behind is not None:
+            # Not the first one: that shows at once what this worker could not know of the session.
+            both = not behind.add(key)
         was_read = not others
         if both and was_read:
             others = self._exchanged(name, [(node_id, None) for node_id in homes], deadline) or {}

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from flask_msm.settings.settings import Settings
 
     from .failover import FailoverStore
+    from .looks_behind import LooksBehind
     from .second_looks import SecondLooks
 
 
@@ -27,6 +28,7 @@ def good_day(
     *,
     router: Router,
     second_looks: SecondLooks,
+    looks_behind: LooksBehind,
     keys: Callable[[], Keyring],
     queue: Callable[[str], Background],
     record_format: Callable[[], int],
@@ -54,6 +56,7 @@ def good_day(
         router=router,
         ended=store.ended_sessions,
         second_looks=second_looks,
+        looks_behind=looks_behind,
         known=KnownRecords(settings.record_cache_bytes),
         keys=keys,
         record_format=record_format,

@@ -34,9 +34,13 @@ class SecondLooks:
         self._counts: dict[int, int] = {}
 
     def due(self, key: str) -> bool:
-        """Count a read of *key*; return whether its other home is to be asked as well.
+        """Count a read of *key*; return whether its other home is to be asked as well."""
+        return self.count(key) % EVERY == 0
 
-        Threads may lose each other's counts: that costs or saves one read.
+    def count(self, key: str) -> int:
+        """Count a read of *key*; return how many there were before.
+
+        Threads may lose each other's counts: that costs or saves one look.
         """
         now = self._clock.monotonic()
         if now - self._since >= PERIOD:
@@ -45,9 +49,9 @@ class SecondLooks:
         count = counts.get(number, 0)
         if not count and len(counts) >= self._limit:
             self._since, self._counts = now, {number: 1}
-            return True
+            return 0
         counts[number] = count + 1
-        return count % EVERY == 0
+        return count
 
     def take_back(self, key: str) -> None:
         """Forget the last read of *key*: it is made again in another way, and counted again."""

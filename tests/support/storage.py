@@ -28,6 +28,7 @@ from flask_msm.storage.fast_path import FastPath
 from flask_msm.storage.known_records import KnownRecords
 from flask_msm.storage.local.backend import BackendOpener
 from flask_msm.storage.local.store import LocalStore
+from flask_msm.storage.looks_behind import LooksBehind
 from flask_msm.storage.mirror import Mirror
 from flask_msm.storage.replica_set import ReplicaSet
 from flask_msm.storage.replicated import ClusterStore
@@ -357,9 +358,10 @@ class Nearby(Host):
         return count
 
 
-def fast_path(near: Nearby, *, enabled: bool = True) -> FastPath:
-    looks = SecondLooks(near.clock)
-    near.cluster._second_looks = looks
+def fast_path(near: Nearby, *, enabled: bool = True, behind: Behind | None = None) -> FastPath:
+    """Return the path over *near*; most second looks are left to *behind*, if there is one."""
+    looks, cluster = SecondLooks(near.clock), near.cluster
+    cluster._second_looks = looks
     return FastPath(
         near.store,
         enabled=enabled,
@@ -367,6 +369,7 @@ def fast_path(near: Nearby, *, enabled: bool = True) -> FastPath:
         router=near,
         ended=near,
         second_looks=looks,
+        looks_behind=LooksBehind(cluster.nodes, cluster.rejoin, behind) if behind else None,
         known=KnownRecords(100_000),
         keys=RING,
         record_format=lambda: near.format,

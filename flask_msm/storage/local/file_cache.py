@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import struct
 import time
+from array import array
 from contextlib import suppress
 from math import inf
 from string import hexdigits
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from flask_msm.record.keys import is_digest
+from flask_msm.record.keys import DIGEST_LENGTH, is_digest
 from flask_msm.storage.store import LocalStorageError
 
 from .cache import Limits, Usage, as_bytes, reason_of
@@ -29,10 +30,12 @@ ABANDONED = 60.0
 #: What the worker that trims does, and notes of it for all: sessions, and their bytes.
 TRIM = "trim"
 _NOTE = struct.Struct("QQ")
+#: Size of the hash in a storage key, bytes.
+_DIGEST = DIGEST_LENGTH // 2
 
 
 class _File(NamedTuple):
-    """A session in the folder, as it was when the folder was listed; sorted, the first goes first.
+    """A session in the folder, as it was when the folder was listed.
 
     *written_at* is when the file became what it is, for its other time is when it expires; *size*
     is what the disk gives away for it; *inode* is another one when it was written anew.
@@ -42,6 +45,35 @@ class _File(NamedTuple):
     size: int
     digest: str
     inode: int
+
+
+class _Files:
+    """Files that were listed, 44 bytes each: a worker shall not grow by what its host keeps."""
+
+    def __init__(self) -> None:
+        self._written_at, self._sizes, self._inodes = array("q"), array("Q"), array("Q")
+        self._digests = bytearray()
+
+    def __len__(self) -> int:
+        return len(self._sizes)
+
+    def add(self, file: _File) -> None:
+        """Take in a file."""
+        self._digests += bytes.fromhex(file.digest)
+        self._written_at.append(file.written_at)
+        self._sizes.append(file.size)
+        self._inodes.append(file.inode)
+
+    def in_turn(self, marked: Container[str]) -> Iterator[tuple[_File, bool]]:
+        """Yield all files, those written longest ago first, and behind them those *marked*."""
+        order = sorted(range(len(self)), key=self._written_at.__getitem__)
+        for is_marked in (False, True):
+            for place in order:
+                start = place * _DIGEST
+                digest = self._digests[start : start + _DIGEST].hex()
+                if (digest in marked) is is_marked:
+                    sizes = self._written_at[place], self._sizes[place]
+                    yield _File(*sizes, digest, self._inodes[place]), is_marked
 
 
 class Marks(Protocol):
@@ -101,7 +133,7 @@ class FileCache:
     def trim(self) -> int:
         """Remove what has expired, then what was written longest ago."""
         limits = self._limits
-        kept: list[_File] = []
+        kept = _Files()
         now = time.time()
         size = 0
         for entry in self._entries():
@@ -115,17 +147,14 @@ class FileCache:
                     continue
                 file = _seen(entry.name, stat)
                 size += file.size
-                kept.append(file)
+                kept.add(file)
             except (OSError, ValueError):
                 continue  # another worker was faster, or it is no file of ours
         sessions, lost = len(kept), 0
         if sessions > limits.sessions or size > limits.size:
-            marked = self._dirty.marked()
-            kept.sort(key=lambda file: (file.digest in marked, file))
-            for file in kept:
+            for file, is_dirty in kept.in_turn(self._dirty.marked()):
                 if sessions <= limits.sessions * 0.9 and size <= limits.size * 0.9:
                     break
-                is_dirty = file.digest in marked
                 if self._remove(file, is_dirty=is_dirty):
                     sessions, size, lost = sessions - 1, size - file.size, lost + is_dirty
         self._usage = Usage(sessions, size)
