@@ -257,14 +257,15 @@ class MemcachedSessionManager:
         self.state(app).close()
 
     def check(self, app: Flask | None = None, *, timeout: float = 0.0) -> Report:
-        """Return whether every node is up and trusted, so that the next one may be restarted.
+        """Return whether every node is up for every worker, so that the next may be restarted.
 
         Args:
             app: The application, the current one if not given.
             timeout: Time in seconds to wait for that.
 
         Returns:
-            A report: ``all_up``, and ``nodes`` with ``node``, ``up`` and ``text`` of each.
+            A report: ``all_up``, ``nodes`` with ``node``, ``up`` and ``text`` of each, and
+            ``waits_for``, what has to be over before.
         """
         return self.state(app).console.check(timeout)
 

@@ -9,9 +9,13 @@ from flask_msm.errors import NodeError
 
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from flask_msm.application import Cluster
     from flask_msm.cluster.shared_map import Fetched
     from flask_msm.process.clock import Clock
+
+    from .state.readiness import Wait
 
 
 class Finding(NamedTuple):
@@ -19,10 +23,11 @@ class Finding(NamedTuple):
 
     Attributes:
         node: Its id.
-        up: It answers and the fleet trusts it, or an operator drained it.
+        up: It answers and lacks nothing, as every worker sees it, or an operator drained it.
         text: In words.
         drained: An operator drained it.
         foreign: It is well, and another fleet uses the same keys.
+        answers: It can be looked at.
     """
 
     node: str
@@ -30,40 +35,71 @@ class Finding(NamedTuple):
     text: str
     drained: bool = False
     foreign: bool = False
+    answers: bool = False
 
 
 class Report(NamedTuple):
     """What was found of all nodes.
 
     Attributes:
-        all_up: Every node is up and trusted: losing any one of them loses nothing.
+        all_up: Every node is up, and every worker says so: losing any one of them loses nothing.
         nodes: One finding each.
+        waits_for: What has to be over before, in words; empty when *all_up*.
     """
 
     all_up: bool
     nodes: tuple[Finding, ...]
+    waits_for: tuple[str, ...] = ()
 
 
 #: Time in seconds between two looks.
 PAUSE = 0.2
-UP, DRAINED = "up and trusted", "drained by an operator"
+UP, DRAINED = "up", "drained by an operator"
 FOREIGN = (
     "holds what another application shares, or this one with other keys (SECRET_KEY,"
     " MSM_ENCRYPTION_KEYS): give each application an own MSM_KEY_PREFIX"
 )
 
 
-def wait_for_nodes(cluster: Cluster, clock: Clock, timeout: float, node_time: float) -> Report:
-    """Return the report as soon as all nodes are up, or the last one after *timeout* seconds."""
+def wait_for_nodes(
+    look: Callable[[], Report],
+    clock: Clock,
+    timeout: float,
+    on_wait: Callable[[Report], object],
+) -> Report:
+    """Return the report as soon as all nodes are up, or the last one after *timeout* seconds.
+
+    Args:
+        look: Looks once.
+        clock: Measures how long it takes.
+        timeout: Time in seconds.
+        on_wait: Is called with each report before it is waited for another one.
+    """
     until = clock.monotonic() + timeout
     while True:
-        report = check_nodes(cluster, clock, node_time)
+        report = look()
         if report.all_up or clock.monotonic() >= until:
             return report
+        on_wait(report)
         time.sleep(PAUSE)
 
 
-def check_nodes(cluster: Cluster, clock: Clock, node_time: float) -> Report:
+def judged(findings: Sequence[Finding], waits: Sequence[Wait]) -> Report:
+    """Return what follows from the nodes themselves and from what their workers report."""
+    seen = {wait.node: wait.text for wait in reversed(waits) if wait.node is not None}
+    nodes = tuple(
+        finding._replace(up=False, text=seen[finding.node])
+        # What a node itself shows is newer than what workers reported of it.
+        if finding.up and finding.node in seen
+        else finding
+        for finding in findings
+    )
+    found = [f"{finding.node} {finding.text}" for finding in nodes if not finding.up]
+    found += [wait.text for wait in waits if wait.node is None]
+    return Report(not found, nodes, tuple(found))
+
+
+def check_nodes(cluster: Cluster, clock: Clock, node_time: float) -> tuple[Finding, ...]:
     """Look at the fleet from outside: set nothing, start nothing.
 
     One node may take *node_time* seconds.
@@ -93,12 +129,14 @@ def check_nodes(cluster: Cluster, clock: Clock, node_time: float) -> Report:
         elif layouts_differ:
             text = "workers use different nodes"
         elif not control.standing(node_id).trusted:
-            text = "waits for its rebuild"
+            text = "waits to be filled"
         else:
             text = UP
         is_up, is_drained = text in (UP, DRAINED), text == DRAINED
-        findings.append(Finding(node_id, is_up, text, is_drained, foreign=text == FOREIGN))
-    return Report(all(finding.up for finding in findings), tuple(findings))
+        findings.append(
+            Finding(node_id, is_up, text, is_drained, text == FOREIGN, trouble in {None, FOREIGN})
+        )
+    return tuple(findings)
 
 
 def _trouble(pulled: Fetched) -> str | None:

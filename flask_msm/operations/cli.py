@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from flask_msm.errors import one_line
+
 from .cli_fleet import (
     blacklist_rows,
     event_line,
@@ -18,7 +20,17 @@ from .cli_fleet import (
     status_lines,
     worker_rows,
 )
-from .cli_frame import PAUSE, Span, answering, complete_nodes, looking, operator, show, visiting
+from .cli_frame import (
+    LONGEST_LINE,
+    PAUSE,
+    Span,
+    answering,
+    complete_nodes,
+    looking,
+    operator,
+    show,
+    visiting,
+)
 from .command_group import msm_commands
 from .observer import REFRESH
 from .state.document import document, entry_facts, event_facts
@@ -47,8 +59,8 @@ def status(console: Console, *, watch: bool, as_json: bool) -> None:
 
     def look() -> None:
         nonlocal well
-        view, conditions = console.survey(), console.conditions()
-        lines, well = status_lines(view, conditions)
+        view = console.survey()
+        lines, well = status_lines(view)
         if watch and not as_json and sys.stdout.isatty():
             click.clear()
         facts = document(view, poll_after=REFRESH)
@@ -138,7 +150,7 @@ def session(console: Console, ref: str, *, who: str | None, as_json: bool) -> No
 
 
 @looking("check")
-@click.option("--all-up", is_flag=True, help="Wait until every node is up and trusted.")
+@click.option("--all-up", is_flag=True, help="Wait until every node is up.")
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0),
@@ -149,17 +161,14 @@ def session(console: Console, ref: str, *, who: str | None, as_json: bool) -> No
 def check(console: Console, timeout: float, *, all_up: bool, as_json: bool) -> None:
     """Say whether the next node may be restarted.
 
-    Whether losing any one node would lose nothing; exit code 0 if so, 1 if not. Nodes that are up
-    are looked at as well: whether they list their keys, which rebuilds need, and whether records
-    under this application's prefix are signed with its secrets. At most 2,000 records and 5 seconds
-    for each node.
+    Whether losing any one node would lose nothing; exit code 0 if so, 1 if not, with what it waits
+    for. By the same rule as status, but for sessions that are lost already. Nodes that are up are
+    looked at as well: whether they list their keys, which rebuilds need, and whether records under
+    this application's prefix are signed with its secrets. At most 2,000 records and 5 seconds for
+    each node.
     """
-    report = console.check(timeout if all_up else 0.0)
-    fit = [
-        finding.node
-        for finding in report.nodes
-        if (finding.up or finding.foreign) and not finding.drained
-    ]
+    report = console.check(timeout if all_up else 0.0, on_wait=_said_once())
+    fit = [one.node for one in report.nodes if one.answers and not one.drained]
     inspection = console.inspect(fit)
     _show_check(report, inspection, as_json=as_json)
     raise SystemExit(0 if report.all_up and not inspection.troubles else 1)
@@ -216,14 +225,33 @@ def _again_and_again(look: Callable[[], Any], *, endless: bool) -> None:
         return
 
 
+def _said_once() -> Callable[[Report], None]:
+    """Return what says on the error output what is waited for, whenever that is something else."""
+    last: tuple[str, ...] = ()
+
+    def say(report: Report) -> None:
+        nonlocal last
+        if report.waits_for != last:
+            last = report.waits_for
+            click.echo(one_line(f"waits: {'; '.join(last)}", LONGEST_LINE), err=True)
+
+    return say
+
+
 def _show_check(report: Report, inspection: Inspection, *, as_json: bool) -> None:
+    safe = report.all_up and not inspection.troubles
     facts = {
         "all_up": report.all_up,
+        "safe_to_restart": safe,
+        "waits_for": list(report.waits_for),
         "nodes": [finding._asdict() for finding in report.nodes],
         "looked_at": inspection.looked_at,
         "troubles": [trouble._asdict() for trouble in inspection.troubles],
     }
     lines = [f"{finding.node:<20} {finding.text}" for finding in report.nodes]
     lines += [f"to do: {trouble.node} {trouble.text}" for trouble in inspection.troubles]
-    lines.append("every node is up" if report.all_up else "not every node is up")
+    lines += [f"waits: {text}" for text in report.waits_for]
+    lines.append(
+        "safe to restart the next node" if safe else "do not restart a node now: see what is above"
+    )
     show(facts, lines, as_json)

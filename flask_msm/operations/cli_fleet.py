@@ -9,12 +9,11 @@ from flask_msm.cluster.control import DISTRIBUTION, ON_RECONNECT, POLICY
 
 from .cli_causes import cause_lines
 from .state.formatting import iso
+from .state.readiness import waits_for
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from flask_msm.cluster.conditions import Condition
+    from collections.abc import Iterable
 
     from .checks import Report
     from .history import History, Outage
@@ -25,9 +24,7 @@ if TYPE_CHECKING:
 FILE_TAKES = 4096
 
 
-def status_lines(
-    view: Snapshot, conditions: Sequence[Condition] = ()
-) -> tuple[list[tuple[str, str]], bool]:
+def status_lines(view: Snapshot) -> tuple[list[tuple[str, str]], bool]:
     """Return what there is to say of the fleet, and whether all is well."""
     live = _live(view)
     modes = Counter(worker.mode for worker in live)
@@ -54,18 +51,14 @@ def status_lines(
     if failing:
         lines.append(("local storage", failing))
     lines += [("room on hosts", text) for text in _cramped(live)]
-    for condition in conditions:
+    for condition in view.conditions:
         lasts = _span(view.at - condition.since)
         lines.append((condition.level, f"{condition.text} (for {lasts})"))
     lines += cause_lines(view)
-    well = (
-        len(live) == modes["distributed"] > 0
-        and view.observer.complete
-        and not failing
-        and not (view.lost and view.lost.too_many)
-        and not any(condition.error for condition in conditions)
-        and all(node.trusted and _up(node) == len(live) for node in view.nodes)
-    )
+    waits = waits_for(view)
+    for wait in waits:
+        lines.append(("waits for", f"{wait.node} {wait.text}" if wait.node else wait.text))
+    well = not waits and not (view.lost and view.lost.too_many)
     lines.append(("all is well", "yes" if well else "no"))
     return lines, well
 

@@ -8,16 +8,17 @@ from flask_msm.errors import CommandError, quoted
 from flask_msm.maintenance.history_records import Book
 from flask_msm.sessions.overrides import BLACKLIST_NOTE
 
-from .checks import Report, wait_for_nodes
+from .checks import Report, check_nodes, judged, wait_for_nodes
 from .history import build_history
 from .inspection import inspect
 from .observer import Observer
 from .projection import SnapshotBuilder
+from .state.readiness import waits_for
 from .worker_totals import parsed
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from flask_msm.application import Application, Cluster
     from flask_msm.cluster.conditions import Condition
@@ -156,16 +157,28 @@ class ConsoleView:
             raise CommandError(f"there is no choice {quoted(name)}; there are {known}")
         return cluster.control.choice(name).value or cluster.configured[name]
 
-    def check(self, timeout: float = 0.0) -> Report:
-        """Return whether every node is up and trusted, so that the next one may be restarted.
+    def check(
+        self, timeout: float = 0.0, *, on_wait: Callable[[Report], object] = lambda _: None
+    ) -> Report:
+        """Return whether every node is up for every worker, so that the next may be restarted.
 
         Args:
             timeout: Time in seconds to wait for that.
+            on_wait: Is called with what was found each time, while it waits.
         """
         if (cluster := self.application.cluster) is None:
             return Report(all_up=True, nodes=())
         node_time = self.settings.connect_timeout + self.settings.timeout
-        return wait_for_nodes(cluster, self._clock, timeout, node_time)
+
+        def look() -> Report:
+            findings = check_nodes(cluster, self._clock, node_time)
+            if not self.settings.probe_interval:
+                return judged(findings, ())  # workers do not report
+            cluster.reactions.look(within=node_time * len(findings))
+            seen = self._builder.snapshot(self._observer().refresh(), cluster)
+            return judged(findings, waits_for(seen))
+
+        return wait_for_nodes(look, self._clock, timeout, on_wait)
 
     def inspect(self, nodes: Iterable[str]) -> Inspection:
         """Return what is wrong with the records on *nodes*; takes at most 5 seconds for each.

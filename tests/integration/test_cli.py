@@ -35,7 +35,7 @@ def operator_of(memcached):
 @pytest.fixture
 def operator(operator_of):
     made = operator_of()
-    made.cluster.monitor.begin()
+    made.work()
     return made
 
 
@@ -52,8 +52,8 @@ def test_check_says_that_every_node_is_up(operator):
     result = operator.run("check")
 
     assert result.exit_code == 0
-    assert rows(result) == dict.fromkeys(("n1", "n2", "n3"), "up and trusted")
-    assert result.output.splitlines()[-1] == "every node is up"
+    assert rows(result) == dict.fromkeys(("n1", "n2", "n3"), "up")
+    assert result.output.splitlines()[-1] == "safe to restart the next node"
 
 
 def test_check_says_which_node_is_not_there(operator):
@@ -62,9 +62,9 @@ def test_check_says_which_node_is_not_there(operator):
     result = operator.run("check")
 
     assert result.exit_code == 1
-    assert rows(result)["n1"] == "up and trusted"
+    assert rows(result)["n1"] == "up"
     assert "refused" in rows(result)["n2"]
-    assert result.output.splitlines()[-1] == "not every node is up"
+    assert result.output.splitlines()[-1] == "do not restart a node now: see what is above"
 
 
 def test_check_says_that_a_node_restarted_and_that_it_waits_for_its_rebuild(operator):
@@ -75,9 +75,9 @@ def test_check_says_that_a_node_restarted_and_that_it_waits_for_its_rebuild(oper
 
     assert (unseen.exit_code, seen.exit_code) == (1, 1)
     assert rows(unseen)["n2"] == "no worker has seen it since it started"
-    assert rows(seen)["n2"] == "waits for its rebuild"
+    assert rows(seen)["n2"] == "waits to be filled"
     operator.settle()
-    assert operator.run("check").exit_code == 0
+    assert operator.run("check", "--all-up").exit_code == 0
 
 
 def test_check_says_when_nothing_answers(operator):
@@ -88,13 +88,13 @@ def test_check_says_when_nothing_answers(operator):
 
     assert result.exit_code == 1
     assert all("refused" in text for text in rows(result).values())
-    assert "not every node is up" in result.output
+    assert "do not restart a node now: see what is above" in result.output
     assert "Traceback" not in result.output
 
 
 def test_check_is_not_held_up_by_a_node_that_hangs(operator_of):
     operator = operator_of(**NOTICES)
-    operator.cluster.monitor.begin()
+    operator.work()
     operator.nodes[0].pause()
     try:
         # It would hang for as long as the node does.
@@ -103,7 +103,7 @@ def test_check_is_not_held_up_by_a_node_that_hangs(operator_of):
         operator.nodes[0].resume()
 
     assert result.exit_code == 1
-    assert rows(result)["n2"] == rows(result)["n3"] == "up and trusted"
+    assert rows(result)["n2"] == rows(result)["n3"] == "up"
     assert "up" not in rows(result)["n1"]
 
 
@@ -153,7 +153,7 @@ def test_waiting_for_all_nodes_ends_as_soon_as_they_are_up(operator):
         worker.join()
 
     assert result.exit_code == 0
-    assert set(rows(result).values()) == {"up and trusted"}
+    assert set(rows(result).values()) == {"up"}
 
 
 def test_waiting_for_all_nodes_gives_up_in_time(operator):
@@ -196,7 +196,7 @@ def test_nodes_are_listed_with_what_is_the_matter(operator):
 
     assert result.exit_code == 0
     assert list(rows(result)) == ["n1", "n2", "n3"]
-    assert rows(result)["n1"].startswith("up and trusted")
+    assert rows(result)["n1"].startswith("up")
     assert "refused" in rows(result)["n3"]
 
 
@@ -208,7 +208,7 @@ def test_json_is_printed_for_programs(operator):
     assert answer["all_up"] is False
     assert [node["node"] for node in answer["nodes"]] == ["n1", "n2", "n3"]
     assert [node["up"] for node in answer["nodes"]] == [True, True, False]
-    assert answer["nodes"][0]["text"] == "up and trusted"
+    assert answer["nodes"][0]["text"] == "up"
 
 
 # -- drain and undrain ---------------------------------------------------------------------------
@@ -229,9 +229,9 @@ def test_a_node_is_drained_and_taken_back(operator):
     assert result.exit_code == 0
     assert "n2 is in use again" in result.output
     after = operator.run("check")
-    assert (after.exit_code, rows(after)["n2"]) == (1, "waits for its rebuild")
+    assert (after.exit_code, rows(after)["n2"]) == (1, "waits to be filled")
     operator.settle()
-    assert operator.run("check").exit_code == 0
+    assert operator.run("check", "--all-up").exit_code == 0
 
 
 def test_a_drained_node_may_be_switched_off(operator):
@@ -320,7 +320,9 @@ def test_a_command_starts_no_thread_and_is_no_worker(operator, command):
     assert set(heartbeat.shared.values("")) == {heartbeat.worker}
 
 
-def test_a_check_writes_nothing_to_the_nodes(operator):
+def test_a_check_writes_nothing_to_the_nodes(operator_of):
+    operator = operator_of()
+    operator.cluster.monitor.begin()
     before = [node.stats()["cmd_set"] for node in operator.nodes]
 
     operator.run("check")

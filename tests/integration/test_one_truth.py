@@ -96,3 +96,26 @@ def test_a_death_and_a_return_are_the_same_story_from_all_workers(four):
     assert asker.of(lambda state: state["observer"]["workers_seen"]) == [len(four.sites)]
     assert asker.of(lambda state: state["observer"]["source"]) == ["fleet"]
     assert asker.of(lambda state: state["mode"]) == ["distributed"]
+
+
+def test_whenever_check_says_safe_status_finds_nothing_wrong(four):
+    site, codes = four.sites[0], []
+
+    def is_safe():
+        codes.append(site.invoke("check").exit_code)
+        if codes[-1] == 0:
+            status = site.invoke("status")
+            assert status.exit_code == 0, status.output
+        return codes[-1] == 0
+
+    wait_until(is_safe, "all is well")
+    four.nodes[1].kill()
+    assert not is_safe()
+    waited = site.invoke("check").output
+    four.nodes[1].start()
+    wait_until(is_safe, "n2 is whole, and every worker knows it")
+    for _ in range(10):
+        assert is_safe()
+
+    assert "waits: n2 " in waited
+    assert site.invoke("check").output.splitlines()[-1] == "safe to restart the next node"

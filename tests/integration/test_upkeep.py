@@ -224,6 +224,7 @@ def test_a_drained_node_is_copied_away_and_left_alone_until_it_is_taken_back(fle
 def test_the_gate_opens_only_when_losing_any_node_would_lose_nothing(fleet):
     cluster, state = fleet.worker()
     console = state.console
+    cluster.monitor.tick()
     assert console.check().all_up
     store_sessions(state, 20)
 
@@ -237,7 +238,7 @@ def test_the_gate_opens_only_when_losing_any_node_would_lose_nothing(fleet):
 
     settle(cluster)
 
-    assert console.check().all_up
+    assert console.check(timeout=60).all_up
 
 
 def test_a_node_that_gives_no_statistics_and_lists_no_keys_stays_in_use(fleet, memcached):

@@ -50,6 +50,11 @@ class Operator:
             node.close()
         return result
 
+    def work(self):
+        """Begin as a worker does, and report for the first time."""
+        self.cluster.monitor.begin()
+        self.cluster.monitor.tick()
+
     def settle(self):
         settle(self.cluster)
 

@@ -12,6 +12,7 @@ from . import facts
 from .attention import attention
 from .formatting import MAX_NAME, MAX_TEXT, cut, iso
 from .numbers import numbers
+from .readiness import waits_for
 from .verdict import verdict
 
 
@@ -46,7 +47,7 @@ def document(snapshot: Snapshot, *, poll_after: float) -> dict[str, Any]:
         snapshot: What was seen, already without what settings hide.
         poll_after: Time in seconds after which it is worth asking again.
     """
-    observer, found = snapshot.observer, verdict(snapshot)
+    observer, found, waits = snapshot.observer, verdict(snapshot), waits_for(snapshot)
     state: dict[str, Any] = {
         "schema": SCHEMA,
         "build": observer.version,
@@ -87,6 +88,8 @@ def document(snapshot: Snapshot, *, poll_after: float) -> dict[str, Any]:
             }
             for number in numbers(snapshot)
         ],
+        "safe_to_restart": not waits,
+        "waits_for": [wait._asdict() for wait in waits],
         "replicas": snapshot.replicas,
         "nodes": [_node(node) for node in snapshot.nodes[:MOST_NODES]],
         "nodes_total": len(snapshot.nodes),
