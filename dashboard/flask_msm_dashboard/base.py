@@ -42,7 +42,7 @@ MENU = (
     ("nodes/", "Nodes"),
     ("workers/", "Workers"),
     ("blacklist/", "Blacklist"),
-    ("sessions/", "Sessions"),
+    ("sessions/", "Look up"),
     ("events/", "Events"),
     ("policy/", "Policy"),
 )

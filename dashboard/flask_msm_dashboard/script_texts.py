@@ -27,4 +27,8 @@ def script_texts() -> dict[str, str]:
         "system": _("as the system"),
         "light": _("light"),
         "dark": _("dark"),
+        "point": _("Point at a chart: its figures stand here."),
+        "most": _("at most {n} ms"),
+        "lost": _("lost"),
+        "kept": _("kept on hosts"),
     }

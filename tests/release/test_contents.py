@@ -57,6 +57,8 @@ def test_the_wheel_holds_both_packages_and_nothing_else(in_wheel):
         "flask_msm_dashboard/py.typed",
         "flask_msm_dashboard/static/msm.css",
         "flask_msm_dashboard/static/msm.js",
+        "flask_msm_dashboard/static/uPlot.iife.min.js",
+        "flask_msm_dashboard/static/uPlot.LICENSE.txt",
         "flask_msm_dashboard/templates/flask_msm/base.html",
         "flask_msm_dashboard/templates/flask_msm/sections/nodes.html",
     ],

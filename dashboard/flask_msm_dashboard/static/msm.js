@@ -125,6 +125,7 @@
     place.replaceChildren(...parsed.body.childNodes);
     place.dataset.rev = section.rev;
     if (active) ((same && place.querySelector(same)) || find(steps, place) || place.closest("main") || place).focus({ preventScroll: true });
+    document.dispatchEvent(new Event("msm:swapped"));
     const after = place.querySelector("h1")?.textContent;
     if (title && after && title !== after) say.textContent = after;
   };
