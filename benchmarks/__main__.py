@@ -19,6 +19,7 @@ from .measure import (
     count_operations,
     count_round_trips,
     measure,
+    measure_blocks,
     taking_turns,
 )
 from .nodes import MemcachedError, running
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 #: Three nodes: what our sessions choose from.
 NODES = 3
-#: So that a run takes about a minute.
+#: So that a run takes about two minutes.
 REQUESTS = 2500
 
 
@@ -88,6 +89,7 @@ def _measure(
     for contender in contenders:
         contender.wait_ready()
     measure([*groups.values(), raw], rounds)
+    measure_blocks(list(groups.values()), rounds)
     return Results(
         contenders,
         groups,
@@ -143,7 +145,7 @@ def _arguments() -> argparse.Namespace:
         type=_positive,
         default=REQUESTS,
         metavar="N",
-        help="requests of each kind to each contender (default: %(default)s, about a minute)",
+        help="requests of each kind to each contender (default: %(default)s, about two minutes)",
     )
     parser.add_argument(
         "--browsers",

@@ -1,8 +1,10 @@
 """Interleaved measuring: every round sends a few requests of each kind to every contender.
 
-A worker runs one application and not nine in turn, so a contender is asked several times in a row
-and the first answers, for which its code is loaded into the processor's caches again, do not
-count. What it does behind its responses is waited for before the next one is asked.
+Twice, because a worker that serves one application without pause has all it needs in the caches of
+the processor, and one that is asked now and then has not. In *turns* a contender is asked a few
+times in a row and the first answers do not count; the medians of single requests do. In *blocks* it
+is asked a hundred times in a row, and the quickest block counts. What it does behind its responses
+is waited for before the next one is asked.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import statistics
 from array import array
 from dataclasses import dataclass, field
 from functools import partial
-from time import process_time
+from time import perf_counter, process_time
 from typing import TYPE_CHECKING
 
 from scripts.calls import count_waits, files_called
@@ -33,6 +35,8 @@ RUN, EARLY = 12, 2
 WARM_UP = 10
 #: Rounds between two garbage collections; none happens inside of a round.
 BATCH = 10
+#: Requests in a row whose time is taken in one piece, and the fewest of such blocks.
+BLOCK, FEWEST_BLOCKS = 100, 8
 #: Requests of one kind whose operations are counted, and how often.
 COUNTED, COUNTED_BATCHES = 10, 5
 
@@ -48,6 +52,7 @@ class Group:
         seconds: What was measured, by contender.
         processor: Processor time in seconds of a request with what is done behind its response, in
             all threads, by contender; one for each round.
+        blocks: Seconds of a request in each block, by contender.
     """
 
     name: str
@@ -55,6 +60,7 @@ class Group:
     settle: Mapping[str, Callable[[], object]] = field(default_factory=dict)
     seconds: dict[str, array[float]] = field(default_factory=dict)
     processor: dict[str, array[float]] = field(default_factory=dict)
+    blocks: dict[str, array[float]] = field(default_factory=dict)
 
     def added(self, name: str, base: str) -> list[float]:
         """Return what *name* took longer than *base*, round by round, in microseconds."""
@@ -65,6 +71,10 @@ class Group:
         """Return the processor time that *name* took more than *base*, in microseconds."""
         pairs = zip(self.processor[name], self.processor[base], strict=True)
         return [(mine - others) * 1e6 for mine, others in pairs]
+
+    def added_in_blocks(self, name: str, base: str) -> float:
+        """Return what *name* took longer than *base* in the quickest blocks, in microseconds."""
+        return (min(self.blocks[name]) - min(self.blocks[base])) * 1e6
 
     def whole(self, name: str) -> list[float]:
         """Return what *name* took, in microseconds."""
@@ -91,6 +101,29 @@ def measure(groups: Sequence[Group], requests: int) -> None:
             for group, plan in zip(groups, plans, strict=True):
                 for name in plan[number % len(plan)]:
                     _run(group, name, number)
+    finally:
+        gc.enable()
+
+
+def measure_blocks(groups: Sequence[Group], requests: int) -> None:
+    """Measure blocks of about *requests* requests of each kind, garbage collection aside."""
+    count = max(FEWEST_BLOCKS, requests // BLOCK)
+    for group in groups:
+        group.blocks.update({name: array("d") for name in group.requests})
+    gc.disable()
+    try:
+        for number in range(count):
+            gc.collect()
+            for group in groups:
+                for name, request in group.requests.items():
+                    for place in range(EARLY):
+                        request(place)
+                    began = perf_counter()
+                    for place in range(BLOCK):
+                        request(number * BLOCK + place)
+                    group.blocks[name].append((perf_counter() - began) / BLOCK)
+                    if name in group.settle:
+                        group.settle[name]()
     finally:
         gc.enable()
 
