@@ -207,7 +207,6 @@ class Application:
                 chosen=cluster.overrides.policy if cluster else lambda: None,
             ),
             blacklist=self.blacklist,
-            kept=Blacklist(clock, environment.worker),
             pins=self.pins,
             live=LiveObjects(clock),
             attribute_filter=settings.attribute_filter,

@@ -45,6 +45,7 @@ _OUTAGES = {
 }
 _ATTRIBUTES = {
     "attribute_blacklisted": "An attribute cannot be stored; None is stored in its place.",
+    "attribute_refused": "An attribute cannot be stored; the request fails.",
     "attribute_kept_local": "An attribute cannot be stored; it stays in one process.",
     "attributes_uncounted": "More attributes than are listed cannot be stored.",
     "live_objects_dropped": "Objects that one process alone had are gone: too many, or too old.",

@@ -197,7 +197,7 @@ def blacklist(context: click.Context, *, as_json: bool) -> None:
 @visiting
 def _list_blacklist(console: Console, *, as_json: bool) -> None:
     entries = console.listed()
-    lines = fact_rows(blacklist_rows(entries)) or ["no attribute is blacklisted"]
+    lines = fact_rows(blacklist_rows(entries)) or ["every attribute could be stored"]
     facts = {"blacklist": [*map(entry_facts, entries)], "blacklist_total": len(entries)}
     show(facts, lines, as_json)
 

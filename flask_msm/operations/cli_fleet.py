@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from flask_msm.cluster.control import DISTRIBUTION, ON_RECONNECT, POLICY
+from flask_msm.errors import quoted
 
 from .cli_causes import cause_lines
 from .state.formatting import iso
@@ -50,6 +51,8 @@ def status_lines(view: Snapshot) -> tuple[list[tuple[str, str]], bool]:
     failing = _failing(live)
     if failing:
         lines.append(("local storage", failing))
+    if view.blacklist_total:
+        lines.append(("not stored", _not_stored(view)))
     lines += [("room on hosts", text) for text in _cramped(live)]
     for condition in view.conditions:
         lasts = _span(view.at - condition.since)
@@ -109,6 +112,18 @@ def _lost(view: Snapshot) -> str:
     verdict = ": too many" if found.too_many else ""
     asked = f"of about {found.asked} asked for"
     return f"{found.lost} in 15 min {asked}, {', '.join(why)}{verdict}"
+
+
+def _not_stored(view: Snapshot) -> str:
+    """Return how many attributes could not be stored, and which one was the last."""
+    seen = [entry for entry in view.blacklist if entry.last_seen is not None]
+    text = f"{view.blacklist_total} attributes, see flask msm blacklist"
+    if not seen:
+        return text
+    last = max(seen, key=lambda entry: entry.last_seen or 0.0)
+    where = f" in endpoint {quoted(last.endpoint)}" if last.endpoint else ""
+    ago = _span(view.at - (last.last_seen or 0.0))
+    return f"{text}; the last one {quoted(last.attribute or '')}{where}, {ago} ago"
 
 
 def _failing(live: list[Worker]) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flask_msm.errors import one_line, quoted
+from flask_msm.errors import one_line, quoted, short_name
 
 from .blacklist import MAX_ENTRIES, Blacklist, Noted
 
@@ -31,6 +31,8 @@ logger = logging.getLogger("flask_msm")
 
 #: Time in seconds between two requests to stop distribution: an operator may have resumed it.
 STOP_PAUSE = 5.0
+#: Of so many failures it is known that they were logged.
+MAX_LOGGED = 4 * MAX_ENTRIES
 #: Time in seconds between two warnings that there is too much of something.
 PAUSE = 3600.0
 
@@ -48,9 +50,10 @@ class Counts:
 class Serialization:
     """Knows the policy in force, and takes note of what was done by it.
 
-    What *attribute_filter* finds nothing in is not stored at all. *blacklisted* is called with each
-    failure that makes an entry of the blacklist, *stop_distribution* with the reason to stop it for
-    the whole fleet: doing so again must be harmless.
+    Every failure is an entry of the blacklist, whatever the policy does about it. What
+    *attribute_filter* finds nothing in is not stored at all. *blacklisted* is called with each
+    attribute of which ``None`` is stored for the first time, *stop_distribution* with the reason to
+    stop it for the whole fleet: doing so again must be harmless.
     """
 
     def __init__(
@@ -58,7 +61,6 @@ class Serialization:
         *,
         policy: PolicyInForce,
         blacklist: Blacklist,
-        kept: Blacklist,
         pins: Pins,
         live: LiveObjects,
         attribute_filter: re.Pattern[str] | None,
@@ -69,7 +71,6 @@ class Serialization:
     ) -> None:
         self.policy = policy
         self.blacklist = blacklist
-        self.kept = kept
         self.pins = pins
         self.live = live
         self.attribute_filter = attribute_filter
@@ -78,6 +79,8 @@ class Serialization:
         self._blacklisted = blacklisted
         self.counts = Counts()
         self._clock = clock
+        #: Of which attributes and types was logged what became of them.
+        self._logged: set[tuple[str, str, str]] = set()
         self._asked_at = self._full_at = self._dropped_at = -math.inf
 
     @property
@@ -85,11 +88,20 @@ class Serialization:
         """Whether some attributes are not to be stored as they are, bad or not."""
         return self.attribute_filter is not None or bool(self.pins.names)
 
+    def note_refused(self, failure: Failure) -> None:
+        """Take note that a request failed because of an attribute."""
+        self.counts.refused += 1
+        if self._is_new("attribute_refused", failure):
+            self._say(
+                "attribute_refused",
+                f"{described(failure)}; the request fails, and the session stays as it was (policy"
+                f" {self.policy.name!r}; logged once for this attribute and type, then counted)",
+            )
+
     def note_none(self, failure: Failure) -> None:
         """Take note that ``None`` was stored in place of an attribute."""
         self.counts.stored_as_none += 1
-        noted = self._note(self.blacklist, failure)
-        if noted is Noted.NEW:
+        if self._is_new("attribute_blacklisted", failure):
             self._say(
                 "attribute_blacklisted",
                 f"{described(failure)}; None is stored in its place, the rest of the session as"
@@ -101,7 +113,7 @@ class Serialization:
     def note_local(self, failure: Failure) -> None:
         """Take note that an attribute stays in this process."""
         self.counts.kept_local += 1
-        if self._note(self.kept, failure) is Noted.NEW:
+        if self._is_new("attribute_kept_local", failure):
             self._say(
                 "attribute_kept_local",
                 f"{described(failure)}; it stays in this process, and every other worker goes on"
@@ -136,8 +148,22 @@ class Serialization:
         )
         self._tell(self.stop_distribution, why)
 
-    def _note(self, entries: Blacklist, failure: Failure) -> Noted:
-        noted = entries.note(
+    def _is_new(self, kind: str, failure: Failure) -> bool:
+        """Take note of a failure; return whether an event of this *kind* is due."""
+        noted = self._note(failure)
+        what = short_name(failure.attribute or ""), one_line(failure.type_name, 200)
+        if noted is Noted.NEW:
+            # It was cleared, or is the first of its like.
+            self._logged -= {one for one in self._logged if one[1:] == what}
+        if noted is Noted.FULL or (kind, *what) in self._logged:
+            return False
+        if len(self._logged) >= MAX_LOGGED:
+            self._logged.clear()
+        self._logged.add((kind, *what))
+        return True
+
+    def _note(self, failure: Failure) -> Noted:
+        noted = self.blacklist.note(
             failure.attribute,
             failure.type_name,
             path=failure.path,

@@ -210,7 +210,7 @@ class UnserializableHandler:
             case Reraise():
                 if known:
                     return _Remedy.LIVE
-                serialization.counts.refused += 1
+                serialization.note_refused(failure)
                 raise error
             case StoreNone():
                 serialization.note_none(failure)

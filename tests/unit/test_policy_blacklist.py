@@ -199,9 +199,9 @@ def test_ten_thousand_bad_attributes_leave_memory_blacklist_and_log_bounded(capl
 
 def pickled_size(serialization):
     """Return the size of all that is remembered of failures."""
-    parts = (serialization.blacklist, serialization.kept, serialization.live)
+    parts = (serialization.blacklist, serialization, serialization.live)
     held = [
-        [value for name, value in vars(part).items() if isinstance(value, dict | int | float)]
+        [value for name, value in vars(part).items() if isinstance(value, dict | set | int | float)]
         for part in parts
     ]
     return len(pickle.dumps(held))

@@ -385,7 +385,7 @@ def test_the_consequence_for_several_workers_is_logged_once(caplog):
         assert part in text
     assert "4111" not in text
     assert shop.token().sid not in text
-    (entry,) = shop.state.repository.serialization.kept.all()
+    (entry,) = shop.state.repository.serialization.blacklist.all()
     assert entry.count == 3
 
 

@@ -40,15 +40,30 @@ def test_the_error_handler_may_mend_the_session_for_its_own_answer():
     assert shop.ask(contents) == {"name": "anna"}
 
 
-def test_failures_are_counted_and_are_no_entries_of_the_blacklist():
+def test_failures_are_listed_with_their_endpoint_and_logged_once(caplog):
     shop = make_app()
     serialization = shop.state.repository.serialization
 
+    for _ in range(2):
+        with pytest.raises(SerializationError):
+            shop.do(write(lock=LOCK))
+
+    assert serialization.counts.refused == 2
+    (entry,) = serialization.blacklist.all()
+    assert (entry.attribute, entry.endpoint, entry.added_by) == ("lock", "view", "raise")
+    assert entry.count == 2
+    assert sum("attribute_refused" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_what_was_refused_is_logged_anew_when_another_policy_treats_it_otherwise(caplog):
+    shop = make_app()
     with pytest.raises(SerializationError):
         shop.do(write(lock=LOCK))
+    shop.state.repository.serialization.policy.chosen = lambda: "blacklist"
 
-    assert serialization.counts.refused == 1
-    assert len(serialization.blacklist) == 0
+    shop.do(write(lock=LOCK))
+
+    assert any("attribute_blacklisted" in record.getMessage() for record in caplog.records)
 
 
 # -- what may happen to a value --------------------------------------------------------------------
