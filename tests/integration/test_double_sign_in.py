@@ -14,7 +14,7 @@ from flask_msm.testing.memcached import wait_until
 from harness.memcached import addresses
 
 
-BROWSERS = 200
+BROWSERS = 60
 COOKIE = "session"
 
 

@@ -123,10 +123,10 @@ def without_weak_entries():
 MISSING = {
     "marks of what the cluster lacks": (
         without_marks,
-        {"first": 40},
+        {"first": 41},
         ("lost", "undead", "signed out"),
     ),
-    "the hand-over of what ended": (without_tombstones, {"first": 5}, ("undead",)),
+    "the hand-over of what ended": (without_tombstones, {"first": 7}, ("undead",)),
     "a look at this host": (without_local_copies, {}, ("forgotten",)),
     "that a guess is one": (without_weak_entries, {}, ("overwritten",)),
 }
