@@ -53,10 +53,12 @@ def drain(console: Console, node: str, *, force: bool, order: Order) -> None:
 @changing("undrain")
 @click.argument("node", shell_complete=complete_nodes)
 def undrain(console: Console, node: str, *, order: Order) -> None:
-    """Take NODE into use again; it is rebuilt first."""
-    if goes_on(order, f"{node} is written again, and trusted after its rebuild", hurts=False):
+    """Take NODE into use again; it is filled first."""
+    if goes_on(
+        order, f"{node} is written again, and is filled before it counts as up", hurts=False
+    ):
         done = console.undrain(node, **order.by)
-        text = f"{node} is in use again and waits for its rebuild."
+        text = f"{node} is in use again and waits to be filled."
         show_change(console, order, done, {"node": node, "drain": None}, text)
 
 

@@ -9,6 +9,7 @@ from flask_msm.cluster.control import DISTRIBUTION, ON_RECONNECT, POLICY
 from flask_msm.errors import quoted
 
 from .cli_causes import cause_lines
+from .state.facts import word_of
 from .state.formatting import iso
 from .state.readiness import waits_for
 
@@ -42,10 +43,8 @@ def status_lines(view: Snapshot) -> tuple[list[tuple[str, str]], bool]:
             by = f"chosen by {choice.set_by}, applied by {choice.applied_by} of {choice.of}"
         lines.append((name.replace("_", " "), f"{choice.value} ({by})"))
     for node in view.nodes:
-        trusted = "trusted" if node.trusted else "not trusted"
-        state = node.state or "unknown"
         up = f"up for {_up(node)} of {len(live)} workers"
-        lines.append((node.id, f"{state}, {trusted}, {up}"))
+        lines.append((node.id, f"{word_of(node)}, {up}"))
     lines.append(("kept on hosts", f"{_kept(live)} sessions that the cluster does not know yet"))
     lines.append(("sessions lost", _lost(view)))
     failing = _failing(live)

@@ -359,7 +359,7 @@ def node_down(*, at=NOW, **size):
                 at - 307,
                 "warning",
                 "mode_changed",
-                f"Worker {lone.id} went to local fallback",
+                f"Worker {lone.id} keeps its sessions on its host",
                 detail="n1 and n2 timed out from this worker only",
             ),
             event(
@@ -425,7 +425,7 @@ def all_down(*, at=NOW):
                 at - 363,
                 "error",
                 "mode_changed",
-                "All workers of web-1 went to local fallback",
+                "All workers of web-1 keep their sessions on their host",
                 detail="No memcached node answers",
                 workers=names,
             ),

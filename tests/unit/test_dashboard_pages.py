@@ -219,7 +219,7 @@ def test_a_change_of_an_operator_is_shown_with_before_after_and_result():
 def test_a_node_shows_its_latencies_its_rare_counters_and_how_often_it_failed():
     snapshot = node_down()
     text = words(page("nodes/n1", snapshot))
-    assert "Answers to probes, p50, p95, p99 0.7, 1.4, 4.2 ms" in text
+    assert "Answers to probes half within 0.7 ms, 95 of 100 within 1.4 ms" in text
     assert "Expired without having been read 40,122" in text
     assert "Failed workers since they were started never" in text
     first = snapshot.nodes[0]

@@ -211,8 +211,8 @@ def test_a_node_is_what_most_see_and_trusted_only_by_all(picture):
     assert (seen.state, seen.trusted, len(seen.opinions)) == ("up", False, 3)
     assert (other.state, other.trusted) == (None, None)
     lines = dict(status_lines(view)[0])
-    assert lines["n1"] == "up, not trusted, up for 2 of 3 workers"
-    assert lines["n2"] == "unknown, not trusted, up for 0 of 3 workers"
+    assert lines["n1"] == "up, up for 2 of 3 workers"
+    assert lines["n2"] == "not seen yet, up for 0 of 3 workers"
 
 
 def test_statistics_are_those_read_last(picture):

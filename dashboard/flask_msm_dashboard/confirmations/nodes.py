@@ -81,8 +81,8 @@ def undrain_confirmation(snapshot: Snapshot, form: Form) -> Confirmation:
         title=_("Undrain {id}?", id=node.id),
         points=[
             _(
-                "{id} is written again at once. It is filled from the other copies, and then"
-                " trusted like the others.",
+                "{id} is written again at once. It is filled from the other copies, and is up when"
+                " it has all of them.",
                 id=node.id,
             ),
             reach(snapshot),

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from flask_msm.operations.state import facts
 from flask_msm.operations.state.formatting import clock, number, size
-from flask_msm.operations.state.texts import _, plural
+from flask_msm.operations.state.readiness import waits_for
+from flask_msm.operations.state.texts import _, listed, plural
 
 from .charts import Axis, Block, Tick
 
@@ -28,12 +29,13 @@ _UNEVEN = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Sure:
-    """One thing to be sure of: a shape, what is so, the rest of the sentence, where to go."""
+    """One thing to be sure of: a shape, what is so, the rest of the sentence, where to go, why."""
 
     level: str
     strong: str
     text: str
     href: str = ""
+    why: str = ""
 
 
 def sure_of(snapshot: Snapshot) -> tuple[Sure, ...]:
@@ -64,9 +66,11 @@ def _workers(snapshot: Snapshot) -> Sure:
 
 
 def _restart(snapshot: Snapshot) -> Sure:
-    if facts.all_up(snapshot):
+    waits = [f"{one.node} {one.text}" if one.node else one.text for one in waits_for(snapshot)]
+    if not waits:
         return Sure("ok", _("Safe"), _("to restart the next node"))
-    return Sure("bad", _("Not safe"), _("to restart another node"))
+    why = listed(waits, most=2)
+    return Sure("bad", _("Not safe"), _("to restart another node"), why=_("Waits: {why}", why=why))
 
 
 @dataclass(frozen=True, slots=True)

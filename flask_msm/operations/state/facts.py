@@ -150,12 +150,18 @@ def is_rebuilding(node: Node) -> bool:
     return node.state == "recovering" or (node.state in ANSWERING and node.trusted is False)
 
 
-def all_up(snapshot: Snapshot) -> bool:
-    """Return whether every node in use is up, so that the next one may be restarted."""
-    return bool(snapshot.nodes) and all(
-        node.phase in {"up", "drained"} if node.phase is not None else node.state in ANSWERING
-        for node in snapshot.nodes
-    )
+def word_of(node: Node) -> str:
+    """Return what a node is, in the words of pages, command line and events."""
+    if node.drain is not None and node.drain.value == "draining":
+        return _("being drained")
+    words = {
+        "up": _("up"),
+        "filling": _("being filled"),
+        "down": _("down"),
+        "drained": _("drained"),
+        "unreached": _("not reached by some workers"),
+    }
+    return words.get(node.phase or "", _("not seen yet"))
 
 
 def circuit_of(node: Node) -> str:
