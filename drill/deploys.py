@@ -50,6 +50,7 @@ def upgraded(scene: Scene) -> None:
     for site in scene.stage.all_sites().values():
         site.root = ROOT
     scene.deploy(EAST, {})
+    scene.wait_all_known()
     for node in ("n1", "n2"):
         cluster.kill([node])
         scene.lasts(f"one host upgraded, {node} killed")
@@ -61,6 +62,7 @@ def upgraded(scene: Scene) -> None:
     scene.kill_before_fresh_eyes(crowd, "n3", "all upgraded, n3 killed")
     cluster.restart(["n3"])
     scene.recover()
+    scene.never_reported("layouts_differ")
 
 
 def there_and_back(scene: Scene) -> None:

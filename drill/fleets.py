@@ -26,6 +26,8 @@ PATIENT: dict[str, object] = {
 }
 #: Sessions of a node that is rebuilt, and time in seconds that may take.
 _MANY, _LONG = 100_000, 900.0
+#: Time in seconds in which a node is filled that one worker does not reach.
+FILLED = 90.0
 #: Of so many records one at most may be stored twice: where the killed one was, and what is changed
 #: meanwhile.
 _TWICE = 10
@@ -40,12 +42,16 @@ def fleet_started(scene: Scene) -> None:
 
 
 def worker_cut_off(scene: Scene) -> None:
-    """Cut one worker off from a node that comes back empty meanwhile."""
+    """Cut one worker off from a node that comes back empty meanwhile, until others filled it."""
     cluster, crowd = scene.stage.cluster, scene.crowd(IDLE)
     cluster.set_fault(Fault.SWALLOWS, ["n2"], WEST)
     scene.lasts("one worker cut off from n2")
+    filled = scene.filled("n2")
     cluster.nodes["n2"].restart()
     scene.lasts("n2 back empty for the others")
+    # A bad link of one worker keeps no node from being filled.
+    wait_until(lambda: scene.filled("n2") > filled, "n2 to be filled while the cut lasts", FILLED)
+    scene.lasts("n2 filled, the worker still cut off")
     cluster.set_fault(Fault.NONE, ["n2"], WEST)
     scene.recover()
     scene.kill_before_fresh_eyes(crowd, "n1", "all reach n2, n1 killed")

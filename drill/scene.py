@@ -105,6 +105,15 @@ class Scene:
         """Call it a failure when a worker has logged an event of these kinds."""
         self._seen.failed += [line for kind in kinds for line in self.stage.reported(kind)]
 
+    def filled(self, node: str) -> int:
+        """Return how often workers have logged that they filled a node."""
+        lines = self.stage.reported("rebuild_finished")
+        return sum(f" {node} " in line for line in lines)
+
+    def wait_all_known(self) -> None:
+        """Wait until a worker of this version sees all others live, of whichever version."""
+        self.stage.wait_all_known()
+
     def phase(self, phase: str) -> None:
         """Say what is the matter from now on."""
         self._seen.phase = phase

@@ -27,6 +27,8 @@ from .tls import CERTIFICATE, with_context
 
 
 if TYPE_CHECKING:
+    from flask_msm.cluster.workers import WorkerRegistry
+
     from .balancer import Balancer
 
 EAST, WEST, FRESH = "east", "west", "fresh"
@@ -141,6 +143,24 @@ class Stage:
                 "all nodes to be up",
                 patience or self._patience,
             )
+
+    def wait_all_known(self) -> None:
+        """Wait until a look at the nodes shows all workers as living."""
+        pids = {pid for site in self.sites.values() for pid in site.pids()}
+
+        def known(workers: WorkerRegistry) -> bool:
+            return pids <= {int(name.split(":")[-2]) for name in workers.living()}
+
+        with self._outside() as (manager, app):
+            manager.check(app, timeout=PATIENCE)
+            cluster = manager.state(app).parts.cluster
+            assert cluster is not None  # noqa: S101  (there are nodes)
+
+            def all_known() -> bool:
+                cluster.monitor.tick()
+                return known(cluster.workers)
+
+            wait_until(all_known, "all workers to be seen", PATIENCE)
 
     def stop_distribution(self) -> None:
         """Stop distribution as an operator does, and wait until every worker obeys."""

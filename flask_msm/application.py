@@ -8,7 +8,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +51,7 @@ from .maintenance.reporting import StatusReporter
 from .maintenance.retries import RetryQueue
 from .maintenance.runtime import Runtime
 from .maintenance.scheduler import Scheduler
-from .maintenance.totals import SharedTotals
+from .maintenance.totals import SharedTotals, counts_of
 from .policies import PolicyInForce
 from .process.background import Background
 from .record.encryption import encryption_of
@@ -540,12 +540,12 @@ class Cluster:
             "blacklist": self.overrides.entries,
             "live": lambda: len(serialization.live),
             "policy": lambda: serialization.policy.name,
-            "sessions": lambda: asdict(repository.counters),
-            "serialization": lambda: asdict(serialization.counts),
+            "sessions": lambda: counts_of(repository.counters),
+            "serialization": lambda: counts_of(serialization.counts),
             "copies": lambda: self.copies.found,
             "lost": lambda: repository.losses.report(repository.meter.asked_for()),
             "cluster": lambda: {
-                **asdict(self.store.nodes.counters),
+                **counts_of(self.store.nodes.counters),
                 "mirror_dropped": self.mirror.dropped if self.mirror else 0,
                 "clock_ahead": self._application.stamps.clock_ahead,
                 "journals_taken_over": self._application.local.journals.taken,

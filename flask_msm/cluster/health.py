@@ -145,6 +145,8 @@ def advance(
         doubts = health.doubts if health.state is _RECOVERING else 0
         return _moved(health, Signal.ANSWERED, now)._replace(doubts=doubts)
     if observation is Observation.PROBE_SUCCESS:
+        if health.state is _UP and not (health.doubts or health.losses or health.good_probes):
+            return health  # the rule
         good = health.good_probes + 1
         signal = Signal.RECOVERED if good >= limits.recoveries else Signal.SEEN
         moved = _moved(health, signal, now)._replace(doubts=0, good_probes=good)

@@ -37,6 +37,20 @@ class Held(NamedTuple):
     beats: Mapping[str, bytes] = {}
 
 
+class Looking(NamedTuple):
+    """What a node is asked in a tick.
+
+    Attributes:
+        whole: Keys of what is asked for with its value.
+        tokens: Keys of which the cas ids are asked for: of maps, and of the beats of others.
+        beats: Keys under which a beat is left there, with their times to live in seconds.
+    """
+
+    whole: list[str]
+    tokens: list[str]
+    beats: Mapping[str, int]
+
+
 class _Known(NamedTuple):
     """What a memory held of a map.
 
@@ -77,41 +91,50 @@ class NodeMaps:
         seen = {key: items[key].token.unique for key in watched if key in items}
         return Held(found, shown, seen)
 
-    def look(
+    def looking(
         self,
         node: MemcachedNode,
         maps: Sequence[SharedMap],
-        deadline: float,
-        *,
-        watched: Sequence[str],
+        watched: Iterable[str],
         beats: Mapping[str, int],
-    ) -> Held:
-        """Learn what *node* holds of *maps*, which as a rule is what it held.
-
-        One round trip, and another one for maps that have changed after a time of rest.
+    ) -> Looking:
+        """Return what to ask a node that ``can_look``; ``held`` takes what it answers.
 
         The cas ids of the beats under *watched* are asked for as well. *beats* are the keys under
         which a beat is left there, with their times to live in seconds.
+        """
+        whole = [self._identities.key]
+        tokens: list[str] = []
+        for shared in maps:
+            before = self._known.get((node.id, shared.key))
+            # What has just changed goes on changing.
+            (whole if before is None or before.changed else tokens).append(shared.key)
+        return Looking(whole, [*tokens, *watched], beats)
+
+    def held(
+        self,
+        node: MemcachedNode,
+        maps: Sequence[SharedMap],
+        looks: Mapping[str, Look],
+        deadline: float,
+        watched: Iterable[str],
+    ) -> Held:
+        """Learn from *looks* what *node* holds of *maps*, which as a rule is what it held.
+
+        No round trip, and one for maps that have changed after a time of rest.
 
         Raises:
             NodeError: It failed.
         """
-        if not node.can_look:
-            return self.read(node, maps, deadline, watched)
-        name = self._identities.key
         known = {shared.key: self._known.get((node.id, shared.key)) for shared in maps}
-        # What has just changed goes on changing.
-        whole = [key for key, before in known.items() if before is None or before.changed]
-        tokens = [key for key in known if key not in whole]
-        looks = node.look([name, *whole], [*tokens, *watched], deadline, beats=beats)
-        identity = _item(looks.get(name))
+        identity = _item(looks.get(self._identities.key))
         memory = identity.value if identity is not None else None
         now = memory, maps[0].keyring()
         changed = [
             shared.key
             for shared in maps
-            if shared.key in tokens
-            and shared.key in looks
+            if shared.key in looks
+            and looks[shared.key].value is None
             and not _is_the_same(known[shared.key], looks[shared.key], now, shared)
         ]
         items = node.get_many(changed, deadline) if changed else {}
@@ -124,7 +147,8 @@ class NodeMaps:
                 item = Item(look.value, look.token)
             else:
                 assert before is not None  # noqa: S101  (only then is the value not asked for)
-                found.append(before.held._replace(token=look.token))
+                is_old = before.held.token == look.token
+                found.append(before.held if is_old else before.held._replace(token=look.token))
                 continue
             found.append(shared.merge(item))
             self._remember(node, shared, memory, before, found[-1])

@@ -47,15 +47,18 @@ class ClockWatch:
             text = (
                 f"the clock of {node_id} is {_said(off)} the others: sessions are kept as long as"
                 " meant, but set it right"
+                if abs(off) > TOLERANCE
+                else None
             )
-            wrong = abs(off) > TOLERANCE
-            self._conditions.note(NODE_CLOCK, node_id, text if wrong else None, node=node_id)
+            self._conditions.note(NODE_CLOCK, node_id, text, node=node_id)
         host = socket.gethostname()
         text = (
             f"the clock of host {host} is {_said(-correction)} the nodes: sessions are stamped"
             " with the time of the nodes, but set it right"
+            if correction
+            else None
         )
-        self._conditions.note(HOST_CLOCK, host, text if correction else None)
+        self._conditions.note(HOST_CLOCK, host, text)
 
 
 def _said(seconds: float) -> str:

@@ -14,7 +14,7 @@ from flask_msm.cluster.beats import Question
 from flask_msm.cluster.control import DISTRIBUTION, STOPPED
 from flask_msm.cluster.health import NodeState, Observation
 from flask_msm.cluster.mode import Mode, ModeSignal
-from flask_msm.cluster.node_maps import Held, NodeMaps
+from flask_msm.cluster.node_maps import Held, Looking, NodeMaps
 from flask_msm.cluster.nodes import FleetFacts
 from flask_msm.errors import NodeError, NodeValueError
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from flask_msm.cluster.shared_map import Fetched, SharedMap
     from flask_msm.cluster.workers import WorkerRegistry
     from flask_msm.memcached.client import MemcachedNode
+    from flask_msm.memcached.protocol import Look
     from flask_msm.process.clock import Clock
 
     from .host_copy import HostCopy
@@ -46,6 +47,18 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 #: What nodes are asked that have no beat of a worker that is watched.
 NO_QUESTION = Question({}, {})
+
+
+class Plan(NamedTuple):
+    """What nodes are asked in a tick, by id.
+
+    Attributes:
+        questions: About workers, and the beats that are left there.
+        looking: The whole of it, as it is sent to nodes that can look.
+    """
+
+    questions: Mapping[str, Question]
+    looking: Mapping[str, Looking]
 
 
 class News(NamedTuple):
@@ -117,7 +130,22 @@ class Membership:
 
     # -- a tick --------------------------------------------------------------------------------
 
-    def sync(self, probed: Probed, until: float | None, *, keeps: bool, restoring: bool) -> News:
+    def plan(self) -> Plan:
+        """Return what nodes are to be asked in this tick. No I/O."""
+        questions, maps = self.workers.questions(), self._all_maps()
+        looking = {}
+        for node_id, node in self.nodes.items():
+            if node.can_look:
+                asked = questions.get(node_id, NO_QUESTION)
+                looking[node_id] = self._maps.looking(node, maps, asked.watched, asked.beats)
+        return Plan(questions, looking)
+
+    def _all_maps(self) -> tuple[SharedMap, ...]:
+        return self.control.shared, self.workers.shared, self.ended.shared
+
+    def sync(
+        self, plan: Plan, probed: Probed, until: float | None, *, keeps: bool, restoring: bool
+    ) -> News:
         """Put together what the nodes know, and bring each up to date.
 
         It has to be over at *until* (monotonic time, seconds). *keeps*: this host has changes of an
@@ -131,8 +159,8 @@ class Membership:
             else:
                 changes += self.failed(node_id, reason, probing=True)
         self.ended.share()
-        maps = self.control.shared, self.workers.shared, self.ended.shared
-        held, lost = self._ask(probed.answered, maps, until)
+        maps = self._all_maps()
+        held, lost = self._ask(plan, probed.answered, maps, until)
         changes += lost
         pulled = {node_id: found.maps for node_id, found in held.items()}
         strangers = self._signs_of_strangers(held, until)
@@ -383,18 +411,27 @@ class Membership:
         return [shared.merge(found.get(shared.key)) for shared in maps]
 
     def _ask(
-        self, node_ids: Iterable[str], maps: Sequence[SharedMap], until: float | None
+        self,
+        plan: Plan,
+        answered: Mapping[str, Mapping[str, Look] | None],
+        maps: Sequence[SharedMap],
+        until: float | None,
     ) -> tuple[dict[str, Held], list[Change]]:
         """Learn what nodes hold in a tick, and who lives; return it by id, and what changed."""
-        asked = self.workers.questions()
 
-        def ask(node: MemcachedNode, deadline: float) -> Held:
-            question = asked.get(node.id, NO_QUESTION)
-            watched, beats = list(question.watched), question.beats
-            return self._maps.look(node, maps, deadline, watched=watched, beats=beats)
+        def ask(node_id: str, deadline: float) -> Held:
+            node, looks = self.nodes[node_id], answered[node_id]
+            watched = list(plan.questions.get(node_id, NO_QUESTION).watched)
+            looking = plan.looking.get(node_id)
+            if looks is None:
+                if not node.can_look:
+                    return self._maps.read(node, maps, deadline, watched)
+                looking = looking or self._maps.looking(node, maps, watched, {})
+                looks = node.look(looking.whole, looking.tokens, deadline, beats=looking.beats)
+            return self._maps.held(node, maps, looks, deadline, watched)
 
-        held, changes = self._each(node_ids, ask, until, probing=True)
-        self.workers.hear(asked, {node_id: found.beats for node_id, found in held.items()})
+        held, changes = self._each(answered, ask, until, probing=True)
+        self.workers.hear(plan.questions, {id_: found.beats for id_, found in held.items()})
         if not held or not self._is_new():
             return held, changes
         unknown = self.workers.unknown()
@@ -413,13 +450,13 @@ class Membership:
             if found.maps[0].foreign
         }
         signs, _ = self._each(
-            pulses, lambda node, by: self._maps.beats(node, [pulses[node.id]], by), until
+            pulses, lambda id_, by: self._maps.beats(self.nodes[id_], [pulses[id_]], by), until
         )
         return {node_id: b"".join(found.values()) for node_id, found in signs.items()}
 
     def _survey(self, asked: Mapping[str, Question], until: float | None) -> list[Change]:
-        def ask(node: MemcachedNode, deadline: float) -> Mapping[str, bytes]:
-            return self._maps.beats(node, asked[node.id].watched, deadline)
+        def ask(node_id: str, deadline: float) -> Mapping[str, bytes]:
+            return self._maps.beats(self.nodes[node_id], asked[node_id].watched, deadline)
 
         beats, changes = self._each(asked, ask, until)
         self.workers.hear(asked, beats)
@@ -428,7 +465,7 @@ class Membership:
     def _each(
         self,
         node_ids: Iterable[str],
-        ask: Callable[[MemcachedNode, float], T],
+        ask: Callable[[str, float], T],
         until: float | None = None,
         *,
         probing: bool = False,
@@ -438,7 +475,7 @@ class Membership:
         changes: list[Change] = []
         for node_id in node_ids:
             try:
-                answer = ask(self.nodes[node_id], self._by(until))
+                answer = ask(node_id, self._by(until))
             except NodeError as error:
                 changes += self.failed(node_id, error, probing=probing)
             else:
@@ -451,7 +488,9 @@ class Membership:
         self, node_ids: Iterable[str], maps: Sequence[SharedMap], until: float | None = None
     ) -> tuple[dict[str, Held], list[Change]]:
         """Learn all that nodes hold, each in one round trip; return it by id, and what changed."""
-        return self._each(node_ids, lambda node, by: self._maps.read(node, maps, by), until)
+        return self._each(
+            node_ids, lambda id_, by: self._maps.read(self.nodes[id_], maps, by), until
+        )
 
     def _push_all(
         self,

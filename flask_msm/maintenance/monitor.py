@@ -2,9 +2,10 @@
 
 Rule 1: a tick goes one way, and what a step finds is handed to the next ones:
 
-    probe      one ``stats`` for each node, and the clocks of all of them compared
-    sync       one multi-get for each node: what workers share is joined, and written where it is
-               not known; what it shows is applied to this worker
+    probe      one round trip for each node: its statistics, and the cas ids of what workers share;
+               the clocks of all of them are compared
+    sync       what workers share is read where it has changed, joined, and written where it is not
+               known; what it shows is applied to this worker
     react      nodes and modes that changed are recorded, and what follows is begun
     obey       what operators chose at run time
     fail back  sessions that ended elsewhere end here, and those of an outage go back
@@ -124,9 +125,10 @@ class Monitor:
 
     def _learn(self, until: float | None) -> None:
         failback = self.failback
-        probed = self.prober.probe_all(until)
+        plan = self.membership.plan()
+        probed = self.prober.probe_all(until, plan.looking)
         news = self.membership.sync(
-            probed, until, keeps=failback.waits(), restoring=failback.is_restoring
+            plan, probed, until, keeps=failback.waits(), restoring=failback.is_restoring
         )
         self.reactions.follow(news.changes)
         self.reactions.obey()

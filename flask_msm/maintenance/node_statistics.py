@@ -100,12 +100,12 @@ def numbers_from(
     They were read *at* (seconds since the epoch), which took *latency* seconds; *own* is that time
     by the clock of this machine.
     """
-    # Longer ones are no numbers of memcached, which has 64 bits.
-    number = {
-        name: int(text)
-        for name, text in found.items()
-        if len(text) <= 20 and text.isascii() and text.isdigit()
-    }.get
+
+    def number(name: str) -> int | None:
+        text = found.get(name, "")
+        # Longer ones are no numbers of memcached, which has 64 bits.
+        return int(text) if len(text) <= 20 and text.isascii() and text.isdigit() else None
+
     version = found.get("version", "")
     time = number("time")
     largest = number("item_size_max") or 0

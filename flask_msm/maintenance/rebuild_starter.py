@@ -71,6 +71,9 @@ class RebuildStarter:
         if not self.membership.may_believe() or not self.rebuilds:
             return None
         for node_id, view in views.items():
+            if view.state is NodeState.UP and view.trusted:
+                self._doubted_since.pop(node_id, None)
+                continue
             if node_id in self._left:
                 continue
             others = [
@@ -82,7 +85,7 @@ class RebuildStarter:
                 continue  # what only that one holds would be missing
             if view.state is NodeState.DRAINING:
                 return "drain", node_id, [other for other in others if views[other].rights.written]
-            if view.state is not NodeState.UP or view.trusted:
+            if view.state is not NodeState.UP:
                 self._doubted_since.pop(node_id, None)
             elif self._is_quiet(node_id):
                 return "rebuild", node_id, others

@@ -80,13 +80,19 @@ class StatusReporter:
         self.before()
         self._say_refused()
         worker = self.membership.workers.worker
-        data = self.reports.seal(worker, self.facts(numbers))
+        totals = self.totals.share(numbers)
+        del totals["nodes"]
+        data = self.reports.seal(worker, self.facts(numbers, totals))
         self.store.local.put_blob(note_name(worker), data)
-        self.totals.share(numbers)
         self.reports.publish(worker, data, self._clock.monotonic() + self.membership.timeout)
 
-    def facts(self, numbers: Mapping[str, Numbers]) -> dict[str, Any]:
-        """Return what this worker knows, as JSON takes it: times in seconds since the epoch."""
+    def facts(
+        self, numbers: Mapping[str, Numbers], totals: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Return what this worker knows, as JSON takes it: times in seconds since the epoch.
+
+        *totals* are those of this worker, if they were put together just now.
+        """
         facts: dict[str, Any] = {
             "at": self._clock.time(),
             # By the clock of the fleet, which may not have been known at that time.
@@ -104,7 +110,7 @@ class StatusReporter:
                 for node_id in self.membership.table.node_ids
             },
             "traffic": self._traffic(),
-            "totals": self.totals.own(),
+            "totals": totals or self.totals.own(),
             "local": self._kept(),
             "events": [_said(event._asdict()) for event in self.membership.events.newest(EVENTS)],
             "rebuild": self._rebuild(),

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from .node_statistics import Numbers
 
 
+def counts_of(counters: Any) -> dict[str, int]:
+    """Return what a dataclass with slots has counted, by name."""
+    return {name: getattr(counters, name) for name in counters.__slots__}
+
+
 @dataclass(eq=False)
 class SharedTotals:
     """Puts the totals of this worker together and where the workers of its host find them.

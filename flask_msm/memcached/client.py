@@ -23,9 +23,10 @@ from .exchange import CasExchange, FailedReply, PendingReply
 from .failures import OF_A_VALUE, classify
 from .listing import Digests, Expiries, Listing
 from .pool import Pool
-from .protocol import Answer, ManyAnswers, ManyItems, ManyLooks, ManyValues, OneItem, Statistics
+from .protocol import Answer, ManyAnswers, ManyItems, ManyLooks, ManyValues, OneItem
 from .quick import QuickCommands
 from .resolver import Resolver, UnixSocket
+from .statistics import Statistics, StatisticsAndLooks
 
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from .endpoint import ConnectionCounters
     from .protocol import CasToken, Exchange, Item, Look, Reply, Values
+    from .statistics import Probe
     from .wire import ServerError
 
 T = TypeVar("T")
@@ -223,20 +225,7 @@ class MemcachedNode:
         Raises:
             NodeError: One of the commands it takes has failed.
         """
-        try:
-            keys, commands = (
-                [*beats],
-                [
-                    wire.beat(wire.key_bytes(key), wire.checked_ttl(ttl, self.clock_ahead))
-                    for key, ttl in beats.items()
-                ],
-            )
-            for asked, is_whole in ((whole, True), (tokens, False)):
-                for key in asked:
-                    keys.append(key)
-                    commands.append(wire.look_at(key, whole=is_whole))
-        except wire.IllegalKeyError as exc:
-            raise classify(self.id, exc) from exc
+        keys, commands = self._looking(whole, tokens, beats)
         found: dict[str, Look] = {}
         retries = self._endpoint.retry_attempts
         for start in range(0, len(keys), BATCH):
@@ -246,6 +235,44 @@ class MemcachedNode:
         for key in beats:
             found.pop(key, None)
         return found
+
+    def probe(
+        self,
+        whole: Iterable[str],
+        tokens: Iterable[str],
+        deadline: float,
+        *,
+        beats: Mapping[str, int],
+    ) -> Probe:
+        """Return the node's statistics and what ``look`` returns, in one round trip.
+
+        Raises:
+            NodeError: It failed; a ``NodeValueError`` if it gives no statistics.
+        """
+        keys, commands = self._looking(whole, tokens, beats)
+        reply = StatisticsAndLooks(ManyLooks(keys, OF_A_VALUE))
+        sent = wire.stats(()) + b"".join(commands)
+        found = self._start(sent, reply, deadline).result()
+        for key in beats:
+            found.looks.pop(key, None)
+        return found
+
+    def _looking(
+        self, whole: Iterable[str], tokens: Iterable[str], beats: Mapping[str, int]
+    ) -> tuple[list[str], list[bytes]]:
+        """Return keys, and the command for each."""
+        keys, commands = [*beats], []
+        try:
+            for key, ttl in beats.items():
+                seconds = wire.checked_ttl(ttl, self.clock_ahead)
+                commands.append(wire.beat(wire.key_bytes(key), seconds))
+            for asked, is_whole in ((whole, True), (tokens, False)):
+                for key in asked:
+                    keys.append(key)
+                    commands.append(wire.look_at(key, whole=is_whole))
+        except wire.IllegalKeyError as exc:
+            raise classify(self.id, exc) from exc
+        return keys, commands
 
     def add_many(
         self, items: Mapping[str, tuple[bytes, int | None]], deadline: float

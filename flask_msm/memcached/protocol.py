@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 
-from .wire import ProtocolError, ServerError, UnsupportedError, WireError
+from .wire import ProtocolError, ServerError, WireError
 
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ T_co = TypeVar("T_co", covariant=True)
 
 LINE_LIMIT = 2048
 VALUE_LIMIT = 128 * 1024 * 1024
-STATS_LIMIT = 1024 * 1024
 
 END = b"END\r\n"
 _ITEM_TRAILER = b"\r\n" + END
@@ -30,7 +29,6 @@ _META_HEAD = re.compile(rb"HD(?: c([0-9]{1,20}))?\r\n")
 _META_ITEM = re.compile(rb"VA ([0-9]{1,10}) c([0-9]{1,20})\r\n")
 #: Nothing is there, or was stored.
 _META_NOTHING = b"EN", b"NS"
-_STATISTIC = re.compile(rb"STAT ([!-~]+) ([^\r\n]*)")
 
 
 class CasToken(NamedTuple):
@@ -123,7 +121,7 @@ class Answer(Generic[T]):
         self._line = data[:end]
         if self._line not in self._answers:
             raise _not_an_answer(self._line)
-        _expect_end(data, end + 2)
+        expect_end(data, end + 2)
         return True
 
     def outcome(self, horizon: int) -> T:  # noqa: ARG002
@@ -171,7 +169,7 @@ class ManyAnswers(Generic[T]):
                 return False
             self._found.append(self._meaning(received[position:end]))
             position = end + 2
-        _expect_end(received, position)
+        expect_end(received, position)
         return True
 
     def _meaning(self, line: bytes) -> T | ServerError:
@@ -220,7 +218,7 @@ class OneItem:
         elif data == END:
             return True
         else:
-            _check_line(data, 0)
+            check_line(data, 0)
         if not self._received:
             self._received += data
         return False
@@ -264,7 +262,7 @@ class ManyItems:
         while not received.startswith(END, position):
             head = _ITEM.match(received, position)
             if head is None:
-                _check_line(received, position)
+                check_line(received, position)
                 break
             key, length, unique = head.groups()
             if key not in self._keys or key in self._found:
@@ -281,7 +279,7 @@ class ManyItems:
             self._size += end - start
             position = end + 2
         else:
-            _expect_end(received, position + len(END))
+            expect_end(received, position + len(END))
             return True
         del received[:position]
         return False
@@ -335,7 +333,7 @@ class ManyValues:
         while not received.startswith(END, position):
             head = _VALUE.match(received, position)
             if head is None:
-                _check_line(received, position)
+                check_line(received, position)
                 break
             key, start = head[1], head.end()
             end = start + int(head[2])
@@ -350,7 +348,7 @@ class ManyValues:
             places[key] = start, end
             position = end + 2
         else:
-            _expect_end(received, position + len(END))
+            expect_end(received, position + len(END))
             return True
         self._position = position
         return False
@@ -401,7 +399,7 @@ class ManyLooks:
             position = end
             self._done += 1
         else:
-            _expect_end(received, position)
+            expect_end(received, position)
             return True
         self._received = received[position:]
         return False
@@ -449,51 +447,6 @@ class ManyLooks:
         self._done = self._size = 0
 
 
-class Statistics:
-    """The reply to ``stats``."""
-
-    __slots__ = ("_found", "_received", "_size")
-
-    def __init__(self) -> None:
-        self._received = b""
-        self._found: dict[str, str] = {}
-        self._size = 0
-
-    def feed(self, data: bytes) -> bool:
-        """Take the next bytes; return whether the reply is complete."""
-        self._size += len(data)
-        if self._size > STATS_LIMIT:
-            raise ProtocolError("statistics beyond every limit")
-        *lines, rest = (self._received + data).split(b"\r\n")
-        self._received = rest
-        for number, line in enumerate(lines, 1):
-            if line == b"END":
-                if number < len(lines) or rest:
-                    raise ProtocolError("more than was asked for")
-                return True
-            if len(line) > LINE_LIMIT:
-                raise ProtocolError("a line without an end")
-            statistic = _STATISTIC.fullmatch(line)
-            if statistic is None:
-                # Proxies and guarded servers answer so; sessions can live there all the same.
-                raise UnsupportedError if line == b"ERROR" else _not_an_answer(line)
-            name, text = statistic.groups()
-            self._found[name.decode("ascii")] = text.decode("ascii", "replace")
-        if len(rest) > LINE_LIMIT:
-            raise ProtocolError("a line without an end")
-        return False
-
-    def outcome(self, horizon: int) -> dict[str, str]:  # noqa: ARG002
-        """Return the statistics by name."""
-        return self._found
-
-    def reset(self) -> None:
-        """Forget what came in."""
-        self._received = b""
-        self._found = {}
-        self._size = 0
-
-
 def _line_end(data: bytes | bytearray, start: int) -> int:
     """Return where the line that begins at *start* ends, -1 if it goes on."""
     end = data.find(b"\r\n", start, start + LINE_LIMIT + 2)
@@ -502,14 +455,15 @@ def _line_end(data: bytes | bytearray, start: int) -> int:
     return end
 
 
-def _check_line(data: bytes | bytearray, start: int) -> None:
+def check_line(data: bytes | bytearray, start: int) -> None:
     """Raise if a line that is no answer stands at *start*; return if its end is missing."""
     end = _line_end(data, start)
     if end >= 0:
         raise _not_an_answer(bytes(data[start:end]))
 
 
-def _expect_end(data: bytes | bytearray, end: int) -> None:
+def expect_end(data: bytes | bytearray, end: int) -> None:
+    """Raise if *data* goes on behind *end*."""
     if len(data) != end:
         raise ProtocolError("more than was asked for")
 

@@ -44,7 +44,7 @@ def shape_of(kind: type) -> str:
 
 
 def _shape(hint: Any, above: tuple[Any, ...]) -> Any:
-    names = _names(hint) if isinstance(hint, type) and hint not in above else ()
+    names = _names(hint) or _columns(hint) if isinstance(hint, type) and hint not in above else ()
     if names:
         hints, inside = get_type_hints(hint), (*above, hint)
         return hint.__name__, [(name, _shape(hints[name], inside)) for name in names]
@@ -72,11 +72,21 @@ def _names(kind: Hashable) -> tuple[str, ...]:
 
 
 @cache
+def _columns(kind: Hashable) -> tuple[str, ...]:
+    """Return the names in a ``NamedTuple``, which is packed as the plain tuple it is."""
+    found: tuple[str, ...] = getattr(kind, "_fields", ())
+    return found
+
+
+@cache
 def _reader(hint: Any) -> Callable[[Any], Any]:
     """Return what makes a value of a type from plain data."""
     if is_dataclass(hint) and isinstance(hint, type):
         hints = get_type_hints(hint)
         return _instances(hint, [(name, _reader(hints[name])) for name in _names(hint)])
+    if _columns(hint):
+        make: Callable[[Any], Any] = cast("Any", hint)._make
+        return make
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
         (inner,) = [one for one in arguments if one is not NoneType]

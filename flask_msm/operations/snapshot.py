@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from flask_msm.cluster.conditions import Condition
 from flask_msm.cluster.phases import PhaseName
@@ -27,9 +27,8 @@ Source = Literal["fleet", "host", "self"]
 Fate = Literal["lives", "ended", "moved", "expired", "lost", "key_unknown"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opinion:
-    """How one worker sees one node.
+class Opinion(NamedTuple):
+    """How one worker sees one node: of large fleets there are tens of thousands.
 
     Attributes:
         trusted: Whether it accepts "missing" from the node.

@@ -9,13 +9,13 @@ from support.mutation import mutated
 from flask_msm.memcached.listing import Digests, Listing
 from flask_msm.memcached.protocol import (
     LINE_LIMIT,
-    STATS_LIMIT,
     Answer,
     ManyItems,
+    ManyLooks,
     ManyValues,
     OneItem,
-    Statistics,
 )
+from flask_msm.memcached.statistics import STATS_LIMIT, Statistics, StatisticsAndLooks
 from flask_msm.memcached.wire import WireError
 
 
@@ -25,6 +25,7 @@ MAKERS = {
     "values": lambda: ManyValues({b"a", b"k"}),
     "answer": lambda: Answer({b"STORED": True, b"NOT_STORED": False}),
     "statistics": Statistics,
+    "probe": lambda: StatisticsAndLooks(ManyLooks(["a", "k"], ["out of memory"])),
     "listing": lambda: Listing("msm:"),
     "digests": lambda: Digests("msm:", "0123456789abcdef", 1, lambda _: None),
 }

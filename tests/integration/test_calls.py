@@ -6,6 +6,8 @@ machine. The bounds are what was counted, and very few more.
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from flask import Flask, session
 from werkzeug.test import create_environ
 
 from flask_msm import MemcachedSessionManager
+from flask_msm.memcached.connection import Connection
 from flask_msm.testing.memcached import wait_until
 from scripts.calls import files_called
 from scripts.house import calls_of
@@ -133,7 +136,29 @@ def test_a_quiet_tick_calls_no_more_functions_of_ours_than_it_needs(app: Flask) 
         return len(counts) >= 6
 
     wait_until(counted, "six ticks were counted")
-    assert min(counts) <= 1180
+    assert min(counts) <= 1080
+
+
+def test_a_quiet_tick_asks_each_node_once_and_brings_its_report_to_two(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = app.extensions["msm"].parts.cluster
+    sent: list[tuple[int, int]] = []
+    send = Connection.send
+
+    def counting(connection: Connection, data: bytes, until: float, now: float) -> None:
+        sent.append((threading.get_ident(), connection.socket.getpeername()[1]))
+        send(connection, data, until, now)
+
+    monkeypatch.setattr(Connection, "send", counting)
+
+    def counted() -> list[int]:
+        sent.clear()
+        cluster.monitor.tick()
+        ports = Counter(port for thread, port in sent if thread == threading.get_ident())
+        return sorted(ports.values())
+
+    wait_until(lambda: counted() == [1, 3, 3], "a tick in which nothing changes")
 
 
 def test_a_change_of_the_policy_calls_no_more_functions_of_ours_than_it_needs(app: Flask) -> None:

@@ -65,7 +65,7 @@ def named(scene, text):
             error=f"{text}: {text}",
             address=text,
             stats_error=text,
-            opinions=tuple(replace(o, worker=text, error=text) for o in node.opinions),
+            opinions=tuple(o._replace(worker=text, error=text) for o in node.opinions),
             stats=replace(node.stats, version=text) if node.stats else None,
         )
         for node in scene.nodes

@@ -10,6 +10,7 @@ from typing import Any
 
 from flask_msm.errors import NodeBusyError, NodeError, NodeUnreachableError, NodeValueError
 from flask_msm.memcached.protocol import CasToken, Item, Look, Values
+from flask_msm.memcached.statistics import Probe
 
 
 def values_of(found: dict[str, bytes]) -> Values:
@@ -251,6 +252,9 @@ class FakeNode:
             for key, item in found.items()
             if item is not None
         }
+
+    def probe(self, whole, tokens, deadline: float, *, beats):
+        return Probe(self.stats(deadline), self.look(whole, tokens, deadline, beats=beats))
 
     @property
     def largest(self) -> int:

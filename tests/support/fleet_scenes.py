@@ -289,7 +289,7 @@ def downed(found, at, *, error, since, retry):
         error_at=at - 3,
         failures=9,
         retry_at=at + retry,
-        opinions=tuple(replace(o, state="down", error=error, breaks=9) for o in found.opinions),
+        opinions=tuple(o._replace(state="down", error=error, breaks=9) for o in found.opinions),
         stats=replace(
             found.stats, at=since, latencies=wave(0.0015, 0.0001, steps=21) + (None,) * 9
         ),
@@ -322,8 +322,8 @@ def node_down(*, at=NOW, **size):
             n,
             opinions=(
                 *n.opinions[:-1],
-                replace(
-                    n.opinions[-1], state="down", error="NodeBusyError: timed out after 250 ms"
+                n.opinions[-1]._replace(
+                    state="down", error="NodeBusyError: timed out after 250 ms"
                 ),
             ),
         )

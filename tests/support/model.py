@@ -33,6 +33,7 @@ from flask_msm.cluster.health import NodeState
 from flask_msm.errors import NodeBusyError, NodeUnreachableError, RecordError
 from flask_msm.memcached.failures import NotSentError
 from flask_msm.memcached.protocol import Look
+from flask_msm.memcached.statistics import Probe
 from flask_msm.record.codec.msgpack import MsgpackCodec
 from flask_msm.record.keys import keyring, ref_of, storage_key
 from flask_msm.record.record import join
@@ -291,6 +292,9 @@ class Link:
             for key, item in self._send(act, deadline)().items()
             if item is not None
         }
+
+    def probe(self, whole, tokens, deadline, *, beats):
+        return Probe(self.stats(deadline), self.look(whole, tokens, deadline, beats=beats))
 
     @property
     def largest(self) -> int:

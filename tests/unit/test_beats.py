@@ -15,6 +15,7 @@ from flask_msm.cluster.node_maps import NodeMaps
 from flask_msm.cluster.shared_map import LONGEST_PAUSE, SharedMap, shared_envelope
 from flask_msm.cluster.workers import CROWD, RENEWED_AFTER
 from flask_msm.memcached.protocol import ManyLooks
+from flask_msm.memcached.statistics import StatisticsAndLooks
 from flask_msm.memcached.wire import ProtocolError
 from flask_msm.record.hybrid_clock import HybridLogicalClock
 from flask_msm.record.keys import keyring
@@ -277,16 +278,21 @@ def test_another_memory_with_the_same_cas_id_is_read_whole(crew):
     worker = crew.workers[0].cluster
     shared, node = worker.control.shared, FakeNode("n9")
     maps = NodeMaps(Identities("msm:"))
-    look = {"watched": [], "beats": {}}
-    maps.look(node, [shared], UNTIL, **look)
+
+    def looked():
+        asked = maps.looking(node, [shared], [], {})
+        looks = node.look(asked.whole, asked.tokens, UNTIL, beats=asked.beats)
+        return maps.held(node, [shared], looks, UNTIL, []).maps[0]
+
+    looked()
     shared.push(node, shared.pull(node, UNTIL), UNTIL)
-    maps.look(node, [shared], UNTIL, **look)
-    held = maps.look(node, [shared], UNTIL, **look).maps[0]
+    looked()
+    held = looked()
     unique = node.items[shared.key][1]
     node.items["msm:fleet:identity"] = b"0" * 32, 1
     node.items[shared.key] = b"rubbish", unique
 
-    again = maps.look(node, [shared], UNTIL, **look).maps[0]
+    again = looked()
 
     assert held.record is not None
     assert (again.found, again.record) == (True, None)
@@ -307,6 +313,27 @@ def test_looks_are_read_however_they_are_cut(size):
         "c": (b"12", None),
         "d": (b"3", b"a\r\nb!"),
     }
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 1000])
+def test_statistics_and_looks_behind_them_are_read_however_they_are_cut(size):
+    reply = StatisticsAndLooks(ManyLooks(["a", "b"], []))
+    answer = b"STAT pid 7\r\nSTAT version 1.6 a\r\nEND\r\nHD c1\r\nVA 5 c2\r\nEND\r\n\r\n"
+    complete = [reply.feed(answer[at : at + size]) for at in range(0, len(answer), size)]
+
+    assert complete == [False] * (len(complete) - 1) + [True]
+    found = reply.outcome(7)
+    assert found.statistics == {"pid": "7", "version": "1.6 a"}
+    assert [found.looks[key].value for key in "ab"] == [None, b"END\r\n"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"END\r\nHD\r\nHD\r\n", b"STAT a b\r\nHD\r\n", b"END\r\nSTAT a b\r\n", b"STAT a\r\n"],
+)
+def test_what_is_no_answer_to_a_probe_is_an_error(answer):
+    with pytest.raises(ProtocolError):
+        StatisticsAndLooks(ManyLooks(["a"], [])).feed(answer)
 
 
 @pytest.mark.parametrize(

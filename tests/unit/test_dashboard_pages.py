@@ -225,8 +225,8 @@ def test_a_node_shows_its_latencies_its_rare_counters_and_how_often_it_failed():
     first = snapshot.nodes[0]
     stats = replace(first.stats, evictions=70, evicted_unfetched=9, refused_connections=2)
     opinions = (
-        replace(first.opinions[0], timeouts=3, breaks=1),
-        replace(first.opinions[1], timeouts=None, breaks=None),
+        first.opinions[0]._replace(timeouts=3, breaks=1),
+        first.opinions[1]._replace(timeouts=None, breaks=None),
     )
     node = replace(first, stats=stats, opinions=opinions)
 

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from flask_msm.memcached import wire
 from flask_msm.memcached.protocol import (
     LINE_LIMIT,
-    STATS_LIMIT,
     VALUE_LIMIT,
     Answer,
     CasToken,
@@ -16,9 +15,9 @@ from flask_msm.memcached.protocol import (
     ManyItems,
     ManyValues,
     OneItem,
-    Statistics,
     Values,
 )
+from flask_msm.memcached.statistics import STATS_LIMIT, Statistics
 
 
 STORED = {b"STORED": True, b"NOT_STORED": False}

@@ -42,7 +42,7 @@ def redacted(snapshot: Snapshot, *, addresses: bool, errors: bool) -> Snapshot:
             node = replace(node, address=None)  # noqa: PLW2901
         if errors or addresses:
             opinions = tuple(
-                replace(opinion, error=error_class(opinion.error)) for opinion in node.opinions
+                opinion._replace(error=error_class(opinion.error)) for opinion in node.opinions
             )
             node = replace(  # noqa: PLW2901
                 node, error=error_class(node.error), opinions=opinions
