@@ -1,19 +1,21 @@
 """``python -m benchmarks.rebuild``: how quickly a node that comes back empty is filled again.
 
-Three nodes are filled with sessions, one is restarted empty, and a worker rebuilds it: while no
-request comes, and beside threads that send requests without a pause. Prints records copied in a
-second, processor time of the worker for each of them, and what requests take beside it.
+Three nodes are filled with sessions, one is restarted empty, and workers rebuild it: one and four
+while no request comes, one beside threads that send requests without a pause, and four a large node
+beside people who click. Prints records copied in a second, and in a second of processor time of all
+workers, and what requests take beside it.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import sys
 import threading
 import time
 from contextlib import ExitStack
 from statistics import median, quantiles
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flask import session
 
@@ -28,18 +30,38 @@ from .visitors import Visitor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from multiprocessing.connection import Connection
 
     from flask import Flask
 
     from flask_msm import MemcachedSessionManager
-    from flask_msm.cluster.events import Event, Events
+    from flask_msm.cluster.events import Events
     from harness.memcached import Memcached
 
 NODES, BYTES, ATTRIBUTES = 3, 500, 6
 _CONTENT = {name: value.encode() for name, value in content_of(ATTRIBUTES, BYTES).items()}
+#: Requests of each thread before the node goes.
+ALONE = 30
 #: Time in seconds a rebuild may take.
 PATIENCE = 600.0
 MEMORY = ("-m", "2048", "-t", "4")
+CONFIG: dict[str, Any] = {"MSM_PROBE_INTERVAL": 0.5, "MSM_KEY_PREFIX": "rebuild:"}
+
+
+class Row(NamedTuple):
+    """What is measured.
+
+    Attributes:
+        sessions: Two copies of each lie on three nodes.
+        workers: Processes that rebuild.
+        threads: In the first worker, that send requests.
+        pause: Time in seconds between two requests of a thread.
+    """
+
+    sessions: int
+    workers: int
+    threads: int
+    pause: float = 0.0
 
 
 class Outcome(NamedTuple):
@@ -48,7 +70,7 @@ class Outcome(NamedTuple):
     Attributes:
         copied: Records.
         seconds: From its begin to its end.
-        processor: Processor time of the process, seconds.
+        processor: Processor time of all workers, seconds.
         requests: What requests beside it took, seconds.
     """
 
@@ -61,35 +83,70 @@ class Outcome(NamedTuple):
 def main() -> int:
     """Measure, print, and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.rebuild")
-    parser.add_argument("--sessions", type=int, default=30_000, metavar="N")
-    parser.add_argument("--threads", type=int, default=4, metavar="N", help="that send requests")
+    parser.add_argument("--sessions", type=int, metavar="N", help="one row of so many")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="of that row")
+    parser.add_argument("--threads", type=int, default=0, metavar="N", help="that send requests")
     arguments = parser.parse_args()
+    rows = [
+        Row(30_000, 1, 0),
+        Row(30_000, 4, 0),
+        Row(30_000, 1, 4),
+        # A hundred thousand copies on each node.
+        Row(150_000, 4, 6, pause=0.1),
+    ]
+    if arguments.sessions:
+        rows = [Row(arguments.sessions, arguments.workers, arguments.threads)]
     try:
-        for threads in (0, arguments.threads):
+        for row in rows:
             with ExitStack() as closing:
                 nodes = closing.enter_context(running(NODES, options=MEMORY))
                 app = application("rebuild")
                 ports = [node.port for node in nodes]
-                manager = keep_by_ours(
-                    app, ports, closing, MSM_PROBE_INTERVAL=0.5, MSM_KEY_PREFIX="rebuild:"
-                )
-                _print(
-                    arguments.sessions,
-                    threads,
-                    *_measured(app, manager, nodes, arguments.sessions, threads),
-                )
+                manager = keep_by_ours(app, ports, closing, **CONFIG)
+                others = [_another(ports, closing) for _ in range(row.workers - 1)]
+                _print(row, *_measured(row, app, manager, nodes, others))
     except MemcachedError as error:
         print(error, file=sys.stderr)
         return 1
     return 0
 
 
+def _another(ports: Sequence[int], closing: ExitStack) -> Connection:
+    """Start one more worker; return what to ask it by."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=_work, args=(ports, there), daemon=True)
+    process.start()
+    closing.callback(process.join)
+    closing.callback(here.send, None)
+    here.recv()
+    return here
+
+
+def _work(ports: Sequence[int], asked: Connection) -> None:
+    """Be a worker, and answer with processor time and rebuilds that were finished."""
+    with ExitStack() as closing:
+        app = application("rebuild")
+        manager = keep_by_ours(app, ports, closing, **CONFIG)
+        manager.check(app, timeout=30.0)
+        manager.start(app)
+        asked.send(None)
+        while asked.recv() is not None:
+            asked.send((time.process_time(), _finished(manager.state(app).parts.events)))
+
+
+def _ask(other: Connection) -> tuple[float, list[str]]:
+    other.send("how far")
+    found: tuple[float, list[str]] = other.recv()
+    return found
+
+
 def _measured(
+    row: Row,
     app: Flask,
     manager: MemcachedSessionManager,
     nodes: Sequence[Memcached],
-    sessions: int,
-    threads: int,
+    others: Sequence[Connection],
 ) -> tuple[list[float], Outcome]:
     """Return what requests take without a rebuild, and how the rebuild went."""
 
@@ -100,37 +157,45 @@ def _measured(
 
     Visitor(app, "/").request()
     manager.check(app, timeout=30.0)
-    fill(manager, app, map(str, range(sessions)), _CONTENT)
+    fill(manager, app, map(str, range(row.sessions)), _CONTENT)
     over = threading.Event()
-    taken: list[list[float]] = [[] for _ in range(threads)]
+    taken: list[list[float]] = [[] for _ in range(row.threads)]
     browsers = [
-        threading.Thread(target=_browse, args=(app, times, over), daemon=True) for times in taken
+        threading.Thread(target=_browse, args=(app, times, over, row.pause), daemon=True)
+        for times in taken
     ]
     for browser in browsers:
         browser.start()
-    time.sleep(1.0 if threads else 0.0)
+    enough = ALONE if row.threads else 0
+    wait_until(lambda: min(map(len, taken), default=0) >= enough, "requests", PATIENCE)
     alone = [one for times in taken for one in times]
     for times in taken:
         times.clear()
+    used = time.process_time() + sum(_ask(other)[0] for other in others)
     nodes[0].restart()
     events = manager.state(app).parts.events
-    used = time.process_time()
-    wait_until(lambda: bool(_finished(events)), "the end of the rebuild", PATIENCE)
-    used = time.process_time() - used
+    texts: list[str] = []
+
+    def is_over() -> bool:
+        texts[:] = _finished(events) or [text for one in others for text in _ask(one)[1]]
+        return bool(texts)
+
+    wait_until(is_over, "the end of the rebuild", PATIENCE)
+    used = time.process_time() + sum(_ask(other)[0] for other in others) - used
     over.set()
     for browser in browsers:
         browser.join()
-    copied, seconds = _figures(_finished(events)[0].text)
+    copied, seconds = _figures(texts[0])
     return alone, Outcome(copied, seconds, used, [one for times in taken for one in times])
 
 
-def _finished(events: Events) -> list[Event]:
-    return [one for one in events.newest() if one.kind == "rebuild_finished"]
+def _finished(events: Events) -> list[str]:
+    return [one.text for one in events.newest() if one.kind == "rebuild_finished"]
 
 
-def _browse(app: Flask, times: list[float], over: threading.Event) -> None:
+def _browse(app: Flask, times: list[float], over: threading.Event, pause: float) -> None:
     visitor = Visitor(app, "/")
-    while not over.is_set():
+    while not over.wait(pause):
         times.append(visitor.request())
 
 
@@ -139,17 +204,16 @@ def _figures(text: str) -> tuple[int, float]:
     return int(words[words.index("records") - 1]), float(words[-2])
 
 
-def _print(sessions: int, threads: int, alone: list[float], outcome: Outcome) -> None:
+def _print(row: Row, alone: list[float], outcome: Outcome) -> None:
     rate = outcome.copied / max(outcome.seconds, 0.1)
-    each = max(outcome.processor, 1e-6) / max(outcome.copied, 1) * 1e6
+    each = outcome.copied / max(outcome.processor, 1e-6)
+    kind = f"threads that pause {row.pause} s" if row.pause else "busy threads"
     print(
-        f"{sessions:,} sessions, {threads} busy threads: {outcome.copied:,} copied in"
-        f" {outcome.seconds:.1f} s, {rate:,.0f} a second"
-        + (
-            f", {each:.0f} microseconds of processor each ({1e6 / each:,.0f} in a second of it)"
-            if not threads
-            else ""
-        )
+        f"{row.sessions:,} sessions, {row.workers} workers, {row.threads} {kind}:"
+        f" {outcome.copied:,} copied in {outcome.seconds:.1f} s, {rate:,.0f} a second"
+        # Requests take processor time as well.
+        + (f", {each:,.0f} in a second of processor" if not row.threads else ""),
+        flush=True,
     )
     if alone and outcome.requests:
         p99 = [quantiles(times, n=100)[98] for times in (alone, outcome.requests)]
