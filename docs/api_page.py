@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import sys
 from importlib import import_module
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import flask_msm
@@ -43,6 +45,21 @@ INTERNAL = {
 NAMES = {"flask_msm": tuple(flask_msm.__all__), **BESIDE}
 
 
+def _described(source: str) -> dict[str, str]:
+    """Return the texts that stand behind the names that *source* assigns."""
+    body = ast.parse(source).body
+    return {
+        ast.unparse(named.targets[0]): " ".join(str(text.value.value).split())
+        for named, text in pairwise(body)
+        if isinstance(named, ast.Assign)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+    }
+
+
+SIGNALS = _described(inspect.getsource(flask_msm.signals))
+
+
 def page() -> str:
     """Return the reference as Markdown with directives of autodoc in it."""
     return "\n".join(_parts())
@@ -59,9 +76,9 @@ def _parts() -> Iterator[str]:
     yield "## Errors\n"
     for name in errors:
         yield _directive("autoexception", f"flask_msm.{name}", "show-inheritance")
-    yield "## Signals\n"
+    yield f"## Signals\n\n{flask_msm.signals.__doc__}\n"
     for name in signals:
-        yield _directive("autodata", f"flask_msm.signals.{name}", "no-value")
+        yield f"```{{eval-rst}}\n.. py:data:: flask_msm.{name}\n\n   {SIGNALS[name]}\n```\n"
     for module, names in BESIDE.items():
         yield f"## {module}\n"
         for name in names:

@@ -24,7 +24,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "dashboard"), str(ROOT / "docs")]
 
 project = "flask_msm"
 author = "The flask_msm maintainers"
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.intersphinx"]
 html_theme = "furo"
 html_title = "flask_msm"
 html_static_path = ["_static"]
@@ -42,6 +42,19 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
+_elsewhere = import_module("elsewhere")
+_built = ROOT / "build" / "inventories"
+intersphinx_mapping = {
+    "python": (
+        "https://docs.python.org/3",
+        _elsewhere.write("Python", _elsewhere.PYTHON, _built / "python.inv"),
+    ),
+    "flask": (
+        "https://flask.palletsprojects.com/en/stable",
+        _elsewhere.write("Flask", _elsewhere.FLASK, _built / "flask.inv"),
+    ),
+}
+
 #: The menu. GitHub knows none, so the pages do not name one. Sphinx warns of pages not listed here,
 #: and warnings are errors.
 MENU = {
@@ -56,15 +69,15 @@ MENU = {
     "Look it up": ("docs/settings", "docs/python", "docs/command-line", "docs/events"),
     "Understand it": ("docs/how-it-works", "docs/limits", "docs/security"),
     "The project": (
-        "docs/README",
+        "Where to find what <docs/README>",
         "CHANGELOG",
         "CONTRIBUTING",
-        "SECURITY",
+        "Reporting a problem <SECURITY>",
         "contrib/README",
-        "drill/README",
-        "benchmarks/README",
-        "benchmarks/RESULTS",
-        "tests/PROMISES",
+        "The drill <drill/README>",
+        "Benchmarks <benchmarks/README>",
+        "Figures <benchmarks/RESULTS>",
+        "Promises and tests <tests/PROMISES>",
     ),
 }
 #: What is made, up to the mark of its end.
@@ -92,5 +105,5 @@ def _add_menu(app: Sphinx, page: str, source: list[str]) -> None:  # noqa: ARG00
     if page != root_doc:
         return
     for title, names in MENU.items():
-        entries = "\n".join(name for name in names if (ROOT / f"{name}.md").exists())
+        entries = "\n".join(names)
         source[0] += f"\n```{{toctree}}\n:hidden:\n:caption: {title}\n\n{entries}\n```\n"

@@ -17,7 +17,7 @@ CHARACTER, LINE, PAD = 6.9, 17, 10
 _STYLE = (
     "<style>text{font:13px sans-serif;fill:currentColor}"
     "path,line,rect{stroke:currentColor;fill:none}"
-    ".note,.label{fill:currentColor;fill-opacity:.07}.label{stroke:none}"
+    ".note,.back{fill:var(--color-background-primary,#fff)}.back{stroke:none}"
     ".tip{fill:currentColor;stroke:none}.life{stroke-opacity:.3}.dashed{stroke-dasharray:5 4}"
     "</style>"
 )
@@ -110,6 +110,7 @@ def _states(lines: list[str]) -> tuple[float, float, list[str]]:
             edges.append((found[1], found[2], found[3] or ""))
     middle, step, wide, high = 350.0, 92.0, 120.0, 34.0
     parts: list[str] = []
+    labels: list[str] = []
     lanes = {1: 0, -1: 0}
     for begin, end, text in sorted(edges, key=lambda e: abs(order[e[1]] - order[e[0]])):
         side = 1 if order[end] > order[begin] else -1
@@ -121,13 +122,15 @@ def _states(lines: list[str]) -> tuple[float, float, list[str]]:
         parts += [f'<path d="M{edge:.0f} {y1:.0f}{curve}"/>', _tip(edge, y2, 8 * side)]
         x = edge + (reach - edge) * 0.75 + 6 * side
         anchor = "start" if side > 0 else "end"
-        place = f'x="{x:.0f}" y="{(y1 + y2) / 2 + 4:.0f}" text-anchor="{anchor}"'
-        parts.append(f"<text {place}>{escape(text)}</text>")
+        y, long = (y1 + y2) / 2, CHARACTER * len(text)
+        labels.append(_box(x - 3 if side > 0 else x - long - 3, y - 9, long + 6, 18, "back"))
+        place = f'x="{x:.0f}" y="{y + 4:.0f}" text-anchor="{anchor}"'
+        labels.append(f"<text {place}>{escape(text)}</text>")
     for name, number in order.items():
         y = 20 + number * step
         parts.append(_box(middle - wide / 2, y, wide, high, "note"))
         parts += _texts([name], middle, y + 22)
-    return 2 * middle, 20 + step * (len(order) - 1) + high + 14, parts
+    return 2 * middle, 20 + step * (len(order) - 1) + high + 14, parts + labels
 
 
 def _box(x: float, y: float, wide: float, high: float, kind: str) -> str:
