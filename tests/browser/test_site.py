@@ -23,11 +23,11 @@ CUT = """() => [...document.querySelectorAll('article *')].filter(one => {
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    """Build the documentation as ``make docs`` does."""
-    folder = tmp_path_factory.mktemp("site")
+def site():
+    """Build the documentation, or what changed since ``make docs`` or ``make test`` built it."""
+    folder = ROOT / "build" / "docs"
     command = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "--keep-going"]
-    subprocess.run([*command, "-c", "docs", ".", str(folder)], cwd=ROOT, check=True)
+    subprocess.run([*command, "--conf-dir", "docs", ".", str(folder)], cwd=ROOT, check=True)
     return folder
 
 
