@@ -26,6 +26,12 @@ from .confirmations.nodes import (
     reset_confirmation,
     undrain_confirmation,
 )
+from .confirmations.silences import (
+    hours_of,
+    node_of,
+    silence_confirmation,
+    unsilence_confirmation,
+)
 from .confirmations.workers import forget_confirmation
 from .limits import Limits
 from .policies import POLICIES, RECONNECTS
@@ -145,6 +151,20 @@ ACTIONS: dict[str, Action] = {
                 form["node"], **_unstamped(order)
             ),
             per_target=True,
+        ),
+        Action(
+            name="silence",
+            back="",
+            confirmation=silence_confirmation,
+            run=lambda console, form, order: console.silence(
+                node_of(form), hours_of(form) * 3600.0, **_unstamped(order)
+            ),
+        ),
+        Action(
+            name="unsilence",
+            back="",
+            confirmation=unsilence_confirmation,
+            run=lambda console, form, order: console.unsilence(node_of(form), **_unstamped(order)),
         ),
         Action(
             name="clear",

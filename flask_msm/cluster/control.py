@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 KEY_SUFFIX = "fleet:control"
 #: What operators may choose: names of choices, or what the names of several begin with.
 POLICY, ON_RECONNECT, PIN, CLEAR = "policy", "on_reconnect", "pin:", "clear:"
+#: What is silenced, by node; the value is until when, in seconds since the epoch.
+SILENCE = "silence:"
 #: The choice that stops distribution, and its values.
 DISTRIBUTION, STOPPED, RUNNING = "distribution", "stopped", "running"
 #: Longest text that is taken from an entry, characters.

@@ -60,6 +60,8 @@ _OPERATORS = {
     "distribution_applied": "A worker obeys it.",
     "probed": "An operator asked a node.",
     "circuit_reset": "An operator had a worker try a node again at once.",
+    "silenced": "An operator has alerts not tell of a known outage for a time.",
+    "unsilenced": "An operator ended that.",
     "worker_forgotten": "An operator removed a worker that is gone from the list.",
     "pinned": "An operator has an attribute stored as None without trying.",
     "unpinned": "An operator ended that.",

@@ -19,6 +19,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from flask_msm.cluster.facts import facts_in
 
+from .silences import heard
 from .state.attention import attention
 from .state.document import item_facts
 from .state.formatting import iso
@@ -73,7 +74,11 @@ class Alerts:
         if workers.worker != min(workers.living(), default=workers.worker):
             self._before = None
             return
-        snapshot = self._view()
+        whole = self._view()
+        snapshot = heard(whole)
+        if snapshot is None:
+            self._before = None
+            return
         found = verdict(snapshot)
         now, before = _Told(found.level, found.code), self._before
         self._before = now
@@ -84,8 +89,10 @@ class Alerts:
             return
         shared.put(TOLD, json.dumps(now._asdict()).encode())
         self._cluster.bulk.put(self._cluster.reactions.publish)
-        # A fleet that is well when it is seen first is no news.
-        if told is None and found.level == "ok":
+        # A fleet that is well when it is seen first is no news. What is silenced is not over: it is
+        # noted as well, so that what happens beside it is told, and the same when it is silent no
+        # more.
+        if found.level == "ok" and (told is None or verdict(whole).level != "ok"):
             return
         alert = _alert(snapshot, found, told)
         if not self._cluster.alerts.put(lambda _: self._tell(alert)):

@@ -12,6 +12,7 @@ from flask_msm.errors import CommandError
 from .cli import blacklist, ref_of
 from .cli_frame import (
     Order,
+    Span,
     changing,
     complete_attributes,
     complete_nodes,
@@ -111,6 +112,47 @@ def resume(console: Console, *, order: Order) -> None:
     if goes_on(order, f"what hosts kept is {then}", hurts=then == "dropped"):
         done = console.resume(**order.by)
         show_change(console, order, done, {DISTRIBUTION: RUNNING}, "distribution goes on.")
+
+
+@changing("silence")
+@click.argument("node", required=False, shell_complete=complete_nodes)
+@click.option("--all", "everything", is_flag=True, help="The whole fleet.")
+@click.option("--for", "seconds", type=Span(), default="1h", show_default=True, help="How long.")
+@click.option("--note", default="", help="For the next person; the same as --reason.")
+def silence(
+    console: Console,
+    node: str | None,
+    *,
+    everything: bool,
+    seconds: float,
+    note: str,
+    order: Order,
+) -> None:
+    """Send no alerts of NODE, or --all, for a time.
+
+    Status and dashboard go on showing it, with the note and until when.
+    """
+    _check_target(node, everything=everything)
+    what = node or "the fleet"
+    if goes_on(order, f"no alerts of {what} for {seconds:.0f} s", hurts=False):
+        done = console.silence(node, seconds, **{**order.by, "reason": note or order.reason})
+        show_change(console, order, done, {"silenced": node}, f"{done.text}.")
+
+
+@changing("unsilence")
+@click.argument("node", required=False, shell_complete=complete_nodes)
+@click.option("--all", "everything", is_flag=True, help="The whole fleet.")
+def unsilence(console: Console, node: str | None, *, everything: bool, order: Order) -> None:
+    """Send alerts of NODE, or --all, again."""
+    _check_target(node, everything=everything)
+    if goes_on(order, f"alerts of {node or 'the fleet'} are sent again", hurts=False):
+        done = console.unsilence(node, **order.by)
+        show_change(console, order, done, {"silenced": None}, f"{done.text}.")
+
+
+def _check_target(node: str | None, *, everything: bool) -> None:
+    if (node is None) != everything:
+        raise CommandError("name one node, or give --all")
 
 
 @changing("revoke")

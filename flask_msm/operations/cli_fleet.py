@@ -57,6 +57,9 @@ def status_lines(view: Snapshot) -> tuple[list[tuple[str, str]], bool]:
         lasts = _span(view.at - condition.since)
         lines.append((condition.level, f"{condition.text} (for {lasts})"))
     lines += cause_lines(view)
+    for silence in view.silences:
+        until = f"until {iso(silence.until)[:16].replace('T', ' ')} UTC by {silence.set_by}"
+        lines.append(("silenced", f"{silence.node or 'the fleet'} {until}: {silence.note}"))
     waits = waits_for(view)
     for wait in waits:
         lines.append(("waits for", f"{wait.node} {wait.text}" if wait.node else wait.text))

@@ -18,6 +18,7 @@ from flask_msm.cluster.control import (
     PIN,
     POLICY,
     RUNNING,
+    SILENCE,
     STOPPED,
 )
 from flask_msm.errors import (
@@ -33,7 +34,9 @@ from flask_msm.settings.settings import OnReconnect, PolicyName
 
 from .console_view import ConsoleView
 from .projection import event_id
+from .silences import FLEET, check_silence, set_silence
 from .state.facts import few_copies
+from .state.formatting import iso
 
 
 if TYPE_CHECKING:
@@ -220,6 +223,41 @@ class Console(ConsoleView):
         outcome = self._write_down("circuit_reset", change, _by(actor, reason), node=node)
         cluster.monitor.probe(node)
         return outcome
+
+    def silence(
+        self, node: str | None, seconds: float, *, actor: str, reason: str, based_on: str | None
+    ) -> Outcome:
+        """Let alerts not tell of a known outage for a time; pages and *status* go on showing it.
+
+        Args:
+            node: Id of the node; ``None`` for the whole fleet.
+            seconds: For how long, at most 7 days.
+            actor: Who does.
+            reason: A note for the next person, at most 120 characters; not empty.
+            based_on: Is not used.
+        """
+        self._cluster(node)
+        check_silence(seconds, reason)
+        now, what = self._clock.time(), node or "the fleet"
+
+        def change(control: Control) -> _Change:
+            stamp = set_silence(control, node, now + seconds, now, _by(actor, reason))
+            until = f"{iso(now + seconds)[:16].replace('T', ' ')} UTC"
+            return _Change(f"{what} is silenced until {until}", stamp)
+
+        return self._carry_out("silenced", change, _by(actor, reason), node=node)
+
+    def unsilence(
+        self, node: str | None, *, actor: str, reason: str, based_on: str | None
+    ) -> Outcome:
+        """Let alerts tell of a node again, with ``None`` of the fleet; *based_on* is not used."""
+        self._cluster(node)
+
+        def change(control: Control) -> _Change:
+            stamp = control.remove_choice(SILENCE + (node or FLEET))
+            return _Change(f"{node or 'the fleet'} is silenced no more", stamp)
+
+        return self._carry_out("unsilenced", change, _by(actor, reason), node=node)
 
     def forget_worker(
         self, worker: str, *, actor: str, reason: str, based_on: str | None

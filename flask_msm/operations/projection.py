@@ -7,7 +7,7 @@ from hashlib import blake2b
 from operator import is_
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from flask_msm.cluster.control import CLEAR, DISTRIBUTION, ON_RECONNECT, POLICY
+from flask_msm.cluster.control import CLEAR, DISTRIBUTION, ON_RECONNECT, POLICY, SILENCE
 from flask_msm.cluster.facts import Facts
 from flask_msm.sessions.blacklist import MAX_AHEAD, Blacklist
 from flask_msm.sessions.pins import CONFIG
@@ -18,6 +18,7 @@ from . import snapshot as doc
 from .losses import build_copies, build_lost
 from .project_nodes import build_node, build_rebuild, read_nodes
 from .project_workers import build_traffic, build_worker, common_mode, with_status
+from .silences import silences_of
 
 
 if TYPE_CHECKING:
@@ -157,6 +158,7 @@ class SnapshotBuilder:
             blacklist_total=len(blacklist),
             events_total=events_total,
             conditions=tuple(cluster.conditions.lasting()),
+            silences=silences_of(cluster.control.choices(SILENCE), cluster.nodes, now),
         )
 
     def _parsed_others(self, seen: CollectedReports, me: str, now: float) -> _ParsedReports:

@@ -248,6 +248,25 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Silence:
+    """A known outage: alerts do not tell of it for a time.
+
+    Attributes:
+        node: Id of the node it is about, ``None`` for the whole fleet.
+        until: When it ends.
+        note: What is done meanwhile, for the next person.
+        stamp: What a command passes as ``based_on``.
+    """
+
+    node: str | None
+    until: float
+    note: str
+    set_by: str | None = None
+    set_at: float | None = None
+    stamp: str = "0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BlacklistEntry:
     """An attribute that could not be stored, or is pinned. Never a value nor its ``repr``.
 
@@ -401,6 +420,7 @@ class Snapshot:
         blacklist_total: Entries there are, *blacklist* may be cut.
         events_total: Events there are, *events* may be cut.
         conditions: What is wrong for a while, oldest first.
+        silences: What alerts do not tell of now.
     """
 
     at: float
@@ -425,3 +445,4 @@ class Snapshot:
     blacklist_total: int = 0
     events_total: int = 0
     conditions: tuple[Condition, ...] = ()
+    silences: tuple[Silence, ...] = ()

@@ -113,6 +113,14 @@ class FakeConsole:
     def unpin(self, attribute, *, actor, reason, based_on):
         return self._pin("unpin", attribute, actor, reason, based_on, pinned=False)
 
+    def silence(self, node, seconds, *, actor, reason, based_on):
+        self._called("silence", node, actor, reason, based_on)
+        return self._done("silenced", f"silenced for {seconds:.0f} s", actor, reason)
+
+    def unsilence(self, node, *, actor, reason, based_on):
+        self._called("unsilence", node, actor, reason, based_on)
+        return self._done("unsilenced", "silenced no more", actor, reason)
+
     def forget_worker(self, worker, *, actor, reason, based_on):
         self._called("forget_worker", worker, actor, reason, based_on)
         kept = tuple(w for w in self.snapshot.workers if w.id != worker)

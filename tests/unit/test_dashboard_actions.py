@@ -14,7 +14,7 @@ from support.fake_console import FakeConsole
 from support.fleet_scenes import all_down, node_down, partial
 
 from flask_msm.errors import CommandError
-from flask_msm.operations.snapshot import SessionFacts
+from flask_msm.operations.snapshot import SessionFacts, Silence
 from flask_msm_dashboard import Access
 from flask_msm_dashboard.actions import ACTIONS
 
@@ -63,6 +63,7 @@ def test_nothing_is_done_by_get(name):
         "node": snapshot.nodes[0].id,
         "value": "promote" if name == "on_reconnect" else "stop",
         "worker": "web-2:11211",
+        "hours": "8",
         "attribute": '"upload"',
         "word": "stop",
         **REASON,
@@ -486,3 +487,18 @@ def test_looking_up_needs_a_token_and_the_same_origin():
     assert no_token.status_code == elsewhere.status_code == 403
     assert console.calls == []
     assert ORIGIN == "http://localhost"
+
+
+def test_a_known_outage_is_silenced_with_a_review_and_the_page_shows_the_note():
+    client, console = client_of(FakeConsole(partial()))
+
+    response = change(client, "silence?hours=8&node=n1")
+
+    assert response.status_code == 303
+    assert console.calls == [("silence", "n1", "anna.k", "cart_pdf broke checkout", None)]
+    assert "silenced for 28800 s" in client.get("/msm-admin/events/").text
+    silence = Silence(node="n1", until=console.snapshot.at + 60, note="new disk", set_by="anna")
+    console.snapshot = replace(console.snapshot, silences=(silence,))
+    html = client.get("/msm-admin/").text
+    assert "by anna: new disk" in html
+    assert "act/unsilence?node=n1" in html

@@ -90,6 +90,16 @@ def document(snapshot: Snapshot, *, poll_after: float) -> dict[str, Any]:
         ],
         "safe_to_restart": not waits,
         "waits_for": [wait._asdict() for wait in waits],
+        "silences": [
+            {
+                "node": silence.node,
+                "until": _at(silence.until),
+                "note": silence.note,
+                "by": silence.set_by,
+                "since": _at(silence.set_at),
+            }
+            for silence in snapshot.silences
+        ],
         "replicas": snapshot.replicas,
         "nodes": [_node(node) for node in snapshot.nodes[:MOST_NODES]],
         "nodes_total": len(snapshot.nodes),

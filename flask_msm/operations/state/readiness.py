@@ -66,7 +66,9 @@ def _node_waits(node: Node, snapshot: Snapshot) -> str | None:
 def _fleet_waits(snapshot: Snapshot) -> Iterator[str]:
     live = [worker for worker in snapshot.workers if not worker.stale and not worker.gone]
     known = max(len(live), snapshot.observer.workers_known or 0)
-    if not live:
+    if snapshot.observer.source == "self":
+        yield _("the other workers are being asked")
+    elif not live:
         yield _("no worker can be seen")
     elif len(live) < known or not snapshot.observer.complete:
         yield _("{k} of {n} workers can be seen", k=len(live), n=known)
