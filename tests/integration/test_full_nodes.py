@@ -14,7 +14,7 @@ from harness.memcached import addresses
 
 
 #: Sessions that are in use, and bytes of each: about a hundred fill three nodes.
-ACTIVE, SIZE = 60, 3_000
+ACTIVE, SIZE = 60, 6_000
 
 
 class Shop:
@@ -93,7 +93,7 @@ def test_sessions_in_use_outlast_evictions_and_the_death_of_a_node(memcached, sh
     nodes = [memcached("-m", "2") for _ in range(3)]
     one = shop(nodes)
     active = [one.browser(SIZE) for _ in range(ACTIVE)]
-    for number in range(1200):
+    for number in range(600):
         one.browser(SIZE)  # one that never comes back
         assert active[number % ACTIVE].get("/").json["size"] == SIZE
     assert all(int(node.stats()["evictions"]) > 100 for node in nodes)
