@@ -80,8 +80,10 @@ def _message(
     line = y + LINE * len(texts) + 2
     way = 1 if end > begin else -1
     style = ' class="dashed"' if dashed else ""
+    middle, long = (begin + end) / 2, CHARACTER * max(map(len, texts))
     return line + 16, [
-        *_texts(texts, (begin + end) / 2, y + 12),
+        _box(middle - long / 2, y, long, LINE * len(texts), "back"),
+        *_texts(texts, middle, y + 12),
         f'<line x1="{begin:.0f}" y1="{line:.0f}" x2="{end - 7 * way:.0f}" y2="{line:.0f}"{style}/>',
         _tip(end, line, -8 * way),
     ]
