@@ -50,7 +50,7 @@ class Counts:
 class Serialization:
     """Knows the policy in force, and takes note of what was done by it.
 
-    Every failure is an entry of the blacklist, whatever the policy does about it. What
+    Every failure is an entry of the blacklist, with every policy. What
     *attribute_filter* finds nothing in is not stored at all. *blacklisted* is called with each
     attribute of which ``None`` is stored for the first time, *stop_distribution* with the reason to
     stop it for the whole fleet: doing so again must be harmless.
