@@ -167,6 +167,8 @@ def test_a_change_of_the_policy_calls_no_more_functions_of_ours_than_it_needs(ap
     def change() -> None:
         console.set_policy("local", actor="anna", reason="", based_on=None)
 
-    calls, files = min(calls_of(change) for _ in range(3))
-    # With the line for the audit log of every host; the entry of the history is made behind.
-    assert (calls <= 570, files <= 50) == (True, True)
+    # Each has its least: where a connection is made anew, three files more take part in it.
+    calls, files = map(min, zip(*(calls_of(change) for _ in range(5)), strict=True))
+    # 537 and 48 were measured, with the line for the audit log of every host; the entry of the
+    # history is made behind.
+    assert (calls <= 570, files <= 51) == (True, True)
