@@ -11,7 +11,7 @@ from .statistics import NodeStats
 
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from flask_msm.cluster.control import Choice, Control
     from flask_msm.cluster.facts import Facts
@@ -53,6 +53,15 @@ def read_nodes(worker: str, fields: Facts) -> dict[str, NodeReport]:
     }
 
 
+def latencies(nodes: Mapping[str, NodeReport]) -> dict[str, float]:
+    """Return how long a worker waits for the nodes that answer it, 95 of 100 answers, seconds."""
+    return {
+        node_id: found
+        for node_id, one in nodes.items()
+        if one.opinion.state == "up" and (found := one.fields.number("latency_p95")) is not None
+    }
+
+
 def build_node(
     address: NodeAddress,
     reports: Sequence[NodeReport],
@@ -62,6 +71,7 @@ def build_node(
     settings: Settings,
     now: float,
     interval: float,
+    slow: bool,
 ) -> doc.Node:
     """Return a node, from what each worker that is not silent reported of it."""
     opinions = tuple(report.opinion for report in reports)
@@ -96,6 +106,7 @@ def build_node(
         drain=drain,
         stamp=str(ordered.stamp),
         failover_only=address.id in settings.failover_nodes,
+        slow=slow,
     )
 
 

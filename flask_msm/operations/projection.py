@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from hashlib import blake2b
 from operator import is_
@@ -16,9 +17,10 @@ from flask_msm.version import VERSION
 
 from . import snapshot as doc
 from .losses import build_copies, build_lost
-from .project_nodes import build_node, build_rebuild, read_nodes
+from .project_nodes import build_node, build_rebuild, latencies, read_nodes
 from .project_workers import build_traffic, build_worker, common_mode, with_status
 from .silences import silences_of
+from .slowness import slowness
 
 
 if TYPE_CHECKING:
@@ -110,6 +112,11 @@ class SnapshotBuilder:
         live = [worker for worker in shown if not worker.stale]
         reports = [parsed[worker.id] for worker in live]
         rebuilds = _rebuilds(reports)
+        slow = slowness({one.worker.id: latencies(one.nodes) for one in reports})
+        workers = tuple(
+            replace(worker, slow=True) if worker.id in slow.workers else worker
+            for worker in workers
+        )
         mode, since = common_mode(shown)
         own = next((worker for worker in workers if worker.id == me), None)
         events, events_total = _newest([*others.events, *self._own_events(me)])
@@ -139,6 +146,7 @@ class SnapshotBuilder:
                     settings=settings,
                     now=now,
                     interval=cluster.interval,
+                    slow=address.id in slow.nodes,
                 )
                 for address in settings.nodes
             ),

@@ -109,6 +109,7 @@ class Node:
         stats_error: Why there are none, in words.
         stamp: What ``drain`` and ``undrain`` take as ``based_on``.
         failover_only: Whether it is used only when others fail.
+        slow: Whether most workers wait long for it, and not for the other nodes.
     """
 
     id: str
@@ -129,6 +130,7 @@ class Node:
     drain: Drain | None = None
     stamp: str = "0"
     failover_only: bool = False
+    slow: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,6 +204,7 @@ class Worker:
         traffic: What its sessions did.
         counts: What happened in it since it started, by one of ``COUNTED``; what never did is
             left out.
+        slow: Whether it waits long for every node: its machine is busy, or its network.
     """
 
     id: str
@@ -222,6 +225,7 @@ class Worker:
     local: LocalStorage | None = None
     traffic: Traffic | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
+    slow: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

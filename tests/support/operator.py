@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import os
 
-from flask_msm.operations import observer
-from flask_msm.operations.state import facts
+from flask_msm.operations import observer, slowness
 from flask_msm_dashboard import Access, action_views, context
 
 
@@ -26,6 +25,6 @@ def anna(request):
 if POLL in os.environ:
     context.POLL = context.POLL_SLOWLY = observer.REFRESH = float(os.environ[POLL])
     # A machine that is busy makes no node slow.
-    facts.SLOW = 5.0
+    slowness.SLOW = 5.0
     # What is done on a page of one worker is not too fast after the same on one of another.
     action_views._FLEET_PAUSE = 0.0

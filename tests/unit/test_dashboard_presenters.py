@@ -47,7 +47,7 @@ def test_an_eviction_and_slowness_are_verdicts_of_their_own():
     snapshot = all_well()
     n1, n2, n3 = snapshot.nodes
     evicting = replace(n2, stats=replace(n2.stats, evictions_per_minute=3.0))
-    slow = replace(n2, stats=replace(n2.stats, latency_p95=0.2))
+    slow = replace(n2, stats=replace(n2.stats, latency_p95=0.2), slow=True)
 
     assert verdict(with_nodes(snapshot, n1, evicting, n3)).code == "evicting"
     assert verdict(with_nodes(snapshot, n1, slow, n3)).code == "slow"

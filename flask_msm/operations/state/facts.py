@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from flask_msm.operations.statistics import Histogram
 
 
-#: From so much on (seconds, 95 of 100) answers of a node are called slow.
-SLOW = 0.1
 #: An error at the end of a sentence: its class, and its text.
 _ERROR = re.compile(r"\b([A-Za-z_]\w*(?:Error|Exception|Timeout)): .*?(\)?)\Z", re.DOTALL)
 MODES = ("distributed", "local", "stopped")
@@ -138,9 +136,8 @@ def is_evicting(node: Node) -> bool:
 
 
 def is_slow(node: Node) -> bool:
-    """Return whether the node answers, and slowly."""
-    stats = node.stats
-    return bool(node.state in ANSWERING and stats and (stats.latency_p95 or 0) > SLOW)
+    """Return whether the node answers, and slowly, as most workers see it."""
+    return node.slow and node.state in ANSWERING
 
 
 def is_rebuilding(node: Node) -> bool:

@@ -54,6 +54,23 @@ def odd_workers(snapshot: Snapshot) -> Iterator[Item]:
                 _("Nothing else: what was changed there is copied to the nodes by itself."),
             ),
         )
+    slow = [worker for worker in workers if worker.slow]
+    if slow:
+        hosts = listed(sorted({worker.host or worker.id for worker in slow}))
+        yield Item(
+            level="warn",
+            code="worker_slow",
+            title=plural(
+                len(slow),
+                "{n} worker waits long for every node",
+                "{n} workers wait long for every node",
+            ),
+            text=_("On {hosts}: the nodes are not slow, its machine or network is", hosts=hosts),
+            href="workers/",
+            link=_("Workers"),
+            hurt=_("Users of these workers wait. Every session is served."),
+            steps=(_("Look at the load of {hosts}, and at the network from there.", hosts=hosts),),
+        )
     stale = [worker for worker in workers if worker.stale]
     if stale:
         yield Item(
