@@ -216,6 +216,7 @@ def _environment() -> Environment:
         clock=tags.clock_tag,
         cut=formatting.cut,
         duration=formatting.duration,
+        error_text=facts.error_text,
         fresh=tags.fresh_tag,
         icon=icon,
         iso=formatting.iso,

@@ -84,7 +84,7 @@ def test_only_what_changed_is_replaced(open_page, served):
     kept = page.eval_on_selector_all(
         "[data-live]", "all => all.filter(e => e.firstElementChild?.mine).map(e => e.dataset.live)"
     )
-    assert {"verdict", "numbers", "nodes", "chips"} <= set(kept)
+    assert {"verdict", "numbers", "chips"} <= set(kept)
     assert "policy" not in kept
 
 

@@ -108,7 +108,7 @@ def test_a_node_that_dies_and_comes_back_is_seen_on_the_pages_of_both_workers(fl
     fleet.nodes[2].kill()
     for page in pages:
         shows(page, "#n-n3 .word", "Down")
-        shows(page, "#n-n3", "refused")
+        shows(page, "[data-live=verdict]", "refused")
         shows(page, "h1", "n3 is down")
         assert page.title().startswith("n3 is down")
         shows(page, "[data-live=recent]", "n3")

@@ -149,7 +149,7 @@ def workers_note(snapshot: Snapshot) -> str:
                 "Only this worker reports. Others appear when they handle their first request."
             )
             return f"{only} {here}"
-        return _("All in mode {mode}.", mode=mode) + " " + here
+        return _("Sessions of all: {mode}.", mode=mode) + " " + here
     texts = [
         _("{id}: {mode}", id=worker.id, mode=mode_name(worker.mode).lower()) for worker in odd[:2]
     ]
