@@ -147,7 +147,9 @@ class DashboardContext:
         if not (self.options.admin_hide_addresses or self.options.admin_hide_errors):
             return found
         hidden = tuple(replace(one, text=facts.without_error(one.text)) for one in found.incidents)
-        return replace(found, incidents=hidden)
+        # A reason may name an address, and is the text of an error.
+        outages = tuple(replace(one, why=None) for one in found.outages)
+        return replace(found, incidents=hidden, outages=outages)
 
     def recent(self, snapshot: Snapshot) -> History:
         """Return the last six hours for a page that polls: nodes are asked for them seldom."""

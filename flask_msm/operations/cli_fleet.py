@@ -230,7 +230,8 @@ def _outage_line(outage: Outage) -> str:
     nodes = ", ".join(outage.nodes) or "no node"
     end = "goes on" if outage.end is None else f"until {iso(outage.end)}"
     lost = "an unknown number of" if outage.lost is None else f"{outage.lost}"
-    return f"{iso(outage.begin)} outage  {nodes}, {end}, {lost} sessions lost"
+    why = f" ({outage.why})" if outage.why else ""
+    return f"{iso(outage.begin)} outage  {nodes}{why}, {end}, {lost} sessions lost"
 
 
 def session_lines(found: SessionFacts) -> list[str]:

@@ -6,6 +6,7 @@ Plain data, made by the console and read by what shows it, as the snapshot is: w
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -31,6 +32,10 @@ RANGES: dict[RangeName, tuple[float, float]] = {
     "24h": (DAY, DAY_STEP),
     "7d": (WEEK, WEEK_STEP),
 }
+#: What a worker saw so many seconds before most of them did belongs to the outage.
+BEFORE = 60.0
+#: The reason at the end of an event, without the class of the error.
+_REASON = re.compile(r"\((?:\w+: )?(.+)\)\Z")
 #: What a node may be in the history.
 _STATES = frozenset({"up", "filling", "down", "drained", "unreached"})
 
@@ -99,6 +104,8 @@ class Outage:
             all were well.
         lost: Sessions that were lost meanwhile; ``None`` where that is not counted.
         kept: Most changed sessions that waited on hosts; ``None`` where that is not known.
+        why: What a worker saw first, for example ``connection refused``; ``None`` if that is not
+            known, or hidden.
     """
 
     begin: float
@@ -106,6 +113,7 @@ class Outage:
     nodes: tuple[str, ...] = ()
     lost: int | None = None
     kept: int | None = None
+    why: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +184,8 @@ def build_history(name: RangeName, book: Book, snapshot: Snapshot) -> History:
     points = _recent(snapshot) if name == "15m" else _slots(name, book, begin, end)
     spans = _spans(log, snapshot, begin)
     known = [point for point in points if point is not None]
+    incidents = tuple(_incident(one) for one in log if one.kind == "event")
+    outages = _outages(spans, known, step)
     return History(
         range=name,
         begin=begin,
@@ -183,9 +193,9 @@ def build_history(name: RangeName, book: Book, snapshot: Snapshot) -> History:
         step=step,
         points=points,
         spans=spans,
-        outages=_outages(spans, known, step),
+        outages=tuple(replace(one, why=_why(one, incidents)) for one in outages),
         changes=tuple(_change(one) for one in log if one.kind == "change" and one.at >= begin),
-        incidents=tuple(_incident(one) for one in log if one.kind == "event" and one.at >= begin),
+        incidents=tuple(one for one in incidents if one.at >= begin),
     )
 
 
@@ -323,6 +333,18 @@ def _with_numbers(outage: Outage, points: Sequence[Point], step: float) -> Outag
     lost = [point.lost for point in within if point.lost is not None]
     kept = [point.kept for point in within if point.kept is not None]
     return replace(outage, lost=sum(lost) if lost else None, kept=max(kept) if kept else None)
+
+
+def _why(outage: Outage, incidents: Iterable[Incident]) -> str | None:
+    """Return the reason that was seen first of a node of the outage."""
+    end = float("inf") if outage.end is None else outage.end
+    for one in sorted(incidents, key=lambda one: one.at):
+        if one.node in outage.nodes and outage.begin - BEFORE <= one.at <= end:
+            if one.kind == "node_lost_memory":
+                return "came back empty"
+            if one.kind in {"node_down", "node_suspect"} and (found := _REASON.search(one.text)):
+                return found[1]
+    return None
 
 
 def _change(one: Logged) -> Change:

@@ -137,6 +137,7 @@ def test_a_node_that_dies_and_returns_is_down_filling_and_up_and_one_outage(crew
     assert spans(one, "n1") == ["up"]
     (outage,) = one.console.history("24h").outages
     assert outage.nodes == ("n2",)
+    assert outage.why == "connection refused"
     assert outage.begin < outage.end < crew.clock.time()
 
 

@@ -70,6 +70,7 @@ class OutageRow:
     end: str
     length: str
     nodes: str
+    why: str
     lost: str
     kept: str
 
@@ -273,6 +274,7 @@ def outage_row(outage: Outage, history: History) -> OutageRow:
         end=_("lasts") if outage.end is None else second(end) if same_day else moment(end),
         length=_("more than {length}", length=length) if cut_off else length,
         nodes=_what(outage, history) if outage.nodes else _("none"),
+        why=cut(outage.why, 80) or "",
         lost=number(outage.lost),
         kept=number(outage.kept),
     )

@@ -68,6 +68,7 @@ def _outage(outage: Outage) -> dict[str, Any]:
         "nodes": list(outage.nodes),
         "lost": outage.lost,
         "kept": outage.kept,
+        "why": cut(outage.why, MAX_TEXT),
     }
 
 
