@@ -30,5 +30,5 @@ def script_texts() -> dict[str, str]:
         "point": _("Point at a chart: its figures stand here."),
         "most": _("at most {n} ms"),
         "lost": _("lost"),
-        "kept": _("kept on hosts"),
+        "kept": _("kept"),
     }

@@ -28,7 +28,7 @@ def test_the_cursor_says_the_figures_of_a_time(open_page, address, path):
 
     card = page.locator("section").filter(has=latency)
     expect(card.locator(".read")).to_contain_text("p95 at most")
-    expect(card.locator(".read")).to_contain_text("kept on hosts 0")
+    expect(card.locator(".read")).to_contain_text("kept 0")
     assert latency.locator("path.pl").first.is_hidden()
 
 

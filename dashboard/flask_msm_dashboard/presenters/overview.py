@@ -66,7 +66,7 @@ def _workers(snapshot: Snapshot) -> Sure:
 
 
 def _restart(snapshot: Snapshot) -> Sure:
-    waits = [f"{one.node} {one.text}" if one.node else one.text for one in waits_for(snapshot)]
+    waits = [f"{one.node}: {one.text}" if one.node else one.text for one in waits_for(snapshot)]
     if not waits:
         return Sure("ok", _("Safe"), _("to restart the next node"))
     why = listed(waits, most=2)
