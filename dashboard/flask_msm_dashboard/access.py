@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("flask_msm.admin")
 
 Level = Literal["read", "write"]
-_SETTING = "MSM_ADMIN_ACCESS"
+SETTING = "MSM_ADMIN_ACCESS"
 _ALLOWED = "a callable, or 'package.module:name' of one, that is not async"
 _LONGEST_NAME = 64
 
@@ -72,7 +72,7 @@ class AccessControl:
         self.configured = self._ask is not None
         if self._ask is not None and _is_async(self._ask):
             # A coroutine is truthy: every request would get in.
-            raise ConfigError(_SETTING, ask, _ALLOWED)
+            raise ConfigError(SETTING, ask, _ALLOWED)
         self._within = within
         alone = getattr(self._ask, LOOKS_AT_REQUEST_ALONE, None)
         if alone is not None and (alone is self._ask or alone is type(self._ask)):
@@ -119,10 +119,14 @@ class AccessControl:
             self._complain(f"%s returned {kind}, not None, 'read', 'write' or an Access")
         return None
 
+    def note_late(self) -> None:
+        """Write down, once, that the setting came too late."""
+        self._complain("%s was set after init_app and is not used: set it before")
+
     def _complain(self, message: str, *, exc_info: bool = False) -> None:
         if not self._complained:
             self._complained = True
-            logger.error(message, _SETTING, exc_info=exc_info)
+            logger.error(message, SETTING, exc_info=exc_info)
 
 
 def _plain(name: object) -> str:
@@ -142,7 +146,7 @@ def _imported(path: str) -> Callable[..., Any]:
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(_SETTING, path, _ALLOWED) from error
+        raise ConfigError(SETTING, path, _ALLOWED) from error
     if not callable(found):
-        raise ConfigError(_SETTING, path, _ALLOWED)
+        raise ConfigError(SETTING, path, _ALLOWED)
     return found  # type: ignore[no-any-return]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flask import Response, request
+from flask import Response, current_app, request
 from flask_admin import BaseView
 from werkzeug.exceptions import HTTPException
 
 from flask_msm.operations.state.document import SCHEMA
 from flask_msm.operations.state.texts import _
 
-from .access import Access
+from .access import SETTING, Access
 from .application import ENDPOINT
 from .context import DashboardContext, PageContext, revision, theme
 from .responses import json_response
@@ -94,6 +94,11 @@ class MsmView(BaseView):  # type: ignore[misc]
             return response
         if access.configured:
             return self.refusal(403, _("You may not see this page."))
+        host = getattr(current_app, "host", current_app)
+        if host.config.get(SETTING) is not None:
+            access.note_late()
+            text = _("This dashboard is closed, because MSM_ADMIN_ACCESS was set after init_app.")
+            return self.refusal(403, text, hints=[_("Set it before init_app(app) is called.")])
         return self.refusal(
             403,
             _("This dashboard is closed, because MSM_ADMIN_ACCESS is not set."),

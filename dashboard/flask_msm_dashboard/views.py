@@ -56,6 +56,16 @@ _CHIPS = 60
 class OverviewView(MsmView):
     """Is it fine, and if not, what."""
 
+    @exposed("/sign-out")
+    def sign_out(self) -> Response:
+        """Have the browser forget the password; nothing else is kept of who signed in."""
+        challenge = self.context.access.challenge
+        if challenge is None:
+            return self.refusal(404, _("There is no such page."))
+        response = self.refusal(401, _("You are signed out. To sign in again, open the overview."))
+        response.headers["WWW-Authenticate"] = challenge
+        return response
+
     @exposed("/")
     def index(self) -> Response:
         """Show the overview."""

@@ -60,6 +60,34 @@ def test_a_closed_dashboard_says_in_three_lines_how_to_open_it():
     assert "generate_password_hash" in html
 
 
+def test_a_setting_that_came_after_init_app_is_named_as_that_and_logged_once(caplog):
+    app, _ = make_app(admin_access=None)
+    app.config["MSM_ADMIN_ACCESS"] = lambda _: "write"
+    client = app.test_client()
+
+    texts = {client.get("/msm-admin/").text for _ in range(2)}
+
+    assert all("MSM_ADMIN_ACCESS was set after init_app" in text for text in texts)
+    assert all(client.get("/msm-admin/").status_code == 403 for _ in range(2))
+    logged = [one for one in caplog.records if "was set after init_app" in one.getMessage()]
+    assert len(logged) == 1
+
+
+@pytest.mark.parametrize(("read", "level"), [((), "may change"), (("ops",), "read only")])
+def test_an_operator_sees_the_own_level_and_signs_out_by_a_challenge(read, level):
+    access = basic_auth({"ops": generate_password_hash("right")}, read=read)
+    client, _ = client_of(admin_access=access)
+    html = client.get("/msm-admin/", auth=("ops", "right")).text
+
+    gone = client.get("/msm-admin/sign-out", auth=("ops", "right"))
+
+    assert f"Signed in as ops, {level}" in html
+    assert "/msm-admin/sign-out" in html
+    assert gone.status_code == 401
+    assert gone.headers["WWW-Authenticate"].startswith("Basic")
+    assert "You are signed out" in gone.text
+
+
 class EqualToAll:
     """Like an expression of a query builder, or a mock."""
 
