@@ -17,7 +17,7 @@ from .texts import _, listed, plural
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flask_msm.operations.snapshot import Node, Snapshot
+    from flask_msm.operations.snapshot import Node, Snapshot, Worker
 
 
 class Wait(NamedTuple):
@@ -33,7 +33,8 @@ class Wait(NamedTuple):
 
 def waits_for(snapshot: Snapshot) -> tuple[Wait, ...]:
     """Return why no node may be restarted now; nothing if any one may be."""
-    nodes = [(node.id, _node_waits(node, snapshot)) for node in snapshot.nodes]
+    live = len(_live(snapshot))
+    nodes = [(node.id, _node_waits(node, snapshot, live)) for node in snapshot.nodes]
     found = [Wait(node_id, text) for node_id, text in nodes if text is not None]
     found += [Wait(None, text) for text in _fleet_waits(snapshot)]
     return (
@@ -42,29 +43,33 @@ def waits_for(snapshot: Snapshot) -> tuple[Wait, ...]:
     )
 
 
-def _node_waits(node: Node, snapshot: Snapshot) -> str | None:
+def _live(snapshot: Snapshot) -> list[Worker]:
+    return [worker for worker in snapshot.workers if not worker.stale and not worker.gone]
+
+
+def _node_waits(node: Node, snapshot: Snapshot, live: int) -> str | None:
     if node.drain is not None:
         return None if node.drain.value == "drained" else _("is being drained")
-    live = [worker.id for worker in snapshot.workers if not worker.stale and not worker.gone]
-    states = Counter(opinion.state for opinion in node.opinions if opinion.worker in live)
+    # Workers that are silent have none.
+    states = Counter(opinion.state for opinion in node.opinions)
     if not states:
         return _("was seen by no worker yet")
     if node.phase == "down":
         return _("down, {seen}", seen=facts.seen_by(node, snapshot))
     if facts.is_rebuilding(node):
         return _("being filled: {how}", how=rebuild_text(node, snapshot.at))
-    if missing := len(live) - states["up"]:
+    if (missing := live - states["up"]) > 0:
         return plural(
             missing,
             "{n} of {all} workers does not see it up",
             "{n} of {all} workers do not see it up",
-            all=len(live),
+            all=live,
         )
     return None
 
 
 def _fleet_waits(snapshot: Snapshot) -> Iterator[str]:
-    live = [worker for worker in snapshot.workers if not worker.stale and not worker.gone]
+    live = _live(snapshot)
     known = max(len(live), snapshot.observer.workers_known or 0)
     if snapshot.observer.source == "self":
         yield _("the other workers are being asked")
