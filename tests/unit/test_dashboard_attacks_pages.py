@@ -21,6 +21,8 @@ from flask_msm_dashboard import Access
 
 
 SECRET = "postgres://shop:hunter2@db"
+#: How the scripts of the dashboard itself begin.
+OURS = '<script src="/msm-admin/static/'
 
 
 class FailingConsole(FakeConsole):
@@ -157,7 +159,7 @@ def test_nothing_that_others_name_breaks_a_page(scene, text):
         html = re.sub(r'<input type="hidden"[^>]*>', "", response.text)
         assert "<img" not in html
         assert "<script>" not in html
-        assert html.count("<script ") == 1
+        assert html.count("<script ") == html.count(OURS)
         assert (html.count("{{7*7}}") > 0) is (text in html) or "{{" not in text
         assert not set(html) & set("\0\x1b\u202e\u2066\u200b\u2028\u2029\ud800")
         assert 'href="javascript:' not in html
@@ -176,7 +178,7 @@ def test_the_name_of_an_operator_is_text(text):
     for path in ("", "events/", "nodes/n1", "act/stop"):
         html = client.get("/msm-admin/" + path).text
         assert "<img" not in html
-        assert html.count("<script") == 1
+        assert html.count("<script") == html.count(OURS)
         assert "x" * 1000 not in html
 
 
@@ -190,7 +192,7 @@ def test_a_session_that_is_looked_up_may_have_any_names_in_it(text):
 
     assert response.status_code == 200
     assert "<img" not in response.text
-    assert response.text.count("<script") == 1
+    assert response.text.count("<script") == response.text.count(OURS)
 
 
 def test_names_of_headers_are_not_taken_from_what_others_name():
