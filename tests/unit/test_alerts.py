@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hmac
 import json
-import threading
 from hashlib import sha256
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 
 import pytest
 from support.crew import Crew
+from support.receiver import Receiver
 
 from flask_msm.errors import ConfigError
 from flask_msm.operations import alerts
@@ -19,42 +18,6 @@ from flask_msm.settings.settings import Settings
 
 
 SECRET = "a secret of sixteen"[:16].replace(" ", "-")
-
-
-class Receiver:
-    """A server that takes note of what it is sent, and answers with one status."""
-
-    def __init__(self):
-        self.requests, self.status = [], 204
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                receiver.requests.append((self.path, dict(self.headers), body))
-                self.send_response(receiver.status)
-                if receiver.status == 302:
-                    self.send_header("Location", "/elsewhere")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            do_GET = do_POST  # noqa: N815
-
-            def log_message(self, *_):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self.server.server_port}/hook"
-        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
-        self.thread.start()
-
-    def bodies(self):
-        return [json.loads(body) for _, _, body in self.requests]
-
-    def close(self):
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
 
 
 @pytest.fixture
