@@ -10,7 +10,7 @@ from flask_msm.errors import quoted
 
 from .cli_causes import cause_lines
 from .state.facts import word_of
-from .state.formatting import iso
+from .state.formatting import class_of, iso, percent
 from .state.readiness import waits_for
 
 
@@ -223,7 +223,24 @@ def history_lines(found: History) -> list[str]:
     failed = sum(point.failed or 0 for point in points)
     known = f"known for {len(points)} of {len(found.points)} steps of {found.step:.0f} s"
     last = f"since {iso(found.begin)}: {len(found.outages)} outages, {lost} sessions lost,"
-    return [*(text for _, text in sorted(rows)), f"{last} {failed} operations failed ({known})"]
+    slowest = [f"at most {class_of(point.p95)} ms" for point in points if point.p95 is not None]
+    hit_ratios = [
+        f"{percent(point.hit_ratio)} %" for point in points if point.hit_ratio is not None
+    ]
+    return [
+        *(text for _, text in sorted(rows)),
+        f"time per request, 95 of 100: {_trend(slowest)}",
+        f"sessions found: {_trend(hit_ratios)}",
+        f"{last} {failed} operations failed ({known})",
+    ]
+
+
+def _trend(values: Sequence[str]) -> str:
+    """Return how it was, in the middle, and how it is: whether it gets worse."""
+    if not values:
+        return "not known"
+    middle = values[len(values) // 2]
+    return f"{values[0]} at first, {middle} in the middle, {values[-1]} at last"
 
 
 def _outage_line(outage: Outage) -> str:

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import logging
+from types import SimpleNamespace
 
 import pytest
 from flask import session
+from support.clock import FakeClock
 from support.crew import Crew
 
 from flask_msm.cluster.distinct import DIGITS, KEPT, Distinct
-from flask_msm.cluster.lost_sessions import STEP, STEPS
+from flask_msm.cluster.lost_sessions import STEP, STEPS, Reason
+from flask_msm.cluster.mode import Mode
 from flask_msm.cluster.session_log import MOST_LINES
 from flask_msm.errors import NodeValueError
 from flask_msm.maintenance import copy_count
 from flask_msm.maintenance.copy_count import FIRST, Hashes, counted
+from flask_msm.maintenance.lost_watch import LostWatch
+from flask_msm.operations.state.attention import attention
+from flask_msm.operations.state.verdict import verdict
+from flask_msm.record.attributes import NOTHING
+from flask_msm.record.record import BEHIND, PARTIAL, Kind, Record
 from flask_msm.record.token import Token, TokenSigner, new_sid
+from flask_msm.storage.store import Loaded, Outcome
 
 
 QUARTER = STEP * STEPS
@@ -75,6 +84,42 @@ def test_from_the_limit_on_too_many_are_lost(crew):
     found = lost(crew)
     assert (found.lost, found.limit, found.too_many) == (10, 10, True)
     assert found.since is not None
+
+
+@pytest.mark.parametrize(
+    ("way", "cause"),
+    [
+        ("no node and no host has them", "lost_not_found"),
+        ("workers have another secret", "lost_key_unknown"),
+    ],
+)
+def test_one_tick_after_forty_of_sixty_users_were_signed_out_every_page_is_red_and_says_why(
+    way, cause
+):
+    crew = Crew(2, nodes=3, MSM_MIRROR=False)
+    crew.tick()
+    workers = crew.workers
+    cookies = []
+    for _ in range(60):
+        workers[0].do(lambda: session.update(name="anna"))
+        cookies.append(workers[0].cookie())
+        workers[0].client.delete_cookie("session")
+    if way == "workers have another secret":
+        workers = [crew.hire(SECRET_KEY="changed " * 4) for _ in range(2)]
+    else:
+        for node in crew.nodes.values():
+            node.items.clear()
+    for number, cookie in enumerate(cookies[:40]):
+        assert ask(workers[number % 2], cookie) == {}
+
+    crew.tick(*workers)
+
+    for worker in workers:
+        snapshot = worker.console.view()
+        first = attention(snapshot)[0]
+        assert (verdict(snapshot).level, first.level, first.code) == ("bad", "bad", cause)
+        assert first.hurt
+        assert first.steps
 
 
 def test_what_is_lost_is_forgotten_after_a_quarter_of_an_hour(crew):
@@ -233,6 +278,29 @@ def test_a_session_of_which_no_store_knew_is_not_lost_once_it_is_found(crew):
     crew.tick()
 
     assert "not_known" not in second.state.repository.losses.report([])
+
+
+@pytest.mark.parametrize(
+    ("created", "found"),
+    [(1.0, True), (BEHIND + 1.0, True), (PARTIAL, False)],
+    ids=["whole", "without its latest changes", "a part alone"],
+)
+def test_a_session_is_found_unless_a_part_of_it_is_all_there_is(created, found):
+    record = Record(Kind.DATA, created, 1.0, 9e9, 1, NOTHING)
+    losses = SimpleNamespace(
+        open={Reason.REFUSED: {}, Reason.NOT_KNOWN: {"digest": "key"}},
+        missing=lambda key: seen.append(("missing", key)),
+        settle=lambda reason, digest: seen.append((reason, digest)),
+    )
+    store = SimpleNamespace(
+        mode=SimpleNamespace(mode=Mode.DISTRIBUTED),
+        load=lambda key, **_: Loaded(Outcome.FOUND, record, {}),
+    )
+    seen = []
+
+    LostWatch(losses=losses, store=store, clock=FakeClock(), timeout=1.0).look()
+
+    assert seen == [(Reason.NOT_KNOWN, "digest") if found else ("missing", "key")]
 
 
 # -- copies ----------------------------------------------------------------------------------
