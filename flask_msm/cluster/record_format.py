@@ -35,9 +35,10 @@ class RecordFormat:
         self._monotonic = clock.monotonic
         self._until = -inf
 
-    def look(self, workers: WorkerRegistry) -> None:
-        """See what the workers read, which was just read from nodes."""
-        allowed = self._enabled and workers.all_read(_NEEDED)
+    def look(self, workers: WorkerRegistry, *, visits: bool = False) -> None:
+        """See what the workers read, which was just read from nodes; *visits*: this is none."""
+        reads = workers.others_read if visits else workers.all_read
+        allowed = self._enabled and reads(_NEEDED)
         self._until = self._monotonic() + self._valid_for if allowed else -inf
 
     def current(self) -> int:

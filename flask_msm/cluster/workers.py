@@ -345,6 +345,11 @@ class WorkerRegistry:
             lambda announced: need not in announced.reads
         )
 
+    def others_read(self, need: str) -> bool:
+        """Return whether others live, and all of them announce that they read *need*."""
+        others = self.living() - {self.worker}
+        return bool(others) and not self._any(lambda announced: need not in announced.reads)
+
     def _is_announced(self, need: str | None = None) -> bool:
         me = self._roster().entries.get(self.worker)
         return me is not None and not me.gone and (need is None or need in me.announced.reads)

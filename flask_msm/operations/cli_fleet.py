@@ -15,7 +15,7 @@ from .state.readiness import waits_for
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from .checks import Report
     from .history import History, Outage

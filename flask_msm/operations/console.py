@@ -350,6 +350,8 @@ class Console(ConsoleView):
         Raises:
             CommandError: It is neither, or it cannot be known now.
         """
+        if self._visits and self.application.cluster is not None:
+            self.survey()
         facts = self._lookups.find(ref_or_cookie)
         ref = facts.ref if facts else "that does not exist"
         self.note("looked_up", f"session {ref} was looked up", actor=actor, reason=reason)

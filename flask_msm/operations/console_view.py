@@ -130,6 +130,9 @@ class ConsoleView:
         """Return the fleet as it can be seen from outside, after all nodes were asked."""
         cluster = self._cluster()
         cluster.reactions.look()
+        if self._visits:
+            # It writes what they read, and sees in records what they see.
+            self.application.record_format.look(cluster.workers, visits=True)
         return self._builder.snapshot(self._observer().refresh(), cluster)
 
     def listed(self) -> tuple[BlacklistEntry, ...]:

@@ -10,7 +10,7 @@ import re
 
 import pytest
 from playwright.sync_api import expect
-from support.operator_stage import alert, is_signed_in, is_time, signed_in, stage
+from support.operator_stage import alert_of_death, is_signed_in, is_time, signed_in, stage
 
 from flask_msm.testing.memcached import wait_until
 
@@ -279,8 +279,7 @@ def test_whether_it_gets_worse_is_seen_on_one_axis(operator_at):
 
 def test_an_alert_leads_to_the_page_of_what_is_broken(fleet, operator_at):
     """Task 10."""
-    fleet.nodes[1].kill()
-    told, cause = alert(fleet, "nodes_down", "n2")
+    told, cause = alert_of_death(fleet, 1)
     operator = operator_at()
 
     operator.page.goto(operator.base + cause["href"])

@@ -8,11 +8,14 @@ import re
 import threading
 
 import pytest
+from flask import session
 from support.crew import Crew
 from support.policies import visit, write
 
+from flask_msm import destroy
 from flask_msm.cluster.lost_sessions import Reason
 from flask_msm.operations.cli_frame import operator
+from flask_msm.record.keys import ref_of
 
 
 @pytest.fixture
@@ -76,6 +79,26 @@ def test_the_status_of_a_fleet_that_lost_sessions_says_since_when_who_is_hurt_an
     assert first.startswith("  what to do   1. ")
     assert second.startswith("               2. ")
     assert result.exit_code == 1
+
+
+def test_a_session_says_how_it_ended_at_the_command_line_as_on_the_page(crew, run):
+    worker = crew.workers[0]
+    worker.do(lambda: session.update(name="anna"))
+    ref = ref_of(worker.key())
+    worker.do(destroy)
+
+    assert "Signed out by its owner at " in run("session", ref).output
+
+
+def test_a_session_that_was_revoked_at_the_command_line_says_by_whom_and_why(crew, run):
+    worker, other = crew.workers
+    worker.do(lambda: session.update(name="anna"))
+    ref = ref_of(worker.key())
+
+    assert run("revoke", ref, "--reason", "stolen", "--as", "ann").exit_code == 0
+
+    found = other.console.lookup(ref, actor="bob", reason="")
+    assert (found.ended_by, found.ended_reason) == ("ann", "stolen")
 
 
 def test_pins_are_listed_with_who_pinned_them(crew, run, listed):
