@@ -89,12 +89,14 @@ class Digests:
 
     Args:
         key: Its storage key; workers that put other things into it use another one.
+        lease_key: Where the worker that gathers keeps others from it.
         usable: Returns whether a node may be asked now.
         stamps: Issues versions.
     """
 
     key: str
     _: KW_ONLY
+    lease_key: str
     nodes: Mapping[str, MemcachedNode]
     placement: Placement
     usable: Callable[[str], bool]
@@ -169,15 +171,15 @@ class Digests:
         """Return whether this worker may gather now; always while it reaches no node."""
         for node_id in self.homes():
             with suppress(NodeError):
-                name = self.key + ":lease"
-                return self.nodes[node_id].start_add(name, b"1", LEASE, deadline).result()
+                node = self.nodes[node_id]
+                return node.start_add(self.lease_key, b"1", LEASE, deadline).result()
         return True
 
     def release(self, deadline: float) -> None:
         """Let the next one gather."""
         for node_id in self.homes()[:1]:
             with suppress(NodeError):
-                self.nodes[node_id].delete(self.key + ":lease", deadline)
+                self.nodes[node_id].delete(self.lease_key, deadline)
 
     def sealed(self, body: bytes) -> bytes:
         """Return a digest as bytes that ``opened`` takes, for workers of this host."""

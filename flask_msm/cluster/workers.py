@@ -341,14 +341,14 @@ class WorkerRegistry:
     def all_read(self, need: str) -> bool:
         """Return whether this worker and all others that live announce that they read *need*."""
         # Before it is announced others do not know of this one.
-        return self._is_announced(need) and not self._any(
-            lambda announced: need not in announced.reads
-        )
+        return self._is_announced(need) and self._do_others_read(need)
 
     def others_read(self, need: str) -> bool:
         """Return whether others live, and all of them announce that they read *need*."""
-        others = self.living() - {self.worker}
-        return bool(others) and not self._any(lambda announced: need not in announced.reads)
+        return bool(self.living() - {self.worker}) and self._do_others_read(need)
+
+    def _do_others_read(self, need: str) -> bool:
+        return not self._any(lambda announced: need not in announced.reads)
 
     def _is_announced(self, need: str | None = None) -> bool:
         me = self._roster().entries.get(self.worker)

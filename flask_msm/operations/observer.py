@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.cluster.digests import Digests
 from flask_msm.cluster.reports import Report
+from flask_msm.maintenance.lease import LEASES
 from flask_msm.process.locks import ProcessLock
 from flask_msm.version import VERSION
 
@@ -101,8 +102,11 @@ class Observer:
         self._clock = clock
         #: ``None`` for a command line.
         self._reporter: StatusReporter | None = cluster.reporter
+        name = f"digest:{shape_of(Snapshot)}"
         self._digests = Digests(
-            f"{settings.key_prefix}fleet:digest:{shape_of(Snapshot)}",
+            f"{settings.key_prefix}fleet:{name}",
+            # By this name it is known for a lease, which is not signed.
+            lease_key=f"{settings.key_prefix}{LEASES}:{name}",
             nodes=cluster.nodes,
             placement=application.placement,
             usable=cluster.reports.usable,

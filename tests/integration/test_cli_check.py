@@ -134,11 +134,13 @@ def test_what_one_worker_of_the_fleet_does_at_the_moment_is_no_damaged_record(
     operator = operator_of()
     operator.cluster.copies._is_mine("n1")
     operator.cluster.history.look()
+    digests = operator.console.observer._digests
+    assert digests.lease(operator.cluster.monitor.membership.clock.monotonic() + 8)
 
     def leases():
         return {key for node in operator.nodes for key in node.all_keys() if ":lease" in key}
 
-    wait_until(lambda: len(leases()) == len({COPIES, HISTORY}), "both are at work")
+    wait_until(lambda: len(leases()) == len({COPIES, HISTORY, digests.key}), "all are at work")
 
     code, said = checked(operator)
 
