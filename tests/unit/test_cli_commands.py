@@ -66,6 +66,9 @@ def test_a_list_for_programs_is_that_part_of_the_document(run, command):
         (("policy", "maybe"), "usage", 2),
         (("status", "--colour"), "usage", 2),
         (("drain",), "usage", 2),
+        (("silence",), "usage", 2),
+        (("silence", "n1"), "usage", 2),
+        (("silence", "n1", "--note", "why", "--for", "8d"), "usage", 2),
         (("blacklist", "clear"), "usage", 2),
         (("revoke", "0" * 10), "usage", 2),
     ],
@@ -111,6 +114,17 @@ def test_a_drain_that_leaves_fewer_nodes_than_copies_is_refused_unless_forced(cr
     assert refused.exit_code == 2
     assert "1 node is left for 2 copies" in refused.output
     assert run("drain", "n2", "--force").exit_code == 0
+
+
+def test_a_node_is_silenced_with_a_note_shown_by_status_and_given_back(run):
+    done = run("silence", "n1", "--for", "2h", "--note", "new disk", "--as", "anna")
+    shown = run("status")
+    over = run("unsilence", "n1")
+
+    assert done.exit_code == over.exit_code == 0
+    assert "n1 is silenced until " in done.output
+    assert " UTC by anna: new disk" in shown.output
+    assert "silenced" not in run("status").output
 
 
 def test_a_dry_run_says_what_follows_and_changes_nothing(crew, run):
