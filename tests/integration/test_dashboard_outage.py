@@ -189,7 +189,7 @@ def test_a_node_that_hangs_holds_up_no_page_and_is_named(nodes, shop_over):
 
     shop.wait("up", "down", "up")
     pages = shop.pages()
-    assert "n3 is down" in pages[""]
+    assert "n2 is down" in pages[""]
     assert "timed out" in pages["nodes/n2"]
     nodes[1].resume()
     wait_until(lambda: "down" not in shop.states(), "the node is back")
