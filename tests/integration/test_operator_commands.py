@@ -172,7 +172,7 @@ def test_history_is_there_after_all_workers_then_all_nodes_then_a_host_were_rest
     fleet.start(south)
     fleet.wait_all_up()
     assert outages(south)[: len(before)] == before
-    assert re.search(r"outage  n3, until \d{4}.* sessions lost", typed(south, "history"))
+    assert re.search(r"outage  n3 \(.*\), until \d{4}.* sessions lost", typed(south, "history"))
 
 
 def test_whether_it_gets_worse_is_a_line_of_the_history(site):

@@ -238,7 +238,11 @@ def test_the_gate_opens_only_when_losing_any_node_would_lose_nothing(fleet):
 
     settle(cluster)
 
-    assert console.check(timeout=60).all_up
+    def is_open() -> bool:
+        cluster.monitor.tick()
+        return console.check().all_up
+
+    wait_until(is_open, "the gate opens")
 
 
 def test_a_node_that_gives_no_statistics_and_lists_no_keys_stays_in_use(fleet, memcached):

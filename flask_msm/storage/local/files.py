@@ -46,6 +46,7 @@ def memory_cache(sessions: int) -> SimpleCache:
 
 #: In front of what is in a file: when it expires, seconds since the epoch.
 _EXPIRY = struct.Struct("I")
+_LATEST = 2**32 - 1
 #: Nanoseconds of the time of a file which shows that its seconds are when it expires. Written in
 #: microseconds, the finest some file systems have; where they have none files are opened.
 _STAMP = 777_777_000
@@ -98,7 +99,8 @@ class Files(FileSystemCache):
         """
         path = self._get_filename(key)
         own = f"{path}.{os.getpid()}.{threading.get_ident()}{self.unfinished}"
-        expires_at = self._normalize_timeout(timeout)
+        # Which counts from the whole second before now.
+        expires_at = min(self._normalize_timeout(timeout) + 1, _LATEST)
         descriptor = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
             try:
