@@ -15,7 +15,7 @@ PART ?=
 
 RUN := .venv/bin/python -m
 # Whole files side by side, those that take longest first (tests/conftest.py puts them in order).
-TESTS := $(RUN) pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+TESTS := $(RUN) pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations=25
 SITE := $(RUN) sphinx --quiet --fail-on-warning --keep-going --fresh-env --conf-dir docs . build/docs
 BENCHES := "" " --bad-attribute" .mirror .conditions .throughput ".scale --plot docs/plots/scale.png" \
 	.imports .memory .fleet .host .rebuild

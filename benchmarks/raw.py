@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 KEY = b"msm:bench-raw:0123456789abcdef0123456789abcdef01234567"
 # About what a session takes in memcached.
 VALUE = b"x" * 420
+#: What an application does between two sessions, seconds: meanwhile the node falls asleep, and its
+#: processor with it, so that the next command has to wake both.
+WORK = 0.0002
 STORED = b"STORED\r\n"
 END = b"END\r\n"
 
@@ -121,6 +124,12 @@ def limits(nodes: Sequence[Memcached], closing: ExitStack) -> list[Limit]:
         primary.receive_unique()
         return perf_counter() - began
 
+    def read_after_work(number: int) -> float:
+        end = perf_counter() + WORK
+        while perf_counter() < end:
+            pass
+        return read(number)
+
     def read_and_store(_: int) -> float:
         began = perf_counter()
         primary.send_gets()
@@ -149,6 +158,7 @@ def limits(nodes: Sequence[Memcached], closing: ExitStack) -> list[Limit]:
 
     return [
         Limit("get", "get", read),
+        Limit("get-after-work", "get, after 0.2 ms without one", read_after_work),
         Limit("get-set", "get, then set", read_and_store),
         Limit("two-copies", "get, cas beside get of the other, cas", read_and_store_twice),
         Limit("file", "lock, read, write, rename a file", change_here),
