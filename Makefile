@@ -74,7 +74,8 @@ clean:  ## remove .venv and everything else that was made here
 	@find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .buttons: packages
-	@EVERY_BUTTON=1 $(RUN) pytest tests/browser/test_demo.py tests/browser/test_buttons.py $(ARGS)
+	@EVERY_BUTTON=1 $(RUN) pytest tests/browser/test_demo.py tests/browser/test_buttons.py \
+		tests/browser/test_accessibility.py $(ARGS)
 
 .neighbours: third-party
 	@scripts/venv-third-party.sh neighbours

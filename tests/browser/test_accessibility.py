@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
 from support import history_scenes
@@ -113,6 +115,26 @@ def test_no_page_has_a_fault_where_its_scripts_do_not_run(open_page, served):
 
     assert walked(page, [(server, node_down(), path, checks) for path in paths]) == []
     assert page.locator("#theme").is_hidden()
+
+
+@pytest.mark.browser
+@pytest.mark.skipif("EVERY_BUTTON" not in os.environ, reason="make test-all looks in every way")
+@pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without"])
+def test_no_page_has_a_fault_in_any_width_and_theme(open_page, served, scripts):
+    server = served(node_down())
+    server.console.book = history_scenes.eventful().book
+    page = open_page()
+    page.add_init_script(AXE_SCRIPT)
+    if not scripts:
+        page.route(
+            "**/*.js?*", lambda route: route.fulfill(body="", content_type="text/javascript")
+        )
+    ways = [(theme, width, EVERYTHING) for theme in ("light", "dark") for width in (1440, 768, 390)]
+
+    found = walked(page, [(server, node_down(), path, ways) for path in ("", *PATHS, "history/")])
+
+    open_page.messages[:] = [m for m in open_page.messages if "status of 40" not in m]
+    assert found == []
 
 
 def walked(page, visits):
