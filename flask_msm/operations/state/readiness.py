@@ -65,7 +65,9 @@ def _node_waits(node: Node, snapshot: Snapshot, live: int) -> str | None:
             "{n} of {all} workers do not see it up",
             all=live,
         )
-    return None
+    # Some of the sessions whose copies it throws out are on one other node only.
+    full = _("is full and throws live sessions out: give it more memory (-m)")
+    return full if facts.is_evicting(node) else None
 
 
 def _fleet_waits(snapshot: Snapshot) -> Iterator[str]:

@@ -33,7 +33,10 @@ def nodes_down(snapshot: Snapshot) -> Iterator[Item]:
             link=_("Node {id}", id=nodes[0].id) if len(nodes) == 1 else _("Nodes"),
             hurt=_hurt(snapshot),
             steps=(
-                _("Start memcached on {names}.", names=listed([_where(node) for node in nodes])),
+                _(
+                    "Start memcached on {names}; one that hangs has to be ended first.",
+                    names=listed([_where(node) for node in nodes]),
+                ),
                 _("Nothing else: what returns is filled again by itself."),
                 _("Until then restart no other node."),
             ),
