@@ -12,6 +12,7 @@ from .cli_causes import cause_lines
 from .state.facts import word_of
 from .state.formatting import class_of, iso, percent
 from .state.readiness import waits_for
+from .state.texts import plural
 
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ def status_lines(view: Snapshot) -> tuple[list[tuple[str, str]], bool]:
     for node in view.nodes:
         up = f"up for {_up(node)} of {len(live)} workers"
         lines.append((node.id, f"{word_of(node)}, {up}"))
-    lines.append(("kept on hosts", f"{_kept(live)} sessions that the cluster does not know yet"))
+    kept = plural(_kept(live), "{n} session", "{n} sessions")
+    lines.append(("kept on hosts", f"{kept} that the cluster does not know yet"))
     lines.append(("sessions lost", _lost(view)))
     failing = _failing(live)
     if failing:

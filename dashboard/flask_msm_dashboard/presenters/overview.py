@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Most nodes on the overview: those that are not up come first.
 MOST_NODES = 12
+#: Of fewer copies on a node it says nothing how they are spread.
+_FEW = 100
 #: A node that has so much more than another one is worth a word.
 _UNEVEN = 0.2
 
@@ -189,9 +191,10 @@ def _note(snapshot: Snapshot, known: Sequence[NodeCopies]) -> str:
     at = "" if copies is None else _("Counted at {at}.", at=clock(copies.at, snapshot.at))
     if copies is not None and copies.one_copy:
         return at + " " + _("Sessions in use get their second copy at their next change.")
-    if len(known) < 2:
+    totals = [one.total for one in known] or [0]
+    least, most = min(totals), max(totals)
+    if len(known) < 2 or least < _FEW:
         return at
-    least, most = min(one.total for one in known), max(one.total for one in known)
     more = (most - least) / least
     if more < _UNEVEN:
         return (

@@ -123,7 +123,7 @@ def traffic_text(snapshot: Snapshot) -> str:
 
 def _lost(snapshot: Snapshot) -> Number:
     lost = snapshot.lost
-    note = _("No cookie was read yet")
+    note = _("No cookie was read yet") if lost is None else _("None of those asked for")
     if lost is not None and lost.lost:
         note = number_of(lost)
     elif lost is not None and lost.asked:
