@@ -18,6 +18,7 @@ from flask_msm.cluster.facts import Facts
 from flask_msm.cluster.health import NodeState
 from flask_msm.cluster.phases import BAD, Phase, SeenNode, phase
 from flask_msm.errors import NodeError
+from flask_msm.process.background import put_alone
 from flask_msm.process.locks import ProcessLock
 from flask_msm.storage.metrics import STEP
 
@@ -74,10 +75,8 @@ class HistoryKeeper:
 
     def look(self) -> None:
         """Begin what is due, behind; to be called at each tick."""
-        if not self._is_due() or not self._running.acquire(blocking=False):
-            return
-        if not self.urgent.put(lambda _: self._run_and_release()):
-            self._running.release()
+        if self._is_due():
+            put_alone(self.urgent, self._running, self._run_alone)
 
     def add_change(self, at: float, **facts: str | None) -> None:
         """Write down what an operator changed, at once; never raises."""
@@ -110,13 +109,10 @@ class HistoryKeeper:
             for node_id, view in views
         }
 
-    def _run_and_release(self) -> None:
-        try:
-            with self.records.local.alone_at(TASK) as alone:
-                if alone:
-                    self._run()
-        finally:
-            self._running.release()
+    def _run_alone(self) -> None:
+        with self.records.local.alone_at(TASK) as alone:
+            if alone:
+                self._run()
 
     def _run(self) -> None:
         wanted, now = self._wanted(), self._clock.monotonic()

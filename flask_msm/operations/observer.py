@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from flask_msm.cluster.digests import Digests
 from flask_msm.cluster.reports import Report
 from flask_msm.maintenance.lease import LEASES
+from flask_msm.process.background import put_alone
 from flask_msm.process.locks import ProcessLock
 from flask_msm.version import VERSION
 
@@ -162,10 +163,9 @@ class Observer:
     def _newer(self, shown: _Shown | None, within: float) -> _Shown | None:
         """Have a newer digest made, and return it if it is there in time."""
         until = time.monotonic() + within
-        if self._gathering.acquire(blocking=False):
+        if not self._gathering.locked():
             self._done.clear()
-            if not self.cluster.urgent.put(lambda _: self._gather_and_release()):
-                self._gathering.release()
+        put_alone(self.cluster.urgent, self._gathering, self._gather_alone)
         before = shown.version if shown else 0
         while True:
             self._done.wait(min(PAUSE, within))
@@ -222,7 +222,7 @@ class Observer:
 
     # -- gathering -----------------------------------------------------------------------------
 
-    def _gather_and_release(self) -> None:
+    def _gather_alone(self) -> None:
         try:
             # Else a worker that was asked for the dashboard only would know nothing of the fleet.
             self.cluster.runtime.on_load()
@@ -232,7 +232,6 @@ class Observer:
                 self._digests.release(self._clock.monotonic() + READ)
         finally:
             self._done.set()
-            self._gathering.release()
 
     def _gather(self) -> None:
         """Ask for the fleet, and replace the digest; again if another worker was faster."""

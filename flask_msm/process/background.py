@@ -49,6 +49,35 @@ class WorkBehind(Protocol):
         ...
 
 
+class Queue(Protocol):
+    """Takes jobs, as ``Background`` does."""
+
+    def put(self, job: Job, /) -> bool:
+        """Queue *job*; return ``False`` when the queue is full."""
+        ...
+
+
+def put_alone(queue: Queue, lock: ProcessLock, job: Callable[[], object]) -> bool:
+    """Queue *job*, unless one that took *lock* waits or runs; return whether it was queued.
+
+    The lock that was taken is released, and not the one that a forked child has in its place.
+    """
+    taken = lock.inner
+    if not taken.acquire(blocking=False):
+        return False
+
+    def run(_: float) -> None:
+        try:
+            job()
+        finally:
+            taken.release()
+
+    if queue.put(run):
+        return True
+    taken.release()
+    return False
+
+
 class Background:
     """Runs jobs one after another; started by the first job, once in every process.
 

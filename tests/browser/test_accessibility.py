@@ -29,15 +29,8 @@ EVERYTHING = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-prac
 COLOURS = ["color-contrast", "link-in-text-block"]
 #: What can change below 560 px, the last of our breakpoints.
 SIZES = ["target-size"]
-#: Every theme and every width once; a colour is looked for in every pair of them on one page each.
+#: Every theme and width once; ``make test-all`` looks at every page in every pair of them.
 CHECKS = (("light", 1440, EVERYTHING), ("dark", 390, EVERYTHING), ("dark", 320, SIZES))
-COLOURS_TOO = (
-    *CHECKS,
-    ("light", 390, COLOURS),
-    ("dark", 1440, COLOURS),
-    ("light", 768, EVERYTHING),
-    ("dark", 768, COLOURS),
-)
 #: Axe is brought into every page before anything of its own; a policy of the page cannot mind.
 START = """only => {
   window.found = axe.run(document, {
@@ -75,7 +68,7 @@ def visits(served):
     """
     server = served()
     scenes = [(server, scene(), "", CHECKS) for scene in SCENES.values() if scene is not node_down]
-    pages = [(server, node_down(), path, COLOURS_TOO) for path in ("", *PATHS)]
+    pages = [(server, node_down(), path, CHECKS) for path in ("", *PATHS)]
     reader = served(partial(), admin_access=lambda request: "read")
     closed = served(admin_access=None)
     eventful = served()
@@ -83,7 +76,7 @@ def visits(served):
     return [
         *scenes,
         *pages,
-        (eventful, node_down(), "history/", COLOURS_TOO),
+        (eventful, node_down(), "history/", CHECKS),
         (reader, partial(), "", CHECKS),
         (reader, partial(), "workers/", CHECKS),
         (closed, node_down(), "", CHECKS),

@@ -17,6 +17,7 @@ import flask_msm
 import flask_msm.process.background as module
 from flask_msm.process.background import Background
 from flask_msm.process.clock import SystemClock
+from flask_msm.process.locks import ProcessLock
 from flask_msm.testing.memcached import wait_until
 
 
@@ -276,3 +277,25 @@ def test_a_job_that_does_not_wait_ends_the_time_in_which_the_thread_looks_for_ot
 
     assert background.flush(60)
     assert set(rests) == {100.0}
+
+
+def test_a_job_that_a_forked_child_inherited_does_not_give_back_the_lock_of_the_child():
+    jobs, lock = [], ProcessLock()
+    queue = SimpleNamespace(put=lambda job: jobs.append(job) or True)
+    assert module.put_alone(queue, lock, int)
+    assert not module.put_alone(queue, lock, int)
+
+    lock.renew()  # as after a fork, of which greenlets go on in the child
+
+    assert module.put_alone(queue, lock, int)
+    jobs[0](0.0)
+    assert lock.locked()
+    jobs[1](0.0)
+    assert not lock.locked()
+
+
+def test_a_job_that_is_refused_leaves_the_lock_free():
+    lock = ProcessLock()
+
+    assert not module.put_alone(SimpleNamespace(put=lambda _: False), lock, int)
+    assert not lock.locked()
