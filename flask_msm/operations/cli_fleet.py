@@ -9,8 +9,8 @@ from flask_msm.cluster.control import DISTRIBUTION, ON_RECONNECT, POLICY
 from flask_msm.errors import quoted
 
 from .cli_causes import cause_lines
-from .state.facts import word_of
-from .state.formatting import class_of, iso, percent
+from .state.facts import reporting, word_of
+from .state.formatting import class_of, iso, minute, percent
 from .state.readiness import waits_for
 from .state.texts import plural
 
@@ -29,7 +29,7 @@ FILE_TAKES = 4096
 
 def status_lines(view: Snapshot) -> tuple[list[tuple[str, str]], bool]:
     """Return what there is to say of the fleet, and whether all is well."""
-    live = _live(view)
+    live = reporting(view)
     modes = Counter(worker.mode for worker in live)
     counted = [f"{modes[mode]} {mode}" for mode in ("distributed", "local", "stopped")]
     seen = f"{len(live)} of {max(len(live), view.observer.workers_known or 0)} workers"
@@ -60,7 +60,7 @@ def status_lines(view: Snapshot) -> tuple[list[tuple[str, str]], bool]:
         lines.append((condition.level, f"{condition.text} (for {lasts})"))
     lines += cause_lines(view)
     for silence in view.silences:
-        until = f"until {iso(silence.until)[:16].replace('T', ' ')} UTC by {silence.set_by}"
+        until = f"until {minute(silence.until)} by {silence.set_by}"
         lines.append(("silenced", f"{silence.node or 'the fleet'} {until}: {silence.note}"))
     waits = waits_for(view)
     for wait in waits:
@@ -68,11 +68,6 @@ def status_lines(view: Snapshot) -> tuple[list[tuple[str, str]], bool]:
     well = not waits and not (view.lost and view.lost.too_many)
     lines.append(("all is well", "yes" if well else "no"))
     return lines, well
-
-
-def _live(view: Snapshot) -> list[Worker]:
-    """Return the workers that were heard of lately."""
-    return [worker for worker in view.workers if not worker.stale and not worker.gone]
 
 
 def _up(node: Node) -> int:
@@ -164,7 +159,7 @@ def _way(view: Snapshot) -> str:
 def node_rows(view: Snapshot, report: Report) -> list[dict[str, Any]]:
     """Return one row for each node."""
     found = {finding.node: finding for finding in report.nodes}
-    workers = len(_live(view))
+    workers = len(reporting(view))
     return [
         {
             "node": node.id,

@@ -36,7 +36,7 @@ from .console_view import ConsoleView
 from .projection import event_id
 from .silences import FLEET, check_silence, set_silence
 from .state.facts import few_copies
-from .state.formatting import iso
+from .state.formatting import minute
 
 
 if TYPE_CHECKING:
@@ -242,8 +242,7 @@ class Console(ConsoleView):
 
         def change(control: Control) -> _Change:
             stamp = set_silence(control, node, now + seconds, now, _by(actor, reason))
-            until = f"{iso(now + seconds)[:16].replace('T', ' ')} UTC"
-            return _Change(f"{what} is silenced until {until}", stamp)
+            return _Change(f"{what} is silenced until {minute(now + seconds)}", stamp)
 
         return self._carry_out("silenced", change, _by(actor, reason), node=node)
 

@@ -81,10 +81,12 @@ class LooksBehind:
 
     def _different(self, keys: Sequence[str]) -> list[str]:
         """Return those of *keys* whose homes count alone and do not hold the same."""
-        homes = {key: self._nodes.placement.homes(key) for key in keys}
+        homes: dict[str, tuple[str, ...]] = {}
         wanted: dict[str, list[str]] = {}
-        for key, node_ids in homes.items():
+        for key in keys:
+            node_ids = self._nodes.placement.homes(key)
             if all(self._nodes.views.rights(node_id).alone for node_id in node_ids):
+                homes[key] = node_ids
                 for node_id in node_ids:
                     wanted.setdefault(node_id, []).append(key)
         held: dict[str, dict[str, Item]] = {}

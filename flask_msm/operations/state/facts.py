@@ -103,6 +103,11 @@ def living(snapshot: Snapshot) -> list[Worker]:
     return [worker for worker in snapshot.workers if not worker.gone]
 
 
+def reporting(snapshot: Snapshot) -> list[Worker]:
+    """Return the workers that were heard of lately: neither silent nor gone."""
+    return [worker for worker in living(snapshot) if not worker.stale]
+
+
 def modes(snapshot: Snapshot) -> dict[str, int]:
     """Return how many workers are in each mode."""
     counts: Counter[str | None] = Counter(worker.mode for worker in living(snapshot))

@@ -97,6 +97,11 @@ def iso(at: float) -> str:
         return ""
 
 
+def minute(at: float) -> str:
+    """Return *at* (seconds since the epoch) to the minute, for people."""
+    return f"{iso(at)[:16].replace('T', ' ')} UTC"
+
+
 def utc(at: float) -> datetime | None:
     """Return *at* as a time; ``None`` when no calendar has it."""
     try:

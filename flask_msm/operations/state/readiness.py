@@ -17,7 +17,7 @@ from .texts import _, listed, plural
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flask_msm.operations.snapshot import Node, Snapshot, Worker
+    from flask_msm.operations.snapshot import Node, Snapshot
 
 
 class Wait(NamedTuple):
@@ -33,7 +33,7 @@ class Wait(NamedTuple):
 
 def waits_for(snapshot: Snapshot) -> tuple[Wait, ...]:
     """Return why no node may be restarted now; nothing if any one may be."""
-    live = len(_live(snapshot))
+    live = len(facts.reporting(snapshot))
     nodes = [(node.id, _node_waits(node, snapshot, live)) for node in snapshot.nodes]
     found = [Wait(node_id, text) for node_id, text in nodes if text is not None]
     found += [Wait(None, text) for text in _fleet_waits(snapshot)]
@@ -41,10 +41,6 @@ def waits_for(snapshot: Snapshot) -> tuple[Wait, ...]:
         *found,
         *(Wait(one.node, one.text) for one in snapshot.conditions if one.error),
     )
-
-
-def _live(snapshot: Snapshot) -> list[Worker]:
-    return [worker for worker in snapshot.workers if not worker.stale and not worker.gone]
 
 
 def _node_waits(node: Node, snapshot: Snapshot, live: int) -> str | None:
@@ -71,7 +67,7 @@ def _node_waits(node: Node, snapshot: Snapshot, live: int) -> str | None:
 
 
 def _fleet_waits(snapshot: Snapshot) -> Iterator[str]:
-    live = _live(snapshot)
+    live = facts.reporting(snapshot)
     known = max(len(live), snapshot.observer.workers_known or 0)
     if snapshot.observer.source == "self":
         yield _("the other workers are being asked")

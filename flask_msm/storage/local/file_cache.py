@@ -72,8 +72,8 @@ class _Files:
                 start = place * _DIGEST
                 digest = self._digests[start : start + _DIGEST].hex()
                 if (digest in marked) is is_marked:
-                    sizes = self._written_at[place], self._sizes[place]
-                    yield _File(*sizes, digest, self._inodes[place]), is_marked
+                    written_at, size = self._written_at[place], self._sizes[place]
+                    yield _File(written_at, size, digest, self._inodes[place]), is_marked
 
 
 class Marks(Protocol):
