@@ -77,6 +77,7 @@ def test_check_says_that_a_node_restarted_and_that_it_waits_for_its_rebuild(oper
     assert rows(unseen)["n2"] == "no worker has seen it since it started"
     assert rows(seen)["n2"] == "waits to be filled"
     operator.settle()
+    operator.wait_safe()
     assert operator.run("check", "--all-up").exit_code == 0
 
 
@@ -231,6 +232,7 @@ def test_a_node_is_drained_and_taken_back(operator):
     after = operator.run("check")
     assert (after.exit_code, rows(after)["n2"]) == (1, "waits to be filled")
     operator.settle()
+    operator.wait_safe()
     assert operator.run("check", "--all-up").exit_code == 0
 
 

@@ -58,6 +58,15 @@ class Operator:
     def settle(self):
         settle(self.cluster)
 
+    def wait_safe(self):
+        """Tick until ``check`` says that the next node may be restarted."""
+
+        def is_safe():
+            self.cluster.monitor.tick()
+            return self.run("check").exit_code == 0
+
+        wait_until(is_safe, "the next node may be restarted")
+
     def tick_until(self, node_id, state):
         def reached():
             self.cluster.monitor.tick()
