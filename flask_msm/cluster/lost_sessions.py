@@ -201,7 +201,10 @@ class LostSessions:
             digests = set[str]().union(*[window.digests[reason] for window in windows])
             if digests:
                 cut = any(reason in window.cut for window in windows)
-                report[reason.value] = Distinct.of(digests, more=cut).written()
+                found = Distinct.of(digests, more=cut)
+                report[reason.value] = found.written()
+                if reason in LOST:
+                    report[reason.value]["ages"] = self._ages(reason, found)
         lost_at = [
             window.lost_at
             for window in windows
@@ -210,6 +213,13 @@ class LostSessions:
         if lost_at:
             report["since"] = min(lost_at)
         return report
+
+    def _ages(self, reason: Reason, found: Distinct) -> list[int]:
+        """Return how many steps ago each of the smallest digests was counted first."""
+        current, first = int(self._clock.monotonic() // STEP), dict[str, int]()
+        for window in reversed(self._windows):
+            first.update(dict.fromkeys(window.digests[reason], current - window.number))
+        return [first[digest] for digest in found.smallest]
 
     def lost_by_window(self) -> list[tuple[int, set[str], bool]]:
         """Return the sessions that were lost in each window: number, digests, if some are cut."""

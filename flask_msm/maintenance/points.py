@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from flask_msm.cluster.distinct import Distinct
@@ -66,7 +65,7 @@ def point_of(begin: int, reports: Iterable[Facts], *, of: int) -> dict[str, Any]
     lost = Distinct.together(
         [Distinct.read(part.integer("count"), part.text("digests", None)) for part in parts]
     )
-    kept = kept_on_hosts(reports)
+    kept = kept_on_hosts((one, one.section("local").integer("dirty")) for one in reports) or 0
     return {**_added(slots), "lost": lost.count, "kept": kept, "workers": len(slots), "of": of}
 
 
@@ -90,14 +89,22 @@ def _added(slots: Iterable[Facts]) -> dict[str, Any]:
     return {"classes": summed(complete), **sums}
 
 
-def kept_on_hosts(reports: Iterable[Facts]) -> int:
-    """Return how many sessions hosts alone have; all workers of a host count the same folder."""
-    own, by_host = 0, defaultdict[str, int](int)
-    for report in reports:
-        local = report.section("local")
-        dirty, host = local.integer("dirty") or 0, report.text("host")
-        if host is None or local.text("kind") == "simple":
-            own += dirty
+def kept_on_hosts(counts: Iterable[tuple[Facts, int | None]]) -> int | None:
+    """Return how many sessions hosts alone have; all workers of a host count the same folder.
+
+    Args:
+        counts: Reports of workers, each with what it counted.
+
+    Returns:
+        ``None`` when none of them counted.
+    """
+    own, by_host = list[int](), dict[str, int]()
+    for report, count in counts:
+        host = report.text("host")
+        if count is None:
+            continue
+        if host is None or report.section("local").text("kind") == "simple":
+            own.append(count)
         else:
-            by_host[host] = max(by_host[host], dirty)
-    return own + sum(by_host.values())
+            by_host[host] = max(by_host.get(host, 0), count)
+    return sum((*own, *by_host.values())) if own or by_host else None

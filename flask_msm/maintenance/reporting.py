@@ -72,6 +72,8 @@ class StatusReporter:
         #: By node: when it was last seen not up, and when it last lacked sessions, monotonic.
         self._down_at: dict[str, float] = {}
         self._lacking_at: dict[str, float] = {}
+        #: Changed sessions that waited on this host at the end of each step, by its number.
+        self._waiting: dict[int, int] = {}
 
     def publish(self, numbers: Mapping[str, Numbers]) -> None:
         """Bring the report of this worker to two nodes and to its host."""
@@ -93,6 +95,7 @@ class StatusReporter:
 
         *totals* are those of this worker, if they were put together just now.
         """
+        kept = self._kept()
         facts: dict[str, Any] = {
             "at": self._clock.time(),
             # By the clock of the fleet, which may not have been known at that time.
@@ -109,9 +112,9 @@ class StatusReporter:
                 node_id: self._node(node_id, numbers.get(node_id))
                 for node_id in self.membership.table.node_ids
             },
-            "traffic": self._traffic(),
+            "traffic": self._traffic() | {"kept": self._kept_by_step(kept.get("dirty"))},
             "totals": totals or self.totals.own(),
-            "local": self._kept(),
+            "local": kept,
             "events": [_said(event._asdict()) for event in self.membership.events.newest(EVENTS)],
             "rebuild": self._rebuild(),
             "unlisted": sorted(self.rebuilder.unlisted),
@@ -215,6 +218,15 @@ class StatusReporter:
             if counted := slot(number):
                 counted.add_lost(digests, cut=cut)
         return {str(begin): counted.facts() for begin, counted in slots.items()}
+
+    def _kept_by_step(self, now: int | None) -> list[int | None]:
+        """Return how many sessions waited here at the end of each step; *now* is how many do."""
+        current = int(self._clock.monotonic() // STEP)
+        steps = range(current - STEPS + 1, current + 1)
+        self._waiting = {step: self._waiting[step] for step in steps if step in self._waiting}
+        if now is not None:
+            self._waiting[current] = now
+        return [self._waiting.get(step) for step in steps]
 
     def _kept(self) -> dict[str, Any]:
         shelf = self.store.local.shelf

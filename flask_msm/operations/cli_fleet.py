@@ -216,10 +216,13 @@ def history_lines(found: History) -> list[str]:
         why = f" ({change.why})" if change.why else ""
         rows.append((change.at, f"{iso(change.at)} change  {change.text}, by {change.who}{why}"))
     points = [point for point in found.points if point is not None]
-    lost = sum(point.lost or 0 for point in points)
+    lost = [point.lost for point in points if point.lost is not None]
+    kept = [point.kept for point in points if point.kept is not None]
     failed = sum(point.failed or 0 for point in points)
     known = f"known for {len(points)} of {len(found.points)} steps of {found.step:.0f} s"
-    last = f"since {iso(found.begin)}: {len(found.outages)} outages, {lost} sessions lost,"
+    counted = f"{_counted(sum(lost) if lost else None)} sessions lost, "
+    counted += f"{_counted(max(kept, default=None))} kept on hosts at a time at most"
+    last = f"since {iso(found.begin)}: {len(found.outages)} outages, {counted},"
     slowest = [f"at most {class_of(point.p95)} ms" for point in points if point.p95 is not None]
     hit_ratios = [
         f"{percent(point.hit_ratio)} %" for point in points if point.hit_ratio is not None
@@ -230,6 +233,10 @@ def history_lines(found: History) -> list[str]:
         f"sessions found: {_trend(hit_ratios)}",
         f"{last} {failed} operations failed ({known})",
     ]
+
+
+def _counted(count: int | None) -> str:
+    return "an unknown number of" if count is None else str(count)
 
 
 def _trend(values: Sequence[str]) -> str:
@@ -243,9 +250,8 @@ def _trend(values: Sequence[str]) -> str:
 def _outage_line(outage: Outage) -> str:
     nodes = ", ".join(outage.nodes) or "no node"
     end = "goes on" if outage.end is None else f"until {iso(outage.end)}"
-    lost = "an unknown number of" if outage.lost is None else f"{outage.lost}"
     why = f" ({outage.why})" if outage.why else ""
-    return f"{iso(outage.begin)} outage  {nodes}{why}, {end}, {lost} sessions lost"
+    return f"{iso(outage.begin)} outage  {nodes}{why}, {end}, {_counted(outage.lost)} sessions lost"
 
 
 def session_lines(found: SessionFacts) -> list[str]:

@@ -251,16 +251,25 @@ def _recent(snapshot: Snapshot) -> tuple[Point | None, ...]:
         return ()
     steps = len(traffic.classes_series)
     begin = snapshot.at - snapshot.step * steps
-    found = zip(traffic.classes_series, traffic.found_series, traffic.failed_series, strict=False)
+    lost = snapshot.lost.series if snapshot.lost else ()
+    found = zip(
+        traffic.classes_series,
+        traffic.found_series,
+        traffic.failed_series,
+        lost or [None] * steps,
+        traffic.kept_series or [None] * steps,
+        strict=False,
+    )
     points: list[Point | None] = []
-    for number, (classes, reads, failed) in enumerate(found):
-        if classes is None:
+    for number, (classes, reads, failed, gone, kept) in enumerate(found):
+        if classes is None and kept is None and not gone:
             points.append(None)
             continue
         hits, misses = reads or (0, 0)
         numbers = {"hits": hits, "misses": misses, "failed": int(failed or 0)}
         at = begin + number * snapshot.step
-        points.append(Point(at=at, **numbers, **_latencies(classes)))
+        latencies = _latencies(classes or ())
+        points.append(Point(at=at, **numbers, lost=gone, kept=kept, **latencies))
     return tuple(points)
 
 

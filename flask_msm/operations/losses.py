@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from flask_msm.cluster.distinct import Distinct
-from flask_msm.cluster.lost_sessions import LOST, Reason
+from flask_msm.cluster.lost_sessions import LOST, STEPS, Reason
 from flask_msm.storage.metrics import SAMPLED
 
 
@@ -38,6 +40,8 @@ class Lost:
         asked: Sessions that were asked for, about.
         limit: ``MSM_LOST_SESSIONS_LIMIT``.
         since: When the first of them was lost.
+        series: How many of them were lost in each step of the window, oldest first; empty where
+            that is not known.
     """
 
     lost: int = 0
@@ -50,6 +54,7 @@ class Lost:
     asked: int = 0
     limit: int = 10
     since: float | None = None
+    series: tuple[int, ...] = ()
 
     @property
     def too_many(self) -> bool:
@@ -114,7 +119,27 @@ def build_lost(sections: Sequence[Facts], *, limit: int) -> Lost:
         asked=max(sampled.count * SAMPLED + found[Reason.KEY_UNKNOWN].count, lost),
         limit=limit,
         since=min(since, default=None) if lost else None,
+        series=_by_step([section.section(name) for section in sections for name in LOST]),
     )
+
+
+def _by_step(parts: Sequence[Facts]) -> tuple[int, ...]:
+    """Return how many were lost in each step: those that are known by name stand for all."""
+    ages: dict[str, int] = {}
+    found: list[Distinct] = []
+    for part in parts:
+        one = Distinct.read(part.integer("count"), part.text("digests", None))
+        steps = part.series("ages")
+        if len(steps) != len(one.smallest):
+            return ()
+        found.append(one)
+        for digest, age in zip(one.smallest, steps, strict=True):
+            ages[digest] = max(ages.get(digest, 0), min(int(age or 0), STEPS - 1))
+    together = Distinct.together(found)
+    at = sorted(STEPS - 1 - ages[digest] for digest in together.smallest)
+    until = [bisect_right(at, step) * together.count for step in range(-1, STEPS)]
+    shares = [round(count / max(1, len(at))) for count in until]
+    return tuple(after - before for before, after in pairwise(shares))
 
 
 def build_copies(sections: Sequence[Facts]) -> Copies | None:

@@ -311,6 +311,7 @@ def _short(worker: Worker) -> Worker:
         failed_series=(),
         classes_series=(),
         found_series=(),
+        kept_series=(),
     )
     return replace(worker, traffic=short)
 

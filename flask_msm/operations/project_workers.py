@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
+from flask_msm.maintenance.points import kept_on_hosts
 from flask_msm.storage.metrics import BOUNDS, STEPS, summed
 
 from . import snapshot as doc
@@ -53,7 +54,7 @@ def build_worker(name: str, fields: Facts, last_heard: float) -> doc.Worker:
         )
         if kind
         else None,
-        traffic=build_traffic([fields.section("traffic")]),
+        traffic=build_traffic([fields]),
         counts=_counts(fields),
     )
 
@@ -85,9 +86,10 @@ def common_mode(workers: Sequence[doc.Worker]) -> tuple[doc.Mode | None, float |
     return mode, min(since, default=None)
 
 
-def build_traffic(sections: list[Facts]) -> Traffic | None:
+def build_traffic(reports: list[Facts]) -> Traffic | None:
     """Return the sum of what workers reported; ``None`` when none of them reported anything."""
-    sections = [fields for fields in sections if fields.names()]
+    reports = [report for report in reports if report.section("traffic").names()]
+    sections = [report.section("traffic") for report in reports]
     if not sections:
         return None
     found = [fields.rows_of_numbers("found") for fields in sections]
@@ -113,7 +115,21 @@ def build_traffic(sections: list[Facts]) -> Traffic | None:
             None if hit is None else (int(hit), int(miss or 0))
             for hit, miss in zip(hits, misses, strict=False)
         ),
+        kept_series=_kept(reports),
     )
+
+
+def _kept(reports: list[Facts]) -> tuple[int | None, ...]:
+    """Return how many sessions waited on hosts at the end of each step."""
+    rows = [(report, report.section("traffic").series("kept")) for report in reports]
+    complete = [(report, row) for report, row in rows if len(row) == STEPS]
+    found = [
+        kept_on_hosts(
+            (report, None if (kept := row[step]) is None else int(kept)) for report, row in complete
+        )
+        for step in range(STEPS)
+    ]
+    return tuple(found)
 
 
 def _classes(rows: list[list[list[float]]]) -> tuple[tuple[int, ...] | None, ...]:

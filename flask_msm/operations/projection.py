@@ -153,7 +153,7 @@ class SnapshotBuilder:
             workers=workers,
             blacklist=blacklist,
             events=events,
-            traffic=build_traffic([one.fields.section("traffic") for one in reports]),
+            traffic=build_traffic([one.fields for one in reports]),
             window=STEP * STEPS,
             step=STEP,
             local=own.local if own else None,

@@ -77,6 +77,7 @@ class Traffic:
         p95_series: 95 of 100 operations took at most so many seconds.
         classes_series: Reads and writes in each class of time, as in a histogram.
         found_series: Reads that found a session, and reads that found none.
+        kept_series: Changed sessions that waited on hosts at its end.
     """
 
     loads: Histogram | None = None
@@ -91,3 +92,4 @@ class Traffic:
     failed_series: tuple[float | None, ...] = ()
     classes_series: tuple[tuple[int, ...] | None, ...] = ()
     found_series: tuple[tuple[int, int] | None, ...] = ()
+    kept_series: tuple[int | None, ...] = ()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from flask import session
 from support.crew import BY, INTERVAL, Crew
 
 from flask_msm.cluster import map_state
+from flask_msm.cluster.lost_sessions import Reason
 from flask_msm.maintenance.history_records import DAY_STEP, LIVES, Book
 from flask_msm.record.attributes import NOTHING
+from flask_msm.storage.metrics import STEP
 
 
 DAY = 86_400
@@ -116,6 +119,93 @@ def test_the_last_fifteen_minutes_have_a_point_for_each_half_minute(crew):
     (point,) = [point for point in points(one, "15m") if point.operations]
 
     assert (point.hits, point.p50, point.hit_ratio) == (2, 0.00025, 1.0)
+
+
+def recent(worker):
+    """Return the steps of the last fifteen minutes, oldest first."""
+    worker.console.observer.refresh()
+    return worker.console.history("15m").points
+
+
+def refuse(worker, key):
+    worker.state.repository.losses.note(Reason.NOT_FOUND, key)
+
+
+def test_a_session_that_was_lost_is_in_the_half_minute_in_which_it_was_lost_first(crew):
+    one, other = crew.workers
+    count(one, 1)
+    refuse(one, "a")
+    crew.clock.advance(4 * STEP)
+    for worker, key in ((one, "a"), (other, "a"), (other, "b")):
+        count(worker, 1)
+        refuse(worker, key)
+    crew.tick()
+
+    found = recent(one)
+
+    assert [point and point.lost for point in found[-5:]] == [1, None, None, None, 1]
+    assert one.console.view().lost.lost == 2
+    assert [outage.lost for outage in one.console.history("15m").outages] == [1, 1]
+
+
+@pytest.mark.parametrize("number", [64, 1000])
+def test_what_is_lost_in_each_half_minute_adds_up_to_what_is_lost(crew, number):
+    one = crew.workers[0]
+    for place in range(number):
+        refuse(one, str(place))
+        crew.clock.advance(600 / number)
+    crew.tick()
+
+    found = recent(one)
+
+    lost = [point.lost for point in found if point is not None and point.lost]
+    assert sum(lost) == one.console.view().lost.lost
+    assert sum(lost) == pytest.approx(number, rel=0.4)
+    assert len(lost) > 15
+
+
+def test_of_a_report_that_does_not_say_when_sessions_were_lost_no_step_says_so():
+    crew = Crew(1, nodes=3)
+    one = crew.workers[0]
+    count(one, 1)
+    refuse(one, "a")
+    report = one.cluster.reporter.facts
+
+    def older(*arguments):
+        facts = report(*arguments)
+        del facts["lost"]["not_found"]["ages"]
+        del facts["traffic"]["kept"]
+        return facts
+
+    one.cluster.reporter.facts = older
+    crew.tick(one)
+
+    (point,) = [point for point in recent(one) if point is not None]
+
+    assert one.console.view().lost.lost == 1
+    assert (point.lost, point.kept, point.hits) == (None, None, 1)
+
+
+def test_sessions_kept_on_a_host_are_in_the_half_minutes_at_whose_end_they_waited(crew):
+    one = crew.workers[0]
+    crew.tick()
+    assert recent(one)[-1].kept == 0
+    crew.clock.advance(STEP)
+    crew.outage()
+    for _ in range(3):
+        crew.tick()
+    crew.workers[1].do(lambda: session.update(name="anna"))
+    crew.tick()
+    crew.clock.advance(STEP)
+    for node in crew.nodes.values():
+        node.heal()
+    for _ in range(30):
+        crew.tick()
+
+    kept = [point.kept for point in recent(one) if point is not None]
+
+    assert (kept[0], max(kept), kept[-1]) == (0, 1, 0)
+    assert max(outage.kept for outage in one.console.history("15m").outages) == 1
 
 
 # -- what happened -------------------------------------------------------------------------------
