@@ -270,7 +270,12 @@ class MemcachedSessionManager:
         return self.state(app).console.check(timeout)
 
     def describe(self, session: Any) -> SessionInfo:
-        """Return where *session* lives. Asks every node."""
+        """Return where *session* lives, as the nodes have it: without what this request changed.
+
+        Every node is asked, all at once. While one hangs that takes until its time-out, half a
+        second with the defaults, and never longer than ``MSM_REQUEST_DEADLINE`` leaves: for a page
+        of support or a test, not for every request.
+        """
         state = self.state()
         if not isinstance(session, Session):
             return SessionInfo(ref=None, version="0", mode="foreign")

@@ -248,11 +248,13 @@ class ClusterStore:
         ).holders
 
     def holders(self, key: str, deadline: float) -> tuple[str, ...]:
-        """Return the ids of the nodes that answer and hold *key* now."""
+        """Return the ids of the nodes that answer and hold *key* now. All are asked at once."""
         found = []
-        for node_id, node in self.nodes.clients.items():
+        clients = self.nodes.clients
+        asked = {node_id: node.start_gets(key, deadline) for node_id, node in clients.items()}
+        for node_id, exchange in asked.items():
             try:
-                if node.start_gets(key, deadline).result():
+                if exchange.result():
                     found.append(node_id)
             except NodeError as error:
                 self.nodes.report(node_id, error)

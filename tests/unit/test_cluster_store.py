@@ -657,6 +657,23 @@ def test_holders_are_the_nodes_that_have_it_and_answer(cluster):
     assert cluster.store.holders(KEY, DEADLINE) == (cluster.second.id,)
 
 
+def test_all_nodes_are_asked_for_holders_before_one_is_waited_for(cluster, monkeypatch):
+    begun, waited_for = [], []
+    for node in cluster.nodes.values():
+        ask = node.start_gets
+
+        def start(key, deadline, *, ask=ask, node=node):
+            begun.append(node.id)
+            return ask(key, deadline)
+
+        monkeypatch.setattr(node, "start_gets", start)
+        node.before["gets"] = lambda: waited_for.append(list(begun))
+
+    cluster.store.holders(KEY, DEADLINE)
+
+    assert waited_for == [list(cluster.nodes)] * 3
+
+
 @pytest.mark.parametrize("takes", [True, False])
 def test_with_queued_copies_a_full_queue_makes_the_request_write_its_copies(cluster, takes):
     jobs = []
