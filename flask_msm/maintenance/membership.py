@@ -293,6 +293,9 @@ class Membership:
         changes: list[Change] = [*self.table.failed(node_id, error, probing=probing)]
         is_down = self.table.view()[node_id].health.state is NodeState.DOWN
         if is_down and (probing or changes):
+            # The node as a whole, known before the writes that it misses. A hint for each session
+            # (hinted hand-off) is made by its write: a worker that ends a session and is killed
+            # before its hint is on a node would leave a node that is believed to show it alive.
             self.control.set_missed(node_id, "not reachable")
         return changes
 

@@ -1,7 +1,7 @@
 """What an operator wants to know at night, in a browser: the ten tasks, and what each one costs.
 
 One fleet for the whole file, so each test leaves it as it found it. Clicks and loaded pages are
-counted from the overview, signed in; the table in ``docs/dashboard.md`` has these figures.
+counted from the overview, signed in; ``docs/dashboard.md`` says on which page each is answered.
 """
 
 from __future__ import annotations

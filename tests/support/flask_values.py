@@ -182,7 +182,7 @@ CASES = [
     _kept("`frozenset`", frozenset({1, 2})),
     _kept("`Markup`", Markup("<b>")),
     _kept("`UUID`", UUID(int=5)),
-    _kept("`datetime` in UTC, whole seconds", _UTC),
+    _kept("`datetime` of whole seconds in UTC", _UTC),
     _kept("`datetime` with microseconds", _FINE),
     _kept("`datetime` without a time zone", _NAIVE),
     _kept("`date`", dt.date(2026, 1, 2)),
@@ -209,10 +209,10 @@ CASES = [
     Case("`OrderedDict`", collections.OrderedDict(b=1, a=(2,)), {"b": 1, "a": (2,)}),
     Case("`defaultdict`", collections.defaultdict(list, a=[1]), {"a": [1]}),
     Case("`Counter`", collections.Counter("aab"), {"a": 2, "b": 1}),
-    Case("`MultiDict`: first values", MultiDict(_PAIRS), {"q": "first", "page": "2"}),
-    Case("`request.args`: first values", ImmutableMultiDict(_PAIRS), {"q": "first", "page": "2"}),
+    Case("first values of a `MultiDict`", MultiDict(_PAIRS), {"q": "first", "page": "2"}),
+    Case("of `request.args`", ImmutableMultiDict(_PAIRS), {"q": "first", "page": "2"}),
     Case(
-        "`request.values`: first values",
+        "of `request.values`",
         CombinedMultiDict([MultiDict(_PAIRS), MultiDict({"more": "3"})]),
         {"q": "first", "page": "2", "more": "3"},
     ),
@@ -260,20 +260,29 @@ def alike(one: object, other: object) -> bool:
     if isinstance(one, dict):
         keys = [{(type(key), key) for key in each} for each in (one, other)]
         return keys[0] == keys[1] and all(alike(one[key], other[key]) for key in one)
+    if isinstance(one, set | frozenset):
+        return {(type(item), item) for item in one} == {(type(item), item) for item in other}
     if isinstance(one, list | tuple):
         return len(one) == len(other) and all(map(alike, one, other))
     return one == other
 
 
-def row(case: Case, ours: object, theirs: object) -> str:
-    """Return a row of the table in the documentation."""
-    beside = _named(theirs)
-    if type(theirs) is type(ours) and not alike(theirs, ours):
-        beside += ", changed"
-    return f"| {case.label} | {_named(ours)} | {beside} |"
+def table(found: list[tuple[Case, object, object]]) -> list[str]:
+    """Return the rows of the table in the documentation: values of one fate share a row.
+
+    Args:
+        found: Each case, with what comes back of it here and from Flask.
+    """
+    rows: dict[str, list[str]] = {}
+    for case, ours, theirs in found:
+        beside = _named(theirs, case.value)
+        if type(theirs) is type(ours) and not alike(theirs, ours):
+            beside += ", changed"
+        rows.setdefault(f"{_named(ours, case.value)} | {beside}", []).append(case.label)
+    return [f"| {', '.join(labels)} | {fate} |" for fate, labels in rows.items()]
 
 
-def _named(value: object) -> str:
+def _named(value: object, given: object) -> str:
     if value is REFUSED:
         return "an error"
-    return "`None`" if value is None else f"`{type(value).__name__}`"
+    return "itself" if alike(value, given) else f"`{type(value).__name__}`"

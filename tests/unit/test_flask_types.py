@@ -32,7 +32,7 @@ from support.flask_values import (
     Token,
     alike,
     from_flask,
-    row,
+    table,
 )
 
 from flask_msm import SerializationError
@@ -69,7 +69,7 @@ def test_a_value_that_flask_takes_comes_back_at_least_as_exact(case):
 def test_the_table_in_the_documentation_is_what_comes_back():
     app = Flask(__name__)
     page = (Path(__file__).parents[2] / "docs" / "python.md").read_text(encoding="utf-8")
-    rows = [row(case, comes_back(case.value), from_flask(app, case.value)) for case in CASES]
+    rows = table([(case, comes_back(case.value), from_flask(app, case.value)) for case in CASES])
     shown = page.split("|---|---|---|\n")[1].split("\n\n")[0].splitlines()
 
     assert shown == rows, "\n".join(["the table in docs/python.md should be", *rows])
