@@ -6,17 +6,20 @@ refresh; both make decisions possible without asking a store.
 
 from __future__ import annotations
 
-import hmac
 import re
 import secrets as randomness
 from binascii import b2a_base64
 from functools import lru_cache
 from hashlib import sha256
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from itsdangerous import Signer
 
 from .keys import Secrets, derive
+
+
+if TYPE_CHECKING:
+    from hashlib import _Hash as Hash
 
 
 SID_BYTES = 32
@@ -92,7 +95,7 @@ class TokenSigner:
 
     def __init__(self, secrets: Secrets) -> None:
         keys = [derive(secret, b"cookie") for secret in secrets]
-        self._current = keys[0]
+        self._inner, self._outer = _hmac_of(keys[0])
         # The keys are derived already, and once; itsdangerous wants the current one last.
         self._signer = Signer(keys[::-1], key_derivation="none", digest_method=sha256)
         #: What was signed or verified here of late. A flood of forged cookies costs
@@ -103,9 +106,12 @@ class TokenSigner:
         """Return *token* as a cookie value, with the balancer's *route* behind it."""
         flags = (PERMANENT if token.permanent else "") + (LOCAL if token.local else "") or "-"
         text = f"{token.sid}.{token.version:x}.{token.renewed:x}.{flags}"
-        # What itsdangerous makes, without its twenty calls: every change of a session signs.
-        digest = hmac.digest(self._current, text.encode(), "sha256")
-        signature = b2a_base64(digest, newline=False).translate(_URL_SAFE, b"=").decode()
+        # What itsdangerous makes, without its twenty calls: every change of a session signs. Copies
+        # of a hash, as hmac.digest() has OpenSSL look the algorithm up each time.
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(text.encode())
+        outer.update(inner.digest())
+        signature = b2a_base64(outer.digest(), newline=False).translate(_URL_SAFE, b"=").decode()
         signed = f"{text}.{signature}.{route}" if route else f"{text}.{signature}"
         if len(self.known) >= MOST_SIGNED:
             self.known = {}
@@ -132,6 +138,13 @@ class TokenSigner:
             self.known = {}
         self.known[text] = token
         return token
+
+
+def _hmac_of(key: bytes) -> tuple[Hash, Hash]:
+    """Return both hashes of HMAC-SHA-256 with *key* taken in (RFC 2104): to be copied."""
+    block = key.ljust(sha256().block_size, b"\0")
+    inner, outer = (bytes(byte ^ pad for byte in block) for pad in (0x36, 0x5C))
+    return sha256(inner), sha256(outer)
 
 
 @lru_cache(maxsize=32)
