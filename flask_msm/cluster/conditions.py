@@ -144,7 +144,7 @@ class Conditions:
         living = self.living() if there else set()
         new = {name: mine for name, mine in found.items() if name not in there}
         for name, mine in list(new.items())[: max(0, MOST - len(there))]:
-            stamp = self._put(name, mine)
+            stamp = self.shared.claim(name, _entry(mine, self.worker()))
             self._unsaid[name] = _Words(stamp, mine.level, mine.kind, mine.text, mine.node)
         left = {}
         for name, theirs in there.items():
@@ -172,7 +172,7 @@ class Conditions:
         return theirs.by in living
 
     def _end(self, name: str, theirs: Condition) -> None:
-        stamp = self.shared.put(name, None)
+        stamp = self.shared.claim(name, None)
         text = f"over: {theirs.text}"
         self._unsaid[name] = _Words(stamp, "info", f"{theirs.kind}_over", text, theirs.node)
 
@@ -183,9 +183,12 @@ class Conditions:
                 self.events.add(words.level, words.kind, words.text, node=words.node, logged=False)
         self._unsaid = {}
 
-    def _put(self, name: str, condition: Condition, *, by: str | None = None) -> int:
-        facts = condition._replace(by=self.worker() if by is None else by)._asdict()
-        return self.shared.put(name, json.dumps(facts, ensure_ascii=True).encode())
+    def _put(self, name: str, condition: Condition, *, by: str | None = None) -> None:
+        self.shared.put(name, _entry(condition, self.worker() if by is None else by))
+
+
+def _entry(condition: Condition, by: str) -> bytes:
+    return json.dumps(condition._replace(by=by)._asdict(), ensure_ascii=True).encode()
 
 
 def lasting(shared: SharedMap) -> dict[str, Condition]:

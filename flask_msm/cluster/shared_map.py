@@ -172,6 +172,8 @@ class SharedMap:
         now = clock.time()
         # Replaced under the lock.
         self.record = Record(Kind.DATA, now, now, now + LIFE, 0, NOTHING)
+        #: What was claimed here and no other worker can know yet, by name: what stood there before.
+        self._claims: dict[str, Entry] = {}
         #: By bytes that were verified, or written here; and the last that were written.
         self._known: dict[bytes, _Known] = {}
         self._sealed: tuple[Record, Keyring, bytes] | None = None
@@ -209,6 +211,16 @@ class SharedMap:
         """
         with self._lock:
             return self._put(name, value, stamp, above)
+
+    def claim(self, name: str, value: bytes | None) -> int:
+        """Set *name* here, ``None`` removes it, unless another worker is first; return its stamp.
+
+        Of several workers that set a name at the same time, the first one to reach a node wins: the
+        others learn of it there before they can write, and give theirs up.
+        """
+        with self._lock:
+            self._claims[name] = self._counted(self.record.attributes, name)
+            return self._put(name, value, None, 0)
 
     def put_newest(self, values: Iterable[tuple[str, bytes]]) -> None:
         """Set names to *values*, each above all that the map holds and above the one before."""
@@ -322,6 +334,7 @@ class SharedMap:
                 else node.start_cas(self.key, data, ttl, pulled.token, deadline)
             )
             if exchange.result():
+                self._told(mine)
                 return True
         return False
 
@@ -338,8 +351,10 @@ class SharedMap:
         return None if known is None or known.outdated else known.record.attributes
 
     def sealed(self) -> bytes:
-        """Return the map as bytes that ``absorb`` takes."""
-        return self._seal(self._ready())
+        """Return the map as bytes that ``absorb`` takes, to be written down elsewhere."""
+        mine = self._ready()
+        self._told(mine)
+        return self._seal(mine)
 
     def _put(self, name: str, value: bytes | None, stamp: int | None, above: int) -> int:
         record = self.record
@@ -374,7 +389,7 @@ class SharedMap:
         theirs = known.record
         with self._lock:
             mine = self.record
-            joined = map_state.join(mine.attributes, theirs.attributes)
+            joined = map_state.join(self._without_claims(theirs.attributes), theirs.attributes)
             rest = join_records(
                 mine._replace(attributes=NOTHING), theirs._replace(attributes=NOTHING)
             )
@@ -383,6 +398,30 @@ class SharedMap:
             known = known._replace(within=self.record.attributes)
             self._remember(data, known)
         return known
+
+    def _told(self, record: Record) -> None:
+        """Take note that others can know what *record* holds: no claim in it is given up."""
+        if self._claims:
+            with self._lock:
+                for name in list(self._claims):
+                    if record.attributes.entries.get(name) == self.entry(name):
+                        del self._claims[name]
+
+    def _without_claims(self, theirs: Attributes) -> Attributes:
+        """Return the map as it is known here, with *theirs* in place of what was claimed later."""
+        mine = self.record.attributes
+        for name, before in list(self._claims.items()):
+            found = self._counted(theirs, name)
+            if found == self._counted(mine, name):
+                del self._claims[name]  # it is the one of this worker
+            elif found[0] > before[0]:
+                del self._claims[name]
+                mine = mine._replace(entries={**mine.entries, name: found})
+        return mine
+
+    @staticmethod
+    def _counted(attributes: Attributes, name: str) -> Entry:
+        return attributes.entries.get(name, (attributes.floor, None))
 
     def _seal(self, record: Record) -> bytes:
         """Return *record* as bytes, the same ones for all nodes."""

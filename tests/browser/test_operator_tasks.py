@@ -10,7 +10,15 @@ import re
 
 import pytest
 from playwright.sync_api import expect
-from support.operator_stage import alert_of_death, is_signed_in, is_time, signed_in, stage
+from support.operator_stage import (
+    alert_of_death,
+    is_signed_in,
+    is_time,
+    outages,
+    signed_in,
+    stage,
+    written_down,
+)
 
 from flask_msm.testing.memcached import wait_until
 
@@ -54,7 +62,8 @@ class Operator:
 
     @property
     def cost(self):
-        """Clicks and pages so far."""
+        """Clicks and pages so far, also one that shows all and is loading its last files."""
+        self.page.wait_for_load_state("load")
         return self.clicks, self.loads
 
     def click(self, selector, **options):
@@ -189,9 +198,13 @@ def test_a_policy_that_is_chosen_on_a_page_is_obeyed_by_the_other_worker(fleet, 
     watched.page.goto(watched.base + "events/?kind=policy_changed")
     watched.shows(".events", "policy: raise -> blacklist")
     watched.shows(".events", "by anna.k (until the fix is out)")
-    lines = [entry.text for entry in fleet.entries() if entry.logger == "flask_msm.audit"]
     told = "raise -> blacklist, by anna.k (until the fix is out); told to n"
-    assert any(told in line for line in lines), lines
+    wait_until(
+        lambda: any(
+            entry.logger == "flask_msm.audit" and told in entry.text for entry in fleet.entries()
+        ),
+        "it is in the audit log",
+    )
 
 
 def test_why_a_session_ended_is_the_answer_to_its_ref(fleet, operator_at):
@@ -245,6 +258,8 @@ def test_a_stolen_session_is_ended_at_once(fleet, operator_at):
 
 def test_the_outage_of_last_night_is_a_row_also_after_a_deploy(fleet, operator_at):
     """Task 8."""
+    site = fleet.sites[0]
+    earlier = outages(site)
     fleet.nodes[2].kill()
     watched = operator_at()
     watched.cause("n3 is down", "refused")
@@ -252,9 +267,12 @@ def test_the_outage_of_last_night_is_a_row_also_after_a_deploy(fleet, operator_a
     watched.is_green()
     # A page that asks for news in vain says so in its console.
     watched.page.close()
+    # A worker writes down what has ended with one of its next ticks, and reads it back.
+    written_down(site, "n3", earlier)
     fleet.stop()
     fleet.start()
     fleet.wait_all_up()
+    written_down(site, "n3", earlier)
     operator = operator_at()
 
     operator.menu("history")
@@ -272,6 +290,8 @@ def test_whether_it_gets_worse_is_seen_on_one_axis(operator_at):
 
     operator.menu("history")
     operator.click('nav[aria-label="Time shown"] a[href$="range=15m"]')
+    # The page before it has the same chart.
+    operator.page.wait_for_url("**range=15m*")
 
     chart = operator.page.locator('svg[role=img][aria-label*="time per request"]').first
     expect(chart).to_be_visible()

@@ -60,6 +60,20 @@ def is_signed_in(site, cookie):
     return bool(site.ask("/shown", cookie=cookie).json()["values"])
 
 
+def outages(site):
+    """Return begin and nodes of each outage that is over, as a worker has written them down."""
+    history = site.ask("/msm-admin/api/v1/history?range=24h").json()
+    return [(outage["begin"], outage["nodes"]) for outage in history["outages"] if outage["end"]]
+
+
+def written_down(site, node, before):
+    """Wait until the history of a worker has an outage of *node* that is not among *before*."""
+    wait_until(
+        lambda: any(nodes == [node] for _, nodes in outages(site)[len(before) :]),
+        f"the outage of {node} is written down",
+    )
+
+
 def alert_of_death(fleet, number):
     """Kill a node; return the alert of that, and the cause in it that leads to the node's page."""
     fleet.receiver.requests.clear()

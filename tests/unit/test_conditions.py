@@ -123,6 +123,32 @@ def test_a_condition_that_workers_find_at_the_same_time_is_reported_by_one(town)
     assert town.reported() == [BEGUN]
 
 
+@pytest.mark.parametrize("over", [False, True], ids=["begins", "ends"])
+def test_a_worker_that_is_late_by_whole_ticks_says_nothing_that_another_one_has_said(town, over):
+    late, other = town.worker(), town.worker()
+    for worker in town.workers:
+        worker.note()
+    if over:
+        town.tick(3)
+        for worker in town.workers:
+            worker.note(None)
+        town.tick(ROUNDS - 1)
+        late.tick()
+    # Between its look at the node and what it does then, the other one finds the same and says it.
+    pulled = late.map.pull(town.node, UNTIL)
+    before = len(other.reported())
+    while len(other.reported()) == before:
+        other.tick()
+    town.clock.advance(1)
+    late.conditions.settle()
+    late.map.push(town.node, pulled, UNTIL)
+
+    town.tick(ROUNDS + 3)
+
+    assert sorted(town.reported()) == sorted([BEGUN, OVER] if over else [BEGUN])
+    assert town.lasting() == ([] if over else [(SUBJECT, TEXT)])
+
+
 def test_a_condition_that_begins_and_ends_between_two_ticks_is_not_reported(town):
     worker = town.worker()
     worker.note()
