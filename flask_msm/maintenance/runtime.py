@@ -65,8 +65,10 @@ class Runtime:
 
     def stop(self) -> None:
         """End the upkeep of this process and sign off from the fleet."""
-        if self._pid == os.getpid():
-            self._pid = 0
+        # One that begins just now, behind a request, is waited for: else it would go on.
+        with self._lock:
+            begun, self._pid = self.begun, 0
+        if begun:
             self.scheduler.stop()
             self.monitor.leave()
 

@@ -418,11 +418,13 @@ def application(base, **config):
 
 @pytest.mark.parametrize("nodes", [{}, {"MSM_NODES": "127.0.0.1:1"}], ids=["alone", "cluster"])
 def test_nothing_is_made_before_the_first_session_is_looked_at(base, nodes):
-    client = application(base, **nodes).test_client()
+    app = application(base, **nodes)
+    client = app.test_client()
     client.get("/")
     assert not base.exists()
 
     client.get("/set")
+    app.extensions["msm"].close()
 
     assert base.exists()
 

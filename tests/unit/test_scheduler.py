@@ -274,6 +274,29 @@ def test_looking_at_the_dashboard_starts_the_probes_behind_the_request(shops):
     )
 
 
+def test_an_upkeep_that_is_ended_while_it_begins_does_not_go_on(shops, monkeypatch):
+    runtime = shops(MSM_PROBE_INTERVAL=0.05).state.parts.cluster.runtime
+    scheduler, started, may_go_on = runtime.scheduler, threading.Event(), threading.Event()
+    start = scheduler.start
+
+    def slowly():
+        start()
+        started.set()
+        return may_go_on.wait(60)
+
+    monkeypatch.setattr(scheduler, "start", slowly)
+    begins, ends = (threading.Thread(target=do) for do in (runtime.on_load, runtime.stop))
+    begins.start()
+    assert started.wait(60)
+    ends.start()
+    ends.join(0.2)  # it would be over, if it did not wait
+    may_go_on.set()
+    for thread in (begins, ends):
+        thread.join(60)
+
+    assert not scheduler.running
+
+
 # -- without a thread ----------------------------------------------------------------------------
 
 
