@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Self
 
 
-#: Bytes of a small disk: more than sessions of the drill take.
-_SIZE = 4 << 20
+#: Bytes of a small disk: more than sessions of the drill take, also those of ten minutes of a soak.
+_SIZE = 128 << 20
 _BALLAST = b"\0" * 65536
 
 

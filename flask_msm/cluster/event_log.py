@@ -1,8 +1,8 @@
 """The lines that events leave in the log: each *down* has its *back*, and flapping is one line.
 
 What begins is logged at the level of its event, what ends it at WARNING, for Python's default
-logging shows no less. What begins and ends again within a minute of its first line is counted, and
-the count is logged once a minute until it holds still.
+logging shows no less. What begins and ends, or is over, again within a minute of its first line is
+counted, and the count is logged once a minute until it holds still.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class EventLog:
     def write(self, event: Event, *, begins: str | None, ends: str | None, loud: bool) -> None:
         """Log *event*, which *begins* or *ends* the trouble of that name with its node.
 
-        One that is *loud* has at least the level WARNING.
+        One that is *loud* has at least the level WARNING; again within a minute, it is counted.
         """
         self.settle()
         line = f"{event.kind}: {event.text}"
@@ -65,7 +65,7 @@ class EventLog:
             self._begin((begins, event.node), event, line)
         elif ends is not None:
             self._end((ends, event.node), event, line)
-        else:
+        elif not loud or not self._is_again((event.kind, event.node), event, line):
             logger.log(max(_LEVELS[event.level], logging.WARNING * loud), "%s", line)
 
     def settle(self) -> None:
@@ -85,6 +85,16 @@ class EventLog:
                     one.again, one.until = 0, now + QUIET
                 elif one.began is None:
                     del self._troubles[key]
+
+    def _is_again(self, key: tuple[str, str | None], event: Event, line: str) -> bool:
+        """Count *event* if there was a line of its kind in the last minute; return whether."""
+        now = self._clock.monotonic()
+        with self._lock:
+            again = key in self._troubles
+            one = self._troubles.setdefault(key, _Trouble(None, now + QUIET))
+            one.again += again
+            one.kind, one.last = event.kind, line
+        return again
 
     def _begin(self, key: tuple[str, str | None], event: Event, line: str) -> None:
         now = self._clock.monotonic()

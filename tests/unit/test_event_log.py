@@ -115,3 +115,20 @@ def test_what_an_outage_left_is_a_warning_when_it_is_handed_over(log):
     log.events.add("info", "handed_over", "3 of 3 sessions were handed over", loud=True)
 
     assert log.lines() == ["handed_over: 3 of 3 sessions were handed over"]
+
+
+def test_what_is_handed_over_again_and_again_is_a_line_a_minute_with_a_count(log):
+    """A node that answers too late for some changes leaves them to each tick."""
+    for number in range(5):
+        log.events.add("info", "handed_over", f"{number} sessions were handed over", loud=True)
+    assert log.lines() == ["handed_over: 0 sessions were handed over"]
+
+    log.clock.advance(QUIET)
+    log.events.log.settle()
+    assert log.lines() == [
+        "handed_over: 4 sessions were handed over (4 times more since the last line)"
+    ]
+
+    log.clock.advance(QUIET)
+    log.events.add("info", "handed_over", "9 sessions were handed over", loud=True)
+    assert log.lines() == ["handed_over: 9 sessions were handed over"]
