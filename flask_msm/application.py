@@ -520,8 +520,11 @@ class Cluster:
             audit_log=AuditLog(self.control, self._application.local, clock),
             history=self.history,
             urgent=self.urgent,
+            interval=environment.interval,
             deadline=settings.request_deadline,
         )
+        if settings.probe_interval:
+            repository.losses.on_loss = self.monitor.report_losses
         scheduler = Scheduler(
             self.monitor.tick,
             name=f"{environment.name}:{settings.key_prefix}",

@@ -81,6 +81,7 @@ class LostSessions:
     Attributes:
         open: Storage keys, by digest, of cookies that are to be looked at again: refused ones, and
             those of which no store knew.
+        on_loss: Called for each cookie that may be one of a lost session.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class LostSessions:
     ) -> None:
         self.log = log
         self.open: dict[Reason, dict[str, str]] = {Reason.REFUSED: {}, Reason.NOT_KNOWN: {}}
+        self.on_loss: Callable[[], object] = lambda: None
         self._clock = clock
         self._keys = keys
         self._prefix = key_prefix
@@ -134,6 +136,8 @@ class LostSessions:
                 self._logged.clear()
             self._logged.add(digest)
             self.log.write("session %s was not found: its nodes do not have it", ref_of(key))
+        if reason in LOST or reason is Reason.REFUSED:
+            self.on_loss()
 
     def looked_at(self, digest: str, key: str, *, foreign: bool) -> None:
         """Take note that the nodes of a refused cookie were asked for its session.

@@ -18,6 +18,7 @@ Rule 1: a tick goes one way, and what a step finds is handed to the next ones:
 
 Rule 2: before the first session is read, all but the last five are done once.
 Rule 3: what may take long (names, rebuilds, the return of sessions) is done in a queue behind.
+Rule 4: when users are signed out, people hear of it before the next tick.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flask_msm.errors import NodeError
+from flask_msm.process.background import put_alone
 from flask_msm.process.locks import ProcessLock
 
 
@@ -65,6 +67,7 @@ class Monitor:
         audit_log: Logs what operators changed once for the host.
         history: Keeps what happened, for people.
         urgent: Queue for what must not wait for a rebuild.
+        interval: Time in seconds between two ticks.
         deadline: Time in seconds the first look at the fleet may take, in a request.
     """
 
@@ -81,6 +84,7 @@ class Monitor:
     audit_log: AuditLog
     history: HistoryKeeper
     urgent: Background
+    interval: float
     deadline: float
 
     def __post_init__(self) -> None:
@@ -88,6 +92,7 @@ class Monitor:
         #: Called after each tick, with what it found.
         self.watchers: list[Callable[[], object]] = []
         self._returning = ProcessLock()
+        self._reporting = ProcessLock()
         self._resolved_at = self.membership.clock.monotonic()
 
     def begin(self) -> None:
@@ -136,6 +141,14 @@ class Monitor:
         self.host_log.write()
         self.audit_log.write()
         self._start_return()
+
+    def report_losses(self) -> None:
+        """Report behind, within a quarter of an interval: a cookie found no session."""
+        put_alone(self.urgent, self._reporting, self._report, after=self.interval / 4)
+
+    def _report(self) -> None:
+        self.lost.look()
+        self.reporter.publish(self.prober.numbers)
 
     def probe(self, node_id: str) -> str | None:
         """Probe a node now; return what failed, ``None`` when it answered."""

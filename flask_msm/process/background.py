@@ -52,12 +52,14 @@ class WorkBehind(Protocol):
 class Queue(Protocol):
     """Takes jobs, as ``Background`` does."""
 
-    def put(self, job: Job, /) -> bool:
+    def put(self, job: Job, /, *, after: float = 0.0) -> bool:
         """Queue *job*; return ``False`` when the queue is full."""
         ...
 
 
-def put_alone(queue: Queue, lock: ProcessLock, job: Callable[[], object]) -> bool:
+def put_alone(
+    queue: Queue, lock: ProcessLock, job: Callable[[], object], *, after: float = 0.0
+) -> bool:
     """Queue *job*, unless one that took *lock* waits or runs; return whether it was queued.
 
     The lock that was taken is released, and not the one that a forked child has in its place.
@@ -72,7 +74,7 @@ def put_alone(queue: Queue, lock: ProcessLock, job: Callable[[], object]) -> boo
         finally:
             taken.release()
 
-    if queue.put(run):
+    if queue.put(run, after=after):
         return True
     taken.release()
     return False

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 
 import pytest
 from flask import Flask
@@ -13,12 +15,19 @@ from flask_msm.operations.snapshot import Snapshot
 from flask_msm.operations.state.attention import Item, attention
 from flask_msm.operations.state.verdict import verdict
 from flask_msm.record.token import Token, TokenSigner, new_sid
+from flask_msm.settings.settings import Settings
 from flask_msm.testing.memcached import wait_until
 
 
 pytestmark = pytest.mark.memcached
 
 VISITORS, LOST = 60, 40
+#: Time in seconds between two probes unless something else is configured.
+DEFAULT_INTERVAL = next(
+    field.default for field in fields(Settings) if field.name == "probe_interval"
+)
+#: Time in seconds that is given to one request, and one look, more.
+ONE_REQUEST = 0.5
 
 
 def together(act, things):
@@ -69,18 +78,119 @@ def red(site, code) -> Item:
     return found[0]
 
 
+def restart_empty(fleet):
+    """Restart all nodes and hosts without anything they had."""
+    fleet.stop()
+    for site in fleet.sites:
+        shutil.rmtree(site.storage)
+    for node in fleet.nodes:
+        node.restart()
+    fleet.start()
+    fleet.wait_all_up()
+
+
+def change_secret(fleet):
+    """Restart all workers with another secret."""
+    fleet.stop()
+    for site in fleet.sites:
+        site.config["SECRET_KEY"] = "another " * 4
+    fleet.start()
+
+
+def of_two_nodes(site):
+    """Return the cookies of enough users whose sessions only n1 and n2 have, and of others."""
+
+    def is_there(cookie):
+        return {"n1", "n2"} == set(site.ask("/where", cookie=cookie).json()["homes"])
+
+    # Two of five nodes are the homes of a tenth of all sessions.
+    cookies = sign_in(site, 10 * LOST)
+    there = together(is_there, cookies)
+    found = [cookie for cookie, is_one in zip(cookies, there, strict=True) if is_one]
+    others = [cookie for cookie, is_one in zip(cookies, there, strict=True) if not is_one]
+    while len(found) < LOST:
+        found += [cookie for cookie in sign_in(site, 8) if is_there(cookie)]
+    return found[:LOST], others
+
+
+def shown(site):
+    """Return who answers, how all is, and what is wrong."""
+    state = site.ask("/msm-admin/api/v1/state").json()
+    causes = " ".join(item["title"] + item["text"] for item in state["attention"])
+    return state["observer"]["worker"], state["verdict"]["level"], causes
+
+
+def typed(site):
+    """Return the same as the command line shows it."""
+    found = seen(site)
+    causes = " ".join(item.title + item.text for item in attention(found))
+    return "status", verdict(found).level, causes
+
+
+def must_be_red_in_time(fleet, cause):
+    """Check that from a probe interval on each look at each worker is red, and names *cause*."""
+    began = time.monotonic()
+    late = []
+    while time.monotonic() - began < DEFAULT_INTERVAL + ONE_REQUEST + 2:
+        for look, site in [(look, site) for look in (shown, typed) for site in fleet.sites]:
+            at = time.monotonic() - began
+            who, level, causes = look(site)
+            if at > DEFAULT_INTERVAL + ONE_REQUEST:
+                late.append((who, round(at, 2), level, cause in causes))
+    assert {found[2:] for found in late} == {("bad", True)}, late
+    workers = sum(site.workers for site in fleet.sites)
+    assert len({found[0] for found in late}) == workers + 1
+
+
+def sites_of_the_default(sites_of, *names, **more):
+    return sites_of(
+        names,
+        MSM_ADMIN=True,
+        MSM_PROBE_INTERVAL=DEFAULT_INTERVAL,
+        MSM_PROBE_MAX_BACKOFF=DEFAULT_INTERVAL,
+        **more,
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "happens", "cause"),
+    [
+        (["north"], restart_empty, "n1, n2 and n3 were restarted or flushed"),
+        (["north", "south"], restart_empty, "n1, n2 and n3 were restarted or flushed"),
+        (["north"], change_secret, "SECRET_KEY was changed"),
+    ],
+)
+def test_a_probe_interval_after_users_were_signed_out_every_look_is_red(
+    sites_of, names, happens, cause
+):
+    fleet = sites_of_the_default(sites_of, *names, nodes=3)
+    cookies = sign_in(fleet.sites[0], VISITORS)
+    happens(fleet)
+
+    # At one host only: what the others show, they have heard.
+    assert visit(fleet.sites[0], cookies[:LOST]) == 0
+
+    must_be_red_in_time(fleet, cause)
+
+
+def test_a_probe_interval_after_both_homes_of_some_were_flushed_every_look_is_red(sites_of):
+    fleet = sites_of_the_default(sites_of, "north", nodes=5, MSM_MIRROR=False)
+    lost, kept = of_two_nodes(fleet.sites[0])
+    for node in fleet.nodes[:2]:
+        node.flush()
+
+    assert visit(fleet.sites[0], [*lost, *kept[: VISITORS - LOST]]) == VISITORS - LOST
+
+    must_be_red_in_time(fleet, "n1 and n2")
+
+
 def test_nodes_and_hosts_that_were_all_restarted_empty_are_named(sites_of):
     north = sites_of(["north"], nodes=3)
     (site,) = north.sites
     cookies = sign_in(site, VISITORS)
     assert visit(site, cookies) == VISITORS
 
-    north.stop()
-    shutil.rmtree(site.storage)
-    for node in north.nodes:
-        node.restart()
-    north.start()
-    north.wait_all_up()
+    restart_empty(north)
     assert visit(site, cookies[:LOST]) == 0
 
     item = red(site, "lost_not_found")
@@ -102,9 +212,7 @@ def test_workers_with_another_secret_are_told_from_forged_cookies(sites_of):
     assert (lost.lost, lost.too_many) == (0, False)
     assert "0 in 15 min" in site.invoke("status").output
 
-    site.stop()
-    site.config["SECRET_KEY"] = "another " * 4
-    north.start()
+    change_secret(north)
     assert visit(site, cookies[:LOST]) == 0
 
     item = red(site, "lost_key_unknown")
@@ -114,24 +222,13 @@ def test_workers_with_another_secret_are_told_from_forged_cookies(sites_of):
 
 
 def test_both_homes_of_a_tenth_of_the_sessions_flushed_and_no_copy_on_the_host(sites_of):
-    # Two of five nodes are the homes of a tenth of all sessions.
     north = sites_of(["north"], nodes=5, MSM_MIRROR=False)
     (site,) = north.sites
-    cookies = sign_in(site, 10 * LOST)
-
-    def is_lost(cookie):
-        return {"n1", "n2"} == set(site.ask("/where", cookie=cookie).json()["homes"])
-
-    lost = [
-        cookie for cookie, gone in zip(cookies, together(is_lost, cookies), strict=True) if gone
-    ]
-    kept = [cookie for cookie in cookies if cookie not in lost]
-    while len(lost) < LOST:
-        lost += [cookie for cookie in sign_in(site, 8) if is_lost(cookie)]
+    lost, kept = of_two_nodes(site)
     for node in north.nodes[:2]:
         node.flush()
 
-    assert visit(site, [*lost[:LOST], *kept[: VISITORS - LOST]]) == VISITORS - LOST
+    assert visit(site, [*lost, *kept[: VISITORS - LOST]]) == VISITORS - LOST
 
     item = red(site, "lost_not_found")
     assert "n1 and n2" in item.text

@@ -281,7 +281,7 @@ def test_a_job_that_does_not_wait_ends_the_time_in_which_the_thread_looks_for_ot
 
 def test_a_job_that_a_forked_child_inherited_does_not_give_back_the_lock_of_the_child():
     jobs, lock = [], ProcessLock()
-    queue = SimpleNamespace(put=lambda job: jobs.append(job) or True)
+    queue = SimpleNamespace(put=lambda job, after: jobs.append(job) or True)
     assert module.put_alone(queue, lock, int)
     assert not module.put_alone(queue, lock, int)
 
@@ -297,5 +297,5 @@ def test_a_job_that_a_forked_child_inherited_does_not_give_back_the_lock_of_the_
 def test_a_job_that_is_refused_leaves_the_lock_free():
     lock = ProcessLock()
 
-    assert not module.put_alone(SimpleNamespace(put=lambda _: False), lock, int)
+    assert not module.put_alone(SimpleNamespace(put=lambda _, after: False), lock, int)
     assert not lock.locked()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 from flask import session
+from support import fleet_scenes
 from support.clock import FakeClock
-from support.crew import Crew
+from support.crew import INTERVAL, Crew
 
 from flask_msm.cluster.distinct import DIGITS, KEPT, Distinct
 from flask_msm.cluster.lost_sessions import STEP, STEPS, Reason
@@ -18,7 +20,9 @@ from flask_msm.errors import NodeValueError
 from flask_msm.maintenance import copy_count
 from flask_msm.maintenance.copy_count import FIRST, Hashes, counted
 from flask_msm.maintenance.lost_watch import LostWatch
+from flask_msm.operations.losses import Lost
 from flask_msm.operations.state.attention import attention
+from flask_msm.operations.state.attention.lost import lost_sessions
 from flask_msm.operations.state.verdict import verdict
 from flask_msm.record.attributes import NOTHING
 from flask_msm.record.record import BEHIND, PARTIAL, Kind, Record
@@ -65,6 +69,37 @@ def test_a_cookie_that_finds_nothing_counts_once_however_often_and_wherever_it_i
     found = lost(crew)
     assert (found.lost, found.not_found, found.asked >= 1) == (1, 1, True)
     assert not found.too_many
+
+
+def test_a_session_that_is_lost_is_reported_before_the_next_tick(crew):
+    first, second = crew.workers
+    waits, put = [], first.cluster.urgent.put
+    first.cluster.urgent.put = lambda job, after=0.0: waits.append(after) or put(job)
+
+    ask(first, cookie_of(first))
+
+    assert waits == [INTERVAL / 4]
+    second.console.observer.refresh()
+    assert second.console.survey().lost.lost == 1
+
+
+@pytest.mark.parametrize(
+    ("phases", "text"),
+    [
+        (("filling", "up"), "n1 lacks sessions, and is being filled"),
+        (("filling", "filling"), "n1 and n2 lack sessions, and are being filled"),
+        (("up", "up"), "Their nodes cannot be asked, or hold what cannot be read"),
+    ],
+)
+def test_why_sessions_cannot_be_read_is_said_of_the_nodes_as_they_are(phases, text):
+    well = fleet_scenes.all_well()
+    nodes = tuple(
+        replace(node, phase=phase) for node, phase in zip(well.nodes[:2], phases, strict=True)
+    )
+
+    (found,) = lost_sessions(replace(well, nodes=nodes, lost=Lost(lost=40, not_known=40)))
+
+    assert (found.code, found.text) == ("lost_not_known", text)
 
 
 def test_sessions_that_are_found_are_not_lost(crew):

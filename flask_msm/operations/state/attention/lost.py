@@ -148,15 +148,33 @@ def _not_found(snapshot: Snapshot, lost: Lost) -> Item:
 
 def _not_known(snapshot: Snapshot, lost: Lost) -> Item:
     gone = [node.id for node in facts.down(snapshot)]
+    filled = [node.id for node in snapshot.nodes if node.phase == "filling"]
+    steps: tuple[str, ...] = (
+        _("Start the nodes again: nothing else is to be done."),
+        _("Do not restart the hosts: they keep what was changed meanwhile."),
+    )
+    if gone:
+        text = plural(
+            len(gone), "{names} does not answer", "{names} do not answer", names=listed(gone)
+        )
+    elif filled:
+        text = plural(
+            len(filled),
+            "{names} lacks sessions, and is being filled",
+            "{names} lack sessions, and are being filled",
+            names=listed(filled),
+        )
+        steps = (
+            _("Wait until they are full: what another node or a host has is found again then."),
+            _("Restart no other node and no host until flask msm check exits with 0."),
+        )
+    else:
+        text = _("Their nodes cannot be asked, or hold what cannot be read")
     return Item(
         level="bad",
         code="lost_not_known",
         title=plural(lost.not_known, "{n} session cannot be read", "{n} sessions cannot be read"),
-        text=_("{names} do not answer", names=listed(gone))
-        if len(gone) > 1
-        else _("{names} does not answer", names=gone[0])
-        if gone
-        else _("Their nodes cannot be asked, or hold what cannot be read"),
+        text=text,
         since=lost.since,
         href="nodes/",
         link=_("Nodes"),
@@ -167,10 +185,7 @@ def _not_known(snapshot: Snapshot, lost: Lost) -> Item:
             "{n} users look signed out on hosts that have no copy of their sessions. They count as"
             " lost until they are found.",
         ),
-        steps=(
-            _("Start the nodes again: nothing else is to be done."),
-            _("Do not restart the hosts: they keep what was changed meanwhile."),
-        ),
+        steps=steps,
     )
 
 
