@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,6 +19,8 @@ from flask_msm.memcached.wire import ttl_for
 from flask_msm.process.clock import earliest
 from flask_msm.record.envelope import needs_of
 from flask_msm.record.record import Kind, Record, join_optional
+
+from .patience import BUSY, patiently
 
 
 if TYPE_CHECKING:
@@ -119,7 +121,7 @@ class RecordCopier:
         self._seen = 0
         self._began = self._spent = 0.0
         self._size = BATCH
-        # Values are asked for ahead of time if that does not take the last connection.
+        #: Values are asked for ahead of time if that does not take the last connection.
         self._ahead = self.connections > 2
         self._window = max(1, min(WINDOW, self.connections - 2))
 
@@ -129,19 +131,18 @@ class RecordCopier:
         Raises:
             NodeError: A node failed; what was written until then stays.
         """
-        asked: _Asked | None = None
+        self._ahead = self.connections > 2
+        asked: deque[_Asked] = deque()
         try:
             for batch in self._paced(batches):
-                before, asked = asked, self._ask(batch)
-                if not self._ahead:
-                    before, asked = asked, None
-                if before is not None:
-                    self._copy_batch(before)
-            if asked is not None:
-                self._copy_batch(asked)
+                asked.append(self._ask(batch))
+                while len(asked) > self._ahead:
+                    self._copy_first(asked)
+            while asked:
+                self._copy_first(asked)
         except BaseException:
-            if asked is not None:
-                asked.abandon()
+            for one in asked:
+                one.abandon()
             raise
 
     def copy_as_is(
@@ -207,6 +208,18 @@ class RecordCopier:
             there.abandon()
             raise
         return _Asked(batch, there, here)
+
+    def _copy_first(self, asked: deque[_Asked]) -> None:
+        """Copy the first batch; while a node is busy, ask for it again."""
+        first = asked.popleft()
+        try:
+            self._copy_batch(first)
+        except BUSY:
+            # A batch that was asked for ahead may have the only connection: it goes first.
+            self._ahead = False
+            while asked:
+                self._copy_first(asked)
+            patiently(lambda: self._copy_batch(self._ask(first.batch)), self.pause)
 
     def _copy_batch(self, asked: _Asked) -> None:
         batch = asked.batch

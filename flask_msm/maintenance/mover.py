@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from flask_msm.errors import NodeValueError
 from flask_msm.memcached.wire import LimitReachedError
@@ -12,6 +12,7 @@ from flask_msm.record.keys import DIGEST_LENGTH
 from .copier import Batch, Tally
 from .gathering import Gathering
 from .lease import LeaseLostError
+from .patience import patiently
 from .ranges import Done
 
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from .lease import Lease
     from .ranges import Ranges
 
+T = TypeVar("T")
 
 #: A listing is no snapshot: passes are repeated until one finds nothing, at most so often.
 MAX_PASSES = 4
@@ -103,7 +105,7 @@ class Mover:
         Raises:
             NodeError: The node that keeps their leases failed.
         """
-        taken, done = self.ranges.take()
+        taken, done = self._patiently(self.ranges.take)
         self.leases |= taken
         return done
 
@@ -115,14 +117,7 @@ class Mover:
             LeaseLostError: Another worker has one of them.
             UnreadableError: Records are left that another worker can read.
         """
-        gathering = Gathering(
-            list(self.leases),
-            prefix=self.prefix,
-            target_of=self.task.target_of,
-            rest=self.copier.rest,
-        )
-        for source in self.task.sources:
-            self._list(source, gathering)
+        gathering = self._patiently(self._gathered)
         for digit in [one for one in self.leases if one not in gathering.ranges]:
             self.leases.pop(digit).release()
         self._tallies = {digit: Tally() for digit in gathering.ranges}
@@ -142,6 +137,21 @@ class Mover:
         """Give back what is not done."""
         while self.leases:
             self.leases.popitem()[1].release()
+
+    def _patiently(self, act: Callable[[], T]) -> T:
+        return patiently(act, self.copier.pause)
+
+    def _gathered(self) -> Gathering:
+        """Return what sources list of the ranges that it has."""
+        gathering = Gathering(
+            list(self.leases),
+            prefix=self.prefix,
+            target_of=self.task.target_of,
+            rest=self.copier.rest,
+        )
+        for source in self.task.sources:
+            self._list(source, gathering)
+        return gathering
 
     def _list(self, source: str, gathering: Gathering) -> None:
         try:
@@ -180,7 +190,9 @@ class Mover:
             return
         self._check()
         every = [key for _, keys, _ in wanted for key in keys]
-        expiries = node.expiries(self.prefix, every, self.clock.monotonic() + LIST_TIME)
+        expiries = self._patiently(
+            lambda: node.expiries(self.prefix, every, self.clock.monotonic() + LIST_TIME)
+        )
         for target, keys, tally in wanted:
             ends = {key: expiries[key] for key in keys if key in expiries}
             self.copier.copy_as_is(ends, node, self.nodes[target], tally)
@@ -193,7 +205,8 @@ class Mover:
         if readable:
             raise UnreadableError(readable)
         self._check()
-        if not self.ranges.finish(self.leases.pop(digit), self._done[digit]):
+        lease, done = self.leases.pop(digit), self._done[digit]
+        if not self._patiently(lambda: self.ranges.finish(lease, done)):
             raise LeaseLostError
         self.refused += tally.refused
         self.unread += tally.unread.total()

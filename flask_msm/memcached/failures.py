@@ -48,7 +48,7 @@ BY_TYPE: tuple[tuple[type[Exception], type[NodeError], str], ...] = (
 
 #: By error line: kind, and what stands in its text.
 BY_REFUSAL: tuple[tuple[str, str, type[NodeError], str], ...] = (
-    ("ERROR", "Too many open connections", NoConnectionError, "too many open connections"),
+    ("ERROR", wire.NO_CONNECTION, NoConnectionError, "too many open connections"),
     ("ERROR", "", NodeUnreachableError, "does not know the command"),
     ("CLIENT_ERROR", "unauthenticated", NodeUnreachableError, "wants a password"),
     ("CLIENT_ERROR", "authentication failure", NodeUnreachableError, "refused the password"),

@@ -10,7 +10,13 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote_to_bytes
 
-from .wire import LimitReachedError, ProtocolError, ServerError, UnsupportedError
+from .wire import (
+    NO_CONNECTION,
+    LimitReachedError,
+    ProtocolError,
+    ServerError,
+    UnsupportedError,
+)
 
 
 if TYPE_CHECKING:
@@ -143,6 +149,10 @@ def _refusal(text: bytes) -> Exception:
     if text.startswith(b"BUSY"):
         # Another crawl is running: it is worth another try.
         return ServerError("SERVER_ERROR", "busy")
+    kind, _, reason = text.decode("ascii", "replace").partition(" ")
+    if NO_CONNECTION in reason:
+        # The command was not looked at.
+        return ServerError(kind, reason)
     if text.startswith((b"ERROR", b"CLIENT_ERROR", b"SERVER_ERROR")):
         # Proxies and guarded servers answer so; sessions can live there all the same.
         return UnsupportedError()

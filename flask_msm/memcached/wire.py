@@ -20,6 +20,8 @@ TTL_LIMIT = 2**31
 
 #: Longest time to live memcached takes as "seconds from now"; above, it means a date.
 RELATIVE_TTL_LIMIT = 30 * 24 * 3600
+#: In the error line of a node that has no connection left.
+NO_CONNECTION = "Too many open connections"
 
 
 def ttl_for(expires_at: float, now: float) -> int:

@@ -275,6 +275,18 @@ def test_a_listing_waits_for_its_turn_while_others_are_read(peer, node_at):
     assert len(pauses) == 60
 
 
+def test_a_listing_is_asked_for_again_when_the_node_had_no_connection_left(peer, node_at):
+    listed = b"key=m%%3A%b exp=-1 la=1 cas=2 fetch=no cls=1 size=63\nEND\r\n" % (b"a" * 40)
+    server = peer(
+        behaviours.in_turn(behaviours.greets_and_closes(TOO_MANY), behaviours.answers(listed))
+    )
+    handed = []
+
+    node_at(server, sleep=lambda _: None).list_digests("m:", "a", 40, handed.append, soon())
+
+    assert handed == [[b"a" * 40]]
+
+
 def test_failures_to_send_come_out_of_the_result(node_at):
     """A caller that starts two commands must get to the second one."""
     node = node_at(host="127.0.0.1", port=free_port())

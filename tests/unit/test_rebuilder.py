@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import count
 
 import pytest
-from support.fake_node import FakeNode
+from support.fake_node import FakeExchange, FakeNode
 from support.rebuilding import MAX_SIZE, OURS, PREFIX, THEIRS, Site, key, record
 
 from flask_msm.errors import NodeBusyError, NodeValueError
@@ -18,7 +18,9 @@ from flask_msm.maintenance.copier import (
 )
 from flask_msm.maintenance.lease import LEASE, Lease, LeaseLostError, kept
 from flask_msm.maintenance.mover import MAX_PASSES
+from flask_msm.maintenance.patience import RESTS
 from flask_msm.maintenance.ranges import RANGES, SHARE
+from flask_msm.memcached.failures import NoConnectionError
 from flask_msm.record.envelope import Envelope, needs_of
 from flask_msm.record.keys import Keyring
 from flask_msm.record.record import Kind
@@ -134,6 +136,61 @@ def test_of_large_records_fewer_are_asked_for_at_a_time(site):
     assert asked[:2] == [BATCH, BATCH]
     assert max(asked[2:]) <= 10
     assert len(site.target.items) == 3 * BATCH
+
+
+# -- nodes that are busy -------------------------------------------------------------------------
+
+
+def test_a_rebuild_goes_on_where_it_was_when_nodes_were_busy_for_a_while(site):
+    for number in range(3 * BATCH):
+        site.holds(site.source, number, record(a=b"1"))
+    listings = []
+    site.source.metadump = lambda prefix, deadline: (
+        listings.append(1) or FakeNode.metadump(site.source, prefix, deadline)
+    )
+    assert site.rebuild()
+    undisturbed = len(listings)
+    site.target.restart_empty()
+    for name in [name for name in site.source.items if ":fleet:" in name]:
+        del site.source.items[name]
+    listings.clear()
+    # It rests after work as well, for other times.
+    site.copier.pause = lambda seconds: seconds in RESTS and site.source.heal()
+    site.target.before["add"] = site.source.hang
+
+    assert site.rebuild()
+    assert len(site.target.items) == 3 * BATCH
+    assert len(listings) == undisturbed
+    assert "rebuild_failed" not in [kind for _, kind, *_ in site.reported]
+
+
+def test_a_rebuild_is_broken_off_when_a_node_stays_busy(site):
+    site.holds(site.source, 1, record(a=b"1"))
+    site.target.before["add"] = site.target.hang
+
+    assert not site.rebuild()
+    assert site.reported[-1][1] == "rebuild_failed"
+
+
+def test_a_copier_goes_on_with_the_only_connection_that_a_node_has_left(site):
+    for number in range(5 * BATCH):
+        site.holds(site.source, number, record(a=b"1"))
+    answer, used = site.source.start_get_values, []
+
+    def refuse():
+        raise NoConnectionError("n2", "too many open connections")
+
+    def limited(keys, deadline):
+        """Answer if no other exchange has the connection."""
+        if used:
+            return FakeExchange(refuse)
+        exchange = answer(keys, deadline)
+        used.append(exchange)
+        return FakeExchange(lambda: used.remove(exchange) or exchange.result())
+
+    site.source.start_get_values = limited
+
+    assert site.copy(*range(5 * BATCH)).written == 5 * BATCH
 
 
 # -- what is copied ------------------------------------------------------------------------------
