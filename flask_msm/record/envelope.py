@@ -225,7 +225,8 @@ class Envelope:
         """Return what a record of format 1 contains.
 
         A change may stand behind it: that was appended while another worker, which does not append,
-        put this record in place of one that could grow. Both are known then, and it is no copy.
+        put this record in place of one that could grow. Both are known then, and it is no copy;
+        nor is it damage, for that worker may have been stopped, or away in an outage.
         """
         try:
             record = self._record(data, key, HEADER)
@@ -238,7 +239,7 @@ class Envelope:
                 with suppress(CorruptRecordError):
                     record = self._record(data[:start], key, HEADER)
                     found = Segments(record, record, start)
-                    return self.grown(found, data, start, key)._replace(damaged=True)
+                    return self.grown(found, data, start, key)
             raise
         return Segments(record, record, len(data))
 

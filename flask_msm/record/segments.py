@@ -86,7 +86,7 @@ class Segments(NamedTuple):
 
         An incomplete record is joined with others, and never counts as a copy.
         """
-        if self.damaged:
+        if self.damaged or (self.links and not self.growing):
             return False
         # Behind a tombstone or an alias nothing is waited for.
         return not self.links or self.base.kind is not Kind.DATA or self._is_chain()

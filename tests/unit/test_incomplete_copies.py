@@ -109,6 +109,20 @@ def test_a_copy_is_called_corrupt_if_a_change_is_damaged_and_not_if_one_is_missi
     assert len(caplog.records) == corrupt
 
 
+def test_a_change_behind_a_record_of_a_worker_that_does_not_append_is_not_called_corrupt(
+    site, caplog
+):
+    """One that was stopped for long, or away in an outage, knows no format of the fleet yet."""
+    replaced = ENVELOPE.seal(record(5, a=b"1"), KEY) + SEGMENTING.seal_change(ONE, KEY)
+    site.first.put(KEY, replaced)
+    site.second.put(KEY, ENVELOPE.seal(record(5, a=b"1"), KEY))
+
+    assert site.load().record.attributes.alive() == {"a": b"1", "b": b"1"}
+    assert values(site.first) == values(site.second) == {"a": b"1", "b": b"1"}
+    assert site.store.nodes.counters.corrupt == 0
+    assert caplog.records == []
+
+
 def test_what_can_be_read_of_incomplete_copies_alone_is_found_and_not_certain(site):
     site.first.put(KEY, grown(TWO))
 
