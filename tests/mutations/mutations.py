@@ -99,7 +99,7 @@ MUTATIONS = [
     Mutation(
         "a record counts although a change is damaged",
         "record/segments.py",
-        "if self.damaged:",
+        "if self.damaged or (self.links and not self.growing):",
         "if False:",
         "test_segments.py",
     ),
