@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.record.hybrid_clock import milliseconds
 
-from .facts import facts_in
+from .facts import Facts, facts_in
 from .shared_map import Bounds, SharedMap
 from .trust import SyncStatus
 
@@ -172,10 +172,17 @@ class Control:
             if name.startswith(whole)
         }
 
-    def announce(self, line: str) -> str:
-        """Share *line* for the audit log of every host; return its name."""
-        name = _AUDIT + secrets.token_hex(4)
-        self.shared.put(name, json.dumps({"line": line[:MAX_LINE]}).encode())
+    def announce(self, line: str, event: Mapping[str, str | None] | None = None) -> str:
+        """Share *line* for the audit log of every host; return its name, a hexadecimal number.
+
+        An *event* is shared with it where no worker has it: a command line made it.
+        """
+        number = secrets.randbits(31)
+        name, facts = f"{_AUDIT}{number:08x}", dict[str, object](line=line[:MAX_LINE])
+        if event:
+            known = {key: text[:MAX_LINE] for key, text in event.items() if text}
+            facts["event"] = {"id": number, **known}
+        self.shared.put(name, json.dumps(facts).encode())
         lines = self.shared.values(_AUDIT)
         for old in sorted(lines, key=lambda one: lines[one][0])[:-ANNOUNCED]:
             self.shared.put(_AUDIT + old, None)
@@ -187,6 +194,14 @@ class Control:
             name: (stamp, facts_in(raw).line("line", MAX_LINE))
             for name, (stamp, raw) in self.shared.values(_AUDIT).items()
         }
+
+    def events(self) -> list[tuple[float, Facts]]:
+        """Return the events of command lines: when they happened, and what."""
+        return [
+            (milliseconds(stamp) / 1000, event)
+            for stamp, raw in self.shared.values(_AUDIT).values()
+            if (event := facts_in(raw).section("event"))
+        ]
 
     def lost(self) -> dict[str, int]:
         """Return by node id when it was last noticed that it had lost its memory, as a stamp."""

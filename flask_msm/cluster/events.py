@@ -46,7 +46,11 @@ class Event(NamedTuple):
 
 
 class Events:
-    """Keeps the newest events of this process and hands each of them on."""
+    """Keeps the newest events of this process and hands each of them on.
+
+    Attributes:
+        visits: Whether this process is a command line.
+    """
 
     def __init__(self, clock: Clock, listener: Callable[[Event], object] | None = None) -> None:
         self._clock = clock
@@ -54,7 +58,7 @@ class Events:
         self._ring: deque[Event] = deque(maxlen=RING)
         self._ids = count(1)
         self._lock = ProcessLock()
-        self._visits = False
+        self.visits = False
         self.log = EventLog(clock)
 
     def visit(self) -> None:
@@ -62,7 +66,7 @@ class Events:
 
         What changes there is what its first look at the nodes finds, and nothing that happened.
         """
-        self._visits = True
+        self.visits = True
 
     def add(
         self,
@@ -85,7 +89,7 @@ class Events:
         with self._lock:
             event = Event(next(self._ids), self._clock.time(), level, kind, text, **more)
             self._ring.append(event)
-        if logged and (not self._visits or level == "error"):
+        if logged and (not self.visits or level == "error"):
             self.log.write(event, begins=begins, ends=ends, loud=loud)
         if self._listener is None:
             return event.id

@@ -9,7 +9,7 @@ import logging
 import time
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flask_msm.cluster.control import (
     CLEAR,
@@ -33,7 +33,7 @@ from flask_msm.sessions.pins import MAX_PINS
 from flask_msm.settings.settings import OnReconnect, PolicyName
 
 from .console_view import ConsoleView
-from .projection import event_id
+from .projection import event_id, typed_id
 from .silences import FLEET, check_silence, set_silence
 from .state.facts import few_copies
 from .state.formatting import minute
@@ -382,20 +382,23 @@ class Console(ConsoleView):
         """Let *change* judge and act after all nodes were read; write down what it did."""
         cluster = self._cluster()
         done: list[_Change] = []
+        announced: list[str] = []
 
         def act(control: Control) -> None:
             done.append(change(control))
-            name = control.announce(_line(kind, done[0].text, by))
+            line, event = _line(kind, done[0].text, by), _event(kind, done[0], by, node)
+            announced.append(control.announce(line, event if self._visits else None))
             if not self._visits:
                 # Before any other worker of the host learns of it.
-                cluster.monitor.audit_log.wrote(name)
+                cluster.monitor.audit_log.wrote(announced[0])
 
         reached = cluster.reactions.command(act, also=also)
         shelf = self.application.local.shelf
         # What a worker changed holds in its memory; the memory of a visitor ends with the command.
         if self._visits and not reached and (shelf is None or shelf.place is None):
             raise UnreachedError("no node could be reached, nothing was changed")
-        return self._write_down(kind, done[0], by, node=node, reached=tuple(reached))
+        outcome = self._write_down(kind, done[0], by, node=node, reached=tuple(reached))
+        return replace(outcome, event=typed_id(announced[0])) if self._visits else outcome
 
     def _write_down(
         self,
@@ -411,19 +414,12 @@ class Console(ConsoleView):
 
         What a visitor changed for the fleet has its line from the workers of each host.
         """
-        who, why = by["who"], by["why"]
-        because = f" ({why})" if why else ""
+        event = _event(kind, change, by, node)
         result = None if reached is None else f"told to {', '.join(reached) or 'this host only'}"
         number = self.application.events.add(
             level or "info",
-            kind,
             # A note stands as it is.
-            change.text if level else f"{change.text}, by {who}{because}",
-            node=node,
-            actor=who,
-            reason=why,
-            before=change.before,
-            after=change.after,
+            **{**event, "text": change.text if level else event["text"]},
             result=result,
         )
         last = f"; {result}" if result else ""
@@ -440,8 +436,8 @@ class Console(ConsoleView):
                 kind=kind,
                 text=change.text,
                 node=node,
-                who=who,
-                why=why,
+                who=by["who"],
+                why=by["why"],
                 before=change.before,
                 after=change.after,
             )
@@ -460,6 +456,20 @@ class Console(ConsoleView):
 def _by(actor: str, reason: str) -> dict[str, str]:
     """Return operator and reason as they are kept: at most 200 characters of each."""
     return {"who": one_line(actor, 200), "why": one_line(reason, 200)}
+
+
+def _event(kind: str, change: _Change, by: dict[str, str], node: str | None) -> dict[str, Any]:
+    """Return what was done as an event."""
+    because = f" ({by['why']})" if by["why"] else ""
+    return {
+        "kind": kind,
+        "text": f"{change.text}, by {by['who']}{because}",
+        "node": node,
+        "actor": by["who"],
+        "reason": by["why"],
+        "before": change.before,
+        "after": change.after,
+    }
 
 
 def _line(kind: str, text: str, by: dict[str, str]) -> str:

@@ -119,7 +119,8 @@ class SnapshotBuilder:
         )
         mode, since = common_mode(shown)
         own = next((worker for worker in workers if worker.id == me), None)
-        events, events_total = _newest([*others.events, *self._own_events(me)])
+        typed = [(at, "", event) for at, event in cluster.control.events()]
+        events, events_total = _newest([*others.events, *self._own_events(me), *typed])
         blacklist = self._blacklist(others.blacklist, cluster.control.choices(CLEAR))
         gone = {worker.id for worker in workers if worker.gone}
         return doc.Snapshot(
@@ -208,7 +209,9 @@ class SnapshotBuilder:
         )
 
     def _own_events(self, me: str) -> list[Sighting]:
-        """Return what this worker saw, newest first."""
+        """Return what this worker saw, newest first; what a command line sees did not happen."""
+        if self._application.events.visits:
+            return []
         events = self._application.events.newest(MOST_EVENTS)
         return [(event.at, me, Facts(event._asdict())) for event in events]
 
@@ -300,6 +303,11 @@ def _build_event(at: float, worker: str, fields: Facts, workers: Iterable[str]) 
 def event_id(worker: str, number: int) -> str:
     """Return the name of an event in the fleet."""
     return f"{_short(worker)}.{number}"
+
+
+def typed_id(name: str) -> str:
+    """Return the name of the event of a command line that was announced under *name*."""
+    return event_id("", int(name, 16))
 
 
 @lru_cache(maxsize=1024)

@@ -79,6 +79,26 @@ def test_each_host_logs_a_change_that_a_command_line_made_once(crew_in, audit):
     assert set(audit.lines()) == {"node_drained: n1 is being drained, by anna (a test)"}
 
 
+def test_a_change_that_a_command_line_made_is_one_event_of_the_fleet(crew_in):
+    crew = crew_in("north", "north", "south")
+    visitor = crew.hire()
+    visitor.console.visit()
+    crew.workers[1].console.set_policy("local", **BY)
+
+    done = visitor.console.drain("n1", **BY, force=True)
+    ticks(crew)
+
+    for worker in [*crew.workers, visitor]:
+        found = [one for one in worker.console.survey().events if one.actor]
+        event, other = found
+        assert (event.id, event.node, event.level) == (done.event, "n1", "info")
+        assert (event.actor, event.reason) == ("anna", "a test")
+        assert (event.before, event.after) == ("in use", "draining")
+        assert event.text == "n1 is being drained, by anna (a test)"
+        assert abs(event.at - crew.clock.time()) < 60
+        assert other.kind == "policy_changed"
+
+
 def test_workers_that_start_again_log_no_change_again(crew_in, audit):
     crew = crew_in("north", "north")
     crew.workers[0].console.set_policy("local", **BY)
