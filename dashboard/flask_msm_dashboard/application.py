@@ -94,8 +94,10 @@ class Dashboard(Flask):
 
     def _complete(self) -> DashboardContext:
         from .pages import add_pages  # noqa: PLC0415
+        from .responses import stay_here  # noqa: PLC0415
 
         self.after_request(harden)
+        self.after_request(stay_here)
         context = add_pages(self)
         self.extensions = self.host.extensions
         for rule in self.url_map.iter_rules():

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from typing import Any, TypeVar
+from urllib.parse import urlsplit, urlunsplit
 
-from flask import Response
+from flask import Response, request
 from flask_admin import expose
+from werkzeug.routing import RequestRedirect
 
 
 V = TypeVar("V", bound=Callable[..., Any])
@@ -25,6 +27,18 @@ def see_other(url: str) -> Response:
     response.headers["Location"] = url
     # As it is: a path of ours, also behind a proxy that hides host and scheme.
     response.autocorrect_location_header = False
+    return response
+
+
+def stay_here(response: Response) -> Response:
+    """Make the redirect to an address with a slash relative: a proxy may hide host and prefix."""
+    moved = request.routing_exception
+    if isinstance(moved, RequestRedirect):
+        to = urlsplit(moved.new_url)
+        if to.path == urlsplit(request.base_url).path + "/":
+            last = to.path.split("/")[-2]
+            response.headers["Location"] = urlunsplit(("", "", f"./{last}/", to.query, ""))
+            response.autocorrect_location_header = False
     return response
 
 
