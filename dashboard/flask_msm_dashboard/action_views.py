@@ -300,7 +300,7 @@ class SessionsView(ActingView):
     def _page(self, page: PageContext, *, status: int = 200, **context: Any) -> Response:
         return self.show(
             "sessions",
-            _("Sessions"),
+            _("Look up a session"),
             page=page,
             sections={"banner": {"applied": applied_event(page)}, "footer": {}},
             live=False,

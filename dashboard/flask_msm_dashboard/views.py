@@ -16,7 +16,7 @@ from .base import MsmView
 from .policies import POLICIES, RECONNECTS, consequence, policy_name, reconnect_consequence, summary
 from .presenters.events import event_page, event_row
 from .presenters.history import RANGES, history_page
-from .presenters.nodes import failures_text, node_row
+from .presenters.nodes import causes_of, failures_text, node_row
 from .presenters.overview import foremost, places, sure_of
 from .presenters.workers import (
     agreements,
@@ -164,7 +164,7 @@ class NodesView(MsmView):
                 " a user may be signed out early. It happens below the limit, too, because memory"
                 " is split into classes of size. Loads and saves are what requests waited for,"
                 " whichever nodes were asked, with second tries and local storage; their times are"
-                " upper bounds of classes."
+                " rounded up to the next of 0.25, 0.5, 1, 2, 4 ms and so on."
             ),
         )
 
@@ -186,6 +186,7 @@ class NodesView(MsmView):
                 "node": {
                     "row": node_row(node, page.snapshot),
                     "failures": failures_text(node),
+                    "causes": causes_of(node, page),
                     "opinions": worker_opinions(node_row(node, page.snapshot)),
                     "share": share_of(node) if facts.is_rebuilding(node) else None,
                 },

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 from support.dashboard import PAGES, client_of, make_app
 from support.fake_console import FakeConsole
-from support.fleet_scenes import SCENES, all_well, large, node_down, partial
+from support.fleet_scenes import SCENES, all_well, large, lost, node_down, partial
 
 from flask_msm.operations.snapshot import BlacklistEntry, SessionFacts
 from flask_msm.operations.state.formatting import UNKNOWN
@@ -221,7 +221,7 @@ def test_a_node_shows_its_latencies_its_rare_counters_and_how_often_it_failed():
     text = words(page("nodes/n1", snapshot))
     assert "Answers to probes half within 0.7 ms, 95 of 100 within 1.4 ms" in text
     assert "Expired without having been read 40,122" in text
-    assert "Failed workers since they were started never" in text
+    assert "Errors since the workers started none" in text
     first = snapshot.nodes[0]
     stats = replace(first.stats, evictions=70, evicted_unfetched=9, refused_connections=2)
     opinions = (
@@ -234,7 +234,29 @@ def test_a_node_shows_its_latencies_its_rare_counters_and_how_often_it_failed():
 
     assert "Evictions since its start 70, 9 of them never read" in text
     assert "of 1,024, was full 2 times" in text
-    assert "3 time-outs, once not to be reached" in text
+    assert "3 time-outs, 1 refused or broken connection" in text
+
+
+def test_a_node_that_is_down_says_who_is_hurt_and_what_to_do():
+    snapshot = node_down()
+    both = tuple(
+        replace(node, state="down", phase="down", error=snapshot.nodes[2].error)
+        for node in snapshot.nodes[1:]
+    )
+    two = replace(snapshot, nodes=(snapshot.nodes[0], *both))
+
+    assert "What to do Start memcached on n3 (10.0.4.13:11211)" in words(page("nodes/n3", snapshot))
+    assert "What to do Start memcached on n2 (10.0.4.12:11211) and n3" in words(
+        page("nodes/n2", two)
+    )
+    assert "What to do" not in words(page("nodes/n1", two))
+
+
+def test_while_sessions_are_being_lost_no_page_calls_a_restart_safe():
+    assert "Safe to restart the next node" in words(page("", all_well()))
+    text = words(page("", lost()))
+    assert "Find out why before a node is restarted" in text
+    assert "Safe to restart" not in text
 
 
 def test_loads_and_saves_are_shown_each_with_its_quantiles():

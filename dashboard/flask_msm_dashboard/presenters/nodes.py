@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from flask_msm.operations.state import facts
 from flask_msm.operations.state.attention import rebuild_text
+from flask_msm.operations.state.attention.item import node_href
 from flask_msm.operations.state.formatting import (
     UNKNOWN,
     clock,
@@ -25,7 +26,10 @@ from ..tags import left_tag
 
 if TYPE_CHECKING:
     from flask_msm.operations.snapshot import Node, Snapshot
+    from flask_msm.operations.state.attention import Item
     from flask_msm.operations.statistics import NodeStats
+
+    from ..context import PageContext
 
 
 #: Memory that is fuller than this is worth a colour.
@@ -81,13 +85,23 @@ def failures_text(node: Node) -> str:
     timeouts = sum(opinion.timeouts or 0 for opinion in counted)
     breaks = sum(opinion.breaks or 0 for opinion in counted)
     if not timeouts + breaks:
-        return _("never")
+        return _("none")
     return ", ".join(
         [
             plural(timeouts, "{n} time-out", "{n} time-outs"),
-            plural(breaks, "once not to be reached", "{n} times not to be reached"),
+            plural(breaks, "{n} refused or broken connection", "{n} refused or broken connections"),
         ]
     )
+
+
+def causes_of(node: Node, page: PageContext) -> list[Item]:
+    """Return what is wrong with *node*, with who is hurt by it and what to do."""
+    down = node in facts.down(page.snapshot)
+    return [
+        item
+        for item in page.attention
+        if item.href == node_href(node) or (down and item.code == "node_down")
+    ]
 
 
 def node_row(node: Node, snapshot: Snapshot) -> NodeRow:

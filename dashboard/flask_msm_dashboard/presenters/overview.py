@@ -69,6 +69,9 @@ def _workers(snapshot: Snapshot) -> Sure:
 
 def _restart(snapshot: Snapshot) -> Sure:
     waits = [f"{one.node}: {one.text}" if one.node else one.text for one in waits_for(snapshot)]
+    if not waits and snapshot.lost is not None and snapshot.lost.too_many:
+        # No node is waited for; a restart would still hide what happened.
+        return Sure("warn", _("Find out why"), _("before a node is restarted"))
     if not waits:
         return Sure("ok", _("Safe"), _("to restart the next node"))
     why = listed(waits, most=2)
