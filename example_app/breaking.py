@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -24,6 +25,8 @@ SIGNALS = {
     "hang": (signal.SIGSTOP, "hangs: it accepts connections and never answers"),
     "go-on": (signal.SIGCONT, "goes on, with the data of before"),
 }
+#: Seconds to wait for what the launcher does, so that the next page shows it.
+PATIENCE = 3.0
 
 
 @blueprint.get("/break")
@@ -45,6 +48,7 @@ def do(node_id: str, what: str) -> Response:
     if what == "restart":
         # Its parent is the launcher, and only a parent can tell when a process has ended.
         Path(place.control, f"{node_id}.restart").touch()
+        _wait(place, node_id, running=True)
         flash(f"{node_id} is started again, without its data.")
         return redirect(url_for("breaking.show"))
     pid = pid_of(place, node_id)
@@ -52,6 +56,8 @@ def do(node_id: str, what: str) -> Response:
         abort(404)
     number, text = SIGNALS[what]
     os.kill(pid, number)
+    if what == "kill":
+        _wait(place, node_id, running=False)
     flash(f"{node_id} {text}.")
     return redirect(url_for("breaking.show"))
 
@@ -72,6 +78,12 @@ def pid_of(place: Place, node_id: str) -> int | None:
         return int(Path(place.control, f"{node_id}.pid").read_text())
     except (OSError, ValueError):
         return None
+
+
+def _wait(place: Place, node_id: str, *, running: bool) -> None:
+    end = time.monotonic() + PATIENCE
+    while (pid_of(place, node_id) is not None) is not running and time.monotonic() < end:
+        time.sleep(0.05)
 
 
 def hangs(pid: int | None) -> bool:
