@@ -63,7 +63,7 @@ def add_pages(dashboard: Dashboard) -> DashboardContext:
         NodesView(context, path="nodes", name="Nodes"),
         WorkersView(context, path="workers", name="Workers"),
         BlacklistView(context, path="blacklist", name="Blacklist"),
-        SessionsView(context, path="sessions", name="Sessions"),
+        SessionsView(context, path="sessions", name="Look up"),
         EventsView(context, path="events", name="Events"),
         PolicyView(context, path="policy", name="Policy"),
         ActView(context, path="act", name="Act"),

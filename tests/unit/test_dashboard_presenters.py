@@ -14,6 +14,7 @@ from flask_msm.operations.state.numbers import numbers
 from flask_msm.operations.state.verdict import verdict
 from flask_msm.operations.statistics import Histogram
 from flask_msm_dashboard.presenters.nodes import node_row
+from flask_msm_dashboard.presenters.overview import sure_of
 from flask_msm_dashboard.sparkline import bar, sparkline
 
 
@@ -96,8 +97,40 @@ def test_different_versions_are_worth_a_look():
     assert codes(mixed) == ["versions"]
 
 
+def number_of(snapshot, name):
+    return next(number for number in numbers(snapshot) if number.id == name)
+
+
 def hit_ratio(snapshot):
-    return next(number for number in numbers(snapshot) if number.id == "hit_ratio")
+    return number_of(snapshot, "hit_ratio")
+
+
+def test_sessions_with_one_copy_are_not_known_from_when_a_node_changed_until_they_are_counted():
+    snapshot = all_well()
+    before = number_of(snapshot, "one_copy")
+    first, *rest = snapshot.nodes
+    died = replace(first, state="down", since=snapshot.copies.at + 1)
+    after = number_of(replace(snapshot, nodes=(died, *rest)), "one_copy")
+
+    assert (before.value, before.note[:17]) == ("0", "Of 48,210, counte")
+    assert (after.raw, after.value) == (None, formatting.UNKNOWN)
+    assert after.note.startswith("Not counted since a node changed; before that at ")
+
+
+def test_one_change_waits_on_its_host_and_several_changes_do():
+    def unit(dirty):
+        snapshot = all_well(hosts=1, each=1)
+        return number_of(
+            replace(snapshot, workers=(replace(snapshot.workers[0], dirty=dirty),)), "kept"
+        ).unit
+
+    assert [unit(0), unit(1), unit(2)] == ["changes", "change", "changes"]
+
+
+def test_what_else_a_restart_waits_for_is_counted_behind_the_first_one():
+    why = sure_of(node_down())[-1].why
+
+    assert why == "Waits: n1: 1 of 8 workers does not see it up; 3 more"
 
 
 def test_numbers_that_are_not_known_are_a_dash():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from flask_msm.operations.state import facts
 from flask_msm.operations.state.formatting import clock, number, size
 from flask_msm.operations.state.readiness import waits_for
-from flask_msm.operations.state.texts import _, listed, plural
+from flask_msm.operations.state.texts import _, plural
 
 from .charts import Axis, Block, Tick
 
@@ -74,8 +74,10 @@ def _restart(snapshot: Snapshot) -> Sure:
         return Sure("warn", _("Find out why"), _("before a node is restarted"))
     if not waits:
         return Sure("ok", _("Safe"), _("to restart the next node"))
-    why = listed(waits, most=2)
-    return Sure("bad", _("Not safe"), _("to restart another node"), why=_("Waits: {why}", why=why))
+    why = _("Waits: {why}", why=waits[0])
+    if len(waits) > 1:
+        why = _("{why}; {n} more", why=why, n=len(waits) - 1)
+    return Sure("bad", _("Not safe"), _("to restart another node"), why=why)
 
 
 @dataclass(frozen=True, slots=True)

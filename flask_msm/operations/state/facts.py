@@ -13,6 +13,7 @@ from .texts import _, listed, plural
 
 
 if TYPE_CHECKING:
+    from flask_msm.operations.losses import Copies
     from flask_msm.operations.snapshot import Event, LocalStorage, Node, Snapshot, Worker
     from flask_msm.operations.statistics import Histogram
 
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
 _ERROR = re.compile(r"\b([A-Za-z_]\w*(?:Error|Exception|Timeout)): .*?(\)?)\Z", re.DOTALL)
 MODES = ("distributed", "local", "stopped")
 ANSWERING = frozenset({"up", "suspect"})
+
+
+def counted(snapshot: Snapshot) -> Copies | None:
+    """Return the copies as they were counted after the last change of a node, if they were."""
+    copies = snapshot.copies
+    changed = max((node.since for node in snapshot.nodes if node.since is not None), default=0.0)
+    return copies if copies is not None and copies.at >= changed else None
 
 
 def redacted(snapshot: Snapshot, *, addresses: bool, errors: bool) -> Snapshot:

@@ -140,17 +140,21 @@ def _lost(snapshot: Snapshot) -> Number:
 
 
 def _one_copy(snapshot: Snapshot) -> Number:
-    copies, total = snapshot.copies, None
+    copies = snapshot.copies
     note = _("Not counted yet")
     if snapshot.replicas < 2:
         note = _("Each session has one copy: MSM_REPLICAS is 1")
     elif copies is not None and copies.unlisted:
         note = _("Not known: {names} lists no keys", names=listed(list(copies.unlisted)))
     elif copies is not None:
-        total, about = copies.sessions, _("about ") if copies.about else ""
+        about = _("about ") if copies.about else ""
         # Not how long ago: a page that polls gets it only when it was counted anew.
         at = clock(copies.at, snapshot.at)
-        note = _("Of {about}{n}, counted at {at}", about=about, n=number(total), at=at)
+        if facts.counted(snapshot) is None:
+            copies, note = None, _("Not counted since a node changed; before that at {at}", at=at)
+        else:
+            total = number(copies.sessions)
+            note = _("Of {about}{n}, counted at {at}", about=about, n=total, at=at)
     alone = copies.one_copy if copies is not None and snapshot.replicas > 1 else None
     return Number(
         id="one_copy",
@@ -170,7 +174,7 @@ def _kept(snapshot: Snapshot) -> Number:
         label=_("Waiting on hosts"),
         raw=kept,
         value=number(kept),
-        unit=_("changes"),
+        unit=plural(kept, "change", "changes"),
         note=_("Not copied to the nodes yet") if kept else _("All are on the nodes"),
     )
 

@@ -291,11 +291,8 @@ def _fine(snapshot: Snapshot) -> Verdict:
         )
     unseen = total - up
     title = _("All sessions are safe")
-    copies = snapshot.copies
-    changed = max((node.since for node in snapshot.nodes if node.since is not None), default=0.0)
-    # What was counted before a node changed says nothing of now.
-    counted = copies is not None and copies.at >= changed and snapshot.replicas > 1
-    if copies is not None and counted and copies.sessions and not copies.one_copy:
+    copies = facts.counted(snapshot) if snapshot.replicas > 1 else None
+    if copies is not None and copies.sessions and not copies.one_copy:
         text = plural(
             copies.sessions,
             "{about}{n} session has {copies} copies. Any one of the {nodes} nodes may fail, and no"

@@ -51,10 +51,10 @@ def _hurt(snapshot: Snapshot) -> str:
     gone = facts.down(snapshot)
     if not facts.answering(snapshot) or snapshot.replicas <= len(gone):
         return facts.other_copies(snapshot, gone)
-    alone = snapshot.copies.one_copy if snapshot.copies is not None else None
-    if alone:
+    copies = facts.counted(snapshot)
+    if copies is not None and copies.one_copy:
         return plural(
-            alone,
+            copies.one_copy,
             "No user now. But {n} session has only one copy left: its user is signed out if the"
             " node with that copy fails too.",
             "No user now. But {n} sessions have only one copy left: their users are signed out if"
