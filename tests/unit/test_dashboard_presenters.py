@@ -11,6 +11,7 @@ from flask_msm.operations.snapshot import LocalStorage, Snapshot
 from flask_msm.operations.state import facts, formatting
 from flask_msm.operations.state.attention import attention
 from flask_msm.operations.state.numbers import numbers
+from flask_msm.operations.state.readiness import waits_for
 from flask_msm.operations.state.verdict import verdict
 from flask_msm.operations.statistics import Histogram
 from flask_msm_dashboard.presenters.nodes import node_row
@@ -131,6 +132,23 @@ def test_what_else_a_restart_waits_for_is_counted_behind_the_first_one():
     why = sure_of(node_down())[-1].why
 
     assert why == "Waits: n1: 1 of 8 workers does not see it up; 3 more"
+
+
+def test_while_no_node_answers_hosts_are_what_may_not_be_restarted():
+    def last_step(snapshot):
+        return next(item for item in attention(snapshot) if item.code == "node_down").steps[-1]
+
+    assert last_step(node_down()) == "Until then restart no other node."
+    assert last_step(all_down()).startswith("Until then restart no host")
+
+
+def test_a_check_that_sees_all_known_workers_of_one_host_waits_for_those_it_cannot_see():
+    snapshot = all_down()
+    observer = replace(snapshot.observer, workers_known=len(facts.reporting(snapshot)))
+    texts = [one.text for one in waits_for(replace(snapshot, observer=observer))]
+
+    assert "only workers of this host can be seen" in texts
+    assert not [text for text in texts if "4 of 4" in text]
 
 
 def test_numbers_that_are_not_known_are_a_dash():

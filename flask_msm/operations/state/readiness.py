@@ -73,8 +73,10 @@ def _fleet_waits(snapshot: Snapshot) -> Iterator[str]:
         yield _("the other workers are being asked")
     elif not live:
         yield _("no worker can be seen")
-    elif len(live) < known or not snapshot.observer.complete:
+    elif len(live) < known:
         yield _("{k} of {n} workers can be seen", k=len(live), n=known)
+    elif not snapshot.observer.complete:
+        yield _("only workers of this host can be seen")
     modes = Counter(worker.mode for worker in live)
     if modes["stopped"]:
         yield plural(

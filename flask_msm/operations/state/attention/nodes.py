@@ -38,7 +38,9 @@ def nodes_down(snapshot: Snapshot) -> Iterator[Item]:
                     names=listed([_where(node) for node in nodes]),
                 ),
                 _("Nothing else: what returns is filled again by itself."),
-                _("Until then restart no other node."),
+                _("Until then restart no other node.")
+                if facts.answering(snapshot)
+                else _("Until then restart no host: hosts keep what changes meanwhile."),
             ),
         )
 
