@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
 NODES, BYTES, ATTRIBUTES = 3, 500, 6
 _CONTENT = {name: value.encode() for name, value in content_of(ATTRIBUTES, BYTES).items()}
-#: Requests of each thread before the node goes.
-ALONE = 30
+#: Time in seconds for which requests are counted before the node goes.
+ALONE = 3.0
 #: Time in seconds a rebuild may take.
 PATIENCE = 600.0
 MEMORY = ("-m", "2048", "-t", "4")
@@ -71,13 +71,25 @@ class Outcome(NamedTuple):
         copied: Records.
         seconds: From its begin to its end.
         processor: Processor time of all workers, seconds.
-        requests: What requests beside it took, seconds.
     """
 
     copied: int
     seconds: float
     processor: float
-    requests: list[float]
+
+
+class Requests(NamedTuple):
+    """What requests took, each in seconds.
+
+    Attributes:
+        before: While all nodes had their sessions.
+        lacking: While one had lost its own, and was not rebuilt yet.
+        beside: While it was rebuilt.
+    """
+
+    before: list[float]
+    lacking: list[float]
+    beside: list[float]
 
 
 def main() -> int:
@@ -88,8 +100,8 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=0, metavar="N", help="that send requests")
     arguments = parser.parse_args()
     rows = [
-        Row(30_000, 1, 0),
-        Row(30_000, 4, 0),
+        Row(60_000, 1, 0),
+        Row(60_000, 4, 0),
         Row(30_000, 1, 4),
         # A hundred thousand copies on each node.
         Row(150_000, 4, 6, pause=0.1),
@@ -147,8 +159,8 @@ def _measured(
     manager: MemcachedSessionManager,
     nodes: Sequence[Memcached],
     others: Sequence[Connection],
-) -> tuple[list[float], Outcome]:
-    """Return what requests take without a rebuild, and how the rebuild went."""
+) -> tuple[Requests, Outcome]:
+    """Return what requests took meanwhile, and how the rebuild went."""
 
     @app.get("/")
     def visit() -> str:
@@ -159,24 +171,24 @@ def _measured(
     manager.check(app, timeout=30.0)
     fill(manager, app, map(str, range(row.sessions)), _CONTENT)
     over = threading.Event()
-    taken: list[list[float]] = [[] for _ in range(row.threads)]
+    taken: list[tuple[float, float]] = []
     browsers = [
-        threading.Thread(target=_browse, args=(app, times, over, row.pause), daemon=True)
-        for times in taken
+        threading.Thread(target=_browse, args=(app, taken, over, row.pause), daemon=True)
+        for _ in range(row.threads)
     ]
     for browser in browsers:
         browser.start()
-    enough = ALONE if row.threads else 0
-    wait_until(lambda: min(map(len, taken), default=0) >= enough, "requests", PATIENCE)
-    alone = [one for times in taken for one in times]
-    for times in taken:
-        times.clear()
+    over.wait(ALONE if row.threads else 0)
     used = time.process_time() + sum(_ask(other)[0] for other in others)
+    lost = time.monotonic()
     nodes[0].restart()
     events = manager.state(app).parts.events
+    began: list[float] = []
     texts: list[str] = []
 
     def is_over() -> bool:
+        if not began and any(one.kind == "rebuild_began" for one in events.newest()):
+            began.append(time.monotonic())
         texts[:] = _finished(events) or [text for one in others for text in _ask(one)[1]]
         return bool(texts)
 
@@ -186,17 +198,24 @@ def _measured(
     for browser in browsers:
         browser.join()
     copied, seconds = _figures(texts[0])
-    return alone, Outcome(copied, seconds, used, [one for times in taken for one in times])
+    parted = Requests([], [], [])
+    for at, took in taken:
+        parted[(at >= lost) + bool(began and at >= began[0])].append(took)
+    return parted, Outcome(copied, seconds, used)
 
 
 def _finished(events: Events) -> list[str]:
     return [one.text for one in events.newest() if one.kind == "rebuild_finished"]
 
 
-def _browse(app: Flask, times: list[float], over: threading.Event, pause: float) -> None:
+def _browse(
+    app: Flask, taken: list[tuple[float, float]], over: threading.Event, pause: float
+) -> None:
+    """Note when each request began, and what it took, seconds."""
     visitor = Visitor(app, "/")
     while not over.wait(pause):
-        times.append(visitor.request())
+        at = time.monotonic()
+        taken.append((at, visitor.request()))
 
 
 def _figures(text: str) -> tuple[int, float]:
@@ -204,7 +223,7 @@ def _figures(text: str) -> tuple[int, float]:
     return int(words[words.index("records") - 1]), float(words[-2])
 
 
-def _print(row: Row, alone: list[float], outcome: Outcome) -> None:
+def _print(row: Row, requests: Requests, outcome: Outcome) -> None:
     rate = outcome.copied / max(outcome.seconds, 0.1)
     each = outcome.copied / max(outcome.processor, 1e-6)
     kind = f"threads that pause {row.pause} s" if row.pause else "busy threads"
@@ -215,12 +234,17 @@ def _print(row: Row, alone: list[float], outcome: Outcome) -> None:
         + (f", {each:,.0f} in a second of processor" if not row.threads else ""),
         flush=True,
     )
-    if alone and outcome.requests:
-        p99 = [quantiles(times, n=100)[98] for times in (alone, outcome.requests)]
-        print(
-            f"  requests beside it: median {median(outcome.requests) / median(alone):.2f} times,"
-            f" p99 {p99[1] / p99[0]:.2f} times what they take without"
-        )
+    for than, others in (
+        ("what they take before it", requests.lacking),
+        ("with all nodes", requests.before),
+    ):
+        if min(len(others), len(requests.beside)) > 1:
+            p99 = [quantiles(times, n=100)[98] for times in (others, requests.beside)]
+            p50 = median(requests.beside) / median(others)
+            print(
+                f"  requests beside it: median {p50:.2f}, p99 {p99[1] / p99[0]:.2f} times {than}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter, deque
 from dataclasses import dataclass
@@ -40,6 +41,8 @@ MAX_TRIES = 8
 #: Part of the time that a copier may spend at work, by its processor time: while its process has
 #: nothing else to do, and beside requests, which wait for the interpreter meanwhile.
 DUTY, BUSY_DUTY = 0.9, 0.1
+#: It is beside requests for so many seconds after one: some come between two rests, others do not.
+CALM_AFTER = 1.0
 
 
 class Tally:
@@ -119,6 +122,7 @@ class RecordCopier:
 
     def __post_init__(self) -> None:
         self._seen = 0
+        self._calm_at = -math.inf
         self._began = self._spent = 0.0
         self._size = BATCH
         #: Values are asked for ahead of time if that does not take the last connection.
@@ -191,11 +195,12 @@ class RecordCopier:
 
         A wait for a node, or for the interpreter, is a rest as well.
         """
-        requests = self.requests()
-        duty = DUTY if requests == self._seen else BUSY_DUTY
-        self._seen = requests
+        requests, now = self.requests(), self.clock.monotonic()
+        if requests != self._seen:
+            self._seen, self._calm_at = requests, now + CALM_AFTER
+        duty = DUTY if now >= self._calm_at else BUSY_DUTY
         spent = self.processor() - self._spent
-        taken = max(self.clock.monotonic() - self._began, spent)
+        taken = max(now - self._began, spent)
         if spent / duty > taken:
             self.pause(spent / duty - taken)
         self._began, self._spent = self.clock.monotonic(), self.processor()

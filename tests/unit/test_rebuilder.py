@@ -12,6 +12,7 @@ from flask_msm.errors import NodeBusyError, NodeValueError
 from flask_msm.maintenance.copier import (
     BATCH,
     BUSY_DUTY,
+    CALM_AFTER,
     DUTY,
     REPLY,
     RecordCopier,
@@ -55,16 +56,23 @@ def test_a_record_that_would_be_written_otherwise_today_is_written_anew(site):
     assert site.held(site.target, 1) == record(a=b"1")
 
 
-def test_a_copier_rests_longer_while_requests_come_in(site):
-    requests, spent, rests = iter([0, 0, 5, 5]), count(), []
+def test_a_copier_rests_longer_while_requests_come_in_and_for_a_moment_after(site):
+    requests, spent, rests = iter([0, 0, 5, 5, 5]), count(), []
     site.copier.requests = lambda: next(requests)
     site.copier.processor = lambda: float(next(spent))
     site.copier.rest()
     site.copier.pause = rests.append
 
-    site.copy(*range(3 * BATCH))
+    def pause(seconds):
+        rests.append(seconds)
+        if len(rests) == 3:
+            site.clock.advance(CALM_AFTER)
 
-    assert rests == pytest.approx([1 / duty - 1 for duty in (DUTY, BUSY_DUTY, DUTY)])
+    site.copier.pause = pause
+    site.copy(*range(4 * BATCH))
+
+    duties = DUTY, BUSY_DUTY, BUSY_DUTY, DUTY
+    assert rests == pytest.approx([1 / duty - 1 for duty in duties])
 
 
 def test_a_wait_for_a_node_is_a_rest_of_the_copier_as_well(site):
