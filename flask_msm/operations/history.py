@@ -193,7 +193,10 @@ def build_history(name: RangeName, book: Book, snapshot: Snapshot) -> History:
         step=step,
         points=points,
         spans=spans,
-        outages=tuple(replace(one, why=_why(one, incidents)) for one in outages),
+        outages=tuple(
+            replace(one, why=_why(one, outages[:place], incidents))
+            for place, one in enumerate(outages)
+        ),
         changes=tuple(_change(one) for one in log if one.kind == "change" and one.at >= begin),
         incidents=tuple(one for one in incidents if one.at >= begin),
     )
@@ -344,16 +347,21 @@ def _with_numbers(outage: Outage, points: Sequence[Point], step: float) -> Outag
     return replace(outage, lost=sum(lost) if lost else None, kept=max(kept) if kept else None)
 
 
-def _why(outage: Outage, incidents: Iterable[Incident]) -> str | None:
-    """Return the reason that was seen first of a node of the outage."""
+def _why(outage: Outage, earlier: Iterable[Outage], incidents: Iterable[Incident]) -> str | None:
+    """Return why the outage began: the reason that was seen first of one of its nodes."""
     end = float("inf") if outage.end is None else outage.end
-    for one in sorted(incidents, key=lambda one: one.at):
-        if one.node in outage.nodes and outage.begin - BEFORE <= one.at <= end:
-            if one.kind == "node_lost_memory":
-                return "came back empty"
-            if one.kind in {"node_down", "node_suspect"} and (found := _REASON.search(one.text)):
-                return found[1]
-    return None
+    # What was seen just before belongs to it, unless it is of an outage that was over by then.
+    over = [one.end for one in earlier if one.end and not set(one.nodes).isdisjoint(outage.nodes)]
+    begin = max([outage.begin - BEFORE, *over])
+    seen = sorted(
+        [one for one in incidents if one.node in outage.nodes and begin < one.at <= end],
+        key=lambda one: one.at,
+    )
+    for one in seen:
+        if one.kind in {"node_down", "node_suspect"} and (found := _REASON.search(one.text)):
+            return found[1]
+    # It was away for less than a look at it takes.
+    return "came back empty" if any(one.kind == "node_lost_memory" for one in seen) else None
 
 
 def _change(one: Logged) -> Change:

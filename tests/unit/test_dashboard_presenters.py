@@ -15,7 +15,7 @@ from flask_msm.operations.state.readiness import waits_for
 from flask_msm.operations.state.verdict import verdict
 from flask_msm.operations.statistics import Histogram
 from flask_msm_dashboard.presenters.nodes import node_row
-from flask_msm_dashboard.presenters.overview import sure_of
+from flask_msm_dashboard.presenters.overview import places, sure_of
 from flask_msm_dashboard.sparkline import bar, sparkline
 
 
@@ -43,6 +43,40 @@ def test_the_gravest_rule_that_holds_is_the_verdict(scene, code, level):
     found = verdict(SCENES[scene]())
 
     assert (found.code, found.level) == (code, level)
+
+
+def test_sessions_are_safe_since_the_last_node_was_whole_again():
+    snapshot = all_well()
+    first, *others = snapshot.nodes
+    again = replace(first, phase_since=snapshot.at - 40)
+
+    assert verdict(snapshot).since == snapshot.since
+    assert verdict(with_nodes(snapshot, again, *others)).since == snapshot.at - 40
+
+
+def test_what_was_counted_before_a_node_changed_is_nowhere_shown_as_of_now():
+    snapshot = SCENES["node_down"]()
+    before = replace(snapshot, copies=replace(snapshot.copies, at=snapshot.at - 3600))
+    first, *others = snapshot.nodes
+    whole_again = replace(first, phase_since=snapshot.copies.at + 1)
+
+    assert number_of(snapshot, "one_copy").raw == 16_083
+    assert number_of(before, "one_copy").raw is None
+    assert number_of(with_nodes(snapshot, whole_again, *others), "one_copy").raw is None
+    assert "16,083 sessions have only one copy" in attention(snapshot)[0].hurt
+    assert "16,083" not in attention(before)[0].hurt
+    assert "A node changed since then: they are soon counted again." in places(before).note
+    assert "out of reach" in places(before).text
+
+
+def test_a_count_says_that_nodes_go_on_throwing_copies_out():
+    snapshot = all_well()
+    first, *others = snapshot.nodes
+    full = replace(first, stats=replace(first.stats, evictions_per_minute=3.0))
+
+    assert "throwing" not in number_of(snapshot, "one_copy").note
+    note = number_of(with_nodes(snapshot, full, *others), "one_copy").note
+    assert note.endswith("; n1 goes on throwing copies out")
 
 
 def test_an_eviction_and_slowness_are_verdicts_of_their_own():

@@ -9,6 +9,7 @@ from support.crew import BY, INTERVAL, Crew
 from flask_msm.cluster import map_state
 from flask_msm.cluster.lost_sessions import Reason
 from flask_msm.maintenance.history_records import DAY_STEP, LIVES, Book
+from flask_msm.operations.history import BEFORE
 from flask_msm.record.attributes import NOTHING
 from flask_msm.storage.metrics import STEP
 
@@ -229,6 +230,26 @@ def test_a_node_that_dies_and_returns_is_down_filling_and_up_and_one_outage(crew
     assert outage.nodes == ("n2",)
     assert outage.why == "connection refused"
     assert outage.begin < outage.end < crew.clock.time()
+
+
+def test_each_outage_says_why_it_began_also_right_after_another_one(crew):
+    one, node = crew.workers[0], crew.nodes["n2"]
+    for _ in range(4):
+        crew.tick()
+    node.restart_empty()
+    for _ in range(12):
+        crew.tick()
+    node.hang()
+    for _ in range(8):
+        crew.tick()
+    node.restart_empty()
+    for _ in range(12):
+        crew.tick()
+
+    outages = one.console.history("24h").outages
+
+    assert [outage.why for outage in outages] == ["came back empty", "timed out"]
+    assert outages[1].begin - outages[0].begin < BEFORE
 
 
 def test_what_an_operator_changed_is_kept_with_reason_before_and_after(crew):

@@ -122,7 +122,9 @@ def places(snapshot: Snapshot) -> Places:
         return Places(
             missing=_("Not known: {names} lists no keys.", names=", ".join(copies.unlisted))
         )
-    counted = {one.node: one for one in copies.nodes}
+    # A node that went down after the count holds nothing that anyone can reach.
+    gone = {node.id for node in facts.down(snapshot)}
+    counted = {one.node: one for one in copies.nodes if one.node not in gone}
     shown = foremost(snapshot)
     most = max((one.total for one in copies.nodes), default=0)
     step, edge = _scale(most)
@@ -194,6 +196,8 @@ def _spoken(node: str, copies: NodeCopies | None) -> str:
 def _note(snapshot: Snapshot, known: Sequence[NodeCopies]) -> str:
     copies = snapshot.copies
     at = "" if copies is None else _("Counted at {at}.", at=clock(copies.at, snapshot.at))
+    if copies is not None and facts.counted(snapshot) is None:
+        return at + " " + _("A node changed since then: they are soon counted again.")
     if copies is not None and copies.one_copy:
         return at + " " + _("Sessions in use get their second copy at their next change.")
     totals = [one.total for one in known] or [0]

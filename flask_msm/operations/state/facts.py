@@ -27,8 +27,8 @@ ANSWERING = frozenset({"up", "suspect"})
 def counted(snapshot: Snapshot) -> Copies | None:
     """Return the copies as they were counted after the last change of a node, if they were."""
     copies = snapshot.copies
-    changed = max((node.since for node in snapshot.nodes if node.since is not None), default=0.0)
-    return copies if copies is not None and copies.at >= changed else None
+    changed = [at for node in snapshot.nodes for at in (node.since, node.phase_since) if at]
+    return copies if copies is not None and copies.at >= max(changed, default=0.0) else None
 
 
 def redacted(snapshot: Snapshot, *, addresses: bool, errors: bool) -> Snapshot:

@@ -155,6 +155,15 @@ def _one_copy(snapshot: Snapshot) -> Number:
         else:
             total = number(copies.sessions)
             note = _("Of {about}{n}, counted at {at}", about=about, n=total, at=at)
+            full = [node.id for node in snapshot.nodes if facts.is_evicting(node)]
+            if full:
+                # What was thrown out since then is not in it.
+                note += plural(
+                    len(full),
+                    "; {names} goes on throwing copies out",
+                    "; {names} go on throwing copies out",
+                    names=listed(full),
+                )
     alone = copies.one_copy if copies is not None and snapshot.replicas > 1 else None
     return Number(
         id="one_copy",

@@ -320,7 +320,10 @@ def _fine(snapshot: Snapshot) -> Verdict:
         )
     if unseen:
         text += " " + plural(unseen, "{n} was not seen yet.", "{n} were not seen yet.")
-    return Verdict(level="ok", code="fine", title=title, text=text, since=snapshot.since)
+    # Since the last node was whole again: the mode did not change when another one was down.
+    begun = [at for at in (snapshot.since, *[n.phase_since for n in snapshot.nodes]) if at]
+    since = max(begun, default=None)
+    return Verdict(level="ok", code="fine", title=title, text=text, since=since)
 
 
 def _names(nodes: list[Node]) -> str:
