@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from .cluster import control, ended_sessions, workers
 from .cluster.beats import Beats
+from .cluster.common_nodes import CommonNodes
 from .cluster.conditions import Conditions
 from .cluster.control import DISTRIBUTION, ON_RECONNECT, POLICY, RUNNING, Control
 from .cluster.ended_sessions import EndedSessions
@@ -328,15 +329,15 @@ class Cluster:
             events=application.events,
             clock=clock,
         )
-        self.reports = Reports(
+        self.common = CommonNodes(
             settings.key_prefix,
             nodes=self.nodes,
             placement=application.placement,
             usable=lambda node_id: self.state.rights(node_id).joined,
             envelope=self._shared_envelope,
-            stamps=application.stamps,
             clock=clock,
         )
+        self.reports = Reports(self.common, application.stamps)
         self.overrides = RuntimeOverrides(
             self.control,
             pins=application.pins,
@@ -483,15 +484,7 @@ class Cluster:
         )
         self.collector = Collector(self.reports, self.state, self._application.local)
         self.history = HistoryKeeper(
-            HistoryRecords(
-                settings.key_prefix,
-                nodes=self.nodes,
-                placement=self._application.placement,
-                usable=self.reports.usable,
-                envelope=self._shared_envelope,
-                local=self._application.local,
-                clock=clock,
-            ),
+            HistoryRecords(self.common, self._application.local),
             collector=self.collector,
             membership=self.membership,
             urgent=self.urgent,

@@ -18,15 +18,12 @@ from flask_msm.record.record import Kind, Record
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from flask_msm.memcached.client import MemcachedNode
     from flask_msm.memcached.protocol import CasToken, Item
-    from flask_msm.process.clock import Clock
-    from flask_msm.record.envelope import Envelope
     from flask_msm.record.hybrid_clock import HybridLogicalClock
 
-    from .placement import Placement
+    from .common_nodes import CommonNodes
 
 
 #: Time in seconds a digest lives that is not replaced.
@@ -90,19 +87,14 @@ class Digests:
     Args:
         key: Its storage key; workers that put other things into it use another one.
         lease_key: Where the worker that gathers keeps others from it.
-        usable: Returns whether a node may be asked now.
         stamps: Issues versions.
     """
 
-    key: str
+    common: CommonNodes
     _: KW_ONLY
+    key: str
     lease_key: str
-    nodes: Mapping[str, MemcachedNode]
-    placement: Placement
-    usable: Callable[[str], bool]
-    envelope: Envelope
     stamps: HybridLogicalClock
-    clock: Clock
 
     def __post_init__(self) -> None:
         #: The bytes that were read last, by node, and what they are.
@@ -110,11 +102,11 @@ class Digests:
 
     def homes(self) -> list[str]:
         """Return the nodes that have it, as far as they may be asked."""
-        return self.placement.first(COPIES, self.key, self.usable)
+        return self.common.first(COPIES, self.key)
 
     def heads(self, deadline: float) -> Heads:
         """Return what its homes have: one round trip."""
-        asked = {one: self.nodes[one].start_gets(self.key, deadline) for one in self.homes()}
+        asked = {one: self.common.nodes[one].start_gets(self.key, deadline) for one in self.homes()}
         found: dict[str, _Head] = {}
         for node_id, exchange in asked.items():
             with suppress(NodeError):
@@ -149,7 +141,7 @@ class Digests:
             return False
         kept = False
         for node_id, head in heads.by_node.items():
-            node = self.nodes[node_id]
+            node = self.common.nodes[node_id]
             with suppress(NodeError):
                 if len(pieces) > 1:
                     for number, piece in enumerate(pieces):
@@ -169,17 +161,11 @@ class Digests:
 
     def lease(self, deadline: float) -> bool:
         """Return whether this worker may gather now; always while it reaches no node."""
-        for node_id in self.homes():
-            with suppress(NodeError):
-                node = self.nodes[node_id]
-                return node.start_add(self.lease_key, b"1", LEASE, deadline).result()
-        return True
+        return self.common.take_turn(self.lease_key, self.homes(), LEASE, deadline)
 
     def release(self, deadline: float) -> None:
         """Let the next one gather."""
-        for node_id in self.homes()[:1]:
-            with suppress(NodeError):
-                self.nodes[node_id].delete(self.lease_key, deadline)
+        self.common.end_turn(self.lease_key, self.homes(), deadline)
 
     def sealed(self, body: bytes) -> bytes:
         """Return a digest as bytes that ``opened`` takes, for workers of this host."""
@@ -215,7 +201,7 @@ class Digests:
         if not 0 < count <= MAX_PARTS:
             return None
         names = [self._part(record.version, number) for number in range(count)]
-        items = self.nodes[node_id].get_many(names, deadline)
+        items = self.common.nodes[node_id].get_many(names, deadline)
         pieces = []
         for name in names:
             part = self._open(name, items[name].value) if name in items else None
@@ -229,17 +215,16 @@ class Digests:
         return f"{self.key}:{version:x}:{number}"
 
     def _largest(self) -> int:
-        smallest = min((node.item_size_max for node in self.nodes.values()), default=MAX_PART)
-        return min(smallest, MAX_PART) - AROUND
+        return self.common.largest(MAX_PART) - AROUND
 
     def _sealed(self, key: str, name: str, data: bytes, version: int) -> bytes:
-        now = self.clock.time()
+        now = self.common.clock.time()
         attributes = Attributes({name: (version, data)}, {}, 0)
         record = Record(Kind.DATA, now, now, now + LIFE, version, attributes)
-        return self.envelope.seal(record, key)
+        return self.common.envelope.seal(record, key)
 
     def _open(self, key: str, data: bytes) -> Record | None:
         try:
-            return self.envelope.open(data[: MAX_PART + 1], key)
+            return self.common.envelope.open(data[: MAX_PART + 1], key)
         except RecordError:
             return None

@@ -7,7 +7,7 @@ report is kept on two nodes and on the host, and is believed only if its signatu
 from __future__ import annotations
 
 import json
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,12 +21,9 @@ from flask_msm.record.record import Kind, Record
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from flask_msm.memcached.client import MemcachedNode
-    from flask_msm.process.clock import Clock
-    from flask_msm.record.envelope import Envelope
     from flask_msm.record.hybrid_clock import HybridLogicalClock
 
-    from .placement import Placement
+    from .common_nodes import CommonNodes
 
 
 #: Larger reports are not read; own ones are cut to it.
@@ -64,41 +61,34 @@ class Reports:
     """Seals, opens, publishes and collects reports.
 
     Args:
-        usable: Returns whether a node may be asked now.
         stamps: Issues stamps.
 
     Attributes:
         refused: How many reports were forged, too large, or not to be understood.
     """
 
-    prefix: str
-    _: KW_ONLY
-    nodes: Mapping[str, MemcachedNode]
-    placement: Placement
-    usable: Callable[[str], bool]
-    envelope: Envelope
+    common: CommonNodes
     stamps: HybridLogicalClock
-    clock: Clock
 
     def __post_init__(self) -> None:
         self.refused = 0
 
     def key(self, worker: str) -> str:
         """Return where the report of *worker* is kept."""
-        return self.prefix + note_name(worker)
+        return self.common.prefix + note_name(worker)
 
     def seal(self, worker: str, facts: dict[str, Any]) -> bytes:
         """Return a report as bytes; what makes it too long is left out."""
-        stamp, now = self.stamps.next(), self.clock.time()
+        stamp, now = self.stamps.next(), self.common.clock.time()
         body = _fitting(facts)
         attributes = Attributes({_NAME: (stamp, body)}, {}, 0)
         record = Record(Kind.DATA, now, now, now + LIFE, stamp, attributes)
-        return self.envelope.seal(record, self.key(worker))
+        return self.common.envelope.seal(record, self.key(worker))
 
     def open(self, worker: str, data: bytes) -> Report | None:
         """Return the report in *data*; ``None`` for anything that is not a report of *worker*."""
         try:
-            record = self.envelope.open(data[: MAX_SIZE + 1], self.key(worker))
+            record = self.common.envelope.open(data[: MAX_SIZE + 1], self.key(worker))
             facts = json.loads(record.attributes.entries[_NAME][1] or b"")
         except (RecordError, KeyError, ValueError, RecursionError):
             facts = None
@@ -111,14 +101,14 @@ class Reports:
     def publish(self, worker: str, data: bytes, deadline: float) -> None:
         """Bring a sealed report to its nodes, as far as they answer."""
         key = self.key(worker)
-        ttl = ttl_for(self.clock.time() + LIFE, self.clock.time())
+        ttl = ttl_for(self.common.clock.time() + LIFE, self.common.clock.time())
         kept = 0
-        for node_id in self.placement.rank(key):
+        for node_id in self.common.placement.rank(key):
             if kept >= COPIES:
                 return
-            if not self.usable(node_id):
+            if not self.common.usable(node_id):
                 continue
-            node = self.nodes[node_id]
+            node = self.common.nodes[node_id]
             try:
                 item = node.start_gets(key, deadline).result()
                 if item is None:
@@ -134,15 +124,15 @@ class Reports:
         The nodes are asked on which it belongs, then all others for what these do not have, or not
         of late: it goes there while its worker cannot reach one of them.
         """
-        usable = [node_id for node_id in self.nodes if self.usable(node_id)]
+        usable = [node_id for node_id in self.common.nodes if self.common.usable(node_id)]
         names = {self.key(worker): worker for worker in workers}
         asked: dict[str, list[str]] = {node_id: [] for node_id in usable}
         for key in names:
-            for node_id in self.placement.first(COPIES, key, asked.__contains__):
+            for node_id in self.common.placement.first(COPIES, key, asked.__contains__):
                 asked[node_id].append(key)
         found: dict[str, Report] = {}
         self._collect(asked, names, found, deadline)
-        late = stamp_at(self.clock.time() - EXPECTED)
+        late = stamp_at(self.common.clock.time() - EXPECTED)
         missing = [
             key
             for key, worker in names.items()
@@ -167,7 +157,7 @@ class Reports:
             if not keys:
                 continue
             try:
-                items = self.nodes[node_id].get_many(keys, deadline)
+                items = self.common.nodes[node_id].get_many(keys, deadline)
             except NodeError:
                 continue
             for key, item in items.items():

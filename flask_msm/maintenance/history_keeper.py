@@ -10,14 +10,12 @@ of the worker that writes it, and has what a worker counted that was restarted s
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any
 
 from flask_msm.cluster.facts import Facts
 from flask_msm.cluster.health import NodeState
 from flask_msm.cluster.phases import BAD, Phase, SeenNode, phase
-from flask_msm.errors import NodeError
 from flask_msm.process.background import put_alone
 from flask_msm.process.locks import ProcessLock
 from flask_msm.storage.metrics import STEP
@@ -124,12 +122,15 @@ class HistoryKeeper:
         book = self.records.read(deadline)
         slot, _ = wanted
         is_complete = slot in book.points("day") and self._is_written(book)
-        adds = not is_complete and self._may_add(deadline)
+        common, homes = self.records.common, self.records.homes()
+        turn = common.prefix + lease.HISTORY
+        # One worker adds for the fleet at a time.
+        adds = not is_complete and common.take_turn(turn, homes, LEASE, deadline)
         if adds:
             self._add(book, slot, deadline)
         self.records.write(book, deadline)
         if adds:
-            self._release(deadline)
+            common.end_turn(turn, homes, deadline)
         self.records.local.put_blob(NOTE, json.dumps(wanted).encode())
         self._done = wanted
         self._written = {id_: str(one.facts.get("state")) for id_, one in book.states().items()}
@@ -147,22 +148,6 @@ class HistoryKeeper:
     def _is_written(self, book: Book) -> bool:
         written = {node_id: one.facts.get("state") for node_id, one in book.states().items()}
         return written == self._seen()
-
-    def _may_add(self, deadline: float) -> bool:
-        """Return whether this worker adds for the fleet; always while it reaches no node."""
-        key = self.records.prefix + lease.HISTORY
-        for node_id in self.records.homes():
-            try:
-                node = self.records.nodes[node_id]
-                return node.start_add(key, b"1", LEASE, deadline).result()
-            except NodeError:
-                continue
-        return True
-
-    def _release(self, deadline: float) -> None:
-        for node_id in self.records.homes()[:1]:
-            with suppress(NodeError):
-                self.records.nodes[node_id].delete(self.records.prefix + lease.HISTORY, deadline)
 
     def _add(self, book: Book, slot: int, deadline: float) -> None:
         workers = self.membership.workers

@@ -13,7 +13,7 @@ one point the one that saw more of them wins, in every join.
 from __future__ import annotations
 
 import json
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,13 +26,11 @@ from flask_msm.record.record import Kind, Record
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
-    from flask_msm.cluster.placement import Placement
+    from flask_msm.cluster.common_nodes import CommonNodes
     from flask_msm.memcached.client import MemcachedNode
     from flask_msm.memcached.protocol import CasToken, Item
-    from flask_msm.process.clock import Clock
-    from flask_msm.record.envelope import Envelope
     from flask_msm.storage.local.store import LocalStore
 
 
@@ -127,28 +125,18 @@ class Book:
 
 @dataclass(eq=False)
 class HistoryRecords:
-    """Reads and writes the three records, on nodes and on this host.
+    """Reads and writes the three records, on nodes and on this host."""
 
-    Args:
-        usable: Returns whether a node may be asked now.
-    """
-
-    prefix: str
-    _: KW_ONLY
-    nodes: Mapping[str, MemcachedNode]
-    placement: Placement
-    usable: Callable[[str], bool]
-    envelope: Envelope
+    common: CommonNodes
     local: LocalStore
-    clock: Clock
 
     def key(self, kind: str) -> str:
         """Return where a record is kept."""
-        return f"{self.prefix}fleet:history:{kind}"
+        return f"{self.common.prefix}fleet:history:{kind}"
 
     def homes(self) -> list[str]:
         """Return the nodes that have the records, as far as they may be asked."""
-        return self.placement.first(COPIES, self.key(""), self.usable)
+        return self.common.first(COPIES, self.key(""))
 
     def read(self, deadline: float, kinds: Collection[str] = tuple(LIVES)) -> Book:
         """Return what the nodes that answer by *deadline* know of *kinds*, and this host."""
@@ -156,7 +144,7 @@ class HistoryRecords:
         names = {self.key(kind): kind for kind in kinds}
         for node_id in self.homes():
             try:
-                items = self.nodes[node_id].get_many(names, deadline)
+                items = self.common.nodes[node_id].get_many(names, deadline)
             except NodeError:
                 continue
             there = {kind: self._opened(kind, items.get(key)) for key, kind in names.items()}
@@ -175,7 +163,7 @@ class HistoryRecords:
             book.records[kind] = self._fitting(kind, book.records[kind])
             for node_id, there in book.there.items():
                 try:
-                    self._push(book, kind, self.nodes[node_id], there[kind], deadline)
+                    self._push(book, kind, self.common.nodes[node_id], there[kind], deadline)
                 except NodeError:
                     continue
             if book.records[kind] not in (book.noted.get(kind), NOTHING):
@@ -184,7 +172,8 @@ class HistoryRecords:
     def _push(
         self, book: Book, kind: str, node: MemcachedNode, there: _There, deadline: float
     ) -> None:
-        key, ttl = self.key(kind), ttl_for(self.clock.time() + LIFE, self.clock.time())
+        now = self.common.clock.time()
+        key, ttl = self.key(kind), ttl_for(now + LIFE, now)
         for _ in range(MAX_TRIES):
             mine = book.records[kind]
             if there.foreign or mine in (there.attributes, NOTHING):
@@ -213,24 +202,24 @@ class HistoryRecords:
     def _attributes(self, kind: str, data: bytes) -> tuple[Attributes, bool]:
         """Return what is in *data*, and whether only others can read it."""
         try:
-            return self.envelope.open(data[: MAX_SIZE + 1], self.key(kind)).attributes, False
+            return self.common.envelope.open(data[: MAX_SIZE + 1], self.key(kind)).attributes, False
         except UnknownRecordError:
             return NOTHING, True
         except RecordError:
             return NOTHING, False
 
     def _sealed(self, kind: str, attributes: Attributes) -> bytes:
-        return self.envelope.seal(self._record(attributes), self.key(kind))
+        return self.common.envelope.seal(self._record(attributes), self.key(kind))
 
     def _record(self, attributes: Attributes) -> Record:
-        now = self.clock.time()
+        now = self.common.clock.time()
         newest = max((stamp for stamp, _ in attributes.entries.values()), default=0)
         return Record(Kind.DATA, now, now, now + LIFE, newest, attributes)
 
     def _fitting(self, kind: str, attributes: Attributes) -> Attributes:
         """Return *attributes* without what is too old, cut to what every node takes."""
         life, ahead = LIVES[kind]
-        now = self.clock.time()
+        now = self.common.clock.time()
         entries = {
             name: entry
             for name, entry in attributes.entries.items()
@@ -239,13 +228,13 @@ class HistoryRecords:
         if len(entries) > MOST_LOGGED:
             entries = {name: entries[name] for name in sorted(entries)[-MOST_LOGGED:]}
         found = Attributes(entries, {}, 0)
-        largest = min([MAX_SIZE, *(node.item_size_max for node in self.nodes.values())]) - AROUND
+        largest = self.common.largest(MAX_SIZE) - AROUND
         if map_state.at_most(found) > largest:
             found, _ = map_state.fitted(found, largest, lambda _: 0, self._size, 0)
         return found
 
     def _size(self, attributes: Attributes) -> int:
-        return self.envelope.size(self._record(attributes))
+        return self.common.envelope.size(self._record(attributes))
 
 
 def _name(at: float) -> str:

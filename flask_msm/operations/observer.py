@@ -105,15 +105,11 @@ class Observer:
         self._reporter: StatusReporter | None = cluster.reporter
         name = f"digest:{shape_of(Snapshot)}"
         self._digests = Digests(
-            f"{settings.key_prefix}fleet:{name}",
+            cluster.reports.common,
+            key=f"{settings.key_prefix}fleet:{name}",
             # By this name it is known for a lease, which is not signed.
             lease_key=f"{settings.key_prefix}{LEASES}:{name}",
-            nodes=cluster.nodes,
-            placement=application.placement,
-            usable=cluster.reports.usable,
-            envelope=cluster.reports.envelope,
             stamps=application.stamps,
-            clock=clock,
         )
         self._gathering = ProcessLock()
         self._done = threading.Event()

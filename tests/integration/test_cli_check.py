@@ -8,7 +8,7 @@ import time
 import pytest
 from support.cli_operator import PREFIX, Operator
 
-from flask_msm.maintenance.history_keeper import HistoryKeeper
+from flask_msm.cluster.common_nodes import CommonNodes
 from flask_msm.maintenance.lease import COPIES, HISTORY
 from flask_msm.operations import inspection
 from flask_msm.record.keys import storage_key
@@ -130,7 +130,7 @@ def test_records_of_another_program_under_the_prefix_are_found_and_the_rest_left
 def test_what_one_worker_of_the_fleet_does_at_the_moment_is_no_damaged_record(
     operator_of, monkeypatch
 ):
-    monkeypatch.setattr(HistoryKeeper, "_release", lambda *_: None)
+    monkeypatch.setattr(CommonNodes, "end_turn", lambda *_: None)
     operator = operator_of()
     operator.cluster.copies._is_mine("n1")
     operator.cluster.history.look()
