@@ -178,7 +178,7 @@ class Application:
         self.envelope = make_envelope(writes=self.record_format.current)
         ids = [address.id for address in settings.nodes]
         self.placement = Placement(ids, replicas=settings.replicas, last=settings.failover_nodes)
-        self.events = Events(clock, environment.listener)
+        self.events = Events(clock, environment.listener, environment.worker)
         self.stamps = HybridLogicalClock(clock)
         behind = environment.background("flask-msm-local")
         self.local = local_store(

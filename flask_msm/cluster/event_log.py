@@ -15,6 +15,8 @@ from flask_msm.process.locks import ProcessLock
 
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flask_msm.process.clock import Clock
 
     from .events import Event
@@ -47,10 +49,16 @@ class _Trouble:
 
 
 class EventLog:
-    """Writes the lines of one worker."""
+    """Writes the lines of one worker.
 
-    def __init__(self, clock: Clock) -> None:
+    Args:
+        worker: Returns its name, ``host:pid:...``, or nothing. Workers of a host may write into one
+            stream: each line ends with host and pid.
+    """
+
+    def __init__(self, clock: Clock, worker: Callable[[], str]) -> None:
         self._clock = clock
+        self._worker = worker
         self._lock = ProcessLock()
         self._troubles: dict[tuple[str, str | None], _Trouble] = {}
 
@@ -66,7 +74,7 @@ class EventLog:
         elif ends is not None:
             self._end((ends, event.node), event, line)
         elif not loud or not self._is_again((event.kind, event.node), event, line):
-            logger.log(max(_LEVELS[event.level], logging.WARNING * loud), "%s", line)
+            self._log(max(_LEVELS[event.level], logging.WARNING * loud), line)
 
     def settle(self) -> None:
         """Log what was only counted for a minute; to be called now and then."""
@@ -79,9 +87,8 @@ class EventLog:
                 one = self._troubles[key]
                 if one.again:
                     times = "time" if one.again == 1 else "times"
-                    logger.warning(
-                        "%s (%d %s more since the last line)", one.last, one.again, times
-                    )
+                    more = f" ({one.again} {times} more since the last line)"
+                    self._log(logging.WARNING, one.last + more)
                     one.again, one.until = 0, now + QUIET
                 elif one.began is None:
                     del self._troubles[key]
@@ -106,7 +113,7 @@ class EventLog:
             one.kind, one.last = event.kind, line
             if counted:
                 return
-        logger.log(_LEVELS[event.level], "%s", line)
+        self._log(_LEVELS[event.level], line)
 
     def _end(self, key: tuple[str, str | None], event: Event, line: str) -> None:
         now = self._clock.monotonic()
@@ -120,4 +127,8 @@ class EventLog:
             else:
                 level, lasted = logging.WARNING, f" (it lasted {now - one.began:.0f} s)"
                 one.began, one.until = None, max(one.until, now + QUIET)
-        logger.log(level, "%s%s", line, lasted)
+        self._log(level, line + lasted)
+
+    def _log(self, level: int, line: str) -> None:
+        name = self._worker().rpartition(":")[0]
+        logger.log(level, "%s%s", line, f" [{name}]" if name else "")

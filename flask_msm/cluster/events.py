@@ -48,18 +48,27 @@ class Event(NamedTuple):
 class Events:
     """Keeps the newest events of this process and hands each of them on.
 
+    Args:
+        listener: Is called with each of them.
+        worker: Returns the name of this worker, for the log.
+
     Attributes:
         visits: Whether this process is a command line.
     """
 
-    def __init__(self, clock: Clock, listener: Callable[[Event], object] | None = None) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        listener: Callable[[Event], object] | None = None,
+        worker: Callable[[], str] = lambda: "",
+    ) -> None:
         self._clock = clock
         self._listener = listener
         self._ring: deque[Event] = deque(maxlen=RING)
         self._ids = count(1)
         self._lock = ProcessLock()
         self.visits = False
-        self.log = EventLog(clock)
+        self.log = EventLog(clock, worker)
 
     def visit(self) -> None:
         """Log errors only, for a command line, which prints what it found.

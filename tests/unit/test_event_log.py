@@ -44,6 +44,20 @@ def test_the_end_of_a_trouble_is_a_warning_too_and_tells_how_long_it_lasted(log)
     assert log.lines() == ["node_down: n1 is down", "node_up: n1 is up (it lasted 14 s)"]
 
 
+def test_each_line_names_host_and_process_of_its_worker(log):
+    log.events = Events(log.clock, worker=lambda: "web-1:2210:0a1b2c3d")
+    for _ in range(2):
+        log.down()
+        log.up()
+    log.clock.advance(QUIET)
+    log.events.log.settle()
+
+    lines = log.lines()
+
+    assert len(lines) == 3
+    assert {line.rpartition(" ")[2] for line in lines} == {"[web-1:2210]"}
+
+
 def test_what_ends_nothing_that_was_logged_is_no_warning(log):
     log.up()
 

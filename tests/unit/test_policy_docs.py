@@ -39,7 +39,10 @@ def bad():
 def test_the_log_line_shown_is_the_one_written(bad, caplog):
     fail("blacklist", bad)
 
-    assert f"WARNING flask_msm.events: {warnings(caplog)[0]}\n" in PAGE
+    line, _, worker = warnings(caplog)[0].rpartition(" ")
+
+    assert re.fullmatch(r"\[\S+:\d+\]", worker)
+    assert f"WARNING flask_msm.events: {line} [web-1:2210]\n" in PAGE
 
 
 @pytest.mark.parametrize("policy", sorted(VERDICTS.keys() - {"raise"}))
