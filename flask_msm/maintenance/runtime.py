@@ -78,8 +78,22 @@ class Runtime:
                 return
             self.monitor.begin()
             self._scheduled = self.scheduler.start()
+            if self._scheduled:
+                self._warn_of_late_reports()
             self._ticked_at = self.clock.monotonic()
             self._pid = os.getpid()
+
+    def _warn_of_late_reports(self) -> None:
+        timeout, interval = self.monitor.prober.timeout, self.monitor.interval
+        if timeout > interval:
+            logger.warning(
+                "MSM_TIMEOUT (%g seconds) is longer than MSM_PROBE_INTERVAL (%g seconds): while a"
+                " node hangs, workers report late and are shown as silent. Allowed; better is an"
+                " MSM_TIMEOUT of %g or less, or a longer MSM_PROBE_INTERVAL",
+                timeout,
+                interval,
+                interval,
+            )
 
     def _tick_now_and_then(self) -> None:
         now = self.clock.monotonic()

@@ -133,7 +133,8 @@ class Settings:
         default=0.25,
         kind=seconds(at_most=_MINUTE),
         meaning="Time in seconds for one operation of a node. More than MSM_REQUEST_DEADLINE is"
-        " allowed, and helps probes only.",
+        " allowed, and helps probes only. With more than MSM_PROBE_INTERVAL workers look silent"
+        " while a node hangs.",
     )
     request_deadline: float = setting(
         default=1.0,

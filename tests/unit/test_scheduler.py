@@ -274,6 +274,18 @@ def test_looking_at_the_dashboard_starts_the_probes_behind_the_request(shops):
     )
 
 
+@pytest.mark.parametrize(("timeout", "warns"), [(2.0, False), (2.5, True)])
+def test_a_timeout_above_the_interval_is_warned_of_by_who_ticks(shops, caplog, timeout, warns):
+    shop = shops(MSM_PROBE_INTERVAL=2, MSM_TIMEOUT=timeout)
+    assert "MSM_TIMEOUT" not in caplog.text, "a command line ticks not"
+
+    shop.state.parts.cluster.runtime.on_load()
+
+    said = "MSM_TIMEOUT (2.5 seconds) is longer than MSM_PROBE_INTERVAL (2 seconds)"
+    assert (said in caplog.text) is warns
+    assert ("an MSM_TIMEOUT of 2 or less" in caplog.text) is warns
+
+
 def test_an_upkeep_that_is_ended_while_it_begins_does_not_go_on(shops, monkeypatch):
     runtime = shops(MSM_PROBE_INTERVAL=0.05).state.parts.cluster.runtime
     scheduler, started, may_go_on = runtime.scheduler, threading.Event(), threading.Event()
