@@ -37,8 +37,8 @@ SLOW = ("acceptance", "third_party", "browser", "model", "release", "integration
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Run in one process more than there are processors: many tests wait for other processes."""
-    return min(len(os.sched_getaffinity(0)) + 1, 4)
+    """Run in two processes more than there are processors: tests wait for other processes."""
+    return min(len(os.sched_getaffinity(0)) + 2, 6)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -13,6 +13,9 @@ from typing import Self
 
 # Seconds in which a process starts, ends or takes a signal, on a machine that is busy as well.
 PATIENCE = 90.0
+# After a look that took some time it is waited so many times that before the next one, at the
+# longest so many seconds.
+DEAR, LONGEST = 3.0, 0.25
 # Another process may be faster with a port that was free.
 START_ATTEMPTS = 5
 # The lines that end an answer.
@@ -26,13 +29,16 @@ HOW_TO_INSTALL = (
 
 def wait_until(condition: Callable[[], bool], what: str, patience: float = PATIENCE) -> None:
     """Wait until *condition* holds; fail with *what* if it does not in *patience* seconds."""
-    end, pause = time.monotonic() + patience, 0.002
+    began = time.monotonic()
+    end, pause = began + patience, 0.002
     while not condition():
-        if time.monotonic() > end:
+        now = time.monotonic()
+        if now > end:
             raise AssertionError(f"waited {patience} s for: {what}")
-        time.sleep(pause)
-        # A condition may be dear, and waiting long is for what takes long.
-        pause = min(2 * pause, 0.02)
+        # Waiting long is for what takes long. A condition may be dear: looking must not keep what
+        # is waited for from the processor.
+        time.sleep(max(pause, min(DEAR * (now - began), LONGEST)))
+        pause, began = min(2 * pause, 0.02), time.monotonic()
 
 
 def free_port(host: str = "127.0.0.1") -> int:

@@ -123,7 +123,7 @@ def without_weak_entries():
 MISSING = {
     "marks of what the cluster lacks": (
         without_marks,
-        {"first": 41},
+        {},
         ("lost", "undead", "signed out"),
     ),
     "the hand-over of what ended": (without_tombstones, {"first": 7}, ("undead",)),
@@ -170,7 +170,7 @@ def test_the_model_finds_each_rule_that_is_switched_off(what):
     with switched_off():
         found = Counter()
         for seed in range(first, first + TRIES):
-            found += play(seed, steps=6_000).violations
+            found += play(seed, steps=3_000).violations
             if any(found[kind] for kind in expected):
                 return
 
