@@ -172,6 +172,12 @@ class Control:
             if name.startswith(whole)
         }
 
+    def newest_order(self) -> int:
+        """Return the stamp of the last choice or order of an operator; 0 for none."""
+        entries = self.shared.attributes.entries.items()
+        ours = (stamp for name, (stamp, _) in entries if name.startswith((_CHOICE, _DRAIN)))
+        return max(ours, default=0)
+
     def announce(self, line: str, event: Mapping[str, str | None] | None = None) -> str:
         """Share *line* for the audit log of every host; return its name, a hexadecimal number.
 

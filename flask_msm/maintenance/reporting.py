@@ -105,9 +105,7 @@ class StatusReporter:
             "version": self.version,
             "mode": self.membership.mode.mode.value,
             "mode_since": self.membership.mode.since,
-            "control": str(
-                max((c.stamp for c in self.membership.control.choices("").values()), default=0)
-            ),
+            "control": str(self.membership.control.newest_order()),
             "nodes": {
                 node_id: self._node(node_id, numbers.get(node_id))
                 for node_id in self.membership.table.node_ids

@@ -177,13 +177,23 @@ def test_a_change_has_the_user_and_the_host_or_the_name_that_was_given(run):
     assert "chosen by anna" in run("policy").output
 
 
-def test_waiting_ends_when_all_workers_obey(crew, run, monkeypatch):
+@pytest.mark.parametrize(
+    "commands",
+    [
+        "policy local, policy config",
+        "drain n1, undrain n1",
+        "silence n1 --for 1h --note disk, unsilence n1",
+        "blacklist pin cart, blacklist unpin cart",
+    ],
+)
+def test_waiting_ends_when_all_workers_obey(crew, run, monkeypatch, commands):
     monkeypatch.setattr("flask_msm.operations.cli_frame.time.sleep", lambda _: crew.tick())
 
-    done = run("policy", "local", "--wait")
+    for command in commands.split(", "):
+        done = run(*command.split(), "--wait", "--timeout", "20")
 
-    assert done.exit_code == 0
-    assert "Obeyed by 2 of 2 workers." in done.output
+        assert done.exit_code == 0, done.output
+        assert "Obeyed by 2 of 2 workers." in done.output
 
 
 def test_waiting_in_vain_exits_with_1(run):
