@@ -1054,7 +1054,7 @@ class World:
         holders = [
             node_id
             for node_id, memory in self.nodes.items()
-            if (held := memory.record(key, envelope)) and join(held, record) == held
+            if (held := memory.record(key, envelope)) and _is_in(held, record)
         ]
         if len(holders) < 2:
             self._violated("single", request, f"only {holders} of {request.asked} hold it")
@@ -1069,6 +1069,11 @@ class World:
         end, victim = self.first or (len(self.story), None)
         story = [text for browser, text in self.story[:end] if browser in (None, victim)]
         return "\n".join([str(dict(self.violations)), *story[-lines:]])
+
+
+def _is_in(held, record) -> bool:
+    """Return whether *held* has all of *record*, also if it does not tell yet that this is all."""
+    return join(held, record)._replace(created=held.created) == held
 
 
 @contextmanager

@@ -472,9 +472,11 @@ class HostWorld(World):
             self._acknowledged(request, browser, host, acknowledged)
         moved = before is not None and browser.cookie and browser.cookie.sid != before.sid
         if moved and request.kind == "regenerate":
-            # Other hosts know nothing of the new id. What this one showed goes along to it, what it
-            # could not see does not.
+            # Other hosts know nothing of the new id. What this one showed goes along to it; of a
+            # session that it could not see as a whole, what others change meanwhile does not.
             kept = browser.kept[host]
+            if request.unseen:
+                kept = Expected(kept.items() & request.kept.items())
             browser.kept = {one: Expected() for one in self.hosts}
             browser.kept[host] = kept
             browser.moved_at = self.now
