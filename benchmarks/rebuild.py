@@ -98,6 +98,7 @@ def main() -> int:
     parser.add_argument("--sessions", type=int, metavar="N", help="one row of so many")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="of that row")
     parser.add_argument("--threads", type=int, default=0, metavar="N", help="that send requests")
+    parser.add_argument("--pause", type=float, default=0.0, help="between two of a thread, seconds")
     arguments = parser.parse_args()
     rows = [
         Row(60_000, 1, 0),
@@ -107,7 +108,7 @@ def main() -> int:
         Row(150_000, 4, 6, pause=0.1),
     ]
     if arguments.sessions:
-        rows = [Row(arguments.sessions, arguments.workers, arguments.threads)]
+        rows = [Row(arguments.sessions, arguments.workers, arguments.threads, arguments.pause)]
     try:
         for row in rows:
             with ExitStack() as closing:
