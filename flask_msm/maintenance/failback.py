@@ -12,18 +12,22 @@ data is that the nodes came back with, or at which point a worker dies.
 from __future__ import annotations
 
 import json
+import os
 import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.cluster.mode import Mode
 from flask_msm.errors import RecordError, UnknownRecordError
+from flask_msm.record.keys import DIGEST_LENGTH
 from flask_msm.record.record import Kind
 from flask_msm.storage.store import LocalStorageError, RecordRefusedError, RecordTooLargeError
 
+from .ranges import RANGES
+
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from flask_msm.cluster.ended_sessions import Ended
     from flask_msm.storage.failover import FailoverStore
@@ -37,6 +41,8 @@ MOST_FAILURES = 3
 HANDLED = "fleet:handled"
 #: Sessions that are handed over together.
 BATCH = 100
+#: Of more changes than these, the workers of a host do some ranges each.
+SHARED_ABOVE = len(RANGES) * BATCH
 #: A run may take so long before it looks at the nodes again, seconds.
 RUN_TIME = 30.0
 #: Kind of the condition that sessions cannot be handed over.
@@ -117,6 +123,12 @@ class Failback:
         until = self.membership.clock.monotonic() + RUN_TIME
         # Read before anything is handed over: a loss in the middle of it is another one.
         lost = self._forgotten()
+        if not self.store.drops():
+            found = self.store.local.dirty_keys()
+            if len(found) > SHARED_ABOVE:
+                # What is left, and what follows, is done at a later tick.
+                self._hand_over(found, until, dirty=True)
+                return
         with self.store.local.alone_at("handover") as alone:
             if not alone:
                 return  # another worker of this host does it; if that dies, a later tick finds out
@@ -144,15 +156,12 @@ class Failback:
         """Join the sessions *found* into the cluster; return whether all of them are there."""
         if not found:
             return True
-        # From now on `todo` is a list of keys: records are read one by one, for they are many.
-        ended = [key for key in found if self._has_ended(key)]
-        moved_up = set(ended)
-        rest = [key for key in found if key not in moved_up] if ended else found
+        # Records are read one by one, for they are many.
         self.progress = FailbackProgress(len(found), 0)
         began, failures, done, left = self.membership.clock.monotonic(), 0, 0, 0
         last: Exception | None = None
         try:
-            for batch in self._batches(ended, rest):
+            for batch in self._batches(self._shares(found) if dirty else [found]):
                 if not self._goes_on(until):
                     return False
                 taken = frozenset(self.store.hand_over_many(batch, self.membership.timeout))
@@ -187,16 +196,39 @@ class Failback:
                 self.membership.events.add("info", "handed_over", text, loud=True)
         return done + left == len(found)
 
+    def _shares(self, found: Sequence[str]) -> Iterator[Sequence[str]]:
+        """Yield *found* whole, or if they are many those that no other worker of this host is at.
+
+        A worker that dies leaves its range to the others, at a later tick.
+        """
+        if len(found) <= SHARED_ABOVE:
+            yield found
+            return
+        by_digit: dict[str, list[str]] = {}
+        for key in found:
+            by_digit.setdefault(key[-DIGEST_LENGTH], []).append(key)
+        # Workers begin at different ones.
+        first = os.getpid() % len(RANGES)
+        local = self.store.local
+        for digit in RANGES[first:] + RANGES[:first]:
+            if digit in by_digit:
+                with local.alone_at(f"handover-{digit}") as alone:
+                    # Another one may have been at it since it was looked.
+                    yield [key for key in by_digit[digit] if local.is_dirty(key)] if alone else []
+
     def _goes_on(self, until: float) -> bool:
         """Return whether a run may go on: until then (monotonic, seconds), while nodes are used."""
         in_time = self.membership.clock.monotonic() <= until
         return in_time and self.membership.mode.mode is Mode.DISTRIBUTED
 
-    def _batches(self, *groups: Sequence[str]) -> Iterator[Sequence[str]]:
-        """Yield the keys of each of *groups* in parts, never of two together."""
-        for keys in groups:
-            for start in range(0, len(keys), BATCH):
-                yield keys[start : start + BATCH]
+    def _batches(self, shares: Iterable[Sequence[str]]) -> Iterator[Sequence[str]]:
+        """Yield each of *shares* in parts, those that ended or moved first, never with others."""
+        for share in shares:
+            ended = [key for key in share if self._has_ended(key)]
+            moved_up = set(ended)
+            for keys in (ended, [key for key in share if key not in moved_up]):
+                for start in range(0, len(keys), BATCH):
+                    yield keys[start : start + BATCH]
 
     def _hand_over_one(self, key: str, *, dirty: bool) -> bool:
         deadline = self.membership.clock.monotonic() + self.membership.timeout

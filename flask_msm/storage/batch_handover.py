@@ -94,11 +94,17 @@ def _planned(
 ) -> tuple[Record, dict[str, Write]] | None:
     """Return what homes shall hold, and what is written to which; ``None`` if it is not simple."""
     copies: dict[str, Copy] = {}
+    #: By value: as a rule all homes hold the same.
+    opened: dict[bytes, Copy] = {}
     for node_id, item in there.items():
+        seen = opened.get(item.value) if item else None
         try:
-            copy = copies[node_id] = nodes.opened(item, key)
+            copy = seen._replace(token=item.token) if seen and item else nodes.opened(item, key)
         except UnknownRecordError:
             return None
+        copies[node_id] = copy
+        if item:
+            opened[item.value] = copy
         if copy.record is not None:
             record = join(record, copy.record)
         elif copy is not ABSENT:

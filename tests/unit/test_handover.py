@@ -26,7 +26,7 @@ from flask_msm.cluster.events import Events
 from flask_msm.cluster.mode import Mode
 from flask_msm.maintenance import failback as handover
 from flask_msm.maintenance.failback import KEPT, LATE, MOST_FAILURES, QUIET, Failback
-from flask_msm.record.keys import digest_of
+from flask_msm.record.keys import DIGEST_LENGTH, digest_of
 from flask_msm.record.record import Kind
 from flask_msm.storage.local.sync_state import SyncState
 
@@ -274,6 +274,41 @@ def test_two_workers_of_a_host_do_not_do_it_twice(tmp_path):
 
     other.failback.run()
     assert in_cluster(other) == set(range(5))
+
+
+def test_many_changes_are_shared_by_the_workers_of_a_host(tmp_path, monkeypatch):
+    monkeypatch.setattr(handover, "SHARED_ABOVE", 10)
+    one = Worker(tmp_path / "local")
+    other = Worker(tmp_path / "local", nodes=one.nodes)
+    keep(one, 40)
+    digit = key(0)[-DIGEST_LENGTH]
+    its = {number for number in range(40) if key(number)[-DIGEST_LENGTH] == digit}
+
+    with one.local.alone_at(f"handover-{digit}"):
+        other.failback.run()
+        assert in_cluster(other) == set(range(40)) - its
+        assert other.failback.waits()
+
+    # A worker that died in the middle of its range left it so.
+    other.failback.run()
+    assert in_cluster(other) == set(range(40))
+    assert not other.failback.waits()
+
+
+def test_what_another_worker_handed_over_meanwhile_is_not_handed_over_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(handover, "SHARED_ABOVE", 10)
+    one = Worker(tmp_path / "local")
+    other = Worker(tmp_path / "local", nodes=one.nodes)
+    keep(one, 40)
+    found = other.local.dirty_keys()
+    one.failback.run()
+    read = []
+    monkeypatch.setattr(other.store, "hand_over_many", lambda keys, _: read.append(keys) or [])
+    monkeypatch.setattr(other.local, "dirty_keys", lambda: found)
+
+    other.failback.run()
+
+    assert read == []
 
 
 def test_a_worker_that_is_still_local_goes_on_beside_it(tmp_path):
