@@ -102,9 +102,14 @@ def _measured(row: Row) -> Spent:
         folder = closing.enter_context(TemporaryDirectory(prefix="flask_msm-bench-", dir=memory()))
         app, manager = _worker(ports, folder, closing)
         others = [_process(ports, folder, closing) for _ in range(row.workers - 1)]
-        for other in others:
-            other.recv()
         parts = manager.state(app).parts
+        cluster = parts.cluster
+        assert cluster is not None  # noqa: S101  (there are nodes)
+        for other in others:
+            # A worker that does not tick would be missed by the others.
+            while not other.poll(PAUSE):
+                cluster.monitor.tick()
+            other.recv()
         content = {name: text.encode() for name, text in content_of(ATTRIBUTES, BYTES).items()}
         sids = [f"{number:043}" for number in range(row.sessions)]
         if row.kept:
