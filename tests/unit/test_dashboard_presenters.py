@@ -162,10 +162,10 @@ def test_one_change_waits_on_its_host_and_several_changes_do():
     assert [unit(0), unit(1), unit(2)] == ["changes", "change", "changes"]
 
 
-def test_what_else_a_restart_waits_for_is_counted_behind_the_first_one():
+def test_a_node_that_is_down_is_the_first_that_a_restart_waits_for_and_the_rest_is_counted():
     why = sure_of(node_down())[-1].why
 
-    assert why == "Waits: n1: 1 of 8 workers does not see it up; 3 more"
+    assert why == "Waits: n3: down, seen by all 8 workers; 3 more"
 
 
 def test_while_no_node_answers_hosts_are_what_may_not_be_restarted():

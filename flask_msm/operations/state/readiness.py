@@ -32,9 +32,10 @@ class Wait(NamedTuple):
 
 
 def waits_for(snapshot: Snapshot) -> tuple[Wait, ...]:
-    """Return why no node may be restarted now; nothing if any one may be."""
+    """Return why no node may be restarted now, nodes that are down first; nothing if any may be."""
     live = len(facts.reporting(snapshot))
-    nodes = [(node.id, _node_waits(node, snapshot, live)) for node in snapshot.nodes]
+    worst_first = sorted(snapshot.nodes, key=lambda node: node.phase != "down")
+    nodes = [(node.id, _node_waits(node, snapshot, live)) for node in worst_first]
     found = [Wait(node_id, text) for node_id, text in nodes if text is not None]
     found += [Wait(None, text) for text in _fleet_waits(snapshot)]
     return (
