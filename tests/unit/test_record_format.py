@@ -169,6 +169,20 @@ def test_a_check_looks_at_every_part_of_a_record(crew):
     assert {trouble.what for trouble in one.console.inspect(one.homes()).troubles} == {"damaged"}
 
 
+def test_a_check_calls_a_change_behind_a_record_of_the_older_format_no_damage(crew):
+    """It is read as before, and both are written anew when the session is asked for."""
+    one, _ = crew.workers
+    store(one, number=1)
+    for node in one.cluster.nodes.values():
+        if one.key() in node.items:
+            older = one.state.parts.local._envelope.seal(record_of(one), one.key())
+            node.put(one.key(), older)
+    grow(one)
+
+    assert formats(one) == {1}
+    assert one.console.inspect(one.homes()).troubles == ()
+
+
 def test_a_tombstone_keeps_how_a_session_ended_and_the_name_of_the_operator(crew):
     one, _ = crew.workers
     store(one, number=1)
