@@ -123,15 +123,14 @@ class Failback:
         until = self.membership.clock.monotonic() + RUN_TIME
         # Read before anything is handed over: a loss in the middle of it is another one.
         lost = self._forgotten()
-        if not self.store.drops():
-            found = self.store.local.dirty_keys()
-            if len(found) > SHARED_ABOVE:
-                # What is left, and what follows, is done at a later tick.
-                self._hand_over(found, until, dirty=True)
-                return
         with self.store.local.alone_at("handover") as alone:
             if not alone:
-                return  # another worker of this host does it; if that dies, a later tick finds out
+                # Another worker of this host does it; if that dies, a later tick finds out. Of many
+                # changes this one does a part.
+                found = [] if self.store.drops() else self.store.local.dirty_keys()
+                if len(found) > SHARED_ABOVE:
+                    self._hand_over(found, until, dirty=True)
+                return
             if self.store.drops():
                 done = self._drop_all(everything=lost is not None)
                 self._waits &= not done
@@ -160,8 +159,9 @@ class Failback:
         self.progress = FailbackProgress(len(found), 0)
         began, failures, done, left = self.membership.clock.monotonic(), 0, 0, 0
         last: Exception | None = None
+        shared = dirty and len(found) > SHARED_ABOVE
         try:
-            for batch in self._batches(self._shares(found) if dirty else [found]):
+            for batch in self._batches(self._shares(found) if shared else [found]):
                 if not self._goes_on(until):
                     return False
                 taken = frozenset(self.store.hand_over_many(batch, self.membership.timeout))
@@ -193,28 +193,27 @@ class Failback:
                 seconds = self.membership.clock.monotonic() - began
                 what = "kept on this host" if dirty else "that the cluster had forgotten"
                 text = f"{done} of {len(found)} sessions {what} were handed over in {seconds:.1f} s"
+                if shared and done + left < len(found):
+                    text += ", the others by other workers"
                 self.membership.events.add("info", "handed_over", text, loud=True)
-        return done + left == len(found)
+        rest = sum(map(self.store.local.is_dirty, found)) if shared else len(found) - done
+        return rest <= left
 
     def _shares(self, found: Sequence[str]) -> Iterator[Sequence[str]]:
-        """Yield *found* whole, or if they are many those that no other worker of this host is at.
-
-        A worker that dies leaves its range to the others, at a later tick.
-        """
-        if len(found) <= SHARED_ABOVE:
-            yield found
-            return
+        """Yield *found* range by range, without those that another worker of this host is at."""
         by_digit: dict[str, list[str]] = {}
         for key in found:
             by_digit.setdefault(key[-DIGEST_LENGTH], []).append(key)
-        # Workers begin at different ones.
+        # Workers begin at different ones, and look again at those that others had.
         first = os.getpid() % len(RANGES)
         local = self.store.local
-        for digit in RANGES[first:] + RANGES[:first]:
-            if digit in by_digit:
-                with local.alone_at(f"handover-{digit}") as alone:
+        for digit in 2 * (RANGES[first:] + RANGES[:first]):
+            if digit not in by_digit:
+                continue
+            with local.alone_at(f"handover-{digit}") as alone:
+                if alone:
                     # Another one may have been at it since it was looked.
-                    yield [key for key in by_digit[digit] if local.is_dirty(key)] if alone else []
+                    yield [key for key in by_digit.pop(digit) if local.is_dirty(key)]
 
     def _goes_on(self, until: float) -> bool:
         """Return whether a run may go on: until then (monotonic, seconds), while nodes are used."""

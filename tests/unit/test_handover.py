@@ -276,15 +276,21 @@ def test_two_workers_of_a_host_do_not_do_it_twice(tmp_path):
     assert in_cluster(other) == set(range(5))
 
 
-def test_many_changes_are_shared_by_the_workers_of_a_host(tmp_path, monkeypatch):
+@pytest.fixture
+def many(tmp_path, monkeypatch):
+    """Return two workers of a host that has so many changes that they share them."""
     monkeypatch.setattr(handover, "SHARED_ABOVE", 10)
     one = Worker(tmp_path / "local")
-    other = Worker(tmp_path / "local", nodes=one.nodes)
     keep(one, 40)
+    return one, Worker(tmp_path / "local", nodes=one.nodes)
+
+
+def test_many_changes_are_shared_by_the_workers_of_a_host(many):
+    one, other = many
     digit = key(0)[-DIGEST_LENGTH]
     its = {number for number in range(40) if key(number)[-DIGEST_LENGTH] == digit}
 
-    with one.local.alone_at(f"handover-{digit}"):
+    with one.local.alone_at("handover"), one.local.alone_at(f"handover-{digit}"):
         other.failback.run()
         assert in_cluster(other) == set(range(40)) - its
         assert other.failback.waits()
@@ -295,11 +301,8 @@ def test_many_changes_are_shared_by_the_workers_of_a_host(tmp_path, monkeypatch)
     assert not other.failback.waits()
 
 
-def test_what_another_worker_handed_over_meanwhile_is_not_handed_over_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(handover, "SHARED_ABOVE", 10)
-    one = Worker(tmp_path / "local")
-    other = Worker(tmp_path / "local", nodes=one.nodes)
-    keep(one, 40)
+def test_what_another_worker_handed_over_meanwhile_is_not_handed_over_again(many, monkeypatch):
+    one, other = many
     found = other.local.dirty_keys()
     one.failback.run()
     read = []
@@ -309,6 +312,20 @@ def test_what_another_worker_handed_over_meanwhile_is_not_handed_over_again(tmp_
     other.failback.run()
 
     assert read == []
+
+
+def test_many_changes_that_nodes_do_not_take_do_not_keep_a_loss_from_being_dealt_with(many):
+    one, _ = many
+    for node in one.nodes.values():
+        node.refuses = {key(number) for number in range(40)}
+    keep(one, 10, SyncState.SYNCED, begin=40)
+    one.control.losses = {"n1": 7}
+
+    one.failback.run()
+
+    assert len(one.local.dirty_keys()) == 40
+    assert one.failback.is_restoring is False
+    assert one.failback._forgotten() is None
 
 
 def test_a_worker_that_is_still_local_goes_on_beside_it(tmp_path):
