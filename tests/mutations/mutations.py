@@ -417,6 +417,27 @@ MUTATIONS = [
         FLEET,
     ),
     Mutation(
+        "what another worker has claimed first is claimed again",
+        "cluster/shared_map.py",
+        "elif found[0] > before[0]:",
+        "elif found[0] < before[0]:",
+        "test_conditions.py",
+    ),
+    Mutation(
+        "a claim that others know is given up",
+        "cluster/shared_map.py",
+        "                self._told(mine)\n",
+        "",
+        FLEET,
+    ),
+    Mutation(
+        "an upkeep that is ended while it begins goes on",
+        "maintenance/runtime.py",
+        "        with self._lock:\n            begun, self._pid",
+        "        if True:\n            begun, self._pid",
+        "test_scheduler.py",
+    ),
+    Mutation(
         "others wait for a tick when a host has given everything back",
         "maintenance/monitor.py",
         "due = self.failback.is_due() or self._is_given_back()",

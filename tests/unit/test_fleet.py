@@ -246,6 +246,36 @@ def test_maps_of_nodes_that_were_apart_are_joined(nodes):
         assert values(reader.map) == {"a": b"1", "b": b"2"}
 
 
+@pytest.mark.parametrize("written", [False, True], ids=["nowhere", "to a node"])
+def test_a_claim_is_given_up_for_an_older_one_until_others_can_know_it(nodes, written):
+    clock = FakeClock()
+    older, newer = Worker(clock), Worker(clock)
+    older.map.claim("a", b"older")
+    older.sync(nodes[0])
+    clock.advance(1)
+    newer.map.claim("a", b"newer")
+    if written:
+        newer.sync(nodes[1])
+
+    newer.sync(nodes[0])
+
+    assert values(newer.map) == {"a": b"newer" if written else b"older"}
+
+
+def test_a_claim_that_was_noted_on_a_host_is_not_given_up(node):
+    clock = FakeClock()
+    older, newer = Worker(clock), Worker(clock)
+    older.map.claim("a", b"older")
+    older.sync(node)
+    clock.advance(1)
+    newer.map.claim("a", b"newer")
+    newer.map.sealed()
+
+    newer.sync(node)
+
+    assert values(newer.map) == {"a": b"newer"}
+
+
 def test_a_node_that_knows_all_is_not_written(node):
     worker = Worker()
     worker.map.put("a", b"1")
