@@ -180,7 +180,9 @@ def states(operator):
 
 
 def test_a_first_start_is_all_well_from_the_first_look(demo_and_first_verdicts, operator):
-    assert {verdict["level"] for verdict in demo_and_first_verdicts[1]} == {"ok"}
+    verdicts = demo_and_first_verdicts[1]
+    assert verdicts
+    assert [verdict["title"] for verdict in verdicts if verdict["level"] != "ok"] == []
     expect(operator.page.locator("h1")).to_have_text(re.compile("Ready|All sessions"))
 
 
