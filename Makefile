@@ -18,7 +18,7 @@ RUN := .venv/bin/python -m
 TESTS := $(RUN) pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations=25
 SITE := $(RUN) sphinx --quiet --fail-on-warning --keep-going --fresh-env --conf-dir docs . build/docs
 BENCHES := "" " --bad-attribute" .mirror .conditions .throughput ".scale --plot docs/plots/scale.png" \
-	.imports .memory .fleet .start .host .rebuild .failback
+	.imports .memory .fleet .page .start .host .rebuild .failback
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18

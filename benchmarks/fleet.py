@@ -97,7 +97,7 @@ def _measured(workers: int, count: int) -> Row:
                 cluster.monitor.tick()
         started = _since(before, nodes)
         if workers > real:
-            _pretend(workers - real, clusters)
+            pretend(workers - real, clusters)
         before = _counted(nodes)
         times = [_tick(cluster) for _ in range(ROUNDS) for cluster in clusters]
         counts = {name: value / len(times) for name, value in _since(before, nodes).items()}
@@ -137,8 +137,12 @@ def _workers(count: int, ports: Sequence[int], closing: ExitStack) -> Iterator[C
         yield cluster
 
 
-def _pretend(count: int, clusters: Sequence[Cluster]) -> None:
-    """Let *count* more workers stand in the list, each with what a real one announces."""
+def pretend(count: int, clusters: Sequence[Cluster]) -> list[str]:
+    """Let *count* more workers stand in the list, each with what a real one announces.
+
+    Returns:
+        Their names.
+    """
     workers = clusters[0].workers
     _, announced = workers.shared.entry(workers.worker)
     names = [f"web-{n // 8:03}.eu-west.example.net:{4000 + n}:{n:08x}" for n in range(count)]
@@ -150,6 +154,7 @@ def _pretend(count: int, clusters: Sequence[Cluster]) -> None:
     for _ in range(3):
         for cluster in clusters:
             cluster.monitor.tick()
+    return names
 
 
 def _tick(cluster: Cluster) -> tuple[float, bool]:
