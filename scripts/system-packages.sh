@@ -31,7 +31,6 @@ for what in "$@"; do
         PATH="$PATH:/usr/sbin" command -v haproxy >/dev/null || missing+=(haproxy)
         ;;
     chromium)
-        # Any of them: the first one has no windows, and tests take half the processor with it.
         command -v chromium-headless-shell chromium google-chrome >/dev/null ||
             missing+=(chromium)
         ;;
@@ -59,13 +58,20 @@ if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
     exit 1
 fi
 
+install_all() {
+    # The Chromium without windows, where it is to be had: tests take half the processor with it.
+    if apt-cache show chromium-headless-shell; then
+        missing=("${missing[@]/%chromium/chromium-headless-shell}")
+    fi
+    apt-get install -y --no-install-recommends "${missing[@]}"
+}
+
 echo "Installing ${missing[*]} ..."
 log="$(mktemp)"
 trap 'rm -f "$log"' EXIT
 export DEBIAN_FRONTEND=noninteractive
 # apt-get is wordy even when all is well, so it is shown only when it failed.
-if ! { apt-get update && apt-get install -y --no-install-recommends "${missing[@]}"; } \
-    >"$log" 2>&1 </dev/null; then
+if ! { apt-get update && install_all; } >"$log" 2>&1 </dev/null; then
     cat "$log" >&2
     echo "Could not install: ${missing[*]}" >&2
     exit 1

