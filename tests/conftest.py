@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -49,6 +50,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return SLOW.index(folder) if folder in SLOW else len(SLOW)
 
     items.sort(key=place)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_upkeep_goes_on() -> Iterator[None]:
+    """No file leaves an upkeep running: it draws random numbers, and Hypothesis minds that."""
+    before = _schedulers()
+    yield
+    assert not _schedulers() - before, "an application with nodes was not closed"
+
+
+def _schedulers() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name == "APScheduler"}
 
 
 @pytest.fixture(autouse=True)

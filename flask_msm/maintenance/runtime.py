@@ -42,6 +42,8 @@ class Runtime:
         self._pid = 0
         self._scheduled = False
         self._ticked_at = 0.0
+        #: How often it was ended.
+        self._ends = 0
 
     @property
     def begun(self) -> bool:
@@ -58,23 +60,27 @@ class Runtime:
     def begin_behind(self) -> None:
         """Begin behind the request, if this process has not: it touched no session."""
         if not self.begun:
-            self.urgent.put(lambda _: self.on_load())
+            ends = self._ends
+            self.urgent.put(lambda _: self._begin(ends))
 
     def _is_tick_needed(self) -> bool:
         return any(_needs_tick(view, self.clock) for view in self.state.view().values())
 
     def stop(self) -> None:
         """End the upkeep of this process and sign off from the fleet."""
-        # One that begins just now, behind a request, is waited for: else it would go on.
+        # One that begins just now, behind a request, is waited for, and one that was to begin does
+        # not: else it would go on.
         with self._lock:
             begun, self._pid = self.begun, 0
+            self._ends += 1
         if begun:
             self.scheduler.stop()
             self.monitor.leave()
 
-    def _begin(self) -> None:
+    def _begin(self, ends: int | None = None) -> None:
+        """Begin, unless it was ended since *ends* times."""
         with self._lock:
-            if self._pid == os.getpid():
+            if self._pid == os.getpid() or ends not in (None, self._ends):
                 return
             self.monitor.begin()
             self._scheduled = self.scheduler.start()

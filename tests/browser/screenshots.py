@@ -43,8 +43,17 @@ THEMES = ("light", "dark")
 PICTURES = {
     "overview": ("all_well", "", 1280, "light"),
     "node-down": ("node_down", "", 1280, "dark"),
+    "sessions-lost": ("lost", "", 1280, "light"),
+    "being-filled": ("partial", "", 1280, "light"),
     "phone": ("node_down", "", 390, "dark"),
     "history": ("node_down", "history/", 1280, "light"),
+    "nodes": ("node_down", "nodes/", 1280, "light"),
+    "node": ("node_down", "nodes/n3", 1280, "dark"),
+    "workers": ("node_down", "workers/", 1280, "light"),
+    "blacklist": ("node_down", "blacklist/", 1280, "light"),
+    "look-up": ("node_down", "sessions/", 1280, "light"),
+    "events": ("node_down", "events/", 1280, "light"),
+    "policy": ("node_down", "policy/", 1280, "light"),
     "policy-review": ("node_down", "act/policy?value=local", 1280, "light"),
 }
 

@@ -3,17 +3,8 @@
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Iterator
 
 import pytest
-
-
-@pytest.fixture(autouse=True, scope="module")
-def no_upkeep_goes_on() -> Iterator[None]:
-    """No file leaves an upkeep running: it draws random numbers, and Hypothesis minds that."""
-    yield
-    assert "APScheduler" not in {thread.name for thread in threading.enumerate()}
 
 
 @pytest.fixture

@@ -418,3 +418,17 @@ def test_a_tick_that_is_called_for_by_another_process_is_not_done(make, job):
     scheduler._run(os.getpid())
 
     assert job.calls == 1
+
+
+def test_an_upkeep_that_was_to_begin_behind_a_request_does_not_begin_after_its_end(
+    shops, monkeypatch
+):
+    runtime = shops(MSM_PROBE_INTERVAL=0.05).state.parts.cluster.runtime
+    queued = []
+    monkeypatch.setattr(runtime.urgent, "put", queued.append)
+    runtime.begin_behind()
+
+    runtime.stop()
+    queued[0](0.0)
+
+    assert not runtime.begun
