@@ -19,7 +19,8 @@ _DEFAULTS = """\
     timeout connect 2s
     timeout client 60s
     timeout server 60s
-    timeout check 3s
+    # A site on a busy machine is late, not gone: one that is gone refuses at once.
+    timeout check 15s
     # A new connection for each request, so that the workers of a site take turns.
     option http-server-close
     # What a dying worker did not answer is sent again, to another site if need be.

@@ -119,7 +119,8 @@ class Visitor:
     def _click(self, browser: Browser, ledger: Ledger, change: dict[str, int]) -> None:
         known, phase, was_apart = ledger.entries(), self._seen.phase, self._seen.apart
         what = f"{phase}, {self._name}, {'changed' if change else 'read'}"
-        answer = browser.ask("/set" if change else "/", self.cookie, change or None)
+        sent = self.cookie
+        answer = browser.ask("/set" if change else "/", sent, change or None)
         if answer is None:
             return
         if any(is_behind(answer.body.get(name), value) for name, value in change.items()):
@@ -131,7 +132,8 @@ class Visitor:
             if missing or not is_there:
                 self._seen.unseen.append(f"{what}: {'; '.join(in_words(missing, answer))}")
         elif not is_there:
-            self._seen.signed_out.append(f"{what}: the session is gone at {answer.site}")
+            home = f"{answer.site}, asked with a cookie of {sent.rpartition('.')[2]}"
+            self._seen.signed_out.append(f"{what}: the session is gone at {home}")
         elif missing and len(self._ledgers) > 1:
             self._seen.late.append(f"{what}: {'; '.join(in_words(missing, answer))}")
         else:
