@@ -126,10 +126,10 @@ class Failback:
         with self.store.local.alone_at("handover") as alone:
             if not alone:
                 # Another worker of this host does it; if that dies, a later tick finds out. Of many
-                # changes this one does a part.
-                found = [] if self.store.drops() else self.store.local.dirty_keys()
-                if len(found) > SHARED_ABOVE:
-                    self._hand_over(found, until, dirty=True)
+                # changes, which are counted before they are listed, this one does a part.
+                local = self.store.local
+                if not self.store.drops() and local.dirty_count() > SHARED_ABOVE:
+                    self._hand_over(local.dirty_keys(), until, dirty=True)
                 return
             if self.store.drops():
                 done = self._drop_all(everything=lost is not None)

@@ -181,23 +181,17 @@ class Monitor:
 
     def _start_return(self) -> None:
         """Have the sessions of an outage given back, once the cluster has returned."""
-        due = self.failback.is_due() or self._is_given_back()
-        if not due or not self._returning.acquire(blocking=False):
-            return
-        if not self.urgent.put(lambda _: self._return()):
-            self._returning.release()
+        if self.failback.is_due() or self._is_given_back():
+            put_alone(self.urgent, self._returning, self._return)
 
     def _return(self) -> None:
-        try:
-            self.failback.run()
-            if self._is_given_back():
-                # Other hosts wait for it: they must not do so until the next tick.
-                workers = self.membership.workers
-                workers.keeps = False
-                workers.announce()
-                self.reactions.follow(self.membership.exchange(workers.shared))
-        finally:
-            self._returning.release()
+        self.failback.run()
+        if self._is_given_back():
+            # Other hosts wait for it: they must not do so until the next tick.
+            workers = self.membership.workers
+            workers.keeps = False
+            workers.announce()
+            self.reactions.follow(self.membership.exchange(workers.shared))
 
     def _is_given_back(self) -> bool:
         """Return whether this host announces that it has changes, and has none any more."""

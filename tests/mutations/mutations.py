@@ -440,8 +440,8 @@ MUTATIONS = [
     Mutation(
         "others wait for a tick when a host has given everything back",
         "maintenance/monitor.py",
-        "due = self.failback.is_due() or self._is_given_back()",
-        "due = self.failback.is_due()",
+        "if self.failback.is_due() or self._is_given_back():",
+        "if self.failback.is_due():",
         "test_returning_hosts.py",
     ),
     Mutation(
