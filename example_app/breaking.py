@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -43,22 +44,26 @@ def do(node_id: str, what: str) -> Response:
     """Do something to a node the launcher started."""
     place = _place()
     known = {node.id for node in place.nodes}
-    if node_id not in known or place.control is None:
+    if node_id not in known or what not in {"restart", *SIGNALS} or place.control is None:
         abort(404)
-    if what == "restart":
+    pid = pid_of(place, node_id)
+    # A click in another window, or the same one twice, may have come before.
+    if pid is None and what != "restart":
+        flash(f"{node_id} has ended already.")
+    elif pid is not None and what == "restart":
+        flash(f"{node_id} runs already.")
+    elif pid is None:
         # Its parent is the launcher, and only a parent can tell when a process has ended.
         Path(place.control, f"{node_id}.restart").touch()
         _wait(place, node_id, running=True)
         flash(f"{node_id} is started again, without its data.")
-        return redirect(url_for("breaking.show"))
-    pid = pid_of(place, node_id)
-    if what not in SIGNALS or pid is None:
-        abort(404)
-    number, text = SIGNALS[what]
-    os.kill(pid, number)
-    if what == "kill":
-        _wait(place, node_id, running=False)
-    flash(f"{node_id} {text}.")
+    else:
+        number, text = SIGNALS[what]
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+        if what == "kill":
+            _wait(place, node_id, running=False)
+        flash(f"{node_id} {text}.")
     return redirect(url_for("breaking.show"))
 
 

@@ -190,9 +190,10 @@ def _revive(node: Node, control: Path) -> bool:
     wish = control / f"{node.id}.restart"
     if not wish.exists():
         return False
-    wish.unlink()
     node.restart()
     _note(control, node)
+    # Last: a second click while it starts asks for nothing more, least of all when it ends again.
+    wish.unlink()
     return True
 
 

@@ -245,6 +245,22 @@ class TestShop:
         visitor.post("/break/n2/go-on", page)
         wait_until(lambda: "This node hangs." not in visitor.get("/break"), "the node to go on")
 
+    def test_a_click_on_a_page_that_another_window_made_old_says_what_is_the_case(
+        self, shop: Launched
+    ) -> None:
+        """Nothing is done then: a wish to start it, kept, would undo the next end at once."""
+        visitor = Visitor(shop.url)
+        page = visitor.get("/break")
+
+        assert "n3 was killed" in visitor.post("/break/n3/kill", page)
+        for what in ("kill", "hang", "go-on"):
+            assert "n3 has ended already" in visitor.post(f"/break/n3/{what}", page)
+        assert "n3 is started again" in visitor.post("/break/n3/restart", page)
+        assert "n3 runs already" in visitor.post("/break/n3/restart", page)
+        assert "This node has ended" in visitor.post("/break/n3/kill", page)
+        assert shop.text.count("n3 is up again") == 1
+        visitor.post("/break/n3/restart", page)
+
 
 @pytest.mark.memcached
 @needs_memcached
