@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("flask_msm.admin")
 
-ENDPOINT = "msm_admin"
-
 #: What belongs to the body of a request, or to the request that was made of it first.
 _OF_THE_BODY = ("werkzeug.request", "HTTP_TRANSFER_ENCODING", "wsgi.input_terminated")
 
@@ -56,22 +54,29 @@ class Dashboard(Flask):
 
     No method of Flask that handles a request is overridden: Flask 3.2 changes what they take.
 
-    Its pages, Flask-Admin and all that they need are imported by the first request to it.
-
     Args:
         host: The application that the dashboard belongs to.
         console: Returns what shows and changes the fleet.
         options: The settings.
+        add_pages: Gives it its pages, and returns what they share; called by the first request.
 
     Raises:
         ConfigError: ``MSM_ADMIN_ACCESS`` cannot be used.
     """
 
-    def __init__(self, host: Flask, console: Callable[[], Console], options: Settings) -> None:
+    def __init__(
+        self,
+        host: Flask,
+        console: Callable[[], Console],
+        options: Settings,
+        *,
+        add_pages: Callable[[Dashboard], DashboardContext],
+    ) -> None:
         super().__init__("flask_msm_dashboard", static_folder=None, template_folder=None)
         self.host = host
         self.console = console
         self.options = options
+        self._add_pages = add_pages
         self.access = AccessControl(options.admin_access, self.ask)
         self.config = host.config
         self.session_interface = _NoSessions()
@@ -93,12 +98,8 @@ class Dashboard(Flask):
         return self._context
 
     def _complete(self) -> DashboardContext:
-        from .pages import add_pages  # noqa: PLC0415
-        from .responses import stay_here  # noqa: PLC0415
-
         self.after_request(harden)
-        self.after_request(stay_here)
-        context = add_pages(self)
+        context = self._add_pages(self)
         self.extensions = self.host.extensions
         for rule in self.url_map.iter_rules():
             if rule.methods is not None:

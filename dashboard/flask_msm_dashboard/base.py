@@ -12,8 +12,7 @@ from flask_msm.operations.state.document import SCHEMA
 from flask_msm.operations.state.texts import _
 
 from .access import SETTING, Access
-from .application import ENDPOINT
-from .context import DashboardContext, PageContext, revision, theme
+from .context import ENDPOINT, DashboardContext, PageContext, revision, theme
 from .responses import json_response
 
 

@@ -20,7 +20,6 @@ from flask_msm.operations.state.texts import _, listed, plural
 from flask_msm.operations.state.verdict import verdict
 
 from . import tags
-from .application import ENDPOINT
 from .limits import Limiter
 from .script_texts import script_texts
 from .security import Tokens
@@ -38,6 +37,8 @@ if TYPE_CHECKING:
     from .access import Access, AccessControl
 
 
+#: Where the overview is in ``url_for``; the other pages are called after it.
+ENDPOINT = "msm_admin"
 FOLDER = Path(__file__).parent
 STATIC = FOLDER / "static"
 THEME_COOKIE = "msm_admin_theme"

@@ -10,7 +10,7 @@ from flask import Flask, Response, request
 
 from flask_msm.interface import PASSIVE_VIEW
 
-from .application import ENDPOINT, Dashboard
+from .application import Dashboard
 
 
 if TYPE_CHECKING:
@@ -21,8 +21,13 @@ if TYPE_CHECKING:
     from flask_msm.commands import Console
     from flask_msm.settings import Settings
 
+    from .context import DashboardContext
+
 
 logger = logging.getLogger("flask_msm.admin")
+
+#: The rules of the host are called ``msm_admin.index`` and ``msm_admin.page``.
+ENDPOINT = "msm_admin"
 
 #: Objects that are looked through for the place: chains of middleware are far shorter.
 _MOST_OBJECTS = 100
@@ -44,7 +49,7 @@ def mount(host: Flask, console: Callable[[], Console], settings: Settings) -> Da
     Raises:
         ConfigError: ``MSM_ADMIN_ACCESS`` cannot be used.
     """
-    dashboard = Dashboard(host, console, settings)
+    dashboard = Dashboard(host, console, settings, add_pages=_add_pages)
     prefix = settings.admin_url
     _add_rules(host, dashboard, prefix)
     places = list(_places(host))
@@ -127,6 +132,14 @@ def _can_set(holder: object, name: str, value: object) -> bool:
     except Exception:  # noqa: BLE001 - as above
         return False
     return True
+
+
+def _add_pages(dashboard: Dashboard) -> DashboardContext:
+    # Not before: a worker that answers no request to the dashboard needs neither them nor
+    # Flask-Admin.
+    from .pages import add_pages  # noqa: PLC0415
+
+    return add_pages(dashboard)
 
 
 def _add_rules(host: Flask, dashboard: Dashboard, prefix: str) -> None:

@@ -10,9 +10,9 @@ from werkzeug.exceptions import HTTPException
 
 from .action_views import ActView, SessionsView
 from .api import ApiView
-from .application import ENDPOINT
 from .base import MsmView
-from .context import STATIC, DashboardContext
+from .context import ENDPOINT, STATIC, DashboardContext
+from .responses import stay_here
 from .strays import Strays
 from .views import (
     BlacklistView,
@@ -71,5 +71,6 @@ def add_pages(dashboard: Dashboard) -> DashboardContext:
     ):
         admin.add_view(view)
     admin.init_app(dashboard)
+    dashboard.after_request(stay_here)
     dashboard.register_error_handler(HTTPException, Strays(overview, api))
     return context

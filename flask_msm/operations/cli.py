@@ -21,6 +21,7 @@ from .cli_fleet import (
     worker_rows,
 )
 from .cli_frame import (
+    COMMANDS,
     LONGEST_LINE,
     PAUSE,
     Span,
@@ -31,7 +32,6 @@ from .cli_frame import (
     show,
     visiting,
 )
-from .command_group import msm_commands
 from .observer import REFRESH
 from .state.document import document, entry_facts, event_facts
 from .state.history_document import RANGES, history_document
@@ -185,7 +185,7 @@ def probe(console: Console, node: str, *, who: str | None, as_json: bool) -> Non
     raise SystemExit(1 if outcome.error else 0)
 
 
-@msm_commands.group("blacklist", invoke_without_command=True)
+@COMMANDS.group("blacklist", invoke_without_command=True)
 @answering
 @click.pass_context
 def blacklist(context: click.Context, *, as_json: bool) -> None:

@@ -20,7 +20,6 @@ from flask.cli import ScriptInfo, with_appcontext
 
 from flask_msm.errors import CommandError, UnreachedError, one_line
 
-from .command_group import msm_commands
 from .projection import applied
 
 
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
     from .console import Console, Outcome
 
 
+#: Takes the commands as they are defined; ``command_group.py`` hands them on to ``flask msm``.
+COMMANDS = click.Group("msm")
 #: Longest line that is printed, characters.
 LONGEST_LINE = 1000
 #: Time in seconds between two looks, of ``--watch``, ``--follow`` and ``--wait``.
@@ -89,7 +90,7 @@ class Span(click.ParamType[float]):
 
 
 def looking(
-    name: str, *, group: click.Group = msm_commands
+    name: str, *, group: click.Group = COMMANDS
 ) -> Callable[[Callable[..., Any]], click.Command]:
     """Register a command that shows something: it gets the console and ``as_json``."""
 
@@ -100,7 +101,7 @@ def looking(
 
 
 def changing(
-    name: str, *, group: click.Group = msm_commands
+    name: str, *, group: click.Group = COMMANDS
 ) -> Callable[[Callable[..., Any]], click.Command]:
     """Register a command that changes something: it gets the console and an ``Order``."""
 

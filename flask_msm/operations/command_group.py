@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib import import_module
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +22,12 @@ class MsmGroup(AppGroup):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands."""
-        _register()
+        self._complete()
         return super().list_commands(ctx)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return the command of that name."""
-        _register()
+        self._complete()
         return super().get_command(ctx, cmd_name)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -51,11 +50,12 @@ class MsmGroup(AppGroup):
             click.echo(json.dumps({"error": {"code": code, "text": error.format_message()}}))
             ctx.exit(error.exit_code)
 
+    def _complete(self) -> None:
+        """Take the commands in, which a worker does not need."""
+        from . import cli, cli_changes  # noqa: F401, PLC0415 - they define the commands
+        from .cli_frame import COMMANDS  # noqa: PLC0415
 
-def _register() -> None:
-    """Import what adds itself to the group: a worker does not need it."""
-    import_module("flask_msm.operations.cli")
-    import_module("flask_msm.operations.cli_changes")
+        self.commands.update(COMMANDS.commands)
 
 
 msm_commands = MsmGroup(

@@ -20,6 +20,7 @@ from flask_msm.process.locks import ProcessLock
 from flask_msm.version import VERSION
 
 from .packing import packed, shape_of, unpacked
+from .projection import CollectedReports, SnapshotBuilder
 from .snapshot import Snapshot
 
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from flask_msm.process.clock import Clock
     from flask_msm.settings.settings import Settings
 
-    from .projection import SnapshotBuilder
     from .snapshot import LocalStorage, Worker
 
 
@@ -51,25 +51,6 @@ PAUSE = 0.02
 TRIES = 3
 #: Name of the note on this host, where no node can be reached.
 NOTE = "fleet:digest"
-
-
-class CollectedReports(NamedTuple):
-    """The fleet as it was seen.
-
-    Attributes:
-        at: When, seconds since the epoch.
-        reports: The newest report of each worker that can be seen, by name.
-        known: Names of the workers that are known to live.
-        source: ``fleet`` when at least one node was asked, ``host`` when only this host could be,
-            ``self`` when neither was asked yet.
-        heard: When each of them was last seen, by the clock of this worker, by name.
-    """
-
-    at: float
-    reports: Mapping[str, Report]
-    known: frozenset[str]
-    source: str
-    heard: Mapping[str, float] = {}
 
 
 class _Shown(NamedTuple):

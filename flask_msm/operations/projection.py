@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
     from flask_msm.application import Application, Cluster
     from flask_msm.cluster.control import Choice
+    from flask_msm.cluster.reports import Report
     from flask_msm.process.clock import Clock
     from flask_msm.settings.settings import Settings
 
-    from .observer import CollectedReports
     from .project_nodes import NodeReport
 
 
@@ -43,6 +43,25 @@ MOST_EVENTS = 300
 Sighting = tuple[float, str, Facts]
 #: What makes two sightings the same event: kind, text, node.
 _Same = tuple[str | None, str | None, str | None]
+
+
+class CollectedReports(NamedTuple):
+    """The fleet as it was seen.
+
+    Attributes:
+        at: When, seconds since the epoch.
+        reports: The newest report of each worker that can be seen, by name.
+        known: Names of the workers that are known to live.
+        source: ``fleet`` when at least one node was asked, ``host`` when only this host could be,
+            ``self`` when neither was asked yet.
+        heard: When each of them was last seen, by the clock of this worker, by name.
+    """
+
+    at: float
+    reports: Mapping[str, Report]
+    known: frozenset[str]
+    source: str
+    heard: Mapping[str, float] = {}
 
 
 class _ParsedReport(NamedTuple):

@@ -293,7 +293,7 @@ def test_without_nodes_there_is_nothing_to_look_after(command):
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_an_application_that_switched_it_off_is_told_so(command):
-    from flask_msm.operations.cli import msm_commands
+    from flask_msm.operations.command_group import msm_commands
 
     app = Flask("off")
     app.config.update(SECRET_KEY="cli", MSM_ENABLED=False, MSM_NODES="n1:127.0.0.1:1")

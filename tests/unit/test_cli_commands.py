@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 
+import click
 import pytest
 from click.testing import CliRunner
 from support.crew import BY, Crew
@@ -297,7 +298,7 @@ def test_no_text_of_the_help_is_cut(run, arguments):
 
 
 def test_every_command_has_h_for_help(run):
-    for name in msm_commands.commands:
+    for name in msm_commands.list_commands(click.Context(msm_commands)):
         assert run(name, "-h").exit_code == 0, name
 
 

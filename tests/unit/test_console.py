@@ -17,8 +17,8 @@ from support.policies import visit, write
 from flask_msm import policy_changed
 from flask_msm.cluster.reports import Report
 from flask_msm.errors import CommandError, ConflictError
-from flask_msm.operations.observer import JOINING, REFRESH, CollectedReports
-from flask_msm.operations.projection import MOST_EVENTS
+from flask_msm.operations.observer import JOINING, REFRESH
+from flask_msm.operations.projection import MOST_EVENTS, CollectedReports
 from flask_msm.operations.snapshot import COUNTED, Snapshot
 
 

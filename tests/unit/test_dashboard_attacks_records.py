@@ -15,7 +15,7 @@ from support.crew import ODD, Crew
 from support.dashboard import post
 
 from flask_msm.cluster.reports import Report
-from flask_msm.operations.observer import CollectedReports
+from flask_msm.operations.projection import CollectedReports
 from flask_msm_dashboard import Access
 from flask_msm_dashboard.security import Tokens
 

@@ -16,7 +16,7 @@ from flask import Flask
 
 import flask_msm
 from flask_msm.cluster.event_kinds import EVENT_KINDS
-from flask_msm.operations.cli import msm_commands
+from flask_msm.operations.command_group import msm_commands
 from flask_msm.settings.settings import Settings, setting_docs
 
 

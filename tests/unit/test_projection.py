@@ -10,8 +10,7 @@ from support.crew import ODD
 from flask_msm.cluster.facts import Facts
 from flask_msm.cluster.reports import Report
 from flask_msm.operations.cli_fleet import status_lines
-from flask_msm.operations.observer import CollectedReports
-from flask_msm.operations.projection import SnapshotBuilder
+from flask_msm.operations.projection import CollectedReports, SnapshotBuilder
 
 
 NOW = FakeClock().now
