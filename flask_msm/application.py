@@ -77,7 +77,7 @@ from .storage.second_looks import SecondLooks
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from .cluster.events import Event
+    from .cluster.event_kinds import Event
     from .policies import Failure, Policy
     from .process.background import WorkBehind
     from .process.clock import Clock

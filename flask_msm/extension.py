@@ -39,7 +39,7 @@ from .version import VERSION
 
 
 if TYPE_CHECKING:
-    from flask_msm.cluster.events import Event
+    from flask_msm.cluster.event_kinds import Event
     from flask_msm.operations.alerts import Alerts
     from flask_msm.operations.checks import Report
     from flask_msm.operations.console import Console

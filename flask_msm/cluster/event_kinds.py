@@ -1,6 +1,31 @@
-"""Every kind of event, and what it means: the documentation has its table from here."""
+"""What an event is; every kind, and what it means: the documentation has its table from here."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Event(NamedTuple):
+    """Something that changed.
+
+    Attributes:
+        id: Rises by one for each event of this process.
+        at: When, seconds since the epoch.
+        before: What held until then, if something was changed.
+        after: What holds since then.
+    """
+
+    id: int
+    at: float
+    level: str
+    kind: str
+    text: str
+    node: str | None = None
+    actor: str | None = None
+    reason: str | None = None
+    before: str | None = None
+    after: str | None = None
+    result: str | None = None
 
 
 _NODES = {

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from flask_msm.process.clock import Clock
 
-    from .events import Event
+    from .event_kinds import Event
 
 
 logger = logging.getLogger("flask_msm.events")

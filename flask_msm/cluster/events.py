@@ -6,10 +6,11 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from itertools import count
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from flask_msm.process.locks import ProcessLock
 
+from .event_kinds import Event
 from .event_log import EventLog
 
 
@@ -20,29 +21,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("flask_msm.events")
 
 RING = 1000
-
-
-class Event(NamedTuple):
-    """Something that changed.
-
-    Attributes:
-        id: Rises by one for each event of this process.
-        at: When, seconds since the epoch.
-        before: What held until then, if something was changed.
-        after: What holds since then.
-    """
-
-    id: int
-    at: float
-    level: str
-    kind: str
-    text: str
-    node: str | None = None
-    actor: str | None = None
-    reason: str | None = None
-    before: str | None = None
-    after: str | None = None
-    result: str | None = None
 
 
 class Events:
