@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import subprocess
 import tomllib
+from graphlib import TopologicalSorter
 from pathlib import Path
 
+import grimp
 import pytest
 from mutations.mutations import MUTATIONS
 
@@ -110,3 +112,12 @@ def test_the_text_that_a_mutation_replaces_stands_once_in_its_file(mutation):
 
     assert text.count(mutation.before) == 1
     assert all((ROOT / "tests" / "unit" / name).exists() for name in mutation.tests.split())
+
+
+def test_no_files_import_one_another_but_a_session_and_what_stands_behind_it():
+    graph = grimp.build_graph("flask_msm", "flask_msm_dashboard", cache_dir=None)
+    imports = {name: set(graph.find_modules_directly_imported_by(name)) for name in graph.modules}
+
+    imports["flask_msm.sessions.session"].remove("flask_msm.sessions.unit_of_work")
+
+    TopologicalSorter(imports).prepare()  # names a circle if there is one
