@@ -8,14 +8,16 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from flask import Flask, session
 from support.dashboard import PAGES, client_of, make_app
 from support.fake_console import FakeConsole
 from support.fleet_scenes import SCENES, all_well, large, lost, node_down, partial
 
+from flask_msm import MemcachedSessionManager
 from flask_msm.operations.snapshot import BlacklistEntry, SessionFacts
 from flask_msm.operations.state.formatting import UNKNOWN
 from flask_msm.operations.statistics import Histogram, Traffic
-from flask_msm_dashboard import Access
+from flask_msm_dashboard import Access, loopback_only
 from flask_msm_dashboard.context import STATIC
 from flask_msm_dashboard.script_texts import script_texts
 
@@ -113,6 +115,38 @@ def test_while_memcached_is_down_the_page_says_whom_it_sees():
     assert "on its host only" in html
     nodes = words(page("nodes/", SCENES["all_down"]()))
     assert "Last numbers at 20:48:19: 184,220 items, 61 % full" in nodes
+
+
+def test_without_nodes_no_page_says_that_nothing_happened_or_that_all_is_on_nodes():
+    app = Flask("shop")
+    app.config.from_mapping(SECRET_KEY="x", MSM_ADMIN_ACCESS=loopback_only)
+    MemcachedSessionManager(app)
+    client = app.test_client()
+
+    @app.get("/")
+    def count():
+        session["visits"] = session.get("visits", 0) + 1
+        return "counted"
+
+    for _ in range(2):
+        client.get("/")
+    text = words(client.get("/msm-admin/").text)
+
+    assert "Sessions stay on this host: no node is configured" in text
+    assert text.count("Not counted: no node is configured") == 5
+    assert "No worker reports: no node is configured" in text
+    for claim in (
+        "MSM_REPLICAS",
+        "All are on",
+        "No session was",
+        "No cookie was",
+        "0 of 0",
+        "Only",
+    ):
+        assert claim not in text.replace("Only one copy left", "")
+    assert "Set MSM_NODES, and all of them are shown" in words(
+        client.get("/msm-admin/workers/").text
+    )
 
 
 def test_a_reader_sees_no_buttons_and_is_told_why():

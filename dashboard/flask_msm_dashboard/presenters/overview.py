@@ -43,7 +43,7 @@ class Sure:
 def sure_of(snapshot: Snapshot) -> tuple[Sure, ...]:
     """Return whether nodes answer, workers agree, and a node may be restarted."""
     if not snapshot.nodes:
-        return (_workers(snapshot),)
+        return ()
     up, total = len(facts.answering(snapshot)), len(snapshot.nodes)
     nodes = Sure(
         "ok" if up == total else "bad" if facts.down(snapshot) else "off",

@@ -120,6 +120,8 @@ def by_host(rows: Iterable[WorkerRow]) -> dict[str, list[WorkerRow]]:
 
 def reporting(snapshot: Snapshot) -> str:
     """Return in words how much of the fleet is seen."""
+    if not snapshot.nodes:
+        return _("No worker reports: no node is configured")
     observer = snapshot.observer
     seen, known = observer.workers_seen, observer.workers_known
     if observer.source == "host":
@@ -139,6 +141,8 @@ def workers_note(snapshot: Snapshot) -> str:
     """Return the sentence under the chips."""
     workers = facts.living(snapshot)
     here = _("You are reading worker {id}.", id=snapshot.observer.worker)
+    if not snapshot.nodes:
+        return f"{_('Workers report to nodes.')} {here}"
     odd = [worker for worker in workers if worker.mode != snapshot.mode]
     if not odd:
         mode = mode_name(snapshot.mode).lower()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from . import facts
@@ -93,7 +93,7 @@ def numbers(snapshot: Snapshot) -> list[Number]:
     waiting = _("Waiting for the first session") if facts.is_new(snapshot) else ""
     traffic = snapshot.traffic
     alone = bool(snapshot.nodes) and not facts.answering(snapshot)
-    return [
+    shown = [
         _lost(snapshot),
         _one_copy(snapshot),
         _kept(snapshot),
@@ -102,11 +102,18 @@ def numbers(snapshot: Snapshot) -> list[Number]:
         _hits(snapshot, traffic, waiting, alone=alone),
         _failed(traffic, waiting),
     ]
+    if snapshot.nodes:
+        return shown
+    # What is counted is counted where nodes are asked: nothing is known, not even that it is none.
+    note = _("Not counted: no node is configured")
+    return [replace(one, raw=None, value=UNKNOWN, note=note) for one in shown]
 
 
 def traffic_text(snapshot: Snapshot) -> str:
     """Return how much was done in the window, and how much of it failed."""
     traffic = snapshot.traffic
+    if not snapshot.nodes:
+        return _("Not counted: no node is configured.")
     if traffic is None:
         return _("No session was asked for yet.")
     rate = facts.operations(snapshot) / facts.elapsed(snapshot)
