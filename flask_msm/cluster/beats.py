@@ -55,7 +55,7 @@ class Question(NamedTuple):
     """What a node is asked in a tick.
 
     Attributes:
-        watched: Names of workers, by the keys of their beats.
+        watched: Names of workers, by the keys of their beats; empty for what is of no worker.
         beats: Times to live of the beats that are left there, seconds, by key.
     """
 
@@ -91,6 +91,8 @@ class Beats:
         self._usable = usable
         self._interval = interval
         self._clock = clock
+        #: Another fleet lives, which cannot read what this one shares.
+        self.is_called = False
         self._hearts: dict[str, _Heart] = {}
         self._beat_at = -math.inf
         self._life = math.ceil(GONE_AFTER * interval) + 1
@@ -103,6 +105,18 @@ class Beats:
     def pulse(self, sealer: bytes) -> str:
         """Return the key of the beat of the whole fleet that seals so, which is on every node."""
         return f"{self._prefix}{BEATS}of-{sealer.hex()}"
+
+    def call(self, sealer: bytes) -> str:
+        """Return the key under which the fleet that seals so is told that another one lives."""
+        return f"{self._prefix}{BEATS}to-{sealer.hex()}"
+
+    def meeting(self, sealer: bytes) -> Question:
+        """Return what to ask a node that holds what the fleet that seals so shares.
+
+        Whether that fleet lives; and it is told, for as long as this is asked in each tick.
+        """
+        life = math.ceil(BEATS_AFTER * self._interval)
+        return Question({self.pulse(sealer): ""}, {self.call(sealer): life})
 
     def places(self, name: str) -> list[str]:
         """Return the nodes on which a worker beats."""
@@ -120,6 +134,9 @@ class Beats:
             key = self.key(one.name)
             for node_id in asked if self._is_late(one) else self._places(one.name, asked):
                 asked[node_id].watched[key] = one.name
+        # Those that call do so on every node.
+        for node_id in self._places(me, asked)[:1]:
+            asked[node_id].watched[self.call(self._sealer())] = ""
         now = self._clock.monotonic()
         if beating and now - self._beat_at >= (BEATS_AFTER - 0.5) * self._interval:
             pulse = self.pulse(self._sealer())
@@ -147,6 +164,7 @@ class Beats:
     ) -> None:
         """Take note of what nodes answered, the cas ids by key and id of the node."""
         now = self._clock.monotonic()
+        call = self.call(self._sealer())
         answers: dict[str, dict[str, bytes]] = {}
         asked_of: dict[str, int] = {}
         for node_id, found in answered.items():
@@ -156,6 +174,9 @@ class Beats:
             if question.beats:
                 self._beat_at = now
             for key, name in question.watched.items():
+                if key == call:
+                    self.is_called = key in found
+                    continue
                 asked_of[name] = asked_of.get(name, 0) + 1
                 answers.setdefault(name, {})
                 if key in found:

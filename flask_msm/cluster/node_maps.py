@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from flask_msm.memcached.client import MemcachedNode
     from flask_msm.record.keys import Keyring
 
+    from .beats import Question
     from .node_identity import Identities
     from .shared_map import SharedMap
 
@@ -156,14 +157,15 @@ class NodeMaps:
         seen = {key: looks[key].token.unique for key in watched if key in looks}
         return Held(found, shown, seen)
 
-    def beats(self, node: MemcachedNode, keys: Iterable[str], deadline: float) -> dict[str, bytes]:
-        """Return the cas ids of the beats that are there, by key.
+    def beats(self, node: MemcachedNode, asked: Question, deadline: float) -> dict[str, bytes]:
+        """Return the cas ids of the beats that are there, by key, and leave others if it can.
 
         Raises:
             NodeError: It failed.
         """
+        keys = asked.watched
         if node.can_look:
-            looks = node.look([], keys, deadline, beats={})
+            looks = node.look([], keys, deadline, beats=asked.beats)
             return {key: look.token.unique for key, look in looks.items()}
         return {key: item.token.unique for key, item in node.get_many(keys, deadline).items()}
 

@@ -231,9 +231,13 @@ class WorkerRegistry:
         beats = self.beats
         return {} if beats is None else beats.survey(unknown, everywhere=everywhere)
 
-    def pulse_of(self, foreign: bytes) -> str:
-        """Return the key that another fleet, which left a *foreign* map, beats under."""
-        return self.beats.pulse(sealer_of(foreign)) if self.beats is not None else ""
+    def meeting(self, foreign: bytes) -> Question | None:
+        """Return what to ask a node where another fleet left a *foreign* map."""
+        return self.beats.meeting(sealer_of(foreign)) if self.beats is not None else None
+
+    def is_called(self) -> bool:
+        """Return whether another fleet lives that cannot read what this one shares."""
+        return self.beats is not None and self.beats.is_called
 
     def hear(
         self, asked: Mapping[str, Question], answered: Mapping[str, Mapping[str, bytes]]

@@ -164,7 +164,9 @@ class Membership:
         changes += lost
         pulled = {node_id: found.maps for node_id, found in held.items()}
         strangers = self._signs_of_strangers(held, until)
-        self._foreign = self._strangers.look(pulled, strangers, now=self.clock.monotonic())
+        self._foreign = self._strangers.look(
+            pulled, strangers, called=self.workers.is_called(), now=self.clock.monotonic()
+        )
         self._compare(held, keeps=keeps, restoring=restoring)
         # When it is known what others found.
         self.conditions.settle()
@@ -447,19 +449,20 @@ class Membership:
         self, held: Mapping[str, Held], until: float | None
     ) -> dict[str, bytes]:
         """Return what shows that another fleet lives, by id of the nodes that hold its maps."""
-        pulses = {
-            node_id: self.workers.pulse_of(found.maps[0].raw or b"")
+        asked = {
+            node_id: question
             for node_id, found in held.items()
             if found.maps[0].foreign
+            and (question := self.workers.meeting(found.maps[0].raw or b"")) is not None
         }
         signs, _ = self._each(
-            pulses, lambda id_, by: self._maps.beats(self.nodes[id_], [pulses[id_]], by), until
+            asked, lambda id_, by: self._maps.beats(self.nodes[id_], asked[id_], by), until
         )
         return {node_id: b"".join(found.values()) for node_id, found in signs.items()}
 
     def _survey(self, asked: Mapping[str, Question], until: float | None) -> list[Change]:
         def ask(node_id: str, deadline: float) -> Mapping[str, bytes]:
-            return self._maps.beats(self.nodes[node_id], asked[node_id].watched, deadline)
+            return self._maps.beats(self.nodes[node_id], asked[node_id], deadline)
 
         beats, changes = self._each(asked, ask, until)
         self.workers.hear(asked, beats)

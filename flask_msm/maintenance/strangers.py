@@ -3,16 +3,17 @@
 Two applications of one ``MSM_KEY_PREFIX`` with different secrets cannot read what the other shares:
 neither learns what the other finds, so neither may believe a node alone. Or the secret was
 changed without a fallback: then the other fleet does not live any more, and its maps stand still.
+
+Who finds the maps of another fleet tells it so, by a beat (``cluster/beats.py``).
 """
 
 from __future__ import annotations
 
-from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from flask_msm.cluster.conditions import Conditions
     from flask_msm.cluster.events import Events
@@ -23,6 +24,31 @@ if TYPE_CHECKING:
 FOREIGN = "foreign_fleet"
 #: Probe intervals for which the list of workers must not change before its fleet is not alive.
 STILL_FOR = 10
+_ADVICE = (
+    "Give each application an own MSM_KEY_PREFIX; when SECRET_KEY or MSM_ENCRYPTION_KEYS was"
+    " changed, this ends with the last old worker"
+)
+_CALLED = (
+    "workers of another application, or of this one with other keys, use the same nodes and"
+    " MSM_KEY_PREFIX: they know none of the sessions that are kept here, and sign their users out."
+    f" {_ADVICE}"
+)
+
+
+class _Seen(NamedTuple):
+    """What a node shows of another fleet.
+
+    Attributes:
+        raw: Its list of workers.
+        beat: Cas id of its beat, empty for none.
+        since: Since when both are as they are, monotonic time in seconds.
+        lives: They have changed since they were seen first.
+    """
+
+    raw: bytes | None
+    beat: bytes
+    since: float
+    lives: bool
 
 
 class Strangers:
@@ -37,11 +63,15 @@ class Strangers:
         self._conditions = conditions
         self._events = events
         self._patience = STILL_FOR * interval
-        #: What the list of workers and the beats were, and since when, by node id.
-        self._seen: dict[str, tuple[bytes, float]] = {}
+        self._seen: dict[str, _Seen] = {}
 
     def look(
-        self, pulled: Mapping[str, list[Fetched]], signs: Mapping[str, bytes], *, now: float
+        self,
+        pulled: Mapping[str, list[Fetched]],
+        signs: Mapping[str, bytes],
+        *,
+        called: bool,
+        now: float,
     ) -> bool:
         """Return whether another fleet lives on a node; let maps be replaced that stand still.
 
@@ -49,34 +79,43 @@ class Strangers:
             pulled: What nodes hold, by node id: the control map first, then the workers. What may
                 be replaced is changed in it.
             signs: What changes as long as the other fleet beats, by node id.
+            called: Another fleet lives, and found the maps of this one.
             now: Monotonic time, seconds.
         """
+        self._conditions.note(FOREIGN, "fleet", _CALLED if called else None, error=True)
         present = False
         for node_id, maps in pulled.items():
-            lasts = maps[0].foreign and not self._stands_still(
-                node_id, (maps[1].raw or b"") + signs.get(node_id, b""), now
-            )
-            present |= lasts
+            seen = self._look_at(node_id, maps, signs.get(node_id, b""), now)
             text = (
                 f"{node_id} holds what another application shares, or this one with other keys:"
-                " no node is believed alone. Give each application an own MSM_KEY_PREFIX; when"
-                " SECRET_KEY or MSM_ENCRYPTION_KEYS was changed, this ends with the last old worker"
+                f" no node is believed alone. {_ADVICE}"
             )
+            # What has not changed yet may be what the workers before a restart left behind.
+            lives = seen is not None and seen.lives
             self._conditions.note(
-                FOREIGN, node_id, text if lasts else None, node=node_id, error=True
+                FOREIGN, node_id, text if lives else None, node=node_id, error=True
             )
-            if lasts or not maps[0].foreign:
+            if seen is None or now - seen.since < self._patience:
+                present |= seen is not None
                 continue
-            self._seen.pop(node_id, None)
+            del self._seen[node_id]
             maps[:] = [found._replace(foreign=False) for found in maps]
             said = f"{node_id}: the maps of a fleet that does not live any more are replaced"
             self._events.add("warning", "foreign_maps_replaced", said, node=node_id)
         return present
 
-    def _stands_still(self, node_id: str, signs: bytes, now: float) -> bool:
-        data = blake2b(signs).digest()
-        before, since = self._seen.get(node_id, (b"", now))
-        if before != data:
-            self._seen[node_id] = data, now
-            return False
-        return now - since >= self._patience
+    def _look_at(
+        self, node_id: str, maps: Sequence[Fetched], beat: bytes, now: float
+    ) -> _Seen | None:
+        """Return what is known of another fleet on a node, ``None`` if none is there."""
+        before = self._seen.pop(node_id, None)
+        if not maps[0].foreign:
+            return None
+        seen = _Seen(maps[1].raw, beat, now, lives=False)
+        if before is not None and before[:2] == seen[:2]:
+            seen = before
+        elif before is not None:
+            # A beat that goes is no sign of life.
+            seen = seen._replace(lives=before.lives or before.raw != seen.raw or beat != b"")
+        self._seen[node_id] = seen
+        return seen

@@ -6,9 +6,12 @@ import pytest
 from support.crew import Crew
 from support.fake_node import FakeNode
 
+from flask_msm.cluster.beats import BEATS, BEATS_AFTER
+from flask_msm.cluster.conditions import ROUNDS
 from flask_msm.cluster.node_identity import KEY_SUFFIX, Identities
 from flask_msm.cluster.workers import DIFFER_AFTER, GONE_AFTER
 from flask_msm.maintenance.strangers import STILL_FOR
+from flask_msm.operations.state.verdict import verdict
 
 
 UNTIL = 1e9
@@ -18,6 +21,12 @@ def exchange(crew, first, second):
     """Let the memory of one node answer under the id of the other, and the other way round."""
     one, other = crew.nodes[first], crew.nodes[second]
     one.items, other.items = other.items, one.items
+
+
+def beats_expire(crew):
+    for node in crew.nodes.values():
+        for key in [key for key in node.items if BEATS in key]:
+            del node.items[key]
 
 
 def trusted(worker):
@@ -271,6 +280,50 @@ def test_another_fleet_on_the_same_keys_is_an_error_and_no_node_is_believed(crew
     report = strangers.console.check()
     assert not report.all_up
     assert all("MSM_KEY_PREFIX" in finding.text for finding in report.nodes)
+
+
+def test_the_fleet_whose_records_another_one_finds_knows_it_two_intervals_later(crew):
+    for _ in range(BEATS_AFTER + 1):
+        crew.tick()
+    crew.workers.append(crew.hire(SECRET_KEY="another"))
+
+    crew.tick()
+    crew.tick()
+
+    *here, _ = crew.workers
+    for worker in here:
+        assert not worker.console.check().all_up
+        found = verdict(worker.console.survey())
+        assert (found.level, found.code) == ("bad", "foreign_fleet")
+        assert trusted(worker) == {"n1", "n2", "n3"}
+
+
+def test_the_alarm_of_another_fleet_ends_after_its_last_worker(crew, strangers):
+    for _ in range(4):
+        crew.tick()
+    crew.workers.remove(strangers)
+    assert crew.workers[0].cluster.conditions.lasting()
+
+    beats_expire(crew)
+    for _ in range(ROUNDS + 2):
+        crew.tick()
+
+    assert crew.workers[0].cluster.conditions.lasting() == []
+
+
+def test_a_restart_of_all_workers_with_another_key_is_no_alarm(crew, strangers):
+    crew.workers.remove(strangers)
+    for _ in range(BEATS_AFTER + 1):
+        crew.tick()
+    crew.workers = [strangers]
+
+    for number in range(STILL_FOR + 2 * GONE_AFTER):
+        if number == GONE_AFTER:
+            beats_expire(crew)
+        crew.tick()
+        assert strangers.cluster.conditions.lasting() == []
+
+    assert events(strangers, "foreign_maps_replaced")
 
 
 def test_maps_of_a_fleet_that_does_not_live_any_more_are_replaced(crew, strangers):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from . import facts
+from .attention import mistakes
 from .formatting import number
 from .texts import _, listed, plural
 
@@ -40,6 +41,7 @@ def verdict(snapshot: Snapshot) -> Verdict:
         _without_nodes,
         _no_answer,
         _losing,
+        _mistaken,
         _degraded,
         _unreached,
         _recovering,
@@ -140,6 +142,14 @@ def _losing(snapshot: Snapshot) -> Verdict | None:
         text=text,
         since=lost.since,
     )
+
+
+def _mistaken(snapshot: Snapshot) -> Verdict | None:
+    for item in mistakes(snapshot):
+        return Verdict(
+            level="bad", code=item.code, title=item.title, text=item.hurt, since=item.since
+        )
+    return None
 
 
 def _degraded(snapshot: Snapshot) -> Verdict | None:
