@@ -1,8 +1,10 @@
-"""Looks again at cookies that found no session, in each tick, at a few at a time.
+"""Looks again at cookies that found no session, in each tick.
 
 A refused cookie counts as lost only if a node has its session, signed with a key that is not known
-here: strangers can send cookies, but do not know the ids of sessions. A session of which no store
-knew counts as lost until it is found.
+here: strangers can send cookies, but do not know the ids of sessions. All that wait are looked at
+while there is time: a node has none of those that are forged, so a thousand take it a millisecond,
+and those of users do not wait behind them. A session of which no store knew counts as lost until
+it is found.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from flask_msm.storage.failover import FailoverStore
 
 
-#: Most cookies of each kind that are looked at in one tick.
+#: Most cookies that nodes are asked for at a time, and most of sessions that are read in one tick.
 MOST = 64
 
 
@@ -32,7 +34,7 @@ class LostWatch:
     """Looks again for the sessions of cookies, for one worker.
 
     Args:
-        timeout: Time in seconds one node may take, and all sessions of which no store knew.
+        timeout: Time in seconds one node may take, and all cookies of each kind.
     """
 
     losses: LostSessions
@@ -42,15 +44,19 @@ class LostWatch:
 
     def look(self) -> None:
         """Look at what is to be looked at again."""
-        if self.losses.open[Reason.REFUSED]:
-            self._look_at_refused()
+        refused, until = list(self.losses.open[Reason.REFUSED].items()), self._by()
+        while refused and self.clock.monotonic() < until:
+            self._look_at_refused(refused[:MOST])
+            del refused[:MOST]
         if self.losses.open[Reason.NOT_KNOWN] and self.store.mode.mode is Mode.DISTRIBUTED:
             self._ask_again()
 
-    def _look_at_refused(self) -> None:
+    def _by(self) -> float:
+        return self.clock.monotonic() + self.timeout
+
+    def _look_at_refused(self, waiting: list[tuple[str, str]]) -> None:
         """Find those whose sessions are signed with a key that is not known here."""
         nodes = self.store.nodes
-        waiting = list(self.losses.open[Reason.REFUSED].items())[:MOST]
         keys = [key for _, key in waiting]
         answered: set[str] = set()
         foreign: set[str] = set()
@@ -59,7 +65,7 @@ class LostWatch:
             if not asked or not nodes.views.rights(node_id).joined:
                 continue
             try:
-                items = node.get_many(asked, self.clock.monotonic() + self.timeout)
+                items = node.get_many(asked, self._by())
             except NodeError:
                 continue
             answered.update(asked)
@@ -73,7 +79,7 @@ class LostWatch:
     def _ask_again(self) -> None:
         """Find out about those of which no store knew."""
         waiting = self.losses.open[Reason.NOT_KNOWN]
-        deadline = self.clock.monotonic() + self.timeout
+        deadline = self._by()
         for digest, key in list(waiting.items())[:MOST]:
             if self.clock.monotonic() >= deadline:
                 break

@@ -221,7 +221,7 @@ def test_workers_with_another_secret_are_told_from_forged_cookies(sites_of):
 
     item = red(site, "lost_key_unknown")
     assert "SECRET_KEY was changed" in item.text
-    # A tick looks at some of them, and reports go with the ticks.
+    # Reports go with the ticks.
     wait_until(lambda: seen(site).lost.key_unknown == LOST, "all of them are counted")
 
 
