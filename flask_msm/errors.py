@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-_ADVICE = "Store plain data (an id, not the object), or register the type with the codec."
-
-
 class MsmError(Exception):
     """Root of all errors of this package."""
 
@@ -88,6 +85,8 @@ class SerializationError(MsmError, TypeError):
         raised: Name of the class of what the codec raised, empty if it was not asked.
     """
 
+    _advice = "Store plain data (an id, not the object), or register the type with the codec."
+
     def __init__(
         self,
         attribute: str | None,
@@ -105,7 +104,7 @@ class SerializationError(MsmError, TypeError):
         self.reason = reason
         self.raised = raised
         # Without an attribute it is a name that cannot be stored: no value is to blame.
-        advice = "" if attribute is None else f"{_ADVICE} "
+        advice = "" if attribute is None else f"{self._advice} "
         super().__init__(
             f"session attribute {quoted(path)} ({type_name}) set in endpoint"
             f" {endpoint or 'unknown'!r} cannot be stored: {reason}. {advice}The session keeps what"
@@ -121,6 +120,8 @@ class SessionTooLargeError(SerializationError):
         limit: The largest size allowed, in bytes (``MSM_MAX_RECORD_SIZE``, or less if a node
             allows less).
     """
+
+    _advice = "Keep large data elsewhere, and its id in the session."
 
     def __init__(self, *, size: int, limit: int, largest: str, endpoint: str | None) -> None:
         self.size = size

@@ -174,6 +174,18 @@ def test_a_custom_policy_decides_by_attribute():
         shop.do(write(other=LOCK))
 
 
+def test_the_error_of_a_session_too_large_does_not_advise_to_register_a_type():
+    (shop,) = make_workers(1, MSM_MAX_RECORD_SIZE=1024)
+
+    with pytest.raises(SessionTooLargeError) as caught:
+        shop.do(write(small=1, big="x" * 2_000))
+
+    text = str(caught.value)
+    for part in ("'big'", "allowed are 1024 (MSM_MAX_RECORD_SIZE)", "Keep large data elsewhere"):
+        assert part in text
+    assert "register" not in text
+
+
 def test_a_custom_policy_gets_the_facts_of_a_failure():
     seen = []
     (shop,) = make_workers(
