@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from flask_msm.process.ending import to_the_end
 from flask_msm.process.locks import ProcessLock
 
 
@@ -127,8 +128,11 @@ class Scheduler:
 
     def _at_exit(self) -> None:
         if self._pid == os.getpid():
-            self.stop()
-            self._leave()
+            to_the_end(self._end)
+
+    def _end(self) -> None:
+        self.stop()
+        self._leave()
 
 
 def _scheduler_class() -> Any:

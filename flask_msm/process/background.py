@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from .ending import to_the_end
 from .locks import ProcessLock
 
 
@@ -141,9 +142,12 @@ class Background:
             return
         self.flush(timeout)
         self._pid = 0
-        atexit.unregister(self.close)
+        atexit.unregister(self._at_exit)
         self._add(None)
         thread.join(timeout)
+
+    def _at_exit(self) -> None:
+        to_the_end(self.close)
 
     def _add(self, job: Job | None, after: float = 0.0) -> None:
         self._jobs.put((job, after))
@@ -164,7 +168,7 @@ class Background:
             )
             self._thread.start()
             self._pid = os.getpid()
-            atexit.register(self.close)
+            atexit.register(self._at_exit)
             return True
 
     def _work(self, jobs: Jobs) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from flask_msm.cluster.mode import Mode
 from flask_msm.errors import UnknownRecordError
+from flask_msm.process.ending import to_the_end
 from flask_msm.process.forks import forget_in_children
 from flask_msm.process.locks import ProcessLock
 from flask_msm.record.keys import DIGEST_LENGTH
@@ -126,7 +127,10 @@ class WriteBehind:
         self._queue.close(timeout)
         if not self.hand_over(self._clock.monotonic() + timeout, patience=0.0):
             self._keep_all()
-        atexit.unregister(self.close)
+        atexit.unregister(self._at_exit)
+
+    def _at_exit(self) -> None:
+        to_the_end(self.close)
 
     def hand_over(self, until: float | None = None, *, patience: float | None = None) -> bool:
         """Hand over all that waits.
@@ -223,8 +227,8 @@ class WriteBehind:
         self._hurries = False
         self._scheduled = self._queue.put(self._work, after=TICK)
         if self._scheduled:
-            atexit.unregister(self.close)
-            atexit.register(self.close)
+            atexit.unregister(self._at_exit)
+            atexit.register(self._at_exit)
         return self._scheduled
 
     def _work(self, _: float) -> None:

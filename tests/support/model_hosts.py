@@ -201,7 +201,7 @@ class HostWorker(Worker):
         path = self.parts.cluster.fast_path
         if isinstance(path, StickyPath) and path.behind._journal is not None:
             path.behind._journal.forget()
-            atexit.unregister(path.behind.close)
+            atexit.unregister(path.behind._at_exit)
         self.parts.local._shelves.opened.marks.forget()
 
     def _finished(self, task) -> None:

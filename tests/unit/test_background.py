@@ -218,6 +218,48 @@ def test_jobs_queued_when_a_process_ends_are_done():
     assert (done.returncode, done.stdout, done.stderr) == (0, "0\n1\n2\n", "")
 
 
+def test_jobs_are_done_when_a_process_that_ends_is_asked_to_end_again():
+    """As gunicorn's gevent workers are by a Ctrl-C: what waits then raises ``SystemExit``."""
+    script = """
+        import os, signal, sys, threading
+        from flask_msm.process.clock import SystemClock
+        from flask_msm.process.background import Background
+        from flask_msm.testing.memcached import wait_until
+
+        def waits_for_the_end():
+            frame, names = sys._current_frames()[threading.main_thread().ident], []
+            while frame:
+                names.append(frame.f_code.co_name)
+                frame = frame.f_back
+            return names[0] == "wait" and "close" in names
+
+        def ask(_):
+            wait_until(waits_for_the_end, "the process to end")
+            os.kill(os.getpid(), signal.SIGUSR1)
+            wait_until(asked.is_set, "the signal to be handled")
+
+        def handle(*_):
+            asked.set()
+            raise SystemExit
+
+        asked = threading.Event()
+        signal.signal(signal.SIGUSR1, handle)
+        background = Background("jobs", clock=SystemClock(), deadline=5)
+        background.put(ask)
+        background.put(lambda _: os.write(1, b"done"))
+    """
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(script)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done", "")
+
+
 def test_a_job_that_waits_is_done_when_its_time_has_come(background):
     done = threading.Event()
 

@@ -139,6 +139,23 @@ def test_a_process_that_ends_leaves_the_fleet_once(make, job):
     assert not scheduler.running
 
 
+def test_a_process_that_is_asked_to_end_again_leaves_the_fleet(job):
+    left = []
+
+    def leave():
+        left.append(1)
+        if len(left) == 1:
+            raise SystemExit
+
+    scheduler = Scheduler(job, name="shop", interval=3600, leave=leave)
+    scheduler.start()
+
+    scheduler._at_exit()
+
+    assert left == [1, 1]
+    assert not scheduler.running
+
+
 def test_a_copy_of_a_process_does_not_believe_that_it_is_running(make, job, monkeypatch):
     """After a fork the scheduler has the state of running, and its thread is not there."""
     scheduler = make(interval=3600)
