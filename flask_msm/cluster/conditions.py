@@ -8,6 +8,10 @@ is one event when it begins and one when it ends.
 An entry belongs to the worker that wrote it. When that worker does not find it any more, or is not
 seen any more, a worker that still finds it takes the entry over; if none does, the entry is
 removed after ``ROUNDS`` ticks, by any worker.
+
+Workers that find the same at once learn of each other at a node that both reach, and one reports
+it. Two that have no node in common report it twice, unless a third one tells them in time: a wait
+that makes this rare would make each report late.
 """
 
 from __future__ import annotations
