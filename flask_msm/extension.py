@@ -264,8 +264,9 @@ class MemcachedSessionManager:
             timeout: Time in seconds to wait for that.
 
         Returns:
-            A report: ``all_up``, ``nodes`` with ``node``, ``up`` and ``text`` of each, and
-            ``waits_for``, what has to be over before.
+            A report: ``all_up``, ``nodes`` with ``node``, ``up`` and ``text`` of each,
+            ``waits_for``, what has to be over before, and ``lost``, whether sessions are being
+            lost beside that, in words.
         """
         return self.state(app).console.check(timeout)
 

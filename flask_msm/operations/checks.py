@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from flask_msm.cluster.shared_map import Fetched
     from flask_msm.process.clock import Clock
 
+    from .losses import Lost
     from .state.readiness import Wait
 
 
@@ -45,11 +46,14 @@ class Report(NamedTuple):
         all_up: Every node is up, and every worker says so: losing any one of them loses nothing.
         nodes: One finding each.
         waits_for: What has to be over before, in words; empty when *all_up*.
+        lost: That sessions are being lost, in words; empty if not. Nodes that are up may be
+            restarted all the same, and it does not end by waiting.
     """
 
     all_up: bool
     nodes: tuple[Finding, ...]
     waits_for: tuple[str, ...] = ()
+    lost: str = ""
 
 
 #: Time in seconds between two looks.
@@ -84,7 +88,7 @@ def wait_for_nodes(
         time.sleep(PAUSE)
 
 
-def judged(findings: Sequence[Finding], waits: Sequence[Wait]) -> Report:
+def judged(findings: Sequence[Finding], waits: Sequence[Wait], lost: Lost | None = None) -> Report:
     """Return what follows from the nodes themselves and from what their workers report."""
     seen = {wait.node: wait.text for wait in reversed(waits) if wait.node is not None}
     nodes = tuple(
@@ -96,7 +100,10 @@ def judged(findings: Sequence[Finding], waits: Sequence[Wait]) -> Report:
     )
     found = [f"{finding.node} {finding.text}" for finding in nodes if not finding.up]
     found += [wait.text for wait in waits if wait.node is None]
-    return Report(not found, nodes, tuple(found))
+    losing = ""
+    if lost is not None and lost.too_many:
+        losing = f"sessions are being lost, {lost.lost} in 15 minutes: flask msm status says why"
+    return Report(not found, nodes, tuple(found), losing)
 
 
 def check_nodes(cluster: Cluster, clock: Clock, node_time: float) -> tuple[Finding, ...]:

@@ -162,16 +162,18 @@ def check(console: Console, timeout: float, *, all_up: bool, as_json: bool) -> N
     """Say whether the next node may be restarted.
 
     Whether losing any one node would lose nothing; exit code 0 if so, 1 if not, with what it waits
-    for. By the same rule as status, but for sessions that are lost already. Nodes that are up are
-    looked at as well: whether they list their keys, which rebuilds need, and whether records under
-    this application's prefix are signed with its secrets. At most 2,000 records and 5 seconds for
-    each node.
+    for. By the same rule as status: 1 also while sessions are being lost. With --all-up that is
+    said and does not count, for it does not end by waiting. Nodes that are up are looked at as
+    well: whether they list their keys, which rebuilds need, and whether records under this
+    application's prefix are signed with its secrets. At most 2,000 records and 5 seconds for each
+    node.
     """
     report = console.check(timeout if all_up else 0.0, on_wait=_said_once())
     fit = [one.node for one in report.nodes if one.answers and not one.drained]
     inspection = console.inspect(fit)
-    _show_check(report, inspection, as_json=as_json)
-    raise SystemExit(0 if report.all_up and not inspection.troubles else 1)
+    is_safe = report.all_up and not inspection.troubles
+    _show_check(report, inspection, is_safe=is_safe, as_json=as_json)
+    raise SystemExit(0 if is_safe and (all_up or not report.lost) else 1)
 
 
 @looking("probe")
@@ -238,20 +240,24 @@ def _said_once() -> Callable[[Report], None]:
     return say
 
 
-def _show_check(report: Report, inspection: Inspection, *, as_json: bool) -> None:
-    safe = report.all_up and not inspection.troubles
+def _show_check(report: Report, inspection: Inspection, *, is_safe: bool, as_json: bool) -> None:
     facts = {
         "all_up": report.all_up,
-        "safe_to_restart": safe,
+        "safe_to_restart": is_safe,
         "waits_for": list(report.waits_for),
+        "lost": report.lost,
         "nodes": [finding._asdict() for finding in report.nodes],
         "looked_at": inspection.looked_at,
         "troubles": [trouble._asdict() for trouble in inspection.troubles],
     }
     lines = [f"{finding.node:<20} {finding.text}" for finding in report.nodes]
     lines += [f"to do: {trouble.node} {trouble.text}" for trouble in inspection.troubles]
+    lines += [f"to do: {report.lost}"] if report.lost else []
     lines += [f"waits: {text}" for text in report.waits_for]
-    lines.append(
-        "safe to restart the next node" if safe else "do not restart a node now: see what is above"
-    )
+    if not is_safe:
+        lines.append("do not restart a node now: see what is above")
+    elif report.lost:
+        lines.append("all nodes are up; find out why sessions are lost before one is restarted")
+    else:
+        lines.append("safe to restart the next node")
     show(facts, lines, as_json)

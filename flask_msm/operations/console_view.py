@@ -179,7 +179,7 @@ class ConsoleView:
                 return judged(findings, ())  # workers do not report
             cluster.reactions.look(within=node_time * len(findings))
             seen = self._builder.snapshot(self._observer().refresh(), cluster)
-            return judged(findings, waits_for(seen))
+            return judged(findings, waits_for(seen), seen.lost)
 
         return wait_for_nodes(look, self._clock, timeout, on_wait)
 

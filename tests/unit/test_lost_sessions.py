@@ -157,6 +157,22 @@ def test_one_tick_after_forty_of_sixty_users_were_signed_out_every_page_is_red_a
         assert first.steps
 
 
+def test_check_fails_while_sessions_are_lost_and_a_rolling_restart_is_told_of_it(crew):
+    worker = crew.workers[0]
+    run = worker.app.test_cli_runner().invoke
+    before = run(args=["msm", "check"])
+    for _ in range(12):
+        ask(worker, cookie_of(worker))
+    crew.tick()
+
+    alone, rolling = run(args=["msm", "check"]), run(args=["msm", "check", "--all-up"])
+
+    assert (before.exit_code, alone.exit_code, rolling.exit_code) == (0, 1, 0)
+    text = "to do: sessions are being lost, 12 in 15 minutes"
+    assert (text in before.output, text in alone.output, text in rolling.output) == (0, 1, 1)
+    assert "safe to restart" not in alone.output + rolling.output
+
+
 def test_what_is_lost_is_forgotten_after_a_quarter_of_an_hour(crew):
     ask(crew.workers[0], cookie_of(crew.workers[0]))
     assert lost(crew).lost == 1

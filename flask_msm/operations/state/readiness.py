@@ -1,7 +1,7 @@
 """Whether losing any one node would lose nothing, and what that waits for: one rule for all.
 
 *check*, *status*, the state document and the dashboard ask it. Sessions that were lost already are
-no part of it: they do not come back by waiting.
+no part of it, for they do not come back by waiting: each of the four reports them beside it.
 """
 
 from __future__ import annotations
