@@ -489,8 +489,9 @@ def _with_possible_replicas(settings: Settings) -> Settings:
     if not count or settings.replicas <= count:
         return settings
     _log.warning(
-        "MSM_REPLICAS is %d, but the number of MSM_NODES is %d: so many copies of each session",
+        "MSM_REPLICAS is %d, but the number of MSM_NODES is %d: each session has %s",
         settings.replicas,
         count,
+        "one copy" if count == 1 else f"{count} copies",
     )
     return replace(settings, replicas=count)

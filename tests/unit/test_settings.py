@@ -301,12 +301,19 @@ def test_replicas_are_at_most_the_nodes(config, expected):
     assert read(MSM_NODES=TWO_NODES, **config).replicas == expected
 
 
-def test_too_many_replicas_are_one_warning(caplog):
-    read(MSM_NODES=TWO_NODES, MSM_REPLICAS=3)
+@pytest.mark.parametrize(
+    ("nodes", "said"),
+    [
+        (TWO_NODES, "the number of MSM_NODES is 2: each session has 2 copies"),
+        ("a", "the number of MSM_NODES is 1: each session has one copy"),
+    ],
+)
+def test_too_many_replicas_are_one_warning_that_says_how_many_copies_there_are(caplog, nodes, said):
+    read(MSM_NODES=nodes, MSM_REPLICAS=3)
 
     (record,) = caplog.records
     assert (record.name, record.levelno) == ("flask_msm", logging.WARNING)
-    assert "MSM_REPLICAS is 3, but the number of MSM_NODES is 2" in record.getMessage()
+    assert record.getMessage() == f"MSM_REPLICAS is 3, but {said}"
 
 
 THREE_NODES = f"{TWO_NODES} b"
