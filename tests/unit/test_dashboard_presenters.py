@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 from dataclasses import replace
 
 import pytest
 from support.fleet_scenes import NOW, SCENES, all_down, all_well, draining, node_down, partial
 
+from flask_msm.cluster.conditions import Condition
+from flask_msm.memcached import wire
+from flask_msm.memcached.failures import classify
 from flask_msm.operations.snapshot import LocalStorage, Snapshot
 from flask_msm.operations.state import facts, formatting
 from flask_msm.operations.state.attention import attention
@@ -102,6 +107,39 @@ def test_the_worst_problem_comes_first():
     assert codes(partial()) == ["rebuilding", "worker_stale", "not_applied", "partial"]
     assert codes(draining()) == ["drained"]
     assert codes(all_well()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "setting"),
+    [
+        (socket.gaierror(), "MSM_NODES, or the name service"),
+        (wire.ProtocolError(), "Another program answers on n3"),
+        (ssl.SSLCertVerificationError(), "MSM_TLS_CONTEXT"),
+        (ssl.SSLError(), "MSM_TLS_CONTEXT"),
+        (wire.ServerError("CLIENT_ERROR", "unauthenticated"), "MSM_AUTH"),
+        (wire.ServerError("CLIENT_ERROR", "authentication failure"), "MSM_AUTH"),
+    ],
+)
+def test_a_node_that_no_start_would_help_is_not_asked_to_be_started(error, setting):
+    snapshot = node_down()
+    *others, gone = snapshot.nodes
+    failed = classify("n3", error)
+    gone = replace(gone, error=f"{type(failed).__name__}: {failed.reason}")
+
+    step = attention(with_nodes(snapshot, *others, gone))[0].steps[0]
+
+    assert setting in step
+    assert "Start memcached" not in step
+    assert "Start memcached" in attention(snapshot)[0].steps[0]
+
+
+def test_a_second_id_of_one_memcached_is_not_waited_for():
+    snapshot = partial()
+    filled = next(node for node in snapshot.nodes if facts.is_rebuilding(node))
+    twin = Condition("one_memory", filled.id, "one", filled.id, error=True, since=NOW, by="")
+
+    assert "rebuilding" in codes(snapshot)
+    assert "rebuilding" not in codes(replace(snapshot, conditions=(twin,)))
 
 
 def test_nodes_that_failed_alike_are_one_item():

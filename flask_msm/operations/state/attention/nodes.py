@@ -33,16 +33,29 @@ def nodes_down(snapshot: Snapshot) -> Iterator[Item]:
             link=_("Node {id}", id=nodes[0].id) if len(nodes) == 1 else _("Nodes"),
             hurt=_hurt(snapshot),
             steps=(
-                _(
-                    "Start memcached on {names}; one that hangs has to be ended first.",
-                    names=listed([_where(node) for node in nodes]),
-                ),
+                _remedy(error, names=listed([_where(node) for node in nodes])),
                 _("Nothing else: what returns is filled again by itself."),
                 _("Until then restart no other node.")
                 if facts.answering(snapshot)
                 else _("Until then restart no host: hosts keep what changes meanwhile."),
             ),
         )
+
+
+def _remedy(error: str, *, names: str) -> str:
+    """Return what to do first; the errors are those of ``memcached/failures.py``."""
+    match error:
+        case "its name does not resolve":
+            return _("Correct {names} in MSM_NODES, or the name service.", names=names)
+        case "does not speak memcached":
+            return _("Another program answers on {names}: correct MSM_NODES.", names=names)
+        case "its TLS certificate is not trusted" | "TLS failed":
+            return _("Compare MSM_TLS_CONTEXT with the TLS of {names}.", names=names)
+        case "wants a password" | "refused the password":
+            return _("Compare MSM_AUTH with the password of {names}.", names=names)
+        case _other:
+            text = "Start memcached on {names}; one that hangs has to be ended first."
+            return _(text, names=names)
 
 
 def _where(node: Node) -> str:
@@ -71,6 +84,8 @@ def _hurt(snapshot: Snapshot) -> str:
 
 def odd_nodes(snapshot: Snapshot) -> Iterator[Item]:
     """Say which nodes answer and are still not what they should be."""
+    # Another id of the same memory is filled by no one: ``mistakes`` says so.
+    twins = {one.node for one in snapshot.conditions if one.kind == "one_memory"}
     for node in snapshot.nodes:
         href, link = node_href(node), _("Node {id}", id=node.id)
         if facts.is_evicting(node) and node.stats is not None:
@@ -113,7 +128,7 @@ def odd_nodes(snapshot: Snapshot) -> Iterator[Item]:
                 else _("No user: it is read until its sessions are copied away."),
                 steps=(_("When the work on it is done: undrain it."),),
             )
-        elif facts.is_rebuilding(node):
+        elif facts.is_rebuilding(node) and node.id not in twins:
             yield Item(
                 level="warn",
                 code="rebuilding",
