@@ -57,7 +57,8 @@ class CommonNodes:
         return True
 
     def end_turn(self, key: str, homes: Sequence[str], deadline: float) -> None:
-        """Let the next one do it."""
-        for node_id in homes[:1]:
+        """Let the next one do it: at the node that decided, as a rule the first that answers."""
+        for node_id in homes:
             with suppress(NodeError):
                 self.nodes[node_id].delete(key, deadline)
+                return

@@ -103,6 +103,18 @@ def test_while_one_worker_gathers_no_other_one_does(crew, one, other):
     assert "get_many" not in [name for name, _ in crew.operations()]
 
 
+def test_a_turn_is_given_back_where_it_was_taken_also_while_the_first_home_does_not_answer(
+    crew, one, other
+):
+    digests = one.console.observer._digests
+    crew.nodes[digests.homes()[0]].fail()
+    assert digests.lease(1e12)
+
+    digests.release(1e12)
+
+    assert other.console.observer._digests.lease(1e12)
+
+
 def test_the_next_look_tries_again_when_the_job_was_not_taken(one):
     one.cluster.urgent.takes = False
     one.console.view()
