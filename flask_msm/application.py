@@ -285,41 +285,32 @@ class Cluster:
         self._make_shared_state()
         self._make_store(behind)
 
-    def look_afresh(
-        self, worker: Callable[[], str] | None = None
-    ) -> tuple[Control, WorkerRegistry]:
-        """Return an empty control map and registry, to be filled from the nodes alone."""
-        environment, worker = self._environment, worker or worker_name()
-        return (
-            Control(self._shared_map(control), worker=worker),
-            WorkerRegistry(
-                self._shared_map(workers),
-                worker=worker,
-                nodes=self.nodes,
-                replicas=self._application.placement.replicas,
-                reads=self._application.envelope.reads,
-                interval=environment.settings.probe_interval,
-                clock=environment.clock,
-                beats=Beats(
-                    environment.settings.key_prefix,
-                    nodes=self.nodes,
-                    placement=self._application.placement,
-                    usable=lambda: [
-                        node_id for node_id, view in self.state.view().items() if view.rights.joined
-                    ],
-                    sealer=self._shared_envelope.sealer,
-                    interval=environment.interval,
-                    clock=environment.clock,
-                ),
-                chance=environment.chance,
-            ),
-        )
-
     def _make_shared_state(self) -> None:
         """Make what the workers share through the nodes, and what follows from it."""
         environment, settings = self._environment, self._environment.settings
         application, clock = self._application, environment.clock
-        self.control, self.workers = self.look_afresh(environment.worker)
+        self.control = Control(self._shared_map(control), worker=environment.worker)
+        self.workers = WorkerRegistry(
+            self._shared_map(workers),
+            worker=environment.worker,
+            nodes=self.nodes,
+            replicas=application.placement.replicas,
+            reads=application.envelope.reads,
+            interval=settings.probe_interval,
+            clock=clock,
+            beats=Beats(
+                settings.key_prefix,
+                nodes=self.nodes,
+                placement=application.placement,
+                usable=lambda: [
+                    node_id for node_id, view in self.state.view().items() if view.rights.joined
+                ],
+                sealer=self._shared_envelope.sealer,
+                interval=environment.interval,
+                clock=clock,
+            ),
+            chance=environment.chance,
+        )
         self.ended_sessions = EndedSessions(self._shared_map(ended_sessions))
         self.conditions = Conditions(
             self.control.shared,

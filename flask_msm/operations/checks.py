@@ -107,20 +107,21 @@ def judged(findings: Sequence[Finding], waits: Sequence[Wait], lost: Lost | None
 
 
 def check_nodes(cluster: Cluster, clock: Clock, node_time: float) -> tuple[Finding, ...]:
-    """Look at the fleet from outside: set nothing, start nothing.
+    """Look at the fleet from outside: learn what nodes know, set nothing, start nothing.
 
     One node may take *node_time* seconds.
     """
-    control, workers = cluster.look_afresh()
+    control, workers = cluster.control, cluster.workers
+    maps = control.shared, workers.shared
     answers: dict[str, str | None] = {}
+    cluster.membership.host.read()
     for node_id, node in cluster.nodes.items():
-        deadline = clock.monotonic() + node_time
         try:
-            pulled = control.shared.pull(node, deadline)
-            workers.shared.pull(node, deadline)
+            found = node.get_many([one.key for one in maps], clock.monotonic() + node_time)
         except NodeError as error:
             answers[node_id] = error.reason
         else:
+            pulled, _ = [one.merge(found.get(one.key)) for one in maps]
             # A node that no worker has seen since it started holds nothing, trusted or not.
             answers[node_id] = _trouble(pulled)
     drains, layouts_differ = control.drains(), workers.layouts_differ()

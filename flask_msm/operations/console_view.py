@@ -177,7 +177,7 @@ class ConsoleView:
             findings = check_nodes(cluster, self._clock, node_time)
             if not self.settings.probe_interval:
                 return judged(findings, ())  # workers do not report
-            cluster.reactions.look(within=node_time * len(findings))
+            cluster.reactions.follow(cluster.membership.apply())
             seen = self._builder.snapshot(self._observer().refresh(), cluster)
             return judged(findings, waits_for(seen), seen.lost)
 

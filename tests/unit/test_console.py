@@ -52,6 +52,14 @@ def facts_of(worker):
 # -- the view ------------------------------------------------------------------------------------
 
 
+def test_a_check_asks_each_node_once_for_what_workers_share_and_once_for_their_reports(crew, one):
+    crew.operations()
+
+    assert one.console.check().all_up
+
+    assert [name for name, _ in crew.operations()] == 2 * len(crew.nodes) * ["get_many"]
+
+
 def test_a_view_has_nodes_workers_and_how_much_of_them_is_seen(one, other):
     view = one.console.view()
 

@@ -276,7 +276,7 @@ def test_the_outcome_of_a_probe_says_how_long_it_took_or_why_not(crew, one):
 def test_without_nodes_there_is_nothing_to_change_and_no_node_to_wait_for():
     console = make_app(0).state.console
 
-    assert console.check() == (True, (), ())
+    assert console.check() == (True, (), (), "")
     for act in (
         lambda: console.set_policy("local", **ANNA),
         lambda: console.forget_worker("gone", **ANNA),
