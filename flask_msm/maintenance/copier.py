@@ -125,8 +125,8 @@ class RecordCopier:
         self._calm_at = -math.inf
         self._began = self._spent = 0.0
         self._size = BATCH
-        #: Values are asked for ahead of time if that does not take the last connection.
-        self._ahead = self.connections > 2
+        #: So many batches are asked for ahead of time; none if that took the last connection.
+        self._ahead = 0
         self._window = max(1, min(WINDOW, self.connections - 2))
 
     def copy(self, batches: Iterable[Batch]) -> None:
@@ -135,7 +135,7 @@ class RecordCopier:
         Raises:
             NodeError: A node failed; what was written until then stays.
         """
-        self._ahead = self.connections > 2
+        self._ahead = 1 if self.connections > 2 else 0
         asked: deque[_Asked] = deque()
         try:
             for batch in self._paced(batches):
@@ -221,7 +221,7 @@ class RecordCopier:
             self._copy_batch(first)
         except BUSY:
             # A batch that was asked for ahead may have the only connection: it goes first.
-            self._ahead = False
+            self._ahead = 0
             while asked:
                 self._copy_first(asked)
             patiently(lambda: self._copy_batch(self._ask(first.batch)), self.pause)

@@ -11,12 +11,12 @@ Rule 1: a tick goes one way, and what a step finds is handed to the next ones:
     fail back  sessions that ended elsewhere end here, and those of an outage go back
     retry      single writes that did not reach a node
     rebuild    one node that lacks something, or is to be drained
-    look again at cookies that found no session; copies are counted now and then
-    report     what this worker knows, for people
+    count      copies, now and then
+    report     what this worker knows, for people, after a look at cookies that found no session
     remember   what happened, a few times an hour
     rest       connections that are idle are closed
 
-Rule 2: before the first session is read, all but the last five are done once.
+Rule 2: before the first session is read, the first five are done once.
 Rule 3: what may take long (names, rebuilds, the return of sessions) is done in a queue behind.
 Rule 4: when users are signed out, people hear of it before the next tick.
 """
@@ -114,9 +114,8 @@ class Monitor:
             self.reactions.give_up(self.reactions.retries.run(self.rejoin))
             self.rebuilds.start()
             if not in_request:
-                self.lost.look()
                 self.copies.start()
-                self.reporter.publish(self.prober.numbers)
+                self._report()
                 self.history.look()
             self.prober.rest()
             self.membership.events.log.settle()
