@@ -39,6 +39,8 @@ class _Trouble:
         again: How often it began again since the last line.
         kind: The kind of its last event.
         last: That and its text; empty before the first.
+        told: The kinds that began it and have a line: a node that was only in doubt and goes down
+            is not just counted.
     """
 
     began: float | None
@@ -46,6 +48,7 @@ class _Trouble:
     again: int = 0
     kind: str = ""
     last: str = ""
+    told: frozenset[str] = frozenset()
 
 
 class EventLog:
@@ -107,10 +110,11 @@ class EventLog:
         now = self._clock.monotonic()
         with self._lock:
             one = self._troubles.setdefault(key, _Trouble(now, now + QUIET))
-            counted = one.last and (one.began is None or one.again or one.kind == event.kind)
-            one.again += bool(one.last) and (one.began is None or one.kind == event.kind)
+            is_new = one.began is None or one.kind == event.kind
+            counted = event.kind in one.told and (is_new or one.again > 0)
+            one.again = one.again + is_new if counted else 0
             one.began = now if one.began is None else one.began
-            one.kind, one.last = event.kind, line
+            one.kind, one.last, one.told = event.kind, line, one.told | {event.kind}
             if counted:
                 return
         self._log(_LEVELS[event.level], line)

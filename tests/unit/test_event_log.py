@@ -118,6 +118,29 @@ def test_a_node_in_doubt_that_goes_down_is_logged_again(log):
     assert log.lines() == ["node_suspect: n1 is suspect", "node_down: n1 is down"]
 
 
+def test_a_node_that_was_in_doubt_a_moment_ago_and_goes_down_is_logged_at_once(log):
+    def doubt():
+        log.events.add("warning", "node_suspect", "n1 is suspect", node="n1", begins="down")
+
+    doubt()
+    log.up()
+    log.lines()
+
+    doubt()
+    log.down()
+    log.up()
+
+    assert log.lines() == ["node_down: n1 is down", "node_up: n1 is up (it lasted 0 s)"]
+    for _ in range(3):
+        doubt()
+        log.down()
+        log.up()
+    assert log.lines() == []
+    log.clock.advance(QUIET)
+    log.events.log.settle()
+    assert log.lines() == ["node_up: n1 is up (3 times more since the last line)"]
+
+
 def test_the_trouble_of_one_node_says_nothing_of_another(log):
     log.down()
     log.events.add("info", "node_up", "n2 is up", node="n2", ends="down")
