@@ -7,6 +7,7 @@ have its session. Two nodes have it as well: when that host ends, the other one 
 from __future__ import annotations
 
 import secrets
+import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,7 +20,7 @@ from example_app.extensions import msm
 from example_app.processes import LaunchError, Signals, StopRequestedError, wait_until_ready
 from harness.client import Client
 from harness.memcached import Memcached, addresses
-from harness.processes import HOST, bound, end, port_of, start
+from harness.processes import HOST, bound, end, has_ended, port_of, start
 
 
 HOSTS = ("north", "south")
@@ -59,17 +60,21 @@ def main() -> int:
                 "FLASK_SECRET_KEY": secrets.token_urlsafe(32),
                 "FLASK_MSM_NODES": addresses(nodes),
             }
-            ports = {}
+            ports, hosts = dict[str, int](), dict[str, subprocess.Popen[bytes]]()
             for name in HOSTS:
                 own = {"FLASK_MSM_ROUTE": name, "FLASK_MSM_LOCAL_DIR": str(folder / name)}
                 (folder / name).mkdir(mode=0o700)
-                ports[name] = _start_host(name, environ | own, signals, started)
+                ports[name], hosts[name] = _start_host(name, environ | own, signals, started)
             front = balancer(Rule(sites=ports, affinity=True), folder)
             started.callback(front.close)
             print(f"Open http://{HOST}:{front.port}/ and reload: one host serves you.")
             print("End that one in another terminal, and reload: the other one counts on.")
             print("\nCtrl-C ends all of this.", flush=True)
             while not signals.stop_requested:
+                for name in [name for name, host in hosts.items() if has_ended(host)]:
+                    del hosts[name]
+                    left = ", ".join(hosts) or "none"
+                    print(f"  {name} has ended. Hosts left: {left}.", flush=True)
                 signals.pause()
     except StopRequestedError:
         return 0
@@ -80,8 +85,10 @@ def main() -> int:
     return 0
 
 
-def _start_host(name: str, environ: dict[str, str], signals: Signals, started: ExitStack) -> int:
-    """Start the workers of a host; return their port."""
+def _start_host(
+    name: str, environ: dict[str, str], signals: Signals, started: ExitStack
+) -> tuple[int, subprocess.Popen[bytes]]:
+    """Start the workers of a host; return their port, and the process that they end with."""
     listener = bound()
     listener.listen()
     port = port_of(listener)
@@ -101,7 +108,7 @@ def _start_host(name: str, environ: dict[str, str], signals: Signals, started: E
 
     wait_until_ready(host, is_open, name=name, limit=_START_LIMIT, signals=signals)
     print(f"  {name}: gunicorn, pid {host.pid}")
-    return port
+    return port, host
 
 
 if __name__ == "__main__":

@@ -388,5 +388,8 @@ def test_with_two_hosts_a_browser_stays_with_one_and_the_other_counts_on_when_th
         other = "south" if first == "north" else "north"
         after = [visitor.get("")]
         wait_until(lambda: after.append(visitor.get("")) or other in after[-1], "it has ended")
+        wait_until(
+            lambda: f"{first} has ended. Hosts left: {other}." in hosts.text, "the launcher says so"
+        )
 
     assert [int(answer.split()[0]) for answer in after] == list(range(5, 5 + len(after)))
