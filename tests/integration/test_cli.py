@@ -338,7 +338,10 @@ def run_process(config, tmp_path, *arguments):
     return flask(config, *arguments, folder=tmp_path, **own)
 
 
-def test_a_process_of_its_own_answers_by_its_exit_code_and_leaves_no_file(operator, tmp_path):
+def test_a_process_of_its_own_answers_by_its_exit_code_and_leaves_no_file(operator_of, tmp_path):
+    # The worker is not silent before the process has started, however long that takes.
+    operator = operator_of(MSM_PROBE_INTERVAL=60, MSM_PROBE_MAX_BACKOFF=60)
+    operator.work()
     config = operator.config
     up = run_process(config, tmp_path, "msm", "check", "--json")
     operator.nodes[0].kill()

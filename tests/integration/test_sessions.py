@@ -55,7 +55,8 @@ def own_nodes(memcached):
 
 @pytest.fixture
 def own_workers(own_nodes, start):
-    return start(own_nodes, names=["one", "other"])
+    # A rebuild begins when a request that missed the node is over: no sooner than its deadline.
+    return start(own_nodes, names=["one", "other"], **NOTICES)
 
 
 def session_keys(node):
