@@ -8,6 +8,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import TYPE_CHECKING
 
+from flask_msm.process.apart import apart
 from flask_msm.process.locks import ProcessLock
 
 from .event_kinds import Event
@@ -77,14 +78,16 @@ class Events:
             event = Event(next(self._ids), self._clock.time(), level, kind, text, **more)
             self._ring.append(event)
         if logged and (not self.visits or level == "error"):
-            self.log.write(event, begins=begins, ends=ends, loud=loud)
-        if self._listener is None:
-            return event.id
-        try:
-            self._listener(event)
-        except Exception:  # a listener must not be able to stop an upkeep or a request
-            logger.exception("a listener failed at event %s", kind)
+            apart(self.log.write, event, begins=begins, ends=ends, loud=loud)
+        if self._listener is not None:
+            apart(self._tell, self._listener, event)
         return event.id
+
+    def _tell(self, listener: Callable[[Event], object], event: Event) -> None:
+        try:
+            listener(event)
+        except Exception:  # a listener must not be able to stop an upkeep or a request
+            logger.exception("a listener failed at event %s", event.kind)
 
     def newest(self, limit: int = RING) -> list[Event]:
         """Return the newest events, newest first."""

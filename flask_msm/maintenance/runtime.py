@@ -8,6 +8,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING
 
 from flask_msm.cluster.health import NodeState
+from flask_msm.process.apart import apart
 from flask_msm.process.locks import ProcessLock
 
 
@@ -53,7 +54,7 @@ class Runtime:
     def on_load(self) -> None:
         """Begin, if this process has not; do a tick if one is needed and no scheduler does it."""
         if self._pid != os.getpid():
-            self._begin()
+            apart(self._begin)
         elif not self._scheduled and self._is_tick_needed():
             self._tick_now_and_then()
 
@@ -105,7 +106,7 @@ class Runtime:
         now = self.clock.monotonic()
         if now - self._ticked_at >= TICK_PAUSE:
             self._ticked_at = now
-            self.monitor.tick(in_request=True)
+            apart(self.monitor.tick, in_request=True)
 
 
 def _needs_tick(view: NodeView, clock: Clock) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from flask_msm.errors import DecodeError, SerializationError, quoted
+from flask_msm.process.apart import apart
 from flask_msm.record.codec.names import by_text
 
 from .encoding import encode, raised_by
@@ -103,7 +104,8 @@ class ChangeTracker:
     def note_undecodable(self, name: str, error: Exception) -> None:
         """Record in the log that the attribute *name* cannot be decoded."""
         reason = error if isinstance(error, DecodeError) else raised_by(self.codec, error)
-        logger.warning("session attribute %s cannot be decoded: %s", quoted(name), reason)
+        text = "session attribute %s cannot be decoded: %s"
+        apart(logger.warning, text, quoted(name), reason)
 
     def decode_rest(self, undecoded: Entries, held: dict[str, Any]) -> dict[str, Any]:
         """Return all attributes of a session, of which it has those that it *held* already."""

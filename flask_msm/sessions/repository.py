@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.cluster.lost_sessions import Reason
 from flask_msm.errors import SessionTooLargeError
+from flask_msm.process.apart import apart
 from flask_msm.process.clock import over_before
 from flask_msm.record.keys import ref_of
 from flask_msm.record.record import Kind, Pointer, Record, join
@@ -315,7 +316,8 @@ class Repository:
         kind = f"unexpected {type(error).__qualname__}"
         if kind not in self._reported:
             self._reported.add(kind)
-            logger.error("the session store failed unexpectedly; logged once", exc_info=error)
+            text = "the session store failed unexpectedly; logged once"
+            apart(logger.error, text, exc_info=error)
 
 
 def _joined(record: Record) -> Rewrite:

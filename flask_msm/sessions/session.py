@@ -68,6 +68,7 @@ class Session(dict[str, Any]):
     __slots__ = (
         "_handed_out",
         "_lock",
+        "_reader",
         "accessed",
         "assigned",
         "backing",
@@ -105,6 +106,10 @@ class Session(dict[str, Any]):
         #: rest is here.
         self.undecoded: Entries | None = None
         self._lock = threading.Lock()
+        #: The thread that reads or decodes attributes now, and has the lock. What runs in it
+        #: meanwhile may look at the session, a filter of the log for example: it sees what is
+        #: known by then.
+        self._reader = 0
         if backing is None:
             dict.update(self, initial or {})
         else:
@@ -261,18 +266,23 @@ class Session(dict[str, Any]):
 
     def load(self) -> None:
         """Read the attributes now, if they were not read yet."""
-        if self.loaded:
+        if self.loaded or (self._reader and self._reader == threading.get_ident()):
             return
         with self._lock:
             if self.loaded or self.backing is None:
                 return
-            # Set before, to what the cookie has; there may be nothing behind it.
-            permanent = PERMANENT in self.assigned and self.backing.request.cookie_permanent
-            contents = self.backing.load()
+            self._reader = threading.get_ident()
+            try:
+                # Set before, to what the cookie has; there may be nothing behind it.
+                permanent = PERMANENT in self.assigned and self.backing.request.cookie_permanent
+                contents = self.backing.load()
+            finally:
+                self._reader = 0
             self.undecoded = contents.encoded
             if contents.encoded is None:
+                values = {**contents.values, **self.decoded()}
                 dict.clear(self)
-                dict.update(self, contents.values)
+                dict.update(self, values)
             self.detached = contents.detached
             self.loaded = True
         if permanent and not self.detached and PERMANENT not in self:
@@ -281,6 +291,8 @@ class Session(dict[str, Any]):
     def _decode(self, key: Any) -> Any:
         """Return the value of *key*, which is not in the storage; ``_MISSING`` without one."""
         if self.undecoded is None:
+            return _MISSING
+        if self._reader and self._reader == threading.get_ident():
             return _MISSING
         if type(key) is not str:
             self._decode_all()  # it may equal a name
@@ -292,12 +304,15 @@ class Session(dict[str, Any]):
             if value is not _MISSING or entry is None or entry[1] is None or self.backing is None:
                 return value
             tracker, encoded = self.backing.tracker, entry[1]
+            self._reader = threading.get_ident()
             try:
                 value = tracker.codec.loads(encoded)
             except Exception as error:  # noqa: BLE001  (a codec of the application may raise anything)
                 tracker.note_undecodable(key, error)
                 self.undecoded = {**self.undecoded, key: (entry[0], None)}
                 return _MISSING
+            finally:
+                self._reader = 0
             tracker.encoded[key], tracker.originals[key] = encoded, value
             dict.__setitem__(self, key, value)
             return value
@@ -306,10 +321,16 @@ class Session(dict[str, Any]):
         """Decode what was not decoded yet."""
         if self.undecoded is None or self.backing is None:
             return
+        if self._reader and self._reader == threading.get_ident():
+            return
         with self._lock:
             if self.undecoded is None:
                 return
-            values = self.backing.tracker.decode_rest(self.undecoded, self.decoded())
+            self._reader = threading.get_ident()
+            try:
+                values = self.backing.tracker.decode_rest(self.undecoded, self.decoded())
+            finally:
+                self._reader = 0
             dict.clear(self)
             dict.update(self, values)
             self.undecoded = None

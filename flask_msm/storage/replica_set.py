@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from flask_msm.errors import CorruptRecordError, IncompleteRecordError, UnknownRecordError
+from flask_msm.process.apart import apart
 from flask_msm.record.keys import ref_of
 
 from .store import ABSENT, Copy
@@ -90,9 +91,9 @@ class ReplicaSet:
             return Copy(None, item.token)
         except UnknownRecordError as error:
             self.counters.unknown_records += 1
-            logger.warning("session %s: a copy is left alone (%s)", ref_of(key), error)
+            apart(logger.warning, "session %s: a copy is left alone (%s)", ref_of(key), error)
             raise
 
     def _note_corrupt(self, key: str, error: CorruptRecordError) -> None:
         self.counters.corrupt += 1
-        logger.warning("session %s: a copy is corrupt (%s)", ref_of(key), error)
+        apart(logger.warning, "session %s: a copy is corrupt (%s)", ref_of(key), error)
