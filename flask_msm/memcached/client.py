@@ -452,8 +452,18 @@ class MemcachedNode:
         if patient:
             endpoint = replace(endpoint, retry_delay=BUSY_DELAY)
             retries = math.ceil(left / BUSY_DELAY)
-        exchange = PendingReply(endpoint, wire.METADUMP, listing, deadline, retries=retries)
-        return exchange.begin().result()
+
+        def listed(command: bytes) -> list[str]:
+            exchange = PendingReply(endpoint, command, listing, deadline, retries=retries)
+            return exchange.begin().result()
+
+        try:
+            return listed(wire.METADUMP)
+        except NodeValueError:
+            if not listing.by_class:
+                raise
+        listing.reset()
+        return listed(wire.METADUMP_BY_CLASS)
 
     def resolve(self) -> None:
         """Look the node's name up, however long that takes; not to be called by a request.

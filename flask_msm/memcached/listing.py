@@ -29,6 +29,8 @@ LINE_LIMIT = 4096
 KEY_LIMIT = 5_000_000
 #: Complete lines about keys: "key=app%3A1 exp=... la=... cas=...", the key is URL-encoded.
 _LINES = re.compile(rb"(?:key=[^\n]*\n)*")
+#: In front of them from memcached 1.6.43 on.
+_OK = b"OK\r\n"
 _KEY, _EXPIRES = rb"([^ \n]*)", rb" exp=(-?[0-9]{1,19}) "
 
 
@@ -37,12 +39,13 @@ class Listing:
 
     Attributes:
         listing: The node has begun to list its keys.
+        by_class: It lists them by their size only: memcached before 1.6.9.
     """
 
-    __slots__ = ("_found", "_limit", "_pattern", "_prefix", "_received", "listing")
+    __slots__ = ("_found", "_limit", "_pattern", "_prefix", "_received", "by_class", "listing")
 
     def __init__(self, prefix: str, limit: int | None = None, *, rest: bytes = _KEY) -> None:
-        self.listing = False
+        self.listing = self.by_class = False
         self._prefix = prefix
         self._pattern = re.compile(b"key=" + re.escape(quote(prefix, safe="").encode()) + rest)
         self._limit = limit
@@ -56,16 +59,19 @@ class Listing:
         self._received = data[end:]
         if len(self._received) > LINE_LIMIT:
             raise ProtocolError("a line without an end")
-        lines = _LINES.match(data, 0, end)
-        keys = lines.end() if lines else 0
+        start = 0 if self.listing or not data.startswith(_OK) else len(_OK)
+        lines = _LINES.match(data, start, end)
+        keys = lines.end() if lines else start
         if keys:
             self.listing = True
-            self._take(self._pattern.findall(data, 0, keys))
+        if keys > start:
+            self._take(self._pattern.findall(data, start, keys))
         if keys == end:
             return False
         behind = data.index(b"\n", keys) + 1
         text = data[keys:behind].rstrip(b"\r\n")
         if text != b"END":
+            self.by_class = text.startswith(b"BADCLASS")
             raise _refusal(text)
         if behind != len(data):
             raise ProtocolError("more than was asked for")
@@ -77,6 +83,7 @@ class Listing:
 
     def reset(self) -> None:
         """Forget what came in."""
+        self.listing = False
         self._received = b""
         self._found = []
 
@@ -146,14 +153,14 @@ def _unquoted(name: bytes) -> str:
 
 
 def _refusal(text: bytes) -> Exception:
-    if text.startswith(b"BUSY"):
-        # Another crawl is running: it is worth another try.
+    if text.startswith((b"BUSY", b"ERROR locked")):
+        # Another crawl is running, or the hash table grows: it is worth another try.
         return ServerError("SERVER_ERROR", "busy")
     kind, _, reason = text.decode("ascii", "replace").partition(" ")
     if NO_CONNECTION in reason:
         # The command was not looked at.
         return ServerError(kind, reason)
-    if text.startswith((b"ERROR", b"CLIENT_ERROR", b"SERVER_ERROR")):
+    if text.startswith((b"ERROR", b"CLIENT_ERROR", b"SERVER_ERROR", b"BADCLASS")):
         # Proxies and guarded servers answer so; sessions can live there all the same.
         return UnsupportedError()
     return ProtocolError("not an answer to this command")

@@ -183,6 +183,8 @@ def stats(arguments: Iterable[bytes]) -> bytes:
 
 #: The command that lists keys, by walking the hash table: it sees every item once.
 METADUMP = b"lru_crawler metadump hash\r\n"
+#: The same for memcached before 1.6.9, by walking lists in which items move meanwhile.
+METADUMP_BY_CLASS = b"lru_crawler metadump all\r\n"
 
 
 def authenticate(user: str, password: str) -> bytes:

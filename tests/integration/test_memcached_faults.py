@@ -261,8 +261,16 @@ def test_half_an_answer_is_forgotten_before_the_read_is_sent_again(read, peer, n
     assert server.calls == 2
 
 
-def test_a_listing_waits_for_its_turn_while_others_are_read(peer, node_at):
-    busy = behaviours.answers(b"BUSY currently processing crawler request\r\n")
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"BUSY currently processing crawler request\r\n",
+        # From memcached 1.6.28 on, while its hash table grows.
+        b"OK\r\nERROR locked try again later\r\n",
+    ],
+)
+def test_a_listing_waits_for_its_turn(reply, peer, node_at):
+    busy = behaviours.answers(reply)
     digest = b"a" * 40
     listed = b"key=m%%3A%b exp=-1 la=1 cas=2 fetch=no cls=1 size=63\nEND\r\n" % digest
     pauses, handed = [], []
@@ -273,6 +281,18 @@ def test_a_listing_waits_for_its_turn_while_others_are_read(peer, node_at):
 
     assert handed == [[digest]]
     assert len(pauses) == 60
+
+
+def test_a_node_from_before_it_could_walk_its_hash_table_lists_its_keys_by_class(peer, node_at):
+    """memcached before 1.6.9 takes ``hash`` for the number of a class."""
+    keys = b"key=m%3A1 exp=-1 la=1 cas=2 fetch=no cls=1 size=63\nEND\r\n"
+    replies = {
+        b"lru_crawler metadump hash\r\n": b"BADCLASS invalid class id\r\n",
+        b"lru_crawler metadump all\r\n": keys,
+    }
+    server = peer(lambda client: client.send(replies[client.recv()]))
+
+    assert node_at(server).metadump("m:", soon()) == ["m:1"]
 
 
 def test_a_listing_is_asked_for_again_when_the_node_had_no_connection_left(peer, node_at):

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import strategies as st
 
 from flask_msm.memcached import wire
+from flask_msm.memcached.listing import Listing
 from flask_msm.memcached.protocol import (
     LINE_LIMIT,
     VALUE_LIMIT,
@@ -40,9 +41,17 @@ def answer():
     return Answer(STORED)
 
 
+def listing():
+    return Listing("m:")
+
+
 ITEM = b"VALUE k 0 5 7\r\nv\r\nEN\r\nEND\r\n"
 ITEMS = b"VALUE b 0 0 1\r\n\r\nVALUE a 4294967295 4 18446744073709551615\r\nEND\r\r\nEND\r\n"
 VALUES = b"VALUE b 0 0\r\n\r\nVALUE a 4294967295 4\r\nEND\r\r\nEND\r\n"
+KEYS = (
+    b"key=m%3A1 exp=-1 la=1 cas=2 fetch=no cls=1 size=63\n"
+    b"key=o%3A1 exp=9 la=1 cas=3 fetch=no cls=1 size=63 flags=0\nEND\r\n"
+)
 STATS = b"STAT pid 12\r\nSTAT version 1.6 (x y)\r\nSTAT empty \r\nSTAT high \xff\r\nEND\r\n"
 
 COMPLETE = [
@@ -62,6 +71,11 @@ COMPLETE = [
     (values, VALUES, Values(VALUES, {b"b": (13, 13), b"a": (37, 41)})),
     (answer, b"STORED\r\n", True),
     (answer, b"NOT_STORED\r\n", False),
+    (listing, b"END\r\n", []),
+    (listing, KEYS, ["m:1"]),
+    # From memcached 1.6.43 on.
+    (listing, b"OK\r\n" + KEYS, ["m:1"]),
+    (listing, b"OK\r\nEND\r\n", []),
     (Statistics, b"END\r\n", {}),
     (
         Statistics,
@@ -200,6 +214,8 @@ GARBAGE = [
     (answer, b"DELETED\r\n"),
     (answer, b"stored\r\n"),
     (answer, b"STORED\n" + b"x" * LINE_LIMIT),
+    (listing, b"OK\r\nOK\r\n"),
+    (listing, KEYS[:-5] + b"OK\r\n"),
     (Statistics, b"ITEM k [1 b; 0 s]\r\n"),
     (Statistics, b"STAT onlyname\r\n"),
     (Statistics, b"x" * (LINE_LIMIT + 1)),
