@@ -9,6 +9,7 @@ from flask_msm.cluster.control import DISTRIBUTION, ON_RECONNECT, POLICY
 from flask_msm.errors import quoted
 
 from .cli_causes import cause_lines
+from .state.attention import attention
 from .state.facts import reporting, word_of
 from .state.formatting import class_of, iso, minute, percent
 from .state.readiness import waits_for
@@ -55,9 +56,11 @@ def status_lines(view: Snapshot) -> tuple[list[tuple[str, str]], bool]:
     if view.blacklist_total:
         lines.append(("not stored", _not_stored(view)))
     lines += [("room on hosts", text) for text in _cramped(live)]
+    told = {item.code for item in attention(view)}
     for condition in view.conditions:
-        lasts = _span(view.at - condition.since)
-        lines.append((condition.level, f"{condition.text} (for {lasts})"))
+        if condition.kind not in told:
+            lasts = _span(view.at - condition.since)
+            lines.append((condition.level, f"{condition.text} (for {lasts})"))
     lines += cause_lines(view)
     for silence in view.silences:
         until = f"until {minute(silence.until)} by {silence.set_by}"

@@ -313,7 +313,7 @@ def test_evictions_of_a_node_are_reported_once_with_what_to_do_and_their_end_too
     assert "n1" in line
     assert "more memory (-m)" in line
     status = crew.workers[0].app.test_cli_runner().invoke(args=["msm", "status"])
-    assert "warning        n1 has no memory left" in status.output
+    assert "n1 has no memory left" in status.output
     assert status.exit_code == 0
 
     crew.clock.advance(QUIET)

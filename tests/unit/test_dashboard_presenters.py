@@ -10,6 +10,7 @@ import pytest
 from support.fleet_scenes import NOW, SCENES, all_down, all_well, draining, node_down, partial
 
 from flask_msm.cluster.conditions import Condition
+from flask_msm.cluster.event_kinds import CONDITIONS
 from flask_msm.memcached import wire
 from flask_msm.memcached.failures import classify
 from flask_msm.operations.snapshot import LocalStorage, Snapshot
@@ -22,6 +23,10 @@ from flask_msm.operations.statistics import Histogram
 from flask_msm_dashboard.presenters.nodes import node_row
 from flask_msm_dashboard.presenters.overview import places, sure_of
 from flask_msm_dashboard.sparkline import bar, sparkline
+
+
+#: Kinds of conditions with which sessions get lost.
+ERRORS = {"one_memory", "foreign_fleet"}
 
 
 def with_nodes(snapshot: Snapshot, *nodes):
@@ -131,6 +136,25 @@ def test_a_node_that_no_start_would_help_is_not_asked_to_be_started(error, setti
     assert setting in step
     assert "Start memcached" not in step
     assert "Start memcached" in attention(snapshot)[0].steps[0]
+
+
+@pytest.mark.parametrize("kind", CONDITIONS)
+def test_each_condition_is_worth_a_look_with_its_text_and_something_to_do(kind):
+    found = Condition(kind, "n1", "what was seen", "n1", error=kind in ERRORS, since=NOW, by="")
+
+    (item,) = attention(replace(all_well(), conditions=(found,)))
+
+    assert (item.code, item.text, item.since) == (kind, "what was seen", NOW)
+    assert item.hurt
+    assert item.steps
+
+
+def test_a_node_that_throws_sessions_out_now_is_one_item():
+    snapshot = node_down()
+    (full,) = [node.id for node in snapshot.nodes if facts.is_evicting(node)]
+    found = Condition("node_evicts", full, "text", full, error=False, since=NOW, by="")
+
+    assert codes(replace(snapshot, conditions=(found,))) == codes(snapshot)
 
 
 def test_a_second_id_of_one_memcached_is_not_waited_for():

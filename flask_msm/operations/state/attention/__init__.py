@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .fleet import disagreements, partial, stopped
 from .item import Item
 from .lost import lost_sessions
-from .mistakes import mistakes
+from .mistakes import mistakes, warnings
 from .nodes import nodes_down, odd_nodes, rebuild_text
 from .storage import broken_storage, kept_here
 from .workers import odd_workers
@@ -32,6 +32,7 @@ def attention(snapshot: Snapshot) -> list[Item]:
         *broken_storage(snapshot),
         *kept_here(snapshot),
         *odd_nodes(snapshot),
+        *warnings(snapshot),
         *odd_workers(snapshot),
         *disagreements(snapshot),
         *partial(snapshot),

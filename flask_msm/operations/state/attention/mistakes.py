@@ -1,9 +1,10 @@
-"""Settings with which sessions get lost while every node answers."""
+"""What workers found to be wrong for a while: errors with which sessions get lost, and warnings."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .. import facts
 from ..texts import _
 from .item import Item
 
@@ -45,4 +46,66 @@ def mistakes(snapshot: Snapshot) -> Iterator[Item]:
                 link=_("Nodes"),
                 hurt=hurt,
                 steps=steps,
+            )
+
+
+def warnings(snapshot: Snapshot) -> Iterator[Item]:
+    """Say what else workers found to be wrong, each with its node or host."""
+    unhurt = _("No user now.")
+    said = {
+        "node_evicts": (
+            _("A node has no memory left"),
+            _("Users whose last copy is thrown out are signed out early."),
+            _("Give memcached more memory (-m), or add a node."),
+        ),
+        "node_full": (
+            _("A node refuses to store sessions"),
+            unhurt,
+            _("Give memcached more memory (-m), add a node, or start it without -M."),
+        ),
+        "node_connections": (
+            _("A node is short of connections"),
+            _("Requests wait for one. Every session is served."),
+            _("Start memcached with more of them (-c), or lower MSM_POOL_SIZE."),
+        ),
+        "map_cut": (
+            _("A list that workers share is cut"),
+            unhurt,
+            _("Start memcached with a larger -I."),
+        ),
+        "map_refused": (
+            _("A node refuses a list that workers share"),
+            unhurt,
+            _("Give memcached more memory (-m), or a larger -I."),
+        ),
+        "host_clock": (_("The clock of a host is wrong"), unhurt, _("Set it right.")),
+        "node_clock": (_("The clock of a node is wrong"), unhurt, _("Set it right.")),
+        "kept_on_host": (
+            _("A host keeps sessions that no node takes"),
+            _("No user now. The changes survive a deploy, not the loss of their host."),
+            _("See whether nodes are full (-m) or take smaller items (-I)."),
+        ),
+        "kept_late": (
+            _("Nodes take changes too late"),
+            unhurt,
+            _("See whether nodes are slow, or many requests change one large session."),
+        ),
+    }
+    evicting = {node.id for node in snapshot.nodes if facts.is_evicting(node)}
+    for condition in snapshot.conditions:
+        # Of a node that evicts at this moment there is a better item.
+        if condition.kind in said and not (
+            condition.kind == "node_evicts" and condition.node in evicting
+        ):
+            title, hurt, step = said[condition.kind]
+            yield Item(
+                level="warn",
+                code=condition.kind,
+                title=title,
+                text=condition.text,
+                since=condition.since,
+                href="nodes/" if condition.node else "workers/",
+                link=_("Nodes") if condition.node else _("Workers"),
+                hurt=hurt,
+                steps=(step,),
             )
