@@ -12,6 +12,7 @@ from flask_msm import MemcachedSessionManager
 
 if TYPE_CHECKING:
     from flask.testing import FlaskClient
+    from werkzeug.test import Cookie
 
     from flask_msm.extension import AppState
 
@@ -80,7 +81,7 @@ def holders(client: FlaskClient) -> tuple[str, ...]:
     state, cookie = _state(client.application), _cookie(client)
     if cookie is None:
         return ()
-    found = state.console.lookup(cookie, actor="test", reason="flask_msm.testing")
+    found = state.console.lookup(cookie.value, actor="test", reason="flask_msm.testing")
     if found is None:
         return ()
     homes = [node_id for node_id in found.home_nodes if node_id in found.holders]
@@ -102,12 +103,17 @@ def stored(client: FlaskClient) -> dict[str, Any]:
         MSM_KEY_PREFIX=state.settings.key_prefix,
         MSM_LOCAL_CACHE="simple",
         MSM_PROBE_INTERVAL=0,
+        # The cookie is sent to this worker whatever host and path the application is for.
+        SERVER_NAME=None,
+        TRUSTED_HOSTS=None,
+        APPLICATION_ROOT="/",
     )
     manager = MemcachedSessionManager(
         worker, codec=state.repository.codec, interface=type(state.interface)
     )
     reader = worker.test_client()
-    same_browser(client, reader)
+    if cookie := _cookie(client):
+        reader.set_cookie(cookie.key, cookie.value)
     found: dict[str, Any] = {}
     worker.add_url_rule("/", view_func=lambda: found.update(session) or "")
     try:
@@ -125,16 +131,24 @@ def same_browser(client: FlaskClient, other: FlaskClient) -> None:
         other: A client of another application, set up alike.
     """
     cookie = _cookie(client)
-    name = _cookie_name(other.application)
-    if cookie is None:
-        other.delete_cookie(name)
-    else:
-        other.set_cookie(name, cookie)
+    while (old := _cookie(other)) is not None:
+        other.delete_cookie(old.key, domain=old.domain, path=old.path)
+    if cookie is not None:
+        other.set_cookie(
+            _cookie_name(other.application),
+            cookie.value,
+            domain=cookie.domain,
+            origin_only=cookie.origin_only,
+            path=cookie.path,
+        )
 
 
-def _cookie(client: FlaskClient) -> str | None:
-    found = client.get_cookie(_cookie_name(client.application))
-    return found.value if found else None
+def _cookie(client: FlaskClient) -> Cookie | None:
+    """Return the session cookie of *client*, whatever host and path it is for."""
+    name = _cookie_name(client.application)
+    # A client shows a cookie only to who knows its domain and path.
+    kept = client._cookies or {}  # noqa: SLF001
+    return next((cookie for cookie in kept.values() if cookie.key == name), None)
 
 
 def _cookie_name(app: Flask) -> str:

@@ -78,6 +78,33 @@ def test_the_name_of_the_cookie_is_that_of_the_session_interface(shop):
     assert other.get("/cart").json == ["apple"]
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"SERVER_NAME": "shop.example:5000"},
+        {"SERVER_NAME": "shop.example", "TRUSTED_HOSTS": ["shop.example"]},
+        {"SERVER_NAME": "shop.example", "SESSION_COOKIE_DOMAIN": ".example"},
+        {"APPLICATION_ROOT": "/shop"},
+        {"SESSION_COOKIE_PATH": "/cart"},
+    ],
+    ids=["server name", "trusted hosts", "domain", "root", "path"],
+)
+def test_the_cookie_is_found_whatever_host_and_path_it_is_for(shop, config):
+    client, other = shop(**config).test_client(), shop(**config).test_client()
+    client.post("/cart/apple")
+
+    same_browser(client, other)
+
+    assert stored(client) == {"cart": ["apple"]}
+    assert len(holders(client)) == 2
+    assert other.get("/cart").json == ["apple"]
+
+    other.post("/cart/pear")
+    same_browser(shop(**config).test_client(), other)
+
+    assert other.get("/cart").json == []
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_session_survives_a_node_that_fails_and_its_change_is_seen_by_others(
     nodes, client, fault
