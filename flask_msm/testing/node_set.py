@@ -48,7 +48,10 @@ class Nodes(Mapping[str, Node]):
 
     def __enter__(self) -> Self:
         with ExitStack() as closing:
-            folder = tempfile.TemporaryDirectory(prefix="flask_msm-test-")
+            # An application that was not closed may still write behind its last response.
+            folder = tempfile.TemporaryDirectory(
+                prefix="flask_msm-test-", ignore_cleanup_errors=True
+            )
             self._folder = Path(closing.enter_context(folder))
             for node in self._nodes.values():
                 closing.enter_context(node)

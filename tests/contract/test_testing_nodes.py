@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import queue
+import shutil
 import socket
 import threading
+from pathlib import Path
 
 import pytest
 from flask import Flask, session
@@ -303,6 +307,19 @@ def test_nodes_leave_no_thread_and_no_port_behind():
         connection.close()
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(address)
+
+
+def test_an_application_that_still_writes_behind_its_last_response_fails_no_test(monkeypatch):
+    def rmdir(*_, **__):
+        raise OSError(errno.ENOTEMPTY, "Directory not empty")
+
+    with Nodes() as nodes:
+        folder = Path(nodes.config()["MSM_LOCAL_DIR"])
+        monkeypatch.setattr(os, "rmdir", rmdir)
+    monkeypatch.undo()
+
+    assert folder.is_dir()
+    shutil.rmtree(folder.parent)
 
 
 def test_nodes_that_are_not_started_say_so():
