@@ -462,9 +462,9 @@ class Session(dict[str, Any]):
     def __setitem__(self, key: str, value: Any) -> None:
         if not self.loaded:
             self.load()
+        dict.__setitem__(self, key, value)
         self.marked = True
         self.assigned.add(key)
-        dict.__setitem__(self, key, value)
 
     def __delitem__(self, key: str) -> None:
         if key in self:
@@ -499,8 +499,8 @@ class Session(dict[str, Any]):
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Take over the items of a mapping, an iterable of pairs, or keyword arguments."""
         self.load()
-        self.marked = True
         values: dict[Any, Any] = dict(*args, **kwargs)
+        self.marked = True
         self.assigned.update(values)
         dict.update(self, values)
 

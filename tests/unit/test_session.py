@@ -130,6 +130,19 @@ def test_every_change_loads_first_and_leaves_no_trace_of_the_placeholder(session
     assert dict.copy(session) == plain
 
 
+@pytest.mark.parametrize(
+    "change",
+    [lambda s: s.update(5), lambda s: s.update([1]), lambda s: s.__setitem__([], 1)],
+    ids=["no mapping", "no pairs", "no key"],
+)
+def test_a_change_that_raises_is_none(session, change):
+    with pytest.raises(TypeError):
+        change(session)
+
+    assert not session.modified
+    assert session == DATA
+
+
 def test_no_method_of_dict_is_left_to_dict():
     own = set(vars(Session))
     harmless = {
