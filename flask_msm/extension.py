@@ -204,21 +204,23 @@ class MemcachedSessionManager:
             on_load=parts.cluster.runtime.on_load if parts.cluster else None,
             on_request=_on_request(parts, settings),
         )
-        state = app.extensions[EXTENSION] = AppState(
+        state = AppState(
             settings=settings,
             parts=parts,
             interface=interface,
             make_console=partial(_console, app, parts, settings, clock),
         )
-        app.session_interface = interface
-        if settings.on_alert is not None and parts.cluster is not None:
-            parts.cluster.monitor.watchers.append(partial(_look, state))
+        # What may raise comes first: then nothing is set up, and it can be tried again.
         if settings.admin:
             from flask_msm_dashboard import mount  # noqa: PLC0415
 
             mount(app, lambda: state.console, settings)
         app.register_error_handler(SessionUnavailableError, _unavailable)
         app.cli.add_command(msm_commands)
+        app.extensions[EXTENSION] = state
+        app.session_interface = interface
+        if settings.on_alert is not None and parts.cluster is not None:
+            parts.cluster.monitor.watchers.append(partial(_look, state))
         if not settings.nodes:
             logger.warning("MSM_NODES is not set: sessions are kept on this host only")
 

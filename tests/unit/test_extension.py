@@ -65,6 +65,33 @@ def test_setting_an_application_up_twice_is_refused():
         MemcachedSessionManager(shop.app)
 
 
+def test_an_application_that_could_not_be_set_up_is_as_before_and_can_be_tried_again():
+    app = Flask("shop")
+    app.config.update(SECRET_KEY="test", MSM_ADMIN_ACCESS="no.such:thing")
+    flasks = app.session_interface
+
+    with pytest.raises(ConfigError, match="MSM_ADMIN_ACCESS"):
+        MemcachedSessionManager(app)
+
+    assert app.session_interface is flasks
+    app.config["MSM_ADMIN_ACCESS"] = None
+    MemcachedSessionManager(app)
+
+
+def test_an_application_that_has_answered_requests_keeps_its_sessions_when_it_is_too_late():
+    app = Flask("shop")
+    app.secret_key = "test"
+    app.test_client().get("/")
+    flasks = app.session_interface
+
+    for admin in (True, False):
+        app.config["MSM_ADMIN"] = admin
+        with pytest.raises(AssertionError, match="setup method"):
+            MemcachedSessionManager(app)
+
+    assert app.session_interface is flasks
+
+
 def test_asking_for_an_application_that_was_not_set_up_is_refused():
     with pytest.raises(ConfigError, match="set up"):
         MemcachedSessionManager().state(Flask("other"))
