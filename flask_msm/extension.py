@@ -215,7 +215,8 @@ class MemcachedSessionManager:
             from flask_msm_dashboard import mount  # noqa: PLC0415
 
             mount(app, lambda: state.console, settings)
-        app.register_error_handler(SessionUnavailableError, _unavailable)
+        if SessionUnavailableError not in app.error_handler_spec[None][None]:
+            app.register_error_handler(SessionUnavailableError, _unavailable)
         app.cli.add_command(msm_commands)
         app.extensions[EXTENSION] = state
         app.session_interface = interface

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 
 import pytest
-from flask import session
-from support.apps import LIFE, NoLocalStorage, make_app, receiving
+from flask import Flask, session
+from support.apps import LIFE, FakeManager, NoLocalStorage, make_app, receiving
 
-from flask_msm import destroy, session_relocated
+from flask_msm import SessionUnavailableError, destroy, session_relocated
 from flask_msm.record.record import PARTIAL, Kind, join, lagging
 
 
@@ -437,6 +437,28 @@ def test_an_application_may_ask_for_an_error_instead():
     assert "Set-Cookie" not in response.headers
     shop.heal()
     assert shop.ask(contents) == {"name": "anna"}
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["before init_app", "after it"])
+def test_the_page_of_the_application_is_shown_wherever_it_was_registered(first):
+    app = Flask("shop")
+    app.config.update(SECRET_KEY="test", MSM_NODES="n1:127.0.0.1:1", MSM_ON_UNKNOWN="error")
+    app.config.update(MSM_PROBE_INTERVAL=0, MSM_LOCAL_CACHE="simple")
+
+    def register():
+        app.register_error_handler(SessionUnavailableError, lambda _: ("our page", 418))
+
+    if first:
+        register()
+    FakeManager(app)
+    if not first:
+        register()
+
+    @app.get("/")
+    def view():
+        raise SessionUnavailableError
+
+    assert app.test_client().get("/").text == "our page"
 
 
 def test_a_request_that_does_not_look_gets_no_error_even_when_a_refresh_is_due():
