@@ -66,6 +66,8 @@ class Session(dict[str, Any]):
     """
 
     __slots__ = (
+        "__dict__",  # what libraries keep on it, as on Flask's own
+        "__weakref__",
         "_handed_out",
         "_lock",
         "_reader",

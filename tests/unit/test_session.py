@@ -6,6 +6,7 @@ import copy
 import json
 import pickle
 import threading
+import weakref
 
 import pytest
 from flask import render_template_string
@@ -207,6 +208,14 @@ def test_a_session_is_a_session_mixin_of_flask(session):
 
 
 # -- loading -------------------------------------------------------------------------------------
+
+
+def test_what_a_library_keeps_on_the_session_itself_stays_for_the_request(session):
+    session.of_a_library = 1
+
+    assert session.of_a_library == 1
+    assert weakref.ref(session)() is session
+    assert session == DATA
 
 
 def test_two_threads_of_one_request_load_once(session, backing):
