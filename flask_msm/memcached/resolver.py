@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
 from typing import Any, NamedTuple
@@ -72,6 +73,7 @@ class Resolver:
 
         Raises:
             TimeoutError: The lookup takes longer than *timeout* seconds; it goes on.
+            OSError: The system gives no thread for it.
             socket.gaierror: The name does not resolve.
         """
         if self.known:
@@ -79,7 +81,10 @@ class Resolver:
         lookup = self._lookup
         if lookup is None or not lookup.is_alive():
             lookup = self._lookup = _Lookup(self)
-            lookup.start()
+            try:
+                lookup.start()
+            except RuntimeError as error:
+                raise OSError(errno.ENOMEM, str(error)) from None
         lookup.join(max(timeout, 0.0))
         if lookup.is_alive():
             raise TimeoutError

@@ -103,9 +103,11 @@ class Background:
         self._resting = False
         self._hurried = threading.Event()
         self._thread: threading.Thread | None = None
+        #: Whether it was logged that there is no thread.
+        self._threadless = False
 
     def put(self, job: Job, *, after: float = 0.0) -> bool:
-        """Queue *job*; return ``False`` when the queue is full, then nothing was queued.
+        """Queue *job*; return ``False`` if nothing was queued: the queue is full, or has no thread.
 
         Args:
             job: What is to be done.
@@ -163,10 +165,18 @@ class Background:
             # A fork left the thread behind; the parent does what it had queued.
             self._jobs, self._resting = queue.SimpleQueue(), False
             self._hurried = threading.Event()
-            self._thread = threading.Thread(
+            thread = threading.Thread(
                 target=self._work, args=(self._jobs,), name=self._name, daemon=True
             )
-            self._thread.start()
+            try:
+                thread.start()
+            except RuntimeError as error:
+                # The system gives no more threads, or the process ends.
+                if not self._threadless:
+                    logger.warning("no work can be done behind responses: %s", error)
+                self._threadless = True
+                return False
+            self._thread, self._threadless = thread, False
             self._pid = os.getpid()
             atexit.register(self._at_exit)
             return True

@@ -428,6 +428,20 @@ def test_a_slow_name_server_does_not_stretch_the_deadline(peer, node_at, monkeyp
     assert len(asked) == 1
 
 
+def test_a_want_of_threads_is_not_blamed_on_a_node_whose_name_is_looked_up(node_at, monkeypatch):
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    node = node_at(host="localhost", port=free_port())
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        for _ in range(2):
+            with pytest.raises(NotSentError):
+                OPERATIONS["gets"](node, soon())
+    with pytest.raises(NodeUnreachableError):
+        OPERATIONS["gets"](node, soon())
+
+
 @pytest.mark.parametrize(
     ("number", "meaning"),
     [(errno.EMFILE, NotSentError), (errno.ENOBUFS, NotSentError)],

@@ -341,3 +341,23 @@ def test_a_job_that_is_refused_leaves_the_lock_free():
 
     assert not module.put_alone(SimpleNamespace(put=lambda _, after: False), lock, int)
     assert not lock.locked()
+
+
+def test_a_system_that_gives_no_thread_has_jobs_refused_until_it_gives_one(
+    background, monkeypatch, caplog
+):
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    done = threading.Event()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        assert not background.put(lambda _: done.set())
+        assert not background.put(lambda _: done.set())
+        assert background.flush(0)
+    assert caplog.messages == ["no work can be done behind responses: can't start new thread"]
+    assert not done.is_set()
+
+    assert background.put(lambda _: done.set())
+
+    assert done.wait(60)
