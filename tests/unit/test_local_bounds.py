@@ -408,6 +408,9 @@ def test_what_workers_share_goes_as_sessions_do_when_there_is_too_much(tmp_path,
     host.local.put_blob("fleet:relay", b"x")
 
     fill(host, 30)
+    if kind == "filesystem":
+        # Files of one tick of the file system's clock have no order.
+        let_age(host, *range(30))
     host.local.trim()
 
     assert host.local.find(key(29)) is not None
