@@ -303,7 +303,8 @@ class SessionsView(ActingView):
             _("Look up a session"),
             page=page,
             sections={"banner": {"applied": applied_event(page)}, "footer": {}},
-            live=False,
+            # What was just done may not have come to the page yet; what was looked up stays.
+            live="applied" in request.args,
             status=status,
             found=(found := context.get("found")),
             answer=answer(found) if found else None,

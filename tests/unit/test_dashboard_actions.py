@@ -471,6 +471,25 @@ def test_a_session_is_revoked_with_a_reason_and_a_word():
     assert console.calls[-1][:2] == ("revoke", "opaque")
 
 
+def test_that_a_session_was_revoked_is_shown_also_when_the_page_is_faster_than_its_event():
+    """On a machine that is busy a page may show the fleet of a moment ago."""
+    client, console = client_of()
+    client.get("/msm-admin/sessions/")
+    before = console.snapshot
+    event = console.revoke("opaque", actor="anna.k", reason="stolen", based_on=None).event
+    after, console.snapshot = console.snapshot, before
+    address = f"/msm-admin/sessions/?applied={event}"
+
+    html = client.get(address).text
+    console.snapshot = after
+    news = client.get(f"{address}&live=").json
+
+    assert "Accepted" not in html
+    assert re.search(r'data-poll="[1-9]', html)
+    assert "a session was revoked" in news["sections"]["banner"]["html"]
+    assert 'data-poll="0"' in client.get("/msm-admin/sessions/").text
+
+
 def test_a_cookie_that_was_looked_up_is_not_shown_again():
     client, console = client_of()
     console.found = SessionFacts(ref="0123456789", handle="h")
