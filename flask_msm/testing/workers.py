@@ -103,7 +103,7 @@ def stored(client: FlaskClient) -> dict[str, Any]:
         MSM_KEY_PREFIX=state.settings.key_prefix,
         MSM_LOCAL_CACHE="simple",
         MSM_PROBE_INTERVAL=0,
-        # The cookie is sent to this worker whatever host and path the application is for.
+        # So that the cookie is sent to this worker, for any host and path.
         SERVER_NAME=None,
         TRUSTED_HOSTS=None,
         APPLICATION_ROOT="/",
@@ -144,7 +144,7 @@ def same_browser(client: FlaskClient, other: FlaskClient) -> None:
 
 
 def _cookie(client: FlaskClient) -> Cookie | None:
-    """Return the session cookie of *client*, whatever host and path it is for."""
+    """Return the session cookie of *client*, for any host and path."""
     name = _cookie_name(client.application)
     # A client shows a cookie only to who knows its domain and path.
     kept = client._cookies or {}  # noqa: SLF001
