@@ -152,8 +152,8 @@ class ActView(ActingView):
         return self.refusal(
             409,
             _(
-                "Another operator changed it in the meantime, nothing was changed again. Check the"
-                " current value and try again."
+                "Another operator, or you in another window, changed it: nothing was changed again."
+                " Check the current value and try again."
             ),
             back=action.back,
         )

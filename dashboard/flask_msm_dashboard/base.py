@@ -199,7 +199,7 @@ class MsmView(BaseView):  # type: ignore[misc]
             401: _("Sign in"),
             403: _("Closed"),
             404: _("Not found"),
-            409: _("Another operator was faster"),
+            409: _("It was changed in the meantime"),
             413: _("Too large"),
             429: _("Too fast"),
         }.get(status, _("Error"))

@@ -20,7 +20,7 @@ from flask_msm_dashboard import Access
 
 #: Longer than the dashboard wants between two changes of a kind, seconds.
 PAUSE = 6.0
-FASTER = "Another operator changed it in the meantime, nothing was changed again."
+FASTER = "changed it: nothing was changed again."
 
 
 @pytest.fixture
