@@ -110,6 +110,16 @@ def test_a_file_where_the_folder_should_be_is_no_error(base):
     assert base.read_text() == "mine"
 
 
+def test_a_place_that_cannot_be_looked_at_is_no_error(base):
+    base.mkdir(mode=0o700)
+    host = Host(base / ("x" * 300))
+
+    assert save(host.local, adding(record(1))).copies == 1
+
+    assert "File name too long" in host.troubles[0]
+    assert "in the memory of each process" in host.troubles[0]
+
+
 def test_applications_with_other_keys_get_folders_of_their_own(base):
     mine, theirs = open_folder(base, NAME, KEYS), open_folder(base, NAME, OTHER_KEYS)
 
@@ -175,6 +185,15 @@ def test_a_node_that_is_added_or_replaced_keeps_the_folder_and_what_is_in_it(bas
 )
 def test_a_node_in_common_is_no_reason_to_use_the_folder_of_another_application(base, other):
     assert opened_with(base, "n1") != opened_with(base, "n1", "n2", **other)
+
+
+def test_a_folder_that_is_not_whole_is_made_whole_when_a_node_is_added(base):
+    """Its worker died while it made it, or files of old age are removed."""
+    before = opened_with(base, "n1")
+    before.sessions.rmdir()
+
+    assert opened_with(base, "n1", "n2") == before
+    assert before.sessions.is_dir()
 
 
 def test_applications_that_differ_keep_their_sessions_apart():

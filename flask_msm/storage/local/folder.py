@@ -85,21 +85,16 @@ def open_folder(
     marks = list(marks)
     troubles = []
     for parent in _places(base, make=make):
-        # Where a folder of a former secret is it is used on: keys are rotated, sessions stay.
-        there = _made_or_used_with(parent, name, checks) or _used_with_nodes(parent, marks, checks)
-        if not there and not make:
-            continue
         try:
+            # Where a folder of a former secret is it is used on: keys are rotated, sessions stay.
+            there = _made_or_used_with(parent, name, checks)
+            there = there or _used_with_nodes(parent, marks, checks)
+            if not there and not make:
+                continue
             if base is None:
                 _private(parent)
             path = there[0] if there else parent / f"{name}-{checks[0]}"
-            _private(path)
-            _check_above(path)
-            _note_use(path / "secrets", [checks[0]])
-            _note_use(path / "nodes", marks)
-            folder = Folder(*(path / part for part in Folder._fields))
-            for part in folder:
-                _private(part)
+            folder = _made(path, checks[0], marks)
         except OSError as error:
             troubles.append(f"{parent}: {error.strerror or error}")
         else:
@@ -185,6 +180,18 @@ def _another(parent: Path) -> Path | None:
     return _noted(parent)
 
 
+def _made(path: Path, check: str, marks: Iterable[str]) -> Folder:
+    """Make the folder at *path*, or what is missing of it; see ``_check`` and ``node_marks``."""
+    _private(path)
+    _check_above(path)
+    _note_use(path / "secrets", [check])
+    _note_use(path / "nodes", marks)
+    folder = Folder(*(path / part for part in Folder._fields))
+    for part in folder:
+        _private(part)
+    return folder
+
+
 def _private(path: Path) -> None:
     """Make *path*, or check that it belongs to this user alone."""
     _make(path)
@@ -255,10 +262,18 @@ def _used_with_nodes(parent: Path, marks: list[str], checks: list[str]) -> list[
         if any((path / "nodes" / mark).exists() for mark in marks)
         and any((path / "secrets" / check).exists() for check in checks)
     ]
-    return sorted(found, key=lambda path: (path / "sessions").stat().st_mtime, reverse=True)
+    return sorted(found, key=_used_at, reverse=True)
 
 
-def _note_use(uses: Path, names: list[str]) -> None:
+def _used_at(path: Path) -> float:
+    """Return when a folder was used last, seconds since the epoch."""
+    try:
+        return (path / "sessions").stat().st_mtime
+    except OSError:
+        return 0.0  # a worker died before it was made, or it was removed
+
+
+def _note_use(uses: Path, names: Iterable[str]) -> None:
     """Note what the folder is used with: it outlives the secret and the nodes of its name."""
     _private(uses)
     for name in names:
