@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 
 import pytest
@@ -118,6 +119,40 @@ def test_a_place_that_cannot_be_looked_at_is_no_error(base):
 
     assert "File name too long" in host.troubles[0]
     assert "in the memory of each process" in host.troubles[0]
+
+
+@pytest.mark.parametrize("part", [".", "sessions", "journal"])
+def test_a_folder_that_is_removed_is_made_again_by_the_next_change(base, part):
+    host = Host(base, alone=False)
+    save(host.local, adding(record(1, a=b"1")))
+    place = host.shelf.place
+    shutil.rmtree(place / part)
+
+    assert save(host.local, adding(record(2, b=b"2"))).copies == 1
+
+    assert values(load(Host(base, alone=False).local))["b"] == b"2"
+    assert host.local.is_dirty(KEY)
+    assert (mode(place), mode(place / part)) == (0o700, 0o700)
+    assert host.troubles == []
+
+
+def test_a_folder_that_is_removed_is_made_again_by_the_upkeep(base):
+    host = Host(base)
+    shutil.rmtree(host.shelf.place)
+
+    host.local.settle()
+
+    assert (host.shelf.place / "sessions").is_dir()
+
+
+def test_a_folder_is_not_made_again_where_another_user_may_write(base):
+    host = Host(base)
+    save(host.local, adding(record(1)))
+    shutil.rmtree(base)
+    base.mkdir()
+    base.chmod(0o777)
+
+    assert save(host.local, adding(record(1))).copies == 0
 
 
 def test_applications_with_other_keys_get_folders_of_their_own(base):

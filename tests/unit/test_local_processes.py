@@ -164,7 +164,9 @@ def test_a_process_that_was_stopped_in_a_write_undoes_no_change_of_others(
 
 def test_where_locks_cannot_be_opened_only_some_changes_are_remembered(folder):
     host = Host(folder, alone=False)
-    (host.shelf.place / "locks").rmdir()
+    locks = host.shelf.place / "locks"
+    locks.rmdir()
+    locks.touch()
 
     for number in range(MOST_OWED + 3):
         save(host.local, adding(record(1, a=b"1")), key(number))
@@ -247,6 +249,23 @@ def test_threads_of_a_process_wait_for_each_other_as_long_as_it_takes(folder):
     thread.join(LONG)
 
     assert order == ["first", "second"]
+
+
+def test_workers_from_before_and_after_lock_files_were_removed_wait_for_each_other(folder):
+    """Systems remove files of old age, and a lock file does not grow younger by being locked."""
+    before = Host(folder, alone=False)
+    save(before.local, adding(record(1)))
+    for file in (before.shelf.place / "locks").iterdir():
+        file.unlink()
+    after = Host(folder, alone=False)
+    save(after.local, changing(a=b"1"))
+
+    before.local.settle()
+
+    with after.shelf.locks.hold(KEY), before.shelf.locks.hold(KEY, wait=False) as held:
+        assert not held
+    with before.shelf.locks.hold(KEY, wait=False) as held:
+        assert held
 
 
 def test_a_child_does_not_share_the_locks_of_its_parent(tmp_path):

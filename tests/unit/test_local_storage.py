@@ -252,13 +252,15 @@ def test_other_files_in_the_journal_are_no_sessions(tmp_path):
     assert host.local.dirty_keys() == []
 
 
-def test_a_journal_that_is_gone_is_no_error(tmp_path):
+def test_a_journal_that_cannot_be_used_is_no_error(tmp_path):
     host = Host(tmp_path / "local", alone=False)
-    (host.shelf.place / "journal").rmdir()
+    journal = host.shelf.place / "journal"
+    journal.rmdir()
+    journal.touch()
 
     assert host.local.dirty_keys() == []
     assert write(host, record(1), SyncState.OUTAGE).copies == 0
-    assert host.troubles == ["No such file or directory"]
+    assert host.troubles == ["Not a directory"]
 
 
 def test_every_process_with_a_memory_of_its_own_has_marks_of_its_own(tmp_path):

@@ -125,12 +125,17 @@ def test_a_copy_that_fails_while_a_newer_one_comes_does_not_keep_later_ones_from
     assert worker.local.find(KEY).record == record(2, a=b"2")
 
 
+def replaced_by_a_file(folder):
+    shutil.rmtree(folder)
+    folder.touch()
+
+
 def test_when_the_folder_fails_the_event_says_which(tmp_path):
     shop = make_app(MSM_LOCAL_CACHE="filesystem", MSM_LOCAL_DIR=str(tmp_path), MSM_MIRROR=True)
     shop.do(lambda: session.update(name="anna"))
     local = shop.state.parts.local
     settle(shop.app)
-    shutil.rmtree(local.shelf.place / "sessions")
+    replaced_by_a_file(local.shelf.place / "sessions")
 
     shop.do(lambda: session.update(name="bob"))
     settle(shop.app)
@@ -144,10 +149,10 @@ def test_when_the_folder_works_again_there_is_an_event(tmp_path):
     shop.do(lambda: session.update(name="anna"))
     settle(shop.app)
     sessions = shop.state.parts.local.shelf.place / "sessions"
-    shutil.rmtree(sessions)
+    replaced_by_a_file(sessions)
     shop.do(lambda: session.update(name="bob"))
     settle(shop.app)
-    sessions.mkdir(mode=0o700)
+    sessions.unlink()
 
     shop.do(lambda: session.update(name="carla"))
     settle(shop.app)

@@ -12,7 +12,7 @@ from .change_marks import ChangeMarks
 from .copy_sign import CopySign
 from .file_cache import FileCache, Marks
 from .files import is_private, memory_cache
-from .folder import Folder, default_size, open_folder
+from .folder import Folder, default_size, make_again, open_folder
 from .journal import FileJournal, Journal, MemoryJournal
 from .locks import KeyLocks
 from .memory import IndexedCache
@@ -80,6 +80,7 @@ class BackendOpener:
         self._alone = alone
         self._trouble = trouble
         self._marks = marks
+        self._folder: Folder | None = None
         self._lock = ProcessLock()
 
     def open(self) -> LocalBackend:
@@ -98,12 +99,17 @@ class BackendOpener:
             self._trouble(f"{trouble}; sessions are kept in the memory of each process instead")
         return self.opened
 
+    def make_again(self) -> bool:
+        """Make what was removed of the folder; return whether anything was."""
+        folder = self._folder
+        return bool(folder and self.makes and make_again(folder, self._keys(), self._marks))
+
     def _open(self) -> LocalBackend:
         if self._kind == "simple":
             return self._in_memory("simple")
         if not isinstance(self._kind, str) and is_private(self._kind):
             return self._in_memory(type(self._kind).__name__, self._kind)
-        folder = open_folder(
+        self._folder = folder = open_folder(
             self._base, self._name, self._keys(), make=self.makes, marks=self._marks
         )
         journal = FileJournal(folder.journal)

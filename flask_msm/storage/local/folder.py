@@ -103,6 +103,20 @@ def open_folder(
     raise LocalStorageError("; ".join(troubles) or "no folder can be written")
 
 
+def make_again(folder: Folder, keys: Keyring, marks: Iterable[str]) -> bool:
+    """Make what was removed of *folder*; return whether anything was.
+
+    Systems remove what a user has in memory with the last log-out, and temporary files in time.
+    """
+    if all(part.is_dir() for part in folder):
+        return False
+    try:
+        _made(folder.sessions.parent, _check(keys.current.secret), marks)
+    except OSError:
+        return False
+    return True
+
+
 def default_size(folder: Folder) -> int:
     """Return how many bytes local storage takes if it is not set: a quarter of what is free."""
     try:

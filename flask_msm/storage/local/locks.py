@@ -72,6 +72,14 @@ class KeyLocks:
                 if file is not None and locked:
                     fcntl.flock(file, fcntl.LOCK_UN)
 
+    def renew(self) -> None:
+        """See that lock files are those that others use: folders of temporary files are cleaned."""
+        for stripe, lock in enumerate(self._locks):
+            name = f"{stripe:02}"
+            if name in self._files:
+                with lock:
+                    self._close_if_removed(name)
+
     @contextmanager
     def alone(self, task: str) -> Iterator[bool]:
         """For a ``with`` block: whether no other process of the host is at *task*."""
@@ -108,6 +116,15 @@ class KeyLocks:
         except OSError:
             return None
         return (found.st_mtime, text) if len(text) == size else None
+
+    def _close_if_removed(self, name: str) -> None:
+        file = self._files[name]
+        path = os.path.join(str(self._folder), name)
+        with suppress(OSError):
+            if os.stat(path).st_ino == os.fstat(file).st_ino:
+                return
+        del self._files[name]
+        os.close(file)
 
     def _lock(self, file: int, stripe: int, *, wait: bool) -> bool:
         if not wait:

@@ -204,8 +204,10 @@ class LocalStore:
     def settle(self) -> None:
         """Take over what dead workers left, and write again what was written without its lock."""
         shelf = self._shelves.open()
+        self._shelves.make_again()
         self.journals.take_over()
         shelf.marks.renew()
+        shelf.locks.renew()
         for key in list(self._owed):
             with (
                 shelf.locks.hold(key, wait=False) as held,
@@ -492,7 +494,12 @@ class LocalStore:
     def _guarded(self, act: Callable[[*Ts], T], *args: *Ts) -> T:
         """Call *act* and report when local storage begins to fail."""
         try:
-            return act(*args)
+            try:
+                return act(*args)
+            except LocalStorageError:
+                if not self._shelves.make_again():
+                    raise
+                return act(*args)
         except LocalStorageError as error:
             if self.failing is None:
                 self.failing = error.reason
