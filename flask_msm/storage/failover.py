@@ -59,6 +59,9 @@ IN_FLIGHT = 2.0
 #: it is collected first, then copied, on a machine that is busy. In such steps others that see the
 #: sign of that worker look for it, seconds.
 COPIED, STEP = 10 * COLLECTED, 0.005
+#: A change of a sticky session is with the nodes by then, seconds, and is looked for in such steps
+#: by another host that is asked for it before.
+HANDED_OVER, PAUSE = 0.3, 0.1
 #: Longest chain of moves that is followed.
 MAX_HOPS = 4
 #: The answer for a session that is known to have ended. It holds against copies of the session: on
@@ -158,6 +161,8 @@ class FailoverStore:
             if near and near.record.version >= at_least and self.is_whole_and_fresh(near):
                 return Loaded(Outcome.FOUND, near.record, {})
         loaded = self.cluster.load(key, at_least=at_least, deadline=deadline)
+        if self.near_max_age is not None and (near is None or near.record.version < at_least):
+            loaded = self._handed_over(key, loaded, at_least, deadline)
         record = loaded.record
         if loaded.outcome is Outcome.FOUND and record is not None:
             self._note(key, record)
@@ -169,7 +174,7 @@ class FailoverStore:
             if not waits and record.version >= at_least:
                 return loaded
             if self.near_max_age is not None and record.version < at_least:
-                # What the browser has seen may wait on another host: no node can know of it yet.
+                # What the browser has seen may wait on another host that does not reach the nodes.
                 loaded = loaded._replace(certain=False)
         found = self._with_local(loaded, near or self.near(key), deadline)
         if _is_behind(found, at_least) and (entry := self._awaited(key, at_least, deadline)):
@@ -264,6 +269,20 @@ class FailoverStore:
                 break
             self._rest(STEP)
         return None
+
+    def _handed_over(self, key: str, loaded: Loaded, at_least: int, deadline: float) -> Loaded:
+        """Return what the cluster has once another host has handed over what the browser has seen.
+
+        That is *loaded* if none is about to: the change was made too long ago.
+        """
+        for _ in range(round(HANDED_OVER / PAUSE)):
+            age = abs(self._clock.time() - milliseconds(at_least) / 1000)
+            is_late = age >= HANDED_OVER or self._clock.monotonic() + PAUSE >= deadline
+            if is_late or loaded.record is None or loaded.record.version >= at_least:
+                break
+            self._rest(PAUSE)
+            loaded = self.cluster.load(key, at_least=at_least, deadline=deadline)
+        return loaded
 
     def _catch_up(self, key: str) -> None:
         if self.mirror is not None:

@@ -19,7 +19,9 @@ from support.storage import (
     values,
 )
 
+from flask_msm.record.hybrid_clock import stamp_at
 from flask_msm.record.record import PARTIAL, Kind
+from flask_msm.storage.failover import HANDED_OVER, PAUSE
 from flask_msm.storage.local.store import LOCAL
 from flask_msm.storage.local.sync_state import SyncState
 from flask_msm.storage.store import FRESH, RecordTooLargeError
@@ -250,6 +252,34 @@ def test_a_browser_that_changes_its_host_sees_what_was_written(worker):
     worker.behind.run()
 
     assert values(load(elsewhere(worker).store, at_least=version)) == {"a": b"1", "b": b"2"}
+
+
+def changed_now():
+    """Return a worker of which the nodes do not have the last change yet, and its version."""
+    worker = Nearby(near_max_age=NEAR)
+    save(worker.store, adding(record(stamp_at(worker.clock.now), a=b"1")), known=FRESH)
+    worker.behind.run()
+    return worker, save(worker.store, changing(b=b"2")).record.version
+
+
+def test_a_browser_that_changes_its_host_at_once_sees_what_the_first_one_is_handing_over():
+    worker, version = changed_now()
+    other, rests = elsewhere(worker), []
+    other.store._rest = lambda seconds: rests.append(seconds) or worker.behind.run()
+
+    assert values(load(other.store, at_least=version)) == {"a": b"1", "b": b"2"}
+    assert rests == [PAUSE]
+
+
+@pytest.mark.parametrize(("age", "times"), [(0.0, 3), (2 * HANDED_OVER, 0)])
+def test_what_no_host_hands_over_is_waited_for_while_it_is_new(age, times):
+    worker, version = changed_now()
+    other, rests = elsewhere(worker), []
+    other.store._rest = rests.append
+    worker.clock.advance(age)
+
+    assert values(load(other.store, at_least=version)) == {"a": b"1"}
+    assert rests == times * [PAUSE]
 
 
 def test_a_browser_that_returns_to_its_first_host_sees_what_the_other_one_wrote(worker):
