@@ -284,7 +284,7 @@ class MemcachedSessionManager:
         if not isinstance(session, Session):
             return SessionInfo(ref=None, version="0", mode="foreign")
         names = tuple(name for key in session if (name := text_of(key)) is not None)
-        unit = session.backing
+        unit = session._backing
         token = unit.request.token if unit else None
         if unit is None or unit.record is None or token is None:
             return SessionInfo(ref=None, version="0", mode=state.mode, attributes=names)
@@ -349,7 +349,7 @@ def regenerate() -> None:
     gets a session of its own: with what it set, and with what it had read if that was before.
     Does nothing where sessions are not kept by this extension (``MSM_ENABLED = False``).
     """
-    current = current_session._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
+    current = current_session._get_current_object()  # type: ignore[attr-defined]
     if isinstance(current, Session):
         current.regenerate()
 
@@ -359,7 +359,7 @@ def destroy() -> None:
 
     Where sessions are not kept by this extension it is ``session.clear()``.
     """
-    current = current_session._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
+    current = current_session._get_current_object()  # type: ignore[attr-defined]
     if isinstance(current, Session):
         current.destroy()
     else:

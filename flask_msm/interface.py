@@ -146,11 +146,11 @@ class MsmSessionInterface(SessionInterface):
         # None after a failed open, or an object of another extension: nothing of ours.
         if not isinstance(session, Session):
             return
-        unit = session.backing
+        unit = session._backing
         context = unit.request if unit else None
         if unit is None or not isinstance(context, FlaskRequest):
             return
-        loaded, request = session.loaded, context.request
+        loaded, request = session._loaded, context.request
         accessed = session.accessed
         if accessed:
             _vary_on_cookie(response)
@@ -169,12 +169,12 @@ class MsmSessionInterface(SessionInterface):
             if (
                 saves
                 and plain is not None
-                and not (plain or session.marked or self._decides_itself)
+                and not (plain or session._marked or self._decides_itself)
                 and unit.action is Action.KEEP
                 and not context.is_refresh_due(unit.record)
                 and not (
                     app.config["SESSION_REFRESH_EACH_REQUEST"]
-                    and SESSION_PERMANENT in (session.undecoded or ())
+                    and SESSION_PERMANENT in (session._undecoded or ())
                     and session.permanent
                 )
             ):
@@ -182,13 +182,13 @@ class MsmSessionInterface(SessionInterface):
             if not saves and (changed := unit.changed_names(session, plain)):
                 self._refuse_changes(app, changed, request.endpoint)
                 return
-        session.saving = True
+        session._saving = True
         try:
             sets_cookie = self._answer(
                 app, session, unit, context, response, saves=saves, plain=plain
             )
         finally:
-            session.saving = False
+            session._saving = False
         if sets_cookie and not accessed:
             _vary_on_cookie(response)
 
@@ -218,12 +218,12 @@ class MsmSessionInterface(SessionInterface):
         cookie = self._cookie
         if cookie is None or self.names_cookie_itself or cookie.source != _configured(app.config):
             cookie = self._cookie = self._cookie_of(app)
-        loaded = session.loaded
+        loaded = session._loaded
         if not loaded:
             request.judge()
         before = request.token
         if (before is None or request.is_open) and saves and session.modified:
-            session.load()  # costs nothing without a cookie
+            session._load()  # costs nothing without a cookie
             loaded = True
         if saves and loaded:
             action = unit.finish(session, plain)
@@ -237,7 +237,7 @@ class MsmSessionInterface(SessionInterface):
             response.delete_cookie(cookie.name, **cookie.parameters)
             return True
         token = request.token
-        is_empty = session.loaded and dict.__len__(session) == 0
+        is_empty = session._loaded and dict.__len__(session) == 0
         if token is None or unit.frozen or request.is_open or is_empty:
             return False
         unit.cookie_due = token != before or action is Action.SET
@@ -288,7 +288,7 @@ class MsmSessionInterface(SessionInterface):
             app: The application.
             session: The session, already stored.
         """
-        unit = session.backing if isinstance(session, Session) else None
+        unit = session._backing if isinstance(session, Session) else None
         if unit is not None and unit.cookie_due:
             return True
         return super().should_set_cookie(app, session)
@@ -299,7 +299,7 @@ class MsmSessionInterface(SessionInterface):
         Looks at the cookie unverified, which is enough to see that nothing asks for an answer:
         only permanent sessions are sent again on requests that do not touch them.
         """
-        if session.marked or session.accessed:
+        if session._marked or session.accessed:
             return False
         rule = request.url_rule
         if rule is not None and hasattr(app.view_functions.get(rule.endpoint), PASSIVE_VIEW):

@@ -158,7 +158,7 @@ class ChangeTracker:
         ``None`` when all of the session was looked at: it ends, it moves, or something was removed,
         for example; or if something is not to be stored as it is, or cannot be.
         """
-        undecoded, serialization = session.undecoded, self._serialization
+        undecoded, serialization = session._undecoded, self._serialization
         selective = serialization.attribute_filter is not None or serialization.pins.names
         if undecoded is None or selective or self.left is not None:
             return None
@@ -190,7 +190,7 @@ class ChangeTracker:
                 failed.add(error.attribute or error.path)
 
         changed = set(self.changes(session, note)) | failed
-        return changed if self.left is None else changed | self.left.changed(session.peek())
+        return changed if self.left is None else changed | self.left.changed(session._peek())
 
     def smaller(
         self, error: SessionTooLargeError, changes: Changes, session: Session
@@ -208,7 +208,7 @@ class ChangeTracker:
                 self.originals.pop(name, None)
             elif dict.__contains__(session, name):
                 self.encoded[name], self.originals[name] = raw, dict.__getitem__(session, name)
-            elif not self._strict and name in (values := by_text(session.decoded())):
+            elif not self._strict and name in (values := by_text(session._decoded())):
                 self.encoded[name], self.originals[name] = raw, values[name]
 
     def rebase(self, session: Session) -> None:
@@ -236,7 +236,7 @@ class ChangeTracker:
 
     def _named(self, session: Session) -> dict[str, Any]:
         """Return the attributes under the names they are stored under."""
-        values = session.peek()
+        values = session._peek()
         return values if self._strict else by_text(values)
 
     def _changes(self, values: Mapping[str, Any], refused: Refused) -> Changes:

@@ -57,31 +57,30 @@ class Session(dict[str, Any]):
     Changes are found by comparing what would be stored, so a change inside a value
     (``session["cart"].append(...)``) is saved without ``modified = True``.
 
+    In templates ``session.name`` is an attribute of the object before it is one of the session.
+    What this package alone needs begins with an underscore, so as to hide none of these.
+
     Attributes:
         accessed: Something looked at the session in this request; set by Flask.
-        loaded: The attributes were read; they are decoded one by one.
-        detached: No store knew what the session holds.
-        cleared: ``clear()`` was called.
-        backing: What stands behind this session.
     """
 
     __slots__ = (
         "__dict__",  # what libraries keep on it, as on Flask's own
         "__weakref__",
+        "_assigned",
+        "_backing",
+        "_cleared",
+        "_detached",
         "_handed_out",
+        "_loaded",
         "_lock",
+        "_marked",
         "_reader",
+        "_saving",
+        "_shown",
+        "_told_absent",
+        "_undecoded",
         "accessed",
-        "assigned",
-        "backing",
-        "cleared",
-        "detached",
-        "loaded",
-        "marked",
-        "saving",
-        "shown",
-        "told_absent",
-        "undecoded",
     )
 
     def __init__(
@@ -89,24 +88,28 @@ class Session(dict[str, Any]):
     ) -> None:
         self.accessed = False
         #: Names the application set in this request, whether or not to what was there before.
-        self.assigned: set[Any] = set()
+        self._assigned: set[Any] = set()
         #: Names that were shown to the application as absent although no store knew.
-        self.told_absent: set[str] = set()
+        self._told_absent: set[str] = set()
         #: Names that were there whenever the application saw the whole of a detached session.
-        self.shown: frozenset[str] = frozenset()
-        self.backing = backing
+        self._shown: frozenset[str] = frozenset()
+        #: What stands behind this session.
+        self._backing = backing
         #: The application set something, or ``modified``.
-        self.marked = False
+        self._marked = False
         #: Nothing is compared for ``modified`` now: saving compares all values by itself.
-        self.saving = False
+        self._saving = False
         #: Names of attributes whose values the application got, so that it may change them.
         self._handed_out: set[Any] = set()
-        self.cleared = False
-        self.detached = False
-        self.loaded = backing is None
+        #: ``clear()`` was called.
+        self._cleared = False
+        #: No store knew what the session holds.
+        self._detached = False
+        #: The attributes were read; they are decoded one by one.
+        self._loaded = backing is None
         #: What was loaded, if not all of it was decoded: what is in the storage counts, and the
         #: rest is here.
-        self.undecoded: Entries | None = None
+        self._undecoded: Entries | None = None
         self._lock = threading.Lock()
         #: The thread that reads or decodes attributes now, and has the lock. What runs in it
         #: meanwhile may look at the session, a filter of the log for example: it sees what is
@@ -122,24 +125,24 @@ class Session(dict[str, Any]):
     @property
     def sid(self) -> str | None:
         """The session id, ``None`` as long as nothing was stored. Never log it."""
-        return self.backing.sid if self.backing else None
+        return self._backing.sid if self._backing else None
 
     @property
     def ref(self) -> str | None:
         """The public name of the session, safe in logs; ``None`` as long as nothing was stored."""
-        return self.backing.ref if self.backing else None
+        return self._backing.ref if self._backing else None
 
     @property
     def new(self) -> bool:
         """Whether nothing was stored for this browser before this request."""
-        self.load()
+        self._load()
         # Not the id: regenerate() makes that before anything is stored.
-        return self.backing is None or self.backing.request.token_permanent is None
+        return self._backing is None or self._backing.request.token_permanent is None
 
     @property
     def is_local(self) -> bool:
         """Whether the session holds changes that only this process knows."""
-        return self.backing is not None and self.backing.request.is_local
+        return self._backing is not None and self._backing.request.is_local
 
     @property
     def modified(self) -> bool:
@@ -149,24 +152,24 @@ class Session(dict[str, Any]):
         be stored counts as changed. Setting ``False`` suppresses the changes made so far: they are
         not stored.
         """
-        if self.marked or self.saving or not self._handed_out:
-            return self.marked
+        if self._marked or self._saving or not self._handed_out:
+            return self._marked
         return self._is_changed_inside()
 
     @modified.setter
     def modified(self, value: bool) -> None:
-        if not value and self.backing is not None and self.loaded:
-            self.backing.tracker.rebase(self)
-            self.assigned.clear()
+        if not value and self._backing is not None and self._loaded:
+            self._backing.tracker.rebase(self)
+            self._assigned.clear()
             # What was set until now may change from now on.
             self._handed_out.add(ALL)
-        self.marked = bool(value)
+        self._marked = bool(value)
 
     def _is_changed_inside(self) -> bool:
-        backing, names = self.backing, self._handed_out
-        if not self.loaded or backing is None:
+        backing, names = self._backing, self._handed_out
+        if not self._loaded or backing is None:
             return False
-        values = self.decoded()
+        values = self._decoded()
         if ALL not in names:
             values = {name: value for name, value in values.items() if name in names}
         try:
@@ -177,38 +180,38 @@ class Session(dict[str, Any]):
     @property
     def permanent(self) -> bool:
         """Whether the session outlives the browser."""
-        if not self.loaded and self.backing is not None:
-            return bool(self.backing.request.token_permanent)
+        if not self._loaded and self._backing is not None:
+            return bool(self._backing.request.token_permanent)
         value = dict.get(self, PERMANENT, _MISSING)
-        if value is _MISSING and PERMANENT in (self.undecoded or ()):
+        if value is _MISSING and PERMANENT in (self._undecoded or ()):
             value = self._decode(PERMANENT)
         return value is not _MISSING and bool(value)
 
     @permanent.setter
     def permanent(self, value: bool) -> None:
         if (
-            not self.loaded
-            and self.backing
-            and self.backing.request.cookie_permanent == bool(value)
+            not self._loaded
+            and self._backing
+            and self._backing.request.cookie_permanent == bool(value)
         ):
             # Nothing to store, and no need to read: the cookie is sent again, as Flask does.
-            self.marked = True
-            self.assigned.add(PERMANENT)
+            self._marked = True
+            self._assigned.add(PERMANENT)
             return
         self[PERMANENT] = bool(value)
 
-    def peek(self) -> dict[str, Any]:
+    def _peek(self) -> dict[str, Any]:
         """Return the attributes without loading them; empty as long as they are not loaded."""
         self._decode_all()
-        return dict(dict.items(self)) if self.loaded else {}
+        return dict(dict.items(self)) if self._loaded else {}
 
-    def decoded(self) -> dict[str, Any]:
+    def _decoded(self) -> dict[str, Any]:
         """Return what was decoded or set; the other attributes are as they were loaded."""
         values = dict(dict.items(self))
         values.pop(PLACEHOLDER, None)
         return values
 
-    def keep_only(self, names: set[Any]) -> None:
+    def _keep_only(self, names: set[Any]) -> None:
         """Forget all attributes but those of *names*, because the others belong to another id."""
         self._decode_all()
         for name in dict.keys(self) - names:
@@ -218,24 +221,24 @@ class Session(dict[str, Any]):
 
     def save(self) -> None:
         """Store the changes now; in a streamed response nothing is stored after its start."""
-        if self.backing is not None and self.loaded:
-            self.saving = True
+        if self._backing is not None and self._loaded:
+            self._saving = True
             try:
-                self.backing.save(self)
+                self._backing.save(self)
             finally:
-                self.saving = False
+                self._saving = False
 
     def reload(self) -> None:
         """Forget all changes and read the session again at the next access."""
-        if self.backing is None:
+        if self._backing is None:
             return
         with self._lock:
             dict.clear(self)
             dict.__setitem__(self, PLACEHOLDER, None)
-            self.undecoded = None
-            self.loaded = self.marked = self.cleared = self.detached = False
-            self.assigned.clear()
-            self.told_absent.clear()
+            self._undecoded = None
+            self._loaded = self._marked = self._cleared = self._detached = False
+            self._assigned.clear()
+            self._told_absent.clear()
             self._handed_out.clear()
 
     def regenerate(self) -> None:
@@ -246,53 +249,53 @@ class Session(dict[str, Any]):
         When another request has moved the session already, this one gets a session of its own:
         with what it set, and with what it had read if that was before the move.
         """
-        self.load()
+        self._load()
         self._decode_all()  # all of it goes along
-        if self.backing is not None:
-            self.backing.regenerate()
-        self.marked = True
+        if self._backing is not None:
+            self._backing.regenerate()
+        self._marked = True
 
     def destroy(self) -> None:
         """End the session for good, on every node. What is set afterwards starts a new one."""
-        self.load()
-        if self.backing is not None:
-            self.backing.destroy()
+        self._load()
+        if self._backing is not None:
+            self._backing.destroy()
         dict.clear(self)
-        self.undecoded = None
-        self.assigned.clear()
-        self.marked = True
-        self.detached = False
-        self.told_absent.clear()
+        self._undecoded = None
+        self._assigned.clear()
+        self._marked = True
+        self._detached = False
+        self._told_absent.clear()
 
     # -- loading -------------------------------------------------------------------------------
 
-    def load(self) -> None:
+    def _load(self) -> None:
         """Read the attributes now, if they were not read yet."""
-        if self.loaded or (self._reader and self._reader == threading.get_ident()):
+        if self._loaded or (self._reader and self._reader == threading.get_ident()):
             return
         with self._lock:
-            if self.loaded or self.backing is None:
+            if self._loaded or self._backing is None:
                 return
             self._reader = threading.get_ident()
             try:
                 # Set before, to what the cookie has; there may be nothing behind it.
-                permanent = PERMANENT in self.assigned and self.backing.request.cookie_permanent
-                contents = self.backing.load()
+                permanent = PERMANENT in self._assigned and self._backing.request.cookie_permanent
+                contents = self._backing.load()
             finally:
                 self._reader = 0
-            self.undecoded = contents.encoded
+            self._undecoded = contents.encoded
             if contents.encoded is None:
-                values = {**contents.values, **self.decoded()}
+                values = {**contents.values, **self._decoded()}
                 dict.clear(self)
                 dict.update(self, values)
-            self.detached = contents.detached
-            self.loaded = True
-        if permanent and not self.detached and PERMANENT not in self:
+            self._detached = contents.detached
+            self._loaded = True
+        if permanent and not self._detached and PERMANENT not in self:
             dict.update(self, {PERMANENT: True})
 
     def _decode(self, key: Any) -> Any:
         """Return the value of *key*, which is not in the storage; ``_MISSING`` without one."""
-        if self.undecoded is None:
+        if self._undecoded is None:
             return _MISSING
         if self._reader and self._reader == threading.get_ident():
             return _MISSING
@@ -302,16 +305,16 @@ class Session(dict[str, Any]):
         with self._lock:
             # Another thread may have decoded it meanwhile, or all.
             value = dict.get(self, key, _MISSING)
-            entry = self.undecoded.get(key) if self.undecoded is not None else None
-            if value is not _MISSING or entry is None or entry[1] is None or self.backing is None:
+            entry = self._undecoded.get(key) if self._undecoded is not None else None
+            if value is not _MISSING or entry is None or entry[1] is None or self._backing is None:
                 return value
-            tracker, encoded = self.backing.tracker, entry[1]
+            tracker, encoded = self._backing.tracker, entry[1]
             self._reader = threading.get_ident()
             try:
                 value = tracker.codec.loads(encoded)
             except Exception as error:  # noqa: BLE001  (a codec of the application may raise anything)
                 tracker.note_undecodable(key, error)
-                self.undecoded = {**self.undecoded, key: (entry[0], None)}
+                self._undecoded = {**self._undecoded, key: (entry[0], None)}
                 return _MISSING
             finally:
                 self._reader = 0
@@ -321,41 +324,41 @@ class Session(dict[str, Any]):
 
     def _decode_all(self) -> None:
         """Decode what was not decoded yet."""
-        if self.undecoded is None or self.backing is None:
+        if self._undecoded is None or self._backing is None:
             return
         if self._reader and self._reader == threading.get_ident():
             return
         with self._lock:
-            if self.undecoded is None:
+            if self._undecoded is None:
                 return
             self._reader = threading.get_ident()
             try:
-                values = self.backing.tracker.decode_rest(self.undecoded, self.decoded())
+                values = self._backing.tracker.decode_rest(self._undecoded, self._decoded())
             finally:
                 self._reader = 0
             dict.clear(self)
             dict.update(self, values)
-            self.undecoded = None
+            self._undecoded = None
 
     def _absent(self, key: Any) -> None:
-        if self.detached and (name := text_of(key)) is not None:
-            self.told_absent.add(name)
+        if self._detached and (name := text_of(key)) is not None:
+            self._told_absent.add(name)
 
     def _load_all(self) -> None:
         """Read and decode all attributes: the application is about to see the whole session."""
-        self.load()
+        self._load()
         self._decode_all()
-        if self.detached:
+        if self._detached:
             # What it had set before was there to be seen: only the others were shown as absent.
-            names = frozenset(by_text(self.peek()))
-            self.shown = self.shown & names if ALL in self.told_absent else names
-            self.told_absent.add(ALL)
+            names = frozenset(by_text(self._peek()))
+            self._shown = self._shown & names if ALL in self._told_absent else names
+            self._told_absent.add(ALL)
 
     # -- reading -------------------------------------------------------------------------------
 
     def __getitem__(self, key: str) -> Any:
-        if not self.loaded:
-            self.load()
+        if not self._loaded:
+            self._load()
         try:
             value = dict.__getitem__(self, key)
         except KeyError:
@@ -368,8 +371,8 @@ class Session(dict[str, Any]):
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return the value of *key*, or *default*."""
-        if not self.loaded:
-            self.load()
+        if not self._loaded:
+            self._load()
         value = dict.get(self, key, _MISSING)
         if value is _MISSING:
             value = self._decode(key)
@@ -380,7 +383,7 @@ class Session(dict[str, Any]):
         return value
 
     def __contains__(self, key: object) -> bool:
-        self.load()
+        self._load()
         there = dict.__contains__(self, key) or self._decode(key) is not _MISSING
         if not there:
             self._absent(key)
@@ -404,7 +407,7 @@ class Session(dict[str, Any]):
     def __eq__(self, other: object) -> bool:
         self._load_all()
         if isinstance(other, Session):
-            other.load()
+            other._load()
             other._decode_all()
         return dict.__eq__(self, other)
 
@@ -454,7 +457,7 @@ class Session(dict[str, Any]):
         return dict, (self.copy(),)
 
     def __repr__(self) -> str:
-        if not self.loaded:
+        if not self._loaded:
             return "<Session, not loaded>"
         self._decode_all()
         return f"<Session {dict.__repr__(self)}>"
@@ -462,23 +465,23 @@ class Session(dict[str, Any]):
     # -- changing ------------------------------------------------------------------------------
 
     def __setitem__(self, key: str, value: Any) -> None:
-        if not self.loaded:
-            self.load()
+        if not self._loaded:
+            self._load()
         dict.__setitem__(self, key, value)
-        self.marked = True
-        self.assigned.add(key)
+        self._marked = True
+        self._assigned.add(key)
 
     def __delitem__(self, key: str) -> None:
         if key in self:
             self._decode_all()
         dict.__delitem__(self, key)
-        self.marked = True
+        self._marked = True
 
     def pop(self, key: str, default: Any = _MISSING) -> Any:
         """Remove *key* and return its value, or *default*."""
         if key in self:
             self._decode_all()
-            self.marked = True
+            self._marked = True
             return dict.pop(self, key)
         if default is _MISSING:
             raise KeyError(key)
@@ -488,22 +491,22 @@ class Session(dict[str, Any]):
         """Remove and return the newest item."""
         self._load_all()
         item = dict.popitem(self)
-        self.marked = True
+        self._marked = True
         return item
 
     def clear(self) -> None:
         """Remove everything; a session that is still empty when it is saved is ended."""
-        self.load()
+        self._load()
         self._decode_all()
         dict.clear(self)
-        self.marked = self.cleared = True
+        self._marked = self._cleared = True
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Take over the items of a mapping, an iterable of pairs, or keyword arguments."""
-        self.load()
+        self._load()
         values: dict[Any, Any] = dict(*args, **kwargs)
-        self.marked = True
-        self.assigned.update(values)
+        self._marked = True
+        self._assigned.update(values)
         dict.update(self, values)
 
     def __ior__(self, other: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> Session:  # type: ignore[override, misc]

@@ -192,8 +192,8 @@ class UnitOfWork:
         try:
             action = None
             if plain is not None:
-                session.marked = session.marked or bool(plain)
-                if not session.marked and not self.request.is_refresh_due(self.record):
+                session._marked = session._marked or bool(plain)
+                if not session._marked and not self.request.is_refresh_due(self.record):
                     action = Action.KEEP  # it was read, as most sessions are
                 else:
                     try:
@@ -209,8 +209,8 @@ class UnitOfWork:
 
     def refresh(self, session: Session) -> Action:
         """Lengthen the life of a session that the application did not change."""
-        detached = session.detached
-        if not session.loaded:
+        detached = session._detached
+        if not session._loaded:
             try:
                 detached = self.load().detached
             except SessionUnavailableError:
@@ -239,7 +239,7 @@ class UnitOfWork:
         return names
 
     def _store(self, session: Session) -> Action:
-        session.peek()  # what is not plain may concern all attributes
+        session._peek()  # what is not plain may concern all attributes
         ending = self._ending
         if ending:
             self._end()
@@ -296,13 +296,13 @@ class UnitOfWork:
         if not session.modified:
             return Action.KEEP
         token = self.request.token
-        if session.detached and not (session.cleared and self._is_partial):
+        if session._detached and not (session._cleared and self._is_partial):
             # It is not known what was "emptied" here; only destroy() ends it unseen. What was shown
             # and taken out one by one is removed, the rest stays.
-            removals = {} if session.cleared or self.frozen else self.tracker.changes(session)
+            removals = {} if session._cleared or self.frozen else self.tracker.changes(session)
             return self._update(session, removals) if removals and token else Action.KEEP
         if token is not None:
-            if session.cleared:
+            if session._cleared:
                 self._end()
             elif self.frozen:
                 self._drop(self.tracker.changes(session))
@@ -336,11 +336,11 @@ class UnitOfWork:
         assert token is not None  # noqa: S101  (callers looked)
         if not changes and not self.request.is_refresh_due(self.record):
             return Action.SET if session.modified else Action.KEEP
-        weak_names = self._weak_names(session, changes) if session.detached else _NO_NAMES
+        weak_names = self._weak_names(session, changes) if session._detached else _NO_NAMES
         # As _write(), which is a call more for each change.
         request, known = self.request, self.record
         rewrite = self.repository.builder(request.life).rewrite(
-            known, changes, weak_names, after=token.version, behind=session.detached
+            known, changes, weak_names, after=token.version, behind=session._detached
         )
         # Stores were asked before, so that this is the place.
         key = storage_key(self.repository.rules.key_prefix, token.sid)
@@ -351,7 +351,7 @@ class UnitOfWork:
             self.repository.counters.refreshed += not changes
             self._stored(token, saved, changes, session)
             return Action.SET
-        session.peek()  # from now on nothing of it counts as stored
+        session._peek()  # from now on nothing of it counts as stored
         return self._give_way(saved.record, changes, weak_names)
 
     def _move(self, session: Session, changes: Changes) -> Action:
@@ -359,7 +359,7 @@ class UnitOfWork:
         old_token, record, known = self.request.token, self.record, self._loaded
         assert old_token is not None  # noqa: S101  (the caller looked)
         draft = self._builder.moved(record, changes, after=old_token.version)
-        if record is None or session.detached:
+        if record is None or session._detached:
             # All that this host shows goes along; the rest stays with the old id, which goes on.
             action = self._create(session, changes, draft)
             return action if self.request.token is not old_token else self._update(session, changes)
@@ -396,9 +396,9 @@ class UnitOfWork:
         if self.record is not None and self.record.kind is Kind.DATA:
             self.frozen = False  # it was read before it moved: that goes along
             return
-        own = session.assigned & session.peek().keys()
+        own = session._assigned & session._peek().keys()
         if own - {PERMANENT}:
-            session.keep_only(own)
+            session._keep_only(own)
             self._forget()
             self.frozen = False
 
@@ -442,9 +442,9 @@ class UnitOfWork:
 
     def _weak_names(self, session: Session, changes: Changes) -> set[str]:
         """Return the names of what may only fill a gap in a detached session."""
-        told = session.told_absent
+        told = session._told_absent
         if ALL in told:
-            told = told | (changes.keys() - session.shown)
+            told = told | (changes.keys() - session._shown)
         # What was there at first is absent only because this very request took it out.
         told = told - self.tracker.encoded.keys()
         # What an earlier request of the same outage could only guess stays a guess.
@@ -468,9 +468,9 @@ class UnitOfWork:
         self.record, self._loaded = record, None
         self.tracker.accept(changes, session)
         permanent = token.permanent
-        if session.loaded:
+        if session._loaded:
             # Asked only if there is something to see, for this is in the way of every change.
-            names = session if session.undecoded is None else session.undecoded
+            names = session if session._undecoded is None else session._undecoded
             permanent = dict.__contains__(names, PERMANENT) or dict.__contains__(session, PERMANENT)
             permanent = permanent and session.permanent
         if request.token is None or token.sid != request.token.sid:

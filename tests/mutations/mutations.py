@@ -666,7 +666,7 @@ MUTATIONS = [
     Mutation(
         "a permanent session that is read gets no cookie",
         "interface.py",
-        "                    and SESSION_PERMANENT in (session.undecoded or ())\n",
+        "                    and SESSION_PERMANENT in (session._undecoded or ())\n",
         "                    and False\n",
         "test_expiry.py test_headers.py",
     ),

@@ -36,7 +36,7 @@ class Backing:
 
     def rebase(self, session):
         self.rebased += 1
-        self.stored = copy.deepcopy(session.peek())
+        self.stored = copy.deepcopy(session._peek())
 
     def differs(self, values):
         return any(self.stored.get(name) != value for name, value in values.items())

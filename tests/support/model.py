@@ -522,11 +522,11 @@ class Worker:
 
 def shown(session):
     """Return what *session* shows, and leave what is not decoded yet as it is."""
-    if session.undecoded is None:
-        return session.peek()
-    loads = session.backing.tracker.codec.loads
-    stored = {name: loads(raw) for name, (_, raw) in session.undecoded.items() if raw is not None}
-    return {**stored, **session.decoded()}
+    if session._undecoded is None:
+        return session._peek()
+    loads = session._backing.tracker.codec.loads
+    stored = {name: loads(raw) for name, (_, raw) in session._undecoded.items() if raw is not None}
+    return {**stored, **session._decoded()}
 
 
 class Sent(RequestContext):
@@ -873,7 +873,7 @@ class World:
             unit.request.judge()
             action = unit.refresh(session) if unit.request.is_refresh_due(None) else Action.KEEP
         else:
-            session.load()
+            session._load()
             self._check(request, unit, session)
             self._act(request, session)
             plain = unit.tracker.plain_changes(session)
@@ -973,7 +973,7 @@ class World:
     def _check(self, request, unit, session) -> None:
         seen = shown(session)
         self.counts["reads"] += 1
-        if session.detached:
+        if session._detached:
             self.counts["detached"] += 1
         if request.gone is not None:
             self._check_gone(request, alive=bool(seen) and unit.request.token is not None)
@@ -981,7 +981,7 @@ class World:
         browser = request.browser
         if request.token is None or browser.ending or self._may_have_expired(request):
             return
-        if session.detached:
+        if session._detached:
             self._violated("detached", request, "")
             return
         self._check_seen(request, browser, seen)

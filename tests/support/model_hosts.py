@@ -519,14 +519,14 @@ class HostWorld(World):
     # -- checks ----------------------------------------------------------------------------------
 
     def _check(self, request, unit, session) -> None:
-        request.seen, request.unseen = dict(shown(session)), session.detached
+        request.seen, request.unseen = dict(shown(session)), session._detached
         if request.gone is not None or not self._disturbed(request):
             if request.gone is None and request.browser is not None:
                 self._check_user(request, shown(session))
             super()._check(request, unit, session)
             return
         self.counts["reads while disturbed"] += 1
-        self.counts["detached"] += session.detached
+        self.counts["detached"] += session._detached
         browser, seen = request.browser, shown(session)
         if request.token is None or browser.ending or self._may_have_expired(request):
             return

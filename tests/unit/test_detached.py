@@ -307,7 +307,7 @@ def test_a_guess_that_a_request_overrides_without_looking_is_one_still(shop, nod
 
 
 def is_detached():
-    return bool(contents()) and session.detached
+    return bool(contents()) and session._detached
 
 
 @pytest.fixture

@@ -202,7 +202,7 @@ def test_all_that_was_shown_in_an_outage_goes_along_to_a_new_id(outage):
     assert shop.ask(contents) == {**shown, "user": 7}
     outage.after()
     assert shop.ask(contents) == {**shown, "user": 7}
-    assert not shop.ask(lambda: session.detached)
+    assert not shop.ask(lambda: session._detached)
     assert "user" not in shop.ask(contents, client=shop.browser(old))
 
 

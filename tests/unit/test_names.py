@@ -148,7 +148,7 @@ def test_a_default_under_such_a_name_in_a_detached_session_fills_a_gap_only():
         node.fail()
     visit = shop.under_way()
     assert visit.session.setdefault(42, "guess") == "guess"
-    assert visit.session.detached
+    assert visit.session._detached
     shop.heal()
     visit.end()
 
@@ -161,7 +161,7 @@ def test_a_detached_session_remembers_reported_names_as_text():
     assert list(detached) == [1]
     assert detached.get(2) is None
 
-    assert detached.told_absent == {ALL, "2"}
+    assert detached._told_absent == {ALL, "2"}
     assert detached.shown == {"1"}
 
 

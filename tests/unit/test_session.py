@@ -7,10 +7,11 @@ import json
 import pickle
 import threading
 import weakref
+from pathlib import Path
 
 import pytest
 from flask import render_template_string
-from flask.sessions import SessionMixin
+from flask.sessions import SecureCookieSession, SessionMixin
 from support.apps import make_app
 from support.backing import DATA, SID, Backing
 
@@ -144,6 +145,20 @@ def test_a_change_that_raises_is_none(session, change):
     assert session == DATA
 
 
+def test_a_template_shows_what_the_application_stored_under_any_name_but_a_documented_one(session):
+    documented = {"sid", "ref", "is_local", "save", "reload", "regenerate", "destroy"}
+    flasks = set(dir(SecureCookieSession)) | documented
+    names = {name.lstrip("_") for name in dir(session)} - flasks
+    session.update(dict.fromkeys(names, "of the application"))
+
+    with make_app().app.test_request_context():
+        for name in names:
+            text = render_template_string("{{ session." + name + " }}", session=session)
+            assert text == "of the application", name
+    page = Path(__file__).parents[2] / "docs" / "python.md"
+    assert all(f"`{name}`" in page.read_text(encoding="utf-8") for name in documented)
+
+
 def test_no_method_of_dict_is_left_to_dict():
     own = set(vars(Session))
     harmless = {
@@ -169,7 +184,7 @@ def test_repr_neither_loads_nor_shows_the_placeholder_or_the_sid(session, backin
 
     assert backing.loads == 0
     assert "not loaded" in before
-    session.load()
+    session._load()
     assert "'name': 'anna'" in repr(session)
     assert SID not in before + repr(session) + str(session) + f"{session}"
 

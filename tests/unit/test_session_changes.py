@@ -180,14 +180,14 @@ def test_a_detached_session_remembers_names_it_reported_absent(look, told):
 
     look(session)
 
-    assert session.told_absent == told
+    assert session._told_absent == told
 
 
 def test_a_session_that_was_read_remembers_nothing_of_the_kind(session):
     session.get("x")
     list(session)
 
-    assert session.told_absent == set()
+    assert session._told_absent == set()
 
 
 def test_names_a_detached_session_reported_absent_are_forgotten_by_reload_and_destroy():
@@ -197,4 +197,4 @@ def test_names_a_detached_session_reported_absent_are_forgotten_by_reload_and_de
 
         forget(session)
 
-        assert session.told_absent == set()
+        assert session._told_absent == set()

@@ -121,7 +121,7 @@ def test_of_two_cookies_of_one_session_the_newer_counts(shop):
 
     visitor = Visitor(shop, old, new)
 
-    assert visitor.ask(lambda: (session["name"], session.backing.request.token.version)) == (
+    assert visitor.ask(lambda: (session["name"], session._backing.request.token.version)) == (
         "eve",
         shop.token(new).version,
     )
@@ -234,7 +234,7 @@ def test_an_unknown_session_counts_more_than_one_that_ended(shop):
     hide(shop, hidden)
     visitor = Visitor(shop, dead, hidden)
 
-    assert visitor.ask(lambda: (dict(session), session.detached, session.sid)) == (
+    assert visitor.ask(lambda: (dict(session), session._detached, session.sid)) == (
         {},
         True,
         shop.token(hidden).sid,
