@@ -18,6 +18,8 @@ from .ranges import RANGES, Ranges
 
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from flask_msm.cluster.placement import Placement
 
     from .copier import RecordCopier
@@ -90,7 +92,7 @@ class Rebuilder:
             return False
         task = Task("rebuild", node_id, sources, target_of)
         goal = self._fill(node_id) if is_missed else str(began)
-        if not self._share(task, f"{goal} {memory}"):
+        if not self._share(task, sources, f"{goal} {memory}"):
             return False
         if self._memory(node_id) != memory:
             text = f"rebuild of {node_id} does not count: it lost its memory meanwhile"
@@ -129,16 +131,17 @@ class Rebuilder:
 
         ordered = self._control.drain(node_id).stamp
         task = Task("drain", node_id, [node_id], target_of)
-        return self._share(task, f"drain {ordered} {','.join(sorted(others))}")
+        return self._share(task, others, f"drain {ordered} {','.join(sorted(others))}")
 
-    def _share(self, task: Task, goal: str) -> bool:
-        """Do what other workers leave of *task*; return whether all of it is done."""
+    def _share(self, task: Task, keepers: Sequence[str], goal: str) -> bool:
+        """Do what other workers leave of *task*; return whether all of it is done.
+
+        One of *keepers*, other nodes that are in use, has the leases: the same for all workers.
+        """
         node_id = task.node_id
-        keepers = sorted(other for other in self._nodes if other != node_id)
         if not keepers:
             return True  # the only node: there is no other to copy from or to
-        # The same keeper for every worker that can reach it.
-        keeper = self._nodes[next((one for one in keepers if one in task.sources), keepers[0])]
+        keeper = self._nodes[min(keepers)]
         key, clock = f"{self.key_prefix}{LEASES}{node_id}", self._clock
         timeout = self.membership.timeout
         # Workers of a version without ranges have it alone, and leave it to those that share it.

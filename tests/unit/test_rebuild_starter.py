@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from support.clock import FakeClock
+from support.crew import BY, Crew
 
 from flask_msm.cluster.control import Control
 from flask_msm.cluster.health import NodeState
@@ -108,3 +109,16 @@ def test_an_order_taken_back_before_it_is_seen_is_not_carried_out(drain):
     drain.starter.start()
     drain.work()
     assert drain.control.drains() == {"n1": "drained"}
+
+
+def test_a_node_is_drained_while_one_that_was_drained_before_is_stopped():
+    crew = Crew(2, nodes=4)
+    one = crew.workers[0]
+
+    for node_id in ("n1", "n3"):
+        crew.tick()
+        one.console.drain(node_id, **BY)
+        for _ in range(6):
+            crew.tick()
+        assert one.cluster.control.drain(node_id).value == "drained"
+        crew.nodes[node_id].fail()
