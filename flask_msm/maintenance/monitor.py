@@ -110,8 +110,9 @@ class Monitor:
             return
         try:
             self._resolve_names()
-            self._learn(self.membership.clock.monotonic() + self.deadline if in_request else None)
-            self.reactions.give_up(self.reactions.retries.run(self.rejoin))
+            until = self.membership.clock.monotonic() + self.deadline if in_request else None
+            self._learn(until)
+            self.reactions.give_up(self.reactions.retries.run(self.rejoin, until))
             self.rebuilds.start()
             if not in_request:
                 self.copies.start()

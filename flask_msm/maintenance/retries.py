@@ -56,12 +56,17 @@ class RetryQueue:
     def __len__(self) -> int:
         return sum(len(keys) for keys in list(self._waiting.values()))
 
-    def run(self, rejoin: Callable[[str], frozenset[str]]) -> list[str]:
+    def run(self, rejoin: Callable[[str], frozenset[str]], until: float | None = None) -> list[str]:
         """Try everything that waits once; return the nodes that could not be repaired in time.
+
+        That takes no longer than a repair is waited for: nodes that are slow hold up no tick.
 
         Args:
             rejoin: Brings all copies of a key together; returns the nodes that confirmed theirs.
+            until: When it has to be over before that, monotonic time in seconds.
         """
+        end = self._clock.monotonic() + self._patience
+        end = end if until is None else min(end, until)
         with self._lock:
             todo = [
                 (node_id, key, since)
@@ -72,7 +77,7 @@ class RetryQueue:
         for node_id, key, since in todo:
             if node_id in given_up or key not in self._waiting.get(node_id, ()):
                 continue  # the node is given up, by this run or since it began
-            if node_id in rejoin(key):
+            if self._clock.monotonic() < end and node_id in rejoin(key):
                 with self._lock:
                     self._waiting.get(node_id, {}).pop(key, None)
             elif self._clock.monotonic() - since >= self._patience:

@@ -22,13 +22,13 @@ class Bench:
         if not self.queue.add(node_id, key):
             self.given_up.append(node_id)
 
-    def run(self, meanwhile=lambda: None):
+    def run(self, meanwhile=lambda: None, until=None):
         def rejoin(key):
             self.rejoined.append(key)
             meanwhile()
             return self.holders
 
-        self.given_up += self.queue.run(rejoin)
+        self.given_up += self.queue.run(rejoin, until)
 
 
 @pytest.fixture
@@ -71,6 +71,26 @@ def test_patience_is_counted_from_the_first_time_a_key_was_missed(bench):
     bench.run()
 
     assert bench.given_up == ["n1"]
+
+
+def test_a_slow_node_holds_a_run_up_for_no_longer_than_its_patience_and_is_given_up(bench):
+    for number in range(LIMIT):
+        bench.add("n1", f"key {number}")
+    bench.holders = frozenset({"n1"})
+
+    bench.run(lambda: bench.clock.advance(0.5))
+
+    assert (len(bench.rejoined), bench.given_up) == (4, ["n1"])
+
+
+def test_a_run_of_a_request_is_over_when_that_has_no_more_time(bench):
+    for number in range(LIMIT):
+        bench.add("n1", f"key {number}")
+    bench.holders = frozenset({"n1"})
+
+    bench.run(lambda: bench.clock.advance(0.5), until=bench.clock.monotonic() + 1.0)
+
+    assert (len(bench.rejoined), len(bench.queue), bench.given_up) == (2, LIMIT - 2, [])
 
 
 def test_a_key_that_waits_already_is_not_queued_twice(bench):
