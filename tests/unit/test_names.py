@@ -162,7 +162,7 @@ def test_a_detached_session_remembers_reported_names_as_text():
     assert detached.get(2) is None
 
     assert detached._told_absent == {ALL, "2"}
-    assert detached.shown == {"1"}
+    assert detached._shown == {"1"}
 
 
 def test_a_session_is_described_with_the_texts_of_its_names():
