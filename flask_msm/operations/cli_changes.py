@@ -47,7 +47,7 @@ def drain(console: Console, node: str, *, force: bool, order: Order) -> None:
     follows = f"{node} is read and no longer written, and its sessions are copied away"
     if goes_on(order, f"{follows}; {trouble}" if trouble else follows):
         done = console.drain(node, **order.by, force=force)
-        text = f"{node} is being drained; 'flask msm nodes' says when it is drained."
+        text = f"{done.text}; 'flask msm nodes' says how it is."
         show_change(console, order, done, {"node": node, "drain": "draining"}, text)
 
 
@@ -59,7 +59,7 @@ def undrain(console: Console, node: str, *, order: Order) -> None:
         order, f"{node} is written again, and is filled before it counts as up", hurts=False
     ):
         done = console.undrain(node, **order.by)
-        text = f"{node} is in use again and waits to be filled."
+        text = f"{done.text}; 'flask msm check' says whether it is up."
         show_change(console, order, done, {"node": node, "drain": None}, text)
 
 

@@ -85,7 +85,7 @@ class Span(click.ParamType[float]):
         """Return seconds."""
         found = _SPAN.fullmatch(str(value))
         if found is None:
-            self.fail("is a number and one of s, m, h, d: 30s, 15m, 1h, 2d", param, ctx)
+            self.fail(f"{value!r} is not a time: 30s, 15m, 1h or 2d", param, ctx)
         return float(found[1]) * _UNITS[found[2]]
 
 

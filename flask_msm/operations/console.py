@@ -185,7 +185,9 @@ class Console(ConsoleView):
                     raise CommandError(trouble)
                 control.set_drain(node, "draining", **by)
             stamp, held = control.drain(node).stamp, before.value or _IN_USE
-            return _Change(f"{node} is being drained", stamp, held, "draining")
+            is_over = before.value == "drained"
+            text = f"{node} was drained already" if is_over else f"{node} is being drained"
+            return _Change(text, stamp, held, before.value if is_over else "draining")
 
         return self._carry_out("node_drained", change, by, node=node)
 
@@ -202,7 +204,8 @@ class Console(ConsoleView):
                 control.set_missed(node, "was drained")
                 control.set_drain(node, None, **by)
             stamp, held = control.drain(node).stamp, before.value or _IN_USE
-            return _Change(f"{node} is taken back", stamp, held, _IN_USE)
+            text = f"{node} is taken back" if before.value else f"{node} was in use already"
+            return _Change(text, stamp, held, _IN_USE)
 
         return self._carry_out("node_restored", change, by, node=node)
 

@@ -228,7 +228,7 @@ def test_a_node_is_drained_and_taken_back(operator):
 
     result = operator.run("undrain", "n2")
     assert result.exit_code == 0
-    assert "n2 is in use again" in result.output
+    assert "n2 is taken back" in result.output
     after = operator.run("check")
     assert (after.exit_code, rows(after)["n2"]) == (1, "waits to be filled")
     operator.settle()

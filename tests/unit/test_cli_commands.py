@@ -117,6 +117,20 @@ def test_a_drain_that_leaves_fewer_nodes_than_copies_is_refused_unless_forced(cr
     assert run("drain", "n2", "--force").exit_code == 0
 
 
+def test_a_node_in_use_that_is_taken_back_is_not_called_filled(run):
+    done = run("undrain", "n1")
+
+    assert done.exit_code == 0
+    assert "n1 was in use already; 'flask msm check' says whether it is up." in done.output
+
+
+def test_a_time_that_cannot_be_read_is_named_with_what_can_be(run):
+    refused = run("silence", "n1", "--for", "1x", "--note", "new disk")
+
+    assert refused.exit_code == 2
+    assert "'1x' is not a time: 30s, 15m, 1h or 2d" in refused.output
+
+
 def test_a_node_is_silenced_with_a_note_shown_by_status_and_given_back(run):
     done = run("silence", "n1", "--for", "2h", "--note", "new disk", "--as", "anna")
     shown = run("status")

@@ -230,8 +230,9 @@ def test_draining_and_taking_back_look_at_what_was_seen(one):
 
 
 def test_taking_back_a_node_in_use_does_not_cost_its_trust(one):
-    one.console.undrain("n1", **ANNA)
+    done = one.console.undrain("n1", **ANNA)
 
+    assert done.text == "n1 was in use already"
     assert one.cluster.control.standing("n1").trusted
 
 
@@ -239,8 +240,9 @@ def test_draining_a_drained_node_leaves_it_drained(one):
     """It may be switched off, and then no worker could finish draining it."""
     one.cluster.control.set_drain("n1", "drained", who="drain", why="all copied")
 
-    one.console.drain("n1", **ANNA, force=True)
+    done = one.console.drain("n1", **ANNA, force=True)
 
+    assert done.text == "n1 was drained already"
     assert one.cluster.control.drains() == {"n1": "drained"}
 
 
