@@ -301,15 +301,15 @@ def played(shop, contents, walk, *, eager):
     def view():
         inner = session._get_current_object()
         for name, *arguments in copy.deepcopy(walk):
-            inner.load()
+            inner._load()
             if eager:
-                inner.peek()
+                inner._peek()
             try:
                 seen.append((name, copy.deepcopy(ACTS[name](inner, *arguments))))
             except Exception as error:  # noqa: BLE001 - it is compared
                 seen.append((name, type(error), str(error)))
         if eager:
-            inner.peek()
+            inner._peek()
         seen.append(inner.modified)
 
     response = None
