@@ -187,6 +187,16 @@ def test_a_reader_changes_nothing_even_with_a_token(name):
     assert console.notes[0][0] == "action_denied"
 
 
+def test_a_choice_of_what_is_in_use_is_not_called_a_change():
+    client, console = client_of()
+    value = console.snapshot.policy.value
+
+    page = client.get(f"/msm-admin/act/policy?value={value}").text
+
+    assert f"Keep {value.capitalize()}?" in page
+    assert "Change" not in page
+
+
 @pytest.mark.parametrize("operator", ["bob", "anna.k"])
 def test_a_change_in_the_meantime_is_not_undone_and_may_be_of_the_same_operator(operator):
     client, console = client_of()

@@ -26,6 +26,21 @@ def value_of(form: Form, allowed: tuple[str, ...]) -> str | None:
     return str(value)
 
 
+def _title(before: str, after: str) -> str:
+    old, new = policy_name(before), policy_name(after)
+    # What was configured can be chosen as well: then a deploy does not change it.
+    return (
+        _("Keep {name}?", name=new)
+        if old == new
+        else _("Change from {old} to {new}?", old=old, new=new)
+    )
+
+
+def _submit(before: str, after: str) -> str:
+    name = policy_name(after)
+    return _("Keep {name}", name=name) if before == after else _("Change to {new}", new=name)
+
+
 def policy_confirmation(snapshot: Snapshot, form: Form) -> Confirmation:
     """Return what follows from a choice of policy."""
     value, choice = value_of(form, POLICIES), snapshot.policy
@@ -41,9 +56,9 @@ def policy_confirmation(snapshot: Snapshot, form: Form) -> Confirmation:
     if value is None:
         points.append(_("This goes back to what the configuration of each worker says."))
     return Confirmation(
-        title=_("Change from {old} to {new}?", old=policy_name(choice.value), new=policy_name(to)),
+        title=_title(choice.value, to),
         points=[*points, reach(snapshot)],
-        submit=_("Change to {new}", new=policy_name(to)),
+        submit=_submit(choice.value, to),
         word="stop" if to == "stop" else None,
         danger=to == "stop",
         stamp=choice.stamp,
@@ -64,9 +79,9 @@ def reconnect_confirmation(snapshot: Snapshot, form: Form) -> Confirmation:
         )
     )
     return Confirmation(
-        title=_("Change from {old} to {new}?", old=policy_name(choice.value), new=policy_name(to)),
+        title=_title(choice.value, to),
         points=[point, reach(snapshot)],
-        submit=_("Change to {new}", new=policy_name(to)),
+        submit=_submit(choice.value, to),
         word="discard" if to == "discard" else None,
         danger=to == "discard",
         stamp=choice.stamp,
