@@ -109,7 +109,8 @@ class MemcachedProcess:
             stream.write(command.encode() + b"\r\n")
             stream.flush()
             for line in stream:
-                if line in ENDS:
+                # Such a listing only begins with OK, from memcached 1.6.43 on.
+                if line in ENDS and not (line == b"OK\r\n" and "metadump" in command):
                     return "".join(lines)
                 lines.append(line.decode())
         raise ConnectionResetError(f"memcached closed the connection to {command!r}: {lines}")

@@ -17,6 +17,7 @@ from flask_msm.errors import NodeBusyError, NodeError, NodeUnreachableError, Nod
 from flask_msm.memcached.failures import NoConnectionError, NotSentError
 from flask_msm.testing.fake_server import FakeServer
 from flask_msm.testing.memcached import free_port
+from harness.memcached import Memcached
 
 
 LOCALHOST = Path(behaviours.__file__).with_name("localhost.pem")
@@ -293,6 +294,15 @@ def test_a_node_from_before_it_could_walk_its_hash_table_lists_its_keys_by_class
     server = peer(lambda client: client.send(replies[client.recv()]))
 
     assert node_at(server).metadump("m:", soon()) == ["m:1"]
+
+
+def test_what_tests_ask_for_keys_knows_that_a_listing_may_begin_with_ok(peer):
+    """As from memcached 1.6.43 on."""
+    keys = b"OK\r\nkey=m%3A1 exp=-1 la=1 cas=2 fetch=no cls=1 size=63\nEND\r\n"
+    process = Memcached()
+    process.port = peer(behaviours.answers(keys)).port
+
+    assert process.all_keys() == ["m:1"]
 
 
 def test_a_listing_is_asked_for_again_when_the_node_had_no_connection_left(peer, node_at):
