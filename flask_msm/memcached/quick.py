@@ -117,6 +117,10 @@ class QuickCommands:
                 # What arrived while another node was waited for is read however late it is.
                 connection.arm(max(left, GRACE))
             data = connection.socket.recv(RECEIVE_SIZE)
+            if len(data) < len(start) and data and start.startswith(data):
+                # Before memcached 1.6 each of several commands is answered by itself.
+                connection.arm(until - self._monotonic())
+                data += connection.socket.recv(RECEIVE_SIZE)
             if data.startswith(start):
                 begin = data.index(b"\r\n", len(start), len(start) + _LONGEST_LINE) + 2
                 _, size, unique = data[len(start) : begin - 2].split(b" ")

@@ -67,6 +67,36 @@ def test_the_token_replaces_what_was_read_and_nothing_newer(opened):
     assert opened.start_cas("k", b"newer", TTL, old.token, soon()).result() is False
 
 
+class Pieces:
+    """A socket that has received these pieces."""
+
+    def __init__(self, *pieces):
+        self.pieces = [*pieces]
+
+    def send(self, data):
+        return len(data)
+
+    def recv(self, size):
+        return self.pieces.pop(0)
+
+    def settimeout(self, seconds):
+        pass
+
+    def close(self):
+        pass
+
+
+def test_replies_to_several_commands_may_come_one_by_one(opened):
+    """As from memcached before 1.6, and from proxies."""
+    opened._pool.unused[0].socket.close()
+    opened._pool.unused[0].socket = Pieces(b"STORED\r\n", b"VALUE k 0 1 7\r\nv\r\nEND\r\n")
+
+    item = opened.quick.receive_item(ask(opened), b"STORED\r\nVALUE k ")
+
+    assert (item.value, item.token.unique) == (b"v", b"7")
+    assert places(opened) == (1, 1)
+
+
 def test_an_item_that_is_not_there_is_no_answer(opened):
     assert read(opened, b"other") is None
     assert opened._pool.free == 1
