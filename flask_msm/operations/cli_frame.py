@@ -189,6 +189,11 @@ def visitor() -> Console:
         raise click.UsageError("MSM_NODES is not set: there is no cluster to look after")
     if not current_app.secret_key:
         raise click.UsageError("SECRET_KEY is not set: what workers say cannot be verified")
+    if (kept := current_app.session_interface) is not state.interface:
+        # Flask-Session for example, when it was not removed.
+        theirs = f"{type(kept).__module__}.{type(kept).__qualname__}"
+        text = f"sessions of {current_app.name} are kept by {theirs}, which was set after init_app"
+        click.echo(f"Warning: {text}; flask_msm has none of them", err=True)
     console.visit()
     return console
 

@@ -8,6 +8,7 @@ import os
 import click
 import pytest
 from click.testing import CliRunner
+from flask.sessions import SecureCookieSessionInterface
 from support.crew import BY, Crew
 from support.policies import visit, write
 
@@ -37,6 +38,17 @@ def run(crew):
 
 def as_json(result):
     return json.loads(result.output)
+
+
+def test_an_extension_that_took_the_sessions_over_is_named(crew, run):
+    app = crew.hire().app
+    assert "Warning" not in run("status").stderr
+    app.session_interface = SecureCookieSessionInterface()
+
+    shown = app.test_cli_runner().invoke(args=["msm", "status", "--json"])
+
+    assert "kept by flask.sessions.SecureCookieSessionInterface, which was set" in shown.stderr
+    assert "verdict" in json.loads(shown.stdout)
 
 
 # -- answers for programs ------------------------------------------------------------------------
