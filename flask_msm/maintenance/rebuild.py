@@ -141,13 +141,12 @@ class Rebuilder:
         node_id = task.node_id
         if not keepers:
             return True  # the only node: there is no other to copy from or to
-        keeper = self._nodes[min(keepers)]
-        key, clock = f"{self.key_prefix}{LEASES}{node_id}", self._clock
-        timeout = self.membership.timeout
-        # Workers of a version without ranges have it alone, and leave it to those that share it.
-        whole = Lease(keeper, key, clock=clock, timeout=timeout, shared=True)
+        whole = self._taken(f"{self.key_prefix}{LEASES}{node_id}", keepers)
+        if whole is None:
+            return False
+        clock, timeout = self._clock, self.membership.timeout
         keys = self.copier.envelope.keys
-        ranges = Ranges(keeper, key, goal, keys=keys, clock=clock, timeout=timeout)
+        ranges = Ranges(whole.node, whole.key, goal, keys=keys, clock=clock, timeout=timeout)
         mover = Mover(
             task,
             nodes=self._nodes,
@@ -159,8 +158,6 @@ class Rebuilder:
             unlisted=self.unlisted,
         )
         try:
-            if not whole.acquire():
-                return False
             with kept(lambda: [whole, *mover.leases.values()]):
                 done = self._move(mover)
         except (LeaseLostError, UnreadableError, NodeError) as error:
@@ -174,6 +171,27 @@ class Rebuilder:
         if len(done) == len(RANGES):
             whole.release()
         return len(done) == len(RANGES)
+
+    def _taken(self, key: str, keepers: Sequence[str]) -> Lease | None:
+        """Return the lease that all share, on the first node that takes one; ``None`` for none.
+
+        Workers of a version without ranges have it alone, and leave it to those that share it.
+        """
+        for keeper in sorted(keepers):
+            lease = Lease(
+                self._nodes[keeper],
+                key,
+                clock=self._clock,
+                timeout=self.membership.timeout,
+                shared=True,
+            )
+            try:
+                return lease if lease.acquire() else None
+            except NodeValueError:
+                continue  # it is full
+            except NodeError:
+                return None  # the next tick sees to it
+        return None
 
     def _move(self, mover: Mover) -> dict[str, Done]:
         """Do ranges until none is left; return those that are done, by whichever worker."""

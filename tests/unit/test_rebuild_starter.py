@@ -122,3 +122,15 @@ def test_a_node_is_drained_while_one_that_was_drained_before_is_stopped():
             crew.tick()
         assert one.cluster.control.drain(node_id).value == "drained"
         crew.nodes[node_id].fail()
+
+
+def test_a_node_is_filled_while_one_that_is_full_takes_no_lease():
+    crew = Crew(2, nodes=3)
+    crew.tick()
+    crew.nodes["n1"].too_much = lambda *_: True
+    crew.nodes["n3"].restart_empty()
+
+    for _ in range(10):
+        crew.tick()
+
+    assert {worker.cluster.state.view()["n3"].trusted for worker in crew.workers} == {True}
