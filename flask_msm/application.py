@@ -467,12 +467,7 @@ class Cluster:
             version=environment.version,
             totals=self.totals,
         )
-        self.copies = CopyCount(
-            membership=self.membership,
-            placement=self._application.placement,
-            bulk=self.bulk,
-            key_prefix=settings.key_prefix,
-        )
+        self.copies = CopyCount(common=self.common, bulk=self.bulk, timeout=timeout)
         self.collector = Collector(self.reports, self.state, self._application.local)
         self.history = HistoryKeeper(
             HistoryRecords(self.common, self._application.local),

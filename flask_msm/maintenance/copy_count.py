@@ -19,10 +19,8 @@ from . import lease
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from flask_msm.cluster.placement import Placement
+    from flask_msm.cluster.common_nodes import CommonNodes
     from flask_msm.process.background import Background
-
-    from .membership import Membership
 
 
 #: Time in seconds between two counts of a worker; the first one comes earlier.
@@ -76,18 +74,20 @@ class Hashes:
 class CopyCount:
     """Counts copies, for one worker.
 
+    Args:
+        timeout: Time in seconds that finding out whose turn it is may take.
+
     Attributes:
         found: What was counted last, as JSON takes it; empty while nothing was.
     """
 
-    membership: Membership
-    placement: Placement
+    common: CommonNodes
     bulk: Background
-    key_prefix: str
+    timeout: float
 
     def __post_init__(self) -> None:
         self.found: dict[str, Any] = {}
-        self._clock = self.membership.clock
+        self._clock = self.common.clock
         self._due_at = self._clock.monotonic() + FIRST
 
     def start(self) -> None:
@@ -95,19 +95,18 @@ class CopyCount:
         now = self._clock.monotonic()
         if now >= self._due_at:
             self._due_at = now + EVERY
-            if self.placement.replicas > 1:
+            if self.common.placement.replicas > 1:
                 self.bulk.put(lambda _: self._count())
 
     def _count(self) -> None:
-        usable = [
-            node_id
-            for node_id in self.membership.nodes
-            if self.membership.table.rights(node_id).joined
-        ]
-        began = self._clock.monotonic()
+        common, began = self.common, self._clock.monotonic()
+        usable = [node_id for node_id in common.nodes if common.usable(node_id)]
+        turn, deadline = common.prefix + lease.COPIES, began + self.timeout
+        if not usable or not common.take_turn(turn, usable, LEFT_FOR, deadline):
+            return
+        if self._clock.monotonic() >= deadline:
+            return  # a node hangs, and would for as long as a listing may take
         try:
-            if not usable or not self._is_mine(usable[0]):
-                return
             listed, unlisted = self._listed(usable)
         except NodeError:
             return  # what it has is not known: the next count follows
@@ -118,15 +117,8 @@ class CopyCount:
             **({"unlisted": unlisted} if unlisted else counted(listed, self._ranking)),
         }
 
-    def _is_mine(self, node_id: str) -> bool:
-        """Return whether this worker counts now, not another one."""
-        node = self.membership.nodes[node_id]
-        deadline = self._clock.monotonic() + self.membership.timeout
-        key = self.key_prefix + lease.COPIES
-        return node.start_add(key, b"1", LEFT_FOR, deadline).result()
-
     def _ranking(self, name: bytes) -> tuple[str, ...]:
-        return self.placement.ranking(self.key_prefix + name.decode())
+        return self.common.placement.ranking(self.common.prefix + name.decode())
 
     def _listed(self, usable: list[str]) -> tuple[dict[str, Hashes], list[str]]:
         """Return what nodes hold, and which ones do not list their keys."""
@@ -135,8 +127,8 @@ class CopyCount:
         for node_id in usable:
             try:
                 hashes = Hashes()
-                self.membership.nodes[node_id].list_digests(
-                    self.key_prefix,
+                self.common.nodes[node_id].list_digests(
+                    self.common.prefix,
                     _DIGITS,
                     DIGEST_LENGTH,
                     hashes.take,

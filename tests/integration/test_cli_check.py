@@ -132,7 +132,7 @@ def test_what_one_worker_of_the_fleet_does_at_the_moment_is_no_damaged_record(
 ):
     monkeypatch.setattr(CommonNodes, "end_turn", lambda *_: None)
     operator = operator_of()
-    operator.cluster.copies._is_mine("n1")
+    operator.cluster.copies._count()
     operator.cluster.history.look()
     digests = operator.console.observer._digests
     assert digests.lease(operator.cluster.monitor.membership.clock.monotonic() + 8)

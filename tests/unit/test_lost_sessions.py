@@ -382,6 +382,14 @@ def test_sessions_that_one_node_alone_has_are_counted_by_one_worker(crew):
     assert sum(bool(one.cluster.copies.found) for one in (worker, other)) == 1
 
 
+def test_sessions_are_counted_while_the_first_node_is_full_and_takes_no_lease(crew):
+    crew.nodes["n1"].too_much = lambda *_: True
+    crew.clock.advance(FIRST)
+    crew.tick()
+
+    assert any(worker.cluster.copies.found for worker in crew.workers)
+
+
 def test_a_node_that_lists_no_keys_leaves_the_number_unknown(crew):
     def refused(*_):
         raise NodeValueError("n2", "no")
