@@ -313,8 +313,8 @@ MUTATIONS = [
     Mutation(
         "a rebuild goes on under the lease of another worker",
         "maintenance/rebuild.py",
-        "if not whole.acquire():",
-        "if whole.acquire() is None:",
+        "return lease if lease.acquire() else None",
+        "return lease if lease.acquire() is not None else None",
         REBUILDER,
     ),
     Mutation(
