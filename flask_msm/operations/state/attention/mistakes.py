@@ -54,12 +54,12 @@ def warnings(snapshot: Snapshot) -> Iterator[Item]:
     unhurt = _("No user now.")
     said = {
         "node_evicts": (
-            _("A node has no memory left"),
+            _("A node is too small"),
             _("Users whose last copy is thrown out are signed out early."),
             _("Give memcached more memory (-m), or add a node."),
         ),
         "node_full": (
-            _("A node refuses to store sessions"),
+            _("A node takes no more sessions"),
             unhurt,
             _("Give memcached more memory (-m), add a node, or start it without -M."),
         ),
