@@ -10,8 +10,8 @@ Rules, for one name:
 2. On a tie a removal wins, else the greater bytes.
 3. Weak entries are a map of their own. They show only where nothing ordinary is: there is no entry,
    or it was removed before.
-4. An ordinary entry at or below ``floor`` is dead: removals that old were forgotten to bound the
-   record, and nothing that old may come back.
+4. An entry at or below ``floor`` is dead, also a weak one of such a moment: removals that old were
+   forgotten to bound the record, and nothing that old may come back.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from .hybrid_clock import ordinary
+from .hybrid_clock import weak as as_weak
 
 
 #: stamp and encoded value; ``None`` stands for "removed".
@@ -47,15 +48,15 @@ class Attributes(NamedTuple):
         values = {name: entry[1] for name, entry in self.entries.items() if entry[1] is not None}
         for name in self.weak:
             stamp, value = self.weak[name]
-            if value is not None and self._is_gap(name, stamp):
+            if value is not None and self.is_gap(name, stamp):
                 values[name] = value
         return values
 
     def guesses(self) -> set[str]:
         """Return the names that only a weak entry is known of."""
-        return {name for name, (stamp, _) in self.weak.items() if self._is_gap(name, stamp)}
+        return {name for name, (stamp, _) in self.weak.items() if self.is_gap(name, stamp)}
 
-    def _is_gap(self, name: str, stamp: int) -> bool:
+    def is_gap(self, name: str, stamp: int) -> bool:
         """Return whether there was nothing under *name* at a weak *stamp*, nor is there now."""
         entry = self.entries.get(name)
         return entry is None or (entry[1] is None and entry[0] < ordinary(stamp))
@@ -87,9 +88,10 @@ def join(one: Attributes, other: Attributes) -> Attributes:
         return one
     floor = max(one.floor, other.floor)
     entries = _join_entries(one.entries, other.entries)
+    weak = _join_entries(one.weak, other.weak) if one.weak or other.weak else one.weak
     if floor:
         entries = {name: entry for name, entry in entries.items() if entry[0] > floor}
-    weak = _join_entries(one.weak, other.weak) if one.weak or other.weak else one.weak
+        weak = {name: entry for name, entry in weak.items() if ordinary(entry[0]) > floor}
     return Attributes(entries, weak, floor)
 
 
@@ -165,4 +167,9 @@ def compact(
         for name, (stamp, value) in attributes.entries.items()
         if value is not None or stamp > floor
     }
-    return Attributes(entries, attributes.weak, floor)
+    weak = {
+        name: (max(stamp, as_weak(floor + 1)), value)
+        for name, (stamp, value) in attributes.weak.items()
+        if ordinary(stamp) > floor or (value is not None and attributes.is_gap(name, stamp))
+    }
+    return Attributes(entries, weak, floor)

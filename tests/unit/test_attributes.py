@@ -20,7 +20,8 @@ def maps(draw):
     floor = draw(st.integers(0, 4))
     entries = draw(st.dictionaries(names, st.tuples(stamps, values)))
     entries = {name: entry for name, entry in entries.items() if entry[0] > floor}
-    gaps = draw(st.dictionaries(names, st.tuples(stamps.map(weak), values)))
+    gaps = draw(st.dictionaries(names, st.tuples(stamps, values)))
+    gaps = {name: (weak(at), value) for name, (at, value) in gaps.items() if at > floor}
     return Attributes(entries, gaps, floor)
 
 
@@ -125,6 +126,25 @@ def test_only_what_is_above_the_floor_lives(stamp, alive):
     old, cut = Attributes({"a": (stamp, b"1")}, {}, 0), Attributes({}, {}, 5)
 
     assert bool(join(old, cut).alive()) is alive
+
+
+@pytest.mark.parametrize(("stamp", "alive"), [(4, False), (5, False), (6, True)])
+def test_only_what_was_written_weak_after_the_floor_lives(stamp, alive):
+    old, cut = Attributes({}, {"a": (weak(stamp), b"1")}, 0), Attributes({}, {}, 5)
+
+    assert bool(join(old, cut).alive()) is alive
+
+
+def test_what_was_removed_after_a_weak_write_stays_removed_when_removals_are_bounded():
+    gaps = Attributes({}, {"role": (weak(1), b"admin"), "cart": (weak(1), b"full")}, 0)
+    removed = {str(number): (number, None) for number in range(3, 14)}
+    session = join(Attributes({"role": (2, None), **removed}, {}, 0), gaps)
+
+    compacted = compact(session, limit=10)
+
+    assert compacted.floor > 2
+    assert compacted.alive() == {"cart": b"full"}
+    assert join(compacted, gaps) == compacted
 
 
 @pytest.mark.parametrize(("now", "floor"), [(0, 0), (1, 1), (4, 4), (6, 6), (100, 6), (None, 6)])
