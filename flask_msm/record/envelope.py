@@ -414,8 +414,11 @@ class Envelope:
             inflated = inflater.decompress(body, self._max_body)
         except zlib.error as error:
             raise CorruptRecordError("the body does not inflate") from error
+        if len(inflated) == self._max_body and not inflater.eof:
+            # Written by a process with a greater MSM_MAX_RECORD_SIZE, which can read it.
+            raise UnknownRecordError(f"the body inflates to more than {self._max_body} bytes")
         if not inflater.eof:
-            raise CorruptRecordError(f"the body inflates to more than {self._max_body} bytes")
+            raise CorruptRecordError("the body does not inflate to its end")
         return inflated
 
 

@@ -181,13 +181,22 @@ def test_without_a_limit_nothing_is_deflated():
     assert len(envelope(compress_above=None).seal(record({"text": b"x" * 50_000}), KEY)) > 50_000
 
 
-def test_a_body_that_inflates_too_far_is_corrupt():
+def test_a_body_that_inflates_too_far_is_for_processes_that_take_larger_records():
+    """It must not be replaced while such a setting differs between workers."""
     small = envelope(compress_above=10, max_size=100)
     large = envelope(compress_above=10)
     sealed = large.seal(record({"text": b"x" * 50_000}), KEY)
 
-    with pytest.raises(CorruptRecordError, match="inflates"):
+    with pytest.raises(UnknownRecordError, match="inflates"):
         small.open(sealed, KEY)
+
+
+def test_a_deflated_body_that_is_cut_off_is_corrupt(monkeypatch):
+    monkeypatch.setattr(zlib, "compress", lambda data, level, real=zlib.compress: real(data)[:-9])
+    sealed = ENVELOPE.seal(record({"text": b"x" * 5000}), KEY)
+
+    with pytest.raises(CorruptRecordError, match="inflate"):
+        ENVELOPE.open(sealed, KEY)
 
 
 def test_a_deflated_body_with_rubbish_is_corrupt(monkeypatch):
