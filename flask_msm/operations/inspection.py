@@ -78,7 +78,7 @@ def _look(
 ) -> tuple[int, list[Trouble]]:
     """Return how many records of *node* were looked at, and what is wrong."""
     until = clock.monotonic() + NODE_TIME
-    seen = foreign = damaged = 0
+    seen = foreign = damaged = unguarded = 0
     try:
         # A part of the time is left to read what was listed.
         listed = node.sample(prefix, MAX_RECORDS, until - NODE_TIME / 2)
@@ -88,6 +88,7 @@ def _look(
                 break
             for name, item in node.get_many(names[start : start + BATCH], until).items():
                 seen += 1
+                unguarded += item.token.unique == b"0"
                 try:
                     envelope.verify(item.value, name)
                 except UnknownRecordError:
@@ -99,7 +100,11 @@ def _look(
     except NodeError as error:
         text = f"could not be looked at ({error.reason}): run the check again"
         return seen, [Trouble(node.id, "not looked at", text)]
-    found = ("foreign", foreign, FOREIGN), ("damaged", damaged, DAMAGED)
+    found = (
+        ("foreign", foreign, FOREIGN),
+        ("damaged", damaged, DAMAGED),
+        ("unguarded", unguarded, UNGUARDED),
+    )
     return seen, [
         Trouble(node.id, what, text.format(count=count, seen=seen, prefix=prefix))
         for what, count, text in found
@@ -123,6 +128,10 @@ FOREIGN = (
     "{count} of {seen} records under {prefix!r} are signed with a secret that this application does"
     " not have, or written by a newer version: add the lost secret to SECRET_KEY_FALLBACKS, or give"
     " the other deployment an MSM_KEY_PREFIX of its own"
+)
+UNGUARDED = (
+    "gives no cas ids, so that no session can be changed there: start memcached without -C"
+    " (--disable-cas)"
 )
 DAMAGED = (
     "{count} of {seen} records under {prefix!r} are damaged, forged, or written by another program:"

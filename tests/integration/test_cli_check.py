@@ -86,6 +86,19 @@ def test_a_node_that_does_not_list_its_keys_is_named(operator_of, arguments):
     assert lines[-1].startswith("do not restart a node now")
 
 
+def test_a_node_that_gives_no_cas_ids_is_named(operator_of):
+    operator = operator_of("-C")
+    store(operator, 5)
+
+    code, said = checked(operator)
+
+    assert code == 1
+    assert [(trouble["node"], trouble["what"]) for trouble in said["troubles"]] == [
+        ("n3", "unguarded")
+    ]
+    assert "without -C" in said["troubles"][0]["text"]
+
+
 def test_records_of_another_secret_under_the_prefix_are_counted(operator_of):
     theirs = operator_of(SECRET_KEY="of another deployment")
     store(theirs, 10)
