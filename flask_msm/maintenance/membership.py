@@ -280,7 +280,8 @@ class Membership:
         trusted: frozenset[str] = frozenset()
         if self.may_believe():
             trusted = frozenset({id_ for id_ in self.nodes if control.standing(id_).trusted})
-        scattered = self._differ or bool(control.empty())
+        # One that was emptied and then taken out of MSM_NODES is never filled again.
+        scattered = self._differ or not control.empty().isdisjoint(self.nodes)
         facts = FleetFacts(trusted, control.drains(), self._twins, scattered)
         changes: list[Change] = [*self.table.learn(facts)]
         stopped = control.choice(DISTRIBUTION).value == STOPPED

@@ -258,6 +258,15 @@ def test_a_restart_of_a_node_is_no_difference_between_workers(crew):
         assert trusted(worker) == {"n1", "n2", "n3"}
 
 
+def test_sessions_are_looked_for_everywhere_only_for_a_node_of_this_list(crew):
+    for node_id, everywhere in (("n9", False), ("n2", True)):
+        stamp = crew.workers[0].cluster.control.shared.put(f"lost:{node_id}", b"{}")
+        crew.workers[0].cluster.control.shared.put(f"missed:{node_id}", b"{}", stamp=stamp)
+        crew.tick()
+
+        assert {worker.cluster.state.scattered() for worker in crew.workers} == {everywhere}
+
+
 # -- another fleet -------------------------------------------------------------------------------
 
 
