@@ -19,7 +19,7 @@ from .distinct import DIGITS, KEPT, Distinct
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from flask_msm.process.clock import Clock
     from flask_msm.record.keys import Keyring
@@ -194,13 +194,9 @@ class LostSessions:
         report: dict[str, Any] = {}
         if sampled := self._asked_for(asked):
             report["asked"] = Distinct.of(sampled[0], more=sampled[1]).written()
-        now = self._clock.monotonic()
-        oldest = int(now // STEP) - STEPS + 1
-        while self._windows and self._windows[0].number < oldest:
-            self._windows.popleft()
-        windows = list(self._windows)
-        if not windows:
-            return report
+        # Several threads report: none takes old windows away, newer ones push them out.
+        oldest = int(self._clock.monotonic() // STEP) - STEPS + 1
+        windows = [window for window in list(self._windows) if window.number >= oldest]
         for reason in Reason:
             digests = set[str]().union(*[window.digests[reason] for window in windows])
             if digests:
@@ -208,7 +204,7 @@ class LostSessions:
                 found = Distinct.of(digests, more=cut)
                 report[reason.value] = found.written()
                 if reason in LOST:
-                    report[reason.value]["ages"] = self._ages(reason, found)
+                    report[reason.value]["ages"] = self._ages(reason, found, windows)
         lost_at = [
             window.lost_at
             for window in windows
@@ -218,10 +214,10 @@ class LostSessions:
             report["since"] = min(lost_at)
         return report
 
-    def _ages(self, reason: Reason, found: Distinct) -> list[int]:
+    def _ages(self, reason: Reason, found: Distinct, windows: Sequence[_Window]) -> list[int]:
         """Return how many steps ago each of the smallest digests was counted first."""
         current, first = int(self._clock.monotonic() // STEP), dict[str, int]()
-        for window in reversed(self._windows):
+        for window in reversed(windows):
             first.update(dict.fromkeys(window.digests[reason], current - window.number))
         return [first[digest] for digest in found.smallest]
 
