@@ -25,8 +25,8 @@ FOREIGN = "foreign_fleet"
 #: Probe intervals for which the list of workers must not change before its fleet is not alive.
 STILL_FOR = 10
 _ADVICE = (
-    "Give each application an own MSM_KEY_PREFIX; when SECRET_KEY or MSM_ENCRYPTION_KEYS was"
-    " changed, this ends with the last old worker"
+    "Give each application an own MSM_KEY_PREFIX, and all its workers one SECRET_KEY; when that or"
+    " MSM_ENCRYPTION_KEYS was changed, this ends with the last old worker"
 )
 _CALLED = (
     "workers of another application, or of this one with other keys, use the same nodes and"

@@ -11,6 +11,7 @@ from flask_msm.cluster.conditions import ROUNDS
 from flask_msm.cluster.node_identity import KEY_SUFFIX, Identities
 from flask_msm.cluster.workers import DIFFER_AFTER, GONE_AFTER
 from flask_msm.maintenance.strangers import STILL_FOR
+from flask_msm.operations.state.attention import attention
 from flask_msm.operations.state.verdict import verdict
 
 
@@ -283,12 +284,16 @@ def test_another_fleet_on_the_same_keys_is_an_error_and_no_node_is_believed(crew
         crew.tick()
 
     assert trusted(strangers) == set()
-    assert {condition.kind for condition in strangers.cluster.conditions.lasting()} == {
-        "foreign_fleet"
-    }
+    conditions = strangers.cluster.conditions.lasting()
+    assert {condition.kind for condition in conditions} == {"foreign_fleet"}
+    # A key that each worker makes for itself looks the same.
+    assert all("all its workers one SECRET_KEY" in condition.text for condition in conditions)
     report = strangers.console.check()
     assert not report.all_up
     assert all("MSM_KEY_PREFIX" in finding.text for finding in report.nodes)
+    causes = {one.code: one for one in attention(strangers.console.survey())}
+    cause = causes["foreign_fleet"]
+    assert "Each worker makes a SECRET_KEY for itself: give all of them one." in cause.steps
 
 
 def test_the_fleet_whose_records_another_one_finds_knows_it_two_intervals_later(crew):

@@ -23,6 +23,7 @@ def mistakes(snapshot: Snapshot) -> Iterator[Item]:
             _("Users whom these workers and others serve in turn: they are signed out."),
             (
                 _("Another application: give it an MSM_KEY_PREFIX of its own."),
+                _("Each worker makes a SECRET_KEY for itself: give all of them one."),
                 _("A key was changed: deploy all workers, with the former one as a fallback."),
             ),
         ),
