@@ -175,6 +175,10 @@ class RequestContext(Budget):
             self._asks_stores = True
         return storage_key(rules.key_prefix, token.sid), self
 
+    def begin_anew(self) -> None:
+        """Have the whole time for stores again, as a request that just begins."""
+        self._asks_stores = False
+
     def load(self, token: Token) -> Loaded:
         """Return what the stores hold of the session of *token*."""
         return self.repository.load(*self.place(token), at_least=token.version)

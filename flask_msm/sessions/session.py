@@ -229,9 +229,14 @@ class Session(dict[str, Any]):
                 self._saving = False
 
     def reload(self) -> None:
-        """Forget all changes and read the session again at the next access."""
+        """Forget all changes and read the session again at the next access.
+
+        A response that is streamed for hours may do so again and again: each time stores may take
+        ``MSM_REQUEST_DEADLINE``.
+        """
         if self._backing is None:
             return
+        self._backing.request.begin_anew()
         with self._lock:
             dict.clear(self)
             dict.__setitem__(self, PLACEHOLDER, None)

@@ -27,6 +27,9 @@ class Backing:
         self.loads = 0
         self.rebased = 0
 
+    def begin_anew(self):
+        pass
+
     def load(self):
         self.loads += 1
         return Contents(dict(self.values), detached=self.detached)

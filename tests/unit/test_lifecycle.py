@@ -197,6 +197,16 @@ def test_the_cookie_is_sent_when_everything_was_saved_in_the_middle():
     assert shop.ask(contents) == {"step": 1}
 
 
+def test_a_stream_that_has_used_up_its_time_for_stores_reads_again_after_reload(shop):
+    def view():
+        before = session["name"]
+        session._backing.request.left = 0.0
+        session.reload()
+        return before, session.get("name")
+
+    assert shop.ask(view) == ("anna", "anna")
+
+
 def test_reload_shows_what_a_parallel_request_wrote(shop):
     slow = shop.under_way()
     slow.session["name"] = "lost"
