@@ -36,7 +36,9 @@ def ttl_for(expires_at: float, now: float) -> int:
         return 1
     if seconds <= RELATIVE_TTL_LIMIT:
         return seconds
-    return min(int(now) + seconds, 2**31 - 1)
+    if now > TTL_LIMIT - 1 - RELATIVE_TTL_LIMIT:
+        return RELATIVE_TTL_LIMIT  # from 2038 on every date that can be written is past
+    return min(int(now) + seconds, TTL_LIMIT - 1)
 
 
 class WireError(Exception):

@@ -124,6 +124,13 @@ def test_the_time_to_live_is_what_memcached_understands(seconds, expected):
     assert ttl_for(1_000_000.0 + seconds, 1_000_000.0) == expected
 
 
+@pytest.mark.parametrize("now", [2**31 - RELATIVE_TTL_LIMIT + 0.5, 2.0**31, 2.0**32])
+def test_when_no_date_can_be_written_any_more_a_long_life_is_the_longest_relative_one(now):
+    """It would be a date in the past, and the item gone at once."""
+    assert ttl_for(now + 31 * 86_400, now) == RELATIVE_TTL_LIMIT
+    assert ttl_for(now + 60, now) == 61
+
+
 @given(st.floats(-1e12, 1e12))
 def test_the_time_to_live_is_never_for_ever_and_never_wraps(expires_at):
     assert 1 <= ttl_for(expires_at, 1.7e9) < 2**31
