@@ -19,7 +19,7 @@ from flask_msm.process.clock import Clock, FleetClock, SystemClock
 from flask_msm.record.codec.msgpack import Codec, MsgpackCodec
 from flask_msm.record.codec.names import text_of
 from flask_msm.sessions.overrides import POLICY_APPLIED
-from flask_msm.sessions.session import Session
+from flask_msm.sessions.session import FORGET, REMEMBER, Session
 from flask_msm.settings.secret_keys import check_secrets, keyring_of, secrets_of
 from flask_msm.settings.settings import Settings
 from flask_msm.settings.types import switched_on
@@ -357,13 +357,17 @@ def regenerate() -> None:
 def destroy() -> None:
     """End the current session for good; what is set afterwards starts a new one.
 
+    After ``logout_user()`` of Flask-Login or before, that removes the cookie of *remember me*.
     Where sessions are not kept by this extension it is ``session.clear()``.
     """
     current = current_session._get_current_object()  # type: ignore[attr-defined]
     if isinstance(current, Session):
         current.destroy()
     else:
+        forgets = current.get(REMEMBER) == FORGET
         current.clear()
+        if forgets:
+            current[REMEMBER] = FORGET
 
 
 def read_only(view: View) -> View:

@@ -34,6 +34,9 @@ PLACEHOLDER: Any = _Placeholder()
 _MISSING: Any = object()
 #: Where Flask's own session keeps the permanence, and so does this one.
 PERMANENT = "_permanent"
+#: Flask-Login's ``logout_user`` leaves this for the end of its request, where its cookie is removed
+#: that would sign the user in again.
+REMEMBER, FORGET = "_remember", "clear"
 
 
 class Contents(NamedTuple):
@@ -263,6 +266,7 @@ class Session(dict[str, Any]):
     def destroy(self) -> None:
         """End the session for good, on every node. What is set afterwards starts a new one."""
         self._load()
+        forgets = dict.get(self, REMEMBER) == FORGET
         if self._backing is not None:
             self._backing.destroy()
         dict.clear(self)
@@ -271,6 +275,8 @@ class Session(dict[str, Any]):
         self._marked = True
         self._detached = False
         self._told_absent.clear()
+        if forgets:
+            self[REMEMBER] = FORGET
 
     # -- loading -------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import flask_login
 import pytest
 from flask import session
 from support.apps import LIFE, deletes_cookie, make_app, receiving, set_cookie
@@ -185,3 +186,38 @@ def test_signals_name_the_session_by_its_ref_and_never_by_its_id():
     assert destroyed == [(shop.app, {"ref": ref})]
     assert len(ref) == 10
     assert ref not in sid
+
+
+# -- beside Flask-Login ----------------------------------------------------------------------------
+
+
+def sign_out_first():
+    flask_login.logout_user()
+    destroy()
+
+
+def destroy_first():
+    destroy()
+    flask_login.logout_user()
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+@pytest.mark.parametrize("sign_out", [sign_out_first, destroy_first])
+def test_who_is_remembered_by_flask_login_is_signed_out_in_either_order(sign_out, enabled):
+    shop = make_app(MSM_ENABLED=enabled)
+    manager = flask_login.LoginManager(shop.app)
+
+    @manager.user_loader
+    def load(name):
+        user = flask_login.UserMixin()
+        user.id = name
+        return user
+
+    shop.do(lambda: flask_login.login_user(load("anna"), remember=True))
+    assert shop.ask(lambda: flask_login.current_user.is_authenticated)
+
+    response = shop.do(sign_out)
+
+    assert "remember_token=;" in " ".join(response.headers.getlist("Set-Cookie"))
+    assert not shop.ask(lambda: flask_login.current_user.is_authenticated)
+    assert shop.ask(contents) == {}
