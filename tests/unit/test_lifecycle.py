@@ -197,14 +197,26 @@ def test_the_cookie_is_sent_when_everything_was_saved_in_the_middle():
     assert shop.ask(contents) == {"step": 1}
 
 
-def test_a_stream_that_has_used_up_its_time_for_stores_reads_again_after_reload(shop):
-    def view():
-        before = session["name"]
-        session._backing.request.left = 0.0
-        session.reload()
-        return before, session.get("name")
+def test_a_stream_that_has_used_up_its_time_for_stores_has_all_of_it_after_reload(
+    shop, monkeypatch
+):
+    store, given = shop.state.repository.store, []
+    load = store.load
 
-    assert shop.ask(view) == ("anna", "anna")
+    def noted(key, *, deadline, **options):
+        given.append(deadline - shop.clock.monotonic())
+        return load(key, deadline=deadline, **options)
+
+    def view():
+        for _ in range(2):
+            assert session["name"] == "anna"
+            session._backing.request.left = 0.0
+            session.reload()
+
+    monkeypatch.setattr(store, "load", noted)
+    shop.do(view)
+
+    assert given == pytest.approx([shop.state.settings.request_deadline] * 2)
 
 
 def test_reload_shows_what_a_parallel_request_wrote(shop):
