@@ -22,6 +22,9 @@ def _target(value: object) -> AlertTarget:
     try:
         parts = urlsplit(address)
         host, _ = parts.hostname, parts.port
+        # What cannot be sent would be found out by the first alert only.
+        (host or "").encode("idna")
+        f"{parts.path}{parts.query}".encode("ascii")
     except ValueError:
         raise InvalidValueError from None
     if not host or parts.username is not None or parts.fragment:
@@ -40,6 +43,6 @@ def _is_loopback(host: str) -> bool:
 
 ALERT_TARGET = Kind(
     "a callable, or an address that begins with https:// (http:// to this machine) and has no"
-    " password in it",
+    " password in it, and only ASCII behind the host",
     _target,
 )

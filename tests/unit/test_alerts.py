@@ -144,10 +144,14 @@ def test_a_queue_that_is_full_drops_alerts_and_says_so(caplog):
         "https://",
         "/hook",
         "https://example.com/ hook",
+        "https://example.com/hööks",
+        "https://example.com/?channel=é",
+        "https://example..com/",
+        f"https://{'a' * 64}.example.com/",
         7,
     ],
 )
-def test_another_address_than_https_or_this_machine_is_refused(target):
+def test_an_address_that_is_unsafe_or_cannot_be_asked_is_refused(target):
     with pytest.raises(ConfigError, match="MSM_ON_ALERT") as refused:
         Settings.from_mapping({"MSM_ON_ALERT": target, "MSM_ALERT_SECRET": SECRET}, app_name="shop")
 
@@ -155,7 +159,14 @@ def test_another_address_than_https_or_this_machine_is_refused(target):
 
 
 @pytest.mark.parametrize(
-    "target", ["https://hooks.example.com/a", "http://localhost:9/", "http://[::1]/", print]
+    "target",
+    [
+        "https://hooks.example.com/a",
+        "https://hööks.example.com/a",
+        "http://localhost:9/",
+        "http://[::1]/",
+        print,
+    ],
 )
 def test_https_this_machine_and_callables_are_taken(target):
     config = {"MSM_ON_ALERT": target, "MSM_ALERT_SECRET": SECRET}
