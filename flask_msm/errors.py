@@ -34,7 +34,15 @@ if TYPE_CHECKING:
 
 
 class MsmError(Exception):
-    """Root of all errors of this package."""
+    """Root of all errors of this package; they go from one process to another as they are."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An exception is made of its text again, which most constructors here do not take.
+        return _again, (type(self), self.args), self.__dict__
+
+
+def _again(kind: type[MsmError], args: tuple[object, ...]) -> MsmError:
+    return kind.__new__(kind, *args)
 
 
 class ConfigError(MsmError, ValueError):
