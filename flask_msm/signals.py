@@ -1,4 +1,8 @@
-"""Signals an application can subscribe to. The sender is the app; a session id is never sent."""
+"""Signals an application can subscribe to. The sender is the app; a session id is never sent.
+
+What a worker finds out of nodes, its mode and the policy is sent without a request, also while one
+is answered; the other signals are sent in the request that causes them, if there is one.
+"""
 
 from __future__ import annotations
 
