@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
+import tempfile
 
 import pytest
 from flask import Flask, session
@@ -253,6 +255,18 @@ def test_without_a_choice_the_runtime_directory_is_taken(monkeypatch, tmp_path):
         open_folder(None, NAME, KEYS).sessions.parent.parent
         == tmp_path / f"flask_msm-{os.getuid()}"
     )
+
+
+def test_no_temporary_directory_is_no_error(monkeypatch, tmp_path):
+    """As in a container whose root is read-only."""
+
+    def none():
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "gettempdir", none)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+
+    assert open_folder(None, NAME, KEYS).sessions.is_relative_to(tmp_path)
 
 
 def test_a_place_that_does_not_do_gives_way_to_the_next(monkeypatch, tmp_path):

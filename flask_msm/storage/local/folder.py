@@ -141,7 +141,9 @@ def _places(base: Path | None, *, make: bool) -> Iterator[Path]:
 
 def _parents() -> list[Path]:
     runtime = os.environ.get("XDG_RUNTIME_DIR")
-    places = [runtime, "/dev/shm", tempfile.gettempdir()]  # noqa: S108  (made private below)
+    places = [runtime, "/dev/shm"]  # noqa: S108  (made private below)
+    with suppress(FileNotFoundError):  # there is none where the root of files is read-only
+        places.append(tempfile.gettempdir())
     own = f"flask_msm-{os.getuid()}"
     return [Path(place) / own for place in places if place and os.access(place, os.W_OK)]
 
