@@ -134,16 +134,16 @@ class Beats:
             key = self.key(one.name)
             for node_id in asked if self._is_late(one) else self._places(one.name, asked):
                 asked[node_id].watched[key] = one.name
-        # Those that call do so on every node.
-        for node_id in self._places(me, asked)[:1]:
-            asked[node_id].watched[self.call(self._sealer())] = ""
+        mine, sealer = self._places(me, asked), self._sealer()
+        for node_id in mine[:1]:  # those that call do so on every node
+            asked[node_id].watched[self.call(sealer)] = ""
         now = self._clock.monotonic()
         if beating and now - self._beat_at >= (BEATS_AFTER - 0.5) * self._interval:
-            pulse = self.pulse(self._sealer())
+            pulse = self.pulse(sealer)
             for node_id, question in asked.items():
                 if self._nodes[node_id].can_look:
                     question.beats[pulse] = self._life
-            for node_id in self._places(me, asked):
+            for node_id in mine:
                 asked[node_id].beats[self.key(me)] = self._life
         return asked
 
@@ -164,7 +164,6 @@ class Beats:
     ) -> None:
         """Take note of what nodes answered, the cas ids by key and id of the node."""
         now = self._clock.monotonic()
-        call = self.call(self._sealer())
         answers: dict[str, dict[str, bytes]] = {}
         asked_of: dict[str, int] = {}
         for node_id, found in answered.items():
@@ -174,7 +173,7 @@ class Beats:
             if question.beats:
                 self._beat_at = now
             for key, name in question.watched.items():
-                if key == call:
+                if not name:  # the call of another fleet
                     self.is_called = key in found
                     continue
                 asked_of[name] = asked_of.get(name, 0) + 1

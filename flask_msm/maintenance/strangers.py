@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from flask_msm.cluster.conditions import Conditions
     from flask_msm.cluster.events import Events
@@ -85,7 +85,10 @@ class Strangers:
         self._conditions.note(FOREIGN, "fleet", _CALLED if called else None, error=True)
         present = False
         for node_id, maps in pulled.items():
-            seen = self._look_at(node_id, maps, signs.get(node_id, b""), now)
+            before, seen = self._seen.pop(node_id, None), None
+            if maps[0].foreign:
+                beat = signs.get(node_id, b"")
+                seen = self._seen[node_id] = _looked_at(before, maps[1].raw, beat, now)
             text = (
                 f"{node_id} holds what another application shares, or this one with other keys:"
                 f" no node is believed alone. {_ADVICE}"
@@ -104,18 +107,12 @@ class Strangers:
             self._events.add("warning", "foreign_maps_replaced", said, node=node_id)
         return present
 
-    def _look_at(
-        self, node_id: str, maps: Sequence[Fetched], beat: bytes, now: float
-    ) -> _Seen | None:
-        """Return what is known of another fleet on a node, ``None`` if none is there."""
-        before = self._seen.pop(node_id, None)
-        if not maps[0].foreign:
-            return None
-        seen = _Seen(maps[1].raw, beat, now, lives=False)
-        if before is not None and before[:2] == seen[:2]:
-            seen = before
-        elif before is not None:
-            # A beat that goes is no sign of life.
-            seen = seen._replace(lives=before.lives or before.raw != seen.raw or beat != b"")
-        self._seen[node_id] = seen
-        return seen
+
+def _looked_at(before: _Seen | None, raw: bytes | None, beat: bytes, now: float) -> _Seen:
+    """Return what a node shows now, of which *before* was known."""
+    if before is None:
+        return _Seen(raw, beat, now, lives=False)
+    if before[:2] == (raw, beat):
+        return before
+    # A beat that goes is no sign of life.
+    return _Seen(raw, beat, now, lives=before.lives or before.raw != raw or beat != b"")
