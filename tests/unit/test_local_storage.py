@@ -316,6 +316,21 @@ def test_a_full_disk_keeps_its_sessions_and_is_reported_once(full_disk, caplog):
     assert host.troubles[1:] == [None]
 
 
+def test_what_nodes_have_taken_over_goes_from_a_full_disk(full_disk):
+    """With its mark it would be handed over for ever; a copy without one is better than none."""
+    host = Host(full_disk, alone=False)
+    write(host, record(1, a=b"1"), SyncState.OUTAGE)
+    write(host, record(1, a=b"1"), SyncState.SYNCED, key(1))
+    fill(full_disk)
+
+    assert host.local.confirm(KEY, record(2, a=b"1", b=b"2"))
+    assert host.local.confirm(key(1), record(2, a=b"1", b=b"2"))
+
+    assert host.local.dirty_keys() == []
+    assert host.local.find(KEY) is None
+    assert host.local.find(key(1)).record == record(1, a=b"1")
+
+
 def test_a_disk_that_is_full_from_the_beginning_costs_no_request(full_disk):
     fill(full_disk)
     host = Host(full_disk)

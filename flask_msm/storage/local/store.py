@@ -271,7 +271,13 @@ class LocalStore:
                 joined = join(entry.record, record) if entry else record
                 if entry is None or joined == record:
                     made = Entry(record, SyncState.SYNCED, seen_at)
-                    self._put(shelf, key, made, entry and entry.record, held=True)
+                    try:
+                        self._put(shelf, key, made, entry and entry.record, held=True)
+                    except LocalStorageError:
+                        if entry and entry.mark:
+                            # The disk is full: what has a mark would be handed over for ever.
+                            self._remove(shelf, key)
+                        return True
                     # Under any mark: a process may have died between these two steps.
                     shelf.journal.discard(digest_of(key) or "")
                     return True
@@ -290,10 +296,7 @@ class LocalStore:
         with shelf.locks.hold(key) as held, suppress(RecordError, LocalStorageError):
             entry = self.find(key) if held else None
             if entry is not None and entry.record == record:
-                self._guarded(shelf.cache.delete, key)
-                shelf.marks.note(key)
-                self._owed.pop(key, None)
-                shelf.journal.discard(digest_of(key) or "")
+                self._remove(shelf, key)
                 return True
         return False
 
@@ -490,6 +493,12 @@ class LocalStore:
             if len(self._owed) > MOST_OWED:
                 self._owed.pop(next(iter(self._owed)), None)
         self._stored()
+
+    def _remove(self, shelf: LocalBackend, key: str) -> None:
+        self._guarded(shelf.cache.delete, key)
+        shelf.marks.note(key)
+        self._owed.pop(key, None)
+        shelf.journal.discard(digest_of(key) or "")
 
     def _guarded(self, act: Callable[[*Ts], T], *args: *Ts) -> T:
         """Call *act* and report when local storage begins to fail."""
