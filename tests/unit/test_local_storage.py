@@ -323,8 +323,8 @@ def test_what_nodes_have_taken_over_goes_from_a_full_disk(full_disk):
     write(host, record(1, a=b"1"), SyncState.SYNCED, key(1))
     fill(full_disk)
 
-    assert host.local.confirm(KEY, record(2, a=b"1", b=b"2"))
     assert host.local.confirm(key(1), record(2, a=b"1", b=b"2"))
+    assert host.local.confirm(KEY, record(2, a=b"1", b=b"2"))
 
     assert host.local.dirty_keys() == []
     assert host.local.find(KEY) is None
