@@ -11,6 +11,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from flask_msm.errors import NodeError, NodeValueError
+from flask_msm.record.hybrid_clock import stamp_at
 
 from .lease import LEASES, Lease, LeaseLostError, kept
 from .mover import Mover, Task, UnreadableError
@@ -76,8 +77,9 @@ class Rebuilder:
         """Bring *node_id* up to date from all others that may hold something; return whether it is.
 
         If one of them fails what was done does not count, for it may hold the only copy. While a
-        worker goes on writing past it (*is_missed*), the node gets its copies and is not trusted:
-        what is written past it meanwhile would be missing, and that worker may die without a word.
+        worker goes on writing past it, or a node is down (*is_missed*), the node gets its copies
+        and is not trusted: what is written past it meanwhile, or is on that one, would be missing,
+        and that worker may die without a word.
         """
         is_home = self.placement.home_test(node_id)
 
@@ -87,6 +89,7 @@ class Rebuilder:
         # Just above what is known to be missed, not the time of this clock: a miss that happens
         # meanwhile is newer, also if the clock of the worker that notices it is behind.
         began = self._control.standing(node_id).missed + 1
+        filled_at = stamp_at(self._clock.time())
         memory = self._memory(node_id)
         if memory is None:
             return False
@@ -99,7 +102,7 @@ class Rebuilder:
             self._events.add("warning", "rebuild_failed", text, node=node_id, begins="rebuild")
             return False
         if is_missed:
-            self._control.set_filled(node_id, began)
+            self._control.set_filled(node_id, max(began, filled_at))
         else:
             self._control.set_rebuilt(node_id, began)
         return True

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 #: Ticks for which a node is left to workers that can read records which this one cannot.
 LEFT_FOR = 3
-#: A node that some worker goes on missing is filled after so many times the hold-off, and again
-#: after so many seconds, or when it has lost its memory since.
+#: A node that some worker goes on missing, or that cannot be rebuilt while another one is down, is
+#: filled after so many times the hold-off, and again after so many seconds, or when it has lost its
+#: memory since.
 FILLED_AFTER, FILLED_AGAIN = 3, 600.0
 
 
@@ -81,8 +82,12 @@ class RebuildStarter:
                 for other, seen in views.items()
                 if other != node_id and seen.state is not NodeState.DRAINED
             ]
-            if any(views[other].health.state is NodeState.DOWN for other in others):
-                continue  # what only that one holds would be missing
+            there = [one for one in others if views[one].health.state is not NodeState.DOWN]
+            if there != others:
+                # What only one that is down holds would be missing.
+                if there and view.state is NodeState.UP and self._is_to_be_filled(node_id):
+                    return "fill", node_id, there
+                continue
             if view.state is NodeState.DRAINING:
                 return "drain", node_id, [other for other in others if views[other].rights.written]
             if view.state is not NodeState.UP:
@@ -94,9 +99,10 @@ class RebuildStarter:
         return None
 
     def _is_to_be_filled(self, node_id: str) -> bool:
-        """Return whether the node has waited for long, for a worker goes on missing it.
+        """Return whether the node has waited for long: for a node, or a worker goes on missing it.
 
-        A bad link of one worker must not leave the sessions of all with one copy.
+        Neither a node that stays away nor a bad link of one worker must leave the sessions of all
+        with one copy.
         """
         control, now = self.membership.control, self.membership.clock.monotonic()
         if now - self._doubted_since.setdefault(node_id, now) < FILLED_AFTER * self.hold_off:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+from flask import session
 from support.clock import FakeClock
 from support.crew import BY, Crew
 
@@ -134,3 +135,28 @@ def test_a_node_is_filled_while_one_that_is_full_takes_no_lease():
         crew.tick()
 
     assert {worker.cluster.state.view()["n3"].trusted for worker in crew.workers} == {True}
+
+
+def test_a_node_that_returns_while_another_one_stays_away_gets_its_copies_once_and_no_trust():
+    crew = Crew(2, nodes=4, MSM_REQUEST_DEADLINE=2, MSM_MIRROR=False)
+    crew.tick()
+    one = crew.workers[0]
+    keys = []
+    for _ in range(20):
+        one.do(lambda: session.update(name="anna"))
+        keys.append(one.key())
+        one.client.delete_cookie("session")
+    crew.nodes["n2"].fail()
+    crew.tick()
+    crew.nodes["n3"].restart_empty()
+
+    for _ in range(50):
+        crew.tick()
+
+    homes = one.cluster.replicated.nodes.placement.homes
+    lost = [key for key in keys if "n3" in homes(key) and "n2" not in homes(key)]
+    assert lost
+    assert set(lost) <= crew.nodes["n3"].items.keys()
+    assert not one.cluster.state.view()["n3"].trusted
+    events = [each for worker in crew.workers for each in worker.state.parts.events.newest()]
+    assert [each.kind for each in events].count("rebuild_began") == 1
