@@ -121,7 +121,7 @@ class Host:
         """Return a way to the storage of this host for one worker, with marks of its own."""
         shelf = self.shelf._replace(marks=ChangeMarks(self.shelf.changes))
         self._opened.append(shelf)
-        return SimpleNamespace(opened=shelf, open=lambda: shelf)
+        return SimpleNamespace(opened=shelf, open=lambda: shelf, make_again=lambda: None)
 
     def waits(self) -> bool:
         """Return whether a worker has something to hand over in its journal."""
