@@ -63,10 +63,10 @@ class RetryQueue:
 
         Args:
             rejoin: Brings all copies of a key together; returns the nodes that confirmed theirs.
-            until: When it has to be over before that, monotonic time in seconds.
+            until: When it has to be over before that, monotonic time in seconds; what was not
+                tried by then waits for the next time.
         """
         end = self._clock.monotonic() + self._patience
-        end = end if until is None else min(end, until)
         with self._lock:
             todo = [
                 (node_id, key, since)
@@ -75,6 +75,8 @@ class RetryQueue:
             ]
         given_up: dict[str, None] = {}
         for node_id, key, since in todo:
+            if until is not None and self._clock.monotonic() >= until:
+                break
             if node_id in given_up or key not in self._waiting.get(node_id, ()):
                 continue  # the node is given up, by this run or since it began
             if self._clock.monotonic() < end and node_id in rejoin(key):

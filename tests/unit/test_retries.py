@@ -83,10 +83,11 @@ def test_a_slow_node_holds_a_run_up_for_no_longer_than_its_patience_and_is_given
     assert (len(bench.rejoined), bench.given_up) == (4, ["n1"])
 
 
-def test_a_run_of_a_request_is_over_when_that_has_no_more_time(bench):
+def test_a_run_of_a_request_is_over_when_that_has_no_more_time_and_gives_nothing_up(bench):
     for number in range(LIMIT):
         bench.add("n1", f"key {number}")
     bench.holders = frozenset({"n1"})
+    bench.clock.advance(10.0)
 
     bench.run(lambda: bench.clock.advance(0.5), until=bench.clock.monotonic() + 1.0)
 
