@@ -64,6 +64,15 @@ def test_sessions_are_safe_since_the_last_node_was_whole_again():
     assert verdict(with_nodes(snapshot, again, *others)).since == snapshot.at - 40
 
 
+def test_a_node_that_no_worker_is_at_yet_waits_to_be_filled():
+    first, *others = all_well().nodes
+    lacking = replace(first, trusted=False, phase="filling")
+
+    (item,) = attention(with_nodes(all_well(), lacking, *others))
+
+    assert (item.code, item.text) == ("rebuilding", "It waits to be filled from the other copies")
+
+
 def test_what_was_counted_before_a_node_changed_is_nowhere_shown_as_of_now():
     snapshot = SCENES["node_down"]()
     before = replace(snapshot, copies=replace(snapshot.copies, at=snapshot.at - 3600))

@@ -148,7 +148,7 @@ def rebuild_text(node: Node, now: float) -> str:
     if node.state == "recovering":
         return _("It answers again and is being tested")
     if node.rebuild is None:
-        return _("It is filled from the other copies")
+        return _("It waits to be filled from the other copies")
     done, total = number(node.rebuild.looked_at), node.rebuild.total
     if total is None:
         return _("{n} sessions looked at so far", n=done)
