@@ -151,3 +151,16 @@ def test_who_has_the_secret_key_and_memcached_can_write_sessions_in_spite_of_enc
     thief = make_app(manager=SharedNodes(shop.nodes, clock=shop.clock), clock=shop.clock)
 
     assert shown(shop, sign_in(thief, user="admin")) == {"user": "admin"}
+
+
+def test_a_writer_of_memcached_can_raise_the_alarm_of_another_fleet_and_takes_no_trust():
+    crew = Crew(2)
+    crew.tick()
+    worker = crew.workers[0]
+    beats = worker.cluster.workers.beats
+    crew.put(beats.call(worker.cluster.reports.common.envelope.sealer()), b"-")
+
+    crew.tick()
+
+    assert {one.kind for one in worker.cluster.conditions.lasting()} == {"foreign_fleet"}
+    assert all(view.trusted for view in worker.cluster.state.view().values())
