@@ -79,7 +79,8 @@ class Prober:
                 probed.answered[node_id] = self._ask(self.nodes[node_id], until, asked)
             except NodeError as error:
                 probed.failed[node_id] = error
-        self._clocks.look(self.nodes, self.numbers)
+        if probed.answered:
+            self._clocks.look(self.nodes, self.numbers)
         return probed
 
     def probe(self, node_id: str) -> NodeError | None:

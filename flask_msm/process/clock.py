@@ -57,6 +57,8 @@ class FleetClock:
         self.asked = False
         self.monotonic = own.monotonic
         self.own_time = own.time
+        #: By how much the wall clock was ahead of the monotonic one when the nodes were asked.
+        self._ahead = inf
         #: Returns seconds since the epoch, by the clock of the fleet. As long as there is nothing
         #: to correct it is the function of the machine itself: requests look a dozen times.
         self.time: Callable[[], float] = own.time
@@ -65,16 +67,18 @@ class FleetClock:
         """Return the earlier one of the fleet's time and that of this machine.
 
         What ends a life has to be past by both: neither a machine nor nodes whose clock is wrong
-        may end it.
+        may end it. If the clock of this machine was set since the nodes were asked, it counts on
+        from then as long as it would be later.
         """
-        now = self.own_time()
+        now = min(self.own_time(), self.monotonic() + self._ahead)
         return now if self.correction >= 0.0 else now + self.correction
 
     def over_before(self) -> float:
         """Return the time before which lives are over; see the function of this name."""
         if not self.asked:
             return -inf
-        now = self.own_time()  # as in earliest(), which is a call more for each request
+        # As in earliest(), which is a call more for each request.
+        now = min(self.own_time(), self.monotonic() + self._ahead)
         return now if self.correction >= 0.0 else now + self.correction
 
     def correct(self, ahead: Iterable[float]) -> None:
@@ -91,6 +95,7 @@ class FleetClock:
             # Otherwise it stays: nodes report whole seconds, and the correction must not oscillate.
             self.correction = found
         self.time = self._corrected if self.correction else self.own_time
+        self._ahead = self.own_time() - self.monotonic()
 
     def _corrected(self) -> float:
         return self.own_time() + self.correction

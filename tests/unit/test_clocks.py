@@ -65,6 +65,27 @@ def test_a_life_ends_only_when_it_is_over_by_both_clocks(ahead):
     assert earliest(FakeClock()) == FakeClock().time()
 
 
+@pytest.mark.parametrize("seconds", [2 * HOUR, 40 * DAY])
+@pytest.mark.parametrize("end", [FleetClock.earliest, FleetClock.over_before])
+def test_a_clock_that_is_set_ahead_ends_no_life_before_the_nodes_are_asked_again(seconds, end):
+    own = FakeClock()
+    clock = FleetClock(own)
+    clock.correct([0.0])
+    began = own.now
+
+    own.now += seconds
+    assert end(clock) == began
+    own.advance(10.0)
+    assert end(clock) == began + 10.0
+    clock.correct([-seconds])
+    assert end(clock) == began + 10.0
+
+    own.now -= seconds  # it was set right
+    assert end(clock) <= began + 10.0
+    clock.correct([0.0])
+    assert end(clock) == began + 10.0
+
+
 # -- times to live -------------------------------------------------------------------------------
 
 
@@ -164,6 +185,18 @@ def test_a_worker_whose_clock_is_wrong_ends_a_life_when_it_is_over(crew):
 
     assert name(crew.workers[0], cookie) is None
     assert name(wrong, cookie) is None
+
+
+def test_a_clock_that_is_set_ahead_while_no_node_answers_ends_no_life(crew):
+    fleet = crew.workers[0].state.repository.clock
+    began = earliest(fleet)
+    for node in crew.nodes.values():
+        node.fail()
+
+    crew.clock.now += 40 * DAY
+    crew.tick(crew.workers[0])
+
+    assert began < earliest(fleet) < began + TOLERANCE
 
 
 def test_a_node_that_is_ahead_ends_no_life(crew):
