@@ -223,7 +223,10 @@ class Session(dict[str, Any]):
     # -- identity ------------------------------------------------------------------------------
 
     def save(self) -> None:
-        """Store the changes now; in a streamed response nothing is stored after its start."""
+        """Store the changes now: the only way once a streamed response has begun.
+
+        A new id, of ``regenerate()`` or of a first change, reaches no browser by then.
+        """
         if self._backing is not None and self._loaded:
             self._saving = True
             try:
