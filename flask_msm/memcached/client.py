@@ -162,7 +162,7 @@ class MemcachedNode:
             name = self._checked(key, value)
         except wire.WireError as exc:
             return FailedReply(classify(self.id, exc))
-        command = wire.add(name, value, wire.checked_ttl(ttl, self.clock_ahead))
+        command = wire.add(name, value, self._ttl(ttl))
         return self._start(command, Answer(_ADDED), deadline)
 
     def start_cas(
@@ -177,7 +177,7 @@ class MemcachedNode:
             name = self._checked(key, value)
         except wire.WireError as exc:
             return FailedReply(classify(self.id, exc))
-        command = wire.cas(name, value, wire.checked_ttl(ttl, self.clock_ahead), token.unique)
+        command = wire.cas(name, value, self._ttl(ttl), token.unique)
         reply = Answer[bool | None](_REPLACED)
         return CasExchange(
             self._endpoint, command, reply, deadline, opened_by=token.horizon, outdated=False
@@ -264,8 +264,7 @@ class MemcachedNode:
         keys, commands = [*beats], []
         try:
             for key, ttl in beats.items():
-                seconds = wire.checked_ttl(ttl, self.clock_ahead)
-                commands.append(wire.beat(wire.key_bytes(key), seconds))
+                commands.append(wire.beat(wire.key_bytes(key), self._ttl(ttl)))
             for asked, is_whole in ((whole, True), (tokens, False)):
                 for key in asked:
                     keys.append(key)

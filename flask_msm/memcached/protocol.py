@@ -175,10 +175,7 @@ class ManyAnswers(Generic[T]):
     def _meaning(self, line: bytes) -> T | ServerError:
         if line in self._answers:
             return self._answers[line]
-        error = _not_an_answer(line)
-        if isinstance(error, ServerError) and any(text in error.text for text in self._refusals):
-            return error
-        raise error
+        return _refusal(line, self._refusals)
 
     def outcome(self, horizon: int) -> list[T | ServerError]:  # noqa: ARG002
         """Return what each line means, or the refusal that it is."""
@@ -425,12 +422,7 @@ class ManyLooks:
             return -1
         line = received[position:end]
         if line not in _META_NOTHING:
-            error = _not_an_answer(line)
-            of_a_value = isinstance(error, ServerError) and any(
-                text in error.text for text in self._refusals
-            )
-            if not of_a_value:
-                raise error
+            _refusal(line, self._refusals)
         return end + 2
 
     def outcome(self, horizon: int) -> dict[str, Look]:
@@ -466,6 +458,18 @@ def expect_end(data: bytes | bytearray, end: int) -> None:
     """Raise if *data* goes on behind *end*."""
     if len(data) != end:
         raise ProtocolError("more than was asked for")
+
+
+def _refusal(line: bytes, refusals: Sequence[str]) -> ServerError:
+    """Return the error that *line* is about one value alone, by one of *refusals* in its text.
+
+    Raises:
+        WireError: It is something else.
+    """
+    error = _not_an_answer(line)
+    if isinstance(error, ServerError) and any(text in error.text for text in refusals):
+        return error
+    raise error
 
 
 def _not_an_answer(line: bytes) -> WireError:

@@ -41,8 +41,6 @@ _SHORTEST = {
     BASE: BASE_HEADER.size + HASH_SIZE,
     CHANGE: CHANGE_HEADER.size + HASH_SIZE,
 }
-#: By how many bytes a record is longer for an empty change.
-CHANGE_OVERHEAD = _SHORTEST[CHANGE]
 #: Makes named tuples without the call of a Python function that their class needs.
 _new = tuple.__new__
 
