@@ -60,6 +60,7 @@ LOOKS = {
     "whether one is there": lambda: "user" in session,
     "all": lambda: dict(session),
     "as text": lambda: repr(session),
+    "ref": lambda: session.ref,
 }
 
 
