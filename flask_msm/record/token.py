@@ -52,6 +52,10 @@ class Token(NamedTuple):
     permanent: bool = False
     local: bool = False
 
+    def __repr__(self) -> str:
+        # Without the id: error trackers show the variables of a request that failed.
+        return f"<Token of version {self.version:x}>"
+
 
 def new_sid() -> str:
     """Return a session id that cannot be guessed: 32 random bytes, 43 characters."""
