@@ -73,6 +73,13 @@ class FleetClock:
         now = min(self.own_time(), self.monotonic() + self._ahead)
         return now if self.correction >= 0.0 else now + self.correction
 
+    def steady(self) -> float:
+        """Return the fleet's time, as if the clock of this machine had not been set ahead since.
+
+        What is stamped with the time must not be ahead of all others because that was a mistake.
+        """
+        return min(self.own_time(), self.monotonic() + self._ahead) + self.correction
+
     def over_before(self) -> float:
         """Return the time before which lives are over; see the function of this name."""
         if not self.asked:
@@ -109,6 +116,11 @@ def earliest(clock: Clock) -> float:
 def ender(clock: Clock) -> Callable[[], float]:
     """Return the function that ``earliest`` calls."""
     return clock.earliest if isinstance(clock, FleetClock) else clock.time
+
+
+def steady(clock: Clock) -> Callable[[], float]:
+    """Return a function of the time for stamps: see ``FleetClock.steady``."""
+    return clock.steady if isinstance(clock, FleetClock) else clock.time
 
 
 def over_before(clock: Clock) -> Callable[[], float]:

@@ -14,6 +14,8 @@ import threading
 import weakref
 from typing import TYPE_CHECKING
 
+from flask_msm.process.clock import steady
+
 
 if TYPE_CHECKING:
     from flask_msm.process.clock import Clock
@@ -57,7 +59,7 @@ class HybridLogicalClock:
     """
 
     def __init__(self, clock: Clock, worker: int | None = None) -> None:
-        self._clock = clock
+        self._time = steady(clock)
         self._worker = secrets.randbits(WORKER_BITS) if worker is None else worker
         self._last_ms = 0
         #: Milliseconds far ahead that were issued, each with a later one that may be free.
@@ -80,7 +82,7 @@ class HybridLogicalClock:
         only: the clock of this worker must not be dragged along, or one broken machine would move
         the whole fleet.
         """
-        now_ms = int(self._clock.time() * 1000)
+        now_ms = int(self._time() * 1000)
         # At the end of all stamps there is nothing above *after*.
         floor_ms = min((after >> WORKER_BITS) + 1, _LAST_MS)
         with self._lock:

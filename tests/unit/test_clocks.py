@@ -14,6 +14,7 @@ from flask_msm.cluster.ended_sessions import LISTED
 from flask_msm.memcached import wire
 from flask_msm.memcached.wire import RELATIVE_TTL_LIMIT, ttl_for
 from flask_msm.process.clock import TOLERANCE, FleetClock, earliest
+from flask_msm.record.hybrid_clock import HybridLogicalClock, milliseconds
 
 
 HOUR, DAY = 3600.0, 86_400.0
@@ -84,6 +85,23 @@ def test_a_clock_that_is_set_ahead_ends_no_life_before_the_nodes_are_asked_again
     assert end(clock) <= began + 10.0
     clock.correct([0.0])
     assert end(clock) == began + 10.0
+
+
+@pytest.mark.parametrize("seconds", [2 * HOUR, 40 * DAY])
+def test_a_clock_that_was_set_ahead_for_a_moment_leaves_no_stamps_ahead(seconds):
+    own = FakeClock()
+    clock = FleetClock(own)
+    clock.correct([0.0])
+    stamps = HybridLogicalClock(clock, worker=1)
+
+    own.now += seconds
+    stamps.next()
+    clock.correct([-seconds])
+    stamps.next()
+    own.now -= seconds
+    clock.correct([0.0])
+
+    assert milliseconds(stamps.next()) / 1000 < own.now + 1
 
 
 # -- times to live -------------------------------------------------------------------------------
