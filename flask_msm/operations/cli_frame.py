@@ -174,6 +174,7 @@ def visiting(command: Callable[..., Any]) -> Callable[..., Any]:
         except CommandError as error:
             raise click.UsageError(str(error)) from None
         finally:
+            _warn_of_other_keys(console)
             close(console)
 
     return visited
@@ -196,6 +197,16 @@ def visitor() -> Console:
         click.echo(f"Warning: {text}; flask_msm has none of them", err=True)
     console.visit()
     return console
+
+
+def _warn_of_other_keys(console: Console) -> None:
+    cluster = console.application.cluster
+    if cluster is not None and cluster.control.shared.left_alone:
+        click.echo(
+            "Warning: what workers share on the nodes cannot be read here: give this command line"
+            " SECRET_KEY, MSM_ENCRYPTION_KEYS and version of the workers, or an own MSM_KEY_PREFIX",
+            err=True,
+        )
 
 
 def close(console: Console) -> None:

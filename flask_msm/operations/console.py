@@ -399,7 +399,10 @@ class Console(ConsoleView):
         shelf = self.application.local.shelf
         # What a worker changed holds in its memory; the memory of a visitor ends with the command.
         if self._visits and not reached and (shelf is None or shelf.place is None):
-            raise UnreachedError("no node could be reached, nothing was changed")
+            # A shell that lacks the secret of the workers, for example.
+            foreign = cluster.control.shared.left_alone
+            why = "what nodes hold cannot be read here" if foreign else "no node could be reached"
+            raise UnreachedError(f"{why}, nothing was changed")
         outcome = self._write_down(kind, done[0], by, node=node, reached=tuple(reached))
         return replace(outcome, event=typed_id(announced[0])) if self._visits else outcome
 

@@ -51,6 +51,23 @@ def test_an_extension_that_took_the_sessions_over_is_named(crew, run):
     assert "verdict" in json.loads(shown.stdout)
 
 
+@pytest.mark.parametrize("command", ["status", "workers", "nodes", "check"])
+def test_a_command_line_with_another_key_than_the_workers_says_so(crew, command):
+    shown = crew.hire(SECRET_KEY="another").app.test_cli_runner().invoke(args=["msm", command])
+
+    assert "cannot be read here: give this command line SECRET_KEY" in shown.stderr
+
+
+def test_a_change_with_another_key_than_the_workers_is_not_blamed_on_nodes(crew):
+    runner = crew.hire(SECRET_KEY="another").app.test_cli_runner()
+
+    refused = runner.invoke(args=["msm", "policy", "local"])
+
+    assert refused.exit_code == 3
+    assert "Error: what nodes hold cannot be read here, nothing was changed" in refused.stderr
+    assert "give this command line SECRET_KEY" in refused.stderr
+
+
 # -- answers for programs ------------------------------------------------------------------------
 
 
