@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("flask_msm")
 
 #: Values of these types cannot change: the same object is the same value, without encoding it.
-IMMUTABLE = frozenset({str, int, bool, float, bytes, type(None)})
+#: By ``id``, because a class of the application may not be hashable.
+IMMUTABLE = frozenset(map(id, (str, int, bool, float, bytes, type(None))))
 
 #: Called with name, value and what was raised when a value cannot be encoded. Returns what is
 #: stored in its place, ``None`` to leave what is stored as it is, or raises.
@@ -130,7 +131,7 @@ class ChangeTracker:
 
     def _is_other(self, name: Any, value: Any) -> bool:
         stored, same = self.encoded.get(name), self.originals.get(name) is value
-        if stored is not None and same and type(value) in IMMUTABLE:
+        if stored is not None and same and id(type(value)) in IMMUTABLE:
             return False
         try:
             raw = self.codec.dumps(value)
@@ -166,7 +167,7 @@ class ChangeTracker:
         for name, value in list(dict.items(session)):
             stored = self.encoded.get(name)
             same = stored is not None and self.originals.get(name) is value
-            if name is PLACEHOLDER or (same and type(value) in IMMUTABLE):
+            if name is PLACEHOLDER or (same and id(type(value)) in IMMUTABLE):
                 continue
             if stored is None and name in undecoded:
                 stored = undecoded[name][1]  # it was set without being read
@@ -245,7 +246,7 @@ class ChangeTracker:
         endpoint = self._request.endpoint
         for name, value in values.items():
             # None never stands in for "was not there": then the encoded value is missing too.
-            if name in encoded and originals.get(name) is value and type(value) in IMMUTABLE:
+            if name in encoded and originals.get(name) is value and id(type(value)) in IMMUTABLE:
                 continue
             try:
                 raw = encode(name, value, codec, endpoint, values)

@@ -56,6 +56,28 @@ def test_none_is_stored_and_the_rest_is_distributed():
     assert not one.token().local
 
 
+class Unhashable(type):
+    """Makes classes that have no hash, as such do that compare in their own way."""
+
+    __hash__ = None
+
+
+class Odd(metaclass=Unhashable):
+    """Neither can its class be hashed, nor its objects be stored."""
+
+
+def test_a_value_whose_class_has_no_hash_is_replaced_by_none_also_when_it_is_saved_twice():
+    shop = start()
+
+    def view():
+        session["odd"] = Odd()
+        session.save()
+
+    shop.do(view)
+
+    assert shop.ask(contents) == {"name": "anna", "odd": None}
+
+
 def test_a_stored_value_that_becomes_unserializable_is_replaced_by_none():
     shop = start()
     shop.do(write(cart=[1]))
