@@ -37,17 +37,21 @@ class Placement:
         """Return the first *count* nodes in the ranking of *key* that are *usable*."""
         return [node_id for node_id in self.rank(key) if usable(node_id)][:count]
 
-    def home_test(self, node_id: str) -> Callable[[bytes], bool]:
-        """Return what tells whether *node_id* is home to a storage key: for millions of them."""
+    def home_test(self, node_id: str, among: Iterable[str]) -> Callable[[bytes], bool]:
+        """Return what tells whether *node_id* is to hold a storage key: for millions of them.
+
+        It is if it is one of the first in the ranking *among* these nodes.
+        """
+        others = set(among) - {node_id}
         hashes, replicas = self._hashes, self.replicas
         mine = hashes[node_id]
         # Of the same rank but for their hashes; which of two has the greater id counts last.
         rivals = [
             (hashes[other], other > node_id)
-            for other in self._ids
-            if other != node_id and (other in self._last) == (node_id in self._last)
+            for other in others
+            if (other in self._last) == (node_id in self._last)
         ]
-        before = sum(other not in self._last for other in self._ids) if node_id in self._last else 0
+        before = sum(other not in self._last for other in others) if node_id in self._last else 0
 
         def is_home(key: bytes) -> bool:
             mac = mine.copy()

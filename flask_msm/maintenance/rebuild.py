@@ -81,7 +81,9 @@ class Rebuilder:
         and is not trusted: what is written past it meanwhile, or is on that one, would be missing,
         and that worker may die without a word.
         """
-        is_home = self.placement.home_test(node_id)
+        # It has taken over from nodes that were drained, and from one that is down.
+        is_home = self.placement.home_test(node_id, sources)
+        away = ",".join(sorted(set(self._nodes) - {node_id, *sources}))
 
         def target_of(key: bytes) -> list[str]:
             return [node_id] if is_home(key) else []
@@ -94,7 +96,7 @@ class Rebuilder:
         if memory is None:
             return False
         task = Task("rebuild", node_id, sources, target_of)
-        goal = self._fill(node_id) if is_missed else str(began)
+        goal = self._fill(node_id) if is_missed else f"{began}-{away}" if away else str(began)
         if not self._share(task, sources, f"{goal} {memory}"):
             return False
         if self._memory(node_id) != memory:

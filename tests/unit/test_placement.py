@@ -76,12 +76,16 @@ def test_the_order_of_the_configuration_does_not_matter():
 
 @pytest.mark.parametrize("last", [(), ("n1",), ("n2", "n4"), IDS])
 @pytest.mark.parametrize("replicas", [1, 2, 5])
-def test_whether_a_node_is_home_is_what_the_homes_say(replicas, last):
+@pytest.mark.parametrize("away", [(), ("n1", "n3")])
+def test_whether_a_node_is_to_hold_a_key_is_what_the_ranking_says(replicas, last, away):
     placement = Placement(IDS, replicas=replicas, last=last)
-    for node_id in IDS:
-        is_home = placement.home_test(node_id)
+    among = [node_id for node_id in IDS if node_id not in away]
+    for node_id in among:
+        is_home = placement.home_test(node_id, among)
         for key in KEYS[:300]:
-            assert is_home(key.encode()) == (node_id in placement.homes(key))
+            assert is_home(key.encode()) == (
+                node_id in placement.first(replicas, key, among.__contains__)
+            )
 
 
 def test_failover_nodes_come_behind_all_others_in_every_ranking():

@@ -137,15 +137,41 @@ def test_a_node_is_filled_while_one_that_is_full_takes_no_lease():
     assert {worker.cluster.state.view()["n3"].trusted for worker in crew.workers} == {True}
 
 
+def stored(worker, count):
+    """Return the storage keys of so many sessions that *worker* has stored."""
+    keys = []
+    for _ in range(count):
+        worker.do(lambda: session.update(name="anna"))
+        keys.append(worker.key())
+        worker.client.delete_cookie("session")
+    return keys
+
+
+def test_nodes_are_restarted_one_after_another_while_one_is_drained_and_no_session_goes():
+    crew = Crew(2, nodes=4, MSM_MIRROR=False)
+    crew.tick()
+    keys = stored(crew.workers[0], 20)
+    crew.workers[0].console.drain("n3", **BY)
+    for _ in range(6):
+        crew.tick()
+    assert crew.workers[0].cluster.control.drain("n3").value == "drained"
+    crew.nodes["n3"].fail()
+    left = [crew.nodes[node_id] for node_id in ("n1", "n2", "n4")]
+
+    for node in left:
+        node.restart_empty()
+        for _ in range(10):
+            crew.tick()
+        assert {worker.console.check().all_up for worker in crew.workers} == {True}
+
+    assert [sum(key in node.items for node in left) for key in keys] == 20 * [2]
+
+
 def test_a_node_that_returns_while_another_one_stays_away_gets_its_copies_once_and_no_trust():
     crew = Crew(2, nodes=4, MSM_REQUEST_DEADLINE=2, MSM_MIRROR=False)
     crew.tick()
     one = crew.workers[0]
-    keys = []
-    for _ in range(20):
-        one.do(lambda: session.update(name="anna"))
-        keys.append(one.key())
-        one.client.delete_cookie("session")
+    keys = stored(one, 20)
     crew.nodes["n2"].fail()
     crew.tick()
     crew.nodes["n3"].restart_empty()
