@@ -745,6 +745,25 @@ def test_a_cluster_that_forgot_begins_as_if_new_also_when_nothing_was_written_me
     assert worker.in_cluster(key(0)) is None
 
 
+def test_a_logout_that_the_list_of_ended_sessions_told_first_is_not_handed_over(worker):
+    worker.local.confirm(key(1), record(1, a=b"1"))
+    worker.failback.mark_ended([Ended(digest_of(key(1)), 9, False)])
+
+    worker.local.confirm(key(1), tombstone(5))
+
+    assert worker.local.dirty_keys() == []
+    assert worker.local.find(key(1)).record.kind is Kind.DESTROYED
+
+
+def test_where_an_ended_session_moved_to_is_handed_over(worker):
+    worker.local.confirm(key(1), alias(1, key(2)))
+    worker.failback.mark_ended([Ended(digest_of(key(1)), 9, False)])
+
+    worker.local.confirm(key(1), tombstone(5))
+
+    assert worker.local.dirty_keys() == [key(1)]
+
+
 def test_nothing_is_dropped_in_an_outage_that_this_worker_has_yet_to_notice(worker):
     keep(worker, 3, SyncState.OUTAGE)
     worker.drops = True

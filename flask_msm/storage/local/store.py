@@ -269,8 +269,15 @@ class LocalStore:
             try:
                 entry = self._usable(key)
                 joined = join(entry.record, record) if entry else record
-                if entry is None or joined == record:
-                    made = Entry(record, SyncState.SYNCED, seen_at)
+                # The list of ended sessions may have been faster than the tombstone.
+                is_over = (
+                    record.kind is Kind.DESTROYED
+                    and joined.pointer == record.pointer
+                    and entry is not None
+                    and not entry.mark
+                )
+                if entry is None or joined == record or is_over:
+                    made = Entry(joined, SyncState.SYNCED, seen_at)
                     try:
                         self._put(shelf, key, made, entry and entry.record, held=True)
                     except LocalStorageError:
