@@ -197,6 +197,8 @@ class LostSessions:
         # Several threads report: none takes old windows away, newer ones push them out.
         oldest = int(self._clock.monotonic() // STEP) - STEPS + 1
         windows = [window for window in list(self._windows) if window.number >= oldest]
+        if not windows:
+            return report
         for reason in Reason:
             digests = set[str]().union(*[window.digests[reason] for window in windows])
             if digests:
