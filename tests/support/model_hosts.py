@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from unittest import mock
 
+from support.clock import FakeClock
 from support.model import (
     BOUND,
     DEADLINE,
@@ -106,6 +107,7 @@ class Host:
             name="model",
             sessions=1000,
             size=None,
+            clock=FakeClock(),
             alone=False,
             trouble=print,
         )

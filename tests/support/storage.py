@@ -153,6 +153,7 @@ class Host:
             name=NAME,
             sessions=options.get("sessions", 1000),
             size=options.get("size"),
+            clock=self.clock,
             alone=alone,
             trouble=self.troubles.append,
         )

@@ -7,9 +7,11 @@ import logging
 import os
 import resource
 import subprocess
+import time
 
 import pytest
 from cachelib import SimpleCache
+from support.clock import FakeClock
 from support.storage import (
     ENVELOPE,
     FOREIGN,
@@ -28,6 +30,7 @@ from support.storage import (
     values,
 )
 
+from flask_msm.process.clock import FleetClock
 from flask_msm.record.keys import digest_of, keyring
 from flask_msm.storage.local.file_cache import ABANDONED
 from flask_msm.storage.local.files import CHUNK
@@ -56,6 +59,39 @@ def mark_of(host, at=KEY):
 
 def path_of(host, at=KEY):
     return host.shelf.place / "sessions" / digest_of(at)
+
+
+# -- how long they live --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_clock_that_is_set_ahead_ends_no_session(tmp_path, asked, monkeypatch):
+    machine = FakeClock()
+    monkeypatch.setattr(time, "time", machine.time)
+    clock = FleetClock(machine)
+    host = Host(tmp_path / "local", clock=clock, alone=False)
+    if asked:
+        clock.correct([0.0])
+    write(host, record(1, a=b"1"), SyncState.OUTAGE)
+
+    machine.now += 400 * 86_400
+    host.local.trim()
+
+    assert values(host.local.find(KEY)) == {"a": b"1"}
+    assert path_of(host).exists()
+
+
+def test_a_session_is_over_and_removed_when_its_time_is(files):
+    save(files.local, adding(record(1, expires_at=files.clock.now + 60.0)))
+
+    files.clock.advance(59.0)
+    files.local.trim()
+    assert load(files.local).outcome is Outcome.FOUND
+    files.clock.advance(4.0)
+
+    assert load(files.local).outcome is Outcome.MISSING
+    files.local.trim()
+    assert not path_of(files).exists()
 
 
 # -- marks ---------------------------------------------------------------------------------------

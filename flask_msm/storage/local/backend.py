@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Sequence
     from pathlib import Path
 
+    from flask_msm.process.clock import Clock
     from flask_msm.record.keys import Keyring
     from flask_msm.settings.types import CacheLike
 
@@ -63,6 +64,7 @@ class BackendOpener:
         name: str,
         sessions: int,
         size: int | None,
+        clock: Clock,
         alone: bool,
         trouble: Callable[[str | None], object],
         marks: Sequence[str] = (),
@@ -77,6 +79,7 @@ class BackendOpener:
         self._name = name
         self._sessions = sessions
         self._size = size
+        self._clock = clock
         self._alone = alone
         self._trouble = trouble
         self._marks = marks
@@ -124,7 +127,7 @@ class BackendOpener:
 
     def _cache(self, folder: Folder, limits: Limits, dirty: Marks, locks: KeyLocks) -> RecordCache:
         if self._kind == "filesystem":
-            return FileCache(folder.sessions, limits, dirty, locks)
+            return FileCache(folder.sessions, limits, dirty, locks, self._clock)
         assert not isinstance(self._kind, str)  # noqa: S101  (the settings allow no other text)
         return IndexedCache(self._kind, limits, dirty, locks)
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterator
     from pathlib import Path
 
+    from flask_msm.process.clock import Clock
+
     from .locks import KeyLocks
 
 
@@ -94,12 +96,14 @@ class FileCache:
     Those in *dirty* are nowhere else: they go last.
     """
 
-    def __init__(self, folder: Path, limits: Limits, dirty: Marks, locks: KeyLocks) -> None:
+    def __init__(
+        self, folder: Path, limits: Limits, dirty: Marks, locks: KeyLocks, clock: Clock
+    ) -> None:
         self._folder = folder
         self._limits = limits
         self._dirty = dirty
         self._locks = locks
-        self._files = Files(str(folder), threshold=0, mode=0o600)
+        self._files = Files(folder, clock)
         self._usage = Usage(0, 0)
 
     def get(self, key: str) -> bytes | None:
@@ -134,15 +138,15 @@ class FileCache:
         """Remove what has expired, then what was written longest ago."""
         limits = self._limits
         kept = _Files()
-        now = time.time()
+        over_before = self._files.over_before()
         size = 0
         for entry in self._entries():
             try:
                 if not is_digest(entry.name):
-                    self._remove_abandoned(entry, now)
+                    self._remove_abandoned(entry)
                     continue
                 stat = entry.stat()
-                if may_have_expired(entry.path, stat.st_mtime_ns, now):
+                if may_have_expired(entry.path, stat.st_mtime_ns, over_before):
                     self._remove_expired(entry)
                     continue
                 file = _seen(entry.name, stat)
@@ -191,16 +195,16 @@ class FileCache:
 
     def _remove_expired(self, entry: os.DirEntry[str]) -> None:
         with self._locks.hold(entry.name, wait=False) as held:
-            if held and has_expired(entry.path, time.time()):
+            if held and has_expired(entry.path, self._files.over_before()):
                 os.unlink(entry.path)
 
-    def _remove_abandoned(self, entry: os.DirEntry[str], now: float) -> None:
+    def _remove_abandoned(self, entry: os.DirEntry[str]) -> None:
         name = entry.name.split(".")[0]
         if not entry.name.endswith(Files.unfinished) or name.strip(hexdigits):
             return  # no file of ours: sessions and notes have hashes for names
         stat = entry.stat()
         # The one may be when it expires already.
-        if now - min(stat.st_mtime, stat.st_ctime) <= ABANDONED:
+        if time.time() - min(stat.st_mtime, stat.st_ctime) <= ABANDONED:
             return
         # A process that was merely stopped holds the lock; its file is not abandoned.
         with self._locks.hold(name, wait=False) as held:

@@ -10,19 +10,21 @@ from __future__ import annotations
 import os
 import struct
 import threading
-import time
 from contextlib import suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from cachelib import FileSystemCache, SimpleCache
 
+from flask_msm.process.clock import ender, over_before
 from flask_msm.record.keys import digest_of
 
 
 if TYPE_CHECKING:
     import datetime as dt
+    from pathlib import Path
 
+    from flask_msm.process.clock import Clock
     from flask_msm.settings.types import CacheLike
 
 
@@ -58,10 +60,20 @@ class Files(FileSystemCache):
 
     cachelib's own ``set`` logs to the root logger and leaves its unfinished file behind when the
     disk is full, and it repeats what is forbidden for up to sixteen seconds. Its ``get``
-    reports a file that cannot be read as missing. What lies in the folder is never unpickled.
+    reports a file that cannot be read as missing. What lies in the folder is never unpickled. And
+    its clock is that of the machine alone, which may be wrong.
     """
 
     unfinished = FileSystemCache._fs_transaction_suffix  # noqa: SLF001  (its own subclass)
+
+    def __init__(self, folder: Path, clock: Clock) -> None:
+        self._now = ender(clock)
+        #: Returns the time before which files are not needed any more, seconds since the epoch.
+        self.over_before = over_before(clock)
+        super().__init__(str(folder), threshold=0, mode=0o600)
+
+    def _normalize_timeout(self, timeout: int | dt.timedelta | None) -> int:
+        return int(self._now()) + super(FileSystemCache, self)._normalize_timeout(timeout)
 
     def _get_filename(self, key: str) -> str:
         """Name the file of a session by the hash in its key, so that the folder can be listed."""
@@ -83,7 +95,8 @@ class Files(FileSystemCache):
             os.close(descriptor)
         if len(data) < _EXPIRY.size:
             return b""  # there is something, but it is damaged
-        return data[_EXPIRY.size :] if _EXPIRY.unpack_from(data)[0] >= time.time() else None
+        is_over = _EXPIRY.unpack_from(data)[0] < self.over_before()
+        return None if is_over else data[_EXPIRY.size :]
 
     def set(
         self,
@@ -138,17 +151,17 @@ def _write(descriptor: int, data: bytes) -> None:
         left = left[os.write(descriptor, left) :]
 
 
-def may_have_expired(path: str, changed_at: int, now: float) -> bool:
+def may_have_expired(path: str, changed_at: int, over_before: float) -> bool:
     """Return ``False`` if the file is needed yet, as a rule without opening it.
 
     *changed_at* is its time of change, in nanoseconds.
     """
     seconds, rest = divmod(changed_at, _SECOND)
-    return seconds < now if rest == _STAMP else has_expired(path, now)
+    return seconds < over_before if rest == _STAMP else has_expired(path, over_before)
 
 
-def has_expired(path: str, now: float) -> bool:
+def has_expired(path: str, over_before: float) -> bool:
     """Return whether the file is not needed any more."""
     with open(path, "rb") as file:
         head = file.read(_EXPIRY.size)
-    return len(head) < _EXPIRY.size or int(_EXPIRY.unpack(head)[0]) < now
+    return len(head) < _EXPIRY.size or int(_EXPIRY.unpack(head)[0]) < over_before

@@ -52,6 +52,7 @@ def local_store(
         name=folder_name(settings.key_prefix, ids, root),
         sessions=settings.local_max_sessions,
         size=settings.local_max_bytes,
+        clock=clock,
         alone=not ids,
         trouble=trouble,
         marks=node_marks(settings.key_prefix, ids, root),
