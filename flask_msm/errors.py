@@ -50,7 +50,7 @@ class ConfigError(MsmError, ValueError):
 
     Attributes:
         key: Name of the setting, for example ``MSM_REPLICAS``.
-        value: What it was set to; secrets are shown as ``***``.
+        value: What it was set to; ``***`` for a secret and what may hold one.
         allowed: What it may be, in words.
     """
 

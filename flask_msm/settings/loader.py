@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import Field, field
 from difflib import get_close_matches
@@ -28,8 +27,6 @@ _FLASK_HAS = {
         ("secrets", "secret_keys", "secret_key_fallbacks"), "SECRET_KEY and SECRET_KEY_FALLBACKS"
     ),
 }
-
-_SOUNDS_SECRET = re.compile("auth|key|pass|secret|token|cred")
 
 
 def setting(
@@ -67,7 +64,7 @@ def read(config: Mapping[str, Any], known: Mapping[str, Field[Any]]) -> dict[str
         if not isinstance(key, str) or not key.startswith(PREFIX):
             continue
         if key not in known:
-            raise _unknown(key, raw, known)
+            raise _unknown(key, known)
         if not _is_unset(raw):
             values[known[key].name] = _parsed(key, raw, known[key])
     return values
@@ -85,23 +82,32 @@ def _parsed(key: str, raw: object, item: Field[Any]) -> Any:
     try:
         return _refuse() if is_none else kind.parse(raw)
     except ValueError as exc:
-        reason = f" ({exc})" if str(exc) else ""
-        raise ConfigError(key, "***" if is_secret(item) else raw, kind.allowed + reason) from None
+        shown, reason = raw, str(exc)
+        if is_secret(item):
+            shown = "***"
+        elif _may_hold_password(raw):
+            shown, reason = "***", "it is not shown, for there may be a password in it"
+        allowed = f"{kind.allowed} ({reason})" if reason else kind.allowed
+        raise ConfigError(key, shown, allowed) from None
+
+
+def _may_hold_password(raw: object) -> bool:
+    # As in user:password@host, or a mapping of users to passwords.
+    return isinstance(raw, Mapping) or "@" in repr(raw)
 
 
 def _refuse() -> None:
     raise InvalidValueError
 
 
-def _unknown(key: str, raw: object, known: Mapping[str, Field[Any]]) -> ConfigError:
+def _unknown(key: str, known: Mapping[str, Field[Any]]) -> ConfigError:
     name = key.removeprefix(PREFIX).lower()
-    names = {item.name: item for item in known.values()}
-    nearest = names[get_close_matches(name, names, n=1, cutoff=0)[0]]
-    allowed = f"known names only, the nearest is {PREFIX}{nearest.name.upper()}"
+    names = [item.name for item in known.values()]
+    nearest = get_close_matches(name, names, n=1, cutoff=0)[0]
+    allowed = f"known names only, the nearest is {PREFIX}{nearest.upper()}"
     if name in _FLASK_HAS:
         allowed = f"known names only; sessions are signed with {_FLASK_HAS[name]}, as Flask's own"
     if name in _ARGUMENTS:
         allowed += f" ({name} is an argument of MemcachedSessionManager)"
-    # A secret under a mistyped name is still a secret.
-    secret = is_secret(nearest) or _SOUNDS_SECRET.search(name)
-    return ConfigError(key, "***" if secret else raw, allowed)
+    # A secret under a name that is not known is still a secret.
+    return ConfigError(key, "***", allowed)
