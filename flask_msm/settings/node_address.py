@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
+from itertools import pairwise
 
 from .types import BLANKS_OR_COMMAS, safe_name, split_list
 
@@ -74,6 +75,8 @@ def parse_nodes(value: object) -> tuple[NodeAddress, ...]:
     Raises:
         ValueError: One is not an address, or two have the same id or the same address.
     """
+    if isinstance(value, str):
+        _refuse_torn(value)
     nodes = tuple(parse_node(item) for item in split_list(value, BLANKS_OR_COMMAS))
     _refuse_repeated(node.display for node in nodes)
     _refuse_repeated(node.id for node in nodes)
@@ -131,6 +134,15 @@ def _named_after_address(node: NodeAddress) -> NodeAddress:
     # A leading dash would be taken for an option on the command line.
     name = safe_name(node.display, "[^A-Za-z0-9_-]", 32).lstrip("-")
     return replace(node, id=name)
+
+
+def _refuse_torn(text: str) -> None:
+    # The first half of an id with a blank in it would be a host of its own.
+    for part in text.split(","):
+        for word, item in pairwise(part.split()):
+            is_torn = re.fullmatch(ID_PATTERN, word) and _split_id(item)[0] is not None
+            message = f"'{word} {item}' is no node; if {word!r} is one, put a comma after it"
+            _require(not is_torn, message)
 
 
 def _refuse_repeated(names: Iterable[str]) -> None:

@@ -116,6 +116,13 @@ def test_two_nodes_of_the_same_id_or_address_are_refused(raw, reason):
     assert reason in refusal(raw)
 
 
+@pytest.mark.parametrize("item", ["1:10.0.0.1:11211", "1=10.0.0.1", "1:[::1]:1", "1:unix:/a"])
+def test_an_id_with_a_blank_in_it_is_not_taken_for_two_nodes(item):
+    assert f"'n {item}' is no node; if 'n' is one" in refusal(f"n2:10.0.0.2:11211 n {item}")
+    for raw in (f"n, {item}", f"n:11211 {item}", f"{item} n", ["n", item]):
+        assert len(read(raw)) == 2
+
+
 def test_a_long_address_makes_a_short_id_of_its_own():
     first, second = read("cache-1.rack-1.hall-1.example.com cache-1.rack-1.hall-1.example.org")
 
