@@ -48,7 +48,7 @@ def drain(console: Console, node: str, *, force: bool, order: Order) -> None:
     if goes_on(order, f"{follows}; {trouble}" if trouble else follows):
         done = console.drain(node, **order.by, force=force)
         text = f"{done.text}; 'flask msm nodes' says how it is."
-        show_change(console, order, done, {"node": node, "drain": "draining"}, text)
+        show_change(console, order, done, {"node": node, "drain": done.after}, text)
 
 
 @changing("undrain")

@@ -66,6 +66,7 @@ class Outcome:
         text: In one sentence, for example ``policy: raise -> blacklist``.
         event: Id of the event that was written down, one of ``Snapshot.events`` from now on.
         stamp: Stamp of the change, if something was changed for the fleet.
+        after: What holds since, in a word, where it is one of a few.
         nodes: Ids of the nodes that know it; with none, only workers of this host hear of it now.
         error: Why a node that was probed did not answer; ``None`` if it did.
         milliseconds: How long a node that was probed took.
@@ -74,6 +75,7 @@ class Outcome:
     text: str
     event: str | None = None
     stamp: str | None = None
+    after: str | None = None
     nodes: tuple[str, ...] = ()
     error: str | None = None
     milliseconds: float | None = None
@@ -455,6 +457,7 @@ class Console(ConsoleView):
             text=change.text,
             event=event_id(cluster.workers.worker if cluster else "", number),
             stamp=str(change.stamp) if change.stamp else None,
+            after=change.after,
             nodes=reached or (),
         )
 

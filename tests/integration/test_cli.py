@@ -258,6 +258,15 @@ def test_draining_answers_programs_as_well(operator, command):
     }
 
 
+def test_draining_a_drained_node_answers_that_it_is_drained(operator):
+    operator.run("drain", "n2")
+    operator.tick_until("n2", NodeState.DRAINED)
+
+    result = operator.run("drain", "n2", "--json")
+
+    assert json.loads(result.output)["drain"] == "drained"
+
+
 @pytest.mark.parametrize(("how", "victim"), [("kill", 0), ("kill", 1), ("kill", 2), ("pause", 0)])
 def test_a_node_that_does_not_answer_can_be_drained(operator_of, how, victim):
     operator = operator_of(**NOTICES)
