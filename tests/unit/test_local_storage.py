@@ -9,6 +9,7 @@ import resource
 import subprocess
 import time
 
+import cachelib.simple
 import pytest
 from cachelib import SimpleCache
 from support.clock import FakeClock
@@ -65,11 +66,13 @@ def path_of(host, at=KEY):
 
 
 @pytest.mark.parametrize("asked", [True, False])
-def test_a_clock_that_is_set_ahead_ends_no_session(tmp_path, asked, monkeypatch):
+@pytest.mark.parametrize("kind", ["filesystem", "simple"])
+def test_a_clock_that_is_set_ahead_ends_no_session(tmp_path, asked, kind, monkeypatch):
     machine = FakeClock()
-    monkeypatch.setattr(time, "time", machine.time)
+    for module in (time, cachelib.simple):
+        monkeypatch.setattr(module, "time", machine.time)
     clock = FleetClock(machine)
-    host = Host(tmp_path / "local", clock=clock, alone=False)
+    host = Host(tmp_path / "local", kind, clock=clock, alone=False)
     if asked:
         clock.correct([0.0])
     write(host, record(1, a=b"1"), SyncState.OUTAGE)
@@ -78,7 +81,7 @@ def test_a_clock_that_is_set_ahead_ends_no_session(tmp_path, asked, monkeypatch)
     host.local.trim()
 
     assert values(host.local.find(KEY)) == {"a": b"1"}
-    assert path_of(host).exists()
+    assert host.local.all_keys() == [KEY]
 
 
 def test_a_session_is_over_and_removed_when_its_time_is(files):

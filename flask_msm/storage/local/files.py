@@ -12,6 +12,7 @@ import struct
 import threading
 from contextlib import suppress
 from hashlib import sha256
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from cachelib import FileSystemCache, SimpleCache
@@ -43,7 +44,21 @@ def memory_cache(sessions: int) -> SimpleCache:
     It has to take *sessions* at least; the caller enforces the limit.
     """
     # The time-out is always given with the value; 0 would mean "first to be thrown out".
-    return SimpleCache(threshold=2 * sessions + 100, default_timeout=1)
+    return _Memory(threshold=2 * sessions + 100, default_timeout=1)
+
+
+class _Memory(SimpleCache):
+    """A ``SimpleCache`` with the monotonic clock, which is never set."""
+
+    def get(self, key: str) -> Any:
+        expires_at, value = self._cache.get(key, (0, b""))
+        return self.serializer.loads(value) if expires_at > monotonic() else None
+
+    def _normalize_timeout(self, timeout: int | dt.timedelta | None) -> int:
+        return int(monotonic()) + super(SimpleCache, self)._normalize_timeout(timeout)
+
+    def _remove_expired(self, now: float) -> None:  # noqa: ARG002  (cachelib's signature)
+        super()._remove_expired(monotonic())
 
 
 #: In front of what is in a file: when it expires, seconds since the epoch.
