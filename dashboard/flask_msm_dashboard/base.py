@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flask import Response, current_app, request
 from flask_admin import BaseView
 from werkzeug.exceptions import HTTPException
+from werkzeug.utils import send_from_directory
 
 from flask_msm.operations.state.document import SCHEMA
 from flask_msm.operations.state.texts import _
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from flask import Blueprint
     from flask_admin import Admin
+    from werkzeug import Response as BaseResponse
 
 
 #: Largest form, bytes.
@@ -74,6 +77,10 @@ class MsmView(BaseView):  # type: ignore[misc]
         blueprint.url_value_preprocessor(_bound_form)
         for status in _FAILURES:
             blueprint.register_error_handler(status, self.failed)
+        if self.static_folder:
+            blueprint.send_static_file = partial(  # type: ignore[assignment]
+                _send_file, self.static_folder
+            )
         return blueprint
 
     def is_visible(self) -> bool:
@@ -238,6 +245,12 @@ class MsmView(BaseView):  # type: ignore[misc]
         return bool(accept) and accept.best_match(["text/html", "application/json"]) == (
             "application/json"
         )
+
+
+def _send_file(folder: str, filename: str) -> BaseResponse:
+    """Return a file in full: ``USE_X_SENDFILE`` is of a server that knows the host's files only."""
+    max_age = current_app.get_send_file_max_age(filename)
+    return send_from_directory(folder, filename, request.environ, max_age=max_age)
 
 
 def _bound_form(_endpoint: str | None, _values: dict[str, Any] | None) -> None:

@@ -14,6 +14,7 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from flask_msm_dashboard import mount
+from flask_msm_dashboard.context import STATIC
 
 
 def walled(app_class=Flask):
@@ -248,6 +249,20 @@ def test_a_missing_slash_is_a_redirect_that_a_proxy_need_not_know_of(prefix, pat
     assert moved.status_code == 308
     assert shown == f"https://example.org{prefix}{there}"
     assert app.test_client().get(there).status_code == 200
+
+
+def test_files_are_sent_in_full_also_where_the_server_sends_those_of_the_host():
+    app = Flask("shop", static_folder=STATIC)
+    app.secret_key = "a secret"
+    app.config["USE_X_SENDFILE"] = True
+    mounted(app)
+    client = app.test_client()
+
+    with client.get("/static/msm.css") as theirs, client.get("/msm-admin/static/msm.css") as ours:
+        assert "X-Sendfile" in theirs.headers
+        assert "X-Sendfile" not in ours.headers
+        assert ours.data == (STATIC / "msm.css").read_bytes()
+        assert ours.mimetype == "text/css"
 
 
 def test_under_a_prefix_of_the_server_behind_a_login_wall():
