@@ -70,6 +70,8 @@ def add_pages(dashboard: Dashboard) -> DashboardContext:
         api,
     ):
         admin.add_view(view)
+    # The redirect from an address with a doubled slash could not be relative: see stay_here().
+    dashboard.url_map.merge_slashes = False
     admin.init_app(dashboard)
     dashboard.after_request(stay_here)
     dashboard.register_error_handler(HTTPException, Strays(overview, api))

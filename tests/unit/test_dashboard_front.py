@@ -251,6 +251,18 @@ def test_a_missing_slash_is_a_redirect_that_a_proxy_need_not_know_of(prefix, pat
     assert app.test_client().get(there).status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/msm-admin//nodes/", "/msm-admin//nodes", "/msm-admin//"])
+def test_a_doubled_slash_is_no_page_and_no_redirect(path):
+    """The address of one would be absolute, and a proxy may hide host and prefix."""
+    app = Flask("shop")
+    app.secret_key = "a secret"
+    mounted(app)
+
+    response = app.test_client().get(path)
+
+    assert (response.status_code, response.headers.get("Location")) == (404, None)
+
+
 def test_files_are_sent_in_full_also_where_the_server_sends_those_of_the_host():
     app = Flask("shop", static_folder=STATIC)
     app.secret_key = "a secret"
