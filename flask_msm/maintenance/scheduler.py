@@ -51,9 +51,10 @@ class Scheduler:
         self._own: Any = None
         self._lock = ProcessLock()
         self._pid = 0
-        if interval and theirs is None:
-            # Now, because no request should wait for it and forked workers can share it.
-            _scheduler_class()
+        if interval:
+            # Now, because no request should wait for it, or fail when the process has no free
+            # descriptor; and forked workers can share it.
+            _parts()
 
     @property
     def running(self) -> bool:
@@ -92,20 +93,22 @@ class Scheduler:
     def _start(self) -> None:
         scheduler = self._theirs
         options: dict[str, Any] = {}
+        # Parts, not their names: APScheduler would look for those among what is installed.
+        scheduler_class, executor_class, trigger_class = _parts()
         if scheduler is None:
             # The debug executor runs the job in the scheduler's own thread: one thread instead
             # of two, and nothing that makes the end of the process wait.
-            scheduler = _scheduler_class()(
-                timezone=UTC, executors={_EXECUTOR: {"type": "debug"}}, daemon=True
-            )
+            # Without a default one APScheduler would import one that has threads.
+            executors = {_EXECUTOR: executor_class(), "default": executor_class()}
+            scheduler = scheduler_class(timezone=UTC, executors=executors, daemon=True)
             options["executor"] = _EXECUTOR
             # Two lines for every run would only fill the log.
             logging.getLogger(f"apscheduler.executors.{_EXECUTOR}").setLevel(logging.WARNING)
         scheduler.add_job(
             partial(self._run, os.getpid()),
-            "interval",
-            seconds=self._interval,
-            jitter=min(self._interval / 10, 1.0),
+            trigger_class(
+                seconds=self._interval, jitter=min(self._interval / 10, 1.0), timezone=UTC
+            ),
             id=self._id,
             next_run_time=datetime.now(UTC),
             coalesce=True,
@@ -135,8 +138,10 @@ class Scheduler:
         self._leave()
 
 
-def _scheduler_class() -> Any:
+def _parts() -> tuple[Any, Any, Any]:
     """Import APScheduler: applications without probes do without."""
+    from apscheduler.executors.debug import DebugExecutor  # noqa: PLC0415
     from apscheduler.schedulers.background import BackgroundScheduler  # noqa: PLC0415
+    from apscheduler.triggers.interval import IntervalTrigger  # noqa: PLC0415
 
-    return BackgroundScheduler
+    return BackgroundScheduler, DebugExecutor, IntervalTrigger

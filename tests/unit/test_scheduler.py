@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import textwrap
 import threading
 
 import pytest
@@ -126,6 +129,32 @@ def test_a_system_that_gives_no_thread_is_logged_and_requests_go_on(make, monkey
     assert "no scheduler can run here" in caplog.text
     assert not scheduler.running
     scheduler.stop()
+
+
+def test_a_process_that_has_no_free_descriptor_begins_all_the_same():
+    """In a process of its own: what was imported once is not looked for again."""
+    script = """
+        import resource, threading
+        from flask_msm.maintenance.scheduler import Scheduler
+
+        called = threading.Event()
+        scheduler = Scheduler(called.set, name="shop", interval=3600, leave=print)
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+        assert scheduler.start()
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert called.wait(60)
+        scheduler.stop()
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_process_that_ends_leaves_the_fleet_once(make, job):
