@@ -47,8 +47,8 @@ class RebuildStarter:
         self._rebuilding = ProcessLock()
         # Ticks for which nodes are left to workers that can read more, by node id.
         self._left: dict[str, int] = {}
-        # Stamp of the last miss of each node, and since when this worker knows of it.
-        self._missed_since: dict[str, tuple[int, float]] = {}
+        # Stamp of the last miss of each node or of its drain, and since when this worker knows it.
+        self._known_since: dict[str, tuple[int, float]] = {}
         # Since when nodes that are up are not trusted.
         self._doubted_since: dict[str, float] = {}
 
@@ -88,11 +88,15 @@ class RebuildStarter:
                 if there and view.state is NodeState.UP and self._is_to_be_filled(node_id):
                     return "fill", node_id, there
                 continue
+            control = self.membership.control
             if view.state is NodeState.DRAINING:
-                return "drain", node_id, [other for other in others if views[other].rights.written]
-            if view.state is not NodeState.UP:
+                # Until all workers know of the order they write to the node, behind the copying.
+                if self._is_quiet(node_id, control.drain(node_id).stamp):
+                    written = [other for other in others if views[other].rights.written]
+                    return "drain", node_id, written
+            elif view.state is not NodeState.UP:
                 self._doubted_since.pop(node_id, None)
-            elif self._is_quiet(node_id):
+            elif self._is_quiet(node_id, control.standing(node_id).missed):
                 return "rebuild", node_id, others
             elif self._is_to_be_filled(node_id):
                 return "fill", node_id, others
@@ -119,14 +123,16 @@ class RebuildStarter:
         while left:
             self._left[left.pop()] = LEFT_FOR
 
-    def _is_quiet(self, node_id: str) -> bool:
-        """Return whether the node has got all writes for long enough."""
-        missed = self.membership.control.standing(node_id).missed
+    def _is_quiet(self, node_id: str, stamp: int) -> bool:
+        """Return whether what *stamp* stands for is the last there was for long enough.
+
+        All workers know of it then, and no request is under way that did not.
+        """
         now = self.membership.clock.monotonic()
-        stamp, since = self._missed_since.get(node_id, (0, now))
-        if stamp != missed:
-            self._missed_since[node_id] = missed, now
-            return False
+        known, since = self._known_since.get(node_id, (None, now))
+        if known != stamp:
+            self._known_since[node_id] = stamp, now
+            since = now
         return now - since >= self.hold_off
 
     def _rebuild(self, what: str, node_id: str, others: list[str], ordered: int) -> None:

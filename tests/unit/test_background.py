@@ -108,16 +108,20 @@ def test_flushing_what_was_never_started_starts_nothing(background):
     assert threads() == []
 
 
-def test_a_job_that_raises_is_logged_and_the_next_one_is_done(background, caplog):
+@pytest.mark.parametrize("error", [ZeroDivisionError, SystemExit])
+def test_a_job_that_raises_is_logged_and_the_next_one_is_done(background, caplog, error):
+    def fail(_):
+        raise error
+
     done = []
     with caplog.at_level(logging.ERROR, "flask_msm.background"):
-        background.put(lambda _: 1 / 0)
+        background.put(fail)
         background.put(lambda _: done.append("next"))
         assert background.flush(60)
 
     assert done == ["next"]
     (record,) = caplog.records
-    assert record.exc_info[0] is ZeroDivisionError
+    assert record.exc_info[0] is error
 
 
 def test_closing_does_what_is_queued_and_ends_the_thread(background):
