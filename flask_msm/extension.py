@@ -348,6 +348,9 @@ def regenerate() -> None:
     session is saved. When another request has moved the session already (a double click), this one
     gets a session of its own: with what it set, and with what it had read if that was before.
     Does nothing where sessions are not kept by this extension (``MSM_ENABLED = False``).
+
+    Raises:
+        RuntimeError: The response has begun (in a stream): no cookie for the new id could be sent.
     """
     current = current_session._get_current_object()  # type: ignore[attr-defined]
     if isinstance(current, Session):

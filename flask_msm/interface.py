@@ -150,6 +150,7 @@ class MsmSessionInterface(SessionInterface):
         context = unit.request if unit else None
         if unit is None or not isinstance(context, FlaskRequest):
             return
+        unit.answered = True
         loaded, request = session._loaded, context.request
         accessed = session.accessed
         if accessed:
@@ -187,6 +188,9 @@ class MsmSessionInterface(SessionInterface):
             sets_cookie = self._answer(
                 app, session, unit, context, response, saves=saves, plain=plain
             )
+        except BaseException:
+            unit.answered = False  # another response follows, of an error handler
+            raise
         finally:
             session._saving = False
         if sets_cookie and not accessed:

@@ -225,7 +225,7 @@ class Session(dict[str, Any]):
     def save(self) -> None:
         """Store the changes now: the only way once a streamed response has begun.
 
-        A new id, of ``regenerate()`` or of a first change, reaches no browser by then.
+        The id of a session that begins then reaches no browser.
         """
         if self._backing is not None and self._loaded:
             self._saving = True
@@ -259,6 +259,9 @@ class Session(dict[str, Any]):
         saved. Requests that are under way with the old id still find their way; the old id ends.
         When another request has moved the session already, this one gets a session of its own:
         with what it set, and with what it had read if that was before the move.
+
+        Raises:
+            RuntimeError: The response has begun, so that the browser would not learn of it.
         """
         self._load()
         self._decode_all()  # all of it goes along

@@ -52,12 +52,13 @@ class UnitOfWork:
         frozen: The session moved on: what is seen here is not written any more.
         cookie_due: What the cookie holds has changed, so that the browser has to get it.
         action: What the cookie becomes by what was stored in the middle of the request.
+        answered: The headers of the response are made: the browser gets no other cookie.
         tracker: Compares the session with what is stored; made when that is read.
     """
 
     tracker: ChangeTracker
     record: Record | None = None
-    frozen = cookie_due = False
+    frozen = cookie_due = answered = False
     # The id that the session gets with the next save.
     _next_sid: str | None = None
     # What each node was seen to hold.
@@ -147,7 +148,16 @@ class UnitOfWork:
     # -- requests of the application -----------------------------------------------------------
 
     def regenerate(self) -> None:
-        """Make another id for the session, which it gets with the next save."""
+        """Make another id for the session, which it gets with the next save.
+
+        Raises:
+            RuntimeError: The browser would not learn of it.
+        """
+        if self.answered:
+            raise RuntimeError(
+                "regenerate() comes too late: the response has begun, and without a cookie for the"
+                " new id its user would be signed out. Call it in the view, before the response"
+            )
         if self._next_sid is None:
             self._next_sid = new_sid()
 
@@ -166,6 +176,8 @@ class UnitOfWork:
         request = self.request
         if not request.writable:
             return
+        if self.answered:
+            self._next_sid = None  # of a move that failed: it is not tried again without a cookie
         request.life = request.read_life()
         try:
             self.action = self.finish(session, self.tracker.plain_changes(session))

@@ -630,3 +630,30 @@ def test_who_plants_a_cookie_gets_nothing_of_the_victim_who_signs_in_with_it_twi
     assert shop.ask(contents, client=mine) == {"planted": 1, "mine": 1}
     assert shop.ask(contents, client=victim) == {"planted": 1, "user": 7}
     assert shop.ask(contents, client=again) == {"user": 7}
+
+
+def test_a_move_that_failed_is_not_made_up_for_when_the_response_has_begun(shop, monkeypatch):
+    """The browser would get no cookie for the new id."""
+    slow, cookie = shop.under_way(), shop.cookie()
+    slow.session["user"] = 7
+    slow.session.regenerate()
+    with monkeypatch.context() as full:
+        full.setattr(shop.state.repository, "create", lambda *_: None)  # no store has room
+        slow.end()
+
+    slow.session["seen"] = 1
+    slow.session.save()
+
+    assert kinds(shop, cookie) == [Kind.DATA] * 2
+    assert shop.ask(contents) == {"name": "anna", "user": 7, "seen": 1}
+
+
+def test_an_error_handler_may_still_ask_for_a_new_id():
+    def failed(_):
+        regenerate()
+        return "failed", 500
+
+    shop = make_app(setup=lambda app: app.register_error_handler(500, failed), testing=False)
+    shop.do(write(name="anna"))
+
+    assert shop.do(write(lock=object())).text == "failed"
