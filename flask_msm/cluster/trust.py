@@ -31,6 +31,7 @@ def hold_off(probe_interval: float, request_deadline: float) -> float:
     """Return how long a node must not have been missed before a rebuild begins, seconds.
 
     Until every worker has learned that the node is to be written again, some write may still go
-    past it: two probes to learn it, and one request that began before.
+    past it: two probes to learn it, and one request that began before. So it is with a drain, for
+    writes that still go to the node.
     """
     return 2 * probe_interval + request_deadline

@@ -147,6 +147,23 @@ def stored(worker, count):
     return keys
 
 
+def test_what_a_worker_writes_before_it_knows_of_a_drain_has_two_copies_when_it_is_complete():
+    crew = Crew(2, nodes=4, MSM_MIRROR=False)
+    one, two = crew.workers
+    two.state.store.nodes.views = two.cluster.state
+    crew.tick()
+    one.console.drain("n3", **BY)
+    crew.tick(one)
+
+    keys = stored(two, 20)
+    for _ in range(6):
+        crew.tick()
+
+    assert one.cluster.control.drain("n3").value == "drained"
+    left = [crew.nodes[node_id] for node_id in ("n1", "n2", "n4")]
+    assert [sum(key in node.items for node in left) for key in keys] == 20 * [2]
+
+
 def test_nodes_are_restarted_one_after_another_while_one_is_drained_and_no_session_goes():
     crew = Crew(2, nodes=4, MSM_MIRROR=False)
     crew.tick()
