@@ -27,6 +27,8 @@ from .stage import EAST, WEST
 
 #: Faults of one round.
 _FAULTS = 4
+#: How often a drained node is switched off, and comes back empty.
+_SWITCHED_OFF = 0.75
 #: Seconds until all is well after a fault, on a machine that does other work beside.
 _PATIENCE = 600.0
 #: Seconds between two clicks of a visitor: others use the machine as well.
@@ -143,6 +145,18 @@ def _stopped(chance: random.Random, scene: Scene) -> None:
     scene.recover(_PATIENCE)
 
 
+def _drained(chance: random.Random, scene: Scene) -> None:
+    """Take a node out of use; while it is, something else goes wrong."""
+    node, stage = _node(chance, scene), scene.stage
+    stage.drain(node, _PATIENCE)
+    if chance.random() < _SWITCHED_OFF:
+        stage.cluster.nodes[node].restart()
+    scene.lasts(f"{node} drained")
+    FAULTS[chance.choice([name for name in FAULTS if name != DRAINED])](chance, scene)
+    stage.undrain(node)
+    scene.recover(_PATIENCE)
+
+
 def _misbehaves(
     fault: Fault, places: tuple[str | None, ...], chance: random.Random, scene: Scene
 ) -> None:
@@ -176,11 +190,13 @@ def _disk(chance: random.Random, scene: Scene) -> None:
     scene.recover(_PATIENCE)
 
 
+DRAINED = "a node drained"
 #: By name. The second site is neither deployed nor has workers killed: they are measured.
 FAULTS: dict[str, Callable[[random.Random, Scene], None]] = {
     "a node killed": _killed,
     "a node restarted": _restarted,
     "a node stopped": _stopped,
+    DRAINED: _drained,
     "a link cut": partial(_misbehaves, Fault.SWALLOWS, (EAST, WEST)),
     "a slow node": partial(_misbehaves, Fault.DRIPS, (None, EAST, WEST)),
     "a worker killed": _worker,

@@ -173,6 +173,29 @@ class Stage:
         with self._outside() as (manager, app):
             manager.state(app).console.resume(actor="drill", reason="", based_on=None)
 
+    def drain(self, node: str, patience: float) -> None:
+        """Take a node out of use as an operator does, and wait until it may be switched off.
+
+        Args:
+            node: Its id.
+            patience: Seconds that may take.
+        """
+        with self._outside() as (manager, app):
+            manager.state(app).console.drain(node, actor="drill", reason="", based_on=None)
+            wait_until(
+                lambda: any(
+                    one.node == node and one.drained
+                    for one in manager.check(app, timeout=0.0).nodes
+                ),
+                f"{node} to be drained",
+                patience,
+            )
+
+    def undrain(self, node: str) -> None:
+        """Take a node back into use as an operator does; ``wait_all_up`` waits until it is."""
+        with self._outside() as (manager, app):
+            manager.state(app).console.undrain(node, actor="drill", reason="", based_on=None)
+
     def troubles(self) -> list[str]:
         """Return the faults that workers wrote down of themselves."""
         return [
