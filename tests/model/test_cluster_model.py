@@ -43,6 +43,7 @@ SHAPES = {
     "four nodes": {"nodes": 4, "workers": 4},
     "clocks that differ": {"nodes": 3, "skew": 1.0},
     "many replaced workers": {"nodes": 3, "replaced": 0.005},
+    "nodes are drained": {"nodes": 4, "drains": 0.01},
     "a node added by a rolling deploy": {
         "nodes": 4,
         "members": 3,

@@ -22,6 +22,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
+from operator import attrgetter
 from types import SimpleNamespace
 from unittest import mock
 
@@ -467,9 +468,15 @@ class Worker:
 
     @property
     def settled(self) -> bool:
-        """Whether the worker sees all nodes up and trusted."""
-        views = self.state.view().values()
-        return self.ready and all(view.trusted and view.state is NodeState.UP for view in views)
+        """Whether the worker sees each node up and trusted, or drained."""
+        return self.ready and all(
+            view.state is NodeState.DRAINED or (view.trusted and view.state is NodeState.UP)
+            for view in self.state.view().values()
+        )
+
+    def command(self, change) -> None:
+        """Do with the control state what an operator asks for."""
+        self._later(lambda _: self.parts.cluster.reactions.command(change))
 
     @property
     def idle(self) -> bool:
@@ -681,6 +688,15 @@ class World:
             return False
         return all(worker.settled for worker in self.workers)
 
+    def drains(self) -> dict[str, str]:
+        """Return what was ordered last of nodes out of use: ``draining``, or ``drained`` by now."""
+        controls = [worker.parts.cluster.control for worker in self.workers]
+        newest = {
+            node_id: max((control.drain(node_id) for control in controls), key=attrgetter("stamp"))
+            for node_id in self.nodes
+        }
+        return {node_id: drain.value for node_id, drain in newest.items() if drain.value}
+
     # -- what happens ----------------------------------------------------------------------------
 
     def step(self, index=None) -> None:
@@ -766,6 +782,29 @@ class World:
             worker.links[self.fault].way = Way.OPEN
         memory.come_back()
         self.fault, self.healed_at = None, self.now
+
+    def drain(self, node_id) -> None:
+        """Have a worker told to take a node out of use."""
+        self._command(
+            "drain",
+            node_id,
+            lambda control: control.set_drain(node_id, "draining", who="anna", why="a test"),
+        )
+
+    def undrain(self, node_id) -> None:
+        """Have a worker told to take a node into use again, as ``Console.undrain`` does."""
+
+        def change(control):
+            control.set_missed(node_id, "was drained")
+            control.set_drain(node_id, None, who="anna", why="a test")
+
+        self._command("undrain", node_id, change)
+
+    def _command(self, what, node_id, change) -> None:
+        self.tell(f"{node_id}: {what}")
+        self.counts[what] += 1
+        self.healed_at = self.now
+        self.chance.choice(self.workers).command(change)
 
     def retire(self, worker) -> None:
         """Let *worker* end its work, leave the fleet, and be replaced."""
@@ -1051,9 +1090,12 @@ class World:
             return  # the first copy was enough, and the one that a node lost is on its way
         envelope, record = request.worker.parts.envelope, unit.record
         key = unit.request.key(unit.request.token.sid)
+        drains = self.drains()
         holders = [
             node_id
             for node_id, memory in self.nodes.items()
+            # One that was drained may be switched off at any time.
+            if drains.get(node_id) != "drained"
             if (held := memory.record(key, envelope)) and _is_in(held, record)
         ]
         if len(holders) < 2:
@@ -1124,7 +1166,16 @@ FAULTS = (
 DEPLOY_PAUSE = 500
 
 
-def play(seed, steps=12_000, *, faults=FAULTS, replaced=0.0005, deployed=None, **options) -> World:
+def play(
+    seed,
+    steps=12_000,
+    *,
+    faults=FAULTS,
+    replaced=0.0005,
+    deployed=None,
+    drains=0.0,
+    **options,
+) -> World:
     """Play a world at random; return it with what it counted.
 
     Args:
@@ -1133,6 +1184,7 @@ def play(seed, steps=12_000, *, faults=FAULTS, replaced=0.0005, deployed=None, *
         faults: What nodes suffer from.
         replaced: How likely a worker is replaced in each step.
         deployed: The nodes workers use after a rolling deploy in the middle.
+        drains: How likely a node is drained or taken back in a step in which all is well.
         options: See ``World``.
     """
     with world(seed, **options) as made:
@@ -1151,8 +1203,23 @@ def play(seed, steps=12_000, *, faults=FAULTS, replaced=0.0005, deployed=None, *
             elif chance.random() < 0.01 and made.settled:
                 made.break_node(chance.choice(faults), chance.choice(made.members))
                 heals_at = made.now + chance.uniform(0.3, 15.0)
+            elif drains and chance.random() < drains and made.settled:
+                _drain_or_undrain(made)
             elif chance.random() < 0.0005 and made.settled:
                 made.kill(chance.choice(made.workers))
             if chance.random() < replaced:
                 made.retire(chance.choice(made.workers))
     return made
+
+
+def _drain_or_undrain(made) -> None:
+    """Drain one more node, as long as two are left; or take one back, which may be empty."""
+    chance, drained = made.chance, sorted(made.drains())
+    left = [node_id for node_id in made.members if node_id not in drained]
+    if not drained or (len(left) > 2 and chance.random() < 0.5):
+        made.drain(chance.choice(left))
+        return
+    node_id = chance.choice(drained)
+    if chance.random() < 0.75:
+        made.break_node("flush", node_id)
+    made.undrain(node_id)
