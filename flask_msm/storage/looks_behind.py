@@ -71,7 +71,8 @@ class LooksBehind:
     def _look(self, deadline: float) -> None:
         self._queued_by = 0
         waiting, self._waiting = self._waiting, {}
-        keys = iter(waiting)
+        # A copy: a thread that took it before may add to it yet.
+        keys = iter(list(waiting))
         while batch := list(islice(keys, BATCH)):
             # What is left then is looked at when it is read again.
             if self._nodes.clock.monotonic() >= deadline:

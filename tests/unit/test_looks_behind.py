@@ -5,16 +5,17 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
+from support.fake_node import FakeNode
 from support.storage import (
     ENVELOPE,
     FOREIGN,
     KEY,
     MAX_SIZE,
-    PREFIX,
     RING,
     Nearby,
     changing,
     fast_path,
+    key,
     load,
     record,
     save,
@@ -24,6 +25,7 @@ from support.storage import (
 
 import flask_msm.storage.looks_behind
 from flask_msm.record.envelope import Envelope
+from flask_msm.storage.looks_behind import LooksBehind
 from flask_msm.storage.second_looks import EVERY
 
 
@@ -148,12 +150,11 @@ def test_a_home_that_does_not_count_alone_is_not_asked(near, fast):
 
 def test_many_sessions_cost_one_command_to_each_home(near, monkeypatch):
     path = fast_path(near, behind=near.behind)
-    keys = [f"{PREFIX}{number:040x}" for number in range(50)]
-    for key in keys:
-        for home in near.placement.homes(key):
-            near.nodes[home].put(key, ENVELOPE.seal(NEW, key))
+    for at in map(key, range(50)):
+        for home in near.placement.homes(at):
+            near.nodes[home].put(at, ENVELOPE.seal(NEW, at))
         for _ in range(EVERY + 1):
-            load(path, key)
+            load(path, at)
     asked = []
     for node in near.nodes.values():
         monkeypatch.setattr(node, "get_many", partial(counted, asked, node, node.get_many))
@@ -187,6 +188,24 @@ def test_a_fork_queues_looks_of_its_own(near, fast, monkeypatch):
         load(fast)
 
     assert len(near.behind.jobs) == 2
+
+
+def test_a_key_that_is_added_too_late_does_not_end_the_looks_at_others(near, monkeypatch):
+    monkeypatch.setattr(flask_msm.storage.looks_behind, "BATCH", 1)
+    looks = LooksBehind(near.cluster.nodes, near.cluster.rejoin, near.behind)
+    for number in range(3):
+        looks.add(key(number))
+    before = looks._waiting  # as a thread has it that is about to add a key
+    get_many = FakeNode.get_many
+
+    def slowly(node, keys, deadline):
+        before[key(len(before))] = None
+        return get_many(node, keys, deadline)
+
+    monkeypatch.setattr(FakeNode, "get_many", slowly)
+    near.behind.run()
+
+    assert sum(list(node.operations).count("gets") for node in near.nodes.values()) == 3 * 2
 
 
 def test_a_session_that_changes_meanwhile_keeps_the_change(near, fast):
