@@ -89,8 +89,9 @@ class Memcached(MemcachedProcess):
 
     def all_keys(self) -> list[str]:
         """Return the keys it holds."""
-        lines = self.ask("lru_crawler metadump hash").splitlines()
-        names = (line.split()[0] for line in lines if line.startswith("key="))
+        # By class where nothing is listed by hash: memcached before 1.6.9 cannot.
+        listed = self.ask("lru_crawler metadump hash") or self.ask("lru_crawler metadump all")
+        names = (line.split()[0] for line in listed.splitlines() if line.startswith("key="))
         return [unquote(name.removeprefix("key=")) for name in names]
 
     def dump(self) -> bytes:

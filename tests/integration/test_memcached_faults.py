@@ -305,6 +305,19 @@ def test_what_tests_ask_for_keys_knows_that_a_listing_may_begin_with_ok(peer):
     assert process.all_keys() == ["m:1"]
 
 
+def test_what_tests_ask_for_keys_asks_by_class_where_it_must(peer):
+    """As before memcached 1.6.9."""
+    keys = b"key=m%3A1 exp=-1 la=1 cas=2 fetch=no cls=1 size=63\r\nEND\r\n"
+    replies = {
+        b"lru_crawler metadump hash\r\n": b"BADCLASS invalid class id\r\n",
+        b"lru_crawler metadump all\r\n": keys,
+    }
+    process = Memcached()
+    process.port = peer(lambda client: client.send(replies[client.recv()])).port
+
+    assert process.all_keys() == ["m:1"]
+
+
 def test_a_listing_is_asked_for_again_when_the_node_had_no_connection_left(peer, node_at):
     listed = b"key=m%%3A%b exp=-1 la=1 cas=2 fetch=no cls=1 size=63\nEND\r\n" % (b"a" * 40)
     server = peer(
