@@ -268,6 +268,20 @@ def test_workers_from_before_and_after_lock_files_were_removed_wait_for_each_oth
         assert held
 
 
+def test_the_sign_of_a_worker_is_that_of_the_others_after_the_folder_was_cleaned(folder):
+    before, after = Host(folder, alone=False), Host(folder, alone=False)
+    before.local.sign().show()
+    (before.shelf.place / "locks" / "copying").unlink()
+    after.local.sign().show()
+    assert not before.local.sign().is_shown()
+
+    before.local.settle()
+
+    assert before.local.sign().is_shown()
+    before.local.sign().show()
+    assert after.local.sign().is_shown()
+
+
 def test_a_child_does_not_share_the_locks_of_its_parent(tmp_path):
     locks = KeyLocks(tmp_path)
     with locks.alone("task") as alone:

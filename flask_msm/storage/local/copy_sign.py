@@ -57,6 +57,22 @@ class CopySign:
             return bool(found) and _LOCK.unpack_from(found)[0] != fcntl.F_UNLCK
         return False
 
+    def renew(self) -> None:
+        """See that this is the file that others use: folders of temporary files are cleaned.
+
+        Copies that are being made then are not shown; those of the next batch are.
+        """
+        if self._folder is None or self._file < 0:
+            return
+        with suppress(OSError):
+            file = _opened(self._folder)
+            try:
+                if os.fstat(file).st_ino != os.fstat(self._file).st_ino:
+                    # Under the same number: another thread may be about to use it.
+                    os.dup2(file, self._file, inheritable=False)
+            finally:
+                os.close(file)
+
     def _set(self, kind: int) -> None:
         with suppress(OSError):  # others do not wait, then
             self._call(fcntl.F_OFD_SETLK, kind)
@@ -65,7 +81,10 @@ class CopySign:
         if self._folder is None:
             return b""
         if self._file < 0:
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-            self._file = os.open(self._folder / _NAME, flags, 0o600)
+            self._file = _opened(self._folder)
         # Locks to read, of any number of workers: none is ever taken to write.
         return fcntl.fcntl(self._file, command, _LOCK.pack(kind, os.SEEK_SET, 0, 0, 0))
+
+
+def _opened(folder: Path) -> int:
+    return os.open(folder / _NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

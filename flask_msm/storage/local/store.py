@@ -208,6 +208,7 @@ class LocalStore:
         self.journals.take_over()
         shelf.marks.renew()
         shelf.locks.renew()
+        shelf.sign.renew()
         for key in list(self._owed):
             with (
                 shelf.locks.hold(key, wait=False) as held,
