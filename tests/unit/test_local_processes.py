@@ -13,12 +13,12 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from support.storage import KEY, Host, adding, changing, key, load, record, save, values
+from support.storage import KEY, Host, adding, at_once, changing, key, load, record, save, values
 
 import flask_msm
 from flask_msm.storage.local import locks as key_locks
 from flask_msm.storage.local.locks import PATIENCE, STRIPES, KeyLocks, _lock
-from flask_msm.storage.local.store import MOST_OWED
+from flask_msm.storage.local.store import MOST_OWED, SETTLE_EVERY
 from flask_msm.storage.local.sync_state import SyncState
 from flask_msm.testing.memcached import wait_until
 
@@ -280,6 +280,19 @@ def test_the_sign_of_a_worker_is_that_of_the_others_after_the_folder_was_cleaned
     assert before.local.sign().is_shown()
     before.local.sign().show()
     assert after.local.sign().is_shown()
+
+
+def test_writes_where_lock_files_cannot_be_opened_are_looked_at_once_in_a_while(folder):
+    jobs = []
+    host = Host(folder, alone=False, later=lambda job: jobs.append(job) or at_once(job))
+    for stripe in range(STRIPES):
+        (host.shelf.place / "locks" / f"{stripe:02}").mkdir()
+
+    for times in (1, 2):
+        for number in range(10):
+            save(host.local, adding(record(times)), key(number))
+        assert len(jobs) == times
+        host.clock.advance(SETTLE_EVERY)
 
 
 def test_a_child_does_not_share_the_locks_of_its_parent(tmp_path):

@@ -8,6 +8,7 @@ of the session that all workers of the host share.
 from __future__ import annotations
 
 from contextlib import contextmanager, suppress
+from math import inf
 from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 from flask_msm.errors import CorruptRecordError, RecordError, UnknownRecordError
@@ -57,6 +58,8 @@ ANY_SIZE = 2**30
 #: Most sessions that are remembered to have been written without their lock: where lock files
 #: cannot be opened all are.
 MOST_OWED = 256
+#: Writes have those written again at most once in so many seconds.
+SETTLE_EVERY = 1.0
 
 
 class LocalStore:
@@ -98,6 +101,8 @@ class LocalStore:
         #: By storage key what was written without the lock of its session. The holder of the lock
         #: may write over it; so it is kept here until it is written under the lock.
         self._owed: dict[str, Entry] = {}
+        #: When a write had them written again last, monotonic time in seconds.
+        self._settled_at = -inf
         self._trims = Trims(shelves, clock, self._trim)
 
     # -- as a store of sessions ----------------------------------------------------------------
@@ -194,7 +199,8 @@ class LocalStore:
                     self._write(shelf, key, self._turns.take(key, turn), held=held)
         finally:
             self._turns.leave(key, turn)
-        if self._owed:
+        if self._owed and self.clock.monotonic() - self._settled_at >= SETTLE_EVERY:
+            self._settled_at = self.clock.monotonic()
             self._later(lambda _: self.settle())
         if self.is_trim_due():
             trim = self._trims.take()
