@@ -81,9 +81,10 @@ class Rebuilder:
         and is not trusted: what is written past it meanwhile, or is on that one, would be missing,
         and that worker may die without a word.
         """
-        # It has taken over from nodes that were drained, and from one that is down.
-        is_home = self.placement.home_test(node_id, sources)
-        away = ",".join(sorted(set(self._nodes) - {node_id, *sources}))
+        # It takes over from nodes that are drained, or will be soon, and from one that is down.
+        holders = set(sources) - set(self._control.drains())
+        is_home = self.placement.home_test(node_id, holders)
+        away = ",".join(sorted(set(self._nodes) - {node_id, *holders}))
 
         def target_of(key: bytes) -> list[str]:
             return [node_id] if is_home(key) else []
@@ -127,7 +128,10 @@ class Rebuilder:
         return shown if shown == noted else None
 
     def drain(self, node_id: str, others: list[str]) -> bool:
-        """Copy what *node_id* holds to *others*, which may be written; return whether it is."""
+        """Copy what *node_id* holds to *others*, which may be written; return whether it is.
+
+        What it lacks is copied from these, for it will not be filled any more.
+        """
         usable, placement = set(others), self.placement
 
         def target_of(key: bytes) -> list[str]:
@@ -135,7 +139,9 @@ class Rebuilder:
             return [other for other in ranked if other in usable][: placement.replicas]
 
         ordered = self._control.drain(node_id).stamp
-        task = Task("drain", node_id, [node_id], target_of)
+        is_whole = self._control.standing(node_id).trusted
+        sources = [node_id] if is_whole else [node_id, *others]
+        task = Task("drain", node_id, sources, target_of)
         return self._share(task, others, f"drain {ordered} {','.join(sorted(others))}")
 
     def _share(self, task: Task, keepers: Sequence[str], goal: str) -> bool:

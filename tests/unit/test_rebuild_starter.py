@@ -164,6 +164,52 @@ def test_what_a_worker_writes_before_it_knows_of_a_drain_has_two_copies_when_it_
     assert [sum(key in node.items for node in left) for key in keys] == 20 * [2]
 
 
+def test_a_node_rebuilt_during_a_drain_gets_what_the_drained_one_was_home_to():
+    crew = Crew(2, nodes=4, MSM_MIRROR=False)
+    one = crew.workers[0]
+    one.state.store.nodes.views = one.cluster.state
+    crew.tick()
+    crew.nodes["n1"].fail()
+    crew.tick()
+    one.console.drain("n4", **BY)
+    crew.tick()
+    keys = stored(one, 20)
+    crew.nodes["n1"].restart_empty()
+    # Nothing can be done for a while; then it is the turn of n1 before that of n4.
+    crew.nodes["n3"].fail()
+    for _ in range(4):
+        crew.tick()
+    crew.nodes["n3"].heal()
+
+    for _ in range(12):
+        crew.tick()
+
+    assert one.console.check().all_up
+    first = one.cluster.replicated.nodes.placement.first
+    assert all(
+        key in crew.nodes[node_id].items
+        for key in keys
+        for node_id in first(2, key, {"n1", "n2", "n3"}.__contains__)
+    )
+
+
+def test_a_node_that_lost_its_memory_is_drained_and_what_it_lacks_has_two_copies():
+    crew = Crew(2, nodes=4, MSM_MIRROR=False)
+    one = crew.workers[0]
+    crew.tick()
+    keys = stored(one, 20)
+    crew.nodes["n4"].restart_empty()
+    crew.tick()
+    one.console.drain("n4", **BY)
+
+    for _ in range(8):
+        crew.tick()
+
+    assert one.console.check().all_up
+    left = [crew.nodes[node_id] for node_id in ("n1", "n2", "n3")]
+    assert [sum(key in node.items for node in left) for key in keys] == 20 * [2]
+
+
 def test_nodes_are_restarted_one_after_another_while_one_is_drained_and_no_session_goes():
     crew = Crew(2, nodes=4, MSM_MIRROR=False)
     crew.tick()
