@@ -198,7 +198,7 @@ class Background:
             collected = after
             try:
                 job(self._clock.monotonic() + self._deadline)
-            except Exception:  # the thread must outlive any job
+            except BaseException:  # the thread must outlive any job, also one that calls exit()
                 logger.exception("a job behind the response failed")
 
     def _linger(self, jobs: Jobs, seconds: float) -> bool:

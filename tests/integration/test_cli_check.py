@@ -56,7 +56,7 @@ def put(node, key, value):
 def checked(operator, *arguments):
     """Return the exit code and what programs are told."""
     result = operator.run("check", "--json", *arguments)
-    return result.exit_code, json.loads(result.output)
+    return result.exit_code, json.loads(result.stdout)
 
 
 def test_a_sound_fleet_is_looked_at_and_nothing_is_to_be_done(operator_of):
