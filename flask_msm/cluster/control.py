@@ -189,8 +189,8 @@ class Control:
             known = {key: text[:MAX_LINE] for key, text in event.items() if text}
             facts["event"] = {"id": number, **known}
         self.shared.put(name, json.dumps(facts).encode())
-        lines = self.shared.values(_AUDIT)
-        for old in sorted(lines, key=lambda one: lines[one][0])[:-ANNOUNCED]:
+        lines = [(stamp, old) for old, (stamp, _) in self.shared.values(_AUDIT).items()]
+        for _, old in sorted(lines)[:-ANNOUNCED]:
             self.shared.put(_AUDIT + old, None)
         return name.removeprefix(_AUDIT)
 

@@ -42,8 +42,11 @@ def join(one: Attributes, other: Attributes) -> Attributes:
     for name in {**one.entries, **other.entries}:
         mine = one.entries.get(name, not_in_one)
         theirs = other.entries.get(name, not_in_other)
-        # Nearly all entries are the same: they are compared without a call.
-        entry = mine if mine == theirs else _later(mine, theirs)
+        # Nearly all entries are the same, or one is newer: they are compared without a call.
+        if mine[0] == theirs[0] and mine != theirs:
+            entry = _later(mine, theirs)
+        else:
+            entry = mine if mine[0] >= theirs[0] else theirs
         if entry != removed:
             entries[name] = entry
     return one if entries == one.entries and floor == one.floor else Attributes(entries, {}, floor)
@@ -74,9 +77,10 @@ def fold(attributes: Attributes, most: int, before: int) -> Attributes:
 
     Only removals before the stamp *before* are forgotten, even if there are too many.
     """
-    removed = sorted(stamp for stamp, value in attributes.entries.values() if value is None)
+    removed = [stamp for stamp, value in attributes.entries.values() if value is None]
     if len(removed) <= most:
         return attributes
+    removed.sort()
     old = [stamp for stamp in removed[: len(removed) - most // 2] if stamp < before]
     return _forget(attributes, old[-1]) if old else attributes
 

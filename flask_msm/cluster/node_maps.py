@@ -86,7 +86,7 @@ class NodeMaps:
             NodeError: It failed.
         """
         name = self._identities.key
-        items = node.get_many([name, *(shared.key for shared in maps), *watched], deadline)
+        items = node.get_many([name, *[shared.key for shared in maps], *watched], deadline)
         found = [shared.merge(items.get(shared.key)) for shared in maps]
         shown = self._identities.shown(node, items.get(name), deadline)
         seen = {key: items[key].token.unique for key in watched if key in items}

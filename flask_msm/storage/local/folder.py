@@ -108,7 +108,7 @@ def make_again(folder: Folder, keys: Keyring, marks: Iterable[str]) -> bool:
 
     Systems remove what a user has in memory with the last log-out, and temporary files in time.
     """
-    if all(part.is_dir() for part in folder):
+    if all(map(Path.is_dir, folder)):
         return False
     try:
         _made(folder.sessions.parent, _check(keys.current.secret), marks)
