@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import subprocess
 import sys
 import textwrap
@@ -34,6 +33,18 @@ def background():
 
 def threads():
     return [thread for thread in threading.enumerate() if thread.name == NAME]
+
+
+def run(script):
+    """Run *script* in a process of its own; return how that ended."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(script)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
 
 
 class Stuck:
@@ -188,15 +199,7 @@ def test_a_forked_process_has_a_thread_of_its_own_and_no_jobs_of_its_parent():
         assert background.flush(60)
         assert done == ["parent", "queued"], done
     """
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(script)],
-        cwd=ROOT,
-        env={**os.environ},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = run(script)
 
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -210,14 +213,7 @@ def test_jobs_queued_when_a_process_ends_are_done():
         for number in range(3):
             background.put(lambda _, n=number: print(n, flush=True))
     """
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(script)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = run(script)
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "0\n1\n2\n", "")
 
@@ -252,14 +248,7 @@ def test_jobs_are_done_when_a_process_that_ends_is_asked_to_end_again():
         background.put(ask)
         background.put(lambda _: os.write(1, b"done"))
     """
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(script)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = run(script)
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "done", "")
 

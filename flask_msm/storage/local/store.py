@@ -284,16 +284,7 @@ class LocalStore:
                     and not entry.mark
                 )
                 if entry is None or joined == record or is_over:
-                    made = Entry(joined, SyncState.SYNCED, seen_at)
-                    try:
-                        self._put(shelf, key, made, entry and entry.record, held=True)
-                    except LocalStorageError:
-                        if entry and entry.mark:
-                            # The disk is full: what has a mark would be handed over for ever.
-                            self._remove(shelf, key)
-                        return True
-                    # Under any mark: a process may have died between these two steps.
-                    shelf.journal.discard(digest_of(key) or "")
+                    self._confirmed(shelf, key, Entry(joined, SyncState.SYNCED, seen_at), entry)
                     return True
                 is_old_news = not entry.mark and seen_at < entry.checked_at
                 is_news = joined != entry.record or not (entry.mark or is_old_news)
@@ -507,6 +498,18 @@ class LocalStore:
             if len(self._owed) > MOST_OWED:
                 self._owed.pop(next(iter(self._owed)), None)
         self._stored()
+
+    def _confirmed(self, shelf: LocalBackend, key: str, made: Entry, before: Entry | None) -> None:
+        """Replace *before* by what the cluster has as well, with the lock of the session."""
+        try:
+            self._put(shelf, key, made, before and before.record, held=True)
+        except LocalStorageError:
+            if before and before.mark:
+                # The disk is full: what has a mark would be handed over for ever.
+                self._remove(shelf, key)
+            return
+        # Under any mark: a process may have died between these two steps.
+        shelf.journal.discard(digest_of(key) or "")
 
     def _remove(self, shelf: LocalBackend, key: str) -> None:
         self._guarded(shelf.cache.delete, key)

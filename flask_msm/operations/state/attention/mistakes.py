@@ -12,6 +12,7 @@ from .item import Item
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from flask_msm.cluster.conditions import Condition
     from flask_msm.operations.snapshot import Snapshot
 
 
@@ -37,17 +38,7 @@ def mistakes(snapshot: Snapshot) -> Iterator[Item]:
         words = said.pop(condition.kind, None) if condition.error else None
         if words is not None:
             title, hurt, steps = words
-            yield Item(
-                level="bad",
-                code=condition.kind,
-                title=title,
-                text=condition.text,
-                since=condition.since,
-                href="nodes/",
-                link=_("Nodes"),
-                hurt=hurt,
-                steps=steps,
-            )
+            yield _item(condition, "bad", title, hurt, steps, on_nodes=True)
 
 
 def warnings(snapshot: Snapshot) -> Iterator[Item]:
@@ -99,14 +90,27 @@ def warnings(snapshot: Snapshot) -> Iterator[Item]:
             condition.kind == "node_evicts" and condition.node in evicting
         ):
             title, hurt, step = said[condition.kind]
-            yield Item(
-                level="warn",
-                code=condition.kind,
-                title=title,
-                text=condition.text,
-                since=condition.since,
-                href="nodes/" if condition.node else "workers/",
-                link=_("Nodes") if condition.node else _("Workers"),
-                hurt=hurt,
-                steps=(step,),
-            )
+            on_nodes = bool(condition.node)
+            yield _item(condition, "warn", title, hurt, (step,), on_nodes=on_nodes)
+
+
+def _item(
+    condition: Condition,
+    level: str,
+    title: str,
+    hurt: str,
+    steps: tuple[str, ...],
+    *,
+    on_nodes: bool,
+) -> Item:
+    return Item(
+        level=level,
+        code=condition.kind,
+        title=title,
+        text=condition.text,
+        since=condition.since,
+        href="nodes/" if on_nodes else "workers/",
+        link=_("Nodes") if on_nodes else _("Workers"),
+        hurt=hurt,
+        steps=steps,
+    )
