@@ -27,6 +27,11 @@ def site(memcached):
             SECRET_KEY="appending " * 8,
             MSM_NODES=" ".join(f"n{n}:127.0.0.1:{node.port}" for n, node in enumerate(nodes)),
             MSM_PROBE_INTERVAL=0.2,
+            # A node that answers late was not scheduled. A change is appended only if there is
+            # time for a whole answer before the deadline.
+            MSM_TIMEOUT=2,
+            MSM_CONNECT_TIMEOUT=2,
+            MSM_REQUEST_DEADLINE=8,
             **config,
         )
         manager = MemcachedSessionManager(app)
